@@ -1,0 +1,256 @@
+"""K, the bound that training maximises (eq. 14), term by term, and its whole gradient.
+
+    K = − Σ_{t=2}^T E KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ) + H(x_T | x_0) − H(x_1 | x_0) − H(π)
+
+The expectation over x_t is sampled with frozen noise, x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε; the one over x_{t−1} is in closed form.
+The sum starts at t = 2: at t = 1 the reverse step is the forward kernel (eq. 44), and what it contributes is in the entropies.
+
+With the noise frozen, K is a smooth function of the network's parameters *and* of the schedule, which enters along five paths:
+the draw of x_t, the posterior, the read-out of the reverse step, x_t through the network, and the entropies.  The composites
+below name every one of them; `bound_vjp` adds them up.
+
+K is a bound on log p(x_0) only if the data have the second moments of π.  Its derivation (eqs. 43, 46) takes the cross-entropy
+of π as constant along the chain; what that leaves out is `correction`, and
+
+    strict bound (eq. 12) = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)],
+
+for the Gaussian kernel C = ½ (ᾱ_T + β_1)(1 − x_0²) per component.  So data must be centred and scaled, and reports give C.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refdpm import schedule
+from refdpm.likelihood import Module
+from refdpm.paper import eq
+from refdpm.vjp import Array, Pullback, Tree, tree_map
+
+
+class Terms(NamedTuple):
+    """K = −(T−1)/S Σ_s kl[s] + entropy_T − entropy_1 − entropy_prior, in nats, per example: kl (S, N), the others (N,)."""
+
+    kl: Array
+    entropy_T: Array
+    entropy_1: Array
+    entropy_prior: Array
+
+
+# -- which steps -------------------------------------------------------------------------------------------------------
+
+def every_step(T: int, N: int) -> Array:
+    """t = 2..T, each once for each of N examples: the full sum.   → integers (T−1, N)."""
+    return np.repeat(np.arange(2, T + 1)[:, None], N, axis=1)
+
+
+def draw_steps(rng: np.random.Generator, T: int, shape: tuple[int, int]) -> Array:
+    """t drawn uniformly from 2..T, for the estimator with S values of t per example.   → integers (S, N)."""
+    return rng.integers(2, T + 1, size=shape)
+
+
+# -- one step ----------------------------------------------------------------------------------------------------------
+
+def step_kl(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module) -> Array:
+    """KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ) of each row at its own t, summed over components, in nats.
+
+    Shapes: beta (T+1,), x_0 and noise (N, …), t integers (N,) in 2..T → (N,).
+    """
+    return step_kl_vjp(parameters, beta, x_0, noise=noise, t=t, kernel=kernel, network=network)[0]
+
+
+def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
+                ) -> tuple[Array, Pullback]:
+    """Adjoint of `step_kl`."""
+    level, back_level = schedule.log_alpha_bar_vjp(beta)
+    step, back_step = schedule.step_vjp(beta, level, t=t, ndim=x_0.ndim)
+    q_t, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
+    x_t, back_draw = kernel.draw_vjp(q_t, noise=noise)
+    q, back_posterior = kernel.posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
+    p, back_reverse = network.reverse_vjp(parameters, x_t, step, t=t)
+    per_component, back_kl = kernel.kl_vjp(q, p)
+
+    def pullback(dkl: Array) -> tuple[Tree, Array, Array]:
+        dq, dp = back_kl(_spread(dkl, per_component.shape))
+        dparameters, dx_t_reverse, dstep = back_reverse(dp)
+        dx_t_posterior, dx_0_posterior, dbeta_posterior, dprev_posterior = back_posterior(dq)
+        dq_t = back_draw(dx_t_posterior + dx_t_reverse)
+        dx_0_marginal, dlevel_marginal = back_marginal(dq_t)
+        dbeta_step, dlevel = back_step(schedule.Step(dstep.beta + dbeta_posterior,
+                                                     dstep.log_alpha_bar_prev + dprev_posterior,
+                                                     dstep.log_alpha_bar + dlevel_marginal))
+        return dparameters, dbeta_step + back_level(dlevel), dx_0_posterior + dx_0_marginal
+
+    return _total(per_component), pullback
+
+
+# -- the two ends of the chain -----------------------------------------------------------------------------------------
+
+def entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
+    """H(x_t | x_0) per example, in nats.   Shapes: beta (T+1,), x_0 (N, …) → (N,)."""
+    return entropy_at_vjp(beta, x_0, t=t, kernel=kernel)[0]
+
+
+def entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Array, Pullback]:
+    """Adjoint of `entropy_at`."""
+    q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
+    per_component, back_entropy = kernel.entropy_vjp(q)
+
+    def pullback(dentropy: Array) -> tuple[Array, Array]:
+        return back_marginal(back_entropy(_spread(dentropy, per_component.shape)))
+
+    return _total(per_component), pullback
+
+
+def prior_cross_entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
+    """−E log π(x_t) given x_0, per example, in nats: H(x_t | x_0) + KL(q(x_t | x_0) ‖ π), for t ≥ 1."""
+    return prior_cross_entropy_at_vjp(beta, x_0, t=t, kernel=kernel)[0]
+
+
+def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Array, Pullback]:
+    """Adjoint of `prior_cross_entropy_at`."""
+    q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
+    entropy, back_entropy = kernel.entropy_vjp(q)
+    kl, back_kl = kernel.kl_vjp(q, kernel.prior(x_0.shape))
+
+    def pullback(dvalue: Array) -> tuple[Array, Array]:
+        dper_component = _spread(dvalue, kl.shape)
+        dq_entropy, (dq_kl, _) = back_entropy(dper_component), back_kl(dper_component)
+        return back_marginal(tree_map(np.add, dq_entropy, dq_kl))
+
+    return _total(entropy + kl), pullback
+
+
+def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
+    """q(x_t | x_0) of every row at one t, and its adjoint for (beta, x_0)."""
+    level, back_level = schedule.log_alpha_bar_vjp(beta)
+    step, back_step = schedule.step_vjp(beta, level, t=np.full(len(x_0), t), ndim=x_0.ndim)
+    q, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
+
+    def pullback(dq: Tree) -> tuple[Array, Array]:
+        dx_0, dlevel_t = back_marginal(dq)
+        unused = np.zeros_like(dlevel_t)
+        dbeta, dlevel = back_step(schedule.Step(unused, unused, dlevel_t))
+        return dbeta + back_level(dlevel), dx_0
+
+    return q, pullback
+
+
+def _total(per_component: Array) -> Array:
+    """The sum over the components of each example."""
+    return per_component.reshape(len(per_component), -1).sum(axis=1)
+
+
+def _spread(dtotal: Array, shape: tuple[int, ...]) -> Array:
+    """The adjoint of `_total`."""
+    return np.broadcast_to(dtotal.reshape((-1,) + (1,) * (len(shape) - 1)), shape)
+
+
+# -- the bound ---------------------------------------------------------------------------------------------------------
+
+def terms(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module) -> Terms:
+    """The terms of K, for S values of t per example.
+
+    Shapes: beta (T+1,), x_0 (N, …), noise (S, N, …), t integers (S, N) in 2..T.
+    """
+    return terms_vjp(parameters, beta, x_0, noise=noise, t=t, kernel=kernel, network=network)[0]
+
+
+def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
+              ) -> tuple[Terms, Pullback]:
+    """Adjoint of `terms`: with respect to the network, to every β_t, and to the data."""
+    shape = t.shape + x_0.shape[1:]
+    rows = (t.size,) + x_0.shape[1:]
+    kl, back_kl = step_kl_vjp(parameters, beta, np.broadcast_to(x_0, shape).reshape(rows), noise=noise.reshape(rows),
+                              t=t.ravel(), kernel=kernel, network=network)
+    entropy_T, back_T = entropy_at_vjp(beta, x_0, t=len(beta) - 1, kernel=kernel)
+    entropy_1, back_1 = entropy_at_vjp(beta, x_0, t=1, kernel=kernel)
+    entropy_prior = _total(kernel.entropy(kernel.prior(x_0.shape)))
+
+    def pullback(dterms: Terms) -> tuple[Tree, Array, Array]:
+        dbeta_1, dx_0_1 = back_1(dterms.entropy_1)
+        dbeta_T, dx_0_T = back_T(dterms.entropy_T)
+        dparameters, dbeta_kl, dx_0_rows = back_kl(dterms.kl.ravel())
+        return dparameters, dbeta_kl + dbeta_T + dbeta_1, dx_0_rows.reshape(shape).sum(axis=0) + dx_0_T + dx_0_1
+
+    return Terms(kl.reshape(t.shape), entropy_T, entropy_1, entropy_prior), pullback
+
+
+def assemble(terms: Terms, *, T: int) -> Array:
+    """K per example from its terms.  The sum over t has T − 1 of them, so S drawn ones are multiplied by (T−1)/S."""
+    S = len(terms.kl)
+    return -(T - 1) / max(S, 1) * terms.kl.sum(axis=0) + terms.entropy_T - terms.entropy_1 - terms.entropy_prior
+
+
+def assemble_vjp(terms: Terms, *, T: int) -> tuple[Array, Pullback]:
+    """Adjoint of `assemble`:   dK = −(T−1)/S Σ_s dkl[s] + dentropy_T − dentropy_1 − dentropy_prior."""
+    S = len(terms.kl)
+
+    def pullback(dbound: Array) -> Terms:
+        return Terms(np.broadcast_to(-(T - 1) / max(S, 1) * dbound, terms.kl.shape), dbound, -dbound, -dbound)
+
+    return assemble(terms, T=T), pullback
+
+
+@eq("14", "15", "38", "51", "App.1 G bound")
+def bound(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module) -> Array:
+    """K per example, in nats: with `every_step` the full sum over t, with `draw_steps` an unbiased estimate of it.
+
+    Shapes: beta (T+1,), x_0 (N, …), noise (S, N, …), t integers (S, N) in 2..T → (N,).
+    """
+    return bound_vjp(parameters, beta, x_0, noise=noise, t=t, kernel=kernel, network=network)[0]
+
+
+def bound_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
+              ) -> tuple[Array, Pullback]:
+    """Adjoint of `bound`."""
+    parts, back_terms = terms_vjp(parameters, beta, x_0, noise=noise, t=t, kernel=kernel, network=network)
+    value, back_assemble = assemble_vjp(parts, T=len(beta) - 1)
+    return value, lambda dbound: back_terms(back_assemble(dbound))
+
+
+# -- the strict bound --------------------------------------------------------------------------------------------------
+
+@eq("41", "43", "46")
+def correction(beta: Array, x_0: Array, *, kernel: Module) -> Array:
+    """C = [E log π(x_T) + H(π)] + [log π(x_0) − E log π(x_1)] per example, in nats: what turns K into the strict bound.
+
+    Shapes: beta (T+1,), x_0 (N, …) → (N,).
+    """
+    return correction_vjp(beta, x_0, kernel=kernel)[0]
+
+
+def correction_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, Pullback]:
+    """Adjoint of `correction`."""
+    cross_T, back_T = prior_cross_entropy_at_vjp(beta, x_0, t=len(beta) - 1, kernel=kernel)
+    cross_1, back_1 = prior_cross_entropy_at_vjp(beta, x_0, t=1, kernel=kernel)
+    prior = kernel.prior(x_0.shape)
+    log_prior, back_prior = kernel.log_prob_vjp(x_0, prior)
+    entropy_prior = _total(kernel.entropy(prior))
+
+    def pullback(dvalue: Array) -> tuple[Array, Array]:
+        dx_0_prior, _ = back_prior(_spread(dvalue, x_0.shape))
+        (dbeta_1, dx_0_1), (dbeta_T, dx_0_T) = back_1(dvalue), back_T(-dvalue)
+        return dbeta_1 + dbeta_T, dx_0_prior + dx_0_1 + dx_0_T
+
+    return cross_1 - cross_T + entropy_prior + _total(log_prior), pullback
+
+
+@eq("12", "13", "37")
+def strict_bound(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
+                 ) -> Array:
+    """K + C per example, in nats: a lower bound on log p(x_0) whatever the data.   Shapes as in `bound`."""
+    return strict_bound_vjp(parameters, beta, x_0, noise=noise, t=t, kernel=kernel, network=network)[0]
+
+
+def strict_bound_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
+                     ) -> tuple[Array, Pullback]:
+    """Adjoint of `strict_bound`."""
+    k, back_bound = bound_vjp(parameters, beta, x_0, noise=noise, t=t, kernel=kernel, network=network)
+    c, back_correction = correction_vjp(beta, x_0, kernel=kernel)
+
+    def pullback(dvalue: Array) -> tuple[Tree, Array, Array]:
+        dbeta_c, dx_0_c = back_correction(dvalue)
+        dparameters, dbeta, dx_0 = back_bound(dvalue)
+        return dparameters, dbeta + dbeta_c, dx_0 + dx_0_c
+
+    return k + c, pullback

@@ -1,0 +1,238 @@
+"""The Gaussian kernel: Table App.1, left column, and the laws that follow from it.
+
+One step of the diffusion keeps the share 1 − β of the variance and replaces the rest by noise,
+
+    q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t),
+
+so that N(0, 1) is stationary.  Steps compose: t of them scale x_0 by √ᾱ_t and leave the variance 1 − ᾱ_t.  Conditioned
+on both ends the step can be run backwards exactly; that posterior is what the learned reverse step is compared with.
+
+Every function works component by component; an example is a row.  Levels come as ℓ = log ᾱ (see `schedule`).  A kernel is
+a module with these names: `binomial` will have the same ones.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expm1
+
+from refdpm.paper import eq
+from refdpm.vjp import Array, Pullback, unbroadcast
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+class Gaussian(NamedTuple):
+    """Independent normal components: N(mean, var).  `var` is a variance and broadcasts against `mean`."""
+
+    mean: Array
+    var: Array
+
+
+@eq("1", "4", "App.1 G prior")
+def prior(shape: tuple[int, ...]) -> Gaussian:
+    """π = N(0, 1) for states of `shape`: what the forward process forgets everything in favour of."""
+    return Gaussian(np.zeros(shape), np.ones(shape))
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+
+@eq("2", "App.1 G forward")
+def forward(x_prev: Array, beta: Array) -> Gaussian:
+    """q(x_t | x_{t−1}) = N(√(1−β) x_{t−1}, β).
+
+    Shapes: x_prev (N, …), beta (N, 1, …).
+    """
+    return Gaussian(np.sqrt(1 - beta) * x_prev, beta)
+
+
+def forward_vjp(x_prev: Array, beta: Array) -> tuple[Gaussian, Pullback]:
+    """Adjoint of `forward`:
+
+        dmean = √(1−β) dx_prev − x_prev/(2√(1−β)) dβ        dvar = dβ
+    """
+    q = forward(x_prev, beta)
+    root = np.sqrt(1 - beta)
+
+    def pullback(dq: Gaussian) -> tuple[Array, Array]:
+        return root * dq.mean, unbroadcast(-x_prev / (2 * root) * dq.mean, beta.shape) + dq.var
+
+    return q, pullback
+
+
+@eq("App.1 G marginal")
+def marginal(x_0: Array, log_alpha_bar: Array) -> Gaussian:
+    """q(x_t | x_0) = N(√ᾱ_t x_0, 1 − ᾱ_t), t steps at once; ℓ = log ᾱ_t.
+
+    Derivation: variances obey v_t = (1−β_t) v_{t−1} + β_t, hence 1 − v_t = (1−β_t)(1 − v_{t−1}) = ᾱ_t from v_0 = 0.
+    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).
+    """
+    return Gaussian(np.exp(log_alpha_bar / 2) * x_0, -expm1(log_alpha_bar))
+
+
+def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Gaussian, Pullback]:
+    """Adjoint of `marginal`:
+
+        dmean = √ᾱ dx_0 + ½ mean dℓ        dvar = −ᾱ dℓ
+    """
+    q = marginal(x_0, log_alpha_bar)
+
+    def pullback(dq: Gaussian) -> tuple[Array, Array]:
+        dlevel = unbroadcast(q.mean / 2 * dq.mean, log_alpha_bar.shape) - np.exp(log_alpha_bar) * dq.var
+        return np.exp(log_alpha_bar / 2) * dq.mean, dlevel
+
+    return q, pullback
+
+
+# -- posterior ---------------------------------------------------------------------------------------------------------
+
+@eq("48", "App.1 G posterior")
+def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> Gaussian:
+    """q(x_{t−1} | x_t, x_0).  With a = ᾱ_{t−1}, v = 1 − a and w = 1 − ᾱ_t,
+
+        mean = (√a β/w) x_0 + (√(1−β) v/w) x_t        var = β v/w.
+
+    Derivation: Bayes' rule (eq. 48) multiplies N(x_{t−1}; √a x_0, v) by N(x_t; √(1−β) x_{t−1}, β).  Precisions add:
+    1/var = 1/v + (1−β)/β = w/(βv), because β + (1−β)v = w; and mean/var = √a x_0/v + √(1−β) x_t/β.
+    w is formed as v + aβ: positive terms only.
+    Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …).
+    Edge: at t = 1 it is exactly x_0 with variance 0; at β = 1 it no longer depends on x_t.
+    """
+    from_x_0, from_x_t, var = _posterior_coefficients(beta, log_alpha_bar_prev)
+    return Gaussian(from_x_0 * x_0 + from_x_t * x_t, var)
+
+
+def _posterior_coefficients(beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Array, Array]:
+    a, v = np.exp(log_alpha_bar_prev), -expm1(log_alpha_bar_prev)
+    w = v + a * beta
+    return np.exp(log_alpha_bar_prev / 2) * beta / w, np.sqrt(1 - beta) * v / w, beta * v / w
+
+
+def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Gaussian, Pullback]:
+    """Adjoint of `posterior`.  Write c_0, c_t for the two coefficients of the mean and ℓ = log a.  Then
+
+        da = a dℓ        dv = −a dℓ        dw = a dβ − a(1−β) dℓ
+
+        dmean = c_0 dx_0 + c_t dx_t + x_0 dc_0 + x_t dc_t
+        dc_0  = (√a/w) dβ + ½ c_0 dℓ − (c_0/w) dw
+        dc_t  = (√(1−β)/w) dv − ½ c_t/(1−β) dβ − (c_t/w) dw
+        dvar  = (v/w) dβ + (β/w) dv − (var/w) dw.
+
+    Domain: β < 1.
+    """
+    q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
+    c_0, c_t, var = _posterior_coefficients(beta, log_alpha_bar_prev)
+    a, v = np.exp(log_alpha_bar_prev), -expm1(log_alpha_bar_prev)
+    w = v + a * beta
+
+    def pullback(dq: Gaussian) -> tuple[Array, Array, Array, Array]:
+        dc_0 = unbroadcast(x_0 * dq.mean, beta.shape)
+        dc_t = unbroadcast(x_t * dq.mean, beta.shape)
+        dv = dc_t * np.sqrt(1 - beta) / w + dq.var * beta / w
+        dw = -(dc_0 * c_0 + dc_t * c_t + dq.var * var) / w
+        dbeta = dc_0 * np.sqrt(a) / w - dc_t * c_t / (2 * (1 - beta)) + dq.var * v / w + a * dw
+        dlevel = dc_0 * c_0 / 2 - a * dv - a * (1 - beta) * dw
+        return c_t * dq.mean, c_0 * dq.mean, dbeta, dlevel
+
+    return q, pullback
+
+
+# -- divergence, entropy, density, draws ---------------------------------------------------------------------------------
+
+@eq("14", "App.1 G bound")
+def kl(q: Gaussian, p: Gaussian) -> Array:
+    """D_KL(q ‖ p) per component, in nats:   ½ [ρ − 1 − log ρ + (q.mean − p.mean)²/p.var]   with ρ = q.var/p.var.
+
+    Edge: near ρ = 1, where ρ − 1 and log ρ cancel, their difference is summed as a series; so kl(p, p) = 0 exactly.
+    Domain: p.var > 0, q.var > 0.
+    """
+    difference = q.mean - p.mean
+    return (_log_excess(q.var, p.var) + difference * difference / p.var) / 2
+
+
+def kl_vjp(q: Gaussian, p: Gaussian) -> tuple[Array, Pullback]:
+    """Adjoint of `kl`.  With r = (q.mean − p.mean)/p.var and δ = (q.var − p.var)/p.var,
+
+        dD = r (dq.mean − dp.mean) + ½ (δ/q.var) dq.var − ½ (δ/p.var + r²) dp.var.
+    """
+    value = kl(q, p)
+    r = (q.mean - p.mean) / p.var
+    delta = (q.var - p.var) / p.var
+
+    def pullback(dvalue: Array) -> tuple[Gaussian, Gaussian]:
+        dmean = r * dvalue
+        dq = Gaussian(unbroadcast(dmean, q.mean.shape), unbroadcast(dvalue * delta / q.var / 2, q.var.shape))
+        dp = Gaussian(unbroadcast(-dmean, p.mean.shape),
+                      unbroadcast(-dvalue * (delta / p.var + r * r) / 2, p.var.shape))
+        return dq, dp
+
+    return value, pullback
+
+
+def _log_excess(u: Array, v: Array) -> Array:
+    """ρ − 1 − log ρ for ρ = u/v, without cancellation near ρ = 1.
+
+    Derivation: with δ = (u − v)/v and s = δ/(2 + δ), log(1 + δ) = 2 artanh s, hence
+    δ − log(1 + δ) = s [δ − 2 (s²/3 + s⁴/5 + s⁶/7 + …)].  For |δ| < ½ it is |s| < ⅓, and 16 terms reach rounding error.
+    """
+    ratio, delta = u / v, (u - v) / v
+    near = np.abs(np.real(delta)) < 0.5
+    s = np.where(near, delta, 0.0) / (2 + np.where(near, delta, 0.0))
+    series = np.zeros_like(s)
+    for k in range(16, 0, -1):
+        series = (series + 1 / (2 * k + 1)) * (s * s)
+    return np.where(near, s * (delta - 2 * series), ratio - 1 - np.log(ratio))
+
+
+def entropy(q: Gaussian) -> Array:
+    """H(q) per component, in nats:   ½ (1 + log 2π + log var)."""
+    return (1 + LOG_2PI + np.log(q.var)) / 2 + np.zeros_like(q.mean)
+
+
+def entropy_vjp(q: Gaussian) -> tuple[Array, Pullback]:
+    """Adjoint of `entropy`:   dH = dvar/(2 var)."""
+
+    def pullback(dvalue: Array) -> Gaussian:
+        return Gaussian(np.zeros_like(q.mean), unbroadcast(dvalue / (2 * q.var), q.var.shape))
+
+    return entropy(q), pullback
+
+
+def log_prob(x: Array, p: Gaussian) -> Array:
+    """log p(x) per component, in nats:   −½ [log 2π + log var + (x − mean)²/var]."""
+    difference = x - p.mean
+    return -(LOG_2PI + np.log(p.var) + difference * difference / p.var) / 2
+
+
+def log_prob_vjp(x: Array, p: Gaussian) -> tuple[Array, Pullback]:
+    """Adjoint of `log_prob`.  With r = (x − mean)/var,
+
+        dlog p = −r (dx − dmean) + ½ (r² − 1/var) dvar.
+    """
+    r = (x - p.mean) / p.var
+
+    def pullback(dvalue: Array) -> tuple[Array, Gaussian]:
+        dx = -r * dvalue
+        return (unbroadcast(dx, x.shape),
+                Gaussian(unbroadcast(-dx, p.mean.shape), unbroadcast(dvalue * (r * r - 1 / p.var) / 2, p.var.shape)))
+
+    return log_prob(x, p), pullback
+
+
+def draw(p: Gaussian, *, noise: Array) -> Array:
+    """x ~ p from frozen standard normal noise:   mean + √var · noise."""
+    return p.mean + np.sqrt(p.var) * noise
+
+
+def draw_vjp(p: Gaussian, *, noise: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `draw`:   dx = dmean + noise/(2√var) dvar."""
+
+    def pullback(dx: Array) -> Gaussian:
+        return Gaussian(unbroadcast(dx, p.mean.shape), unbroadcast(dx * noise / (2 * np.sqrt(p.var)), p.var.shape))
+
+    return draw(p, noise=noise), pullback
+
+
+def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """The noise that `draw` expects, from a generator: standard normal."""
+    return rng.standard_normal(shape)

@@ -1,0 +1,162 @@
+"""Is `f_vjp` the adjoint of `f`?  Four questions, answered to rounding error.
+
+An analytic f has Im f(x + ihv)/h = J v + O(h²), and nothing is subtracted: with h = 1e-20 the directional derivative is
+exact to rounding.  If pullback(w) = Jᵀw, then ⟨w, J v⟩ = ⟨Jᵀw, v⟩ for every v and w.  The *adjoint gap* is the difference of
+the two sides, relative to the size of what was multiplied.
+
+v and w are random, never all ones: with w = 1 a softmax whose adjoint keeps only the diagonal would still be found, but many
+a transposed, permuted or averaged gradient would not.
+
+A gap of 1e-16 proves that f and f_vjp agree.  It cannot prove that f is right; that is what `oracles` are for.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+import importlib
+import inspect
+
+import numpy as np
+
+from refdpm.vjp import Tree, leaves, tree_map
+
+STEP = 1e-20
+
+
+class Pair(NamedTuple):
+    """A function with its adjoint, by the name `module.function`."""
+
+    name: str
+    f: Callable[..., Any]
+    f_vjp: Callable[..., Any]
+
+
+def pairs(modules: tuple[str, ...]) -> Iterator[Pair]:
+    """Every public `f`/`f_vjp` pair of the given modules of refdpm, in the order in which they stand there."""
+    for module_name in modules:
+        module = importlib.import_module(f"refdpm.{module_name}")
+        for name, member in vars(module).items():
+            if name.endswith("_vjp") and inspect.isfunction(member) and member.__module__ == module.__name__ and name[0] != "_":
+                yield Pair(f"{module_name}.{name.removesuffix('_vjp')}", getattr(module, name.removesuffix("_vjp")), member)
+
+
+def random_like(tree: Tree, rng: np.random.Generator) -> Tree:
+    """A tree of standard normal numbers with the structure and shapes of `tree`."""
+    return tree_map(lambda leaf: rng.standard_normal(np.shape(leaf)), tree)
+
+
+def inner(a: Tree, b: Tree) -> float:
+    """⟨a, b⟩ = Σ a_i b_i over all leaves; no conjugate."""
+    return sum(((x * y).sum() for x, y in zip(leaves(a), leaves(b), strict=True)), start=0.0)
+
+
+def norm(a: Tree) -> float:
+    """√⟨a, a⟩ of a real tree."""
+    return float(np.sqrt(inner(a, a)))
+
+
+def directional(f: Callable[[Tree], Tree], x: Tree, v: Tree) -> Tree:
+    """J v at x by the complex step."""
+    shifted = tree_map(lambda a, d: a + 1j * STEP * d, x, v)
+    return tree_map(lambda y: np.imag(y) / STEP, f(shifted))
+
+
+def directional_by_differences(f: Callable[[Tree], Tree], x: Tree, v: Tree, *, h: float = 1e-3) -> Tree:
+    """J v at x by Richardson's extrapolation of central differences, with error O(h⁴): a guard that uses no complex number."""
+    def central(step: float) -> Tree:
+        above, below = (f(tree_map(lambda a, d: a + s * step * d, x, v)) for s in (1, -1))
+        return tree_map(lambda p, m: (p - m) / (2 * step), above, below)
+
+    return tree_map(lambda fine, coarse: (4 * fine - coarse) / 3, central(h / 2), central(h))
+
+
+def relative_gap(w: Tree, jv: Tree, jtw: Tree, v: Tree) -> float:
+    """|⟨w, J v⟩ − ⟨Jᵀw, v⟩| / (‖w‖‖J v‖ + ‖Jᵀw‖‖v‖); 0 where both derivatives vanish, ∞ where one is not finite."""
+    scale = norm(w) * norm(jv) + norm(jtw) * norm(v)
+    if not np.isfinite(scale):
+        return float("inf")
+    return abs(inner(w, jv) - inner(jtw, v)) / scale if scale > 0 else 0.0
+
+
+def argument_names(f: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the differentiated, that is positional, arguments."""
+    return tuple(p.name for p in inspect.signature(f).parameters.values() if p.kind is not p.KEYWORD_ONLY)
+
+
+def gaps(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator, *,
+         differentiate: Callable[..., Tree] = directional) -> dict[str, float]:
+    """The adjoint gap of each differentiated argument, the others held still.   → {argument name: gap}."""
+    value, pullback = pair.f_vjp(*arguments, **fixed)
+    w = random_like(value, rng)
+    cotangents = _as_tuple(pullback(w), len(arguments))
+    result = {}
+    for i, name in enumerate(argument_names(pair.f)):
+        def f_of_one(x: Tree, i: int = i) -> Tree:
+            return pair.f(*arguments[:i], x, *arguments[i + 1:], **fixed)
+
+        if not _same_structure(cotangents[i], arguments[i]):
+            result[name] = float("inf")
+            continue
+        v = random_like(arguments[i], rng)
+        result[name] = relative_gap(w, differentiate(f_of_one, arguments[i], v), cotangents[i], v)
+    return result
+
+
+def contract_breaches(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator) -> list[str]:
+    """What the contract of `vjp` forbids and `pair` does; empty if it keeps it."""
+    before = [leaf.copy() for leaf in leaves(arguments)]
+    value, pullback = pair.f_vjp(*arguments, **fixed)
+    w, u = random_like(value, rng), random_like(value, rng)
+    w_before = [leaf.copy() for leaf in leaves(w)]
+    first, again = pullback(w), pullback(w)
+    combined = pullback(tree_map(lambda a, b: 2 * a - 3 * b, w, u))
+    expected = tree_map(lambda a, b: 2 * a - 3 * b, first, pullback(u))
+    shifted = tuple(tree_map(lambda leaf: leaf + 0j, a) for a in arguments)
+    in_complex, _ = pair.f_vjp(*shifted, **fixed)
+    breaches = {
+        "f and f_vjp have different signatures": _signature(pair.f) != _signature(pair.f_vjp),
+        "the value of f_vjp is not bitwise that of f": not _identical(value, pair.f(*arguments, **fixed)),
+        "the pullback called twice gives two answers": not _identical(first, again),
+        "the pullback is not linear": _distance(combined, expected) > 1e-13 * (norm(combined) + norm(expected) + 1e-300),
+        "an argument was changed": not all(map(np.array_equal, before, leaves(arguments))),
+        "the cotangent was changed": not all(map(np.array_equal, w_before, leaves(w))),
+        "complex input does not give complex output": not any(np.iscomplexobj(y) for y in leaves(in_complex)),
+        "complex input changes the real part": _distance(tree_map(np.real, in_complex), value) > 1e-13 * (norm(value) + 1e-300),
+    }
+    return [breach for breach, found in breaches.items() if found]
+
+
+def asymmetry(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator) -> float:
+    """|⟨u, H v⟩ − ⟨v, H u⟩| relative to its parts, where H is the second derivative of ⟨w, f⟩ for a random w.
+
+    H v is the complex step of the pullback, so this needs the pullback itself to be analytic.
+    """
+    w = random_like(pair.f(*arguments, **fixed), rng)
+    u, v = random_like(arguments, rng), random_like(arguments, rng)
+
+    def gradient(x: tuple[Tree, ...]) -> tuple[Tree, ...]:
+        return _as_tuple(pair.f_vjp(*x, **fixed)[1](w), len(x))
+
+    hv, hu = directional(gradient, arguments, v), directional(gradient, arguments, u)
+    return relative_gap(u, hv, hu, v)
+
+
+def _as_tuple(cotangents: Any, count: int) -> tuple[Tree, ...]:
+    return (cotangents,) if count == 1 else tuple(cotangents)
+
+
+def _signature(f: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+    return [(p.name, p.kind, p.default) for p in inspect.signature(f).parameters.values()]
+
+
+def _same_structure(a: Tree, b: Tree) -> bool:
+    if isinstance(b, tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_same_structure, a, b))
+    return not isinstance(a, tuple) and np.shape(a) == np.shape(b)
+
+
+def _identical(a: Tree, b: Tree) -> bool:
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(leaves(a), leaves(b), strict=True))
+
+
+def _distance(a: Tree, b: Tree) -> float:
+    return norm(tree_map(np.subtract, a, b))

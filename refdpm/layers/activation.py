@@ -1,0 +1,69 @@
+"""Element-wise functions: softplus, sigmoid, logit, tanh, leaky ReLU.
+
+They stand before everything else because the schedule, the read-outs and the networks all use them.  Each is accurate from
+−800 to 800 and complex-analytic: `np.maximum` and `np.minimum` order complex numbers by their real part, and where real
+parts tie both branches agree.
+"""
+
+import numpy as np
+from scipy.special import log1p
+
+from refdpm.vjp import Array, Pullback
+
+
+def _minus_abs(x: Array) -> Array:
+    """−|x| for real x, continued analytically from either side of 0."""
+    return np.minimum(x, -x)
+
+
+def softplus(x: Array) -> Array:
+    """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|)."""
+    return np.maximum(x, 0) + log1p(np.exp(_minus_abs(x)))
+
+
+def softplus_vjp(x: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `softplus`:   dy = sigmoid(x) dx   (½ at x = 0)."""
+    return softplus(x), lambda dy: sigmoid(x) * dy
+
+
+def sigmoid(x: Array) -> Array:
+    """1/(1 + e^−x) = e^min(x, 0)/(1 + e^−|x|)."""
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(_minus_abs(x)))
+
+
+def sigmoid_vjp(x: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `sigmoid`:   dy = y (1 − y) dx,   with 1 − y = sigmoid(−x)."""
+    y = sigmoid(x)
+    return y, lambda dy: y * sigmoid(-x) * dy
+
+
+def logit(y: Array) -> Array:
+    """log(y/(1 − y)) = log y − log1p(−y), the inverse of `sigmoid`; +∞ at y = 1.   Domain: 0 < y ≤ 1."""
+    return np.log(y) - log1p(-y)
+
+
+def logit_vjp(y: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `logit`:   dx = dy/(y (1 − y)).   Domain: 0 < y < 1."""
+    return logit(y), lambda dx: dx / (y * (1 - y))
+
+
+def tanh(x: Array) -> Array:
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+def tanh_vjp(x: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `tanh`:   dy = (1 − y²) dx."""
+    y = tanh(x)
+    return y, lambda dy: (1 - y * y) * dy
+
+
+def leaky_relu(x: Array, *, slope: float = 0.05) -> Array:
+    """max(x, slope·x), the released code's non-linearity.   Domain: 0 ≤ slope < 1."""
+    return np.maximum(x, slope * x)
+
+
+def leaky_relu_vjp(x: Array, *, slope: float = 0.05) -> tuple[Array, Pullback]:
+    """Adjoint of `leaky_relu`:   dy = dx where x > 0, slope·dx elsewhere."""
+    factor = slope + (1 - slope) * (np.real(x) > 0)
+    return leaky_relu(x, slope=slope), lambda dy: factor * dy

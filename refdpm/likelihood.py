@@ -1,0 +1,104 @@
+"""The log-likelihood as an average over forward paths, the null models, and units.
+
+The model's probability of x_0 sums over all paths that end there (eq. 6).  Weighted by how likely the forward process is to
+have taken the path (eqs. 7–9), it becomes an average that can be sampled:
+
+    p(x_0) = E_q [ w ],        log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}).
+
+The average of log w instead of the logarithm of the average is the strict bound (eq. 12).  Both are estimates from paths;
+`bound` takes the expectations over each step in closed form where it can.
+"""
+
+from types import ModuleType, SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+from refdpm import schedule
+from refdpm.paper import eq
+from refdpm.vjp import Array, Tree
+
+Module = ModuleType | SimpleNamespace
+
+
+class Estimate(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    stderr: float
+
+
+def bits(nats: float) -> float:
+    """The one place where nats become bits: divided by log 2."""
+    return nats / np.log(2)
+
+
+def in_bits(estimate: Estimate) -> Estimate:
+    """An estimate in nats, in bits."""
+    return Estimate(float(bits(estimate.value)), float(bits(estimate.stderr)))
+
+
+def average(per_example: Array) -> Estimate:
+    """The mean of independent values and its standard error; the latter is NaN for a single value."""
+    n = len(per_example)
+    return Estimate(float(per_example.mean()), float(per_example.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"))
+
+
+# -- null models -------------------------------------------------------------------------------------------------------
+
+@eq("App.1 G likelihood")
+def null_log_likelihood(x_0: Array, *, kernel: Module) -> Array:
+    """log π(x_0) per example, in nats: what the stationary law alone gives.   (N, …) → (N,)."""
+    return kernel.log_prob(x_0, kernel.prior(x_0.shape)).reshape(len(x_0), -1).sum(axis=1)
+
+
+def gaussian_log_likelihood(x_0: Array, *, mean: Array, covariance: Array) -> Array:
+    """log N(x_0; mean, covariance) per example, in nats: the best null model with second moments only.   (N, D) → (N,)."""
+    root = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(root, (x_0 - mean).T)
+    return -(np.square(white) + np.log(2 * np.pi)).sum(axis=0) / 2 - np.log(np.diag(root)).sum()
+
+
+# -- the average over forward paths ------------------------------------------------------------------------------------
+
+@eq("3", "5", "7", "8", "9", "44", "App.1 G forward law", "App.1 G reverse law")
+def log_weights(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, kernel: Module, network: Module) -> Array:
+    """log w of one forward path per example, in nats, drawn with frozen noise.
+
+    The last reverse step, p(x_0 | x_1), is the forward kernel at β_1 and is not learned.
+
+    Shapes: x_0 (N, …), noise (T, N, …), with noise[t−1] used for x_t; → (N,).
+    """
+    T = len(beta) - 1
+    level = schedule.log_alpha_bar(beta)
+    log_w, x_prev = np.zeros(len(x_0)), x_0
+    for t in range(1, T + 1):
+        rows = np.full(len(x_0), t)
+        step = schedule.step(beta, level, t=rows, ndim=x_0.ndim)
+        q = kernel.forward(x_prev, step.beta)
+        x_t = kernel.draw(q, noise=noise[t - 1])
+        p = network.reverse(parameters, x_t, step, t=rows) if t > 1 else kernel.forward(x_t, step.beta)
+        log_w += _total(kernel.log_prob(x_prev, p) - kernel.log_prob(x_t, q))
+        x_prev = x_t
+    return log_w + null_log_likelihood(x_prev, kernel=kernel)
+
+
+def _total(per_component: Array) -> Array:
+    return per_component.reshape(len(per_component), -1).sum(axis=1)
+
+
+@eq("9")
+def log_likelihood(log_w: Array) -> Estimate:
+    """log p(x_0), averaged over examples, from several paths for each of them.
+
+    The logarithm of an average of M weights is biased downwards by about var(w)/(2M mean(w)²); the standard error is that of
+    the mean over examples of log((1/M) Σ_m w_m), from the spread of the weights within each example (the delta method).
+
+    Shapes: log_w (M, N), in nats.
+    """
+    M, N = log_w.shape
+    log_mean = logsumexp(log_w, axis=0) - np.log(M)
+    relative = np.exp(log_w - log_mean)
+    variance = relative.var(axis=0, ddof=1) / M if M > 1 else np.full(N, np.nan)
+    return Estimate(float(log_mean.mean()), float(np.sqrt(variance.sum()) / N))

@@ -1,0 +1,183 @@
+"""The schedule of diffusion rates β_t, and the level ᾱ_t = ∏_{s≤t} (1 − β_s) of signal that is left after t steps.
+
+A schedule is a float array `beta` of shape (T+1,) with `beta[0] == 0`, so that `beta[t]` *is* β_t for t = 1..T.
+
+Everything the kernels need of ᾱ they take from its logarithm ℓ_t = Σ_{s≤t} log(1 − β_s), with ℓ_0 = 0:
+
+    √ᾱ = exp(ℓ/2)        1 − ᾱ = −expm1(ℓ)
+
+both to rounding error for every ℓ ≤ 0, from β = 1e-12 (where 1 − ᾱ by subtraction would have four digits left) to β = 1
+(where ℓ = −∞, ᾱ = 0 and 1 − ᾱ = 1 are exact).  So `log_alpha_bar`, and not ᾱ, is what is passed on.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log1p
+
+from refdpm.layers.activation import logit, sigmoid
+from refdpm.paper import eq
+from refdpm.vjp import Array, Pullback
+
+
+class Step(NamedTuple):
+    """What one step t of the chain knows of the schedule: β_t, ℓ_{t−1}, ℓ_t, one row per example, shape (N, 1, …)."""
+
+    beta: Array
+    log_alpha_bar_prev: Array
+    log_alpha_bar: Array
+
+
+# -- named schedules ---------------------------------------------------------------------------------------------------
+
+def checked(beta: Array) -> Array:
+    """`beta` as a float64 array if it is a schedule.
+
+    Raises: ValueError that names the first offending t.  β_t must lie in (0, 1); β_T = 1 is allowed (ᾱ_T = 0).
+    """
+    beta = np.asarray(beta, dtype=np.float64)
+    if beta.ndim != 1 or len(beta) < 2:
+        raise ValueError(f"beta: expected shape (T+1,) with T ≥ 1, got {beta.shape}")
+    if beta[0] != 0:
+        raise ValueError(f"beta: expected beta[0] == 0 (beta[t] is β_t, t = 1..T), got {beta[0]}")
+    inside = (beta > 0) & (beta < 1)
+    inside[0], inside[-1] = True, 0 < beta[-1] <= 1
+    if not inside.all():
+        t = int(np.argmin(inside))
+        raise ValueError(f"beta: expected values in (0, 1) for t = 1..T (1 is allowed at T), got {beta[t]} at t = {t}")
+    return beta
+
+
+def reciprocal(T: int) -> Array:
+    """β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T falls by the same amount at every step and ᾱ_T = 0.
+
+    Source: sec. 2.4.1, the binomial experiments.
+    """
+    return _schedule(1 / np.arange(_steps(T), 0, -1.0))
+
+
+def geometric(T: int, *, beta_1: float, beta_T: float) -> Array:
+    """β_t from beta_1 to beta_T in equal ratios."""
+    return _schedule(np.geomspace(beta_1, beta_T, _steps(T)))
+
+
+def linear(T: int, *, beta_1: float, beta_T: float) -> Array:
+    """β_t from beta_1 to beta_T in equal steps."""
+    return _schedule(np.linspace(beta_1, beta_T, _steps(T)))
+
+
+def cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
+    """ᾱ_t = cos²(φ_t)/cos²(φ_0) with φ_t = (π/2)(t/T + offset)/(1 + offset), and β_t cut off at `cap`.
+
+    1 − cos²φ_t/cos²φ_{t−1} is formed as sin(φ_t − φ_{t−1}) sin(φ_t + φ_{t−1})/cos²φ_{t−1}, which does not cancel.
+
+    Source: Nichol and Dhariwal 2021; not in the 2015 paper.
+    """
+    per_step = np.pi / 2 / (1 + offset) / _steps(T)
+    t = np.arange(1.0, T + 1)
+    shift = T * offset
+    before = np.cos((t - 1 + shift) * per_step)
+    return _schedule(np.minimum(np.sin(per_step) * np.sin((2 * t - 1 + 2 * shift) * per_step) / (before * before), cap))
+
+
+def _steps(T: int) -> int:
+    if T < 1:
+        raise ValueError(f"T: expected at least 1 step, got {T}")
+    return T
+
+
+def _schedule(rates: Array) -> Array:
+    return checked(np.concatenate([[0.0], rates]))
+
+
+# -- the learned schedule ----------------------------------------------------------------------------------------------
+
+@eq("15")
+def learned(logit_beta: Array, *, beta_1: float) -> Array:
+    """The schedule with β_1 held fixed and β_t = sigmoid(logit_beta[t−2]) for t = 2..T.
+
+    β_1 sets the ceiling of the bound (K ≤ −H(X¹)), so learning it would only chase that ceiling.
+
+    Shapes: logit_beta (T−1,) → (T+1,).
+    Source: sec. 2.4.1.
+    """
+    return np.concatenate([[0.0, beta_1], sigmoid(logit_beta)])
+
+
+def learned_vjp(logit_beta: Array, *, beta_1: float) -> tuple[Array, Pullback]:
+    """Adjoint of `learned`:   dβ_t = β_t (1 − β_t) dlogit_beta[t−2]   for t ≥ 2, and 0 for t = 0, 1."""
+    beta = learned(logit_beta, beta_1=beta_1)
+
+    def pullback(dbeta: Array) -> Array:
+        return dbeta[2:] * beta[2:] * (1 - beta[2:])
+
+    return beta, pullback
+
+
+def logits_of(beta: Array) -> Array:
+    """The argument with which `learned` returns `beta` again: logit β_t for t = 2..T (β_T < 1), shape (T−1,)."""
+    return logit(beta[2:])
+
+
+# -- levels ------------------------------------------------------------------------------------------------------------
+
+def log_alpha_bar(beta: Array) -> Array:
+    """ℓ_t = Σ_{s≤t} log(1 − β_s), with ℓ_0 = 0.
+
+    The running sum carries along what each addition rounds off, so that the error stays at a few u·Σ|log(1 − β_s)| for any T.
+
+    Shapes: (T+1,) → (T+1,).
+    """
+    return _running_sum(log1p(-beta))
+
+
+def log_alpha_bar_vjp(beta: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `log_alpha_bar`:   dℓ_t = −Σ_{s≤t} dβ_s/(1 − β_s).
+
+    Domain: β_t < 1; at β_T = 1 the derivative is infinite.
+    """
+    level = log_alpha_bar(beta)
+
+    def pullback(dlevel: Array) -> Array:
+        return -np.cumsum(dlevel[::-1])[::-1] / (1 - beta)
+
+    return level, pullback
+
+
+def _running_sum(x: Array) -> Array:
+    total = np.cumsum(x)
+    before = np.concatenate([[0.0], total[:-1]])
+    with np.errstate(invalid="ignore"):                     # ∞ − ∞ where a term is infinite; set to 0 in the next line
+        added = total - before
+        rounded_off = (before - (total - added)) + (x - added)
+        return total + np.cumsum(np.where(np.isfinite(total), rounded_off, 0.0))
+
+
+def alpha_bar(beta: Array) -> Array:
+    """ᾱ_t = ∏_{s≤t} (1 − β_s), ᾱ_0 = 1, shape (T+1,): for display.  Formulas take `log_alpha_bar`."""
+    return np.exp(log_alpha_bar(beta))
+
+
+# -- from a schedule to the rows of a batch ----------------------------------------------------------------------------
+
+def step(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> Step:
+    """Row i holds the schedule at step t[i], as columns that broadcast against states of `ndim` axes.
+
+    Shapes: beta, log_alpha_bar (T+1,), t integers (N,) in 1..T → three arrays (N, 1, …, 1).
+    """
+    column = (-1,) + (1,) * (ndim - 1)
+    return Step(beta[t].reshape(column), log_alpha_bar[t - 1].reshape(column), log_alpha_bar[t].reshape(column))
+
+
+def step_vjp(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> tuple[Step, Pullback]:
+    """Adjoint of `step`: what was gathered is scattered back, and rows that share a t add up."""
+    value = step(beta, log_alpha_bar, t=t, ndim=ndim)
+
+    def pullback(dstep: Step) -> tuple[Array, Array]:
+        dbeta, dlevel = np.zeros_like(beta, dtype=dstep.beta.dtype), np.zeros_like(beta, dtype=dstep.beta.dtype)
+        np.add.at(dbeta, t, dstep.beta.ravel())
+        np.add.at(dlevel, t - 1, dstep.log_alpha_bar_prev.ravel())
+        np.add.at(dlevel, t, dstep.log_alpha_bar.ravel())
+        return dbeta, dlevel
+
+    return value, pullback

@@ -102,22 +102,20 @@ def entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[
 
 
 def prior_cross_entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
-    """−E log π(x_t) given x_0, per example, in nats: H(x_t | x_0) + KL(q(x_t | x_0) ‖ π), for t ≥ 1."""
+    """−E log π(x_t) given x_0, per example, in nats.   Shapes as in `entropy_at`."""
     return prior_cross_entropy_at_vjp(beta, x_0, t=t, kernel=kernel)[0]
 
 
 def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Array, Pullback]:
     """Adjoint of `prior_cross_entropy_at`."""
     q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
-    entropy, back_entropy = kernel.entropy_vjp(q)
-    kl, back_kl = kernel.kl_vjp(q, kernel.prior(x_0.shape))
+    per_component, back_cross_entropy = kernel.cross_entropy_vjp(q, kernel.prior(x_0.shape))
 
     def pullback(dvalue: Array) -> tuple[Array, Array]:
-        dper_component = _spread(dvalue, kl.shape)
-        dq_entropy, (dq_kl, _) = back_entropy(dper_component), back_kl(dper_component)
-        return back_marginal(tree_map(np.add, dq_entropy, dq_kl))
+        dq, _ = back_cross_entropy(_spread(dvalue, per_component.shape))
+        return back_marginal(dq)
 
-    return _total(entropy + kl), pullback
+    return _total(per_component), pullback
 
 
 def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
@@ -223,16 +221,13 @@ def correction_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, P
     """Adjoint of `correction`."""
     cross_T, back_T = prior_cross_entropy_at_vjp(beta, x_0, t=len(beta) - 1, kernel=kernel)
     cross_1, back_1 = prior_cross_entropy_at_vjp(beta, x_0, t=1, kernel=kernel)
-    prior = kernel.prior(x_0.shape)
-    log_prior, back_prior = kernel.log_prob_vjp(x_0, prior)
-    entropy_prior = _total(kernel.entropy(prior))
+    cross_0, back_0 = prior_cross_entropy_at_vjp(beta, x_0, t=0, kernel=kernel)
+    entropy_prior = _total(kernel.entropy(kernel.prior(x_0.shape)))
 
     def pullback(dvalue: Array) -> tuple[Array, Array]:
-        dx_0_prior, _ = back_prior(_spread(dvalue, x_0.shape))
-        (dbeta_1, dx_0_1), (dbeta_T, dx_0_T) = back_1(dvalue), back_T(-dvalue)
-        return dbeta_1 + dbeta_T, dx_0_prior + dx_0_1 + dx_0_T
+        return tree_map(lambda d0, d1, dT: d1 - d0 - dT, back_0(dvalue), back_1(dvalue), back_T(dvalue))
 
-    return cross_1 - cross_T + entropy_prior + _total(log_prior), pullback
+    return entropy_prior - cross_T + cross_1 - cross_0, pullback
 
 
 @eq("12", "13", "37")

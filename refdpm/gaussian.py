@@ -109,29 +109,26 @@ def _posterior_coefficients(beta: Array, log_alpha_bar_prev: Array) -> tuple[Arr
 
 
 def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Gaussian, Pullback]:
-    """Adjoint of `posterior`.  Write c_0, c_t for the two coefficients of the mean and ℓ = log a.  Then
-
-        da = a dℓ        dv = −a dℓ        dw = a dβ − a(1−β) dℓ
+    """Adjoint of `posterior`.  Write c_0, c_t for the two coefficients of the mean and ℓ = log a.  With da = a dℓ, dv = −a dℓ,
+    dw = a dβ − a(1−β) dℓ, and w − aβ = v, w − (1−β)v = β to keep every sum free of cancellation,
 
         dmean = c_0 dx_0 + c_t dx_t + x_0 dc_0 + x_t dc_t
-        dc_0  = (√a/w) dβ + ½ c_0 dℓ − (c_0/w) dw
-        dc_t  = (√(1−β)/w) dv − ½ c_t/(1−β) dβ − (c_t/w) dw
-        dvar  = (v/w) dβ + (β/w) dv − (var/w) dw.
+        dc_0  = (√a v/w²) dβ + c_0 (1/w − ½) dℓ
+        dc_t  = −c_t [a/w + ½/(1−β)] dβ − (√(1−β) aβ/w²) dℓ
+        dvar  = (v/w)² dβ − a (β/w)² dℓ.
 
     Domain: β < 1.
     """
     q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
-    c_0, c_t, var = _posterior_coefficients(beta, log_alpha_bar_prev)
+    c_0, c_t, _ = _posterior_coefficients(beta, log_alpha_bar_prev)
     a, v = np.exp(log_alpha_bar_prev), -expm1(log_alpha_bar_prev)
     w = v + a * beta
 
     def pullback(dq: Gaussian) -> tuple[Array, Array, Array, Array]:
         dc_0 = unbroadcast(x_0 * dq.mean, beta.shape)
         dc_t = unbroadcast(x_t * dq.mean, beta.shape)
-        dv = dc_t * np.sqrt(1 - beta) / w + dq.var * beta / w
-        dw = -(dc_0 * c_0 + dc_t * c_t + dq.var * var) / w
-        dbeta = dc_0 * np.sqrt(a) / w - dc_t * c_t / (2 * (1 - beta)) + dq.var * v / w + a * dw
-        dlevel = dc_0 * c_0 / 2 - a * dv - a * (1 - beta) * dw
+        dbeta = dc_0 * np.sqrt(a) * v / (w * w) - dc_t * c_t * (a / w + 0.5 / (1 - beta)) + dq.var * (v / w) ** 2
+        dlevel = dc_0 * c_0 * (1 / w - 0.5) - dc_t * np.sqrt(1 - beta) * a * beta / (w * w) - dq.var * a * (beta / w) ** 2
         return c_t * dq.mean, c_0 * dq.mean, dbeta, dlevel
 
     return q, pullback
@@ -196,6 +193,27 @@ def entropy_vjp(q: Gaussian) -> tuple[Array, Pullback]:
         return Gaussian(np.zeros_like(q.mean), unbroadcast(dvalue / (2 * q.var), q.var.shape))
 
     return entropy(q), pullback
+
+
+def cross_entropy(q: Gaussian, p: Gaussian) -> Array:
+    """−E_q log p per component, in nats:   ½ [log 2π + log p.var + (q.var + (q.mean − p.mean)²)/p.var]  =  H(q) + D_KL(q ‖ p)."""
+    difference = q.mean - p.mean
+    return (LOG_2PI + np.log(p.var) + (q.var + difference * difference) / p.var) / 2
+
+
+def cross_entropy_vjp(q: Gaussian, p: Gaussian) -> tuple[Array, Pullback]:
+    """Adjoint of `cross_entropy`.  With r = (q.mean − p.mean)/p.var,
+
+        dH = r (dq.mean − dp.mean) + dq.var/(2 p.var) + ½ (1/p.var − q.var/p.var² − r²) dp.var.
+    """
+    r = (q.mean - p.mean) / p.var
+
+    def pullback(dvalue: Array) -> tuple[Gaussian, Gaussian]:
+        dmean, dp_var = r * dvalue, dvalue * ((1 - q.var / p.var) / p.var - r * r) / 2
+        return (Gaussian(unbroadcast(dmean, q.mean.shape), unbroadcast(dvalue / p.var / 2, q.var.shape)),
+                Gaussian(unbroadcast(-dmean, p.mean.shape), unbroadcast(dp_var, p.var.shape)))
+
+    return cross_entropy(q, p), pullback
 
 
 def log_prob(x: Array, p: Gaussian) -> Array:

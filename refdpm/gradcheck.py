@@ -44,6 +44,11 @@ def random_like(tree: Tree, rng: np.random.Generator) -> Tree:
     return tree_map(lambda leaf: rng.standard_normal(np.shape(leaf)), tree)
 
 
+def relative_direction(tree: Tree, rng: np.random.Generator) -> Tree:
+    """A random direction in proportion to the values, so that a finite step along it leaves no variable's domain."""
+    return tree_map(lambda x: rng.standard_normal(np.shape(x)) * np.where(x == 0, 0.0, np.maximum(np.abs(x), 1e-4)), tree)
+
+
 def inner(a: Tree, b: Tree) -> float:
     """⟨a, b⟩ = Σ a_i b_i over all leaves; no conjugate."""
     return sum(((x * y).sum() for x, y in zip(leaves(a), leaves(b), strict=True)), start=0.0)
@@ -60,21 +65,28 @@ def directional(f: Callable[[Tree], Tree], x: Tree, v: Tree) -> Tree:
     return tree_map(lambda y: np.imag(y) / STEP, f(shifted))
 
 
-def directional_by_differences(f: Callable[[Tree], Tree], x: Tree, v: Tree, *, h: float = 1e-3) -> Tree:
-    """J v at x by Richardson's extrapolation of central differences, with error O(h⁴): a guard that uses no complex number."""
+def directional_by_differences(f: Callable[[Tree], Tree], x: Tree, v: Tree, *, h: float = 1e-2) -> Tree:
+    """J v at x by Richardson's extrapolation of central differences, error O(h⁶): a guard that uses no complex number."""
     def central(step: float) -> Tree:
         above, below = (f(tree_map(lambda a, d: a + s * step * d, x, v)) for s in (1, -1))
         return tree_map(lambda p, m: (p - m) / (2 * step), above, below)
 
-    return tree_map(lambda fine, coarse: (4 * fine - coarse) / 3, central(h / 2), central(h))
+    def extrapolated(power: int, fine: Tree, coarse: Tree) -> Tree:
+        return tree_map(lambda a, b: (4 ** power * a - b) / (4 ** power - 1), fine, coarse)
+
+    at_h, at_half, at_quarter = central(h), central(h / 2), central(h / 4)
+    return extrapolated(2, extrapolated(1, at_quarter, at_half), extrapolated(1, at_half, at_h))
 
 
 def relative_gap(w: Tree, jv: Tree, jtw: Tree, v: Tree) -> float:
-    """|⟨w, J v⟩ − ⟨Jᵀw, v⟩| / (‖w‖‖J v‖ + ‖Jᵀw‖‖v‖); 0 where both derivatives vanish, ∞ where one is not finite."""
-    scale = norm(w) * norm(jv) + norm(jtw) * norm(v)
+    """|⟨w, J v⟩ − ⟨Jᵀw, v⟩| / (‖w‖‖J v‖ + ‖Jᵀw‖‖v‖); ∞ where a derivative is not finite.
+
+    Where J vanishes, only its rounding errors are left to compare; so the denominator is not taken below ‖w‖‖v‖/1000.
+    """
+    scale = max(norm(w) * norm(jv) + norm(jtw) * norm(v), norm(w) * norm(v) / 1000)
     if not np.isfinite(scale):
         return float("inf")
-    return abs(inner(w, jv) - inner(jtw, v)) / scale if scale > 0 else 0.0
+    return float(abs(inner(w, jv) - inner(jtw, v)) / scale) if scale > 0 else 0.0
 
 
 def argument_names(f: Callable[..., Any]) -> tuple[str, ...]:
@@ -83,8 +95,12 @@ def argument_names(f: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def gaps(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator, *,
-         differentiate: Callable[..., Tree] = directional) -> dict[str, float]:
-    """The adjoint gap of each differentiated argument, the others held still.   → {argument name: gap}."""
+         by_differences: bool = False) -> dict[str, float]:
+    """The adjoint gap of each differentiated argument, the others held still.   → {argument name: gap}.
+
+    J v is taken by the complex step, or by differences, which guards against a continuation that is not analytic.
+    """
+    differentiate, draw = (directional_by_differences, relative_direction) if by_differences else (directional, random_like)
     value, pullback = pair.f_vjp(*arguments, **fixed)
     w = random_like(value, rng)
     cotangents = _as_tuple(pullback(w), len(arguments))
@@ -96,7 +112,7 @@ def gaps(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np
         if not _same_structure(cotangents[i], arguments[i]):
             result[name] = float("inf")
             continue
-        v = random_like(arguments[i], rng)
+        v = draw(arguments[i], rng)
         result[name] = relative_gap(w, differentiate(f_of_one, arguments[i], v), cotangents[i], v)
     return result
 
@@ -126,7 +142,7 @@ def contract_breaches(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, 
 
 
 def asymmetry(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator) -> float:
-    """|⟨u, H v⟩ − ⟨v, H u⟩| relative to its parts, where H is the second derivative of ⟨w, f⟩ for a random w.
+    """The relative gap of ⟨u, H v⟩ and ⟨v, H u⟩, where H is the second derivative of ⟨w, f⟩ for a random w.
 
     H v is the complex step of the pullback, so this needs the pullback itself to be analytic.
     """
@@ -136,8 +152,7 @@ def asymmetry(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rn
     def gradient(x: tuple[Tree, ...]) -> tuple[Tree, ...]:
         return _as_tuple(pair.f_vjp(*x, **fixed)[1](w), len(x))
 
-    hv, hu = directional(gradient, arguments, v), directional(gradient, arguments, u)
-    return relative_gap(u, hv, hu, v)
+    return relative_gap(u, directional(gradient, arguments, v), directional(gradient, arguments, u), v)
 
 
 def _as_tuple(cotangents: Any, count: int) -> tuple[Tree, ...]:

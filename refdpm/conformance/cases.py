@@ -1,0 +1,88 @@
+"""Arguments for every `f`/`f_vjp` pair.  A pair without cases is a failure of the audit and of the tests.
+
+All sizes of one case differ (N ≠ D ≠ units ≠ T), so that a transposed or misplaced axis cannot hide.
+"""
+
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from refdpm import gaussian, strategies as s
+from refdpm.networks import swiss_roll
+from refdpm.vjp import fix
+
+N, D, UNITS, T, S = 5, 2, 4, 6, 3
+PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "bound", "layers.linear", "layers.rbf", "layers.readout",
+                "networks.swiss_roll")
+
+Case = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _case(*arguments: s.Strategy, **fixed: Any) -> st.SearchStrategy[Case]:
+    """Arguments and keywords of one call; a keyword that is no strategy is passed as it is."""
+    drawn = {key: value if isinstance(value, st.SearchStrategy) else st.just(value) for key, value in fixed.items()}
+    return st.tuples(st.tuples(*arguments), st.fixed_dictionaries(drawn))
+
+
+def _any_network() -> st.SearchStrategy[Any]:
+    return st.sampled_from([fix(swiss_roll, readout=name) for name in ("denoising", "eq65", "released")])
+
+
+def _bound() -> st.SearchStrategy[Case]:
+    return _case(s.swiss_roll_networks(T, UNITS, D), s.schedules(T), s.states(N, D), noise=s.arrays(S, N, D),
+                 t=s.times(S, N, low=2, high=T), kernel=gaussian, network=_any_network())
+
+
+CASES: dict[str, st.SearchStrategy[Case]] = {
+    "layers.activation.softplus": _case(s.arrays(N, D, low=-40, high=40)),
+    "layers.activation.sigmoid": _case(s.arrays(N, D, low=-40, high=40)),
+    "layers.activation.logit": _case(s.rate_columns(N)),
+    "layers.activation.tanh": _case(s.states(N, D)),
+    "layers.activation.leaky_relu": _case(s.nonzero_arrays(N, D), slope=s.numbers(0, 0.9)),
+    "schedule.learned": _case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)),
+    "schedule.log_alpha_bar": _case(s.schedules(T)),
+    "schedule.step": _case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(2, 4)),
+    "gaussian.forward": _case(s.states(N, D), s.rate_columns(N)),
+    "gaussian.marginal": _case(s.states(N, D), s.level_columns(N)),
+    "gaussian.posterior": _case(s.states(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)),
+    "gaussian.kl": _case(s.gaussians(N, D), s.gaussians(N, D)),
+    "gaussian.entropy": _case(s.gaussians(N, D)),
+    "gaussian.cross_entropy": _case(s.gaussians(N, D), s.gaussians(N, D)),
+    "gaussian.log_prob": _case(s.states(N, D), s.gaussians(N, D)),
+    "gaussian.draw": _case(s.gaussians(N, D), noise=s.states(N, D)),
+    "bound.step_kl": _case(s.swiss_roll_networks(T, UNITS, D), s.schedules(T), s.states(N, D), noise=s.states(N, D),
+                           t=s.times(N, low=2, high=T), kernel=gaussian, network=_any_network()),
+    "bound.entropy_at": _case(s.schedules(T), s.states(N, D), t=st.integers(1, T), kernel=gaussian),
+    "bound.prior_cross_entropy_at": _case(s.schedules(T), s.states(N, D), t=st.integers(0, T), kernel=gaussian),
+    "bound.terms": _bound(),
+    "bound.assemble": _case(s.bound_terms(S, N), T=st.integers(1, 50)),
+    "bound.bound": _bound(),
+    "bound.correction": _case(s.schedules(T), s.states(N, D), kernel=gaussian),
+    "bound.strict_bound": _bound(),
+    "layers.linear.linear": _case(s.states(N, D), s.arrays(D, UNITS), s.arrays(UNITS)),
+    "layers.linear.per_step": _case(s.states(N, UNITS), s.arrays(T + 1, UNITS, D), s.arrays(T + 1, D),
+                                    t=s.times(N, low=0, high=T)),
+    "layers.rbf.rbf": _case(s.states(N, D), s.states(UNITS, D), s.arrays(UNITS, low=-1, high=1)),
+    "layers.readout.eq65": _case(s.heads(N, D), s.states(N, D), s.rate_columns(N)),
+    "layers.readout.released": _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), T=st.integers(1, 50)),
+    "layers.readout.denoising": _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)),
+    "layers.readout.spread": _case(s.states(N, D), s.rate_columns(N), s.level_columns(N)),
+    "networks.swiss_roll.reverse": s.steps(N, T).flatmap(
+        lambda drawn: _case(s.swiss_roll_networks(T, UNITS, D), s.states(N, D), st.just(drawn[0]), t=drawn[1],
+                            readout=st.sampled_from(["denoising", "eq65", "released"]))),
+}
+
+
+def examples(name: str, *, count: int) -> list[Case]:
+    """`count` cases of a pair, the same at every call."""
+    found: list[Case] = []
+
+    @settings(max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))
+    @given(CASES[name])
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    collect()
+    return found

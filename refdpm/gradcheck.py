@@ -45,8 +45,8 @@ def random_like(tree: Tree, rng: np.random.Generator) -> Tree:
 
 
 def relative_direction(tree: Tree, rng: np.random.Generator) -> Tree:
-    """A random direction in proportion to the values, so that a finite step along it leaves no variable's domain."""
-    return tree_map(lambda x: rng.standard_normal(np.shape(x)) * np.where(x == 0, 0.0, np.maximum(np.abs(x), 1e-4)), tree)
+    """A random direction in proportion to the values, so that a small finite step along it leaves no variable's domain."""
+    return tree_map(lambda x: rng.standard_normal(np.shape(x)) * np.where(x == 0, 0.0, np.maximum(np.abs(x), 2e-3)), tree)
 
 
 def inner(a: Tree, b: Tree) -> float:
@@ -65,7 +65,7 @@ def directional(f: Callable[[Tree], Tree], x: Tree, v: Tree) -> Tree:
     return tree_map(lambda y: np.imag(y) / STEP, f(shifted))
 
 
-def directional_by_differences(f: Callable[[Tree], Tree], x: Tree, v: Tree, *, h: float = 1e-2) -> Tree:
+def directional_by_differences(f: Callable[[Tree], Tree], x: Tree, v: Tree, *, h: float = 2e-3) -> Tree:
     """J v at x by Richardson's extrapolation of central differences, error O(h⁶): a guard that uses no complex number."""
     def central(step: float) -> Tree:
         above, below = (f(tree_map(lambda a, d: a + s * step * d, x, v)) for s in (1, -1))

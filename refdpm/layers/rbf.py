@@ -38,9 +38,8 @@ def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]
         ds = g * (dg - (g * dg).sum(axis=1, keepdims=True))
         dlog_width = -2 * (ds * _exponents(x, centre, log_width)).sum(axis=0)
         pull = ds * np.exp(-2 * log_width)
-        towards = [pull * (centre_d - x_d[:, None]) for x_d, centre_d in zip(x.T, centre.T)]
-        dx = np.stack([pulled.sum(axis=1) for pulled in towards], axis=1)
-        dcentre = -np.stack([pulled.sum(axis=0) for pulled in towards], axis=1)
+        dx = pull @ centre - x * pull.sum(axis=1, keepdims=True)
+        dcentre = pull.T @ x - centre * pull.sum(axis=0)[:, None]
         return dx, dcentre, dlog_width
 
     return g, pullback

@@ -53,8 +53,7 @@ def best_levels(table: CostTable, T: int, n: int) -> Array:
     falls = np.log(np.maximum(first, 0.1 * first.mean()))
     falls += min(0.0, np.log((start - table.level[0]) / np.exp(falls).sum()))
     found = minimize(length, falls, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-12})
-    level = start - np.concatenate([[0.0], np.cumsum(np.exp(found.x))])
-    return np.maximum(level, level[0] - np.arange(T) * 0 + 0) if False else level
+    return start - np.concatenate([[0.0], np.cumsum(np.exp(found.x))])
 
 
 def shortest_path(spline: RectBivariateSpline, grid: Array, T: int, n: int) -> Array:

@@ -22,7 +22,7 @@ from .roll_curve import covariance, curve, curve_entropy, curve_length, distance
 from .roll_field import Lattice, field_at, lattice
 
 __all__ = ["Best", "best_schedule", "covariance", "curve", "curve_entropy", "curve_length", "denoiser_moments",
-           "distance_to_curve", "k_max", "k_star_of", "log_density", "points", "score", "step_cost", "step_costs"]
+           "distance_to_curve", "k_max", "k_star_of", "log_density", "points", "step_cost", "step_costs"]
 
 SPACING = 0.7           # of the lattices, in noises; 0.5 changes no K by more than 3e-6 nats
 LOG_2PI_E = float(np.log(2 * np.pi) + 1)
@@ -50,3 +50,91 @@ def denoiser_moments(x_t: Array, log_alpha_bar: float) -> Moments:
     if log_alpha_bar == -np.inf:
         return Moments(np.zeros(np.shape(x_t)), np.broadcast_to(covariance(), (len(x_t), 2, 2)))
     return field_at(x_t * np.exp(-log_alpha_bar / 2), _noise(log_alpha_bar)).moments
+
+
+# -- the ceiling and the best kernels --------------------------------------------------------------------------------
+
+def k_max(beta_1: float, *, spacing: float = SPACING) -> float:
+    """−h(X^1), in nats: no model has a larger K, whatever its network and its T.   E log q(x_1)"""
+    level = float(np.log1p(-beta_1))
+    weight, field = lattice(_noise(level), spacing)
+    return float(weight @ field.log_density - level)
+
+
+def step_cost(log_alpha_bar_prev: float, log_alpha_bar: float, *, kernels: str = "diagonal",
+              spacing: float = SPACING) -> float:
+    """E KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ) of the best kernels between two levels, in nats.
+
+    Domain: log_alpha_bar < log_alpha_bar_prev < 0; −∞ allowed for the later level (β_T = 1).
+    """
+    drop = float(snr_drop(log_alpha_bar_prev, log_alpha_bar))
+    if log_alpha_bar == -np.inf:
+        return float(0.5 * np.log1p(drop * _spread(covariance()[None], kernels)).sum())
+    weight, field = lattice(_noise(log_alpha_bar), spacing)
+    return float(0.5 * weight @ np.log1p(drop * _spread(field.moments.cov, kernels)).sum(axis=1))
+
+
+def step_costs(beta: Array, *, kernels: str = "diagonal", spacing: float = SPACING) -> Array:
+    """The costs of a schedule at index t = 2..T; entries 0 and 1 are 0.   Shapes: beta and result (T+1,)."""
+    level = log_alpha_bar(beta)
+    pairs = zip(level[1:-1], level[2:])
+    return np.array([0.0, 0.0] + [step_cost(a, b, kernels=kernels, spacing=spacing) for a, b in pairs])
+
+
+def k_star_of(beta: Array, *, kernels: str = "diagonal", spacing: float = SPACING) -> float:
+    """K* of a schedule: K of eq. 14, in nats, with the best diagonal (or "full") Gaussian kernels."""
+    edge = np.log(-np.expm1(log_alpha_bar(beta)[-1])) - np.log(beta[1])
+    return float(edge - LOG_2PI_E - step_costs(beta, kernels=kernels, spacing=spacing).sum())
+
+
+def best_schedule(beta_1: float, T: int, *, kernels: str = "diagonal", spacing: float = SPACING,
+                  level_step: float = 0.2, lowest: float = -8.0) -> Best:
+    """The schedule of T steps with the largest K*, given β_1, and that K*: dynamic programming, then refinement.
+
+    The search works on a table over levels of log SNR from that of β_1 down to `lowest`, `level_step` apart; the K*
+    that is returned is computed anew for the schedule found, so that it is never larger than what can be had.
+    """
+    table = _cost_table(beta_1, kernels, spacing, level_step, lowest)
+    level = -np.log1p(np.exp(-best_levels(table, T, n=2)))
+    beta = np.concatenate([[0.0, beta_1], -np.expm1(np.diff(level))])
+    return Best(k_star_of(beta, kernels=kernels, spacing=spacing), beta)
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+def _noise(level: float) -> float:
+    """ρ = √((1 − ᾱ)/ᾱ), the noise in units of the clean data."""
+    if not -np.inf < level < 0:
+        raise ValueError(f"log_alpha_bar: expected a finite negative number, got {level}")
+    return float(np.sqrt(np.expm1(-level)))
+
+
+def _spread(cov: Array, kernels: str) -> Array:
+    """The two numbers v with Σ log(1 + drop·v): variances, or eigenvalues of the covariance.   (N, 2, 2) -> (N, 2)"""
+    a, b, d = cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]
+    if kernels == "diagonal":
+        return np.stack([a, d], axis=1)
+    if kernels != "full":
+        raise ValueError(f"kernels: expected 'diagonal' or 'full', got {kernels!r}")
+    large = (a + d) / 2 + np.hypot((a - d) / 2, b)
+    return np.stack([large, np.maximum(a * d - b * b, 0.0) / large], axis=1)
+
+
+def _cost_table(beta_1: float, kernels: str, spacing: float, level_step: float, lowest: float) -> CostTable:
+    """Step costs over (λ, k).   ½ E Σ_d log(1 + (e^k − 1) SNR v_d)"""
+    first = float(np.log1p(-beta_1) - np.log(beta_1))
+    level = np.linspace(lowest, first, int(np.ceil((first - lowest) / level_step)) + 1)
+    fall = level - lowest
+    rows = [_costs(lattice(float(np.exp(-a / 2)), spacing), np.exp(a), fall, kernels) for a in level]
+    return CostTable(level, fall, np.array(rows))
+
+
+def _costs(points: Lattice, snr: float, fall: Array, kernels: str) -> Array:
+    """One row of the table: the values SNR v are first gathered in bins of 1 %, each with its own mean."""
+    value = (snr * _spread(points.field.moments.cov, kernels)).ravel()
+    weight = np.repeat(points.weight, 2)
+    bins = np.floor(100 * np.log(np.maximum(value, 1e-12))).astype(int)
+    bins -= bins.min()
+    mass = np.bincount(bins, weight)
+    mean = np.bincount(bins, weight * value)[mass > 0] / mass[mass > 0]
+    return 0.5 * mass[mass > 0] @ np.log1p(np.expm1(fall) * mean[:, None])

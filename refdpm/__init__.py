@@ -1,0 +1,34 @@
+"""refdpm: diffusion probabilistic models with every gradient derived by hand, to check other implementations against.
+
+Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli, *Deep Unsupervised Learning using Nonequilibrium Thermodynamics*, ICML 2015,
+in NumPy and without automatic differentiation.  The source is meant to be read from top to bottom in `READING_ORDER`, in
+which a module imports only from modules above it:
+
+    the ground            paper, vjp, layers.activation
+    the process           schedule, gaussian
+    the objective         likelihood, bound
+    the model             layers, networks
+    using it              data, optimize, train, sample
+    the evidence          gradcheck, oracles, strategies, conformance
+    the edges             run, experiment, figure, cli
+
+Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
+"""
+
+__version__ = "0.1.0"
+
+READING_ORDER = (
+    "paper", "vjp", "layers.activation",
+    "schedule", "gaussian",
+    "likelihood", "bound",
+    "layers.linear", "layers.rbf", "layers.readout",
+    "networks.swiss_roll",
+    "data", "data.swiss_roll",
+    "optimize", "train", "sample",
+    "gradcheck",
+    "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
+    "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals", "oracles.two_sample",
+    "strategies",
+    "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes", "conformance.audit",
+    "run", "experiment", "figure", "cli",
+)

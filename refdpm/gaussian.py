@@ -14,7 +14,6 @@ a module with these names: `binomial` will have the same ones.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expm1
 
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
@@ -67,7 +66,7 @@ def marginal(x_0: Array, log_alpha_bar: Array) -> Gaussian:
     Derivation: variances obey v_t = (1−β_t) v_{t−1} + β_t, hence 1 − v_t = (1−β_t)(1 − v_{t−1}) = ᾱ_t from v_0 = 0.
     Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).
     """
-    return Gaussian(np.exp(log_alpha_bar / 2) * x_0, -expm1(log_alpha_bar))
+    return Gaussian(np.exp(log_alpha_bar / 2) * x_0, -np.expm1(log_alpha_bar))
 
 
 def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Gaussian, Pullback]:
@@ -103,7 +102,7 @@ def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) ->
 
 
 def _posterior_coefficients(beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Array, Array]:
-    a, v = np.exp(log_alpha_bar_prev), -expm1(log_alpha_bar_prev)
+    a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
     w = v + a * beta
     return np.exp(log_alpha_bar_prev / 2) * beta / w, np.sqrt(1 - beta) * v / w, beta * v / w
 
@@ -121,7 +120,7 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     """
     q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
     c_0, c_t, _ = _posterior_coefficients(beta, log_alpha_bar_prev)
-    a, v = np.exp(log_alpha_bar_prev), -expm1(log_alpha_bar_prev)
+    a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
     w = v + a * beta
 
     def pullback(dq: Gaussian) -> tuple[Array, Array, Array, Array]:
@@ -170,10 +169,10 @@ def _log_excess(u: Array, v: Array) -> Array:
     """ρ − 1 − log ρ for ρ = u/v, without cancellation near ρ = 1.
 
     Derivation: with δ = (u − v)/v and s = δ/(2 + δ), log(1 + δ) = 2 artanh s, hence
-    δ − log(1 + δ) = s [δ − 2 (s²/3 + s⁴/5 + s⁶/7 + …)].  For |δ| < ½ it is |s| < ⅓, and 16 terms reach rounding error.
+    δ − log(1 + δ) = s [δ − 2 (s²/3 + s⁴/5 + s⁶/7 + …)].  For −½ < δ < 1 it is |s| < ⅓, and 16 terms reach rounding error.
     """
     ratio, delta = u / v, (u - v) / v
-    near = np.abs(np.real(delta)) < 0.5
+    near = (np.real(delta) > -0.5) & (np.real(delta) < 1)
     s = np.where(near, delta, 0.0) / (2 + np.where(near, delta, 0.0))
     series = np.zeros_like(s)
     for k in range(16, 0, -1):

@@ -20,6 +20,9 @@ import numpy as np
 from refdpm.vjp import Tree, leaves, tree_map
 
 STEP = 1e-20
+GAP = 1e-13            # adjoint gap by the complex step
+GUARD = 1e-7           # adjoint gap by differences
+SYMMETRY = 1e-11       # of the second derivative
 
 
 class Pair(NamedTuple):
@@ -117,6 +120,16 @@ def gaps(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np
     return result
 
 
+def breaches(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator) -> list[str]:
+    """What is wrong with a pair on one case, the adjoint gap apart: contract, guard, symmetry."""
+    found = contract_breaches(pair, arguments, fixed, rng)
+    by_differences = gaps(pair, arguments, fixed, rng, by_differences=True)
+    found += [f"{name}: differences disagree" for name, gap in by_differences.items() if not gap <= GUARD]
+    if not asymmetry(pair, arguments, fixed, rng) <= SYMMETRY:
+        found.append("the second derivative is not symmetric")
+    return found
+
+
 def contract_breaches(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator) -> list[str]:
     """What the contract of `vjp` forbids and `pair` does; empty if it keeps it."""
     before = [leaf.copy() for leaf in leaves(arguments)]
@@ -128,17 +141,17 @@ def contract_breaches(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, 
     expected = tree_map(lambda a, b: 2 * a - 3 * b, first, pullback(u))
     shifted = tuple(tree_map(lambda leaf: leaf + 0j, a) for a in arguments)
     in_complex, _ = pair.f_vjp(*shifted, **fixed)
-    breaches = {
+    rules = {
         "f and f_vjp have different signatures": _signature(pair.f) != _signature(pair.f_vjp),
         "the value of f_vjp is not bitwise that of f": not _identical(value, pair.f(*arguments, **fixed)),
         "the pullback called twice gives two answers": not _identical(first, again),
-        "the pullback is not linear": _distance(combined, expected) > 1e-13 * (norm(combined) + norm(expected) + 1e-300),
+        "the pullback is not linear": _distance(combined, expected) > GAP * max(norm(combined) + norm(expected), norm(w) / 1000),
         "an argument was changed": not all(map(np.array_equal, before, leaves(arguments))),
         "the cotangent was changed": not all(map(np.array_equal, w_before, leaves(w))),
         "complex input does not give complex output": not any(np.iscomplexobj(y) for y in leaves(in_complex)),
-        "complex input changes the real part": _distance(tree_map(np.real, in_complex), value) > 1e-13 * (norm(value) + 1e-300),
+        "complex input changes the real part": _distance(tree_map(np.real, in_complex), value) > GAP * norm(value),
     }
-    return [breach for breach, found in breaches.items() if found]
+    return [breach for breach, broken in rules.items() if broken]
 
 
 def asymmetry(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np.random.Generator) -> float:

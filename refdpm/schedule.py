@@ -57,8 +57,9 @@ def reciprocal(T: int) -> Array:
 
 
 def geometric(T: int, *, beta_1: float, beta_T: float) -> Array:
-    """β_t from beta_1 to beta_T in equal ratios."""
-    return _schedule(np.geomspace(beta_1, beta_T, _steps(T)))
+    """β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1): equal ratios, both ends exact."""
+    gaps, k = max(_steps(T) - 1, 1), np.arange(T)
+    return _schedule(beta_1 ** ((gaps - k) / gaps) * beta_T ** (k / gaps))
 
 
 def linear(T: int, *, beta_1: float, beta_T: float) -> Array:
@@ -69,15 +70,15 @@ def linear(T: int, *, beta_1: float, beta_T: float) -> Array:
 def cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
     """ᾱ_t = cos²(φ_t)/cos²(φ_0) with φ_t = (π/2)(t/T + offset)/(1 + offset), and β_t cut off at `cap`.
 
-    1 − cos²φ_t/cos²φ_{t−1} is formed as sin(φ_t − φ_{t−1}) sin(φ_t + φ_{t−1})/cos²φ_{t−1}, which does not cancel.
-
+    Derivation: 1 − cos²φ_t/cos²φ_{t−1} = sin(φ_t − φ_{t−1}) sin(φ_t + φ_{t−1})/cos²φ_{t−1}, which does not cancel; and φ_T = π/2,
+    so that counted from the end cos φ_{t−1} = sin((T−t+1)·h) with h = φ_t − φ_{t−1}.
     Source: Nichol and Dhariwal 2021; not in the 2015 paper.
     """
-    per_step = np.pi / 2 / (1 + offset) / _steps(T)
-    t = np.arange(1.0, T + 1)
-    shift = T * offset
-    before = np.cos((t - 1 + shift) * per_step)
-    return _schedule(np.minimum(np.sin(per_step) * np.sin((2 * t - 1 + 2 * shift) * per_step) / (before * before), cap))
+    h = np.pi / 2 / (1 + offset) / _steps(T)
+    left = np.arange(T, 0, -1.0)
+    before = np.sin(left * h)
+    between = np.minimum(2 * left - 1, 2 * (T - left + T * offset) + 1)         # φ_t + φ_{t−1}, or π less that, in units of h
+    return _schedule(np.minimum(np.sin(h) * np.sin(between * h) / (before * before), cap))
 
 
 def _steps(T: int) -> int:

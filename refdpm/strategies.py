@@ -88,6 +88,11 @@ def gaussians(N: int, D: int) -> st.SearchStrategy[Gaussian]:
     return st.builds(Gaussian, states(N, D), positive(N, D))
 
 
+def other_gaussians(N: int, D: int) -> st.SearchStrategy[Gaussian]:
+    """Like `gaussians`, but never the same simplest example: where two laws are equal, their divergence has no derivative to test."""
+    return gaussians(N, D).map(lambda p: Gaussian(p.mean + 0.71, p.var * 1.37))
+
+
 def heads(N: int, D: int) -> st.SearchStrategy[Heads]:
     """What a network puts out for the mean and for the variance."""
     return st.builds(Heads, arrays(N, D), arrays(N, D))
@@ -100,5 +105,5 @@ def bound_terms(S: int, N: int) -> st.SearchStrategy[Terms]:
 
 def swiss_roll_networks(T: int, units: int, D: int) -> st.SearchStrategy[SwissRoll]:
     """Parameters of the Swiss-roll network."""
-    return st.builds(SwissRoll, arrays(units, D), arrays(units, low=-1, high=1), arrays(T + 1, units, D), arrays(T + 1, D),
-                     arrays(T + 1, units, D, low=-1, high=1), arrays(T + 1, D, low=-1, high=1))
+    return st.builds(SwissRoll, arrays(units, D), arrays(units, low=-1, high=1), arrays(T + 1, units, 2 * D, low=-1, high=1),
+                     arrays(T + 1, 2 * D, low=-1, high=1))

@@ -27,13 +27,11 @@ def linear_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
 def per_step(x: Array, weight: Array, bias: Array, *, t: Array) -> Array:
     """Row i through the affine map of its own step:   x_i W[t_i] + b[t_i].
 
-    Rows that share a t go through one matrix product.
-
     Shapes: x (N, in), weight (T+1, in, out), bias (T+1, out), t integers (N,) → (N, out).
     """
     y = np.empty((len(x), bias.shape[1]), dtype=np.result_type(x, weight, bias))
-    for s, rows in _blocks(t):
-        y[rows] = x[rows] @ weight[s] + bias[s]
+    for steps, rows in _blocks(t):
+        y[rows] = x[rows] @ weight[steps] + bias[steps, None]
     return y
 
 
@@ -43,19 +41,19 @@ def per_step_vjp(x: Array, weight: Array, bias: Array, *, t: Array) -> tuple[Arr
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dtype = np.result_type(x, weight, dy)
         dx, dweight, dbias = np.empty(x.shape, dtype), np.zeros(weight.shape, dtype), np.zeros(bias.shape, dtype)
-        for s, rows in _blocks(t):
-            dx[rows] = dy[rows] @ weight[s].T
-            dweight[s] = x[rows].T @ dy[rows]
-            dbias[s] = dy[rows].sum(axis=0)
+        for steps, rows in _blocks(t):
+            dx[rows] = dy[rows] @ weight[steps].swapaxes(1, 2)
+            dweight[steps] = x[rows].swapaxes(1, 2) @ dy[rows]
+            dbias[steps] = dy[rows].sum(axis=1)
         return dx, dweight, dbias
 
     return per_step(x, weight, bias, t=t), pullback
 
 
-def _blocks(t: Array) -> Iterator[tuple[int, Array | slice]]:
-    """Each value of t with the rows that have it: a slice where t is sorted, so that no row is copied."""
-    is_sorted = bool(np.all(t[1:] >= t[:-1]))
-    order = np.arange(len(t)) if is_sorted else np.argsort(t, kind="stable")
-    starts = np.flatnonzero(np.diff(t[order], prepend=-1))
-    for start, stop in zip(starts, np.append(starts[1:], len(t))):
-        yield int(t[order[start]]), slice(start, stop) if is_sorted else order[start:stop]
+def _blocks(t: Array) -> Iterator[tuple[Array, Array]]:
+    """Steps that equally many rows are at, (B,), with those rows, (B, n): each group is one stack of matrix products."""
+    order = np.argsort(t, kind="stable")
+    steps, starts, counts = np.unique(t[order], return_index=True, return_counts=True)
+    for count in np.unique(counts):
+        alike = counts == count
+        yield steps[alike], order[starts[alike, None] + np.arange(count)]

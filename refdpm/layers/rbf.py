@@ -11,19 +11,28 @@ def rbf(x: Array, centre: Array, log_width: Array) -> Array:
     Shapes: x (N, D), centre (K, D), log_width (K,) → (N, K).
     Source: App. D.1.1; the widths are given as logarithms, so they stay positive.
     """
-    s = _exponents(x, centre, log_width)
-    g = np.exp(s - np.max(np.real(s), axis=1, keepdims=True))
-    g /= g.sum(axis=1, keepdims=True)
-    return g
+    return _softmax(_exponents(x, centre, log_width))
 
 
 def _exponents(x: Array, centre: Array, log_width: Array) -> Array:
     """s_k; |x − c_k|² coordinate by coordinate, because expanding the square would cancel near a centre."""
-    squared = 0.0
-    for x_d, centre_d in zip(x.T, centre.T):
-        difference = x_d[:, None] - centre_d
-        squared = squared + difference * difference
+    squared = _squared_difference(x[:, 0], centre[:, 0])
+    for d in range(1, x.shape[1]):
+        squared += _squared_difference(x[:, d], centre[:, d])
     return squared * (-np.exp(-2 * log_width) / 2)
+
+
+def _squared_difference(x_d: Array, centre_d: Array) -> Array:
+    difference = x_d[:, None] - centre_d
+    difference *= difference
+    return difference
+
+
+def _softmax(s: Array) -> Array:
+    g = s - np.max(np.real(s), axis=1, keepdims=True)
+    np.exp(g, out=g)
+    g /= g.sum(axis=1, keepdims=True)
+    return g
 
 
 def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]:
@@ -32,11 +41,13 @@ def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]
         dg_k = g_k (ds_k − Σ_j g_j ds_j)
         ds_k = −(x − c_k)·(dx − dc_k)/w_k² − 2 s_k dlog w_k
     """
-    g = rbf(x, centre, log_width)
+    s = _exponents(x, centre, log_width)
+    g = _softmax(s)
 
     def pullback(dg: Array) -> tuple[Array, Array, Array]:
-        ds = g * (dg - (g * dg).sum(axis=1, keepdims=True))
-        dlog_width = -2 * (ds * _exponents(x, centre, log_width)).sum(axis=0)
+        ds = dg - np.einsum("nk,nk->n", g, dg)[:, None]
+        ds *= g
+        dlog_width = -2 * np.einsum("nk,nk->k", ds, s)
         pull = ds * np.exp(-2 * log_width)
         dx = pull @ centre - x * pull.sum(axis=1, keepdims=True)
         dcentre = pull.T @ x - centre * pull.sum(axis=0)[:, None]

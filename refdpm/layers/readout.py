@@ -1,21 +1,20 @@
 """From the two heads of a network to the mean and variance of its reverse step p(x_{t−1} | x_t).
 
-Three forms, each of which is the forward kernel N(√(1−β) x, β) (the exact reversal of stationary data) at a named value
-of the heads, so that a network starts from K = L_null and learns the difference.
+Three forms.  With both heads 0 each is the forward kernel N(√(1−β) x, β), the exact reversal of stationary data, so that
+training starts from K = L_null and the network learns what is special about the data.
 
-    eq65        the paper's, with the square root that eq. 65 lacks          forward kernel at heads 0, 0
-    released    the authors' published code                                  forward kernel at heads 0, 0
-    denoising   ours: the heads are mean and log-variance of x_0 given x_t   forward kernel at heads √ᾱ x, 0
+    eq65        the paper's, with the square root that eq. 65 lacks
+    released    the authors' published code
+    denoising   ours: mean and variance of x_0 given x_t, passed through the posterior
 
-Why a third: the best Gaussian step with independent components has the mean and variances of q(x_{t−1} | x_t) itself, and
-those are the posterior's, averaged over x_0 given x_t.  The heads then have the same meaning and scale at every t.
+Why a third: of all steps with independent Gaussian components the best has the mean and the variances of q(x_{t−1} | x_t), and
+those are the posterior's, averaged over x_0 given x_t.  Its heads have the same meaning and scale at every t.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from refdpm import gaussian
 from refdpm.gaussian import Gaussian
 from refdpm.layers.activation import logit, sigmoid
 from refdpm.paper import eq
@@ -91,55 +90,43 @@ def released_vjp(heads: Heads, x_t: Array, beta: Array, *, T: int) -> tuple[Gaus
 
 
 def denoising(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Array) -> Gaussian:
-    """The posterior of step t averaged over x_0 ~ N(z_mean, V), V = (1−ᾱ_t) exp(z_var).
+    """The posterior of step t averaged over x_0 given x_t, for which the heads stand:
 
-        mean = c_0 z_mean + c_t x_t        var = s² + c_0² V
+        E[x_0 | x_t] = √ᾱ_t x_t + z_mean        Var[x_0 | x_t] = (1−ᾱ_t) exp(z_var)        (stationary data: z = 0)
 
-    where c_0, c_t and s² are the coefficients and the variance of `gaussian.posterior`.
+    With a = ᾱ_{t−1}, v = 1 − a, w = 1 − ᾱ_t and c_0 = √a β/w, the posterior's share of x_0,
 
-    Derivation: x_{t−1} given x_t and x_0 has mean c_0 x_0 + c_t x_t and variance s²; averaging over x_0 given x_t adds the
-    variance of the mean (law of total variance).  Stationary data have E[x_0|x_t] = √ᾱ_t x_t and Var = 1 − ᾱ_t.
+        mean = √(1−β) x + c_0 z_mean        var = β v/w + c_0² w exp(z_var).
+
+    Derivation: given x_0 too, x_{t−1} has mean c_0 x_0 + c_t x_t and variance βv/w; averaging over x_0 adds the variance of the
+    mean (law of total variance), and c_0 √ᾱ_t + c_t = √(1−β).
     Shapes: heads two arrays (N, …), x_t (N, …); beta, log_alpha_bar_prev (N, 1, …).
     """
-    return denoising_vjp(heads, x_t, beta, log_alpha_bar_prev)[0]
+    a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
+    w = v + a * beta
+    mean = np.sqrt(1 - beta) * x_t + np.sqrt(a) * beta / w * heads.mean
+    return Gaussian(mean, beta / w * (v + a * beta * np.exp(heads.var)))
 
 
 def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Gaussian, Pullback]:
-    """Adjoint of `denoising`, by wiring: the posterior at x_0 = z_mean, and `spread` for what it adds to the variance."""
-    q, back_posterior = gaussian.posterior_vjp(x_t, heads.mean, beta, log_alpha_bar_prev)
-    added, back_spread = spread_vjp(heads.var, beta, log_alpha_bar_prev)
-    p = Gaussian(q.mean, q.var + added)
+    """Adjoint of `denoising`.  With ℓ = log a and y = c_0² w exp(z_var) = (aβ²/w) exp(z_var),
+
+        dmean = √(1−β) dx + c_0 dz_mean + z_mean dc_0 − x/(2√(1−β)) dβ        dc_0 = (√a v/w²) dβ + c_0 (1/w − ½) dℓ
+        dvar  = y dz_var + [(v/w)² + y (2/β − a/w)] dβ + [y/w − a (β/w)²] dℓ.
+
+    Domain: β < 1.
+    """
+    p = denoising(heads, x_t, beta, log_alpha_bar_prev)
+    a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
+    w = v + a * beta
+    keep, c_0 = np.sqrt(1 - beta), np.sqrt(a) * beta / w
+    y = a * beta * beta / w * np.exp(heads.var)
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array, Array]:
-        dz_var, dbeta_spread, dlevel_spread = back_spread(dp.var)
-        dx_t, dz_mean, dbeta, dlevel = back_posterior(Gaussian(dp.mean, unbroadcast(dp.var, q.var.shape)))
-        return Heads(dz_mean, dz_var), dx_t, dbeta + dbeta_spread, dlevel + dlevel_spread
+        dc_0 = dp.mean * heads.mean
+        dbeta = dc_0 * np.sqrt(a) * v / (w * w) - dp.mean * x_t / (2 * keep) + dp.var * ((v / w) ** 2 + y * (2 / beta - a / w))
+        dlevel = dc_0 * c_0 * (1 / w - 0.5) + dp.var * (y / w - a * (beta / w) ** 2)
+        return (Heads(c_0 * dp.mean, y * dp.var), keep * dp.mean,
+                unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, beta.shape))
 
     return p, pullback
-
-
-def spread(z_var: Array, beta: Array, log_alpha_bar_prev: Array) -> Array:
-    """What not knowing x_0 adds to the variance of x_{t−1}:   c_0² V = (a β²/w) exp(z_var),   a = ᾱ_{t−1}, w = 1 − ᾱ_t."""
-    a = np.exp(log_alpha_bar_prev)
-    return a * beta * beta / _noise(beta, log_alpha_bar_prev) * np.exp(z_var)
-
-
-def spread_vjp(z_var: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `spread`.  With dw = a dβ − a(1−β) dℓ,
-
-        dy = y (dz_var + dℓ + 2 dβ/β − dw/w) = y (dz_var + dℓ/w + (2/β − a/w) dβ),   because 1 + a(1−β)/w = 1/w.
-    """
-    y = spread(z_var, beta, log_alpha_bar_prev)
-    a, w = np.exp(log_alpha_bar_prev), _noise(beta, log_alpha_bar_prev)
-
-    def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        dz_var = dy * y
-        summed = unbroadcast(dz_var, beta.shape)
-        return dz_var, summed * (2 / beta - a / w), summed / w
-
-    return y, pullback
-
-
-def _noise(beta: Array, log_alpha_bar_prev: Array) -> Array:
-    """1 − ᾱ_t from step t's β and the level before it: a sum of positive terms."""
-    return np.exp(log_alpha_bar_prev) * beta - np.expm1(log_alpha_bar_prev)

@@ -1,8 +1,8 @@
 """The network of the Swiss roll: one radial basis layer shared by all t, and a linear read-out of its own for every t.
 
-                          ┌ per_step ─ z_mean ┐
-    x_t ─ rbf ─ g(x_t) ───┤                   ├─ read-out ─ p(x_{t−1} | x_t) = N(mean, var)
-                          └ per_step ─ z_var ─┘
+                                      ┌ z_mean ┐
+    x_t ─ rbf ─ g(x_t) ─ per_step ─ z ┤        ├ read-out ─ p(x_{t−1} | x_t) = N(mean, var)
+                                      └ z_var  ┘
 
 The paper's has 16 units; more are needed to come near the ceiling.  The read-out is a named choice (`layers.readout`).
 
@@ -23,27 +23,26 @@ from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
 
 
+READOUTS = ("denoising", "eq65", "released")
+
+
 class SwissRoll(NamedTuple):
     """Parameters.  Row t of a read-out is step t's; rows 0 and 1 are never used, because the step at t = 1 is fixed.
 
-    Shapes: centre (K, D), log_width (K,), weights (T+1, K, D), biases (T+1, D).
+    Shapes: centre (K, D), log_width (K,), weight (T+1, K, 2D), bias (T+1, 2D); the first D outputs are z_mean.
     """
 
     centre: Array
     log_width: Array
-    mean_weight: Array
-    mean_bias: Array
-    var_weight: Array
-    var_bias: Array
+    weight: Array
+    bias: Array
 
 
 def init(x_0: Array, *, T: int, units: int, width: float) -> SwissRoll:
     """Centres on `units` data points spread out over the rows of `x_0`, all widths equal, read-outs zero."""
     centre = _spread_out(x_0, units)
-    dim = x_0.shape[1]
-    weights = [np.zeros((T + 1, units, dim)) for _ in range(2)]
-    return SwissRoll(centre, np.full(units, np.log(width)),
-                     weights[0], np.zeros((T + 1, dim)), weights[1], np.zeros((T + 1, dim)))
+    outputs = 2 * x_0.shape[1]
+    return SwissRoll(centre, np.full(units, np.log(width)), np.zeros((T + 1, units, outputs)), np.zeros((T + 1, outputs)))
 
 
 def _spread_out(points: Array, count: int) -> Array:
@@ -69,17 +68,15 @@ def reverse_vjp(parameters: SwissRoll, x_t: Array, step: Step, *, t: Array, read
                 ) -> tuple[Gaussian, Pullback]:
     """Adjoint of `reverse`."""
     g, back_rbf = rbf_vjp(x_t, parameters.centre, parameters.log_width)
-    z_mean, back_mean = per_step_vjp(g, parameters.mean_weight, parameters.mean_bias, t=t)
-    z_var, back_var = per_step_vjp(g, parameters.var_weight, parameters.var_bias, t=t)
-    p, back_readout = _readout_vjp(Heads(z_mean, z_var), x_t, step, T=len(parameters.mean_bias) - 1, readout=readout)
+    z, back_linear = per_step_vjp(g, parameters.weight, parameters.bias, t=t)
+    heads = Heads(*np.split(z, 2, axis=1))
+    p, back_readout = _readout_vjp(heads, x_t, step, T=len(parameters.bias) - 1, readout=readout)
 
     def pullback(dp: Gaussian) -> tuple[SwissRoll, Array, Step]:
-        dz, dx_readout, dstep = back_readout(dp)
-        dg_var, dvar_weight, dvar_bias = back_var(dz.var)
-        dg_mean, dmean_weight, dmean_bias = back_mean(dz.mean)
-        dx_rbf, dcentre, dlog_width = back_rbf(dg_mean + dg_var)
-        dparameters = SwissRoll(dcentre, dlog_width, dmean_weight, dmean_bias, dvar_weight, dvar_bias)
-        return dparameters, dx_rbf + dx_readout, dstep
+        dheads, dx_readout, dstep = back_readout(dp)
+        dg, dweight, dbias = back_linear(np.concatenate(dheads, axis=1))
+        dx_rbf, dcentre, dlog_width = back_rbf(dg)
+        return SwissRoll(dcentre, dlog_width, dweight, dbias), dx_rbf + dx_readout, dstep
 
     return p, pullback
 
@@ -94,7 +91,7 @@ def _readout_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) 
     elif readout == "released":
         p, back = readouts.released_vjp(heads, x_t, step.beta, T=T)
     else:
-        raise ValueError(f"readout: expected 'denoising', 'eq65' or 'released', got {readout!r}")
+        raise ValueError(f"readout: expected one of {READOUTS}, got {readout!r}")
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Step]:
         dheads, dx_t, dbeta, *dlevel = back(dp)

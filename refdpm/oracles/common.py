@@ -25,7 +25,7 @@ class Moments(NamedTuple):
         return np.diagonal(self.cov, axis1=-2, axis2=-1)
 
 
-def log_alpha_bar(beta: Array) -> Array:
+def levels(beta: Array) -> Array:
     """log ᾱ_t = Σ_{s≤t} log(1 − β_s) for t = 0..T; −∞ at T when β_T = 1.
 
     Shapes: beta (T+1,) with beta[0] = 0; result the same.
@@ -37,7 +37,7 @@ def log_alpha_bar(beta: Array) -> Array:
     outside = np.flatnonzero(~((beta[1:] > 0) & (beta[1:] < 1)))
     if outside.size and not (outside[0] == beta.size - 2 and beta[-1] == 1):
         t = outside[0] + 1
-        raise ValueError(f"beta: expected values in (0, 1) for t = 1..T (1 allowed at T), got {beta[t]} at t = {t}")
+        raise ValueError(f"beta: expected values in (0, 1) for t = 1..T, or 1 at T, got {beta[t]} at t = {t}")
     with np.errstate(divide="ignore"):
         return np.cumsum(np.log1p(-beta))
 

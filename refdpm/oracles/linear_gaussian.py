@@ -1,16 +1,18 @@
 """Gaussian data under the Gaussian chain: everything exact, in covariance matrices.
 
-x_0 ~ N(0, S0). Every x_t is Gaussian with covariance V_t = ᾱ_t S0 + (1 − ᾱ_t) I, and so is every reverse step:
+x_0 ~ N(0, S0). Every x_t is Gaussian with covariance V_t = ᾱ_t S0 + (1 − ᾱ_t) I, and so is every reverse
+step:
 
     q(x_{t−1} | x_t) = N(G_t x_t, W_t),   G_t = √(1−β_t) V_{t−1} V_t⁻¹,   W_t = β_t V_{t−1} V_t⁻¹,
 
-exactly, at any β. All these matrices have the eigenvectors of S0, so the best model is a set of one-dimensional
-problems with s_j, the eigenvalues, and v_t = ᾱ_t s + 1 − ᾱ_t. Kernels that may only have a diagonal covariance lose
-something, unless S0 is diagonal itself: their best mean is the same, their best covariance is the diagonal of W_t.
+exactly, at any β. All these matrices have the eigenvectors of S0, so the best model is a set of
+one-dimensional problems with s_j, the eigenvalues, and v_t = ᾱ_t s + 1 − ᾱ_t. Kernels that may only have a
+diagonal covariance lose something, unless S0 is diagonal itself: their best mean is the same, their best
+covariance is the diagonal of W_t.
 
 A model is a `Kernels`, or the name of one: "full", "diagonal" (the two optima) and "forward", in which every
-reverse step is the forward step over again, where networks usually start. In all of them step 1 is the fixed edge
-step of the paper, the forward kernel, which has nothing to learn (eq. 44).
+reverse step is the forward step over again, where networks usually start. In all three, step 1 is the fixed
+edge step of the paper, the forward kernel, which has nothing to learn (eq. 44); a `Kernels` brings its own.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .common import Array, log_alpha_bar, one_minus_alpha_bar, snr_drop
+from .common import Array, levels, one_minus_alpha_bar, snr_drop
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -35,21 +37,21 @@ class Kernels(NamedTuple):
     cov: Array
 
 
-# -- the two sides ---------------------------------------------------------------------------------------------------
+# -- the two sides -------------------------------------------------------------------------------------------
 
 def covariances(S0: Array, beta: Array) -> Array:
-    """V_t = ᾱ_t S0 + (1 − ᾱ_t) I of q(x_t), t = 0..T.   Shapes: S0 (n, n), beta (T+1,), result (T+1, n, n)."""
-    level = log_alpha_bar(beta)[:, None, None]
+    """V_t = ᾱ_t S0 + (1 − ᾱ_t) I of q(x_t), t = 0..T.   Shapes: S0 (n, n), result (T+1, n, n)."""
+    level = levels(beta)[:, None, None]
     S0 = _covariance(S0)
     return np.exp(level) * S0 + one_minus_alpha_bar(level) * np.eye(len(S0))
 
 
 def reverse_kernels(S0: Array, beta: Array, *, kernels: str = "full") -> Kernels:
-    """The exact reversal ("full"), the best with diagonal covariances ("diagonal"), or the forward step ("forward").
+    """The exact reversal ("full"), the best of diagonal covariance ("diagonal"), or the forward step.
 
-    Derivation: x_{t−1} and x_t are jointly Gaussian with covariances V_{t−1}, V_t and √(1−β_t) V_{t−1} between them;
-    conditioning gives G_t and W_t. Among diagonal covariances C the cross-entropy ½ [log det C + tr C⁻¹ W_t] is
-    smallest at C = diag W_t.
+    Derivation: x_{t−1} and x_t are jointly Gaussian with covariances V_{t−1}, V_t and √(1−β_t) V_{t−1}
+    between them; conditioning gives G_t and W_t. Among diagonal covariances C the cross-entropy ½ [log det C
+    + tr C⁻¹ W_t] is smallest at C = diag W_t.
     """
     beta = np.asarray(beta, dtype=float)
     s, U, v = _spectrum(S0, beta)
@@ -80,10 +82,10 @@ def model_covariances(S0: Array, beta: Array, *, kernels: str | Kernels = "full"
     return P
 
 
-# -- the bound -------------------------------------------------------------------------------------------------------
+# -- the bound -----------------------------------------------------------------------------------------------
 
 def step_costs(S0: Array, beta: Array, *, kernels: str | Kernels = "full") -> Array:
-    """E KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ), the terms of eq. 14, at index t = 2..T; entries 0 and 1 are 0.
+    """E KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ), the terms of eq. 14, at t = 2..T; entries 0, 1 are 0.
 
     For the optima, with x_j = (SNR_{t−1} − SNR_t) Var(x_0 | x_t) in eigen-direction j:
 
@@ -94,7 +96,7 @@ def step_costs(S0: Array, beta: Array, *, kernels: str | Kernels = "full") -> Ar
     """
     if isinstance(kernels, Kernels) or kernels == "forward":
         return _kl(_covariance(S0), beta, _model(S0, beta, kernels))
-    level = log_alpha_bar(beta)
+    level = levels(beta)
     s, U, v = _spectrum(S0, beta)
     posterior_var = s * one_minus_alpha_bar(level[2:, None]) / v[2:]
     x = snr_drop(level[1:-1], level[2:])[:, None] * posterior_var
@@ -110,16 +112,16 @@ def bound(S0: Array, beta: Array, *, kernels: str | Kernels = "full") -> float:
 
     Units: nats per example.
     """
-    n, edge = len(_covariance(S0)), one_minus_alpha_bar(log_alpha_bar(beta)[-1])
-    entropies = 0.5 * n * (np.log(edge) - np.log(beta[1]) - LOG_2PI - 1)
+    n, noise = len(_covariance(S0)), one_minus_alpha_bar(levels(beta)[-1])
+    entropies = 0.5 * n * (np.log(noise) - np.log(beta[1]) - LOG_2PI - 1)
     return float(entropies - step_costs(S0, beta, kernels=kernels).sum())
 
 
 def strict_bound(S0: Array, beta: Array, *, kernels: str | Kernels = "full") -> float:
     """Eq. 12, term by term.   E log π(x_T) + Σ_{t≥1} E [ log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) ]
 
-    Derivation: each log is a quadratic form, and its mean needs only the covariance of its residual: I β_t for the
-    forward step, R_t = Cov(x_{t−1} − G_t x_t) for the reverse one.
+    Derivation: each log is a quadratic form, and its mean needs only the covariance of its residual: I β_t
+    for the forward step, R_t = Cov(x_{t−1} − G_t x_t) for the reverse one.
     Units: nats per example.
     """
     model, V, n = _model(S0, beta, kernels), covariances(S0, beta), len(_covariance(S0))
@@ -131,10 +133,12 @@ def strict_bound(S0: Array, beta: Array, *, kernels: str | Kernels = "full") -> 
     return float(np.sum(reverse - forward) + _log_normal(np.eye(n), V[-1]))
 
 
-# -- likelihoods -----------------------------------------------------------------------------------------------------
+# -- likelihoods ---------------------------------------------------------------------------------------------
 
 def log_likelihood(S0: Array, beta: Array, *, kernels: str | Kernels = "full") -> float:
-    """L = E_q log p(x_0) of the model (eq. 10): its samples are N(0, P_0).   −½ [n log 2π + log det P_0 + tr P_0⁻¹ S0]
+    """L = E_q log p(x_0) of the model (eq. 10), whose samples are N(0, P_0).
+
+        −½ [ n log 2π + log det P_0 + tr P_0⁻¹ S0 ]
 
     Units: nats per example.
     """
@@ -153,15 +157,15 @@ def entropy(S0: Array) -> float:
     return float(0.5 * (len(S0) * (LOG_2PI + 1) + np.linalg.slogdet(S0)[1]))
 
 
-# -- parts -----------------------------------------------------------------------------------------------------------
+# -- parts ---------------------------------------------------------------------------------------------------
 
 def _kl(S0: Array, beta: Array, model: Kernels) -> Array:
     """E KL of every step for any linear model, in full matrices.
 
-    Derivation: KL = ½ [log det C − n log s̃² + tr C⁻¹(s̃² I + D) − n], D = E d dᵀ, where d = a x_0 + (b I − G) x_t is
-    the difference of the means and a, b are the coefficients of the mean of q(x_{t−1} | x_t, x_0).
+    Derivation: KL = ½ [log det C − n log s̃² + tr C⁻¹(s̃² I + D) − n], D = E d dᵀ; the difference of
+    the means is d = a x_0 + (b I − G) x_t, with a, b the coefficients of the mean of q(x_{t−1} | x_t, x_0).
     """
-    level, beta = log_alpha_bar(beta), np.asarray(beta, dtype=float)
+    level, beta = levels(beta), np.asarray(beta, dtype=float)
     before, after = one_minus_alpha_bar(level[1:-1]), one_minus_alpha_bar(level[2:])
     a = (np.exp(level[1:-1] / 2) * beta[2:] / after)[:, None, None]
     b = (np.sqrt(1 - beta[2:]) * before / after)[:, None, None]
@@ -188,7 +192,7 @@ def _model(S0: Array, beta: Array, kernels: str | Kernels) -> Kernels:
 def _spectrum(S0: Array, beta: Array) -> tuple[Array, Array, Array]:
     """Eigenvalues s (n,), eigenvectors U (n, n) in columns, and v_t = ᾱ_t s + 1 − ᾱ_t, (T+1, n)."""
     s, U = np.linalg.eigh(_covariance(S0))
-    level = log_alpha_bar(beta)[:, None]
+    level = levels(beta)[:, None]
     return s, U, np.exp(level) * s + one_minus_alpha_bar(level)
 
 

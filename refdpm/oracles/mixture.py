@@ -4,9 +4,9 @@ x_0 ~ Σ_c w_c N(m_c, diag s_c). The forward chain leaves each component Gaussia
 
     x_t | c ~ N(√ᾱ m_c, v_c),   v_c = ᾱ s_c + 1 − ᾱ   (a variance in each dimension),
 
-so every law of the reversal is a mixture again, with the responsibilities r_c(x_t) = P(c | x_t) as its weights, and
-its moments are those of the components, averaged, plus the spread of their means. Nothing here goes through the
-posterior given x_0: x_{t−1} and x_t are conditioned inside each component.
+so every law of the reversal is a mixture again, with the responsibilities r_c(x_t) = P(c | x_t) as its
+weights, and its moments are those of the components, averaged, plus the spread of their means. Nothing here
+goes through the posterior given x_0: x_{t−1} and x_t are conditioned inside each component.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .common import Array, Moments, one_minus_alpha_bar
 
 
 class Mixture(NamedTuple):
-    """Σ_c weight[c] N(mean[c], diag var[c]).   Shapes: weight (C,), mean and var (C, n).   Domain: var ≥ 0."""
+    """Σ_c weight[c] N(mean[c], diag var[c]).   Shapes: weight (C,), mean, var (C, n).   Domain: var ≥ 0."""
 
     weight: Array
     mean: Array
@@ -46,7 +46,7 @@ def diffuse(data: Mixture, log_alpha_bar: float) -> Mixture:
 
 
 def log_density(data: Mixture, x_t: Array, log_alpha_bar: float) -> Array:
-    """log q(x_t) at the level log ᾱ; the density of the data at log ᾱ = 0.   Shapes: x_t (N, n), result (N,)."""
+    """log q(x_t) at the level log ᾱ; that of the data at log ᾱ = 0.   Shapes: x_t (N, n), result (N,)."""
     return logsumexp(_log_joint(diffuse(data, log_alpha_bar), x_t), axis=1)
 
 
@@ -63,7 +63,10 @@ def score(data: Mixture, x_t: Array, log_alpha_bar: float) -> Array:
 
 
 def denoiser_moments(data: Mixture, x_t: Array, log_alpha_bar: float) -> Moments:
-    """E[x_0 | x_t] and Cov(x_0 | x_t).   Given c:  mean m_c + √ᾱ s_c (x_t − √ᾱ m_c)/v_c,  variance s_c (1 − ᾱ)/v_c."""
+    """E[x_0 | x_t] and Cov(x_0 | x_t).
+
+    Derivation: given c, the mean is m_c + √ᾱ s_c (x_t − √ᾱ m_c)/v_c and the variance s_c (1 − ᾱ)/v_c.
+    """
     law = diffuse(data, log_alpha_bar)
     gain = np.exp(log_alpha_bar / 2) * data.var / law.var
     mean = data.mean + gain * (x_t[:, None, :] - law.mean)
@@ -74,9 +77,11 @@ def denoiser_moments(data: Mixture, x_t: Array, log_alpha_bar: float) -> Moments
 def posterior_moments(data: Mixture, x_t: Array, log_alpha_bar_prev: float, log_alpha_bar: float) -> Moments:
     """Mean and covariance of q(x_{t−1} | x_t): of the best Gaussian reverse kernel.
 
-    Derivation: with ρ = ᾱ_t/ᾱ_{t−1}, x_t = √ρ x_{t−1} + √(1−ρ) ε. Inside component c the two are jointly Gaussian
-    with variances u_c, v_c and √ρ u_c between them, so that the mean is √ᾱ_{t−1} m_c + √ρ u_c (x_t − √ᾱ_t m_c)/v_c and
-    the variance u_c (1 − ρ)/v_c.
+    Derivation: with ρ = ᾱ_t/ᾱ_{t−1}, x_t = √ρ x_{t−1} + √(1−ρ) ε. Inside component c the two are jointly
+    Gaussian with variances u_c, v_c and √ρ u_c between them; so the variance is u_c (1 − ρ)/v_c, the mean
+
+        √ᾱ_{t−1} m_c + √ρ u_c (x_t − √ᾱ_t m_c)/v_c
+
     Domain: log_alpha_bar ≤ log_alpha_bar_prev.
     """
     before, after = diffuse(data, log_alpha_bar_prev), diffuse(data, log_alpha_bar)
@@ -93,7 +98,7 @@ def _log_joint(law: Mixture, x: Array) -> Array:
 
 
 def _pool(weight: Array, mean: Array, var: Array) -> Moments:
-    """Moments of a mixture: Σ w m, and Σ w (diag s + (m − m̄)(m − m̄)ᵀ).   Shapes: weight (N, C), mean, var (N, C, n)."""
+    """m̄ = Σ w m and Σ w [diag s + (m − m̄)(m − m̄)ᵀ].   Shapes: weight (N, C), mean, var (N, C, n)."""
     centre = np.einsum("nc,ncd->nd", weight, mean)
     off = mean - centre[:, None, :]
     cov = np.einsum("nc,nci,ncj->nij", weight, off, off)

@@ -1,10 +1,12 @@
 """The noiseless Swiss roll as a measure on a curve, and integrals along it.
 
-    φ ~ U(1.5π, 4.5π),   c(φ) = [ (φ cos φ, φ sin φ) − (2, 2/(3π)) ] / scale,   scale² = (9.75π² − 4 − 4/(9π²))/2,
+    φ ~ U(1.5π, 4.5π)
+    c(φ) = [ (φ cos φ, φ sin φ) − (2, 2/(3π)) ] / scale,   scale² = (9.75π² − 4 − 4/(9π²))/2
 
-so that E c = 0 and E‖c‖² = 2. All moments are elementary integrals, because sin and cos of 2φ take simple values at
-both ends. An integral over the roll, seen through noise, is a sum over nodes on the curve: pieces a few noise deviations
-long, eight Gauss points in each, shorter ones at the two ends, where the integrand is cut off instead of dying away.
+so that E c = 0 and E‖c‖² = 2. All moments are elementary integrals, because sin and cos of 2φ take simple
+values at both ends. An integral over the roll, seen through noise, is a sum over nodes on the curve: pieces a
+few noise deviations long, eight Gauss points in each, shorter pieces at the two ends, where the integrand is
+cut off instead of dying away.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def points(N: int) -> Array:
 def covariance() -> Array:
     """Cov(x_0), (2, 2), in closed form; its trace is 2 and its mean 0.
 
-    Derivation: E φ² = 9.75π², E φ² cos 2φ = −½, E φ² sin 2φ = 3π for the raw roll; subtract the mean's square.
+    Derivation: E φ² = 9.75π², E φ² cos 2φ = −½, E φ² sin 2φ = 3π for the raw roll; minus the squared mean.
     """
     second = np.array([[9.75 * np.pi ** 2 - 0.5, 3 * np.pi], [3 * np.pi, 9.75 * np.pi ** 2 + 0.5]]) / 2
     return (second - np.outer(CENTRE, CENTRE)) / SCALE ** 2
@@ -67,15 +69,17 @@ def curve_entropy() -> float:
 
 
 def curve_nodes(noise: float, farthest: float) -> CurveNodes:
-    """Nodes for integrals of exp(−‖y − c(φ)‖²/2 noise²) × something smooth, for y up to `farthest` from the roll.
+    """Nodes for integrals of exp(−‖y − c(φ)‖²/2 noise²) × something smooth, y up to `farthest` from the roll.
 
-    Derivation: near its maximum along the curve the integrand is a bell of width ~ noise; at an end it falls like an
-    exponential of width noise²/distance. So pieces are 2.5 noise long (0.4 at most, for the curve itself to be smooth
-    in them), and at the ends they begin with noise·min(1, noise/farthest) and double.
+    Derivation: along the curve the exponent has the second derivative (1 ± curvature · distance)/noise², and the
+    curvature is at most 1.5; so the integrand is a bell no narrower than noise/√(1 + 1.5 farthest), or, at an
+    end, an exponential of width noise²/farthest or more. Pieces are 2.5 of the former long (0.4 at most, for the
+    curve itself to be smooth in them); at the ends they begin with one of the latter and double.
     """
     grid = np.linspace(START, END, 4097)
     arc = (_arc(grid) - _arc(START)) / SCALE
-    edges = np.interp(_pieces(arc[-1], min(2.5 * noise, 0.4), noise * min(1.0, noise / farthest)), arc, grid)
+    longest = min(2.5 * noise / np.sqrt(1 + 1.5 * farthest), 0.4)
+    edges = np.interp(_pieces(arc[-1], longest, min(longest, noise ** 2 / farthest)), arc, grid)
     x, w = np.polynomial.legendre.leggauss(8)
     half = np.diff(edges)[:, None] / 2
     phi = (edges[:-1, None] + half * (1 + x)).ravel()
@@ -85,8 +89,9 @@ def curve_nodes(noise: float, farthest: float) -> CurveNodes:
 def distance_to_curve(x: Array, *, steps: int = 8) -> Array:
     """Distance of points to the roll.   Shapes: x (N, 2), result (N,).
 
-    Derivation: the roll is cut into 24 arcs. On each, the nearest of 9 points starts Newton's method for ½‖x − c(φ)‖²,
-    kept on the arc; where the second derivative is not safely positive, ‖c'‖² stands for it (Gauss–Newton).
+    Derivation: the roll is cut into 24 arcs. On each, the nearest of 9 points starts Newton's method for the
+    square of the distance, kept on the arc; where the second derivative is not safely positive, that of
+    Gauss–Newton, ‖c'‖², stands for it.
     """
     raw = np.asarray(x, dtype=float)[:, None, :] * SCALE + CENTRE
     edges = np.linspace(START, END, 25)
@@ -121,7 +126,7 @@ def _arc(phi: Array | float) -> Array:
 
 
 def _pieces(length: float, longest: float, shortest: float) -> Array:
-    """Edges on [0, length]: pieces that double from `shortest` at either end to `longest`, even ones in between."""
+    """Edges on [0, length]: pieces that double from `shortest` at both ends to `longest`, even in between."""
     doublings = max(0, int(np.ceil(np.log2(longest / shortest))))
     end = np.cumsum(np.minimum(shortest * 2.0 ** np.arange(doublings), longest))
     end = np.concatenate([[0.0], end[end < length / 3]])

@@ -1,10 +1,10 @@
-"""The roll seen through noise ρ: density and denoiser at any point, and on a lattice that integrates over the plane.
+"""The roll seen through noise ρ: density and denoiser at any point, and on a lattice that stands for all.
 
-At a level log ᾱ, y = x_t/√ᾱ is a point c of the roll plus ρ ε, with ρ² = (1 − ᾱ)/ᾱ. With weights exp(−‖y − c‖²/2ρ²)
-along the roll, the zeroth moment is the density of y and the first two are those of x_0 given x_t.
+At a level log ᾱ, y = x_t/√ᾱ is a point c of the roll plus ρ ε, ρ² = (1 − ᾱ)/ᾱ. With exp(−‖y − c‖²/2ρ²) as the
+weight along the roll, the zeroth moment is the density of y and the first two are those of x_0 given x_t.
 
-A mean over x_t is a sum over a square lattice in the plane of y, as far as 6.5 ρ from the roll. For an analytic
-integrand that dies away in all directions this converges faster than any power of the spacing.
+A mean over x_t is a sum over a square lattice in the plane of y, as far as 6.5 ρ from the roll. For an
+analytic integrand that dies away in all directions this converges faster than any power of the spacing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Field(NamedTuple):
 
 
 class Lattice(NamedTuple):
-    """Points that stand for all of x_t: E f(x_t) ≈ Σ weight f.   Shapes: weight (N,), N points in the field."""
+    """Points that stand for all y: E f(y) ≈ Σ weight f.   Shapes: weight (N,), N points in the field."""
 
     weight: Array
     field: Field
@@ -51,7 +51,8 @@ def field_at(y: Array, noise: float) -> Field:
 def lattice(noise: float, spacing: float) -> Lattice:
     """A square lattice of `spacing` noises over all of the plane where the density of y is not negligible.
 
-    Derivation: it is made of tiles; a tile is dropped when none of its points can be within CUT noises of the roll.
+    Derivation: it is made of tiles; a tile is dropped when none of its points can be within CUT noises of the
+    roll.
     """
     step, nodes = spacing * noise, curve_nodes(noise, CUT * noise)
     side = TILE * step
@@ -68,9 +69,10 @@ def lattice(noise: float, spacing: float) -> Lattice:
 def _field(y: Array, nodes: CurveNodes, noise: float) -> Field:
     """The field at neighbouring points, from the nodes that matter to them, in units of the noise.
 
-    Derivation: all y lie within R of their middle, which is D from the roll; so the nearest node of any y is within
-    R + D of it, and a node whose term is e^(−WINDOW/2) of the largest within √((R + D)² + WINDOW ρ²). The origin is put
-    among the nodes that remain, so that the covariance, a difference of second moments, keeps its digits.
+    Derivation: all y lie within R of their middle, which is D from the roll; so the nearest node of any y is
+    within R + D of it, and a node whose term is e^(−WINDOW/2) of the largest within √((R + D)² + WINDOW ρ²).
+    The origin is put among the nodes that remain, so that the covariance, a difference of second moments,
+    keeps its digits.
     """
     middle = (y.min(axis=0) + y.max(axis=0)) / 2
     R = np.sqrt(np.sum((y - middle) ** 2, axis=1).max())
@@ -78,18 +80,15 @@ def _field(y: Array, nodes: CurveNodes, noise: float) -> Field:
     keep = square <= (R + np.sqrt((R + np.sqrt(square.min())) ** 2 + WINDOW * noise ** 2)) ** 2
     origin = nodes.x[keep].mean(axis=0)
     c, X = (nodes.x[keep] - origin) / noise, (y - origin) / noise
-    exponent = X @ c.T
-    exponent -= 0.5 * np.sum(c * c, axis=1)
-    top = exponent.max(axis=1, keepdims=True)
-    exponent -= top
     a, b = c.T
-    sums = np.exp(exponent, out=exponent) @ (nodes.weight[keep, None] * np.stack([c[:, 0] * 0 + 1, a, b, a * a, a * b, b * b], 1))
-    total = sums[:, 0]
-    mean = sums[:, 1:3] / total[:, None]
-    second = (sums[:, [3, 4, 4, 5]] / total[:, None]).reshape(-1, 2, 2)
-    cov = (second - mean[:, :, None] * mean[:, None, :]) * noise ** 2
-    log_density = np.log(total) + top[:, 0] - 0.5 * np.sum(X * X, axis=1) - np.log(2 * np.pi * noise ** 2)
-    return Field(log_density, Moments(origin + noise * mean, cov))
+    exponent = X @ c.T - 0.5 * (a * a + b * b)
+    top = exponent.max(axis=1, keepdims=True)
+    powers = np.stack([np.ones_like(a), a, b, a * a, a * b, a * b, b * b], axis=1)
+    sums = np.exp(exponent - top) @ (nodes.weight[keep, None] * powers)
+    mean, second = sums[:, 1:3] / sums[:, :1], sums[:, 3:] / sums[:, :1]
+    cov = second.reshape(-1, 2, 2) - mean[:, :, None] * mean[:, None, :]
+    log_density = np.log(sums[:, 0]) + top[:, 0] - 0.5 * np.sum(X * X, axis=1) - np.log(2 * np.pi)
+    return Field(log_density - 2 * np.log(noise), Moments(origin + noise * mean, noise ** 2 * cov))
 
 
 def _join(fields: list[Field]) -> Field:

@@ -1,0 +1,79 @@
+"""The audit: every gradient against the complex step, every value against 50 digits, and every named mistake planted.
+
+The last part audits the checks themselves.  A mistake that no check of its kind catches is a survivor, and a survivor fails the
+audit just as a wrong gradient does.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refdpm import gradcheck
+from refdpm.conformance import accuracy, cases, checks, mistakes
+
+
+def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """The whole audit.
+
+    Keys: pairs (name, argument, gap), worst_gap, breaches (of the contract, the guard or the symmetry), accuracy (name, units,
+    where), worst_units, checks (name, residual in units of its tolerance), mistakes (planted, caught, survivors, by), ok.
+    """
+    tell("gradients …")
+    rows, breaches = gradients(count=200 if thorough else 15)
+    tell("values …")
+    values = accuracy.accuracy(thorough)
+    residuals = {check.name: checks.residual(check) for check in checks.CHECKS}
+    tell("mistakes …")
+    caught = {mistake.id: mistakes.caught_by(mistake) for mistake in mistakes.MISTAKES}
+    survivors = [name for name, by in caught.items() if not by]
+    worst_gap = max(row["gap"] for row in rows)
+    worst_units = max(value.units for value in values)
+    ok = (worst_gap <= gradcheck.GAP and not breaches and worst_units <= accuracy.LIMIT and not survivors
+          and all(residual <= 1 for residual in residuals.values()))
+    return {"ok": ok, "pairs": rows, "worst_gap": worst_gap, "breaches": breaches,
+            "accuracy": [value._asdict() for value in values], "worst_units": worst_units,
+            "checks": [{"name": name, "residual": _finite(residual)} for name, residual in residuals.items()],
+            "mistakes": {"planted": len(caught), "caught": len(caught) - len(survivors), "survivors": survivors, "by": caught}}
+
+
+def gradients(*, count: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The worst adjoint gap of every pair and argument over `count` cases, and every breach of the contract."""
+    rows, breaches = [], []
+    found = list(gradcheck.pairs(cases.PAIR_MODULES))
+    breaches += [f"{pair.name}: has no cases" for pair in found if pair.name not in cases.CASES]
+    for pair in found:
+        worst = dict.fromkeys(gradcheck.argument_names(pair.f), 0.0)
+        rng = np.random.default_rng(0)
+        for arguments, fixed in cases.examples(pair.name, count=count) if pair.name in cases.CASES else ():
+            for name, gap in gradcheck.gaps(pair, arguments, fixed, rng).items():
+                worst[name] = max(worst[name], _finite(gap))
+            breaches += [f"{pair.name}: {breach}" for breach in gradcheck.breaches(pair, arguments, fixed, rng)]
+        rows += [{"name": pair.name, "argument": name, "gap": gap} for name, gap in worst.items()]
+    return rows, sorted(set(breaches))
+
+
+def _finite(x: float) -> float:
+    """Not a number, or infinite, as a large number that JSON can hold."""
+    return float(x) if np.isfinite(x) else 1e300
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report as text: worst first in each part, then the verdict."""
+    gaps = sorted(report["pairs"], key=lambda row: -row["gap"])
+    units = sorted(report["accuracy"], key=lambda row: -row["units"])
+    lines = [f"gradients: {len(gaps)} arguments of {len({row['name'] for row in gaps})} pairs, adjoint gap at most {gradcheck.GAP:g}"]
+    lines += [f"  {row['gap']:8.1e}  {row['name']}  {row['argument']}" for row in gaps]
+    lines += [f"  breach: {breach}" for breach in report["breaches"]]
+    lines += ["", f"values: error in units of u·Σ|terms| against 50 digits, at most {accuracy.LIMIT:g}"]
+    lines += [f"  {row['units']:8.2f}  {row['name']}   {row['where']}" for row in units]
+    lines += ["", "values against oracles: residual in units of the tolerance"]
+    lines += [f"  {row['residual']:8.1e}  {row['name']}" for row in sorted(report["checks"], key=lambda row: -row["residual"])]
+    lines += ["", f"mistakes: {report['mistakes']['planted']} planted, {report['mistakes']['caught']} caught"]
+    for mistake in mistakes.MISTAKES:
+        by = report["mistakes"]["by"][mistake.id]
+        lines.append(f"  {mistake.id:12s} {mistake.says}\n{'':15s}{'caught by ' + ', '.join(by[:3]) if by else 'SURVIVES'}"
+                     + (f" and {len(by) - 3} more" if len(by) > 3 else ""))
+    lines += ["", f"worst gap {report['worst_gap']:.1e}, worst value {report['worst_units']:.2f} units, "
+                  f"{len(report['mistakes']['survivors'])} survivors: {'ok' if report['ok'] else 'NOT OK'}"]
+    return "\n".join(lines)

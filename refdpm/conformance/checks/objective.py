@@ -1,0 +1,273 @@
+"""Checks of the objective: the average over forward paths, the null models, units, K, the strict bound.
+
+The truth comes from covariance algebra (`oracles.linear_gaussian`), from integration on grids with Bayes' rule taken literally
+(`oracles.quadrature`), and from averages that are exact because K of a linear Gaussian model is quadratic in data and noise.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from math import log, pi
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+
+from refdpm import bound, gaussian, likelihood, sample, schedule
+from refdpm.conformance.checks.common import (Check, apart, forward_law, gaussian_data, grid, linear, network, passes, signs,
+                                              worst)
+from refdpm.likelihood import Estimate
+from refdpm.networks import swiss_roll
+from refdpm.networks.swiss_roll import SwissRoll
+from refdpm.oracles import linear_gaussian, quadrature
+from refdpm.vjp import Array, fix, leaves
+
+BETA = np.array([0.0, 0.05, 0.2, 0.35, 0.6])
+COVARIANCE = np.array([[0.8, 0.35], [0.35, 0.3]])
+CHAINS = tuple((beta, kernels) for beta in (BETA, BETA[:3]) for kernels in ("diagonal", "forward"))
+
+
+def curved(x: Array, t: Any) -> tuple[Array, Array]:
+    """A reverse model that is linear in nothing."""
+    return 0.9 * np.tanh(1.3 * x) + 0.05 * t, 0.1 + 0.04 * t + 0.2 / (1 + x * x)
+
+
+def _of(what: Callable[..., Any], beta: Array, x_0: Array, noise: Array, parameters: Any, model: SimpleNamespace) -> Any:
+    """`bound`, `strict_bound` or `terms` with the full sum over t, and the same noise of an example at every t."""
+    t = bound.every_step(len(beta) - 1, len(x_0))
+    return what(parameters, beta, x_0, noise=np.broadcast_to(noise, (len(t), *noise.shape)), t=t, kernel=gaussian, network=model)
+
+
+# -- K and the strict bound --------------------------------------------------------------------------------------------
+
+def _of_gaussian_data(what: Callable[..., Array], oracle: Callable[..., float]) -> float:
+    """Two correlated dimensions with the best diagonal kernels, which are not the posterior, and with the forward kernel."""
+    x_0, noise = gaussian_data(COVARIANCE)
+    return worst(*(apart(_of(what, beta, x_0, noise, linear_gaussian.reverse_kernels(COVARIANCE, beta, kernels=kernels), linear).mean(),
+                         oracle(COVARIANCE, beta, kernels=kernels)) for beta, kernels in CHAINS))
+
+
+def bound_of_gaussian_data() -> float:
+    """K is the oracle's, with an exact expectation over data and noise."""
+    return _of_gaussian_data(bound.bound, linear_gaussian.bound)
+
+
+def strict_bound_of_gaussian_data() -> float:
+    """K + C is eq. 12, which the oracle sums over t = 1..T from covariances of residuals."""
+    return _of_gaussian_data(bound.strict_bound, linear_gaussian.strict_bound)
+
+
+def bounds_by_quadrature() -> float:
+    """K and the strict bound of two data points, off centre, under a curved model, against sums over grids."""
+    points, noise = quadrature.Nodes(np.array([-1.2, 0.7]), np.array([0.3, 0.7])), quadrature.unit_noise()
+    x_0, rows = grid(points.node, noise.node)
+    weight = np.outer(points.weight, noise.weight).ravel()
+    found = []
+    for what, oracle in ((bound.bound, quadrature.bound), (bound.strict_bound, quadrature.strict_bound)):
+        value = weight @ _of(what, BETA, x_0[:, None], rows[:, None], (), network(curved))
+        found.append(apart(value, oracle(points, BETA, curved, noise=noise), within=1e-9))
+    return worst(*found)
+
+
+def isotropic_data_gain_nothing() -> float:
+    """N(0, 1) under its exact reversal: K = L_null at every T, whatever the schedule (x_0 = 1 stands for both signs)."""
+    x_0, noise = np.ones((2, 1)), signs(1)
+    return worst(*(apart(_of(bound.bound, beta, x_0, noise, (), network(forward_law(beta))).mean(), -(log(2 * pi) + 1) / 2, within=1e-13)
+                   for beta in (BETA, schedule.linear(3, beta_1=0.1, beta_T=0.9), schedule.geometric(40, beta_1=1e-3, beta_T=0.5),
+                                schedule.linear(1000, beta_1=1e-4, beta_T=0.02))))
+
+
+def one_step_has_no_divergence() -> float:
+    """T = 1: the sum over t is empty and the entropies cancel, K = −H(π); and K + C = log π(x_0), the step being reversible."""
+    x_0, beta = np.array([[0.5, -1.0], [2.0, 0.3], [0.0, 1.0]]), np.array([0.0, 0.3])
+    k = _of(bound.bound, beta, x_0, x_0, (), network(forward_law(beta)))
+    strict = _of(bound.strict_bound, beta, x_0, x_0, (), network(forward_law(beta)))
+    null = -log(2 * pi) - (x_0 * x_0).sum(axis=1) / 2
+    return worst(apart(k, np.full(3, -log(2 * pi) - 1)), apart(strict, null))
+
+
+def terms_one_by_one() -> float:
+    """KL at every t is the oracle's; the entropies are ½ n log(2πe(1 − ᾱ)) at T and at 1, and ½ n log(2πe)."""
+    x_0, noise = gaussian_data(COVARIANCE)
+    model = linear_gaussian.reverse_kernels(COVARIANCE, BETA, kernels="diagonal")
+    terms = _of(bound.terms, BETA, x_0, noise, model, linear)
+    of_noise = [np.full(len(x_0), log(2 * pi) + 1 + log(var)) for var in (1 - np.prod(1 - BETA), BETA[1], 1)]
+    return worst(apart(terms.kl.mean(axis=1), linear_gaussian.step_costs(COVARIANCE, BETA, kernels=model)[2:]),
+                 *(apart(got, expected) for got, expected in zip(terms[1:], of_noise)))
+
+
+def assembled_by_hand() -> float:
+    """T = 5, two of the four terms drawn: K = −(4/2)(0.5 + 1) + 3 − (−2) − 4 = −2 and −(4/2)(0.25 + 0) + 1 − 0.5 − 4 = −4."""
+    terms = bound.Terms(np.array([[0.5, 0.25], [1.0, 0.0]]), np.array([3.0, 1]), np.array([-2.0, 0.5]), np.array([4.0, 4.0]))
+    return apart(bound.assemble(terms, T=5), [-2, -4])
+
+
+def correction_in_closed_form() -> float:
+    """C = ½ Σ (1 − x_0²)(ᾱ_T + β_1) for each example, 0 where x_0² = 1."""
+    x_0 = np.array([[0.5, -1.0, 2.0], [1.0, 1.0, -1.0], [0.0, 0.3, -0.7]])
+    expected = (1 - x_0 * x_0).sum(axis=1) / 2 * (np.prod(1 - BETA) + BETA[1])
+    return apart(bound.correction(BETA, x_0, kernel=gaussian), expected)
+
+
+# -- t, examples, components -------------------------------------------------------------------------------------------
+
+def _swiss_roll(T: int, units: int, D: int) -> SwissRoll:
+    rng = np.random.default_rng(7)
+    return SwissRoll(rng.normal(size=(units, D)), rng.normal(size=units) / 3, rng.normal(size=(T + 1, units, 2 * D)) / 2,
+                     rng.normal(size=(T + 1, 2 * D)) / 2)
+
+
+def every_t_drawn_is_the_full_sum() -> float:
+    """The average of the one-t (and two-t) estimates over all t is the full sum."""
+    x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(10.0)).reshape(5, 2)
+    parameters, model, full = _swiss_roll(4, 3, 2), fix(swiss_roll, readout="eq65"), bound.every_step(4, 5)
+    estimates: dict[int, list[Array]] = {S: [] for S in (1, 2, 3)}
+    for S, values in estimates.items():
+        for which in combinations(range(3), S):
+            t = full[list(which)]
+            values.append(bound.bound(parameters, BETA, x_0, noise=np.broadcast_to(noise, (S, 5, 2)), t=t, kernel=gaussian, network=model))
+    return worst(passes(full == np.array([[2] * 5, [3] * 5, [4] * 5])),
+                 *(apart(np.mean(estimates[S], axis=0), estimates[3][0]) for S in (1, 2)))
+
+
+def examples_do_not_mix() -> float:
+    """A batch with mixed t (N = 5, S = 3, D = 2, T = 4) gives, row by row, what each row gives alone."""
+    x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(30.0)).reshape(3, 5, 2)
+    t, parameters = np.array([[2, 4, 3, 2, 2], [3, 4, 2, 4, 3], [4, 2, 2, 3, 4]]), _swiss_roll(4, 3, 2)
+    found = []
+    for readout in ("denoising", "eq65", "released"):
+        model = dict(kernel=gaussian, network=fix(swiss_roll, readout=readout))
+        for what in (bound.bound, bound.strict_bound):
+            alone = [what(parameters, BETA, x_0[[i]], noise=noise[:, [i]], t=t[:, [i]], **model)[0] for i in range(5)]
+            found.append(apart(what(parameters, BETA, x_0, noise=noise, t=t, **model), alone))
+    return worst(*found)
+
+
+def components_add() -> float:
+    """States of shape (N, 2, 3) are states of shape (N, 6), and K of all components is the sum of K of each."""
+    x_0, noise, model = np.linspace(-2, 2, 24).reshape(4, 2, 3), np.cos(np.arange(24.0)).reshape(4, 2, 3), network(curved)
+    found = []
+    for what in (bound.bound, bound.strict_bound):
+        whole = _of(what, BETA, x_0, noise, (), model)
+        flat, noise_flat = x_0.reshape(4, 6), noise.reshape(4, 6)
+        each = [_of(what, BETA, flat[:, [d]], noise_flat[:, [d]], (), model) for d in range(6)]
+        found += [apart(whole, _of(what, BETA, flat, noise_flat, (), model)), apart(whole, np.sum(each, axis=0))]
+    return worst(*found)
+
+
+def drawn_steps_are_uniform() -> float:
+    """t on 2..T with equal weights: χ² of 4000 draws (3 degrees of freedom, a false alarm in 10⁹), and rows and columns
+    that agree as often as independent ones (six standard errors)."""
+    t = bound.draw_steps(np.random.default_rng(2), 5, (40, 100))
+    counts = np.array([(t == s).sum() for s in range(2, 6)])
+    agreement = [(np.mean(t[1:] == t[:-1]), 3900), (np.mean(t[:, 1:] == t[:, :-1]), 3960)]
+    return worst(passes(counts.sum() == 4000), float(((counts - 1000.0) ** 2 / 1000).sum() / chi2.isf(1e-9, 3)),
+                 *(abs(share - 0.25) / (6 * np.sqrt(0.1875 / n)) for share, n in agreement))
+
+
+def arguments_are_left_alone() -> float:
+    """Nothing that K, the weights, the forward and the reverse path are given is changed, and a second call gives the same."""
+    x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(50.0)).reshape(5, 5, 2)
+    beta, parameters, t = BETA.copy(), _swiss_roll(4, 3, 2), bound.every_step(4, 5)
+    given = (x_0, noise, beta, *leaves(parameters), t)
+    before = [a.copy() for a in given]
+
+    def results() -> list[Array]:
+        parts = dict(kernel=gaussian, network=swiss_roll)
+        return [bound.strict_bound(parameters, beta, x_0, noise=noise[:3], t=t, **parts),
+                likelihood.log_weights(parameters, beta, x_0, noise=noise[:4], **parts),
+                *(x for _, x in sample.forward_path(beta, x_0, noise=noise[:4], kernel=gaussian)),
+                *(x for _, x in sample.reverse_path(parameters, beta, noise=noise, **parts))]
+
+    first = [a.copy() for a in results()]
+    return passes(*(np.array_equal(a, b) for a, b in zip(results(), first)), *(np.array_equal(a, b) for a, b in zip(given, before)))
+
+
+# -- likelihood --------------------------------------------------------------------------------------------------------
+
+def null_models_by_hand() -> float:
+    """−½ (n log 2π + |x|²), and log N(x; m, Σ) with the inverse and the determinant of a 2 × 2 matrix written out."""
+    x, mean, (a, b, c) = np.array([[0.5, -1.0], [2.0, 0.3], [0.0, 1.0]]), np.array([0.1, -0.4]), (0.8, 0.35, 0.3)
+    u, v = (x - mean).T
+    square = (c * u * u - 2 * b * u * v + a * v * v) / (a * c - b * b)
+    null = -(2 * log(2 * pi) + (x * x).sum(axis=1)) / 2
+    return worst(apart(likelihood.null_log_likelihood(x, kernel=gaussian), null),
+                 apart(likelihood.null_log_likelihood(x.reshape(3, 1, 2), kernel=gaussian), null),
+                 apart(likelihood.gaussian_log_likelihood(x, mean=mean, covariance=np.array([[a, b], [b, c]])),
+                       -(2 * log(2 * pi) + log(a * c - b * b) + square) / 2))
+
+
+def weights_of_the_exact_reversal_are_constant() -> float:
+    """Isotropic data, exact reversal: every forward path has the weight π(x_0), because every step is reversible."""
+    x_0, noise = np.linspace(-2, 2, 10).reshape(5, 2), 2 * np.sin(np.arange(40.0)).reshape(4, 5, 2)
+    log_w = likelihood.log_weights((), BETA, x_0, noise=noise, kernel=gaussian, network=network(forward_law(BETA)))
+    return apart(log_w, -log(2 * pi) - (x_0 * x_0).sum(axis=1) / 2)
+
+
+def weights_average_to_the_likelihood() -> float:
+    """E_q w = p(x_0): integrated over the noise of three steps, against N(x_0; 0, P_0) of the oracle."""
+    beta, covariance, x_0 = np.array([0, 0.3, 0.5, 0.4]), np.array([[0.5]]), np.array([-1.0, 0.4])
+    kernels = linear_gaussian.reverse_kernels(covariance, beta)
+    P_0 = linear_gaussian.model_covariances(covariance, beta, kernels=kernels)[0, 0, 0]
+    nodes = quadrature.gauss_hermite(0, 1, 9)
+    rows, *noise = grid(x_0, nodes.node, nodes.node, nodes.node)
+    weight = np.prod(grid(nodes.weight, nodes.weight, nodes.weight), axis=0)
+    log_w = likelihood.log_weights(kernels, beta, rows[:, None], noise=np.stack(noise)[:, :, None], kernel=gaussian, network=linear)
+    return apart(np.exp(log_w).reshape(2, -1) @ weight, np.exp(-x_0 * x_0 / (2 * P_0)) / np.sqrt(2 * pi * P_0), within=1e-8)
+
+
+def estimate_by_hand() -> float:
+    """Weights (½, 3/2) and (1, 1): log 1 for both; the variance of their means is ¼ and 0, hence a standard error of ½ √¼ = ¼."""
+    log_w = np.log([[0.5, 1.0], [1.5, 1.0]])
+    single, shifted = likelihood.log_likelihood(log_w[:1]), likelihood.log_likelihood(log_w - 1000)
+    return worst(apart(likelihood.log_likelihood(log_w), (0, 0.25)), apart(shifted, (-1000, 0.25)),
+                 apart(single.value, log(0.5) / 2), passes(np.isnan(single.stderr)))
+
+
+def estimate_is_near_the_likelihood() -> float:
+    """log p(x_0) from 400 paths for each of 4 examples, within six standard errors of the oracle (a false alarm in 10⁸; the
+    bias of the logarithm, about −var(w)/(2M), is a small part of the standard error)."""
+    beta, covariance, x_0 = np.array([0, 0.1, 0.3, 0.5]), np.array([[0.5]]), np.array([-1.0, 0.4, 0.0, 0.9])
+    kernels = linear_gaussian.reverse_kernels(covariance, beta)
+    P_0 = linear_gaussian.model_covariances(covariance, beta, kernels=kernels)[0, 0, 0]
+    noise = np.random.default_rng(3).standard_normal((3, 1600, 1))
+    log_w = likelihood.log_weights(kernels, beta, np.tile(x_0, 400)[:, None], noise=noise, kernel=gaussian, network=linear)
+    value, stderr = likelihood.log_likelihood(log_w.reshape(400, 4))
+    return float(abs(value + np.mean(log(2 * pi * P_0) + x_0 * x_0 / P_0) / 2) / (6 * stderr))
+
+
+def units_and_averages_by_hand() -> float:
+    """log 8 is 3 bits; 1, 2, 6 have the mean 3 and the standard error √(7/3); a single value has none."""
+    mean, stderr = likelihood.average(np.array([1.0, 2.0, 6.0]))
+    return worst(apart(likelihood.bits(log(8)), 3), apart(likelihood.in_bits(Estimate(log(8), log(2))), (3, 1)),
+                 apart((mean, stderr), (3, np.sqrt(7 / 3))), passes(np.isnan(likelihood.average(np.array([1.0])).stderr)))
+
+
+def _checks() -> Iterator[Check]:
+    whole = ("bound.step_kl_vjp", "bound.entropy_at_vjp", "bound.terms_vjp", "bound.assemble", "bound.bound_vjp")
+    strict = (*whole, "bound.prior_cross_entropy_at_vjp", "bound.correction_vjp", "bound.strict_bound_vjp")
+    yield Check("K of Gaussian data", whole, bound_of_gaussian_data)
+    yield Check("strict bound of Gaussian data", strict, strict_bound_of_gaussian_data)
+    yield Check("K and strict bound by quadrature", strict, bounds_by_quadrature)
+    yield Check("isotropic data gain nothing: K = L_null", whole, isotropic_data_gain_nothing)
+    yield Check("T = 1 has no divergence", strict, one_step_has_no_divergence)
+    yield Check("terms of K one by one", whole[:3], terms_one_by_one)
+    yield Check("K assembled by hand", ("bound.assemble",), assembled_by_hand)
+    yield Check("correction in closed form", ("bound.correction_vjp",), correction_in_closed_form)
+    yield Check("estimates at every t add up to the full sum", ("bound.assemble", "bound.every_step"), every_t_drawn_is_the_full_sum)
+    yield Check("examples do not mix", strict, examples_do_not_mix)
+    yield Check("components add", strict, components_add)
+    yield Check("drawn t are uniform on 2..T", ("bound.draw_steps",), drawn_steps_are_uniform)
+    yield Check("arguments are left alone", (*strict, "likelihood.log_weights", "sample.forward_path", "sample.reverse_path"),
+                arguments_are_left_alone)
+    yield Check("null models by hand", ("likelihood.null_log_likelihood", "likelihood.gaussian_log_likelihood"), null_models_by_hand)
+    yield Check("exact reversal: every path has the weight π(x_0)", ("likelihood.log_weights",),
+                weights_of_the_exact_reversal_are_constant)
+    yield Check("weights average to the likelihood", ("likelihood.log_weights",), weights_average_to_the_likelihood)
+    yield Check("log-likelihood of given weights by hand", ("likelihood.log_likelihood",), estimate_by_hand)
+    yield Check("sampled log-likelihood is near the true one", ("likelihood.log_weights", "likelihood.log_likelihood"),
+                estimate_is_near_the_likelihood)
+    yield Check("bits and averages by hand", ("likelihood.bits", "likelihood.in_bits", "likelihood.average"), units_and_averages_by_hand)
+
+
+CHECKS = tuple(_checks())

@@ -1,0 +1,269 @@
+"""Checks of the process: schedules, the Gaussian kernel, its divergences and its draws.
+
+What they are compared with: products in exact fractions, Bayes' rule in 50 decimals and on grids (`oracles.quadrature`),
+integrals over grids, and numbers that come out by hand.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from itertools import accumulate
+from math import cos, log, pi
+from operator import mul
+
+import numpy as np
+
+from refdpm import gaussian, schedule
+from refdpm.conformance.checks.common import Check, apart, passes, refused, worst
+from refdpm.gaussian import Gaussian
+from refdpm.oracles import quadrature
+from refdpm.oracles.quadrature import Tabulated
+from refdpm.vjp import Array
+
+BETA = np.array([0.0, 0.02, 0.1, 0.3, 0.5, 0.85])
+LOWER, UPPER = np.array([0.02, 0.1, 0.3, 0.5]), np.array([0.1, 0.3, 0.5, 0.85])
+
+
+# -- schedules ---------------------------------------------------------------------------------------------------------
+
+def levels_are_products() -> float:
+    """ᾱ_t = ∏_{s≤t} (1 − β_s) and ℓ_t = log ᾱ_t, with ᾱ_0 = 1 exactly, against products of fractions; ᾱ_T = 0 at β_T = 1."""
+    found = [passes(schedule.log_alpha_bar(BETA)[0] == 0, schedule.alpha_bar(BETA)[0] == 1),
+             apart(schedule.alpha_bar(np.array([0, 0.5, 1])), [1, 0.5, 0]),
+             apart(schedule.log_alpha_bar(np.array([0, 0.5, 1])), [0, -log(2), -np.inf])]
+    for T in (1, 2, 5):
+        beta = BETA[:T + 1]
+        exact = [float(product) for product in accumulate((1 - Fraction(b) for b in beta), mul)]
+        found += [apart(schedule.alpha_bar(beta), exact), apart(schedule.log_alpha_bar(beta), [log(a) for a in exact])]
+    return worst(*found)
+
+
+def reciprocal_falls_evenly() -> float:
+    """ᾱ_t = 1 − t/T at every t, and β_T = 1 exactly."""
+    return worst(*(worst(apart(np.cumprod(1 - schedule.reciprocal(T)), 1 - np.arange(T + 1) / T),
+                         passes(schedule.reciprocal(T)[-1] == 1)) for T in (1, 2, 3, 10, 40)))
+
+
+def linear_and_geometric_end_as_asked() -> float:
+    """T rates from β_1 to β_T, both exact, with equal steps or equal ratios between them."""
+    found = []
+    for T in (2, 3, 10, 40):
+        for beta, steps in ((schedule.linear(T, beta_1=0.01, beta_T=0.4), lambda x: x),
+                            (schedule.geometric(T, beta_1=0.01, beta_T=0.4), np.log)):
+            found += [apart(beta[[0, 1, -1]], [0, 0.01, 0.4]), passes(len(beta) == T + 1),
+                      apart(np.diff(steps(beta[1:])), np.full(T - 1, (steps(0.4) - steps(0.01)) / (T - 1)))]
+    return worst(*found)
+
+
+def cosine_is_a_ratio_of_squares() -> float:
+    """β_t = 1 − f(t)/f(t−1) with f(t) = cos²[(π/2)(t/T + s)/(1 + s)], cut off at the cap: also for T, s and cap of one's own."""
+    found = []
+    for T, fixed in ((1, {}), (4, {}), (1000, {}), (6, {"offset": 0.1, "cap": 0.9})):
+        s, cap = fixed.get("offset", 0.008), fixed.get("cap", 0.999)
+        f = [cos(pi / 2 * (t / T + s) / (1 + s)) ** 2 for t in range(T + 1)]
+        rates = [min(1 - f[t] / f[t - 1], cap) for t in range(1, T + 1)]
+        found.append(apart(schedule.cosine(T, **fixed), [0, *rates], within=1e-11))
+    return worst(*found)
+
+
+def learned_starts_where_it_is_told() -> float:
+    """learned(logits_of(β)) is β; a shift δ of the parameters multiplies the odds β/(1−β) by e^δ, and leaves β_1 as it is."""
+    start, shift = BETA, np.array([-0.7, 0.2, 0.0, 1.5])
+    again = schedule.learned(schedule.logits_of(start), beta_1=start[1])
+    moved = schedule.learned(schedule.logits_of(start) + shift, beta_1=start[1])
+    odds = start[2:] / (1 - start[2:]) * np.exp(shift)
+    return worst(apart(again, start), apart(moved[2:], odds / (1 + odds)), passes(again[1] == start[1], moved[1] == start[1]))
+
+
+def rows_are_at_their_own_step() -> float:
+    """Row i of `step` is (β, ℓ_{t−1}, ℓ_t) at t = t_i, for mixed and repeated t from 1 to T, in states of 2 to 4 axes."""
+    t, level = np.array([3, 1, 5, 3, 2, 1, 4]), -np.arange(6.0) ** 2
+    found = []
+    for ndim in (2, 3, 4):
+        step = schedule.step(BETA, level, t=t, ndim=ndim)
+        rows = [[BETA[s], level[s - 1], level[s]] for s in t.tolist()]
+        for got, expected in zip(step, zip(*rows)):
+            found.append(apart(got, np.array(expected).reshape((7,) + (1,) * (ndim - 1))))
+    return worst(*found)
+
+
+def wrong_schedules_are_refused() -> float:
+    """One bad rate among good ones is enough; β_T = 1 and integers are fine."""
+    bad = ([0, 0.1, np.nan, 0.2], [0, 0.1, 0, 0.2], [0, 0.1, 1, 0.2], [0, 0.1, 0.2, 1.5], [0, -0.1, 0.2], [0.1, 0.2], [0], [[0, 0.1]])
+    return passes(*(refused(lambda b=b: schedule.checked(np.array(b))) for b in bad), refused(lambda: schedule.reciprocal(0)),
+                  schedule.checked(np.array([0, 1])) == [0, 1], schedule.checked(np.array([0, 0.1, 1.0])) == [0, 0.1, 1])
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+
+def forward_by_hand() -> float:
+    """β = 0.36 keeps 0.8 of the state and has variance 0.36; β = 0.75 keeps half; β = 1 keeps nothing."""
+    x, beta = np.array([[2.0, -1], [1, 4], [3, 3]]), np.array([[0.36], [0.75], [1.0]])
+    q = gaussian.forward(x, beta)
+    return worst(apart(q.mean, [[1.6, -0.8], [0.5, 2], [0, 0]]), apart(q.var, beta))
+
+
+def steps_compose() -> float:
+    """Iterating m ← √(1−β) m and v ← (1−β) v + β from any m, v gives √ᾱ m and ᾱ v + 1 − ᾱ at every t."""
+    m, v = np.array([[1.7, -0.4]]), 0.3
+    start, found = m, [apart(gaussian.marginal(m, np.zeros((1, 1))).mean, m), apart(gaussian.marginal(m, np.zeros((1, 1))).var, [[0]])]
+    level = 0.0
+    for beta in BETA[1:]:
+        m, v = np.sqrt(1 - beta) * m, (1 - beta) * v + beta
+        level += log(1 - beta)
+        q = gaussian.marginal(start, np.array([[level]]))
+        found += [apart(q.mean, m), apart(np.exp(level) * 0.3 + q.var, [[v]])]
+    q = gaussian.marginal(start, np.array([[-np.inf]]))
+    return worst(*found, apart(q.mean, 0 * start), apart(q.var, [[1]]))
+
+
+def prior_is_stationary_and_the_step_reversible() -> float:
+    """∫ q(y | x) π(x) dx = π(y), by quadrature, and q(y | x) π(x) = q(x | y) π(y), for small and for large β."""
+    x, y = np.linspace(-10, 10, 241)[:, None], np.array([[-2.0, 0, 0.7]])
+    found = [apart(gaussian.prior((2, 3)).mean, np.zeros((2, 3))), apart(gaussian.prior((2, 3)).var, np.ones((2, 3)))]
+    pi_x, pi_y = (gaussian.log_prob(z, gaussian.prior(z.shape)) for z in (x, y))
+    for beta in (np.array([[0.1]]), np.array([[0.8]])):
+        there = gaussian.log_prob(np.broadcast_to(y, (241, 3)), gaussian.forward(np.broadcast_to(x, (241, 3)), beta)) + pi_x
+        back = gaussian.log_prob(np.broadcast_to(x, (241, 3)), gaussian.forward(np.broadcast_to(y, (241, 3)), beta)) + pi_y
+        found += [apart(there, back), apart(quadrature.integrate(x[:, 0], np.exp(there).T), _normal(y[0], 0, 1), within=1e-10)]
+    return worst(*found)
+
+
+# -- posterior ---------------------------------------------------------------------------------------------------------
+
+def posterior_is_bayes_rule() -> float:
+    """Precisions add, in 50 decimals: t = 2, the middle, the end, β near 0 and near 1, and β = 1."""
+    beta, level = np.array([[2e-3], [0.3], [0.999], [1.0], [1e-4], [0.6]]), np.array([[-1e-3], [-0.5], [-4], [-2], [-8], [-1e-4]])
+    x_t, x_0 = np.linspace(-2, 3, 12).reshape(6, 2), np.cos(np.arange(12.0)).reshape(6, 2)
+    q = gaussian.posterior(x_t, x_0, beta, level)
+    mean, var = zip(*(_bayes(*row) for row in zip(x_t, x_0, beta[:, 0], level[:, 0])))
+    return worst(apart(q.mean, mean, within=1e-11), apart(q.var, np.array(var)[:, None], within=1e-11, scale=np.array(var)[:, None]))
+
+
+def _bayes(x_t: Array, x_0: Array, beta: float, level: float) -> tuple[list[float], float]:
+    with localcontext() as context:
+        context.prec = 50
+        b, a = Decimal(float(beta)), Decimal(float(level)).exp()
+        precision = 1 / (1 - a) + (1 - b) / b
+        means = ((a.sqrt() * Decimal(float(z)) / (1 - a) + (1 - b).sqrt() * Decimal(float(x)) / b) / precision
+                 for x, z in zip(x_t, x_0))
+        return [float(mean) for mean in means], float(1 / precision)
+
+
+def posterior_on_a_grid() -> float:
+    """The product of the two forward densities, normalised by its sum over a grid: t = 2, the middle and T."""
+    level, x_t, x_0 = np.cumsum(np.log1p(-BETA)), np.array([-1.1, 0.4, 2.0]), np.array([0.8, -1.5, 0.1])
+    found = []
+    for t in (2, 3, 5):
+        mean, var = quadrature.table_moments(quadrature.posterior(x_t, x_0, level[t - 1], level[t]))
+        q = gaussian.posterior(x_t[:, None], x_0[:, None], np.full((3, 1), BETA[t]), np.full((3, 1), level[t - 1]))
+        found += [apart(q.mean, mean[:, None], within=1e-9), apart(q.var, var[:, None], within=1e-9)]
+    return worst(*found)
+
+
+def posterior_averages_to_the_marginal() -> float:
+    """Averaged over x_t given x_0 its mean is √ᾱ_{t−1} x_0 and its variance 1 − ᾱ_{t−1}; at t = 1 it is x_0 with variance 0."""
+    beta, level, x_0 = np.array([[0.02], [0.3], [0.9], [0.4]]), np.array([[0.0], [-0.5], [-2], [-1e-3]]), np.array([[1.5], [-2], [0.7], [3]])
+    alpha_bar = (1 - beta) * np.exp(level)
+    high, low = (gaussian.posterior(np.sqrt(alpha_bar) * x_0 + s * np.sqrt(1 - alpha_bar), x_0, beta, level) for s in (1, -1))
+    spread = ((high.mean - low.mean) / 2) ** 2
+    edge = gaussian.posterior(x_0 + 1, x_0, beta, np.zeros((4, 1)))
+    return worst(apart((high.mean + low.mean) / 2, np.exp(level / 2) * x_0), apart(spread + high.var, -np.expm1(level)),
+                 apart(edge.mean, x_0), passes(edge.var == 0))
+
+
+# -- divergence, entropy, density, draws -------------------------------------------------------------------------------
+
+LAWS = Gaussian(np.array([[0.3, -1.2, 0.0], [2.0, 0.5, -0.7]]), np.array([[0.09, 4.0, 1.0], [0.5, 1.7, 0.02]]))
+OTHERS = Gaussian(np.array([[-0.4, 0.1, 0.0], [1.0, 0.5, -0.5]]), np.array([[0.5, 0.3, 1.0], [2.5, 6.0, 0.03]]))
+
+
+def _normal(x: Array, mean: Array | float, var: Array | float) -> Array:
+    return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * pi * np.asarray(var))
+
+
+def _table(q: Gaussian) -> Tabulated:
+    x = q.mean[..., None] + np.sqrt(q.var[..., None]) * np.linspace(-9, 9, 91)
+    return Tabulated(x, _normal(x, q.mean[..., None], q.var[..., None]))
+
+
+def divergence_by_quadrature() -> float:
+    """KL(q ‖ p) = ∫ q log(q/p) per component, with other variances than 1 and other variances of q than of p."""
+    q, columns = _table(LAWS), Gaussian(LAWS.mean, LAWS.var[:, :1])
+    expected = quadrature.kl(q, np.log(_normal(q.x, OTHERS.mean[..., None], OTHERS.var[..., None])))
+    stretched = gaussian.kl(columns, OTHERS)
+    return worst(apart(gaussian.kl(LAWS, OTHERS), expected, within=1e-10),
+                 apart(stretched, gaussian.kl(Gaussian(LAWS.mean, np.repeat(LAWS.var[:, :1], 3, axis=1)), OTHERS)))
+
+
+def divergence_is_zero_at_equality() -> float:
+    """KL(q ‖ q) = 0; near it, ¼ δ² for variances in the ratio 1 + δ and ½ (Δmean)²/var; and never negative."""
+    near = gaussian.kl(LAWS, Gaussian(LAWS.mean, LAWS.var * 1.0001))
+    shifted = gaussian.kl(LAWS, Gaussian(LAWS.mean + 1e-3, LAWS.var))
+    ratio = np.exp(np.linspace(-3, 3, 101))
+    values = gaussian.kl(Gaussian(np.zeros(101), np.ones(101)), Gaussian(np.zeros(101), ratio))
+    return worst(apart(gaussian.kl(LAWS, LAWS), np.zeros((2, 3))), apart(near, np.full((2, 3), 0.25e-8), within=1e-3),
+                 apart(shifted, 0.5e-6 / LAWS.var, within=1e-9), passes(values >= -1e-15))
+
+
+def density_integrates_to_one() -> float:
+    """∫ p = 1, with the mean and the variance it was given, at standard deviations from 0.14 to 2."""
+    x = _table(LAWS).x
+    density = np.exp(gaussian.log_prob(x, Gaussian(LAWS.mean[..., None], LAWS.var[..., None])))
+    mean, var = quadrature.table_moments(Tabulated(x, density))
+    return worst(apart(quadrature.integrate(x, density), np.ones((2, 3)), within=1e-10), apart(mean, LAWS.mean, within=1e-10),
+                 apart(var, LAWS.var, within=1e-10))
+
+
+def entropies_by_quadrature() -> float:
+    """H = −∫ q log q and −∫ q log p per component, and H(N(0, 1)) = ½ log(2πe) = 1.4189385332…"""
+    q = _table(LAWS)
+    log_p = np.log(_normal(q.x, OTHERS.mean[..., None], OTHERS.var[..., None]))
+    column = gaussian.entropy(Gaussian(np.zeros((2, 3)), np.ones((2, 1))))
+    return worst(apart(gaussian.entropy(LAWS), quadrature.entropy(q), within=1e-10),
+                 apart(gaussian.cross_entropy(LAWS, OTHERS), -quadrature.integrate(q.x, q.density * log_p), within=1e-10),
+                 apart(column, np.full((2, 3), 1.4189385332046727)))
+
+
+def draw_is_affine() -> float:
+    """N(3, ¼) at noise 0, 1, −2 is 3, 3.5, 2; and N(3, ¼) it stays."""
+    p = Gaussian(np.full((3, 1), 3.0), np.full((3, 1), 0.25))
+    return worst(apart(gaussian.draw(p, noise=np.array([[0.0], [1], [-2]])), [[3], [3.5], [2]]), passes(p.mean == 3, p.var == 0.25))
+
+
+def noise_is_standard_normal() -> float:
+    """Moments 1, 2 and 4 of 12000 draws, and no correlation between rows, columns and calls: six standard errors each,
+    so that another seed would raise a false alarm in 2·10⁻⁸ of all cases (the fourth moment, not quite normal, in 10⁻⁷)."""
+    rng = np.random.default_rng(1)
+    x, y = gaussian.draw_noise(rng, (4000, 3)), gaussian.draw_noise(rng, (4000, 3))
+    return worst(passes(x.shape == (4000, 3)), *(abs(z) / 6 for z in _z_scores(x, y)))
+
+
+def _z_scores(x: Array, y: Array) -> Iterator[float]:
+    for values, mean, variance in ((x, 0, 1), (x * x, 1, 2), (x ** 4, 3, 96), (x * y, 0, 1), (x[1:] * x[:-1], 0, 1),
+                                   (x[:, 1:] * x[:, :-1], 0, 1)):
+        yield float((values.mean() - mean) / np.sqrt(variance / values.size))
+
+
+CHECKS = (
+    Check("levels are products of 1 − β", ("schedule.log_alpha_bar", "schedule.alpha_bar"), levels_are_products),
+    Check("reciprocal: ᾱ falls evenly to 0", ("schedule.reciprocal",), reciprocal_falls_evenly),
+    Check("linear and geometric end as asked", ("schedule.linear", "schedule.geometric"), linear_and_geometric_end_as_asked),
+    Check("cosine is a ratio of squared cosines", ("schedule.cosine",), cosine_is_a_ratio_of_squares),
+    Check("a learned schedule starts where it is told", ("schedule.learned", "schedule.logits_of"), learned_starts_where_it_is_told),
+    Check("rows are at their own step", ("schedule.step",), rows_are_at_their_own_step),
+    Check("wrong schedules are refused", ("schedule.checked",), wrong_schedules_are_refused),
+    Check("forward step by hand", ("gaussian.forward",), forward_by_hand),
+    Check("steps compose to the marginal", ("gaussian.marginal",), steps_compose),
+    Check("π is stationary, the step reversible", ("gaussian.prior", "gaussian.forward", "gaussian.log_prob"),
+          prior_is_stationary_and_the_step_reversible),
+    Check("posterior is Bayes' rule", ("gaussian.posterior",), posterior_is_bayes_rule),
+    Check("posterior is Bayes' rule on a grid", ("gaussian.posterior",), posterior_on_a_grid),
+    Check("posterior averages to the marginal", ("gaussian.posterior",), posterior_averages_to_the_marginal),
+    Check("divergence by quadrature", ("gaussian.kl",), divergence_by_quadrature),
+    Check("divergence is 0 at equality", ("gaussian.kl",), divergence_is_zero_at_equality),
+    Check("density integrates to 1", ("gaussian.log_prob",), density_integrates_to_one),
+    Check("entropies by quadrature", ("gaussian.entropy", "gaussian.cross_entropy"), entropies_by_quadrature),
+    Check("a draw is mean + √var · noise", ("gaussian.draw",), draw_is_affine),
+    Check("noise is standard normal", ("gaussian.draw_noise",), noise_is_standard_normal),
+)

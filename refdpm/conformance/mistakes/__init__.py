@@ -1,0 +1,69 @@
+"""Named mistakes: wrong variants of single functions, most of which really happened in other people's code.
+
+They serve twice.  Planted one after another they prove that the checks see what they claim to see; and when a foreign
+implementation disagrees, the mistake that reproduces its numbers has a name and a place where it happened before.
+
+Each has to be caught by evidence of its own kind: a wrong value by a value check and not merely by the adjoint test, to which a
+wrong formula with its own gradient is a good pair.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from refdpm import gradcheck
+from refdpm.conformance import accuracy, cases
+from refdpm.conformance.checks import CHECKS, residual
+from refdpm.conformance.mistakes import gradient, model, objective, process, rounding
+from refdpm.conformance.mistakes.planting import Mistake, planted
+
+MISTAKES: tuple[Mistake, ...] = process.MISTAKES + objective.MISTAKES + model.MISTAKES + gradient.MISTAKES + rounding.MISTAKES
+
+# the parts of the accuracy list that a function has a share in; all of it for a module that is not named
+GROUPS = {"layers.activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
+          "layers.rbf": ("rbf",)}
+
+__all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
+
+
+def caught_by(mistake: Mistake) -> list[str]:
+    """The names of the checks, of the mistake's own kind, that find it; empty for a survivor."""
+    judge = {"value": _by_values, "gradient": _by_gradients, "accuracy": _by_accuracy}[mistake.kind]
+    with np.errstate(all="ignore"):
+        return judge(mistake)
+
+
+def _by_values(mistake: Mistake) -> list[str]:
+    with planted(mistake):
+        return [check.name for check in CHECKS if not residual(check) <= 1]
+
+
+def _by_gradients(mistake: Mistake) -> list[str]:
+    name = mistake.target.removesuffix("_vjp")
+    drawn = {pair: _examples(pair) for pair in dict.fromkeys((name, "bound.bound"))}    # drawn by the right package
+    found: dict[str, None] = {}
+    with planted(mistake):
+        for pair_name, examples in drawn.items():
+            for arguments, fixed in examples:
+                pair, rng = _pair(pair_name), np.random.default_rng(0)
+                gaps = gradcheck.gaps(pair, arguments, fixed, rng).items()
+                found |= {f"{pair_name}: adjoint gap of {argument}": None for argument, gap in gaps if not gap <= gradcheck.GAP}
+                found |= {f"{pair_name}: {breach}": None for breach in gradcheck.contract_breaches(pair, arguments, fixed, rng)}
+    return list(found)
+
+
+@cache
+def _examples(name: str) -> list[cases.Case]:
+    return cases.examples(name, count=5)
+
+
+def _pair(name: str) -> gradcheck.Pair:
+    module, _, f = name.rpartition(".")
+    return next(pair for pair in gradcheck.pairs((module,)) if pair.name == name)
+
+
+def _by_accuracy(mistake: Mistake) -> list[str]:
+    groups = tuple(group for group in GROUPS.get(mistake.target.rpartition(".")[0], ()) if group in accuracy.GROUPS)
+    with planted(mistake):
+        values = accuracy.accuracy(groups=groups)
+    return [value.name for value in values if not value.units <= accuracy.LIMIT]

@@ -2,7 +2,7 @@
 
 A check compares some functions of the package with an oracle, with fractions or closed forms worked out by hand, with loops, or
 with a law, and returns its worst error in units of its tolerance.  A tolerance is some thousands of roundings, so that another
-way of writing the same formula passes; how near to the last bit a formula comes is judged apart (`conformance.accuracy`).  Where
+way of writing the same formula passes; how near to the last bit a formula comes is judged by `conformance.accuracy`.  Where
 something is drawn, the seed is fixed, and the chance of a false alarm with another one is stated.
 
 Every check is shown failing: for each there is a named mistake (`conformance.mistakes`) that it finds.

@@ -239,7 +239,7 @@ def rmsprop_for_three_steps() -> float:
 
 
 def adam_for_three_steps() -> float:
-    """m̂ and ŝ are weighted means, Σ_i d^(k−i) g_i/Σ_i d^(k−i) and the same of g²; x ← x − rate m̂/(√ŝ + ε), also at |g| ~ ε."""
+    """m̂ and ŝ are weighted means, Σ_i d^(k−i) g_i/Σ_i d^(k−i), the same of g²; x ← x − rate m̂/(√ŝ + ε), also at |g| ~ ε."""
     def move(g: list[Array]) -> Array:
         ones = [np.ones(())] * len(g)
         mean, square = _decayed(g, 0.8) / _decayed(ones, 0.8), _decayed([x * x for x in g], 0.95) / _decayed(ones, 0.95)
@@ -274,16 +274,17 @@ def roll_is_centred_and_scaled() -> float:
 
 
 CHECKS = (
-    Check("activations at special points", ("layers.activation.softplus", "layers.activation.sigmoid", "layers.activation.logit",
-                                            "layers.activation.tanh", "layers.activation.leaky_relu"), activations_at_special_points),
+    Check("activations at special points",
+          ("layers.activation.softplus", "layers.activation.sigmoid", "layers.activation.logit", "layers.activation.tanh",
+           "layers.activation.leaky_relu"), activations_at_special_points),
     Check("affine layers by loops", ("layers.linear.linear", "layers.linear.per_step"), affine_layers_by_loops),
     Check("radial basis by loops", ("layers.rbf.rbf",), rbf_by_loops),
-    Check("read-outs start at the forward kernel", ("layers.readout.eq65", "layers.readout.released",
-                                                    "layers.readout.denoising"), read_outs_start_at_the_forward_kernel),
+    Check("read-outs start at the forward kernel",
+          ("layers.readout.eq65", "layers.readout.released", "layers.readout.denoising"), read_outs_start_at_the_forward_kernel),
     Check("read-outs by hand", ("layers.readout.eq65", "layers.readout.released"), read_outs_by_hand),
     Check("denoising has the moments of the reversal", ("layers.readout.denoising",),
           denoising_has_the_moments_of_the_reversal),
-    Check("the network is its layers", ("networks.swiss_roll.reverse_vjp",), network_is_its_layers),
+    Check("the network is its layers", ("networks.swiss_roll.reverse_vjp", "networks.swiss_roll._readout_vjp"), network_is_its_layers),
     Check("the network starts on the data", ("networks.swiss_roll.init",), network_starts_on_the_data),
     Check("reverse path has the model's law", ("sample.reverse_path",), reverse_path_has_the_models_law),
     Check("reverse path asks the network in order", ("sample.reverse_path",), reverse_path_asks_the_network_in_order),

@@ -4,7 +4,7 @@ The truth comes from covariance algebra (`oracles.linear_gaussian`), from integr
 (`oracles.quadrature`), and from averages that are exact because K of a linear Gaussian model is quadratic in data and noise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import combinations
 from math import log, pi
 from types import SimpleNamespace
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from refdpm import bound, gaussian, likelihood, sample, schedule
+from refdpm import bound, gaussian, likelihood, sample
 from refdpm.conformance.checks.common import (Check, apart, forward_law, gaussian_data, grid, linear, network, passes, signs,
                                               worst)
+from refdpm.gaussian import Gaussian
 from refdpm.likelihood import Estimate
 from refdpm.networks import swiss_roll
 from refdpm.networks.swiss_roll import SwissRoll
@@ -35,7 +36,8 @@ def curved(x: Array, t: Any) -> tuple[Array, Array]:
 def _of(what: Callable[..., Any], beta: Array, x_0: Array, noise: Array, parameters: Any, model: SimpleNamespace) -> Any:
     """`bound`, `strict_bound` or `terms` with the full sum over t, and the same noise of an example at every t."""
     t = bound.every_step(len(beta) - 1, len(x_0))
-    return what(parameters, beta, x_0, noise=np.broadcast_to(noise, (len(t), *noise.shape)), t=t, kernel=gaussian, network=model)
+    every_noise = np.broadcast_to(noise, (len(t), *noise.shape))
+    return what(parameters, beta, x_0, noise=every_noise, t=t, kernel=gaussian, network=model)
 
 
 # -- K and the strict bound --------------------------------------------------------------------------------------------
@@ -43,8 +45,11 @@ def _of(what: Callable[..., Any], beta: Array, x_0: Array, noise: Array, paramet
 def _of_gaussian_data(what: Callable[..., Array], oracle: Callable[..., float]) -> float:
     """Two correlated dimensions with the best diagonal kernels, which are not the posterior, and with the forward kernel."""
     x_0, noise = gaussian_data(COVARIANCE)
-    return worst(*(apart(_of(what, beta, x_0, noise, linear_gaussian.reverse_kernels(COVARIANCE, beta, kernels=kernels), linear).mean(),
-                         oracle(COVARIANCE, beta, kernels=kernels)) for beta, kernels in CHAINS))
+    found = []
+    for beta, kernels in CHAINS:
+        model = linear_gaussian.reverse_kernels(COVARIANCE, beta, kernels=kernels)
+        found.append(apart(_of(what, beta, x_0, noise, model, linear).mean(), oracle(COVARIANCE, beta, kernels=kernels)))
+    return worst(*found)
 
 
 def bound_of_gaussian_data() -> float:
@@ -72,9 +77,10 @@ def bounds_by_quadrature() -> float:
 def isotropic_data_gain_nothing() -> float:
     """N(0, 1) under its exact reversal: K = L_null at every T, whatever the schedule (x_0 = 1 stands for both signs)."""
     x_0, noise = np.ones((2, 1)), signs(1)
-    return worst(*(apart(_of(bound.bound, beta, x_0, noise, (), network(forward_law(beta))).mean(), -(log(2 * pi) + 1) / 2, within=1e-13)
-                   for beta in (BETA, schedule.linear(3, beta_1=0.1, beta_T=0.9), schedule.geometric(40, beta_1=1e-3, beta_T=0.5),
-                                schedule.linear(1000, beta_1=1e-4, beta_T=0.02))))
+    schedules = (BETA, np.append(0, np.linspace(0.1, 0.9, 3)), np.append(0, np.geomspace(1e-3, 0.5, 40)),
+                 np.append(0, np.linspace(1e-4, 0.02, 1000)))
+    return worst(*(apart(_of(bound.bound, beta, x_0, noise, (), network(forward_law(beta))).mean(), -(log(2 * pi) + 1) / 2,
+                         within=1e-13) for beta in schedules))
 
 
 def one_step_has_no_divergence() -> float:
@@ -121,13 +127,14 @@ def every_t_drawn_is_the_full_sum() -> float:
     """The average of the one-t (and two-t) estimates over all t is the full sum."""
     x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(10.0)).reshape(5, 2)
     parameters, model, full = _swiss_roll(4, 3, 2), fix(swiss_roll, readout="eq65"), bound.every_step(4, 5)
-    estimates: dict[int, list[Array]] = {S: [] for S in (1, 2, 3)}
-    for S, values in estimates.items():
-        for which in combinations(range(3), S):
-            t = full[list(which)]
-            values.append(bound.bound(parameters, BETA, x_0, noise=np.broadcast_to(noise, (S, 5, 2)), t=t, kernel=gaussian, network=model))
-    return worst(passes(full == np.array([[2] * 5, [3] * 5, [4] * 5])),
-                 *(apart(np.mean(estimates[S], axis=0), estimates[3][0]) for S in (1, 2)))
+
+    def estimates(S: int) -> list[Array]:
+        every_noise = np.broadcast_to(noise, (S, 5, 2))
+        return [bound.bound(parameters, BETA, x_0, noise=every_noise, t=full[list(rows)], kernel=gaussian, network=model)
+                for rows in combinations(range(3), S)]
+
+    return worst(passes(np.array_equal(full, np.array([[2] * 5, [3] * 5, [4] * 5]))),
+                 *(apart(np.mean(estimates(S), axis=0), estimates(3)[0]) for S in (1, 2)))
 
 
 def examples_do_not_mix() -> float:
@@ -136,7 +143,7 @@ def examples_do_not_mix() -> float:
     t, parameters = np.array([[2, 4, 3, 2, 2], [3, 4, 2, 4, 3], [4, 2, 2, 3, 4]]), _swiss_roll(4, 3, 2)
     found = []
     for readout in ("denoising", "eq65", "released"):
-        model = dict(kernel=gaussian, network=fix(swiss_roll, readout=readout))
+        model: dict[str, Any] = dict(kernel=gaussian, network=fix(swiss_roll, readout=readout))
         for what in (bound.bound, bound.strict_bound):
             alone = [what(parameters, BETA, x_0[[i]], noise=noise[:, [i]], t=t[:, [i]], **model)[0] for i in range(5)]
             found.append(apart(what(parameters, BETA, x_0, noise=noise, t=t, **model), alone))
@@ -173,14 +180,15 @@ def arguments_are_left_alone() -> float:
     before = [a.copy() for a in given]
 
     def results() -> list[Array]:
-        parts = dict(kernel=gaussian, network=swiss_roll)
+        parts: dict[str, Any] = dict(kernel=gaussian, network=swiss_roll)
         return [bound.strict_bound(parameters, beta, x_0, noise=noise[:3], t=t, **parts),
                 likelihood.log_weights(parameters, beta, x_0, noise=noise[:4], **parts),
+                gaussian.draw(Gaussian(x_0, noise[4] ** 2), noise=noise[3]),
                 *(x for _, x in sample.forward_path(beta, x_0, noise=noise[:4], kernel=gaussian)),
                 *(x for _, x in sample.reverse_path(parameters, beta, noise=noise, **parts))]
 
     first = [a.copy() for a in results()]
-    return passes(*(np.array_equal(a, b) for a, b in zip(results(), first)), *(np.array_equal(a, b) for a, b in zip(given, before)))
+    return passes(*map(np.array_equal, results(), first), *map(np.array_equal, given, before))
 
 
 # -- likelihood --------------------------------------------------------------------------------------------------------
@@ -212,12 +220,13 @@ def weights_average_to_the_likelihood() -> float:
     nodes = quadrature.gauss_hermite(0, 1, 9)
     rows, *noise = grid(x_0, nodes.node, nodes.node, nodes.node)
     weight = np.prod(grid(nodes.weight, nodes.weight, nodes.weight), axis=0)
-    log_w = likelihood.log_weights(kernels, beta, rows[:, None], noise=np.stack(noise)[:, :, None], kernel=gaussian, network=linear)
+    log_w = likelihood.log_weights(kernels, beta, rows[:, None], noise=np.stack(noise)[:, :, None],
+                                   kernel=gaussian, network=linear)
     return apart(np.exp(log_w).reshape(2, -1) @ weight, np.exp(-x_0 * x_0 / (2 * P_0)) / np.sqrt(2 * pi * P_0), within=1e-8)
 
 
 def estimate_by_hand() -> float:
-    """Weights (½, 3/2) and (1, 1): log 1 for both; the variance of their means is ¼ and 0, hence a standard error of ½ √¼ = ¼."""
+    """Weights (½, 3/2) and (1, 1): log 1 for both; the variance of their means is ¼ and 0, the standard error ½ √¼ = ¼."""
     log_w = np.log([[0.5, 1.0], [1.5, 1.0]])
     single, shifted = likelihood.log_likelihood(log_w[:1]), likelihood.log_likelihood(log_w - 1000)
     return worst(apart(likelihood.log_likelihood(log_w), (0, 0.25)), apart(shifted, (-1000, 0.25)),
@@ -243,31 +252,30 @@ def units_and_averages_by_hand() -> float:
                  apart((mean, stderr), (3, np.sqrt(7 / 3))), passes(np.isnan(likelihood.average(np.array([1.0])).stderr)))
 
 
-def _checks() -> Iterator[Check]:
-    whole = ("bound.step_kl_vjp", "bound.entropy_at_vjp", "bound.terms_vjp", "bound.assemble", "bound.bound_vjp")
-    strict = (*whole, "bound.prior_cross_entropy_at_vjp", "bound.correction_vjp", "bound.strict_bound_vjp")
-    yield Check("K of Gaussian data", whole, bound_of_gaussian_data)
-    yield Check("strict bound of Gaussian data", strict, strict_bound_of_gaussian_data)
-    yield Check("K and strict bound by quadrature", strict, bounds_by_quadrature)
-    yield Check("isotropic data gain nothing: K = L_null", whole, isotropic_data_gain_nothing)
-    yield Check("T = 1 has no divergence", strict, one_step_has_no_divergence)
-    yield Check("terms of K one by one", whole[:3], terms_one_by_one)
-    yield Check("K assembled by hand", ("bound.assemble",), assembled_by_hand)
-    yield Check("correction in closed form", ("bound.correction_vjp",), correction_in_closed_form)
-    yield Check("estimates at every t add up to the full sum", ("bound.assemble", "bound.every_step"), every_t_drawn_is_the_full_sum)
-    yield Check("examples do not mix", strict, examples_do_not_mix)
-    yield Check("components add", strict, components_add)
-    yield Check("drawn t are uniform on 2..T", ("bound.draw_steps",), drawn_steps_are_uniform)
-    yield Check("arguments are left alone", (*strict, "likelihood.log_weights", "sample.forward_path", "sample.reverse_path"),
-                arguments_are_left_alone)
-    yield Check("null models by hand", ("likelihood.null_log_likelihood", "likelihood.gaussian_log_likelihood"), null_models_by_hand)
-    yield Check("exact reversal: every path has the weight π(x_0)", ("likelihood.log_weights",),
-                weights_of_the_exact_reversal_are_constant)
-    yield Check("weights average to the likelihood", ("likelihood.log_weights",), weights_average_to_the_likelihood)
-    yield Check("log-likelihood of given weights by hand", ("likelihood.log_likelihood",), estimate_by_hand)
-    yield Check("sampled log-likelihood is near the true one", ("likelihood.log_weights", "likelihood.log_likelihood"),
-                estimate_is_near_the_likelihood)
-    yield Check("bits and averages by hand", ("likelihood.bits", "likelihood.in_bits", "likelihood.average"), units_and_averages_by_hand)
+WHOLE = ("bound.step_kl_vjp", "bound.entropy_at_vjp", "bound.terms_vjp", "bound.assemble", "bound.bound_vjp")
+STRICT = (*WHOLE, "bound.prior_cross_entropy_at_vjp", "bound.correction_vjp", "bound.strict_bound_vjp")
 
-
-CHECKS = tuple(_checks())
+CHECKS = (
+    Check("K of Gaussian data", WHOLE, bound_of_gaussian_data),
+    Check("strict bound of Gaussian data", STRICT, strict_bound_of_gaussian_data),
+    Check("K and strict bound by quadrature", STRICT, bounds_by_quadrature),
+    Check("isotropic data gain nothing: K = L_null", WHOLE, isotropic_data_gain_nothing),
+    Check("T = 1 has no divergence", STRICT, one_step_has_no_divergence),
+    Check("terms of K one by one", WHOLE[:3], terms_one_by_one),
+    Check("K assembled by hand", ("bound.assemble",), assembled_by_hand),
+    Check("correction in closed form", ("bound.correction_vjp",), correction_in_closed_form),
+    Check("every t drawn is the full sum", ("bound.assemble", "bound.every_step"), every_t_drawn_is_the_full_sum),
+    Check("examples do not mix", STRICT, examples_do_not_mix),
+    Check("components add", STRICT, components_add),
+    Check("drawn t are uniform on 2..T", ("bound.draw_steps",), drawn_steps_are_uniform),
+    Check("arguments are left alone", (*STRICT, "gaussian.draw", "likelihood.log_weights", "sample.forward_path",
+                                       "sample.reverse_path"), arguments_are_left_alone),
+    Check("null models by hand", ("likelihood.null_log_likelihood", "likelihood.gaussian_log_likelihood"),
+          null_models_by_hand),
+    Check("exact reversal: every path weighs π(x_0)", ("likelihood.log_weights",), weights_of_the_exact_reversal_are_constant),
+    Check("weights average to the likelihood", ("likelihood.log_weights",), weights_average_to_the_likelihood),
+    Check("log-likelihood of given weights", ("likelihood.log_likelihood",), estimate_by_hand),
+    Check("sampled log-likelihood", ("likelihood.log_weights", "likelihood.log_likelihood"), estimate_is_near_the_likelihood),
+    Check("bits and averages by hand", ("likelihood.bits", "likelihood.in_bits", "likelihood.average"),
+          units_and_averages_by_hand),
+)

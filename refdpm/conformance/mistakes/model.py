@@ -130,6 +130,10 @@ def _in_the_type_of_the_data(right: Callable[..., Any]) -> Callable[..., Any]:
 
 
 SAMPLING = (
+    Mistake("REV-02", "last step returns mean + β → a draw from N(mean, β)",
+            "gmongaras/Diffusion_models_from_scratch@41dae90", "sample.reverse_path", "value",
+            lambda right: lambda parameters, beta, **fixed: _sampler(
+                noise_of=lambda t, fresh, previous: fresh if t > 1 else 0 * fresh + np.sqrt(beta[1]))(right)(parameters, beta, **fixed)),
     Mistake("REV-04", "no noise in the last step, as if it gave a mean → the noise of the fixed step",
             "converse of Burak599/NumPy-Diffusion@71f6e20", "sample.reverse_path", "value",
             _sampler(noise_of=lambda t, fresh, previous: fresh * (t > 1))),

@@ -9,15 +9,32 @@ from refdpm.gaussian import Gaussian
 from refdpm.schedule import Step
 from refdpm.vjp import Array
 
-# Not yet plantable: SCH-02, SCH-16, SCH-23, POS-08, POS-11, REV-08, REV-10, REV-11 need a strided or corrected sampler.
-# Not yet plantable: FWD-08, FWD-10, REV-01, REV-13 need a network that predicts noise; SCH-20 one with σ beyond 1.
-# Not yet plantable: FWD-13, POS-01 need dequantisation; POS-10 a learned range of variances.
-# No function of ours could have them: SCH-11, SCH-13, FWD-11's data in [0, 1] are choices of a run.
+# Not yet plantable: SCH-16, SCH-23, POS-08, POS-11, REV-10, REV-11 need a strided or corrected sampler.
+# Not yet plantable: FWD-08, FWD-10, REV-01, REV-13 need a network that predicts noise; SCH-20 a σ beyond 1.
+# Not yet plantable: FWD-13, POS-01 need dequantisation; POS-10 a learned range of variances; SCH-13 is a choice of a run.
+
+
+def _cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
+    alpha_bar = np.cos(np.pi / 2 * (np.arange(T + 1) / T + offset) / (1 + offset)) ** 2
+    alpha_bar[0] = 1
+    return np.append(0.0, np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], cap))
+
+
+def _shifting_t(right: Callable[..., Step]) -> Callable[..., Step]:
+    def step(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> Step:
+        value = right(beta, log_alpha_bar, t=t, ndim=ndim)
+        t -= 1
+        return value
+    return step
+
 
 SCHEDULES = (
     Mistake("SCH-01", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front",
             "lucidrains/denoising-diffusion-pytorch#18", "schedule.step", "value",
             then(lambda step: Step(step.beta, step.log_alpha_bar, step.log_alpha_bar))),
+    Mistake("SCH-02", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1",
+            "CompVis/stable-diffusion@21f890f", "schedule.step", "value",
+            lambda right: lambda beta, level, *, t, ndim: right(beta, np.append(level[1], level[1:]), t=t, ndim=ndim)),
     Mistake("SCH-04", "cosine ᾱ_t = f(t) → f(t)/f(0): β_1 five times too large",
             "Michedev/DDPMs-Pytorch@26ba864", "schedule.cosine", "value", lambda right: lambda T, **fixed: _cosine(T, **fixed)),
     Mistake("SCH-05", "cosine offset 0.0008 → 0.008",
@@ -36,7 +53,7 @@ SCHEDULES = (
             "LuChengTHU/dpm-solver#13", "schedule.log_alpha_bar", "value",
             instead(lambda beta: np.concatenate([[0.0], np.cumsum(np.log(beta[1:]))]))),
     Mistake("SCH-17", "spaced steps never reach the last → they end there",
-            "openai/improved-diffusion#44", "schedule.linear", "value",
+            "openai/improved-diffusion#44, DavidRuhe/simple-variational-diffusion-models@4a25952 (REV-08)", "schedule.linear", "value",
             instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
     Mistake("SCH-22", "step size 1/1000 whatever T → 1/T",
             "microsoft/mattergen#79", "schedule.cosine", "value",
@@ -67,20 +84,6 @@ SCHEDULES = (
             "horenbergerb/BernoulliDiffusion@3d1f72a", "schedule.checked", "value",
             lambda right: lambda beta: np.asarray(beta, float) if np.any(np.asarray(beta) > 0) else right(beta)),
 )
-
-
-def _cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
-    alpha_bar = np.cos(np.pi / 2 * (np.arange(T + 1) / T + offset) / (1 + offset)) ** 2
-    alpha_bar[0] = 1
-    return np.append(0.0, np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], cap))
-
-
-def _shifting_t(right: Callable[..., Step]) -> Callable[..., Step]:
-    def step(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> Step:
-        value = right(beta, log_alpha_bar, t=t, ndim=ndim)
-        t -= 1
-        return value
-    return step
 
 
 # -- the kernel --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Checks of the model and its use: layers, read-outs, the network, sampling, optimisers, the roll.
+"""Checks of the model and its use: layers, read-outs, the network, sampling, optimisers.
 
 Layers are compared with loops over `math`, read-outs with numbers by hand and with `oracles.mixture`, samplers with covariance
 algebra, optimisers with sums written out.
@@ -6,7 +6,7 @@ algebra, optimisers with sums written out.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from math import exp, log, pi, sqrt
+from math import exp, log, sqrt
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from refdpm import gaussian, optimize, sample
 from refdpm.conformance.checks.common import Check, apart, linear as linear_network, network, passes, refused, worst
-from refdpm.data import swiss_roll as roll
 from refdpm.gaussian import Gaussian
 from refdpm.layers import activation, linear, rbf, readout
 from refdpm.layers.readout import Heads
@@ -262,17 +261,6 @@ def lbfgs_finds_the_minimum() -> float:
                  passes(again.a == target.a, again.b == target.b), apart(optimize.flatten(target), [3, -1, 0.3, 7, -2, 1]))
 
 
-# -- data --------------------------------------------------------------------------------------------------------------
-
-def roll_is_centred_and_scaled() -> float:
-    """E x = 0 and E|x|² = 2 over the angle, by Gauss–Legendre; φ = 2π and 5π/2 lie on the axes of the raw curve."""
-    nodes, weight = np.polynomial.legendre.leggauss(60)
-    x, weight = roll.curve(3 * pi + 1.5 * pi * nodes), weight / 2
-    difference = roll.curve(np.array([2 * pi])) - roll.curve(np.array([2.5 * pi]))
-    return worst(apart(weight @ x, np.zeros(2)), apart(weight @ (x * x).sum(axis=1), 2),
-                 apart(difference[0, 0] / difference[0, 1], -0.8), passes(difference[0, 0] > 0))
-
-
 CHECKS = (
     Check("activations at special points",
           ("layers.activation.softplus", "layers.activation.sigmoid", "layers.activation.logit", "layers.activation.tanh",
@@ -280,11 +268,13 @@ CHECKS = (
     Check("affine layers by loops", ("layers.linear.linear", "layers.linear.per_step"), affine_layers_by_loops),
     Check("radial basis by loops", ("layers.rbf.rbf",), rbf_by_loops),
     Check("read-outs start at the forward kernel",
-          ("layers.readout.eq65", "layers.readout.released", "layers.readout.denoising"), read_outs_start_at_the_forward_kernel),
+          ("layers.readout.eq65", "layers.readout.released", "layers.readout.denoising"),
+          read_outs_start_at_the_forward_kernel),
     Check("read-outs by hand", ("layers.readout.eq65", "layers.readout.released"), read_outs_by_hand),
     Check("denoising has the moments of the reversal", ("layers.readout.denoising",),
           denoising_has_the_moments_of_the_reversal),
-    Check("the network is its layers", ("networks.swiss_roll.reverse_vjp", "networks.swiss_roll._readout_vjp"), network_is_its_layers),
+    Check("the network is its layers", ("networks.swiss_roll.reverse_vjp", "networks.swiss_roll._readout_vjp"),
+          network_is_its_layers),
     Check("the network starts on the data", ("networks.swiss_roll.init",), network_starts_on_the_data),
     Check("reverse path has the model's law", ("sample.reverse_path",), reverse_path_has_the_models_law),
     Check("reverse path asks the network in order", ("sample.reverse_path",), reverse_path_asks_the_network_in_order),
@@ -294,5 +284,4 @@ CHECKS = (
     Check("RMSprop for three steps", ("optimize.rmsprop",), rmsprop_for_three_steps),
     Check("Adam for three steps", ("optimize.adam",), adam_for_three_steps),
     Check("L-BFGS finds the minimum", ("optimize.lbfgs", "optimize.flatten", "optimize.unflatten"), lbfgs_finds_the_minimum),
-    Check("the roll is centred and scaled", ("data.swiss_roll.curve",), roll_is_centred_and_scaled),
 )

@@ -1,4 +1,4 @@
-"""Mistakes in layers, read-outs, the network, sampling, optimisers and data."""
+"""Mistakes in layers, read-outs, the network, sampling and optimisers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -133,7 +133,8 @@ SAMPLING = (
     Mistake("REV-02", "last step returns mean + β → a draw from N(mean, β)",
             "gmongaras/Diffusion_models_from_scratch@41dae90", "sample.reverse_path", "value",
             lambda right: lambda parameters, beta, **fixed: _sampler(
-                noise_of=lambda t, fresh, previous: fresh if t > 1 else 0 * fresh + np.sqrt(beta[1]))(right)(parameters, beta, **fixed)),
+                noise_of=lambda t, fresh, previous: fresh if t > 1 else 0 * fresh + np.sqrt(beta[1])
+            )(right)(parameters, beta, **fixed)),
     Mistake("REV-04", "no noise in the last step, as if it gave a mean → the noise of the fixed step",
             "converse of Burak599/NumPy-Diffusion@71f6e20", "sample.reverse_path", "value",
             _sampler(noise_of=lambda t, fresh, previous: fresh * (t > 1))),
@@ -147,7 +148,8 @@ SAMPLING = (
     Mistake("REV-20", "guard for the last step true in the first: no noise at the start → in every step",
             "lucidrains/imagen-pytorch@fac59d7", "sample.reverse_path", "value",
             lambda right: lambda parameters, beta, **fixed: _sampler(
-                noise_of=lambda t, fresh, previous: fresh * (t < len(beta) - 1))(right)(parameters, beta, **fixed)),
+                noise_of=lambda t, fresh, previous: fresh * (t < len(beta) - 1)
+            )(right)(parameters, beta, **fixed)),
     Mistake("REV-23", "noise never added → added",
             "huggingface/diffusers@7e11392", "sample.reverse_path", "value",
             _sampler(noise_of=lambda t, fresh, previous: 0 * fresh)),
@@ -201,8 +203,6 @@ USE = (
             instead(lambda *args, **fixed: _adam(*args, inside=True, **fixed))),
     Mistake("NEW-FLATTEN", "matrices flattened by columns, read back by rows → both by rows",
             "as LAY-22", "optimize.flatten", "value", lambda right: lambda tree: right(tree_map(np.transpose, tree))),
-    Mistake("FWD-11", "data not scaled to unit variance → scaled",
-            "gisilvs/Diffusion-Probabilistic-Models-TFP@b3c3589", "data.swiss_roll.curve", "value", then(lambda x: x * 2)),
 )
 
 MISTAKES = LAYERS + SAMPLING + USE

@@ -11,7 +11,7 @@ from refdpm.vjp import Array
 
 # Not yet plantable: SCH-16, SCH-23, POS-08, POS-11, REV-10, REV-11 need a strided or corrected sampler.
 # Not yet plantable: FWD-08, FWD-10, REV-01, REV-13 need a network that predicts noise; SCH-20 a σ beyond 1.
-# Not yet plantable: FWD-13, POS-01 need dequantisation; POS-10 a learned range of variances; SCH-13 is a choice of a run.
+# Not yet plantable: FWD-13, POS-01 need dequantisation; POS-10 a learned range of variances; SCH-13, FWD-11 are choices of a run.
 
 
 def _cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
@@ -53,7 +53,8 @@ SCHEDULES = (
             "LuChengTHU/dpm-solver#13", "schedule.log_alpha_bar", "value",
             instead(lambda beta: np.concatenate([[0.0], np.cumsum(np.log(beta[1:]))]))),
     Mistake("SCH-17", "spaced steps never reach the last → they end there",
-            "openai/improved-diffusion#44, DavidRuhe/simple-variational-diffusion-models@4a25952 (REV-08)", "schedule.linear", "value",
+            "openai/improved-diffusion#44; as REV-08, DavidRuhe/simple-variational-diffusion-models@4a25952",
+            "schedule.linear", "value",
             instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
     Mistake("SCH-22", "step size 1/1000 whatever T → 1/T",
             "microsoft/mattergen#79", "schedule.cosine", "value",

@@ -147,7 +147,7 @@ def _new_folder(options: argparse.Namespace) -> Path:
     if options.out:
         folder = Path(options.out)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"--out: expected a new or empty folder, got {folder}, which exists; it was left as it is")
+            raise ValueError(f"--out: expected a new or empty folder, got {folder}, which exists; it was left unchanged")
     else:
         names = (f"{options.experiment}{suffix}" for suffix in _suffixes())
         folder = next(path for path in (Path("runs") / name for name in names) if not path.exists())
@@ -300,7 +300,7 @@ def _figure(options: argparse.Namespace) -> int:
 
 def _refuse_existing(path: Path) -> None:
     if path.exists():
-        raise ValueError(f"--out: expected a new file, got {path}, which exists; it was left as it is")
+        raise ValueError(f"--out: expected a new file, got {path}, which exists; it was left unchanged")
 
 
 # -- audit, equations --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = False) -> No
     Raises: FileExistsError if `path` exists and `replace` is false; OSError if it cannot be written.
     """
     if path.exists() and not replace:
-        raise FileExistsError(f"{path}: expected no file there, got one; it was left as it is")
+        raise FileExistsError(f"{path}: expected no file there, got one; it was left unchanged")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -56,7 +56,7 @@ def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dic
     Raises: ValueError naming the file and what is wrong with it; FileNotFoundError.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, zlib.error) as error:
         raise ValueError(f"{path}: expected a run file, got a damaged one ({error})") from None

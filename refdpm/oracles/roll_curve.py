@@ -86,21 +86,23 @@ def curve_nodes(noise: float, farthest: float) -> CurveNodes:
     return CurveNodes(curve(phi), (half * w).ravel() / (END - START))
 
 
-def distance_to_curve(x: Array, *, steps: int = 8) -> Array:
+def distance_to_curve(x: Array, *, steps: int = 10) -> Array:
     """Distance of points to the roll.   Shapes: x (N, 2), result (N,).
 
-    Derivation: the roll is cut into 24 arcs. On each, the nearest of 9 points starts Newton's method for the
-    square of the distance, kept on the arc; where the second derivative is not safely positive, that of
-    Gauss–Newton, ‖c'‖², stands for it.
+    Derivation: the roll is cut into 24 arcs. On each, the nearest of 9 points and its neighbours enclose a minimum
+    of the square of the distance; Newton's method for a zero of its slope finds it, and halves the interval instead
+    where it would leave it or where the curvature has the wrong sign.
     """
     raw = np.asarray(x, dtype=float)[:, None, :] * SCALE + CENTRE
     edges = np.linspace(START, END, 25)
-    low, high = edges[:-1], edges[1:]
-    start = low + (high - low) * np.linspace(0, 1, 9)[:, None]
-    nearest = np.argmin(_square_distance(raw[:, None], start), axis=1)
-    phi = np.take_along_axis(start, nearest, axis=0)
+    start = edges[:-1] + np.diff(edges) * np.linspace(0, 1, 9)[:, None]
+    phi = np.take_along_axis(start, np.argmin(_square_distance(raw[:, None], start), axis=1), axis=0)
+    low, high = (np.clip(phi + sign * np.diff(edges) / 8, edges[:-1], edges[1:]) for sign in (-1, 1))
     for _ in range(steps):
-        phi = np.clip(phi - _newton_step(raw, phi), low, high)
+        slope, curvature = _derivatives(raw, phi)
+        low, high = np.where(slope < 0, phi, low), np.where(slope > 0, phi, high)
+        newton = phi - slope / np.where(curvature > 0, curvature, np.inf)
+        phi = np.where((curvature > 0) & (newton > low) & (newton < high), newton, (low + high) / 2)
     return np.sqrt(_square_distance(raw, phi).min(axis=1)) / SCALE
 
 
@@ -109,14 +111,12 @@ def _square_distance(raw: Array, phi: Array) -> Array:
     return (raw[..., 0] - phi * np.cos(phi)) ** 2 + (raw[..., 1] - phi * np.sin(phi)) ** 2
 
 
-def _newton_step(raw: Array, phi: Array) -> Array:
-    """f'/f'' of f = ½‖x − c‖², with c' = u + φ n, c'' = 2n − φ u, u = (cos φ, sin φ), n = (−sin φ, cos φ)."""
+def _derivatives(raw: Array, phi: Array) -> tuple[Array, Array]:
+    """f' and f'' of f = ½‖x − c‖²: c' = u + φ n and c'' = 2n − φ u, with u = (cos φ, sin φ), n = (−sin φ, cos φ)."""
     cos, sin = np.cos(phi), np.sin(phi)
     along = raw[..., 0] * cos + raw[..., 1] * sin - phi
     across = -raw[..., 0] * sin + raw[..., 1] * cos
-    speed = 1 + phi * phi
-    slope, curvature = -(along + phi * across), speed - (2 * across - phi * along)
-    return slope / np.where(curvature > 0.1 * speed, curvature, speed)
+    return -(along + phi * across), 1 + phi * phi - (2 * across - phi * along)
 
 
 def _arc(phi: Array | float) -> Array:

@@ -198,7 +198,7 @@ USE = (
     Mistake("NEW-ADAM", "averages that start at 0 not corrected → divided by 1 − decayᵏ",
             "Kingma and Ba 2015, sec. 3", "optimize.adam", "value",
             instead(lambda *args, **fixed: _adam(*args, unbias=False, **fixed))),
-    Mistake("NEW-ADAM-ε", "√(ŝ + ε) → √ŝ + ε",
+    Mistake("NEW-EPSILON", "√(ŝ + ε) → √ŝ + ε",
             "as LAY-08, in an optimiser", "optimize.adam", "value",
             instead(lambda *args, **fixed: _adam(*args, inside=True, **fixed))),
     Mistake("NEW-FLATTEN", "matrices flattened by columns, read back by rows → both by rows",

@@ -1,0 +1,188 @@
+"""Every named mistake is found by evidence of its own kind; planting leaves no trace; and correct variants are not accused."""
+
+import inspect
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+from refdpm import gaussian, gradcheck, schedule
+from refdpm.conformance import cases
+from refdpm.conformance.checks import CHECKS
+from refdpm.conformance.mistakes import MISTAKES, Mistake, caught_by, planted
+from refdpm.conformance.mistakes.planting import instead, target
+from refdpm.gaussian import Gaussian
+from refdpm.layers import activation, readout
+from refdpm.optimize import Moments
+from refdpm.vjp import leaves, tree_map
+
+CHECK = {check.name: check for check in CHECKS}
+OF_KIND = {kind: [m for m in MISTAKES if m.kind == kind] for kind in ("value", "gradient", "accuracy")}
+
+
+@pytest.mark.parametrize("mistake", OF_KIND["value"], ids=lambda mistake: mistake.id)
+def test_wrong_value_is_found_by_a_check_that_names_the_function(mistake):
+    targets = {name for found in caught_by(mistake) for name in CHECK[found].targets}
+    assert {mistake.target, f"{mistake.target}_vjp"} & targets
+
+
+@pytest.mark.parametrize("mistake", OF_KIND["gradient"], ids=lambda mistake: mistake.id)
+def test_wrong_gradient_is_found_by_the_adjoint_test_of_its_pair(mistake):
+    pair = mistake.target.removesuffix("_vjp")
+    assert any(found.startswith(f"{pair}:") for found in caught_by(mistake))
+
+
+@pytest.mark.parametrize("mistake", OF_KIND["accuracy"], ids=lambda mistake: mistake.id)
+def test_lost_digits_are_found_by_the_comparison_with_decimals(mistake):
+    assert caught_by(mistake)
+
+
+@pytest.mark.parametrize("mistake", OF_KIND["gradient"], ids=lambda mistake: mistake.id)
+def test_wrong_gradient_leaves_the_value_as_it_is(mistake):
+    """No value check could see it, bit by bit."""
+    module, name = target(mistake)
+    for arguments, fixed in cases.examples(mistake.target.removesuffix("_vjp"), count=2):
+        right = getattr(module, name)(*arguments, **fixed)[0]
+        with planted(mistake):
+            wrong = getattr(module, name)(*arguments, **fixed)[0]
+        assert all(map(np.array_equal, leaves(right), leaves(wrong)))
+
+
+def test_the_right_package_is_not_accused():
+    nothing = Mistake("", "", "", "gaussian.kl", "value", lambda right: lambda q, p: right(q, p))
+    assert caught_by(nothing) == []
+    assert caught_by(nothing._replace(target="gaussian.kl_vjp", kind="gradient")) == []
+    assert caught_by(nothing._replace(kind="accuracy")) == []
+
+
+# -- the list ----------------------------------------------------------------------------------------------------------
+
+def test_every_mistake_has_a_name_of_its_own_and_says_where_it_happened():
+    assert len({m.id for m in MISTAKES}) == len(MISTAKES)
+    assert all("→" in m.says and m.source and m.kind in OF_KIND for m in MISTAKES)
+    assert all(m.target.endswith("_vjp") for m in OF_KIND["gradient"])
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.id)
+def test_planted_function_keeps_name_and_signature_and_is_taken_out_again(mistake):
+    module, name = target(mistake)
+    right = getattr(module, name)
+    with planted(mistake):
+        wrong = getattr(module, name)
+        assert wrong is not right and wrong.__name__ == name and inspect.signature(wrong) == inspect.signature(right)
+    assert getattr(module, name) is right
+
+
+def test_planted_wherever_it_was_imported_and_taken_out_after_an_error():
+    right = activation.sigmoid
+    zero = Mistake("", "", "", "layers.activation.sigmoid", "value", instead(lambda x: 0 * x))
+    with pytest.raises(RuntimeError), planted(zero):
+        assert schedule.sigmoid is activation.sigmoid is readout.sigmoid is not right
+        assert schedule.learned(np.array([1.0]), beta_1=0.1)[2] == 0
+        raise RuntimeError
+    assert schedule.sigmoid is activation.sigmoid is readout.sigmoid is right
+
+
+def test_pairs_see_what_is_planted_in_the_primitive():
+    x, p = np.zeros((1, 1)), Gaussian(np.ones((1, 1)), np.ones((1, 1)))
+    with planted(next(m for m in MISTAKES if m.id == "BND-17")):
+        assert np.array_equal(gaussian.log_prob_vjp(x, p)[0], gaussian.log_prob(x, p))
+
+
+def test_a_wrong_formula_with_its_own_gradient_is_consistent():
+    """Why the kinds are kept apart: the eq. 14 with the KL the wrong way round passes every gradient test."""
+    def reversed_vjp(q, p):
+        value, pullback = right_vjp(p, q)
+        return value, lambda dvalue: pullback(dvalue)[::-1]
+
+    right_vjp, pair = gaussian.kl_vjp, gradcheck.Pair("kl", lambda q, p: gaussian.kl(p, q), reversed_vjp)
+    for arguments, fixed in cases.examples("gaussian.kl", count=5):
+        assert max(gradcheck.gaps(pair, arguments, fixed, np.random.default_rng(0)).values()) <= gradcheck.GAP
+
+
+# -- false alarms ------------------------------------------------------------------------------------------------------
+
+def _kl_of_log_deviations(q, p):
+    log_ratio = (np.log(p.var) - np.log(q.var)) / 2
+    return log_ratio + (q.var + (q.mean - p.mean) ** 2) / (2 * p.var) - 0.5
+
+
+def _posterior_by_precision(x_t, x_0, beta, level):
+    a = np.exp(level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = 1 / (1 - a) + (1 - beta) / beta
+        mean = (np.sqrt(a) * x_0 / (1 - a) + np.sqrt(1 - beta) * x_t / beta) / precision
+    return Gaussian(np.where(level == 0, x_0, mean), 1 / precision)
+
+
+def _posterior_by_gain(x_t, x_0, beta, level):
+    v, keep = 1 - np.exp(level), np.sqrt(1 - beta)
+    gain, guess = v * keep / (keep * keep * v + beta), np.exp(level / 2) * x_0
+    return Gaussian(guess + gain * (x_t - keep * guess), v * (1 - gain * keep))
+
+
+def _eq65_with_sorted_terms(heads, x_t, beta):
+    var = 1 / (1 + np.exp(-heads.var) * (1 - beta) / beta)
+    return Gaussian(np.sqrt(1 - var) * x_t + (1 - np.sqrt(1 - var)) * heads.mean, var)
+
+
+def _denoising_through_the_posterior(heads, x_t, beta, level):
+    w = 1 - (1 - beta) * np.exp(level)
+    c_0 = np.sqrt(np.exp(level)) * beta / w
+    q = _posterior_by_gain(x_t, np.sqrt((1 - beta) * np.exp(level)) * x_t + heads.mean, beta, level)
+    return Gaussian(q.mean, q.var + c_0 ** 2 * w * np.exp(heads.var))
+
+
+def _cosine_on_another_grid(T, *, offset=0.008, cap=0.999):
+    N = T + 1
+    f = np.cos((np.linspace(0, N, N) / N + offset) / (1 + offset) * np.pi / 2) ** 2
+    return np.append(0.0, np.minimum(1 - f[1:] / f[:-1], cap))
+
+
+def _adam_with_a_rate_of_its_own(parameters, gradient, state, *, rate, decay_1=0.9, decay_2=0.999, epsilon=1e-8):
+    k = state.count + 1
+    mean = tree_map(lambda m, g: m + (1 - decay_1) * (g - m), state.mean, gradient)
+    square = tree_map(lambda s, g: s + (1 - decay_2) * (g * g - s), state.square, gradient)
+    root = np.sqrt(1 - decay_2 ** k)
+    step = rate * root / (1 - decay_1 ** k)
+    moved = tree_map(lambda x, m, s: x - step * m / (np.sqrt(s) + epsilon * root), parameters, mean, square)
+    return moved, Moments(k, mean, square)
+
+
+def _log_normal(x, *, mean, covariance):
+    return scipy.stats.multivariate_normal(mean, covariance).logpdf(x)
+
+
+def _per_step_at_once(x, weight, bias, *, t):
+    return np.einsum("ni,nij->nj", x, weight[t]) + bias[t]
+
+
+FALSE_ALARMS = (
+    ("FA-01: cosine on the grid linspace(0, N, N)/N", "schedule.cosine", _cosine_on_another_grid),
+    ("levels as logs of products", "schedule.log_alpha_bar", lambda beta: np.log(np.cumprod(1 - beta))),
+    ("1 − ᾱ by subtraction", "gaussian.marginal", lambda x, level: Gaussian(np.sqrt(np.exp(level)) * x, 1 - np.exp(level))),
+    ("posterior by precisions", "gaussian.posterior", _posterior_by_precision),
+    ("posterior as a measurement update", "gaussian.posterior", _posterior_by_gain),
+    ("FA-03: KL of log deviations", "gaussian.kl", _kl_of_log_deviations),
+    ("KL as a difference of entropies", "gaussian.kl", lambda q, p: gaussian.cross_entropy(q, p) - gaussian.entropy(q)),
+    ("entropy as a cross-entropy", "gaussian.entropy", lambda q: gaussian.cross_entropy(q, q)),
+    ("density by SciPy", "gaussian.log_prob", lambda x, p: scipy.stats.norm.logpdf(x, p.mean, np.sqrt(p.var))),
+    ("noise by inversion", "gaussian.draw_noise", lambda rng, shape: scipy.special.ndtri(rng.random(shape))),
+    ("t by scaling a uniform number", "bound.draw_steps", lambda rng, T, shape: 2 + (rng.random(shape) * (T - 1)).astype(int)),
+    ("K with the average KL", "bound.assemble",
+     lambda terms, *, T: terms.entropy_T - terms.entropy_1 - terms.entropy_prior
+     - ((T - 1) * terms.kl.mean(axis=0) if len(terms.kl) else 0)),
+    ("log-density by SciPy", "likelihood.gaussian_log_likelihood", _log_normal),
+    ("softplus as logaddexp", "layers.activation.softplus", lambda x: np.logaddexp(0, x)),
+    ("sigmoid as a hyperbolic tangent", "layers.activation.sigmoid", lambda x: (1 + np.tanh(x / 2)) / 2),
+    ("rows at once", "layers.linear.per_step", _per_step_at_once),
+    ("eq. 65 with its terms sorted", "layers.readout.eq65", _eq65_with_sorted_terms),
+    ("denoising through the posterior", "layers.readout.denoising", _denoising_through_the_posterior),
+    ("Adam's correction in the rate", "optimize.adam", _adam_with_a_rate_of_its_own),
+)
+
+
+@pytest.mark.parametrize("name,where,variant", FALSE_ALARMS, ids=[row[0] for row in FALSE_ALARMS])
+def test_correct_variant_is_not_accused(name, where, variant):
+    assert caught_by(Mistake(name, "", "", where, "value", instead(variant))) == []

@@ -1,0 +1,169 @@
+"""The commands, as a user calls them: what they print, what they write, and how they refuse."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from refdpm import cli, experiment, run
+
+SMALL = ["--units", "4", "--steps", "3", "--T", "3", "--seed", "5"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small run in a folder, and what `train --json` printed."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    output = subprocess.run([sys.executable, "-m", "refdpm", "train", "swiss-roll", *SMALL, "--out", str(folder), "--json"],
+                            capture_output=True, text=True)
+    assert output.returncode == 0, output.stderr
+    return folder, json.loads(output.stdout)
+
+
+def refused(capsys, arguments, *words):
+    """The command ends with exit code 2, an error that names what is wrong, and nothing on standard output."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and all(word in captured.err for word in words), captured.err
+
+
+def test_train_prints_one_json_object_with_the_promised_keys(trained):
+    folder, report = trained
+    assert {"K", "K_stderr", "L_null", "K_minus_L_null", "K_max", "K_star", "elbo", "seconds", "seed"} <= report.keys()
+    assert report["K"] < report["K_star"] + 5 * report["K_stderr"]
+    assert report["K_star"] < report["K_max"]
+    assert report["K"] - report["L_null"] == pytest.approx(report["K_minus_L_null"], abs=1e-9)
+    assert (folder / "run.npz").exists() and (folder / "report.json").exists()
+
+
+def test_the_terms_add_up_to_k(trained):
+    terms = trained[1]["terms"]
+    assert trained[1]["K"] == pytest.approx(-sum(terms["kl"]) + terms["H(x_T|x_0)"] - terms["H(x_1|x_0)"] - terms["H(pi)"], abs=1e-9)
+
+
+def test_same_seed_same_bits(trained, tmp_path):
+    assert cli.main(["train", "swiss-roll", *SMALL, "--out", str(tmp_path / "again"), "--json"]) == 0
+    _, first = run.load(trained[0] / "run.npz", template)
+    _, second = run.load(tmp_path / "again" / "run.npz", template)
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(run.named_leaves(first), run.named_leaves(second), strict=True))
+
+
+def template(settings):
+    return experiment.begin(experiment.from_dict(settings))
+
+
+def test_bound_of_a_run(trained, capsys):
+    assert cli.main(["bound", str(trained[0]), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["K"] == trained[1]["K"]
+    assert cli.main(["bound", str(trained[0] / "run.npz"), "--points", "100"]) == 0
+    assert "strict bound" in capsys.readouterr().out
+
+
+def test_bound_on_data_of_ones_own(trained, tmp_path, capsys):
+    path = tmp_path / "points.npy"
+    np.save(path, experiment.held_out(experiment.DEFAULT, 500))
+    assert cli.main(["bound", str(trained[0]), "--data", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["points"] == 500
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_sample_writes_points_and_never_over_a_file(trained, tmp_path, capsys, suffix):
+    out = tmp_path / f"points{suffix}"
+    assert cli.main(["sample", str(trained[0]), "--n", "7", "--out", str(out)]) == 0
+    before = out.read_bytes()
+    x = np.load(out) if suffix == ".npy" else np.loadtxt(out, delimiter=",")
+    assert x.shape == (7, 2) and np.isfinite(x).all()
+    capsys.readouterr()
+    refused(capsys, ["sample", trained[0], "--n", 7, "--out", out], "--out", "exists")
+    assert out.read_bytes() == before
+
+
+def test_samples_with_and_without_the_last_step_differ_by_its_noise(trained, tmp_path):
+    for end in ("x_0", "x_1"):
+        assert cli.main(["sample", str(trained[0]), "--n", "4000", "--out", str(tmp_path / f"{end}.npy"), "--end", end]) == 0
+    x_0, x_1 = (np.load(tmp_path / f"{end}.npy") for end in ("x_0", "x_1"))
+    noise = (x_0 - np.sqrt(1 - 1e-3) * x_1) / np.sqrt(1e-3)
+    assert abs(noise.std() - 1) < 5 / np.sqrt(2 * noise.size)                         # 5 standard errors: once in two million
+    assert abs((noise * x_1).mean()) < 5 * x_1.std() / np.sqrt(noise.size)
+
+
+def test_figure(trained, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="the extra `figures` is not installed")
+    out = tmp_path / "roll.png"
+    assert cli.main(["figure", str(trained[0]), "--out", str(out)]) == 0
+    assert out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    refused(capsys, ["figure", trained[0], "--out", out], "exists")
+
+
+def test_figure_without_the_extra_names_it(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    refused(capsys, ["figure", trained[0], "--out", tmp_path / "roll.png"], "refdpm[figures]")
+    assert not (tmp_path / "roll.png").exists()
+
+
+def test_equations_as_json(capsys):
+    assert cli.main(["equations", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert all(set(row) == {"number", "section", "says", "status", "code", "tests", "note"} for row in rows)
+    assert [row["number"] for row in rows[:65]] == [str(n) for n in range(1, 66)]
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["train", "mnist9"], ["train", "swiss-roll", "--steps", "many"], ["paint"]])
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2 and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("arguments,name", [(["--beta-1", "1.5"], "beta_1"), (["--beta-1", "nan"], "beta_1"), (["--steps", "0"], "steps"),
+                                            (["--units", "-1"], "units"), (["--T", "1"], "T"), (["--seed", "-3"], "seed"),
+                                            (["--readout", "relu"], "readout")])
+def test_settings_that_make_no_sense(arguments, name, tmp_path, capsys):
+    out = tmp_path / "new"
+    refused(capsys, ["train", "swiss-roll", *arguments, "--out", out], name, "expected", "got")
+    assert not out.exists()
+
+
+def test_existing_output_is_left_as_it_is(trained, capsys):
+    before = (trained[0] / "run.npz").read_bytes()
+    refused(capsys, ["train", "swiss-roll", *SMALL, "--out", trained[0]], "--out", "exists")
+    assert (trained[0] / "run.npz").read_bytes() == before
+
+
+def test_output_that_cannot_be_written(trained, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    refused(capsys, ["train", "swiss-roll", *SMALL, "--out", tmp_path / "file" / "below"], "file")
+    refused(capsys, ["sample", trained[0], "--n", 3, "--out", tmp_path / "nowhere" / "x.npy"], "nowhere")
+    refused(capsys, ["sample", trained[0], "--n", 3, "--out", tmp_path / "x.txt"], ".npy or .csv")
+
+
+def test_run_that_is_not_there(tmp_path, capsys):
+    refused(capsys, ["bound", tmp_path / "nothing"], "RUN", "nothing")
+
+
+@pytest.mark.parametrize("spoil,words", [
+    (lambda x: np.where(np.arange(len(x))[:, None] == 3, np.nan, x), ("finite", "row 3")),
+    (lambda x: x + 0.5, ("centred", "column 0")),
+    (lambda x: 2 * x, ("unit variance", "got 3.80")),
+    (lambda x: x[:, :1], ("(N, 2)", "(500, 1)")),
+    (lambda x: x.astype(str), ("numbers",)),
+    (lambda x: x.ravel(), ("(N, 2)", "(1000,)")),
+])
+def test_data_that_do_not_fit(spoil, words, trained, tmp_path, capsys):
+    path = tmp_path / "points.npy"
+    np.save(path, spoil(experiment.held_out(experiment.DEFAULT, 500)))
+    refused(capsys, ["bound", trained[0], "--data", path], "points.npy", *words)
+
+
+def test_data_that_are_no_array(trained, tmp_path, capsys):
+    (tmp_path / "x.npy").write_bytes(b"not an array")
+    refused(capsys, ["bound", trained[0], "--data", tmp_path / "x.npy"], "x.npy", ".npy format")
+
+
+def test_resume_goes_on_with_the_run_s_own_settings(trained, capsys):
+    refused(capsys, ["train", "swiss-roll", "--resume", trained[0], "--steps", "9"], "--steps", "--resume")

@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
+    except BrokenPipeError:                                     # whoever read our output has seen enough
+        sys.stdout = None
+        return 0
     except (ValueError, OSError) as error:
         print(f"refdpm {options.name}: error: {error}", file=sys.stderr)
         return 2

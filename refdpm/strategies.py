@@ -89,7 +89,7 @@ def gaussians(N: int, D: int) -> st.SearchStrategy[Gaussian]:
 
 
 def other_gaussians(N: int, D: int) -> st.SearchStrategy[Gaussian]:
-    """Like `gaussians`, but never the same simplest example: where two laws are equal, their divergence has no derivative to test."""
+    """Like `gaussians`, with another simplest example: where two laws are equal, their divergence has no derivative to test."""
     return gaussians(N, D).map(lambda p: Gaussian(p.mean + 0.71, p.var * 1.37))
 
 

@@ -40,7 +40,8 @@ def test_train_prints_one_json_object_with_the_promised_keys(trained):
 
 def test_the_terms_add_up_to_k(trained):
     terms = trained[1]["terms"]
-    assert trained[1]["K"] == pytest.approx(-sum(terms["kl"]) + terms["H(x_T|x_0)"] - terms["H(x_1|x_0)"] - terms["H(pi)"], abs=1e-9)
+    total = -sum(terms["kl"]) + terms["H(x_T|x_0)"] - terms["H(x_1|x_0)"] - terms["H(pi)"]
+    assert trained[1]["K"] == pytest.approx(total, abs=1e-9)
 
 
 def test_same_seed_same_bits(trained, tmp_path):
@@ -120,9 +121,9 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     assert ended.value.code == 2 and capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("arguments,name", [(["--beta-1", "1.5"], "beta_1"), (["--beta-1", "nan"], "beta_1"), (["--steps", "0"], "steps"),
-                                            (["--units", "-1"], "units"), (["--T", "1"], "T"), (["--seed", "-3"], "seed"),
-                                            (["--readout", "relu"], "readout")])
+@pytest.mark.parametrize("arguments,name", [
+    (["--beta-1", "1.5"], "beta_1"), (["--beta-1", "nan"], "beta_1"), (["--steps", "0"], "steps"), (["--units", "-1"], "units"),
+    (["--T", "1"], "T"), (["--seed", "-3"], "seed"), (["--readout", "relu"], "readout")])
 def test_settings_that_make_no_sense(arguments, name, tmp_path, capsys):
     out = tmp_path / "new"
     refused(capsys, ["train", "swiss-roll", *arguments, "--out", out], name, "expected", "got")

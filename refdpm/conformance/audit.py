@@ -68,7 +68,8 @@ def render(report: dict[str, Any]) -> str:
     lines += ["", f"values: error in units of u·Σ|terms| against 50 digits, at most {accuracy.LIMIT:g}"]
     lines += [f"  {row['units']:8.2f}  {row['name']}   {row['where']}" for row in units]
     lines += ["", "values against oracles: residual in units of the tolerance"]
-    lines += [f"  {row['residual']:8.1e}  {row['name']}" for row in sorted(report["checks"], key=lambda row: -row["residual"])]
+    residuals = sorted(report["checks"], key=lambda row: -row["residual"])
+    lines += [f"  {row['residual']:8.1e}  {row['name']}" for row in residuals]
     lines += ["", f"mistakes: {report['mistakes']['planted']} planted, {report['mistakes']['caught']} caught"]
     for mistake in mistakes.MISTAKES:
         by = report["mistakes"]["by"][mistake.id]

@@ -102,7 +102,7 @@ def distance_to_curve(x: Array, *, steps: int = 10) -> Array:
         slope, curvature = _derivatives(raw, phi)
         low, high = np.where(slope < 0, phi, low), np.where(slope > 0, phi, high)
         newton = phi - slope / np.where(curvature > 0, curvature, np.inf)
-        phi = np.where((curvature > 0) & (newton > low) & (newton < high), newton, (low + high) / 2)
+        phi = np.where((curvature > 0) & (newton >= low) & (newton <= high), newton, (low + high) / 2)
     return np.sqrt(_square_distance(raw, phi).min(axis=1)) / SCALE
 
 

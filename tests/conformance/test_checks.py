@@ -48,6 +48,7 @@ BY_NAME = {check.name: check for check in CHECKS}
     "arguments are left alone",
     pytest.param("null models by hand", marks=pytest.mark.eq("App.1 G likelihood")),
     pytest.param("exact reversal: every path weighs π(x_0)", marks=pytest.mark.eq("9", "44")),
+    pytest.param("weight of a path by hand", marks=pytest.mark.eq("3", "5", "7", "8", "44")),
     pytest.param("weights average to the likelihood", marks=pytest.mark.eq("5", "6", "7", "8", "9")),
     pytest.param("log-likelihood of given weights", marks=pytest.mark.eq("9", "11")),
     pytest.param("sampled log-likelihood", marks=pytest.mark.eq("9", "10", "11")),

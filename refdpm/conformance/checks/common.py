@@ -98,7 +98,7 @@ def grid(*axes: Array) -> tuple[Array, ...]:
 # -- networks without a line of the package's --------------------------------------------------------------------------
 
 def network(law: Law) -> SimpleNamespace:
-    """A network from law(x_t, t) → (mean, var), which acts on every component alike; its pullback is not provided."""
+    """A network from law(x_t, t) → (mean, var), which acts on every component alike."""
     def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Gaussian:
         mean, var = law(x_t, t.reshape((-1,) + (1,) * (x_t.ndim - 1)))
         return Gaussian(mean, np.broadcast_to(var, np.shape(mean)))
@@ -106,7 +106,13 @@ def network(law: Law) -> SimpleNamespace:
     return _with_vjp(reverse)
 
 
-def _with_vjp(reverse: Callable[..., Gaussian]) -> SimpleNamespace:
+def _with_vjp(law: Callable[..., Gaussian]) -> SimpleNamespace:
+    """A network of values alone, without a pullback, that refuses t = 1, where the step is not the network's."""
+    def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Gaussian:
+        if np.any(t < 2):
+            raise ValueError(f"t: expected steps from 2 on, got {np.min(t)}")
+        return law(parameters, x_t, step, t=t)
+
     return SimpleNamespace(reverse=reverse, reverse_vjp=lambda *args, **fixed: (reverse(*args, **fixed), None))
 
 

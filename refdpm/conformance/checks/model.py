@@ -72,7 +72,6 @@ def rbf_by_loops() -> float:
 # -- read-outs and the network -----------------------------------------------------------------------------------------
 
 COLUMN, PREVIOUS, STATES = BETA[2:, None], LEVEL[1:-1, None], np.array([[0.5, -1.0], [2.0, 0.3], [-1.5, 0.1]])
-MEAN_ONLY = np.array([1, 1, 0, 0])
 
 
 def read_outs_start_at_the_forward_kernel() -> float:
@@ -107,22 +106,23 @@ def denoising_has_the_moments_of_the_reversal() -> float:
 
 
 def network_is_its_layers() -> float:
-    """Bumps by loops, the affine map of the row's own t, the first half of its outputs for the mean, read out as in eq. 65;
-    with z_var = 0 the other read-outs too have the variance β, and each its own mean.  An unknown one is refused."""
+    """Bumps by loops, the affine map of the row's own t, the first half of its outputs for the mean, read out in each of the
+    three ways; another way is refused."""
     rng, t = np.random.default_rng(5), np.array([3, 2, 4])
     weight, bias = rng.normal(size=(5, 4, 4)), rng.normal(size=(5, 4))
     step = Step(BETA[t, None], LEVEL[t - 1, None], LEVEL[t, None])
     z = np.array([g @ weight[s] + bias[s] for g, s in zip(_rbf_by_loops(STATES), t)])
-    odds = np.exp(z[:, 2:]) * step.beta / (1 - step.beta)
-    eq65, denoising, released, unknown = (
-        partial(swiss_roll.reverse, SwissRoll(CENTRE, LOG_WIDTH, weight * used, bias * used), STATES, step, t=t, readout=name)
-        for name, used in (("eq65", 1), ("denoising", MEAN_ONLY), ("released", MEAN_ONLY), ("none", 1)))
-    p, others = eq65(), (denoising(), released())
-    share = np.exp(step.log_alpha_bar_prev / 2) * step.beta / -np.expm1(step.log_alpha_bar)
-    return worst(apart(p.var, odds / (1 + odds)), apart(p.mean, (STATES - z[:, :2]) / np.sqrt(1 + odds) + z[:, :2]),
-                 *(apart(q.mean, np.sqrt(1 - step.beta) * STATES + factor * z[:, :2])
-                   for q, factor in zip(others, (share, np.sqrt(step.beta)))),
-                 *(apart(q.var + 0 * STATES, step.beta + 0 * STATES) for q in others), passes(refused(unknown)))
+    odds, keep, noise = step.beta / (1 - step.beta), np.sqrt(1 - step.beta), -np.expm1(step.log_alpha_bar)
+    share, before = np.exp(step.log_alpha_bar_prev / 2) * step.beta / noise, -np.expm1(step.log_alpha_bar_prev)
+    z_mean, odds_65, odds_released = z[:, :2], odds * np.exp(z[:, 2:]), odds * np.exp(z[:, 2:] / 2)      # √T = 2
+    expected = {
+        "eq65": ((STATES - z_mean) / np.sqrt(1 + odds_65) + z_mean, odds_65 / (1 + odds_65)),
+        "released": (keep * STATES + np.sqrt(step.beta) * z_mean, odds_released / (1 + odds_released)),
+        "denoising": (keep * STATES + share * z_mean, step.beta * before / noise + share ** 2 * noise * np.exp(z[:, 2:])),
+    }
+    reverse = partial(swiss_roll.reverse, SwissRoll(CENTRE, LOG_WIDTH, weight, bias), STATES, step, t=t)
+    return worst(passes(refused(partial(reverse, readout="none"))),
+                 *(apart(got, wanted) for name in expected for got, wanted in zip(reverse(readout=name), expected[name])))
 
 
 def network_starts_on_the_data() -> float:
@@ -165,8 +165,10 @@ def reverse_path_asks_the_network_in_order() -> float:
         return Gaussian(x_t + parameters, np.zeros_like(x_t))
 
     noise = np.random.default_rng(6).normal(size=(5, 3, 2))
-    path = dict(sample.reverse_path(10.0, BETA, noise=noise, kernel=gaussian, network=SimpleNamespace(reverse=reverse)))
-    found = [passes(list(path) == [4, 3, 2, 1, 0], [s.tolist() for _, _, s in calls] == [[4] * 3, [3] * 3, [2] * 3]),
+    states = list(sample.reverse_path(10.0, BETA, noise=noise, kernel=gaussian, network=SimpleNamespace(reverse=reverse)))
+    path = dict(states)
+    found = [passes([t for t, _ in states] == [4, 3, 2, 1, 0]),
+             passes([t.tolist() for _, _, t in calls] == [[4] * 3, [3] * 3, [2] * 3]),
              *(apart(path[t], noise[4] + 10 * (4 - t)) for t in (4, 3, 2, 1)),
              apart(path[0], np.sqrt(0.95) * path[1] + np.sqrt(0.05) * noise[0])]
     for (x_t, step, _), t in zip(calls, (4, 3, 2)):
@@ -185,26 +187,34 @@ def samples_end_as_named() -> float:
 
 
 def forward_path_has_the_forward_law() -> float:
-    """Cov(x_s, x_t | x_0) = √(ᾱ_t/ᾱ_s) (1 − ᾱ_s) for s ≤ t, and E x_t = √ᾱ_t x_0; integers are as good as floats."""
+    """Cov(x_s, x_t | x_0) = √(ᾱ_t/ᾱ_s) (1 − ᾱ_s) for s ≤ t, and E x_t = √ᾱ_t x_0; integers and states of three axes too."""
     x_0 = np.array([[2, -1]])
     found = _covariances(lambda noise: sample.forward_path(BETA, np.tile(x_0, (9, 1)), noise=noise, kernel=gaussian), 4)
-    means = dict(sample.forward_path(BETA, x_0, noise=np.zeros((4, 1, 2)), kernel=gaussian))
-    a = np.exp(LEVEL)
-    return worst(passes(list(means) == [0, 1, 2, 3, 4]), *(apart(means[t], np.sqrt(a[t]) * x_0) for t in range(5)),
+    images = np.arange(24.0).reshape(2, 3, 4)
+    means, of_images = (dict(sample.forward_path(BETA, x, noise=np.zeros((4, *x.shape)), kernel=gaussian))
+                        for x in (x_0, images))
+    steps = [t for t, _ in sample.forward_path(BETA, x_0, noise=np.zeros((4, 1, 2)), kernel=gaussian)]
+    a, first = np.exp(LEVEL), np.arange(1, 5)[:, None, None] == 1
+    x_1 = dict(sample.forward_path(BETA, x_0, noise=np.broadcast_to(first, (4, 1, 2)), kernel=gaussian))[1]
+    return worst(passes(steps == [0, 1, 2, 3, 4]), apart(of_images[4], np.sqrt(a[4]) * images),
+                 apart(x_1, np.sqrt(0.95) * x_0 + np.sqrt(0.05)),
+                 *(apart(means[t], np.sqrt(a[t]) * x_0) for t in range(5)),
                  *(apart(found[s, t], np.sqrt(a[t] / a[s]) * (1 - a[s]) * np.eye(2)) for t in range(5) for s in range(t + 1)))
 
 
 # -- optimisers --------------------------------------------------------------------------------------------------------
 
-class Two(NamedTuple):
-    """Two leaves of different shapes."""
+class Three(NamedTuple):
+    """Leaves of different shapes."""
 
     a: Array
     b: Array
+    c: Array
 
 
-START = Two(np.array([1.0, -2.0]), np.array([[0.5]]))
-GRADIENTS = tuple(Two(np.array(a), np.array([[b]])) for a, b in (([3.0, 0.0], -1e-8), ([-1.0, 0.5], 2e-8), ([2.0, 4.0], 3e-8)))
+START = Three(np.array([1.0, -2.0]), np.array([[0.5]]), np.array(3.0))
+GRADIENTS = tuple(Three(np.array(a), np.array([[b]]), np.array(c)) for a, b, c in (
+    ([3.0, 0.0], -1e-8, 0.1), ([-1.0, 0.5], 2e-8, -0.2), ([2.0, 4.0], 3e-8, 0.1)))
 
 
 def _three_steps(init: Callable[..., Any], update: Callable[..., Any], move: Callable[[list[Array]], Array], **settings: float
@@ -225,40 +235,47 @@ def _decayed(gradients: list[Array], decay: float) -> Array:
 
 
 def momentum_for_three_steps() -> float:
-    """x ← x − rate Σ_i momentum^(k−i) g_i."""
-    return _three_steps(optimize.sgd_init, optimize.sgd, lambda g: -0.1 * _decayed(g, 0.8), rate=0.1, momentum=0.8)
+    """x ← x − rate Σ_i m^(k−i) g_i, m = 0.9 unless it is given."""
+    def move(g: list[Array], m: float) -> Array:
+        return -0.1 * _decayed(g, m)
+
+    return worst(*(_three_steps(optimize.sgd_init, optimize.sgd, partial(move, m=m), rate=0.1, **given)
+                   for m, given in ((0.8, {"momentum": 0.8}), (0.9, {}))))
 
 
 def rmsprop_for_three_steps() -> float:
-    """x ← x − rate g_k/max(√[(1−d) Σ_i d^(k−i) g_i²], 1e-10): a gradient of 0 moves nothing, a tiny one is not cut off."""
-    def move(g: list[Array]) -> Array:
-        return -0.1 * g[-1] / np.maximum(np.sqrt(0.2 * _decayed([x * x for x in g], 0.8)), 1e-10)
+    """x ← x − rate g_k/max(√[(1−d) Σ_i d^(k−i) g_i²], 1e-10), d = 0.9 unless it is given: a gradient of 0 moves nothing."""
+    def move(g: list[Array], d: float) -> Array:
+        return -0.1 * g[-1] / np.maximum(np.sqrt((1 - d) * _decayed([x * x for x in g], d)), 1e-10)
 
-    return _three_steps(optimize.rmsprop_init, optimize.rmsprop, move, rate=0.1, decay=0.8)
+    return worst(*(_three_steps(optimize.rmsprop_init, optimize.rmsprop, partial(move, d=d), rate=0.1, **given)
+                   for d, given in ((0.8, {"decay": 0.8}), (0.9, {}))))
 
 
 def adam_for_three_steps() -> float:
-    """m̂ and ŝ are weighted means, Σ_i d^(k−i) g_i/Σ_i d^(k−i), the same of g²; x ← x − rate m̂/(√ŝ + ε), also at |g| ~ ε."""
-    def move(g: list[Array]) -> Array:
+    """m̂ and ŝ are weighted means, Σ_i d^(k−i) g_i/Σ_i d^(k−i), the same of g²; x ← x − rate m̂/(√ŝ + ε), also at |g| ~ ε;
+    d = 0.9 for the first and 0.999 for the second unless they are given."""
+    def move(g: list[Array], d_1: float, d_2: float) -> Array:
         ones = [np.ones(())] * len(g)
-        mean, square = _decayed(g, 0.8) / _decayed(ones, 0.8), _decayed([x * x for x in g], 0.95) / _decayed(ones, 0.95)
+        mean, square = _decayed(g, d_1) / _decayed(ones, d_1), _decayed([x * x for x in g], d_2) / _decayed(ones, d_2)
         return -0.1 * mean / (np.sqrt(square) + 1e-8)
 
-    return _three_steps(optimize.adam_init, optimize.adam, move, rate=0.1, decay_1=0.8, decay_2=0.95)
+    return worst(*(_three_steps(optimize.adam_init, optimize.adam, partial(move, d_1=d_1, d_2=d_2), rate=0.1, **given)
+                   for d_1, d_2, given in ((0.8, 0.95, {"decay_1": 0.8, "decay_2": 0.95}), (0.9, 0.999, {}))))
 
 
 def lbfgs_finds_the_minimum() -> float:
     """½ Σ k (x_k − c_k)² over all entries has its minimum at c; and a tree is itself again after flatten and unflatten."""
-    target = Two(np.array([3.0, -1.0]), np.array([[0.3, 7.0], [-2.0, 1.0]]))
+    target = Three(np.array([3.0, -1.0]), np.array([[0.3, 7.0], [-2.0, 1.0]]), np.array(0.5))
 
-    def objective(x: Two) -> tuple[float, Two]:
-        off = Two(x.a - target.a, x.b - target.b)
-        return float((off.a ** 2).sum() + (3 * off.b ** 2).sum()) / 2, Two(off.a, 3 * off.b)
+    def objective(x: Three) -> tuple[float, Three]:
+        off = Three(x.a - target.a, x.b - target.b, x.c - target.c)
+        return float((off.a ** 2).sum() + (3 * off.b ** 2).sum() + off.c ** 2) / 2, Three(off.a, 3 * off.b, off.c)
 
-    found = optimize.lbfgs(objective, Two(np.zeros(2), np.zeros((2, 2))), iterations=50)
+    found = optimize.lbfgs(objective, Three(np.zeros(2), np.zeros((2, 2)), np.zeros(())), iterations=50)
     again = optimize.unflatten(optimize.flatten(target), target)
-    return worst(apart(found.a, target.a, within=1e-5), apart(found.b, target.b, within=1e-5),
-                 passes(again.a == target.a, again.b == target.b), apart(optimize.flatten(target), [3, -1, 0.3, 7, -2, 1]))
+    return worst(*(apart(got, expected, within=1e-5) for got, expected in zip(found, target)),
+                 passes(*map(np.array_equal, again, target)), apart(optimize.flatten(target), [3, -1, 0.3, 7, -2, 1, 0.5]))
 
 
 CHECKS = (

@@ -93,13 +93,20 @@ def one_step_has_no_divergence() -> float:
 
 
 def terms_one_by_one() -> float:
-    """KL at every t is the oracle's; the entropies are ½ n log(2πe(1 − ᾱ)) at T and at 1, and ½ n log(2πe)."""
+    """KL at every t is the oracle's; the entropies are ½ n log(2πe(1 − ᾱ)) at T and at 1, and ½ n log(2πe); −E log π(x_t) is
+    ½ (n log 2π + ᾱ |x_0|² + n (1 − ᾱ))."""
     x_0, noise = gaussian_data(COVARIANCE)
     model = linear_gaussian.reverse_kernels(COVARIANCE, BETA, kernels="diagonal")
     terms = _of(bound.terms, BETA, x_0, noise, model, linear)
+    costs = linear_gaussian.step_costs(COVARIANCE, BETA, kernels=model)
     of_noise = [np.full(len(x_0), log(2 * pi) + 1 + log(var)) for var in (1 - np.prod(1 - BETA), BETA[1], 1)]
-    return worst(apart(terms.kl.mean(axis=1), linear_gaussian.step_costs(COVARIANCE, BETA, kernels=model)[2:]),
-                 *(apart(got, expected) for got, expected in zip(terms[1:], of_noise)))
+    alone = bound.step_kl(model, BETA, x_0, noise=noise, t=np.full(len(x_0), 3), kernel=gaussian, network=linear)
+    a = np.prod(1 - BETA[:3])
+    cross = bound.prior_cross_entropy_at(BETA, x_0, t=2, kernel=gaussian)
+    return worst(apart(terms.kl.mean(axis=1), costs[2:]), apart(alone.mean(), costs[3]),
+                 *(apart(got, expected) for got, expected in zip(terms[1:], of_noise)),
+                 *(apart(bound.entropy_at(BETA, x_0, t=t, kernel=gaussian), of_noise[i]) for i, t in enumerate((4, 1))),
+                 apart(cross, log(2 * pi) + 1 - a + a * (x_0 * x_0).sum(axis=1) / 2))
 
 
 def assembled_by_hand() -> float:
@@ -212,6 +219,21 @@ def weights_of_the_exact_reversal_are_constant() -> float:
     return apart(log_w, -log(2 * pi) - (x_0 * x_0).sum(axis=1) / 2)
 
 
+def weight_of_a_path_by_hand() -> float:
+    """Two steps of one component, every density written out: noise[0] makes x_1, noise[1] makes x_2; for any shape of states."""
+    def log_normal(x: Array, mean: Array, var: Array | float) -> Array:
+        return -(np.log(2 * pi * np.asarray(var)) + (x - mean) ** 2 / var) / 2
+
+    beta, x_0, noise = np.array([0, 0.2, 0.6]), np.linspace(-2, 2, 5), np.array([[0.3, -1, 0.1, 2, 0], [1, 0.5, -0.2, -1, 3]])
+    x_1 = np.sqrt(0.8) * x_0 + np.sqrt(0.2) * noise[0]
+    x_2 = np.sqrt(0.4) * x_1 + np.sqrt(0.6) * noise[1]
+    log_w = (log_normal(x_2, 0 * x_2, 1) + log_normal(x_1, *curved(x_2, 2)) - log_normal(x_2, np.sqrt(0.4) * x_1, 0.6)
+             + log_normal(x_0, np.sqrt(0.8) * x_1, 0.2) - log_normal(x_1, np.sqrt(0.8) * x_0, 0.2))
+    rows, image = (likelihood.log_weights((), beta, x_0.reshape(shape), noise=noise.reshape(2, *shape), kernel=gaussian,
+                                          network=network(curved)) for shape in ((5, 1), (1, 5, 1)))
+    return worst(apart(rows, log_w), apart(image, [log_w.sum()]))
+
+
 def weights_average_to_the_likelihood() -> float:
     """E_q w = p(x_0): integrated over the noise of three steps, against N(x_0; 0, P_0) of the oracle."""
     beta, covariance, x_0 = np.array([0, 0.3, 0.5, 0.4]), np.array([[0.5]]), np.array([-1.0, 0.4])
@@ -246,10 +268,10 @@ def estimate_is_near_the_likelihood() -> float:
 
 
 def units_and_averages_by_hand() -> float:
-    """log 8 is 3 bits; 1, 2, 6 have the mean 3 and the standard error √(7/3); a single value has none."""
-    mean, stderr = likelihood.average(np.array([1.0, 2.0, 6.0]))
+    """log 8 is 3 bits; 1, 2, 6 have the mean 3 with standard error √(7/3), 1, 3 have 2 with 1; a single value has no error."""
+    three, two, one = (likelihood.average(np.array(values)) for values in ([1.0, 2.0, 6.0], [1.0, 3.0], [1.0]))
     return worst(apart(likelihood.bits(log(8)), 3), apart(likelihood.in_bits(Estimate(log(8), log(2))), (3, 1)),
-                 apart((mean, stderr), (3, np.sqrt(7 / 3))), passes(np.isnan(likelihood.average(np.array([1.0])).stderr)))
+                 apart(three, (3, np.sqrt(7 / 3))), apart(two, (2, 1)), passes(one.value == 1, np.isnan(one.stderr)))
 
 
 WHOLE = ("bound.step_kl_vjp", "bound.entropy_at_vjp", "bound.terms_vjp", "bound.assemble", "bound.bound_vjp")
@@ -261,7 +283,7 @@ CHECKS = (
     Check("K and strict bound by quadrature", STRICT, bounds_by_quadrature),
     Check("isotropic data gain nothing: K = L_null", WHOLE, isotropic_data_gain_nothing),
     Check("T = 1 has no divergence", STRICT, one_step_has_no_divergence),
-    Check("terms of K one by one", WHOLE[:3], terms_one_by_one),
+    Check("terms of K one by one", (*WHOLE[:3], "bound.prior_cross_entropy_at_vjp"), terms_one_by_one),
     Check("K assembled by hand", ("bound.assemble",), assembled_by_hand),
     Check("correction in closed form", ("bound.correction_vjp",), correction_in_closed_form),
     Check("every t drawn is the full sum", ("bound.assemble", "bound.every_step"), every_t_drawn_is_the_full_sum),
@@ -273,6 +295,7 @@ CHECKS = (
     Check("null models by hand", ("likelihood.null_log_likelihood", "likelihood.gaussian_log_likelihood"),
           null_models_by_hand),
     Check("exact reversal: every path weighs π(x_0)", ("likelihood.log_weights",), weights_of_the_exact_reversal_are_constant),
+    Check("weight of a path by hand", ("likelihood.log_weights",), weight_of_a_path_by_hand),
     Check("weights average to the likelihood", ("likelihood.log_weights",), weights_average_to_the_likelihood),
     Check("log-likelihood of given weights", ("likelihood.log_likelihood",), estimate_by_hand),
     Check("sampled log-likelihood", ("likelihood.log_weights", "likelihood.log_likelihood"), estimate_is_near_the_likelihood),

@@ -45,8 +45,8 @@ def reciprocal_falls_evenly() -> float:
 
 
 def linear_and_geometric_end_as_asked() -> float:
-    """T rates from β_1 to β_T, both exact, with equal steps or equal ratios between them."""
-    found = []
+    """T rates from β_1 to β_T, both exact, with equal steps or equal ratios between them; β_1 alone for T = 1."""
+    found = [apart(named(1, beta_1=0.01, beta_T=0.4), [0, 0.01]) for named in (schedule.linear, schedule.geometric)]
     for T in (2, 3, 10, 40):
         for beta, steps in ((schedule.linear(T, beta_1=0.01, beta_T=0.4), lambda x: x),
                             (schedule.geometric(T, beta_1=0.01, beta_T=0.4), np.log)):
@@ -89,8 +89,8 @@ def rows_are_at_their_own_step() -> float:
 
 def wrong_schedules_are_refused() -> float:
     """One bad rate among good ones is enough; β_T = 1 and integers are fine."""
-    bad = ([0, 0.1, np.nan, 0.2], [0, 0.1, 0, 0.2], [0, 0.1, 1, 0.2], [0, 0.1, 0.2, 1.5], [0, -0.1, 0.2], [0.1, 0.2], [0],
-           [[0, 0.1]])
+    bad = ([0, 0.1, np.nan, 0.2], [0, 0.1, 0, 0.2], [0, 0.1, 1, 0.2], [0, 0.1, 0.2, 1.5], [0, -0.1, 0.2], [0, 1.5, 0.2],
+           [0, 0.1, 0], [0.1, 0.2], [0], [[0, 0.1]])
     return passes(*(refused(partial(schedule.checked, np.array(beta))) for beta in bad),
                   refused(partial(schedule.reciprocal, 0)),
                   schedule.checked(np.array([0, 1])) == [0, 1], schedule.checked(np.array([0, 0.1, 1.0])) == [0, 0.1, 1])

@@ -106,9 +106,9 @@ def _eq65_as_printed(p: Gaussian, heads: Heads, x_t: Array) -> Gaussian:
 # -- sampling ----------------------------------------------------------------------------------------------------------
 
 def _sampler(*, noise_of: Callable[[int, Array, Array], Any] = lambda t, fresh, previous: fresh, last: int = 1,
-             asked: Callable[[int], int] = lambda t: t) -> Plant:
+             asked: Callable[[int], int] = lambda t: t, fixed: int = 1) -> Plant:
     """A reverse path that draws x_{t−1} with noise_of(t, fresh noise, noise of the step before), stays where it is after step
-    `last`, and asks the network for step asked(t)."""
+    `last`, and asks the network for step asked(t) until the `fixed` steps at the end."""
     def reverse_path(parameters: Any, beta: Array, *, noise: Array, kernel: Any, network: Any) -> Iterator[tuple[int, Array]]:
         T, level = len(beta) - 1, schedule.log_alpha_bar(beta)
         x, used = kernel.draw(kernel.prior(noise[T].shape), noise=noise[T]), noise[T]
@@ -116,7 +116,7 @@ def _sampler(*, noise_of: Callable[[int, Array, Array], Any] = lambda t, fresh, 
         for t in range(T, 0, -1):
             rows = np.full(len(x), max(asked(t), 1))
             step = schedule.step(beta, level, t=rows, ndim=x.ndim)
-            p = network.reverse(parameters, x, step, t=rows) if t > 1 else kernel.forward(x, step.beta)
+            p = network.reverse(parameters, x, step, t=rows) if t > fixed else kernel.forward(x, step.beta)
             used = noise_of(t, noise[t - 1], used)
             x = kernel.draw(p, noise=used) if t >= last else x
             yield t - 1, x
@@ -155,6 +155,8 @@ SAMPLING = (
             _sampler(noise_of=lambda t, fresh, previous: 0 * fresh)),
     Mistake("REV-19", "state of level t handed to the network as one of level t − 1 → t",
             "CompVis/stable-diffusion!533", "sample.reverse_path", "value", _sampler(asked=lambda t: t - 1 if t > 1 else t)),
+    Mistake("NEW-EDGEb", "network asked for the last step too → the forward kernel at β_1",
+            "PAPER 6.12, eq. 44", "sample.reverse_path", "value", _sampler(fixed=0)),
     Mistake("REV-25", "x_1 returned as x_0 → one fixed step more",
             "ORIG sampler.py", "sample.sample", "value",
             lambda right: lambda *args, end="x_1", **fixed: right(*args, end=end, **fixed)),

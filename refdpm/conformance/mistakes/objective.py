@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm import bound
+from refdpm import bound, schedule
 from refdpm.bound import Terms
 from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, value_then
 from refdpm.gaussian import Gaussian
@@ -41,13 +41,16 @@ def _correction(c: Callable[[float, Array], float]) -> Plant:
     return instead(correction_vjp)
 
 
-def _first_kernel(change: Callable[[Gaussian], Gaussian]) -> Plant:
-    """log_weights with another law of the last, fixed reverse step: what a network at t = 1 would give."""
+def _last_step(law: Callable[[Gaussian, Callable[[], Gaussian]], Gaussian]) -> Plant:
+    """log_weights with another law(right one, what the network would say) of the last reverse step, which is fixed."""
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         def log_weights(parameters: Any, beta: Array, x_0: Array, *, noise: Array, kernel: Any, network: Any) -> Any:
-            q = kernel.forward(x_0, np.full((len(x_0),) + (1,) * (x_0.ndim - 1), beta[1]))
-            p = kernel.forward(kernel.draw(q, noise=noise[0]), q.var)
-            gain = kernel.log_prob(x_0, change(p)) - kernel.log_prob(x_0, p)
+            t = np.ones(len(x_0), dtype=int)
+            step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=x_0.ndim)
+            x_1 = kernel.draw(kernel.forward(x_0, step.beta), noise=noise[0])
+            p = kernel.forward(x_1, step.beta)
+            wrong = law(p, lambda: network.reverse(parameters, x_1, step, t=t))
+            gain = kernel.log_prob(x_0, wrong) - kernel.log_prob(x_0, p)
             log_w = right(parameters, beta, x_0, noise=noise, kernel=kernel, network=network)
             return log_w + gain.reshape(len(x_0), -1).sum(axis=1)
         return log_weights
@@ -119,7 +122,9 @@ def _stub(integers: Callable[..., Array]) -> Plant:
 PATHS_AND_DRAWS = (
     Mistake("BND-31", "last step scored with variance 1 → with β_1",
             "revsic/jax-variational-diffwave#1", "likelihood.log_weights", "value",
-            _first_kernel(lambda p: Gaussian(p.mean, np.ones_like(p.var)))),
+            _last_step(lambda p, network: Gaussian(p.mean, np.ones_like(p.var)))),
+    Mistake("NEW-EDGE", "network asked for the last step too → the forward kernel at β_1",
+            "PAPER 6.12, eq. 44", "likelihood.log_weights", "value", _last_step(lambda p, network: network())),
     Mistake("NEW-JENSEN", "average of log w, which is eq. 12 → log of the average",
             "eqs. 9 and 12", "likelihood.log_likelihood", "value",
             lambda right: lambda log_w: Estimate(float(log_w.mean()), right(log_w).stderr)),

@@ -1,0 +1,121 @@
+"""Training: the pieces of a batch, the state, and that what is learned is learned: below the ceilings, above the start."""
+
+import numpy as np
+import pytest
+
+from refdpm import bound, experiment, gaussian, gradcheck, likelihood, optimize, schedule, train
+from refdpm.oracles import swiss_roll as oracle
+from refdpm.vjp import leaves, tree_map
+
+SETTINGS = experiment.Settings(T=8, units=48, width=0.3, steps=2500, batch=32, rate=1e-2, schedule_rate=3e-2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    settings = SETTINGS._replace(T=5, units=6)
+    rng = np.random.default_rng(0)
+    model = experiment.begin(settings).model
+    model = tree_map(lambda x: x + 0.1 * rng.standard_normal(x.shape), model)
+    x_0 = experiment.held_out(settings, 7)
+    return model, dict(x_0=x_0, noise=rng.standard_normal((4, 7, 2)), t=bound.every_step(5, 7), beta_1=0.01, kernel=gaussian,
+                       network=experiment.network(settings))
+
+
+def test_pieces_of_a_batch_add_up(batch):
+    model, arguments = batch
+    whole, gradient = train.mean_bound(model, **arguments, rows=10 ** 6)
+    for rows in (1, 9, 13):
+        value, pieces = train.mean_bound(model, **arguments, rows=rows)
+        assert value == pytest.approx(whole, rel=1e-13)
+        assert all(a == pytest.approx(b, rel=1e-11, abs=1e-13) for a, b in zip(leaves(pieces), leaves(gradient), strict=True))
+
+
+@pytest.mark.eq("15", "App.1 G targets")
+def test_gradient_is_that_of_the_mean_bound(batch):
+    """Against the complex step, through the learned schedule and in pieces."""
+    model, arguments = batch
+    v = gradcheck.random_like(model, np.random.default_rng(1))
+
+    def value(shifted):
+        beta = schedule.learned(shifted.logit_beta, beta_1=arguments["beta_1"])
+        return bound.bound(shifted.parameters, beta, *[arguments["x_0"]],
+                           **{key: arguments[key] for key in ("noise", "t", "kernel", "network")}).mean()
+
+    slope = gradcheck.directional(value, model, v)
+    assert gradcheck.inner(train.mean_bound(model, **arguments, rows=9)[1], v) == pytest.approx(slope, rel=1e-12)
+
+
+def test_every_parameter_has_a_gradient(batch):
+    """But the read-out rows of t = 0 and 1, which no step uses."""
+    _, gradient = train.mean_bound(batch[0], **batch[1])
+    assert all((part != 0).all() for part in (gradient.logit_beta, gradient.parameters.centre, gradient.parameters.log_width))
+    assert (gradient.parameters.weight[2:] != 0).all() and not gradient.parameters.weight[:2].any()
+
+
+def test_starts_as_the_forward_kernel():
+    """At the start p is the forward kernel, so K = L_null but for the roll's shape: within a tenth of a bit of it."""
+    settings = SETTINGS._replace(T=40)
+    result = experiment.evaluate(settings, experiment.begin(settings), experiment.held_out(settings, 4000))
+    assert abs(likelihood.bits(result.gain.value)) < 0.1
+
+
+def trained(**changes):
+    settings = SETTINGS._replace(**changes)
+    state = experiment.begin(settings)
+    for state, _ in experiment.fit(settings, state):
+        pass
+    return settings, state
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return trained()
+
+
+def test_ceilings_hold(learned):
+    """K ≤ K* of its schedule ≤ K* ≤ K_max: five standard errors."""
+    settings, state = learned
+    k = experiment.evaluate(settings, state, experiment.held_out(settings, 20000)).bound
+    of_schedule = oracle.k_star_of(experiment.beta_of(settings, state))
+    star = oracle.best_schedule(settings.beta_1, settings.T).k_star
+    assert k.value - 5 * k.stderr < of_schedule
+    assert of_schedule < star + 2e-3                                              # the search's own error
+    assert star < oracle.k_max(settings.beta_1)
+
+
+def test_learned_schedule_beats_the_one_it_starts_from(learned):
+    """On the same points and noise, K and the ceiling of its schedule end above those of the geometric schedule held fixed."""
+    x_0 = experiment.held_out(SETTINGS, 8000)
+    noise, t = np.random.default_rng(4).standard_normal((SETTINGS.T - 1, *x_0.shape)), bound.every_step(SETTINGS.T, len(x_0))
+    runs = [learned, trained(learn_schedule=False)]
+    k = [bound.bound(state.model.parameters, experiment.beta_of(settings, state), x_0, noise=noise, t=t, kernel=gaussian,
+                     network=experiment.network(settings)) for settings, state in runs]
+    gain = likelihood.average(k[0] - k[1])
+    assert gain.value > 5 * gain.stderr                                     # by chance once in three million
+    start = schedule.geometric(SETTINGS.T, beta_1=SETTINGS.beta_1, beta_T=SETTINGS.beta_T)
+    assert experiment.beta_of(*runs[1]) == pytest.approx(start, rel=1e-14)
+    assert oracle.k_star_of(experiment.beta_of(*learned)) > oracle.k_star_of(start)
+
+
+def test_report_agrees_with_a_direct_average(learned):
+    settings, state = learned
+    x_0, T = experiment.held_out(settings, 50), settings.T
+    report = experiment.bound_report(settings, state, x_0)
+    noise, t = np.random.default_rng([settings.seed, 3, 0]).standard_normal((T - 1, 50, 2)), bound.every_step(T, 50)
+    arguments = dict(noise=noise, t=t, kernel=gaussian, network=experiment.network(settings))
+    beta = experiment.beta_of(settings, state)
+    for name, what in (("K", bound.bound), ("elbo", bound.strict_bound)):
+        direct = what(state.model.parameters, beta, x_0, **arguments).mean() / np.log(2)
+        assert report[name] == pytest.approx(direct, rel=1e-12)
+
+
+def test_lbfgs_on_the_frozen_noise_objective(batch):
+    """SciPy's optimiser climbs the same objective, because with frozen noise it is an ordinary function."""
+    model, arguments = batch
+
+    def descend(candidate):
+        k, gradient = train.mean_bound(candidate, **arguments)
+        return -k, tree_map(np.negative, gradient)
+
+    better = optimize.lbfgs(descend, model, iterations=15)
+    assert train.mean_bound(better, **arguments)[0] > train.mean_bound(model, **arguments)[0] + 0.1

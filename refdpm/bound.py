@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import schedule
-from refdpm.likelihood import Module
+from refdpm.likelihood import Module, total
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, Tree, tree_map
 
@@ -80,7 +80,7 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
                                                      dstep.log_alpha_bar + dlevel_marginal))
         return dparameters, dbeta_step + back_level(dlevel), dx_0_posterior + dx_0_marginal
 
-    return _total(per_component), pullback
+    return total(per_component), pullback
 
 
 # -- the two ends of the chain -----------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[
     def pullback(dentropy: Array) -> tuple[Array, Array]:
         return back_marginal(back_entropy(_spread(dentropy, per_component.shape)))
 
-    return _total(per_component), pullback
+    return total(per_component), pullback
 
 
 def prior_cross_entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
@@ -115,7 +115,7 @@ def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Modul
         dq, _ = back_cross_entropy(_spread(dvalue, per_component.shape))
         return back_marginal(dq)
 
-    return _total(per_component), pullback
+    return total(per_component), pullback
 
 
 def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
@@ -133,13 +133,8 @@ def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tupl
     return q, pullback
 
 
-def _total(per_component: Array) -> Array:
-    """The sum over the components of each example."""
-    return per_component.reshape(len(per_component), -1).sum(axis=1)
-
-
 def _spread(dtotal: Array, shape: tuple[int, ...]) -> Array:
-    """The adjoint of `_total`."""
+    """The adjoint of `total`."""
     return np.broadcast_to(dtotal.reshape((-1,) + (1,) * (len(shape) - 1)), shape)
 
 
@@ -162,7 +157,7 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
                               t=t.ravel(), kernel=kernel, network=network)
     entropy_T, back_T = entropy_at_vjp(beta, x_0, t=len(beta) - 1, kernel=kernel)
     entropy_1, back_1 = entropy_at_vjp(beta, x_0, t=1, kernel=kernel)
-    entropy_prior = _total(kernel.entropy(kernel.prior(x_0.shape)))
+    entropy_prior = total(kernel.entropy(kernel.prior(x_0.shape)))
 
     def pullback(dterms: Terms) -> tuple[Tree, Array, Array]:
         dbeta_1, dx_0_1 = back_1(dterms.entropy_1)
@@ -222,7 +217,7 @@ def correction_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, P
     cross_T, back_T = prior_cross_entropy_at_vjp(beta, x_0, t=len(beta) - 1, kernel=kernel)
     cross_1, back_1 = prior_cross_entropy_at_vjp(beta, x_0, t=1, kernel=kernel)
     cross_0, back_0 = prior_cross_entropy_at_vjp(beta, x_0, t=0, kernel=kernel)
-    entropy_prior = _total(kernel.entropy(kernel.prior(x_0.shape)))
+    entropy_prior = total(kernel.entropy(kernel.prior(x_0.shape)))
 
     def pullback(dvalue: Array) -> tuple[Array, Array]:
         return tree_map(lambda d0, d1, dT: d1 - d0 - dT, back_0(dvalue), back_1(dvalue), back_T(dvalue))

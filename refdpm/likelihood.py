@@ -39,6 +39,11 @@ def in_bits(estimate: Estimate) -> Estimate:
     return Estimate(float(bits(estimate.value)), float(bits(estimate.stderr)))
 
 
+def total(per_component: Array) -> Array:
+    """The sum over the components of each example.   (N, …) → (N,)."""
+    return per_component.sum(axis=tuple(range(1, per_component.ndim)))
+
+
 def average(per_example: Array) -> Estimate:
     """The mean of independent values and its standard error; the latter is NaN for a single value."""
     n = len(per_example)
@@ -50,7 +55,7 @@ def average(per_example: Array) -> Estimate:
 @eq("App.1 G likelihood")
 def null_log_likelihood(x_0: Array, *, kernel: Module) -> Array:
     """log π(x_0) per example, in nats: what the stationary law alone gives.   (N, …) → (N,)."""
-    return kernel.log_prob(x_0, kernel.prior(x_0.shape)).reshape(len(x_0), -1).sum(axis=1)
+    return total(kernel.log_prob(x_0, kernel.prior(x_0.shape)))
 
 
 def gaussian_log_likelihood(x_0: Array, *, mean: Array, covariance: Array) -> Array:
@@ -79,13 +84,9 @@ def log_weights(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, kern
         q = kernel.forward(x_prev, step.beta)
         x_t = kernel.draw(q, noise=noise[t - 1])
         p = network.reverse(parameters, x_t, step, t=rows) if t > 1 else kernel.forward(x_t, step.beta)
-        log_w += _total(kernel.log_prob(x_prev, p) - kernel.log_prob(x_t, q))
+        log_w += total(kernel.log_prob(x_prev, p) - kernel.log_prob(x_t, q))
         x_prev = x_t
     return log_w + null_log_likelihood(x_prev, kernel=kernel)
-
-
-def _total(per_component: Array) -> Array:
-    return per_component.reshape(len(per_component), -1).sum(axis=1)
 
 
 @eq("9")

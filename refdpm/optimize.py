@@ -54,7 +54,7 @@ def rmsprop(parameters: Tree, gradient: Tree, state: MeanSquare, *, rate: float,
 # -- Adam --------------------------------------------------------------------------------------------------------------
 
 class Moments(NamedTuple):
-    count: Array
+    steps: Array
     mean: Tree
     square: Tree
 
@@ -71,15 +71,15 @@ def adam(parameters: Tree, gradient: Tree, state: Moments, *, rate: float, decay
 
     Source: Kingma and Ba 2015.
     """
-    count = state.count + 1
+    steps = state.steps + 1
     mean = tree_map(lambda m, g: decay_1 * m + (1 - decay_1) * g, state.mean, gradient)
     square = tree_map(lambda s, g: decay_2 * s + (1 - decay_2) * g * g, state.square, gradient)
-    unbias_1, unbias_2 = 1 - decay_1 ** count, 1 - decay_2 ** count
+    unbias_1, unbias_2 = 1 - decay_1 ** steps, 1 - decay_2 ** steps
 
     def update(x: Array, m: Array, s: Array) -> Array:
         return x - rate * (m / unbias_1) / (np.sqrt(s / unbias_2) + epsilon)
 
-    return tree_map(update, parameters, mean, square), Moments(count, mean, square)
+    return tree_map(update, parameters, mean, square), Moments(steps, mean, square)
 
 
 # -- L-BFGS-B ----------------------------------------------------------------------------------------------------------

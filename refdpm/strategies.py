@@ -50,8 +50,8 @@ def positive(*shape: int) -> st.SearchStrategy[Array]:
 # -- schedules and steps -----------------------------------------------------------------------------------------------
 
 def schedules(T: int) -> st.SearchStrategy[Array]:
-    """beta of shape (T+1,), rates between 1e-3 and 0.95."""
-    return arrays(T, low=np.log(1e-3), high=np.log(0.95)).map(lambda log_rate: np.concatenate([[0.0], np.exp(log_rate)]))
+    """beta of shape (T+1,), rates between 0.005 and 0.95."""
+    return arrays(T, low=np.log(0.005), high=np.log(0.95)).map(lambda log_rate: np.concatenate([[0.0], np.exp(log_rate)]))
 
 
 def rate_columns(N: int) -> st.SearchStrategy[Array]:

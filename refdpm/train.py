@@ -88,7 +88,7 @@ def _ascend(state: State, gradient: Model, recipe: Recipe) -> State:
 # -- K of a batch, in pieces that fit the cache ------------------------------------------------------------------------
 
 def mean_bound(model: Model, x_0: Array, *, noise: Array, t: Array, beta_1: float, kernel: Module, network: Module,
-               rows: int = 640) -> tuple[float, Model]:
+               rows: int = 1280) -> tuple[float, Model]:
     """K averaged over a batch, in nats, and its gradient with respect to the model.
 
     The gradient of a sum is the sum of gradients: forward and pullback run on about `rows` rows (x_t, t) at a time, which is what

@@ -1,7 +1,5 @@
 """Affine layers: one for all rows, and the read-out that has weights of its own for every time step."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from refdpm.vjp import Array, Pullback
@@ -29,31 +27,50 @@ def per_step(x: Array, weight: Array, bias: Array, *, t: Array) -> Array:
 
     Shapes: x (N, in), weight (T+1, in, out), bias (T+1, out), t integers (N,) → (N, out).
     """
-    y = np.empty((len(x), bias.shape[1]), dtype=np.result_type(x, weight, bias))
-    for steps, rows in _blocks(t):
-        y[rows] = x[rows] @ weight[steps] + bias[steps, None]
-    return y
+    return _through_blocks(x, weight, bias, _blocks(t))
 
 
 def per_step_vjp(x: Array, weight: Array, bias: Array, *, t: Array) -> tuple[Array, Pullback]:
     """Adjoint of `per_step`:   dy_i = dx_i W[t_i] + x_i dW[t_i] + db[t_i]; a step that no row is at gets zeros."""
+    blocks = _blocks(t)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dtype = np.result_type(x, weight, dy)
         dx, dweight, dbias = np.empty(x.shape, dtype), np.zeros(weight.shape, dtype), np.zeros(bias.shape, dtype)
-        for steps, rows in _blocks(t):
-            dx[rows] = dy[rows] @ weight[steps].swapaxes(1, 2)
-            dweight[steps] = x[rows].swapaxes(1, 2) @ dy[rows]
-            dbias[steps] = dy[rows].sum(axis=1)
+        for steps, rows in blocks:
+            dy_block = _stack(dy[rows], steps)
+            dx[rows] = (dy_block @ weight[steps].swapaxes(1, 2)).reshape(-1, dx.shape[1])
+            dweight[steps] = _stack(x[rows], steps).swapaxes(1, 2) @ dy_block
+            dbias[steps] = dy_block.sum(axis=1)
         return dx, dweight, dbias
 
-    return per_step(x, weight, bias, t=t), pullback
+    return _through_blocks(x, weight, bias, blocks), pullback
 
 
-def _blocks(t: Array) -> Iterator[tuple[Array, Array]]:
-    """Steps that equally many rows are at, (B,), with those rows, (B, n): each group is one stack of matrix products."""
+Blocks = list[tuple[Array, Array | slice]]
+
+
+def _blocks(t: Array) -> Blocks:
+    """Groups of steps that equally many rows are at, (B,), with those rows, (B·n,), step by step: a stack of B matrix products.
+
+    Where t is sorted with every step equally often, as in the full sum over t, the one group is all rows as they stand.
+    """
+    steps, counts = np.unique(t, return_counts=True)
+    if len(t) and (counts == counts[0]).all() and (t[1:] >= t[:-1]).all():
+        return [(steps, slice(None))]
     order = np.argsort(t, kind="stable")
-    steps, starts, counts = np.unique(t[order], return_index=True, return_counts=True)
-    for count in np.unique(counts):
-        alike = counts == count
-        yield steps[alike], order[starts[alike, None] + np.arange(count)]
+    starts = np.cumsum(counts) - counts
+    groups = [(counts == count, np.arange(count)) for count in np.unique(counts)]
+    return [(steps[alike], order[(starts[alike, None] + within).ravel()]) for alike, within in groups]
+
+
+def _stack(rows: Array, steps: Array) -> Array:
+    """(B·n, width) → (B, n, width)."""
+    return rows.reshape(len(steps), -1, rows.shape[1])
+
+
+def _through_blocks(x: Array, weight: Array, bias: Array, blocks: Blocks) -> Array:
+    y = np.empty((len(x), bias.shape[1]), dtype=np.result_type(x, weight, bias))
+    for steps, rows in blocks:
+        y[rows] = (_stack(x[rows], steps) @ weight[steps] + bias[steps, None]).reshape(-1, y.shape[1])
+    return y

@@ -49,8 +49,14 @@ def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]
         ds *= g
         dlog_width = -2 * np.einsum("nk,nk->k", ds, s)
         pull = ds * np.exp(-2 * log_width)
-        dx = pull @ centre - x * pull.sum(axis=1, keepdims=True)
-        dcentre = pull.T @ x - centre * pull.sum(axis=0)[:, None]
+        to_centre, to_x = pull @ _with_one(centre), pull.T @ _with_one(x)
+        dx = to_centre[:, :-1] - x * to_centre[:, -1:]
+        dcentre = to_x[:, :-1] - centre * to_x[:, -1:]
         return dx, dcentre, dlog_width
 
     return g, pullback
+
+
+def _with_one(points: Array) -> Array:
+    """A column of ones beside the points, so that one product sums both Σ a_k c_k and Σ a_k."""
+    return np.concatenate([points, np.ones((len(points), 1))], axis=1)

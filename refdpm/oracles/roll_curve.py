@@ -86,7 +86,7 @@ def curve_nodes(noise: float, farthest: float) -> CurveNodes:
     return CurveNodes(curve(phi), (half * w).ravel() / (END - START))
 
 
-def distance_to_curve(x: Array, *, steps: int = 10) -> Array:
+def distance_to_curve(x: Array, *, steps: int = 6) -> Array:
     """Distance of points to the roll.   Shapes: x (N, 2), result (N,).
 
     Derivation: the roll is cut into 24 arcs. On each, the nearest of 9 points and its neighbours enclose a minimum
@@ -101,8 +101,8 @@ def distance_to_curve(x: Array, *, steps: int = 10) -> Array:
     for _ in range(steps):
         slope, curvature = _derivatives(raw, phi)
         low, high = np.where(slope < 0, phi, low), np.where(slope > 0, phi, high)
-        newton = phi - slope / np.where(curvature > 0, curvature, np.inf)
-        phi = np.where((curvature > 0) & (newton >= low) & (newton <= high), newton, (low + high) / 2)
+        newton = phi - slope / np.where(curvature > 0, curvature, np.nan)
+        phi = np.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
     return np.sqrt(_square_distance(raw, phi).min(axis=1)) / SCALE
 
 

@@ -3,9 +3,13 @@
 The numbers in the margin are the equations that a check is evidence for.
 """
 
+import importlib
+import inspect
+
 import numpy as np
 import pytest
 
+from refdpm.conformance import cases
 from refdpm.conformance.checks import CHECKS, Check, residual
 from refdpm.conformance.checks.common import apart, passes, refused, signs, worst
 from refdpm.conformance.mistakes import MISTAKES, planted
@@ -78,6 +82,16 @@ def test_every_check_is_run_above():
     rows, = (mark.args[1] for mark in test_check_passes.pytestmark if mark.name == "parametrize")
     assert [getattr(row, "values", (row,))[0] for row in rows] == [check.name for check in CHECKS]
     assert len(BY_NAME) == len(CHECKS)
+
+
+def test_every_public_function_is_judged():
+    """Of everything that has values; adjoints are judged by the adjoint test, training by what it is made of."""
+    judged = {target.removesuffix("_vjp") for check in CHECKS for target in check.targets}
+    for name in (*cases.PAIR_MODULES, "likelihood", "sample", "optimize"):
+        module = importlib.import_module(f"refdpm.{name}")
+        public = {f"{name}.{f}" for f, member in vars(module).items() if inspect.isfunction(member)
+                  and member.__module__ == module.__name__ and f[0] != "_" and not f.endswith("_vjp")}
+        assert public <= judged
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

@@ -141,7 +141,7 @@ def _cosine_on_another_grid(T, *, offset=0.008, cap=0.999):
 
 
 def _adam_with_a_rate_of_its_own(parameters, gradient, state, *, rate, decay_1=0.9, decay_2=0.999, epsilon=1e-8):
-    k = state.count + 1
+    k = state.steps + 1
     mean = tree_map(lambda m, g: m + (1 - decay_1) * (g - m), state.mean, gradient)
     square = tree_map(lambda s, g: s + (1 - decay_2) * (g * g - s), state.square, gradient)
     root = np.sqrt(1 - decay_2 ** k)

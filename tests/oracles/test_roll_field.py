@@ -50,6 +50,16 @@ def test_field_at_very_large_noise():
     np.testing.assert_allclose(found.moments.mean, 0, atol=1e-6)
 
 
+def test_neighbours_of_opposite_sides():
+    """Two points share a nearest node, on either side of the roll; for one of them the next arm counts as well."""
+    phi, noise = 4.1 * np.pi, 0.05
+    tangent = np.array([np.cos(phi) - phi * np.sin(phi), np.sin(phi) + phi * np.cos(phi)]) / np.sqrt(1 + phi ** 2)
+    y = rc.curve(np.array(phi)) + np.array([[0.45], [-0.45]]) * [-tangent[1], tangent[0]]
+    found, (log_density, mean, cov) = rf.field_at(y, noise), by_sum(y, noise)
+    np.testing.assert_allclose(found.log_density, log_density, rtol=1e-9)
+    np.testing.assert_allclose(found.moments.cov, cov, rtol=1e-8)
+
+
 def test_one_point():
     alone, together = rf.field_at(np.array([[0.5, 0.1]]), 0.1), rf.field_at(examples(0.1, 1.0), 0.1)
     np.testing.assert_allclose(alone.moments.cov, by_sum([[0.5, 0.1]], 0.1)[2], rtol=1e-7)

@@ -41,15 +41,16 @@ def activations_at_special_points() -> float:
 
 
 def affine_layers_by_loops() -> float:
-    """x W + b with W and b of the layer, or of the row's own t (mixed, repeated, not sorted), number by number."""
-    t, rng = np.array([3, 1, 0, 3, 4, 1, 3]), np.random.default_rng(4)
+    """x W + b with W and b of the layer, or of the row's own t, number by number; t sorted or not, equally often or not."""
+    rng, mixed, even = np.random.default_rng(4), np.array([3, 1, 0, 3, 4, 1, 3]), np.array([3, 1, 4, 1, 3, 4])
     x, weight, bias = rng.normal(size=(7, 3)), rng.normal(size=(5, 3, 2)), rng.normal(size=(5, 2))
 
     def by_loops(steps: Array) -> list[list[float]]:
         return [[sum(x[i, k] * weight[s, k, j] for k in range(3)) + bias[s, j] for j in range(2)] for i, s in enumerate(steps)]
 
     return worst(apart(linear.linear(x, weight[2], bias[2]), by_loops(np.full(7, 2))),
-                 *(apart(linear.per_step(x, weight, bias, t=s), by_loops(s)) for s in (t, np.sort(t), np.full(7, 4))))
+                 *(apart(linear.per_step(x[:len(t)], weight, bias, t=t), by_loops(t))
+                   for t in (mixed, np.sort(mixed), even, np.sort(even), np.full(7, 4))))
 
 
 CENTRE, LOG_WIDTH = np.array([[0.0, 0.0], [2.0, 0.0], [-1.0, 3.0], [0.5, -1.5]]), np.log([1.0, 0.5, 2.0, 0.8])
@@ -297,8 +298,8 @@ CHECKS = (
     Check("reverse path asks the network in order", ("sample.reverse_path",), reverse_path_asks_the_network_in_order),
     Check("samples end as named", ("sample.sample",), samples_end_as_named),
     Check("forward path has the forward law", ("sample.forward_path",), forward_path_has_the_forward_law),
-    Check("momentum for three steps", ("optimize.sgd",), momentum_for_three_steps),
-    Check("RMSprop for three steps", ("optimize.rmsprop",), rmsprop_for_three_steps),
-    Check("Adam for three steps", ("optimize.adam",), adam_for_three_steps),
+    Check("momentum for three steps", ("optimize.sgd", "optimize.sgd_init", "optimize.zeros_like"), momentum_for_three_steps),
+    Check("RMSprop for three steps", ("optimize.rmsprop", "optimize.rmsprop_init"), rmsprop_for_three_steps),
+    Check("Adam for three steps", ("optimize.adam", "optimize.adam_init"), adam_for_three_steps),
     Check("L-BFGS finds the minimum", ("optimize.lbfgs", "optimize.flatten", "optimize.unflatten"), lbfgs_finds_the_minimum),
 )

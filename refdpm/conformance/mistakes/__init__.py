@@ -8,6 +8,7 @@ wrong formula with its own gradient is a good pair.
 """
 
 from functools import cache
+import warnings
 
 import numpy as np
 
@@ -29,7 +30,8 @@ __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 def caught_by(mistake: Mistake) -> list[str]:
     """The names of the checks, of the mistake's own kind, that find it; empty for a survivor."""
     judge = {"value": _by_values, "gradient": _by_gradients, "accuracy": _by_accuracy}[mistake.kind]
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return judge(mistake)
 
 

@@ -116,10 +116,10 @@ MISTAKES = (
     Mistake("LAY-23", "input used where the output was kept: 1 − x² → 1 − y²",
             "ddbourgin/numpy-ml@be8ae23", "layers.activation.tanh_vjp", "gradient", pulled_by(lambda dy, x: (1 - x * x) * dy)),
     Mistake("NEW-IN-PLACE", "cotangent overwritten by the pullback → left alone",
-            "thinc's pullbacks (DESIGN 9)", "layers.activation.tanh_vjp", "gradient", pulled_by(_in_place)),
+            "allowed in thinc", "layers.activation.tanh_vjp", "gradient", pulled_by(_in_place)),
     Mistake("NEW-SCATTER", "rows that share a t overwrite each other → add up",
             "NumPy's fancy +=", "schedule.step_vjp", "gradient", pulled_by(_scattered_once)),
     Mistake("NEW-CUMSUM", "β_t collects the levels before it → those from t on",
-            "PAPER 7, chain rule of ᾱ", "schedule.log_alpha_bar_vjp", "gradient",
+            "chain rule of ᾱ, the wrong way along t", "schedule.log_alpha_bar_vjp", "gradient",
             pulled_by(lambda dlevel, beta: -np.cumsum(dlevel) / (1 - beta))),
 )

@@ -62,7 +62,7 @@ LAYERS = (
     Mistake("LAY-04", "softmax over the wrong axis → over the units",
             "labmlai/annotated_deep_learning_paper_implementations#146", "layers.rbf.rbf", "value", _rbf(_bell, axis=0)),
     Mistake("NEW-FAR", "softmax without subtracting the maximum: 0/0 far away → with",
-            "PAPER 6.14", "layers.rbf.rbf", "value", _rbf(_bell, shift=False)),
+            "softmax as it is printed", "layers.rbf.rbf", "value", _rbf(_bell, shift=False)),
     Mistake("SHP-08", "vector of t makes a multi-hot row: every example sees a mixture of steps → its own",
             "youngunghan/Deep-Unsupervised-…@fa1712e networks/dpm.py", "layers.linear.per_step", "value",
             instead(lambda x, weight, bias, *, t: x @ weight[np.unique(t)].mean(axis=0) + bias[np.unique(t)].mean(axis=0))),
@@ -76,7 +76,7 @@ LAYERS = (
             "broadcast of one row", "layers.linear.linear", "value",
             lambda right: lambda x, weight, bias: right(x, weight, bias[:1])),
     Mistake("NEW-65", "mean (x − z)(1 − var) + z, as printed → √(1 − var)",
-            "PAPER 1.3, eq. 65", "layers.readout.eq65", "value",
+            "the paper's eq. 65", "layers.readout.eq65", "value",
             lambda right: lambda heads, x_t, beta: _eq65_as_printed(right(heads, x_t, beta), heads, x_t)),
     Mistake("BND-11b", "deviation returned as a variance → variance",
             "hwlee11/Example_diffusion_probabilistic_models@07942cd", "layers.readout.released", "value",
@@ -86,7 +86,7 @@ LAYERS = (
             lambda right: lambda heads, x_t, beta, level: right(heads, x_t, beta, level)._replace(
                 mean=np.sqrt((1 - beta) * np.exp(level)) * x_t + heads.mean)),
     Mistake("NEW-SPREAD", "posterior variance alone → plus what not knowing x_0 adds",
-            "PAPER 1.2, law of total variance", "layers.readout.denoising", "value",
+            "law of total variance overlooked", "layers.readout.denoising", "value",
             lambda right: lambda heads, *args: right(Heads(heads.mean, heads.var - 1e3), *args)),
     Mistake("LAY-31", "ReLU left after the last layer → none",
             "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "networks.swiss_roll._readout_vjp", "value",
@@ -156,7 +156,7 @@ SAMPLING = (
     Mistake("REV-19", "state of level t handed to the network as one of level t − 1 → t",
             "CompVis/stable-diffusion!533", "sample.reverse_path", "value", _sampler(asked=lambda t: t - 1 if t > 1 else t)),
     Mistake("NEW-EDGEb", "network asked for the last step too → the forward kernel at β_1",
-            "PAPER 6.12, eq. 44", "sample.reverse_path", "value", _sampler(fixed=0)),
+            "eq. 44 overlooked", "sample.reverse_path", "value", _sampler(fixed=0)),
     Mistake("REV-25", "x_1 returned as x_0 → one fixed step more",
             "ORIG sampler.py", "sample.sample", "value",
             lambda right: lambda *args, end="x_1", **fixed: right(*args, end=end, **fixed)),
@@ -169,11 +169,11 @@ SAMPLING = (
 )
 
 
-# -- optimisers and data -----------------------------------------------------------------------------------------------
+# -- optimisers --------------------------------------------------------------------------------------------------------
 
 def _adam(parameters: Any, gradient: Any, state: Moments, *, rate: float, decay_1: float = 0.9, decay_2: float = 0.999,
           epsilon: float = 1e-8, unbias: bool = True, inside: bool = False) -> tuple[Any, Moments]:
-    k = state.count + 1
+    k = state.steps + 1
     mean = tree_map(lambda m, g: decay_1 * m + (1 - decay_1) * g, state.mean, gradient)
     square = tree_map(lambda s, g: decay_2 * s + (1 - decay_2) * g * g, state.square, gradient)
     one, two = (1 - decay_1 ** k, 1 - decay_2 ** k) if unbias else (1.0, 1.0)

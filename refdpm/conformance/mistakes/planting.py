@@ -36,7 +36,7 @@ class Mistake(NamedTuple):
 def planted(mistake: Mistake) -> Iterator[None]:
     """The mistake in the place of the right function, wherever a module of the package knows that by a name of its own.
 
-    Oracles know none of them, and the checks ask the modules.
+    Edge: what was bound into a partial before (`vjp.fix`) keeps the right function; the checks bind inside their calls.
     """
     module, name = target(mistake)
     right = getattr(module, name)

@@ -79,8 +79,7 @@ SCHEDULES = (
             "huggingface/diffusers@3304538", "schedule.step", "value",
             then(lambda step: Step(*(column.reshape((1,) * (column.ndim - 1) + (-1,)) for column in step)))),
     Mistake("SHP-07", "t shifted in place: the second call sees t − 1 → t left alone",
-            "plainerman/DiffDock-Pocket#6", "schedule.step", "value",
-            _shifting_t),
+            "plainerman/DiffDock-Pocket#6", "schedule.step", "value", _shifting_t),
     Mistake("BND-10", "guard looks whether all values are bad → whether any is",
             "horenbergerb/BernoulliDiffusion@3d1f72a", "schedule.checked", "value",
             lambda right: lambda beta: np.asarray(beta, float) if np.any(np.asarray(beta) > 0) else right(beta)),
@@ -124,7 +123,8 @@ KERNEL = (
     Mistake("FWD-14", "x_t built over the array it was made from → in a new one",
             "horenbergerb/BernoulliDiffusion@ed38d91", "gaussian.draw", "value", instead(_draw_in_place)),
     Mistake("NEW-ROOT", "x_0 scaled by ᾱ, as for bits → by √ᾱ",
-            "PAPER 6.5", "gaussian.marginal", "value", instead(lambda x, level: Gaussian(np.exp(level) * x, -np.expm1(level)))),
+            "the binomial marginal has ᾱ without a root", "gaussian.marginal", "value",
+            instead(lambda x, level: Gaussian(np.exp(level) * x, -np.expm1(level)))),
     Mistake("NEW-DRAW", "mean + var · noise → mean + √var · noise",
             "hwlee11/Example_diffusion_probabilistic_models@07942cd", "gaussian.draw", "value",
             instead(lambda p, *, noise: p.mean + p.var * noise)),
@@ -172,10 +172,10 @@ DIVERGENCE = (
             lambda right: lambda x, *, mean, covariance: right(
                 x, mean=mean, covariance=covariance) - np.linalg.slogdet(covariance)[1] / 2),
     Mistake("NEW-CROSS", "cross-entropy of π without the mean's part → with it",
-            "PAPER 1.1", "gaussian.cross_entropy", "value",
+            "the step of eqs. 43 and 46", "gaussian.cross_entropy", "value",
             lambda right: lambda q, p: right(Gaussian(p.mean + 0 * q.mean, q.var), p)),
     Mistake("NEW-ENTROPY", "entropy ½ log(2π var) → ½ log(2πe var)",
-            "inverse of BND-04", "gaussian.entropy", "value", then(lambda entropy: entropy - 0.5)),
+            "BND-04 the other way", "gaussian.entropy", "value", then(lambda entropy: entropy - 0.5)),
 )
 
 MISTAKES = SCHEDULES + KERNEL + DIVERGENCE

@@ -26,7 +26,7 @@ SCHEDULES = {"constant": np.concatenate([[0.0], np.full(20, 0.1)]), "reciprocal"
 
 
 def exact(beta, covariance):
-    """K and strict bound of the package for N(0, covariance) and its exact reversal, diagonal in its eigenbasis; nothing sampled."""
+    """K and strict bound for N(0, covariance) and its exact reversal, diagonal in its eigenbasis: nothing sampled."""
     variances, _ = np.linalg.eigh(covariance)
     rotated = np.diag(variances)
     x_0, noise = gaussian_data(rotated)

@@ -79,7 +79,7 @@ def header(**changes):
 @pytest.mark.parametrize("change,words", [
     (lambda a: a.pop("model.parameters.centre"), "model.parameters.centre"),
     (lambda a: a.update(extra=np.zeros(3)), "extra"),
-    (lambda a: a.update({"model.logit_beta": np.zeros(9)}), r"logit_beta: expected numbers of shape \(3,\), got float64 of shape \(9,\)"),
+    (lambda a: a.update({"model.logit_beta": np.zeros(9)}), r"logit_beta: expected .* \(3,\), got float64 of shape \(9,\)"),
     (lambda a: a.update({"model.logit_beta": np.full(3, np.nan)}), "finite"),
     (lambda a: a.update({"model.logit_beta": np.array(["a", "b", "c"])}), "expected numbers"),
     (lambda a: a.pop("header"), "header"),

@@ -50,8 +50,8 @@ def reverse_kernels(S0: Array, beta: Array, *, kernels: str = "full") -> Kernels
     """The exact reversal ("full"), the best of diagonal covariance ("diagonal"), or the forward step.
 
     Derivation: x_{t−1} and x_t are jointly Gaussian with covariances V_{t−1}, V_t and √(1−β_t) V_{t−1}
-    between them; conditioning gives G_t and W_t. Among diagonal covariances C the cross-entropy ½ [log det C
-    + tr C⁻¹ W_t] is smallest at C = diag W_t.
+    between them; conditioning gives G_t and W_t. A covariance C costs ½ [log det C + tr C⁻¹ W_t], which among
+    diagonal ones is smallest at C = diag W_t.
     """
     beta = np.asarray(beta, dtype=float)
     s, U, v = _spectrum(S0, beta)

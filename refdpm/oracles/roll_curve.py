@@ -71,10 +71,10 @@ def curve_entropy() -> float:
 def curve_nodes(noise: float, farthest: float) -> CurveNodes:
     """Nodes for integrals of exp(−‖y − c(φ)‖²/2 noise²) × something smooth, y up to `farthest` from the roll.
 
-    Derivation: along the curve the exponent has the second derivative (1 ± curvature · distance)/noise², and the
-    curvature is at most 1.5; so the integrand is a bell no narrower than noise/√(1 + 1.5 farthest), or, at an
-    end, an exponential of width noise²/farthest or more. Pieces are 2.5 of the former long (0.4 at most, for the
-    curve itself to be smooth in them); at the ends they begin with one of the latter and double.
+    Derivation: along the curve the exponent has the second derivative (1 ± curvature · distance)/noise², and
+    the curvature is at most 1.5. So the integrand is a bell no narrower than noise/√(1 + 1.5 farthest) or, at
+    an end, an exponential no narrower than noise²/farthest. Pieces are 2.5 of the former long (0.4 at most, so
+    that the curve itself is smooth in them); at the ends they begin with one of the latter and double.
     """
     grid = np.linspace(START, END, 4097)
     arc = (_arc(grid) - _arc(START)) / SCALE
@@ -89,9 +89,9 @@ def curve_nodes(noise: float, farthest: float) -> CurveNodes:
 def distance_to_curve(x: Array, *, steps: int = 6) -> Array:
     """Distance of points to the roll.   Shapes: x (N, 2), result (N,).
 
-    Derivation: the roll is cut into 24 arcs. On each, the nearest of 9 points and its neighbours enclose a minimum
-    of the square of the distance; Newton's method for a zero of its slope finds it, and halves the interval instead
-    where it would leave it or where the curvature has the wrong sign.
+    Derivation: the roll is cut into 24 arcs. On each, the nearest of 9 points and its neighbours enclose a
+    minimum of the square of the distance; Newton's method for a zero of its slope finds it, and halves the
+    interval instead where it would leave it or where the curvature has the wrong sign.
     """
     raw = np.asarray(x, dtype=float)[:, None, :] * SCALE + CENTRE
     edges = np.linspace(START, END, 25)
@@ -112,7 +112,7 @@ def _square_distance(raw: Array, phi: Array) -> Array:
 
 
 def _derivatives(raw: Array, phi: Array) -> tuple[Array, Array]:
-    """f' and f'' of f = ½‖x − c‖²: c' = u + φ n and c'' = 2n − φ u, with u = (cos φ, sin φ), n = (−sin φ, cos φ)."""
+    """f' and f'' of f = ½‖x − c‖²:  c' = u + φ n,  c'' = 2 n − φ u,  u = (cos φ, sin φ),  n = u'."""
     cos, sin = np.cos(phi), np.sin(phi)
     along = raw[..., 0] * cos + raw[..., 1] * sin - phi
     across = -raw[..., 0] * sin + raw[..., 1] * cos

@@ -57,6 +57,7 @@ def test_neighbours_of_opposite_sides():
     y = rc.curve(np.array(phi)) + np.array([[0.45], [-0.45]]) * [-tangent[1], tangent[0]]
     found, (log_density, mean, cov) = rf.field_at(y, noise), by_sum(y, noise)
     np.testing.assert_allclose(found.log_density, log_density, rtol=1e-9)
+    np.testing.assert_allclose(found.moments.mean, mean, rtol=1e-8)
     np.testing.assert_allclose(found.moments.cov, cov, rtol=1e-8)
 
 

@@ -16,6 +16,7 @@ from refdpm.data import swiss_roll as roll
 from refdpm.likelihood import Module, in_bits
 from refdpm.networks import swiss_roll as network_module
 from refdpm.oracles import swiss_roll as oracle, two_sample
+from refdpm.train import Purpose
 from refdpm.vjp import Array, fix
 
 PAPER = {"K": 2.35, "K_minus_L_null": 6.45,
@@ -59,6 +60,8 @@ def checked(settings: Settings) -> Settings:
             raise ValueError(f"{name}: expected a value in (0, 1), got {getattr(settings, name)!r}")
     if not isinstance(settings.seed, int) or settings.seed < 0:
         raise ValueError(f"seed: expected an integer ≥ 0, got {settings.seed!r}")
+    if not isinstance(settings.learn_schedule, bool):
+        raise ValueError(f"learn_schedule: expected true or false, got {settings.learn_schedule!r}")
     if settings.readout not in network_module.READOUTS:
         raise ValueError(f"readout: expected one of {network_module.READOUTS}, got {settings.readout!r}")
     return settings
@@ -81,7 +84,7 @@ def network(settings: Settings) -> Module:
 
 def begin(settings: Settings) -> train.State:
     """The state before the first step: a geometric schedule, centres on data points, read-outs zero."""
-    rng = np.random.default_rng([settings.seed, 1, 0])
+    rng = train.generator(settings.seed, Purpose.START)
     parameters = network_module.init(roll.draw(rng, 32 * settings.units), T=settings.T, units=settings.units,
                                      width=settings.width)
     beta = schedule.geometric(settings.T, beta_1=settings.beta_1, beta_T=settings.beta_T)
@@ -101,8 +104,8 @@ def beta_of(settings: Settings, state: train.State) -> Array:
 
 
 def held_out(settings: Settings, n: int = HELD_OUT) -> Array:
-    """Points that no training step has seen: their generator's seed is of another form."""
-    return roll.draw(np.random.default_rng([settings.seed, 2, 0]), n)
+    """Points that no training step has seen."""
+    return roll.draw(train.generator(settings.seed, Purpose.HELD_OUT), n)
 
 
 def null(x_0: Array) -> Array:
@@ -112,13 +115,13 @@ def null(x_0: Array) -> Array:
 
 def evaluate(settings: Settings, state: train.State, x_0: Array) -> train.Evaluation:
     """K and its parts on given points, with noise that depends on the seed alone."""
-    return train.evaluate(state.model.parameters, beta_of(settings, state), x_0, rng=np.random.default_rng([settings.seed, 3, 0]),
-                          kernel=gaussian, network=network(settings), null=null)
+    return train.evaluate(state.model.parameters, beta_of(settings, state), x_0, null=null, kernel=gaussian,
+                          network=network(settings), rng=train.generator(settings.seed, Purpose.EVALUATION))
 
 
 def samples(settings: Settings, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:
     """n points drawn from the model."""
-    noise = np.random.default_rng([seed, 4, 0]).standard_normal((settings.T + 1, n, 2))
+    noise = train.generator(seed, Purpose.SAMPLES).standard_normal((settings.T + 1, n, 2))
     return sample.sample(state.model.parameters, beta_of(settings, state), noise=noise, kernel=gaussian,
                          network=network(settings), end=end)
 
@@ -150,7 +153,7 @@ def sample_report(settings: Settings, state: train.State, n: int = 1000) -> dict
 
     The energy distance with a permutation test: for a perfect model p < 0.001 comes once in a thousand runs.
     """
-    rng = np.random.default_rng([settings.seed, 5, 0])
+    rng = train.generator(settings.seed, Purpose.COMPARISON)
     x, beta_1 = held_out(settings, n), np.full((n, 1), settings.beta_1)
     for _ in range(2):
         x = gaussian.draw(gaussian.forward(x, beta_1), noise=rng.standard_normal(x.shape))

@@ -29,7 +29,7 @@ def write(path: Path, settings: experiment.Settings, state: train.State, *, repl
     """Draw the run at t = 0, T/2 and T, one column each, into a PNG file."""
     pyplot = require()
     T, beta = settings.T, experiment.beta_of(settings, state)
-    rng = np.random.default_rng([settings.seed, 6, 0])
+    rng = train.generator(settings.seed, train.Purpose.FIGURE)
     noise = rng.standard_normal((T + 1, POINTS, 2))
     network = experiment.network(settings)
     forward = dict(sample.forward_path(beta, experiment.held_out(settings, POINTS), noise=noise[:T], kernel=gaussian))

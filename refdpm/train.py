@@ -1,10 +1,11 @@
 """Training: gradient ascent on K, in the network's parameters and in the schedule, with fresh data and noise at every step.
 
-All randomness of step k comes from a generator seeded with (seed, k), so that a run is a function of its settings: the same seed
-gives the same bits, and a run that was stopped goes on from its last saved state as if it had not been.
+All randomness of step k comes from a generator of its own, so that a run is a function of its settings: the same seed gives the
+same bits, and a run that was stopped goes on from its last saved state as if it had not been.
 """
 
 from collections.abc import Callable, Iterator
+from enum import IntEnum
 from functools import reduce
 from typing import NamedTuple
 
@@ -16,6 +17,27 @@ from refdpm.paper import eq
 from refdpm.vjp import Array, Tree, tree_map
 
 Draw = Callable[[np.random.Generator, int], Array]
+
+
+class Purpose(IntEnum):
+    """What random numbers are for; each purpose has streams of its own."""
+
+    STEP = 0
+    START = 1
+    HELD_OUT = 2
+    EVALUATION = 3
+    SAMPLES = 4
+    COMPARISON = 5
+    FIGURE = 6
+
+
+def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
+    """The stream of a seed for one purpose (and one step).
+
+    By `spawn_key`: seeding with the list (seed, purpose, index) would not do, because NumPy pads such lists with zeros, and
+    (seed, 2) is then (seed, 2, 0).
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, index)))
 
 
 class Model(NamedTuple):
@@ -60,7 +82,7 @@ def fit(state: State, recipe: Recipe, *, draw_data: Draw, kernel: Module, networ
     """
     _keep_freed_memory()
     while state.steps_done < recipe.steps:
-        rng = np.random.default_rng([recipe.seed, state.steps_done])
+        rng = generator(recipe.seed, Purpose.STEP, state.steps_done)
         x_0 = draw_data(rng, recipe.batch)
         t = bound.every_step(len(state.model.logit_beta) + 1, recipe.batch)
         noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])

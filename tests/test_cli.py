@@ -150,7 +150,7 @@ def test_run_that_is_not_there(tmp_path, capsys):
 @pytest.mark.parametrize("spoil,words", [
     (lambda x: np.where(np.arange(len(x))[:, None] == 3, np.nan, x), ("finite", "row 3")),
     (lambda x: x + 0.5, ("centred", "column 0")),
-    (lambda x: 2 * x, ("unit variance", "got 3.80")),
+    (lambda x: 2 * x, ("unit variance", "expected", "got")),
     (lambda x: x[:, :1], ("(N, 2)", "(500, 1)")),
     (lambda x: x.astype(str), ("numbers",)),
     (lambda x: x.ravel(), ("(N, 2)", "(1000,)")),

@@ -123,3 +123,10 @@ def test_public_functions_have_docstrings():
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and ast.get_docstring(node) is None:
                 missing.append(f"{name}.{node.name}")
     assert not [name for name in missing if not name.endswith("_init")]
+
+
+def test_readme_lists_every_module_in_reading_order():
+    text = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("## Read it"):text.index("The contract in one example")]
+    places = [table.find(f"`{name}`") for name in refdpm.READING_ORDER]
+    assert -1 not in places and places == sorted(places)

@@ -101,7 +101,8 @@ def test_report_agrees_with_a_direct_average(learned):
     settings, state = learned
     x_0, T = experiment.held_out(settings, 50), settings.T
     report = experiment.bound_report(settings, state, x_0)
-    noise, t = np.random.default_rng([settings.seed, 3, 0]).standard_normal((T - 1, 50, 2)), bound.every_step(T, 50)
+    rng, t = train.generator(settings.seed, train.Purpose.EVALUATION), bound.every_step(T, 50)
+    noise = rng.standard_normal((T - 1, 50, 2))
     arguments = dict(noise=noise, t=t, kernel=gaussian, network=experiment.network(settings))
     beta = experiment.beta_of(settings, state)
     for name, what in (("K", bound.bound), ("elbo", bound.strict_bound)):
@@ -119,3 +120,17 @@ def test_lbfgs_on_the_frozen_noise_objective(batch):
 
     better = optimize.lbfgs(descend, model, iterations=15)
     assert train.mean_bound(better, **arguments)[0] > train.mean_bound(model, **arguments)[0] + 0.1
+
+
+def test_no_two_streams_share_a_number():
+    """Of steps and of purposes, for neighbouring seeds: 64-bit draws, so that a coincidence has probability 10⁻¹⁵."""
+    keys = [(seed, purpose, index) for seed in (0, 1, 2 ** 32) for purpose in train.Purpose for index in (range(50))]
+    draws = np.array([train.generator(*key).integers(2 ** 63, size=4) for key in keys])
+    assert len(np.unique(draws)) == draws.size
+
+
+def test_held_out_points_are_not_trained_on():
+    held_out = {tuple(x) for x in experiment.held_out(SETTINGS, 1000)}
+    for k in range(SETTINGS.steps):
+        x_0 = experiment.roll.draw(train.generator(SETTINGS.seed, train.Purpose.STEP, k), SETTINGS.batch)
+        assert not held_out & {tuple(x) for x in x_0}

@@ -31,7 +31,7 @@ class Nodes(NamedTuple):
     """A law as weighted points: E f ≈ Σ_j weight[j] f(node[j]).   Shapes: (J,) each; the weights sum to 1.
 
     Domain: what depends on x_0 only through an average, like K of a smooth model, needs few nodes; what
-    depends on the shape of q(x_t), like `log_density` and `optimal_reverse`, needs a spacing below √(1 − ᾱ_t),
+    depends on the shape of q(x_t), like `log_density` and `optimal_reverse`, needs a spacing below √(1 − ᾱ_t)
     or it sees the nodes.
     """
 

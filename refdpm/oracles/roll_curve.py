@@ -73,8 +73,8 @@ def curve_nodes(noise: float, farthest: float) -> CurveNodes:
 
     Derivation: along the curve the exponent has the second derivative (1 ± curvature · distance)/noise², and
     the curvature is at most 1.5. So the integrand is a bell no narrower than noise/√(1 + 1.5 farthest) or, at
-    an end, an exponential no narrower than noise²/farthest. Pieces are 2.5 of the former long (0.4 at most, so
-    that the curve itself is smooth in them); at the ends they begin with one of the latter and double.
+    an end, an exponential no narrower than noise²/farthest. Pieces are 2.5 of the former long (0.4 at most:
+    the curve itself must be smooth in them); at the ends they begin with one of the latter and double.
     """
     grid = np.linspace(START, END, 4097)
     arc = (_arc(grid) - _arc(START)) / SCALE

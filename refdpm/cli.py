@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, help="default 0")
     sub.add_argument("--steps", type=int, metavar="N", help="steps of the optimiser")
     sub.add_argument("--units", type=int, metavar="K", help="radial basis units (the paper has 16)")
+    sub.add_argument("--width", type=float, metavar="W", help="of the units at the start, default 0.17")
     sub.add_argument("--readout", metavar="FORM", help="denoising, eq65 (the paper's) or released (the authors' code)")
     sub.add_argument("--beta-1", type=float, metavar="B", dest="beta_1", help="the fixed first rate, default 1e-3")
     sub.add_argument("--T", type=int, metavar="T", help="steps of the chain, default 40")
@@ -134,13 +135,13 @@ def _train(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> Settings:
     base = experiment.FULL if options.full else experiment.DEFAULT
-    given = {name: getattr(options, name) for name in ("seed", "steps", "units", "readout", "beta_1", "T")}
+    given = {name: getattr(options, name) for name in ("seed", "steps", "units", "width", "readout", "beta_1", "T")}
     chosen = base._replace(**{name: value for name, value in given.items() if value is not None})
     return experiment.checked(chosen._replace(learn_schedule=not options.fixed_schedule))
 
 
 def _refuse_settings(options: argparse.Namespace) -> None:
-    for name in ("out", "full", "seed", "steps", "units", "readout", "beta_1", "T", "fixed_schedule"):
+    for name in ("out", "full", "seed", "steps", "units", "width", "readout", "beta_1", "T", "fixed_schedule"):
         if getattr(options, name):
             raise ValueError(f"--{name.replace('_', '-')}: expected no setting beside --resume, which keeps the run's own")
 

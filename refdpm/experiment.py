@@ -22,7 +22,7 @@ from refdpm.vjp import Array, fix
 PAPER = {"K": 2.35, "K_minus_L_null": 6.45,
          "not_comparable": "the paper gives neither its roll's noise nor β_1; on this noiseless roll 2.35 bits would need "
                            "β_1 ≤ 1.4e-5 even with perfect kernels"}
-HELD_OUT = 20000
+HELD_OUT = 50000
 
 
 class Settings(NamedTuple):

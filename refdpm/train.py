@@ -114,7 +114,7 @@ def mean_bound(model: Model, x_0: Array, *, noise: Array, t: Array, beta_1: floa
                rows: int = 2560) -> tuple[float, Model]:
     """K averaged over a batch, in nats, and its gradient with respect to the model.
 
-    The gradient of a sum is the sum of gradients: forward and pullback run on pieces of about `rows` rows (x_t, t), whose temporaries
+    The gradient of a sum is the sum of gradients: forward and pullback run on pieces of about `rows` rows, whose temporaries
     stay in the cache, and are added up.  Shapes as in `bound.bound`.
     """
     beta, back_beta = schedule.learned_vjp(model.logit_beta, beta_1=beta_1)

@@ -5,7 +5,7 @@ in NumPy and without automatic differentiation.  The source is meant to be read 
 which a module imports only from modules above it:
 
     the ground            paper, vjp, layers.activation
-    the process           schedule, gaussian
+    the process           schedule, gaussian, binomial
     the objective         likelihood, bound
     the model             layers, networks
     using it              data, optimize, train, sample
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 READING_ORDER = (
     "paper", "vjp", "layers.activation",
-    "schedule", "gaussian",
+    "schedule", "gaussian", "binomial",
     "likelihood", "bound",
     "layers.linear", "layers.rbf", "layers.readout",
     "networks.swiss_roll",

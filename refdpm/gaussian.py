@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refdpm.layers.activation import x_minus_log1p
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -139,7 +140,7 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
 def kl(q: Gaussian, p: Gaussian) -> Array:
     """D_KL(q ‖ p) per component, in nats:   ½ [ρ − 1 − log ρ + (q.mean − p.mean)²/p.var]   with ρ = q.var/p.var.
 
-    Edge: near ρ = 1, where ρ − 1 and log ρ cancel, their difference is summed as a series; so kl(p, p) = 0 exactly.
+    Edge: near ρ = 1, where ρ − 1 and log ρ cancel, `x_minus_log1p` takes their difference; so kl(p, p) = 0 exactly.
     Domain: p.var > 0, q.var > 0.
     """
     difference = q.mean - p.mean
@@ -166,18 +167,10 @@ def kl_vjp(q: Gaussian, p: Gaussian) -> tuple[Array, Pullback]:
 
 
 def _log_excess(u: Array, v: Array) -> Array:
-    """ρ − 1 − log ρ for ρ = u/v, without cancellation near ρ = 1.
-
-    Derivation: with δ = (u − v)/v and s = δ/(2 + δ), log(1 + δ) = 2 artanh s, hence
-    δ − log(1 + δ) = s [δ − 2 (s²/3 + s⁴/5 + s⁶/7 + …)].  For −½ < δ < 1 it is |s| < ⅓, and 16 terms reach rounding error.
-    """
+    """ρ − 1 − log ρ for ρ = u/v."""
     ratio, delta = u / v, (u - v) / v
     near = (np.real(delta) > -0.5) & (np.real(delta) < 1)
-    s = np.where(near, delta, 0.0) / (2 + np.where(near, delta, 0.0))
-    series = np.zeros_like(s)
-    for k in range(16, 0, -1):
-        series = (series + 1 / (2 * k + 1)) * (s * s)
-    return np.where(near, s * (delta - 2 * series), ratio - 1 - np.log(ratio))
+    return np.where(near, x_minus_log1p(np.where(near, delta, 0.0)), ratio - 1 - np.log(ratio))
 
 
 def entropy(q: Gaussian) -> Array:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from refdpm import schedule
+from refdpm.binomial import Bernoulli
 from refdpm.bound import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.layers.readout import Heads
@@ -91,6 +92,31 @@ def gaussians(N: int, D: int) -> st.SearchStrategy[Gaussian]:
 def other_gaussians(N: int, D: int) -> st.SearchStrategy[Gaussian]:
     """Like `gaussians`, with another simplest example: where two laws are equal, their divergence has no derivative to test."""
     return gaussians(N, D).map(lambda p: Gaussian(p.mean + 0.71, p.var * 1.37))
+
+
+def bits(N: int, D: int) -> st.SearchStrategy[Array]:
+    """Zeros and ones of shape (N, D), as floats."""
+    return npst.arrays(np.float64, (N, D), elements=st.sampled_from([0.0, 1.0]))
+
+
+def soft_bits(N: int, D: int) -> st.SearchStrategy[Array]:
+    """Numbers between bits, where formulas that are defined for 0 and 1 can be differentiated on both sides."""
+    return arrays(N, D, low=0.2, high=0.8)
+
+
+def bernoullis(N: int, D: int) -> st.SearchStrategy[Bernoulli]:
+    """Independent bits, by their logits."""
+    return st.builds(Bernoulli, arrays(N, D, low=-5, high=5))
+
+
+def other_bernoullis(N: int, D: int) -> st.SearchStrategy[Bernoulli]:
+    """Like `bernoullis`, with another simplest example."""
+    return bernoullis(N, D).map(lambda p: Bernoulli(p.logit + 0.71))
+
+
+def rates() -> st.SearchStrategy[float]:
+    """The stationary rate of ones."""
+    return numbers(0.1, 0.9)
 
 
 def heads(N: int, D: int) -> st.SearchStrategy[Heads]:

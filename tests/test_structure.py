@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import refdpm
-from refdpm import gaussian, gradcheck
+from refdpm import binomial, gaussian, gradcheck
 from refdpm.conformance import cases
 
 PACKAGE = Path(refdpm.__file__).parent
@@ -110,7 +110,7 @@ def test_f_and_f_vjp_stand_next_to_each_other():
         assert 0 < gap <= 30, f"{pair.name}: {gap} lines between f and f_vjp"      # private helpers may stand between
 
 
-@pytest.mark.parametrize("kernel", [gaussian], ids=lambda kernel: kernel.__name__)
+@pytest.mark.parametrize("kernel", [gaussian, binomial], ids=lambda kernel: kernel.__name__)
 def test_kernels_have_the_same_names(kernel):
     names = {"prior", "forward", "marginal", "posterior", "kl", "entropy", "cross_entropy", "log_prob", "draw", "draw_noise"}
     assert all(callable(getattr(kernel, name)) for name in names)

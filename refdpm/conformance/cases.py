@@ -13,7 +13,7 @@ from refdpm.networks import swiss_roll
 from refdpm.vjp import fix
 
 N, D, UNITS, T, S = 5, 2, 4, 6, 3
-PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "bound", "layers.linear", "layers.rbf", "layers.readout",
+PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "bound", "layers.linear", "layers.rbf", "layers.readout",
                 "networks.swiss_roll")
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]
@@ -51,6 +51,14 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "gaussian.cross_entropy": _case(s.gaussians(N, D), s.other_gaussians(N, D)),
     "gaussian.log_prob": _case(s.states(N, D), s.gaussians(N, D)),
     "gaussian.draw": _case(s.gaussians(N, D), noise=s.states(N, D)),
+    "binomial.forward": _case(s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()),
+    "binomial.marginal": _case(s.soft_bits(N, D), s.level_columns(N), rate=s.rates()),
+    "binomial.posterior": _case(s.bits(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N), rate=s.rates()),
+    "binomial.kl": _case(s.bernoullis(N, D), s.other_bernoullis(N, D)),
+    "binomial.entropy": _case(s.bernoullis(N, D)),
+    "binomial.cross_entropy": _case(s.bernoullis(N, D), s.other_bernoullis(N, D)),
+    "binomial.log_prob": _case(s.bits(N, D), s.bernoullis(N, D)),
+    "binomial.draw": _case(s.bernoullis(N, D), noise=s.arrays(N, D, low=0, high=1)),
     "bound.step_kl": _case(s.swiss_roll_networks(T, UNITS, D), s.schedules(T), s.states(N, D), noise=s.states(N, D),
                            t=s.times(N, low=2, high=T), kernel=gaussian, network=_any_network()),
     "bound.entropy_at": _case(s.schedules(T), s.states(N, D), t=st.integers(1, T), kernel=gaussian),

@@ -67,3 +67,26 @@ def leaky_relu_vjp(x: Array, *, slope: float = 0.05) -> tuple[Array, Pullback]:
     """Adjoint of `leaky_relu`:   dy = dx where x > 0, slope·dx elsewhere."""
     factor = slope + (1 - slope) * (np.real(x) > 0)
     return leaky_relu(x, slope=slope), lambda dy: factor * dy
+
+
+# -- differences of elementary functions that cancel ------------------------------------------------------------------
+
+def x_minus_log1p(x: Array) -> Array:
+    """x − log(1 + x) for −½ < x < 1, to rounding error although both terms are nearly equal.
+
+    Derivation: with s = x/(2 + x), log(1 + x) = 2 artanh s, hence x − log(1 + x) = s [x − 2 (s²/3 + s⁴/5 + s⁶/7 + …)].
+    Here |s| < ⅓, and 16 terms reach rounding error.
+    """
+    s = x / (2 + x)
+    series = np.zeros_like(s)
+    for k in range(16, 0, -1):
+        series = (series + 1 / (2 * k + 1)) * (s * s)
+    return s * (x - 2 * series)
+
+
+def expm1_minus_x(x: Array) -> Array:
+    """eˣ − 1 − x for |x| < 1, to rounding error: x²/2 + x³/6 + … + x¹⁹/19!."""
+    series = np.zeros_like(x)
+    for k in range(19, 1, -1):
+        series = (series * x + 1) / k
+    return series * x * x

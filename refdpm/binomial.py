@@ -1,0 +1,222 @@
+"""The binomial kernel: Table App.1, right column, for independent bits with any stationary rate of ones.
+
+One step keeps a bit with probability 1 − β and otherwise draws it anew from π, which has the rate r of ones:
+
+    q(x_t = 1 | x_{t−1}) = x_{t−1} (1−β_t) + r β_t.
+
+The table prints r = ½; the paper's heartbeat has r = 0.2.  β is the probability of a fresh draw, not of a flip: a one flips with
+probability β(1−r), a zero with βr.
+
+A law is given by its logits, because after thousands of steps the posterior's flip rates fall to 1e-8: the logit of 1 − 1e-8 is
+exact to rounding, the probability itself has half its digits left.  The same names as in `gaussian`; every function is analytic
+in the bits too, so that its adjoint can be checked, though only 0 and 1 mean anything.
+
+No gradient passes a draw: a bit does not move with its probability.  So the schedule of a binomial chain is fixed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log1p
+
+from refdpm.layers.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
+from refdpm.paper import eq
+from refdpm.vjp import Array, Pullback, unbroadcast
+
+
+class Bernoulli(NamedTuple):
+    """Independent bits with P(1) = sigmoid(logit)."""
+
+    logit: Array
+
+    @property
+    def prob(self) -> Array:
+        """P(1) of every bit."""
+        return sigmoid(self.logit)
+
+
+@eq("1", "4", "App.1 B prior")
+def prior(shape: tuple[int, ...], *, rate: float = 0.5) -> Bernoulli:
+    """π for states of `shape`: every bit is 1 with probability `rate`."""
+    return Bernoulli(logit(np.full(shape, rate)))
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+
+@eq("2", "App.1 B forward")
+def forward(x_prev: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
+    """q(x_t | x_{t−1}):   P(1) = x (1−β) + rβ,   P(0) = (1−x)(1−β) + (1−r)β.
+
+    Shapes: x_prev (N, …), beta (N, 1, …).
+    """
+    one, zero = x_prev * (1 - beta) + rate * beta, (1 - x_prev) * (1 - beta) + (1 - rate) * beta
+    return Bernoulli(np.log(one) - np.log(zero))
+
+
+def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
+    """Adjoint of `forward`.  With p = P(1),
+
+        dlogit = dp/(p(1−p))        dp = (1−β) dx_prev + (r − x_prev) dβ.
+    """
+    q = forward(x_prev, beta, rate=rate)
+
+    def pullback(dq: Bernoulli) -> tuple[Array, Array]:
+        dp = dq.logit / _variance(q.logit)
+        return (1 - beta) * dp, unbroadcast((rate - x_prev) * dp, beta.shape)
+
+    return q, pullback
+
+
+def _variance(logit: Array) -> Array:
+    """p(1−p)."""
+    return sigmoid(logit) * sigmoid(-logit)
+
+
+@eq("App.1 B marginal")
+def marginal(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> Bernoulli:
+    """q(x_t | x_0):   P(1) = ᾱ_t x_0 + (1−ᾱ_t) r,   P(0) = ᾱ_t (1−x_0) + (1−ᾱ_t)(1−r).
+
+    Derivation: a bit has not been drawn anew in any of t steps with probability ∏(1−β) = ᾱ_t; else it is a draw from π.
+    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).   Domain: ℓ < 0.
+    """
+    kept, drawn = np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)
+    return Bernoulli(np.log(kept * x_0 + drawn * rate) - np.log(kept * (1 - x_0) + drawn * (1 - rate)))
+
+
+def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
+    """Adjoint of `marginal`.  With p = P(1),
+
+        dlogit = dp/(p(1−p))        dp = ᾱ dx_0 + ᾱ (x_0 − r) dℓ.
+    """
+    q = marginal(x_0, log_alpha_bar, rate=rate)
+
+    def pullback(dq: Bernoulli) -> tuple[Array, Array]:
+        dx_0 = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
+        return dx_0, unbroadcast((x_0 - rate) * dx_0, log_alpha_bar.shape)
+
+    return q, pullback
+
+
+# -- posterior ---------------------------------------------------------------------------------------------------------
+
+@eq("48", "App.1 B posterior")
+def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
+    """q(x_{t−1} | x_t, x_0):   logit = logit m + x_t A + (1−x_t) B   with m = q(x_{t−1} = 1 | x_0) and the evidence of x_t
+
+        A = log [(1−β(1−r))/(rβ)]        B = log [β(1−r)/(1−rβ)]
+
+    Derivation: Bayes' rule in odds: those of x_{t−1} before x_t is seen, times the ratio of q(x_t | 1) to q(x_t | 0).
+    Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …).
+    Edge: at β = 1 both A and B are 0, and x_t says nothing.   Domain: t ≥ 2; at t = 1 it is x_0 itself, with infinite logit.
+    """
+    if_one, if_zero = _evidence(beta, rate)
+    return Bernoulli(marginal(x_0, log_alpha_bar_prev, rate=rate).logit + x_t * if_one + (1 - x_t) * if_zero)
+
+
+def _evidence(beta: Array, rate: float) -> tuple[Array, Array]:
+    return (log1p(-beta * (1 - rate)) - np.log(rate * beta), np.log(beta * (1 - rate)) - log1p(-rate * beta))
+
+
+def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5
+                  ) -> tuple[Bernoulli, Pullback]:
+    """Adjoint of `posterior`:
+
+        dlogit = dlogit m + (A − B) dx_t + (x_t A' + (1−x_t) B') dβ
+        A' = −(1−r)/(1−β(1−r)) − 1/β        B' = 1/β + r/(1−rβ).
+    """
+    _, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev, rate=rate)
+    if_one, if_zero = _evidence(beta, rate)
+
+    def pullback(dq: Bernoulli) -> tuple[Array, Array, Array, Array]:
+        slope = -x_t * ((1 - rate) / (1 - beta * (1 - rate)) + 1 / beta) + (1 - x_t) * (1 / beta + rate / (1 - rate * beta))
+        dx_0, dlevel = back_marginal(dq)
+        return (if_one - if_zero) * dq.logit, dx_0, unbroadcast(slope * dq.logit, beta.shape), dlevel
+
+    return posterior(x_t, x_0, beta, log_alpha_bar_prev, rate=rate), pullback
+
+
+# -- divergence, entropy, mass, draws ------------------------------------------------------------------------------------
+
+@eq("14", "App.1 B bound")
+def kl(q: Bernoulli, p: Bernoulli) -> Array:
+    """D_KL(q ‖ p) per bit, in nats, from logits a and b:   softplus(b) − softplus(a) − s (b−a),   s = sigmoid(a).
+
+    Edge: near a = b the three terms cancel.  There, with d = b − a and u = s (e^d − 1),
+
+        D = s (e^d − 1 − d) − (u − log(1+u)),
+
+    after naming the bit so that s ≤ ½, which keeps the second term at most a third of the first.  kl(p, p) = 0 exactly.
+    """
+    flip = np.where(np.real(q.logit) > 0, -1.0, 1.0)
+    a, b = flip * q.logit, flip * p.logit
+    s, d = sigmoid(a), b - a
+    near = np.abs(np.real(d)) < 1
+    d_near = np.where(near, d, 0.0)
+    cancelling = s * expm1_minus_x(d_near) - x_minus_log1p(s * np.expm1(d_near))
+    return np.where(near, cancelling, softplus(b) - softplus(a) - s * np.where(near, 0.0, d))
+
+
+def kl_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
+    """Adjoint of `kl`:   dD = s (1−s) (a − b) da + (sigmoid(b) − s) db."""
+
+    def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
+        dq = _variance(q.logit) * (q.logit - p.logit) * dvalue
+        dp = (sigmoid(p.logit) - sigmoid(q.logit)) * dvalue
+        return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
+
+    return kl(q, p), pullback
+
+
+def entropy(q: Bernoulli) -> Array:
+    """H(q) per bit, in nats:   softplus(−|a|) + |a| sigmoid(−|a|), a sum of positive terms."""
+    less_likely = np.minimum(q.logit, -q.logit)
+    return softplus(less_likely) - less_likely * sigmoid(less_likely)
+
+
+def entropy_vjp(q: Bernoulli) -> tuple[Array, Pullback]:
+    """Adjoint of `entropy`:   dH = −a s (1−s) da,   s = sigmoid(a)."""
+    return entropy(q), lambda dvalue: Bernoulli(-q.logit * _variance(q.logit) * dvalue)
+
+
+def cross_entropy(q: Bernoulli, p: Bernoulli) -> Array:
+    """−E_q log p per bit, in nats:   s softplus(−b) + (1−s) softplus(b)."""
+    return sigmoid(q.logit) * softplus(-p.logit) + sigmoid(-q.logit) * softplus(p.logit)
+
+
+def cross_entropy_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
+    """Adjoint of `cross_entropy`:   dH = −s (1−s) b da + (sigmoid(b) − s) db."""
+
+    def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
+        dq, dp = -_variance(q.logit) * p.logit * dvalue, (sigmoid(p.logit) - sigmoid(q.logit)) * dvalue
+        return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
+
+    return cross_entropy(q, p), pullback
+
+
+def log_prob(x: Array, p: Bernoulli) -> Array:
+    """log p(x) per bit, in nats:   −x softplus(−b) − (1−x) softplus(b)."""
+    return -x * softplus(-p.logit) - (1 - x) * softplus(p.logit)
+
+
+def log_prob_vjp(x: Array, p: Bernoulli) -> tuple[Array, Pullback]:
+    """Adjoint of `log_prob`:   dlog p = b dx + (x − sigmoid(b)) db."""
+
+    def pullback(dvalue: Array) -> tuple[Array, Bernoulli]:
+        return (unbroadcast(p.logit * dvalue, x.shape), Bernoulli(unbroadcast((x - sigmoid(p.logit)) * dvalue, p.logit.shape)))
+
+    return log_prob(x, p), pullback
+
+
+def draw(p: Bernoulli, *, noise: Array) -> Array:
+    """x ~ p from frozen noise uniform on [0, 1):   1 where noise < P(1)."""
+    return (noise < np.real(sigmoid(p.logit))).astype(p.logit.dtype)
+
+
+def draw_vjp(p: Bernoulli, *, noise: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `draw`:   dx = 0, almost everywhere."""
+    return draw(p, noise=noise), lambda dx: Bernoulli(np.zeros(p.logit.shape, np.result_type(p.logit, dx)))
+
+
+def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """The noise that `draw` expects, from a generator: uniform on [0, 1)."""
+    return rng.random(shape)

@@ -28,6 +28,7 @@ READING_ORDER = (
     "gradcheck",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals", "oracles.two_sample",
+    "oracles.enumeration", "oracles.heartbeat",
     "strategies",
     "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes", "conformance.audit",
     "run", "experiment", "figure", "cli",

@@ -9,13 +9,13 @@ With the noise frozen, K is a smooth function of the network's parameters *and* 
 the draw of x_t, the posterior, the read-out of the reverse step, x_t through the network, and the entropies.  The composites
 below name every one of them; `bound_vjp` adds them up.
 
-K is a bound on log p(x_0) only if the data have the second moments of π.  Its derivation (eqs. 43, 46) takes the cross-entropy
-of π as constant along the chain; what that leaves out is `correction`, and
+K is sure to be a bound on log p(x_0) only if the data have the second moments of π: its derivation (eqs. 43, 46) takes the
+cross-entropy of π as constant along the chain.  What that leaves out is `correction`,
 
     strict bound (eq. 12) = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)],
 
 which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  So Gaussian data must be
-centred and scaled, bits need r = ½ or r of ones, and reports give C.
+centred and scaled, bits need r = ½ or a share r of ones, and reports give C.
 """
 
 from typing import NamedTuple
@@ -23,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import schedule
-from refdpm.likelihood import Module, total
+from refdpm.likelihood import total, total_vjp
 from refdpm.paper import eq
-from refdpm.vjp import Array, Pullback, Tree
+from refdpm.vjp import Array, Module, Pullback, Tree
 
 
 class Terms(NamedTuple):
@@ -69,9 +69,10 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
     q, back_posterior = kernel.posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
     p, back_reverse = network.reverse_vjp(parameters, x_t, step, t=t)
     per_component, back_kl = kernel.kl_vjp(q, p)
+    kl, back_total = total_vjp(per_component)
 
     def pullback(dkl: Array) -> tuple[Tree, Array, Array]:
-        dq, dp = back_kl(_spread(dkl, per_component.shape))
+        dq, dp = back_kl(back_total(dkl))
         dparameters, dx_t_reverse, dstep = back_reverse(dp)
         dx_t_posterior, dx_0_posterior, dbeta_posterior, dprev_posterior = back_posterior(dq)
         dq_t = back_draw(dx_t_posterior + dx_t_reverse)
@@ -81,7 +82,7 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
                                                      dstep.log_alpha_bar + dlevel_marginal))
         return dparameters, dbeta_step + back_level(dlevel), dx_0_posterior + dx_0_marginal
 
-    return total(per_component), pullback
+    return kl, pullback
 
 
 # -- the two ends of the chain -----------------------------------------------------------------------------------------
@@ -95,11 +96,8 @@ def entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[
     """Adjoint of `entropy_at`."""
     q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
     per_component, back_entropy = kernel.entropy_vjp(q)
-
-    def pullback(dentropy: Array) -> tuple[Array, Array]:
-        return back_marginal(back_entropy(_spread(dentropy, per_component.shape)))
-
-    return total(per_component), pullback
+    entropy, back_total = total_vjp(per_component)
+    return entropy, lambda dentropy: back_marginal(back_entropy(back_total(dentropy)))
 
 
 def prior_cross_entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
@@ -111,12 +109,13 @@ def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Modul
     """Adjoint of `prior_cross_entropy_at`."""
     q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
     per_component, back_cross_entropy = kernel.cross_entropy_vjp(q, kernel.prior(x_0.shape))
+    value, back_total = total_vjp(per_component)
 
     def pullback(dvalue: Array) -> tuple[Array, Array]:
-        dq, _ = back_cross_entropy(_spread(dvalue, per_component.shape))
+        dq, _ = back_cross_entropy(back_total(dvalue))
         return back_marginal(dq)
 
-    return total(per_component), pullback
+    return value, pullback
 
 
 def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
@@ -132,11 +131,6 @@ def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tupl
         return dbeta + back_level(dlevel), dx_0
 
     return q, pullback
-
-
-def _spread(dtotal: Array, shape: tuple[int, ...]) -> Array:
-    """The adjoint of `total`."""
-    return np.broadcast_to(dtotal.reshape((-1,) + (1,) * (len(shape) - 1)), shape)
 
 
 # -- the bound ---------------------------------------------------------------------------------------------------------
@@ -218,14 +212,15 @@ def correction_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, P
     cross_T, back_T = prior_cross_entropy_at_vjp(beta, x_0, t=len(beta) - 1, kernel=kernel)
     cross_1, back_1 = prior_cross_entropy_at_vjp(beta, x_0, t=1, kernel=kernel)
     prior = kernel.prior(x_0.shape)
-    log_prior, back_prior = kernel.log_prob_vjp(x_0, prior)
+    per_component, back_prior = kernel.log_prob_vjp(x_0, prior)
+    log_prior, back_total = total_vjp(per_component)
 
     def pullback(dvalue: Array) -> tuple[Array, Array]:
-        dx_0_prior, _ = back_prior(_spread(dvalue, x_0.shape))
+        dx_0_prior, _ = back_prior(back_total(dvalue))
         (dbeta_1, dx_0_1), (dbeta_T, dx_0_T) = back_1(dvalue), back_T(-dvalue)
         return dbeta_1 + dbeta_T, dx_0_1 + dx_0_T + dx_0_prior
 
-    return total(kernel.entropy(prior)) - cross_T + cross_1 + total(log_prior), pullback
+    return total(kernel.entropy(prior)) - cross_T + cross_1 + log_prior, pullback
 
 
 @eq("12", "13", "37")

@@ -94,18 +94,25 @@ def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) ->
 
     Derivation: Bayes' rule (eq. 48) multiplies N(x_{t−1}; √a x_0, v) by N(x_t; √(1−β) x_{t−1}, β).  Precisions add:
     1/var = 1/v + (1−β)/β = w/(βv), because β + (1−β)v = w; and mean/var = √a x_0/v + √(1−β) x_t/β.
-    w is formed as v + aβ: positive terms only.
+    w is formed as v + aβ, positive terms only.
     Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …).
     Edge: at t = 1 it is exactly x_0 with variance 0; at β = 1 it no longer depends on x_t.
     """
-    from_x_0, from_x_t, var = _posterior_coefficients(beta, log_alpha_bar_prev)
-    return Gaussian(from_x_0 * x_0 + from_x_t * x_t, var)
+    _, v, w = shares(beta, log_alpha_bar_prev)
+    c_0, c_t = _weights(beta, log_alpha_bar_prev)
+    return Gaussian(c_0 * x_0 + c_t * x_t, beta * v / w)
 
 
-def _posterior_coefficients(beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Array, Array]:
+def shares(beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Array, Array]:
+    """a = ᾱ_{t−1}, v = 1 − ᾱ_{t−1} and w = 1 − ᾱ_t = v + aβ, from the step's β and the level before it."""
     a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
-    w = v + a * beta
-    return np.exp(log_alpha_bar_prev / 2) * beta / w, np.sqrt(1 - beta) * v / w, beta * v / w
+    return a, v, v + a * beta
+
+
+def _weights(beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Array]:
+    """The posterior mean's weights c_0 of x_0 and c_t of x_t."""
+    _, v, w = shares(beta, log_alpha_bar_prev)
+    return np.exp(log_alpha_bar_prev / 2) * beta / w, np.sqrt(1 - beta) * v / w
 
 
 def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Gaussian, Pullback]:
@@ -120,9 +127,8 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     Domain: β < 1.
     """
     q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
-    c_0, c_t, _ = _posterior_coefficients(beta, log_alpha_bar_prev)
-    a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
-    w = v + a * beta
+    c_0, c_t = _weights(beta, log_alpha_bar_prev)
+    a, v, w = shares(beta, log_alpha_bar_prev)
 
     def pullback(dq: Gaussian) -> tuple[Array, Array, Array, Array]:
         dc_0 = unbroadcast(x_0 * dq.mean, beta.shape)

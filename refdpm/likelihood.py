@@ -9,7 +9,6 @@ The average of log w instead of the logarithm of the average is the strict bound
 `bound` takes the expectations over each step in closed form where it can.
 """
 
-from types import ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +16,7 @@ from scipy.special import logsumexp
 
 from refdpm import schedule
 from refdpm.paper import eq
-from refdpm.vjp import Array, Tree
-
-Module = ModuleType | SimpleNamespace
+from refdpm.vjp import Array, Module, Pullback, Tree
 
 
 class Estimate(NamedTuple):
@@ -42,6 +39,12 @@ def in_bits(estimate: Estimate) -> Estimate:
 def total(per_component: Array) -> Array:
     """The sum over the components of each example.   (N, …) → (N,)."""
     return per_component.sum(axis=tuple(range(1, per_component.ndim)))
+
+
+def total_vjp(per_component: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `total`: every component gets its example's cotangent."""
+    column = (-1,) + (1,) * (per_component.ndim - 1)
+    return total(per_component), lambda dtotal: np.broadcast_to(dtotal.reshape(column), per_component.shape)
 
 
 def average(per_example: Array) -> Estimate:

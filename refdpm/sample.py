@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from refdpm import schedule
-from refdpm.likelihood import Module
 from refdpm.paper import eq
-from refdpm.vjp import Array, Tree
+from refdpm.vjp import Array, Module, Tree
 
 
 @eq("4", "5", "44", "App.1 G reverse law")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log1p
 
-from refdpm.layers.activation import logit, sigmoid
+from refdpm.layers.activation import logit, sigmoid, sigmoid_vjp
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
 
@@ -107,12 +107,8 @@ def learned(logit_beta: Array, *, beta_1: float) -> Array:
 
 def learned_vjp(logit_beta: Array, *, beta_1: float) -> tuple[Array, Pullback]:
     """Adjoint of `learned`:   dβ_t = β_t (1 − β_t) dlogit_beta[t−2]   for t ≥ 2, and 0 for t = 0, 1."""
-    beta = learned(logit_beta, beta_1=beta_1)
-
-    def pullback(dbeta: Array) -> Array:
-        return dbeta[2:] * beta[2:] * (1 - beta[2:])
-
-    return beta, pullback
+    _, back_sigmoid = sigmoid_vjp(logit_beta)
+    return learned(logit_beta, beta_1=beta_1), lambda dbeta: back_sigmoid(dbeta[2:])
 
 
 def logits_of(beta: Array) -> Array:

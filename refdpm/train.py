@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import bound, optimize, schedule
-from refdpm.likelihood import Estimate, Module, average
+from refdpm.likelihood import Estimate, average
 from refdpm.paper import eq
-from refdpm.vjp import Array, Tree, tree_map
+from refdpm.vjp import Array, Module, Tree, tree_map
 
 Draw = Callable[[np.random.Generator, int], Array]
 
@@ -57,7 +57,7 @@ class State(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How to train.  Rates are those of Adam at the start; they rise over `warm_up` steps and fall to 0 as a half cosine."""
+    """How to train.  Adam's rates rise to the given ones over `warm_up` steps, and fall towards 0 as a half cosine."""
 
     steps: int
     batch: int
@@ -98,14 +98,14 @@ def _keep_freed_memory() -> None:
 
 
 def _ascend(state: State, gradient: Model, recipe: Recipe) -> State:
-    done = state.steps_done + 1
-    factor = min(1.0, done / recipe.warm_up) * (1 + np.cos(np.pi * done / recipe.steps)) / 2
+    done = state.steps_done
+    factor = min(1.0, (done + 1) / recipe.warm_up) * (1 + np.cos(np.pi * done / recipe.steps)) / 2
     downhill = tree_map(np.negative, gradient)
     parameters, network_moments = optimize.adam(state.model.parameters, downhill.parameters, state.network_moments,
                                                 rate=factor * recipe.rate, decay_2=recipe.decay_2)
     logit_beta, schedule_moments = optimize.adam(state.model.logit_beta, downhill.logit_beta, state.schedule_moments,
                                                  rate=factor * recipe.schedule_rate, decay_2=recipe.decay_2)
-    return State(Model(parameters, logit_beta), network_moments, schedule_moments, done)
+    return State(Model(parameters, logit_beta), network_moments, schedule_moments, done + 1)
 
 
 # -- K of a batch, in pieces that fit the cache ------------------------------------------------------------------------
@@ -138,17 +138,14 @@ def _parts(count: int, size: int) -> Iterator[slice]:
 # -- K of held-out data ------------------------------------------------------------------------------------------------
 
 class Evaluation(NamedTuple):
-    """Averages over held-out examples, in nats per example; `kl[t−2]` is the term of step t."""
+    """Averages over held-out examples, in nats per example; `terms.kl[t−2]` is that of step t."""
 
     bound: Estimate
     strict_bound: Estimate
     null: Estimate
     gain: Estimate
     correction: Estimate
-    kl: Array
-    entropy_T: float
-    entropy_1: float
-    entropy_prior: float
+    terms: bound.Terms
 
 
 def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Generator, kernel: Module, network: Module,
@@ -158,16 +155,15 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
     `gain` is K − L_null taken example by example, which is less noisy than the difference of the averages.
     """
     T = len(beta) - 1
-    k, kl = [], np.zeros(T - 1)
+    k, parts = [], []
     for part in _parts(len(x_0), max(1, rows // max(1, T - 1))):
         t = bound.every_step(T, len(x_0[part]))
         terms = bound.terms(parameters, beta, x_0[part], noise=kernel.draw_noise(rng, t.shape + x_0.shape[1:]), t=t,
                             kernel=kernel, network=network)
         k.append(bound.assemble(terms, T=T))
-        kl += terms.kl.sum(axis=1) / len(x_0)
+        parts.append(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms))
+    means = reduce(lambda a, b: tree_map(np.add, a, b), parts)
     per_example, per_null = np.concatenate(k), null(x_0)
     c = bound.correction(beta, x_0, kernel=kernel)
-    ends = [float(bound.entropy_at(beta, x_0, t=t, kernel=kernel).mean()) for t in (T, 1)]
-    entropy_prior = float(terms.entropy_prior.mean())
     return Evaluation(average(per_example), average(per_example + c), average(per_null), average(per_example - per_null),
-                      average(c), kl, ends[0], ends[1], entropy_prior)
+                      average(c), means)

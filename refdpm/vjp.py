@@ -17,7 +17,7 @@ Written as `dx`, the cotangent of `x` has the structure and shape of `x`: an arr
 `Gaussian`.  A value that is used twice has two cotangents, added in one visible place.  Every `f` stays analytic for
 complex arguments (no |·|, no conjugate, no ordering but of real parts), so that the complex step can check it.
 
-A *tree* is an array or a tuple (plain or named) of trees; the three helpers below are all that trees need.
+A *tree* is an array or a tuple (plain or named) of trees.  `fix` makes a named choice in a module that is exchanged as a whole.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ import numpy as np
 Array = np.ndarray
 Tree = Any
 Pullback = Callable[[Any], Any]
+Module = ModuleType | SimpleNamespace          # a kernel or a network: exchanged as a whole
 
 
 def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
@@ -60,7 +61,7 @@ def leaves(tree: Tree) -> Iterator[Array]:
         yield tree
 
 
-def fix(module: ModuleType | SimpleNamespace, **fixed: Any) -> SimpleNamespace:
+def fix(module: Module, **fixed: Any) -> SimpleNamespace:
     """`module` with some keyword-only arguments held at given values: `fix(swiss_roll, readout="eq65")`.
 
     Kernels and networks are modules, exchanged as a whole; this is how one of their named choices is made.  Every public

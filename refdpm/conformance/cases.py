@@ -13,8 +13,8 @@ from refdpm.networks import swiss_roll
 from refdpm.vjp import fix
 
 N, D, UNITS, T, S = 5, 2, 4, 6, 3
-PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "bound", "layers.linear", "layers.rbf", "layers.readout",
-                "networks.swiss_roll")
+PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "layers.linear", "layers.rbf",
+                "layers.readout", "networks.swiss_roll")
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -26,7 +26,7 @@ def _case(*arguments: s.Strategy, **fixed: Any) -> st.SearchStrategy[Case]:
 
 
 def _any_network() -> st.SearchStrategy[Any]:
-    return st.sampled_from([fix(swiss_roll, readout=name) for name in ("denoising", "eq65", "released")])
+    return st.sampled_from([fix(swiss_roll, readout=name) for name in swiss_roll.READOUTS])
 
 
 def _bound() -> st.SearchStrategy[Case]:
@@ -59,6 +59,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "binomial.cross_entropy": _case(s.bernoullis(N, D), s.other_bernoullis(N, D)),
     "binomial.log_prob": _case(s.bits(N, D), s.bernoullis(N, D)),
     "binomial.draw": _case(s.bernoullis(N, D), noise=s.arrays(N, D, low=0, high=1)),
+    "likelihood.total": _case(s.states(N, D)),
     "bound.step_kl": _case(s.swiss_roll_networks(T, UNITS, D), s.schedules(T), s.states(N, D), noise=s.states(N, D),
                            t=s.times(N, low=2, high=T), kernel=gaussian, network=_any_network()),
     "bound.entropy_at": _case(s.schedules(T), s.states(N, D), t=st.integers(1, T), kernel=gaussian),
@@ -77,7 +78,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "layers.readout.denoising": _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)),
     "networks.swiss_roll.reverse": s.steps(N, T).flatmap(
         lambda drawn: _case(s.swiss_roll_networks(T, UNITS, D), s.states(N, D), st.just(drawn[0]), t=drawn[1],
-                            readout=st.sampled_from(["denoising", "eq65", "released"]))),
+                            readout=st.sampled_from(swiss_roll.READOUTS))),
 }
 
 

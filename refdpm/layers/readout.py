@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.gaussian import Gaussian
+from refdpm.gaussian import Gaussian, shares
 from refdpm.layers.activation import logit, sigmoid
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
@@ -32,7 +32,8 @@ class Heads(NamedTuple):
 def eq65(heads: Heads, x_t: Array, beta: Array) -> Gaussian:
     """var = sigmoid(z_var + logit β)        mean = (x − z) √(1−var) + z,   z = z_mean: the state is pulled towards z.
 
-    The paper prints (1 − var) without the root.  With z = 0 that would shrink unit-variance data to half their variance.
+    The paper prints (1 − var) without the root.  With z = 0 many small steps would then shrink
+    unit-variance data to half their variance.
 
     Shapes: heads two arrays (N, …), x_t (N, …), beta (N, 1, …).
     """
@@ -66,8 +67,8 @@ def released(heads: Heads, x_t: Array, beta: Array, *, T: int) -> Gaussian:
     Shapes: as for `eq65`.
     Source: the authors' published code; not in the paper.
     """
-    var = sigmoid(heads.var / np.sqrt(T) + logit(beta))
-    return Gaussian(np.sqrt(1 - beta) * x_t + np.sqrt(beta) * heads.mean, var)
+    log_odds = heads.var / np.sqrt(T) + logit(beta)
+    return Gaussian(np.sqrt(1 - beta) * x_t + np.sqrt(beta) * heads.mean, sigmoid(log_odds))
 
 
 def released_vjp(heads: Heads, x_t: Array, beta: Array, *, T: int) -> tuple[Gaussian, Pullback]:
@@ -79,10 +80,10 @@ def released_vjp(heads: Heads, x_t: Array, beta: Array, *, T: int) -> tuple[Gaus
     Domain: β < 1.
     """
     p = released(heads, x_t, beta, T=T)
-    keep, mix = np.sqrt(1 - beta), np.sqrt(beta)
+    keep, mix, log_odds = np.sqrt(1 - beta), np.sqrt(beta), heads.var / np.sqrt(T) + logit(beta)
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
-        du = dp.var * p.var * (1 - p.var)
+        du = dp.var * p.var * sigmoid(-log_odds)
         dbeta = du / (beta * (1 - beta)) + dp.mean * (heads.mean / mix - x_t / keep) / 2
         return Heads(mix * dp.mean, du / np.sqrt(T)), keep * dp.mean, unbroadcast(dbeta, beta.shape)
 
@@ -102,8 +103,7 @@ def denoising(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Array) 
     mean (law of total variance), and c_0 √ᾱ_t + c_t = √(1−β).
     Shapes: heads two arrays (N, …), x_t (N, …); beta, log_alpha_bar_prev (N, 1, …).
     """
-    a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
-    w = v + a * beta
+    a, v, w = shares(beta, log_alpha_bar_prev)
     mean = np.sqrt(1 - beta) * x_t + np.sqrt(a) * beta / w * heads.mean
     return Gaussian(mean, beta / w * (v + a * beta * np.exp(heads.var)))
 
@@ -117,8 +117,7 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
     Domain: β < 1.
     """
     p = denoising(heads, x_t, beta, log_alpha_bar_prev)
-    a, v = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev)
-    w = v + a * beta
+    a, v, w = shares(beta, log_alpha_bar_prev)
     keep, c_0 = np.sqrt(1 - beta), np.sqrt(a) * beta / w
     y = a * beta * beta / w * np.exp(heads.var)
 

@@ -107,7 +107,7 @@ def entropies(beta: Array, *, rate: float, n: int = 20, period: int = 5) -> Entr
 
 
 def ceiling(beta: Array, *, rate: float, n: int = 20, period: int = 5) -> float:
-    """−H_q(X^1), above which no K is if E log π is right: r = 1/2, or as many ones as π has."""
+    """−H_q(X^1), which no model's K exceeds if r = 1/2 or the data have as many ones as π, r = 1/period."""
     return -float(entropies(np.asarray(beta)[:2], rate=rate, n=n, period=period).marginal[1])
 
 

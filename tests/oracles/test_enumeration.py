@@ -232,8 +232,7 @@ def test_strict_bound_differs_by_the_edges(beta, rate, model):
 def test_bound_above_the_likelihood():
     """Uniform data under r = 0.2, slowly mixed: eq. 14 exceeds not only its model's L but −H(X^0), which no L does.
 
-    L ≥ eq. 12 stands. The paper's seed is not known; C = −0.4785 there, as in K = −5.900 with eq. 12 = −6.378, is
-    (ᾱ_T + β_1)(M − 3r) = 0.345.
+    L ≥ eq. 12 stands.
     """
     data, beta = np.full(8, 0.125), np.r_[0, np.full(4, 0.15)]
     best = en.optimal_reverse(data, beta, rate=0.2)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 import argparse
+import contextlib
 import io
 import json
+import os
 import sys
 import time
 
@@ -28,12 +30,31 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except BrokenPipeError:                                     # whoever read our output has seen enough
-        sys.stdout = None
-        return 0
     except (ValueError, OSError) as error:
-        print(f"refdpm {options.name}: error: {error}", file=sys.stderr)
+        _tell(f"refdpm {options.name}: error: {error}")
         return 2
+    except MemoryError as error:
+        _tell(f"refdpm {options.name}: error: expected sizes that fit into memory, got larger ones ({error})")
+        return 2
+    except KeyboardInterrupt:
+        _tell(f"refdpm {options.name}: stopped")
+        return 130
+
+
+def _print(text: str) -> None:
+    """To standard output; whoever closed it has seen enough, and a character that it does not know becomes a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")
+
+
+def _tell(text: str) -> None:
+    """To standard error, if there is one that listens."""
+    encoding = sys.stderr.encoding or "utf-8"
+    with contextlib.suppress(OSError):
+        print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("bound", _bound, "K of a run on held-out points, term by term")
     _add_run(sub)
-    sub.add_argument("--points", type=int, default=experiment.HELD_OUT, metavar="N", help="how many generated points")
+    sub.add_argument("--points", type=int, metavar="N", help=f"how many generated points, default {experiment.HELD_OUT}")
     sub.add_argument("--data", type=Path, metavar="FILE.npy", help="points of your own (N, 2), centred, with mean square 1")
     sub.add_argument("--json", action="store_true")
 
@@ -93,14 +114,15 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
 def _load(path: Path) -> tuple[Settings, train.State]:
     path = path / "run.npz" if path.is_dir() else path
     try:
-        settings, state = run.load(path, lambda content: experiment.begin(experiment.from_dict(content)))
+        content, state = run.load(path, lambda content: experiment.template(experiment.from_dict(content)))
+        settings = experiment.from_dict(content)
+        return settings, experiment.checked_state(settings, state)
     except FileNotFoundError:
         raise ValueError(f"RUN: expected a folder with run.npz or a run file, got {path}, which is not there") from None
-    return experiment.from_dict(settings), state
 
 
-def _print_json(report: dict[str, Any] | list[Any]) -> None:
-    print(json.dumps(report, ensure_ascii=False, allow_nan=False, default=float))
+def _json(report: dict[str, Any] | list[Any], **options: Any) -> str:
+    return json.dumps(report, allow_nan=False, default=float, **options)
 
 
 # -- train -------------------------------------------------------------------------------------------------------------
@@ -108,28 +130,25 @@ def _print_json(report: dict[str, Any] | list[Any]) -> None:
 def _train(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     if options.resume:
-        folder, (settings, state) = options.resume, _load(options.resume)
         _refuse_settings(options)
+        settings, state = _load(options.resume)
+        folder = options.resume if options.resume.is_dir() else options.resume.parent
     else:
         settings = _settings(options)
-        folder, state = _new_folder(options), experiment.begin(settings)
-        _save(folder, settings, state)
-    for state in _progress(settings, state, folder):
-        pass
+        state = experiment.begin(settings)
+        folder = _new_folder(options)
+    state = _trained(settings, state, folder)
     report = (experiment.bound_report(settings, state, experiment.held_out(settings)) | experiment.ceilings(settings, state)
               | {"samples": experiment.sample_report(settings, state), "settings": settings._asdict(), "paper": experiment.PAPER,
                  "run": str(folder)})
-    report["seconds"] = time.perf_counter() - started
-    run.write_atomically(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode(), replace=True)
     try:
         figure.write(folder / "figure.png", settings, state, replace=True)
         report["figure"] = str(folder / "figure.png")
     except ValueError as error:
-        print(f"no picture: {error}", file=sys.stderr)
-    if options.json:
-        _print_json(report)
-    else:
-        _print_training(report)
+        _tell(f"no picture: {error}")
+    report["seconds"] = time.perf_counter() - started
+    run.write_atomically(folder / "report.json", _json(report, indent=1).encode(), replace=True)
+    _print(_json(report) if options.json else _training_text(report))
     return 0
 
 
@@ -142,7 +161,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _refuse_settings(options: argparse.Namespace) -> None:
     for name in ("out", "full", "seed", "steps", "units", "width", "readout", "beta_1", "T", "fixed_schedule"):
-        if getattr(options, name):
+        if getattr(options, name) not in (None, False):
             raise ValueError(f"--{name.replace('_', '-')}: expected no setting beside --resume, which keeps the run's own")
 
 
@@ -171,66 +190,78 @@ def _save(folder: Path, settings: Settings, state: train.State) -> None:
     run.save(folder / "run.npz", settings._asdict(), state, replace=True)
 
 
-def _progress(settings: Settings, state: train.State, folder: Path) -> Iterator[train.State]:
-    """Train to the end, telling how it goes and saving every now and then and at the end."""
+def _trained(settings: Settings, state: train.State, folder: Path) -> train.State:
+    """Train to the end, telling how it goes; saved at the start, every now and then, when interrupted, and at the end."""
+    _save(folder, settings, state)
     saved = time.monotonic()
     recent: list[float] = []
-    with _bar(settings.steps, state.steps_done) as bar:
-        for state, k in experiment.fit(settings, state):
-            recent = [*recent[-99:], float(likelihood.bits(k))]
-            bar.update(f"K {np.mean(recent):.3f} bits")
-            if time.monotonic() - saved > SAVE_EVERY:
-                _save(folder, settings, state)
-                saved = time.monotonic()
-            yield state
-    _save(folder, settings, state)
+    try:
+        with _Progress(settings.steps, state.steps_done) as progress:
+            for next_state, k in experiment.fit(settings, state):
+                if not np.isfinite(k):
+                    raise ValueError(f"K: expected a finite number, got {k} at step {next_state.steps_done}; "
+                                     f"the state before it is in {folder / 'run.npz'}")
+                state = next_state
+                recent = [*recent[-99:], float(likelihood.bits(k))]
+                progress.update(f"K {np.mean(recent):.3f} bits")
+                if time.monotonic() - saved > SAVE_EVERY:
+                    _save(folder, settings, state)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        _tell(f"saved at step {state.steps_done}; go on with --resume {folder}")
+        raise
+    finally:
+        _save(folder, settings, state)
+    return state
 
 
-class _bar:
+class _Progress:
     """A progress bar on standard error: tqdm's where it is installed, else a line every tenth of the way."""
 
     def __init__(self, total: int, done: int) -> None:
         self.total, self.done, self.started, self.first = total, done, time.monotonic(), done
-        try:
+        self.bar: Any = None
+        with contextlib.suppress(ImportError, OSError):
             from tqdm import tqdm
-            self.tqdm: Any = tqdm(total=total, initial=done, unit="step", file=sys.stderr, mininterval=0.5)
-        except ImportError:
-            self.tqdm = None
+            self.bar = tqdm(total=total, initial=done, unit="step", file=sys.stderr, mininterval=0.5)
 
-    def __enter__(self) -> "_bar":
+    def __enter__(self) -> "_Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.tqdm is not None:
-            self.tqdm.close()
+        if self.bar is not None:
+            with contextlib.suppress(OSError):
+                self.bar.close()
 
     def update(self, text: str) -> None:
         self.done += 1
-        if self.tqdm is not None:
-            self.tqdm.set_postfix_str(text, refresh=False)
-            self.tqdm.update()
+        if self.bar is not None:
+            with contextlib.suppress(OSError):
+                self.bar.set_postfix_str(text, refresh=False)
+                self.bar.update()
         elif self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
             left = (time.monotonic() - self.started) / (self.done - self.first) * (self.total - self.done)
-            print(f"step {self.done}/{self.total}   {text}   {left:.0f} s left", file=sys.stderr)
+            _tell(f"step {self.done}/{self.total}   {text}   {left:.0f} s left")
 
 
-def _print_training(report: dict[str, Any]) -> None:
-    print(f"""Swiss roll, T = {report['settings']['T']}, β_1 = {report['settings']['beta_1']:g}, """
-          f"""{report['settings']['units']} units, read-out '{report['settings']['readout']}', seed {report['seed']}
-""")
-    _print_bound(report)
-    print(f"""
+def _training_text(report: dict[str, Any]) -> str:
+    settings, samples, paper = report["settings"], report["samples"], report["paper"]
+    return f"""Swiss roll, T = {settings['T']}, β_1 = {settings['beta_1']:g}, {settings['units']} units, \
+read-out '{settings['readout']}', seed {report['seed']}
+
+{_bound_text(report, 'held-out points')}
+
 ceilings
   K*     {report['K_star']:9.4f} bits   the best independent Gaussian kernels and the best schedule of T steps
   K_max  {report['K_max']:9.4f} bits   −h(X¹): no kernels can do better, β_1 alone sets it
   K* of the schedule learned here: {report['K_star_of_its_schedule']:.4f} bits
-  paper: K = {report['paper']['K']}, K − L_null = {report['paper']['K_minus_L_null']} bits; not comparable, because
-         {report['paper']['not_comparable']}
+  paper: K = {paper['K']}, K − L_null = {paper['K_minus_L_null']} bits; not comparable, because
+         {paper['not_comparable']}
 
-samples against held-out points: energy distance {report['samples']['energy_distance']:.2e}, p = {report['samples']['p_value']:.3f}
-  (a perfect model has p < 0.001 once in a thousand runs)
+samples against held-out points: energy distance {samples['energy_distance']:.2e}, p = {samples['p_value']:.3f}
+  (for a perfect model p ≤ 0.001 comes once in a thousand runs)
 
-{report['seconds']:.0f} seconds; {report['run']}/run.npz, report.json{', figure.png' if 'figure' in report else ''}""")
+{report['seconds']:.0f} seconds; {report['run']}/run.npz, report.json{', figure.png' if 'figure' in report else ''}"""
 
 
 # -- bound, sample, figure ---------------------------------------------------------------------------------------------
@@ -238,42 +269,35 @@ samples against held-out points: energy distance {report['samples']['energy_dist
 def _bound(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     settings, state = _load(options.run)
-    if options.points < 2:
+    if options.data is not None and options.points is not None:
+        raise ValueError("--points: expected no number of generated points beside --data, got both")
+    if options.points is not None and options.points < 2:
         raise ValueError(f"--points: expected at least 2, got {options.points}")
-    x_0 = _read_points(options.data) if options.data else experiment.held_out(settings, options.points)
+    x_0 = _read_points(options.data) if options.data else experiment.held_out(settings, options.points or experiment.HELD_OUT)
     report = experiment.bound_report(settings, state, x_0)
     report["seconds"] = time.perf_counter() - started
-    if options.json:
-        _print_json(report)
-    else:
-        _print_bound(report)
-        kl = report["terms"]["kl"]
-        print("\n  t      β_t        KL of the step, bits")
-        for t, value in enumerate(kl, start=2):
-            print(f"{t:4d}  {report['beta'][t]:9.3e}  {value:9.5f}")
+    rows = "\n".join(f"{t:4d}  {report['beta'][t]:9.3e}  {kl:9.5f}" for t, kl in enumerate(report["terms"]["kl"], start=2))
+    text = _bound_text(report, f"points of {options.data}" if options.data else "held-out points")
+    _print(_json(report) if options.json else f"{text}\n\n  t      β_t        KL of the step, bits\n{rows}")
     return 0
 
 
 def _read_points(path: Path) -> np.ndarray:
-    try:
-        x_0 = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
-    if not isinstance(x_0, np.ndarray) or x_0.ndim != 2 or x_0.shape[1] != 2 or x_0.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: expected numbers of shape (N, 2), got {getattr(x_0, 'dtype', type(x_0).__name__)} "
-                         f"of shape {getattr(x_0, 'shape', None)}")
+    x_0 = run.load_points(path)
+    if x_0.ndim != 2 or x_0.shape[1] != 2:
+        raise ValueError(f"{path}: expected numbers of shape (N, 2), got shape {x_0.shape}")
     return checked_data(x_0, name=str(path))
 
 
-def _print_bound(report: dict[str, Any]) -> None:
+def _bound_text(report: dict[str, Any], points: str) -> str:
     terms = report["terms"]
     parts = (f"−Σ KL {-sum(terms['kl']):+.4f}, H(x_T|x_0) {terms['H(x_T|x_0)']:+.4f}, "
              f"−H(x_1|x_0) {-terms['H(x_1|x_0)']:+.4f}, −H(π) {-terms['H(pi)']:+.4f}")
-    print(f"""on {report['points']} held-out points, in bits per point
+    return f"""on {report['points']} {points}, in bits per point
   K             {report['K']:9.4f} ± {report['K_stderr']:.4f}   the sum of {parts}
   L_null        {report['L_null']:9.4f} ± {report['L_null_stderr']:.4f}   the data under N(0, 1)
   K − L_null    {report['K_minus_L_null']:9.4f} ± {report['K_minus_L_null_stderr']:.4f}
-  strict bound  {report['elbo']:9.4f} ± {report['elbo_stderr']:.4f}   K + C, with C = {report['correction']:+.5f}""")
+  strict bound  {report['elbo']:9.4f} ± {report['elbo_stderr']:.4f}   K + C, with C = {report['correction']:+.5f}"""
 
 
 def _sample(options: argparse.Namespace) -> int:
@@ -297,6 +321,8 @@ def _sample(options: argparse.Namespace) -> int:
 
 def _figure(options: argparse.Namespace) -> int:
     settings, state = _load(options.run)
+    if options.out.suffix != ".png":
+        raise ValueError(f"--out: expected a name ending in .png, got {options.out}")
     _refuse_existing(options.out)
     figure.write(options.out, settings, state)
     return 0
@@ -305,25 +331,23 @@ def _figure(options: argparse.Namespace) -> int:
 def _refuse_existing(path: Path) -> None:
     if path.exists():
         raise ValueError(f"--out: expected a new file, got {path}, which exists; it was left unchanged")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out: expected a file in a folder that exists, got {path}")
 
 
 # -- audit, equations --------------------------------------------------------------------------------------------------
 
 def _audit(options: argparse.Namespace) -> int:
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
-    report = audit.run(thorough=options.thorough, tell=lambda text: print(text, file=sys.stderr))
-    if options.json:
-        _print_json(report)
-    else:
-        print(audit.render(report))
+    report = audit.run(thorough=options.thorough, tell=_tell)
+    _print(_json(report) if options.json else audit.render(report))
     return 0 if report["ok"] else 1
 
 
 def _equations(options: argparse.Namespace) -> int:
     from refdpm import paper
     rows = paper.matrix()
-    if options.json:
-        _print_json(rows)
-    else:
-        print(paper.render(rows))
+    if not any(row["tests"] for row in rows):
+        _tell("the tests are not installed with the package; from a checkout they are listed too")
+    _print(_json(rows) if options.json else paper.render(rows))
     return 0

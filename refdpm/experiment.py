@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import gaussian, likelihood, sample, schedule, train
+from refdpm import gaussian, likelihood, optimize, sample, schedule, train
 from refdpm.data import swiss_roll as roll
 from refdpm.likelihood import in_bits
 from refdpm.networks import swiss_roll as network_module
 from refdpm.oracles import swiss_roll as oracle, two_sample
 from refdpm.train import Purpose
-from refdpm.vjp import Array, Module, fix
+from refdpm.vjp import Array, Module, fix, leaves
 
 PAPER = {"K": 2.35, "K_minus_L_null": 6.45,
          "not_comparable": "the paper gives neither its roll's noise nor β_1; on this noiseless roll 2.35 bits would need "
@@ -55,9 +55,10 @@ def checked(settings: Settings) -> Settings:
     for name in ("width", "rate", "schedule_rate"):
         if not 0 < getattr(settings, name) < np.inf:
             raise ValueError(f"{name}: expected a positive number, got {getattr(settings, name)!r}")
-    for name in ("beta_1", "beta_T"):
-        if not 0 < getattr(settings, name) < 1:
-            raise ValueError(f"{name}: expected a value in (0, 1), got {getattr(settings, name)!r}")
+    if not 1e-5 <= settings.beta_1 <= 0.5:
+        raise ValueError(f"beta_1: expected a value in [1e-5, 0.5], where the ceilings are computed, got {settings.beta_1!r}")
+    if not 0 < settings.beta_T < 1:
+        raise ValueError(f"beta_T: expected a value in (0, 1), got {settings.beta_T!r}")
     if not isinstance(settings.seed, int) or settings.seed < 0:
         raise ValueError(f"seed: expected an integer ≥ 0, got {settings.seed!r}")
     if not isinstance(settings.learn_schedule, bool):
@@ -91,6 +92,26 @@ def begin(settings: Settings) -> train.State:
     return train.begin(train.Model(parameters, schedule.logits_of(beta)))
 
 
+def template(settings: Settings) -> train.State:
+    """The structure and shapes of a state, with zeros that take no memory."""
+    T, K = settings.T, settings.units
+    shapes = ((K, 2), (K,), (T + 1, K, 4), (T + 1, 4))
+    parameters = network_module.SwissRoll(*(np.broadcast_to(0.0, shape) for shape in shapes))
+    model = train.Model(parameters, np.broadcast_to(0.0, (T - 1,)))
+    network_moments, schedule_moments = (optimize.Moments(np.zeros(()), part, part) for part in model)
+    return train.State(model, network_moments, schedule_moments, 0)
+
+
+def checked_state(settings: Settings, state: train.State) -> train.State:
+    """The state if it can be one of this run.   Raises: ValueError that names what cannot be."""
+    if not 0 <= state.steps_done <= settings.steps:
+        raise ValueError(f"steps_done: expected 0 to {settings.steps}, got {state.steps_done}")
+    for name, moments in (("network_moments", state.network_moments), ("schedule_moments", state.schedule_moments)):
+        if moments.steps != state.steps_done or not all((square >= 0).all() for square in leaves(moments.square)):
+            raise ValueError(f"{name}: expected averages of {state.steps_done} steps, with squares ≥ 0, got others")
+    return state
+
+
 def fit(settings: Settings, state: train.State) -> Iterator[tuple[train.State, float]]:
     """`train.fit` on the roll, from any state of this run on."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, rate=settings.rate, beta_1=settings.beta_1,
@@ -121,7 +142,7 @@ def evaluate(settings: Settings, state: train.State, x_0: Array) -> train.Evalua
 
 def samples(settings: Settings, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:
     """n points drawn from the model."""
-    noise = train.generator(seed, Purpose.SAMPLES).standard_normal((settings.T + 1, n, 2))
+    noise = gaussian.draw_noise(train.generator(seed, Purpose.SAMPLES), (settings.T + 1, n, 2))
     return sample.sample(state.model.parameters, beta_of(settings, state), noise=noise, kernel=gaussian,
                          network=network(settings), end=end)
 
@@ -151,7 +172,7 @@ def ceilings(settings: Settings, state: train.State) -> dict[str, float]:
 def sample_report(settings: Settings, state: train.State, n: int = 1000) -> dict[str, Any]:
     """Samples against held-out points that were put through the first forward step twice, which is what a perfect model draws.
 
-    The energy distance with a permutation test: for a perfect model p < 0.001 comes once in a thousand runs.
+    The energy distance with a permutation test of 999 relabellings: for a perfect model p ≤ 0.001 comes once in a thousand runs.
     """
     rng = train.generator(settings.seed, Purpose.COMPARISON)
     x, beta_1 = held_out(settings, n), np.full((n, 1), settings.beta_1)

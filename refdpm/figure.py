@@ -30,10 +30,10 @@ def write(path: Path, settings: experiment.Settings, state: train.State, *, repl
     pyplot = require()
     T, beta = settings.T, experiment.beta_of(settings, state)
     rng = train.generator(settings.seed, train.Purpose.FIGURE)
-    noise = rng.standard_normal((T + 1, POINTS, 2))
+    noise = gaussian.draw_noise(rng, (T + 1, POINTS, 2))
     network = experiment.network(settings)
     forward = dict(sample.forward_path(beta, experiment.held_out(settings, POINTS), noise=noise[:T], kernel=gaussian))
-    noise = rng.standard_normal(noise.shape)
+    noise = gaussian.draw_noise(rng, noise.shape)
     reverse = dict(sample.reverse_path(state.model.parameters, beta, noise=noise, kernel=gaussian, network=network))
     figure, axes = pyplot.subplots(3, 3, figsize=(8.4, 8.6), sharex=True, sharey=True, constrained_layout=True)
     for column, t in enumerate((0, T // 2, T)):

@@ -1,4 +1,4 @@
-"""Is `f_vjp` the adjoint of `f`?  Four questions, answered to rounding error.
+"""Is `f_vjp` the adjoint of `f`?  Answered to rounding error.
 
 An analytic f has Im f(x + ihv)/h = J v + O(h²), and nothing is subtracted: with h = 1e-20 the directional derivative is
 exact to rounding.  If pullback(w) = Jᵀw, then ⟨w, J v⟩ = ⟨Jᵀw, v⟩ for every v and w.  The *adjoint gap* is the difference of
@@ -22,6 +22,7 @@ from refdpm.vjp import Tree, leaves, tree_map
 
 STEP = 1e-20
 GAP = 1e-13            # adjoint gap by the complex step
+FLOOR = 1e-2           # derivatives below FLOOR·‖w‖‖v‖ are judged absolutely, in units of it: see `relative_gap`
 GUARD = 1e-7           # adjoint gap by differences
 LOOSE = 1e-11          # linearity and symmetry of the second derivative, which no right pair misses by more than rounding
 
@@ -85,9 +86,10 @@ def directional_by_differences(f: Callable[[Tree], Tree], x: Tree, v: Tree, *, h
 def relative_gap(w: Tree, jv: Tree, jtw: Tree, v: Tree) -> float:
     """|⟨w, J v⟩ − ⟨Jᵀw, v⟩| / (‖w‖‖J v‖ + ‖Jᵀw‖‖v‖); ∞ where a derivative is not finite.
 
-    Where J vanishes, only its rounding errors are left to compare; so the denominator is not taken below ‖w‖‖v‖/100.
+    Where J vanishes, only the rounding errors of terms that cancel are left to compare; so the denominator is not taken below
+    FLOOR·‖w‖‖v‖, and an error in J smaller than GAP·FLOOR = 1e-15 is not seen.
     """
-    scale = max(norm(w) * norm(jv) + norm(jtw) * norm(v), norm(w) * norm(v) / 100)
+    scale = max(norm(w) * norm(jv) + norm(jtw) * norm(v), norm(w) * norm(v) * FLOOR)
     if not np.isfinite(scale):
         return float("inf")
     return float(abs(inner(w, jv) - inner(jtw, v)) / scale) if scale > 0 else 0.0
@@ -149,7 +151,7 @@ def contract_breaches(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, 
         "f and f_vjp have different signatures": _signature(pair.f) != _signature(pair.f_vjp),
         "the value of f_vjp is not bitwise that of f": not _identical(value, pair.f(*arguments, **fixed)),
         "the pullback called twice gives two answers": not _identical(of_w, again),
-        "the pullback is not linear": nonlinear > LOOSE * max(norm(of_w) + norm(of_u), norm(w) / 100),
+        "the pullback is not linear": nonlinear > LOOSE * max(norm(of_w) + norm(of_u), norm(w) * FLOOR),
         "an argument was changed": not all(map(np.array_equal, before, leaves(arguments))),
         "the cotangent was changed": not all(map(np.array_equal, w_before, leaves(w))),
         "complex input does not give complex output": not any(np.iscomplexobj(y) for y in leaves(in_complex)),

@@ -11,6 +11,7 @@ from typing import Any
 import io
 import json
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -20,6 +21,9 @@ import numpy as np
 from refdpm.vjp import Array, Tree
 
 FORMAT = "refdpm run 1"
+# what NumPy and zipfile raise for files that are not, or no longer, what they should be
+_DAMAGE = (ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
+           zlib.error, struct.error)
 
 
 def write_atomically(path: Path, content: bytes, *, replace: bool = False) -> None:
@@ -29,16 +33,26 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = False) -> No
     """
     if path.exists() and not replace:
         raise FileExistsError(f"{path}: expected no file there, got one; it was left unchanged")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: expected the folder {path.parent} to exist, got none")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def save(path: Path, settings: dict[str, Any], state: Tree, *, replace: bool = False) -> None:
@@ -50,6 +64,18 @@ def save(path: Path, settings: dict[str, Any], state: Tree, *, replace: bool = F
     write_atomically(path, buffer.getvalue(), replace=replace)
 
 
+def load_points(path: Path) -> Array:
+    """An array from a `.npy` file.   Raises: ValueError naming the file; OSError."""
+    try:
+        with path.open("rb") as file:
+            points = np.load(file, allow_pickle=False)
+    except _DAMAGE as error:
+        raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
+    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: expected an array of numbers, got {getattr(points, 'dtype', 'an archive')}")
+    return points
+
+
 def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dict[str, Any], Tree]:
     """Settings and state from `path`; `template_of(settings)` is a tree with the structure and shapes that they imply.
 
@@ -58,16 +84,16 @@ def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dic
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, zlib.error) as error:
-        raise ValueError(f"{path}: expected a run file, got a damaged one ({error})") from None
+    except _DAMAGE as error:
+        raise ValueError(f"{path}: expected a run file, got a damaged one or another file ({error})") from None
     settings = _header(path, arrays.pop("header", None))
     template = template_of(settings)
     expected = dict(named_leaves(template))
     for name in sorted(expected.keys() ^ arrays.keys()):
         raise ValueError(f"{path}: expected the arrays {sorted(expected)}, got {'no' if name in expected else 'also'} {name!r}")
     for name, leaf in expected.items():
-        if arrays[name].shape != np.shape(leaf) or arrays[name].dtype.kind not in "fi":
-            raise ValueError(f"{path}: {name}: expected numbers of shape {np.shape(leaf)}, "
+        if arrays[name].shape != np.shape(leaf) or arrays[name].dtype != np.asarray(leaf).dtype:
+            raise ValueError(f"{path}: {name}: expected {np.asarray(leaf).dtype} of shape {np.shape(leaf)}, "
                              f"got {arrays[name].dtype} of shape {arrays[name].shape}")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{path}: {name}: expected finite numbers, got NaN or infinity")

@@ -32,7 +32,8 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
     ok = (worst_gap <= gradcheck.GAP and not breaches and worst_units <= accuracy.LIMIT and not survivors
           and all(residual <= 1 for residual in residuals.values()))
     return {"ok": ok, "pairs": rows, "worst_gap": worst_gap, "breaches": breaches,
-            "accuracy": [value._asdict() for value in values], "worst_units": worst_units,
+            "accuracy": [value._asdict() | {"units": _finite(value.units)} for value in values],
+            "worst_units": _finite(worst_units),
             "checks": [{"name": name, "residual": _finite(residual)} for name, residual in residuals.items()],
             "mistakes": {"planted": len(caught), "caught": len(caught) - len(survivors), "survivors": survivors, "by": caught}}
 

@@ -5,17 +5,20 @@ import numpy as np
 from refdpm.vjp import Array
 
 
+LEAST = 100                   # with fewer examples a standard error says little
+
+
 def checked(x_0: Array, *, name: str = "data") -> Array:
     """`x_0` as float64 if K may be computed on it: finite, two axes, centred, and E x² = 1 on average over components.
 
-    K is a bound only for data with the second moments of π; off by S − n in total, it is off by ½ (n − S)(ᾱ_T + β_1).
+    K is sure to be a bound only for data with the second moments of π; with S in the place of n, it is off by ½ (n − S)(ᾱ_T + β_1).
 
-    Tolerance: 0.02 plus six standard errors (a false alarm in 10⁸ for each test).
+    Tolerance: 0.02 plus six standard errors, so that a false alarm comes once in 10⁸ at most.
     Raises: ValueError that names what was expected and what came.
     """
     x_0 = np.asarray(x_0, dtype=np.float64)
-    if x_0.ndim != 2 or len(x_0) < 2:
-        raise ValueError(f"{name}: expected shape (N, D) with N ≥ 2, got {x_0.shape}")
+    if x_0.ndim != 2 or len(x_0) < LEAST:
+        raise ValueError(f"{name}: expected shape (N, D) with N ≥ {LEAST}, got {x_0.shape}")
     if not np.isfinite(x_0).all():
         row = int(np.argmin(np.isfinite(x_0).all(axis=1)))
         raise ValueError(f"{name}: expected finite numbers, got {x_0[row]} in row {row}")

@@ -6,7 +6,7 @@ which a module imports only from modules above it:
 
     the ground            paper, vjp, layers.activation
     the process           schedule, gaussian, binomial
-    the objective         likelihood, bound
+    the objective         likelihood, bound, reversal
     the model             layers, networks
     using it              data, optimize, train, sample
     the evidence          gradcheck, oracles, strategies, conformance
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 READING_ORDER = (
     "paper", "vjp", "layers.activation",
     "schedule", "gaussian", "binomial",
-    "likelihood", "bound",
+    "likelihood", "bound", "reversal",
     "layers.linear", "layers.rbf", "layers.readout",
     "networks.swiss_roll",
     "data", "data.swiss_roll",

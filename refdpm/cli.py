@@ -161,7 +161,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _refuse_settings(options: argparse.Namespace) -> None:
     for name in ("out", "full", "seed", "steps", "units", "width", "readout", "beta_1", "T", "fixed_schedule"):
-        if getattr(options, name) not in (None, False):
+        if getattr(options, name) is not None and getattr(options, name) is not False:
             raise ValueError(f"--{name.replace('_', '-')}: expected no setting beside --resume, which keeps the run's own")
 
 

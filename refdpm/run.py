@@ -22,8 +22,8 @@ from refdpm.vjp import Array, Tree
 
 FORMAT = "refdpm run 1"
 # what NumPy and zipfile raise for files that are not, or no longer, what they should be
-_DAMAGE = (ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
-           zlib.error, struct.error)
+_DAMAGE = (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError,
+           zipfile.BadZipFile, zlib.error, struct.error)
 
 
 def write_atomically(path: Path, content: bytes, *, replace: bool = False) -> None:
@@ -66,9 +66,9 @@ def save(path: Path, settings: dict[str, Any], state: Tree, *, replace: bool = F
 
 def load_points(path: Path) -> Array:
     """An array from a `.npy` file.   Raises: ValueError naming the file; OSError."""
+    content = io.BytesIO(path.read_bytes())
     try:
-        with path.open("rb") as file:
-            points = np.load(file, allow_pickle=False)
+        points = np.load(content, allow_pickle=False)
     except _DAMAGE as error:
         raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
     if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
@@ -81,8 +81,9 @@ def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dic
 
     Raises: ValueError naming the file and what is wrong with it; FileNotFoundError.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with np.load(content, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except _DAMAGE as error:
         raise ValueError(f"{path}: expected a run file, got a damaged one or another file ({error})") from None

@@ -1,6 +1,7 @@
 """The commands, as a user calls them: what they print, what they write, and how they refuse."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -35,7 +36,7 @@ def test_train_prints_one_json_object_with_the_promised_keys(trained):
     assert report["K"] < report["K_star"] + 5 * report["K_stderr"]
     assert report["K_star"] < report["K_max"]
     assert report["K"] - report["L_null"] == pytest.approx(report["K_minus_L_null"], abs=1e-9)
-    assert (folder / "run.npz").exists() and (folder / "report.json").exists()
+    assert (folder / "run.npz").exists() and json.loads((folder / "report.json").read_text()) == report
 
 
 def test_the_terms_add_up_to_k(trained):
@@ -122,7 +123,8 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
 
 
 @pytest.mark.parametrize("arguments,name", [
-    (["--beta-1", "1.5"], "beta_1"), (["--beta-1", "nan"], "beta_1"), (["--steps", "0"], "steps"), (["--units", "-1"], "units"),
+    (["--beta-1", "1.5"], "beta_1"), (["--beta-1", "1e-7"], "beta_1"),
+    (["--beta-1", "nan"], "beta_1"), (["--steps", "0"], "steps"), (["--units", "-1"], "units"),
     (["--T", "1"], "T"), (["--seed", "-3"], "seed"), (["--readout", "relu"], "readout")])
 def test_settings_that_make_no_sense(arguments, name, tmp_path, capsys):
     out = tmp_path / "new"
@@ -166,5 +168,41 @@ def test_data_that_are_no_array(trained, tmp_path, capsys):
     refused(capsys, ["bound", trained[0], "--data", tmp_path / "x.npy"], "x.npy", ".npy format")
 
 
-def test_resume_goes_on_with_the_run_s_own_settings(trained, capsys):
-    refused(capsys, ["train", "swiss-roll", "--resume", trained[0], "--steps", "9"], "--steps", "--resume")
+@pytest.mark.parametrize("arguments", [["--steps", "9"], ["--steps", "0"], ["--seed", "0"], ["--full"], ["--out", "elsewhere"]])
+def test_resume_goes_on_with_the_run_s_own_settings(arguments, trained, capsys):
+    refused(capsys, ["train", "swiss-roll", "--resume", trained[0], *arguments], arguments[0], "--resume")
+
+
+def test_resume_of_a_finished_run_reports_again(trained, capsys):
+    before = (trained[0] / "run.npz").read_bytes()
+    assert cli.main(["train", "swiss-roll", "--resume", str(trained[0] / "run.npz"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["K"] == trained[1]["K"]
+    assert len((trained[0] / "run.npz").read_bytes()) == len(before)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_divergence_is_named_and_leaves_the_last_good_state(tmp_path, capsys):
+    refused(capsys, ["train", "swiss-roll", *SMALL, "--width", "1e-200", "--out", tmp_path / "new"], "K: expected a finite number",
+            "run.npz")
+    run.load(tmp_path / "new" / "run.npz", template)
+
+
+def test_sizes_beyond_memory_leave_nothing_behind(tmp_path, capsys):
+    refused(capsys, ["train", "swiss-roll", "--units", 10 ** 12, "--out", tmp_path / "new"], "memory")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_closed_pipe_changes_no_verdict():
+    """`equations | head -1` is fine, and says nothing about a broken pipe."""
+    process = subprocess.Popen([sys.executable, "-m", "refdpm", "equations"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait() == 0 and "Broken" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_output_without_unicode(trained):
+    done = subprocess.run([sys.executable, "-m", "refdpm", "bound", str(trained[0]), "--points", "100"], capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and b"strict bound" in done.stdout

@@ -42,7 +42,7 @@ def test_good_data_pass():
 
 
 @pytest.mark.parametrize("x_0,words", [
-    (GOOD[:, 0], r"expected shape \(N, D\)"), (GOOD[:1], "N ≥ 2"), (np.where(GOOD > 1.9, np.inf, GOOD), "finite.*inf.*row"),
+    (GOOD[:, 0], r"expected shape \(N, D\)"), (GOOD[:99], "N ≥ 100"), (np.where(GOOD > 1.9, np.inf, GOOD), "finite.*inf.*row"),
     (GOOD + [0, 0.4], "centred columns, got mean 0.*column 1"), (GOOD * 1.3, "unit variance.*got 1.[67]")])
 def test_bad_data_are_named(x_0, words):
     with pytest.raises(ValueError, match="^my data: .*" + words):

@@ -1,6 +1,7 @@
 """Run files: what is written is read back to the bit, damage is named, and a kill loses nothing that was saved."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -81,7 +82,8 @@ def header(**changes):
     (lambda a: a.update(extra=np.zeros(3)), "extra"),
     (lambda a: a.update({"model.logit_beta": np.zeros(9)}), r"logit_beta: expected .* \(3,\), got float64 of shape \(9,\)"),
     (lambda a: a.update({"model.logit_beta": np.full(3, np.nan)}), "finite"),
-    (lambda a: a.update({"model.logit_beta": np.array(["a", "b", "c"])}), "expected numbers"),
+    (lambda a: a.update({"model.logit_beta": np.array(["a", "b", "c"])}), "expected float64"),
+    (lambda a: a.update({"model.logit_beta": np.zeros(3, np.float32)}), "expected float64 .* got float32"),
     (lambda a: a.pop("header"), "header"),
     (lambda a: a.update(header=np.array("{}")), "header"),
     (header(beta_1=1.5), "beta_1"),
@@ -94,6 +96,63 @@ def test_damage_is_named(saved, change, words):
     rewrite(path, change)
     with pytest.raises(ValueError, match=words):
         run.load(path, template)
+
+
+@pytest.mark.parametrize("change,words", [
+    (lambda a: a.update(steps_done=np.array(-1)), "steps_done: expected 0 to 6, got -1"),
+    (lambda a: a.update(steps_done=np.array(7)), "steps_done: expected 0 to 6, got 7"),
+    (lambda a: a.update({"network_moments.steps": np.array(3.0)}), "network_moments: expected averages of 6 steps"),
+    (lambda a: a.update({"schedule_moments.square": np.full(3, -1.0)}), "schedule_moments: .* squares ≥ 0"),
+])
+def test_states_that_cannot_be_are_named(saved, change, words):
+    path, _ = saved
+    rewrite(path, change)
+    settings, state = run.load(path, template)
+    with pytest.raises(ValueError, match=words):
+        experiment.checked_state(experiment.from_dict(settings), state)
+
+
+def test_other_files_are_no_run_files(tmp_path):
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "zip").write_bytes(b"PK\x03\x04 and nothing else")
+    for name in ("array.npy", "empty", "zip"):
+        with pytest.raises(ValueError, match="damaged one or another file"):
+            run.load(tmp_path / name, template)
+    with pytest.raises(ValueError, match="npy format"):
+        run.load_points(tmp_path / "zip")
+
+
+def test_any_two_flipped_bytes_are_an_error_or_harmless(saved):
+    """300 random damages: a ValueError that names the file, or the same state (a byte that nothing reads); never another error."""
+    path, state = saved
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 2):
+            damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(bytes(damaged))
+        try:
+            settings, loaded = run.load(path, template)
+        except ValueError as error:
+            assert "run.npz" in str(error) or "settings" in str(error) or "expected" in str(error)
+        else:
+            assert identical(loaded, state)
+
+
+def test_template_has_the_shapes_of_a_state():
+    begun = dict(run.named_leaves(experiment.begin(SETTINGS)))
+    empty = dict(run.named_leaves(experiment.template(SETTINGS)))
+    assert [(name, x.shape, x.dtype) for name, x in begun.items()] == [(name, x.shape, x.dtype) for name, x in empty.items()]
+
+
+def test_files_have_the_permissions_of_the_umask(tmp_path):
+    previous = os.umask(0o027)
+    try:
+        run.write_atomically(tmp_path / "file", b"x")
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300, -1])
@@ -122,22 +181,49 @@ def test_nothing_is_unpickled(saved):
         run.load(path, template)
 
 
+def steps_done(folder):
+    """Of the last saved state; −1 while there is none."""
+    try:
+        return int(run.load(folder / "run.npz", template)[1].steps_done)
+    except FileNotFoundError:
+        return -1
+
+
+def start(folder, *arguments, save_every=0.0):
+    code = f"import sys; from refdpm import cli; cli.SAVE_EVERY = {save_every}; sys.exit(cli.main())"
+    return subprocess.Popen([sys.executable, "-c", code, "train", "swiss-roll", *arguments], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def grown(process, folder, least):
+    """Waits until the saved run has made `least` steps; the process must still be at it."""
+    while steps_done(folder) < least:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
-    """SIGKILL at three different moments, each followed by --resume; the end equals the uninterrupted run's."""
-    code = "import sys; from refdpm import cli; cli.SAVE_EVERY = 0.0; sys.exit(cli.main())"
-    command = [sys.executable, "-c", code, "train", "swiss-roll"]
-    settings = ["--units", "4", "--T", "3", "--steps", "400", "--seed", "2"]
-    subprocess.run([*command, *settings, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
-    arguments = [*settings, "--out", str(tmp_path / "killed")]
-    for moment in (0.0, 0.3, 0.8):
-        process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (tmp_path / "killed" / "run.npz").exists() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moment)
+    """SIGKILL in the middle of training, twice, each followed by --resume; the end equals the uninterrupted run's."""
+    settings = ["--units", "4", "--T", "3", "--steps", "600", "--seed", "2"]
+    folder, arguments = tmp_path / "killed", [*settings, "--out", str(tmp_path / "killed")]
+    for least in (20, 200):
+        process = start(folder, *arguments)
+        grown(process, folder, least)
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        run.load(tmp_path / "killed" / "run.npz", template)
-        arguments = ["--resume", str(tmp_path / "killed")]
-    subprocess.run([*command, *arguments], check=True, capture_output=True)
-    states = [run.load(tmp_path / name / "run.npz", template)[1] for name in ("whole", "killed")]
-    assert identical(*states)
+        process.communicate()
+        assert least <= steps_done(folder) < 600
+        arguments = ["--resume", str(folder)]
+    for rest in (arguments, [*settings, "--out", str(tmp_path / "whole")]):
+        process = start(folder, *rest, save_every=20.0)
+        assert process.communicate() and process.returncode == 0
+    assert identical(*(run.load(tmp_path / name / "run.npz", template)[1] for name in ("whole", "killed")))
+
+
+def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path):
+    folder = tmp_path / "stopped"
+    process = start(folder, "--units", "4", "--T", "3", "--steps", "1000000", "--out", str(folder), save_every=0.5)
+    grown(process, folder, 1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130 and f"--resume {folder}" in said
+    assert f"saved at step {steps_done(folder)};" in said

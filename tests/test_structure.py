@@ -31,7 +31,9 @@ def imported(path, name):
     """The modules of refdpm that a file imports, wherever in it."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.removeprefix("refdpm").strip(".") for alias in node.names if alias.name.startswith("refdpm"))
+        elif isinstance(node, ast.ImportFrom):
             base = package[:len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, node.module or ""]).strip(".")
             if not node.level and not module.startswith("refdpm"):
@@ -69,6 +71,12 @@ def test_a_module_imports_only_from_above(name, path):
     for other in imported(path, name):
         if other and room(other) != room(name) and room(other):
             assert refdpm.READING_ORDER.index(room(other)) < place, f"{name} imports {other}, which is read later"
+
+
+def test_every_form_of_import_is_seen(tmp_path):
+    (tmp_path / "oracle.py").write_text("import refdpm.gaussian\nfrom refdpm import bound\nfrom ..vjp import fix\n"
+                                        "from . import common\nimport numpy\n")
+    assert set(imported(tmp_path / "oracle.py", "oracles.oracle")) == {"gaussian", "bound", "vjp", "oracles.common"}
 
 
 @pytest.mark.parametrize("name,path", [m for m in MODULES if m[0].startswith("oracles.")], ids=lambda value: str(value)[-30:])

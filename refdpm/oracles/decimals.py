@@ -31,12 +31,39 @@ class Exact(NamedTuple):
     value: Decimal
     scale: Decimal
 
+    def __neg__(self) -> "Exact":
+        return Exact(-self.value, self.scale)
+
 
 class Law(NamedTuple):
     """Mean and variance of a normal component."""
 
     mean: Exact
     var: Exact
+
+
+class Shares(NamedTuple):
+    """a = ᾱ_{t−1}, v = 1 − ᾱ_{t−1}, w = 1 − ᾱ_t."""
+
+    a: Exact
+    v: Exact
+    w: Exact
+
+
+class Terms(NamedTuple):
+    """The terms of K of one example: the divergence at t = 2..T and three entropies."""
+
+    kl: list[Exact]
+    entropy_T: Exact
+    entropy_1: Exact
+    entropy_prior: Exact
+
+
+class Estimate(NamedTuple):
+    """A number and its standard error."""
+
+    value: Exact
+    stderr: Exact
 
 
 class Step(NamedTuple):
@@ -51,7 +78,7 @@ class Step(NamedTuple):
     posterior_var: Exact
 
 
-def _exactly(f: Callable[..., _Result]) -> Callable[..., _Result]:
+def exactly(f: Callable[..., _Result]) -> Callable[..., _Result]:
     """`f` in 70 digits, its arguments turned into Decimals digit for digit."""
 
     @wraps(f)
@@ -66,11 +93,18 @@ def _decimal(x: Any) -> Any:
     return [_decimal(part) for part in x] if isinstance(x, Iterable) else Decimal(x)
 
 
-def _sum(*terms: Decimal) -> Exact:
+def summed(*terms: Decimal) -> Exact:
+    """The sum of terms, each of them rounded once."""
     return Exact(sum(terms, Decimal(0)), sum(map(abs, terms), Decimal(0)))
 
 
-def _log1p(x: Decimal) -> Decimal:
+def joined(parts: Iterable[Exact]) -> Exact:
+    """The sum of values that have scales of their own."""
+    values, scales = zip(*parts)
+    return Exact(sum(values, Decimal(0)), sum(scales, Decimal(0)))
+
+
+def log1p(x: Decimal) -> Decimal:
     """log(1 + x); three terms of the series are 60 digits where 1 + x would not keep them."""
     return x - x * x / 2 + x * x * x / 3 if abs(x) < Decimal("1e-20") else (1 + x).ln()
 
@@ -86,63 +120,75 @@ def _cos(x: Decimal) -> Decimal:
 
 # -- element-wise functions --------------------------------------------------------------------------------------------
 
-@_exactly
+@exactly
 def softplus(x: Decimal) -> Exact:
     """log(1 + eˣ)."""
-    return _sum(_log1p(x.exp()))
+    return summed(log1p(x.exp()))
 
 
-@_exactly
+@exactly
 def sigmoid(x: Decimal) -> Exact:
     """1/(1 + e^−x)."""
-    return _sum(1 / (1 + (-x).exp()))
+    return summed(1 / (1 + (-x).exp()))
 
 
-@_exactly
+@exactly
 def logit(y: Decimal) -> Exact:
     """log y − log(1 − y): two logarithms, which cancel at y = ½."""
-    return _sum(y.ln(), -_log1p(-y))
+    return summed(y.ln(), -log1p(-y))
 
 
-@_exactly
+@exactly
 def tanh(x: Decimal) -> Exact:
     """1 − 2/(e²ˣ + 1)."""
-    return _sum(1 - 2 / ((2 * x).exp() + 1))
+    return summed(1 - 2 / ((2 * x).exp() + 1))
 
 
-@_exactly
+@exactly
 def leaky_relu(x: Decimal, slope: Decimal) -> Exact:
     """max(x, slope·x)."""
-    return _sum(max(x, slope * x))
+    return summed(max(x, slope * x))
+
+
+@exactly
+def x_minus_log1p(x: Decimal) -> Exact:
+    """x − log(1 + x)."""
+    return summed(x - log1p(x))
+
+
+@exactly
+def expm1_minus_x(x: Decimal) -> Exact:
+    """eˣ − 1 − x."""
+    return summed(x.exp() - 1 - x)
 
 
 # -- named schedules: β_t of a T-step schedule -------------------------------------------------------------------------
 
-@_exactly
+@exactly
 def reciprocal(T: Decimal, t: Decimal) -> Exact:
     """1/(T − t + 1)."""
-    return _sum(1 / (T - t + 1))
+    return summed(1 / (T - t + 1))
 
 
-@_exactly
+@exactly
 def geometric(T: Decimal, t: Decimal, beta_1: Decimal, beta_T: Decimal) -> Exact:
     """exp[(1−f) log β_1 + f log β_T] with f = (t−1)/(T−1): an exponential of a sum of two logarithms."""
-    logs = _sum((1 - _fraction(T, t)) * beta_1.ln(), _fraction(T, t) * beta_T.ln())
+    logs = summed((1 - _fraction(T, t)) * beta_1.ln(), _fraction(T, t) * beta_T.ln())
     value = logs.value.exp()
     return Exact(value, value * (1 + logs.scale))
 
 
-@_exactly
+@exactly
 def linear(T: Decimal, t: Decimal, beta_1: Decimal, beta_T: Decimal) -> Exact:
     """(1−f) β_1 + f β_T."""
-    return _sum((1 - _fraction(T, t)) * beta_1, _fraction(T, t) * beta_T)
+    return summed((1 - _fraction(T, t)) * beta_1, _fraction(T, t) * beta_T)
 
 
-@_exactly
+@exactly
 def cosine(T: Decimal, t: Decimal, offset: Decimal, cap: Decimal) -> Exact:
     """1 − cos²φ_t/cos²φ_{t−1}, at most `cap`; φ_t = (π/2)(t/T + offset)/(1 + offset).  One term: sines give it without loss."""
     before, after = (_cos(PI / 2 * (s / T + offset) / (1 + offset)) for s in (t - 1, t))
-    return _sum(min(1 - (after / before) ** 2, cap))
+    return summed(min(1 - (after / before) ** 2, cap))
 
 
 def _fraction(T: Decimal, t: Decimal) -> Decimal:
@@ -151,23 +197,23 @@ def _fraction(T: Decimal, t: Decimal) -> Decimal:
 
 # -- the kernel --------------------------------------------------------------------------------------------------------
 
-@_exactly
+@exactly
 def forward(x_prev: Decimal, beta: Decimal) -> Law:
     """q(x_t | x_{t−1}) = N(√(1−β) x_{t−1}, β)."""
-    return Law(_sum((1 - beta).sqrt() * x_prev), _sum(beta))
+    return Law(summed((1 - beta).sqrt() * x_prev), summed(beta))
 
 
-@_exactly
+@exactly
 def marginal(x_0: Decimal, log_alpha_bar: Decimal) -> Law:
     """q(x_t | x_0) = N(e^{ℓ/2} x_0, 1 − e^ℓ)."""
-    return Law(_sum((log_alpha_bar / 2).exp() * x_0), _sum(1 - log_alpha_bar.exp()))
+    return Law(summed((log_alpha_bar / 2).exp() * x_0), summed(1 - log_alpha_bar.exp()))
 
 
-@_exactly
+@exactly
 def posterior(x_t: Decimal, x_0: Decimal, beta: Decimal, log_alpha_bar_prev: Decimal) -> Law:
     """q(x_{t−1} | x_t, x_0): its mean has two parts, from x_0 and from x_t."""
     from_x_0, from_x_t, var = _posterior(beta, log_alpha_bar_prev.exp())
-    return Law(_sum(from_x_0 * x_0, from_x_t * x_t), _sum(var))
+    return Law(summed(from_x_0 * x_0, from_x_t * x_t), summed(var))
 
 
 def _posterior(beta: Decimal, before: Decimal) -> tuple[Decimal, Decimal, Decimal]:
@@ -176,34 +222,53 @@ def _posterior(beta: Decimal, before: Decimal) -> tuple[Decimal, Decimal, Decima
     return before.sqrt() * beta / noise, (1 - beta).sqrt() * noise_before / noise, beta * noise_before / noise
 
 
-@_exactly
+@exactly
+def shares(beta: Decimal, log_alpha_bar_prev: Decimal) -> Shares:
+    """What the posterior is made of."""
+    a = log_alpha_bar_prev.exp()
+    return Shares(summed(a), summed(1 - a), summed(1 - a * (1 - beta)))
+
+
+@exactly
 def kl(q_mean: Decimal, q_var: Decimal, p_mean: Decimal, p_var: Decimal) -> Exact:
     """½ [δ − log(1+δ)] + ½ (difference of means)²/p_var with δ = (q_var − p_var)/p_var: two terms, neither negative."""
     delta, difference = (q_var - p_var) / p_var, q_mean - p_mean
-    return _sum((delta - _log1p(delta)) / 2, difference * difference / p_var / 2)
+    return summed((delta - log1p(delta)) / 2, difference * difference / p_var / 2)
 
 
-@_exactly
+@exactly
 def entropy(var: Decimal) -> Exact:
     """½ + ½ log 2π + ½ log var."""
-    return _sum(Decimal("0.5"), (2 * PI).ln() / 2, var.ln() / 2)
+    return summed(Decimal("0.5"), (2 * PI).ln() / 2, var.ln() / 2)
 
 
-@_exactly
+@exactly
+def cross_entropy(q_mean: Decimal, q_var: Decimal, p_mean: Decimal, p_var: Decimal) -> Exact:
+    """½ log 2π + ½ log p_var + ½ q_var/p_var + ½ (difference of means)²/p_var."""
+    return summed((2 * PI).ln() / 2, p_var.ln() / 2, q_var / p_var / 2, (q_mean - p_mean) ** 2 / p_var / 2)
+
+
+@exactly
 def log_prob(x: Decimal, mean: Decimal, var: Decimal) -> Exact:
     """−½ log 2π − ½ log var − ½ (x − mean)²/var."""
-    return _sum(-(2 * PI).ln() / 2, -var.ln() / 2, -(x - mean) * (x - mean) / var / 2)
+    return summed(-(2 * PI).ln() / 2, -var.ln() / 2, -(x - mean) * (x - mean) / var / 2)
 
 
-@_exactly
+@exactly
 def draw(mean: Decimal, var: Decimal, noise: Decimal) -> Exact:
     """mean + √var · noise."""
-    return _sum(mean, var.sqrt() * noise)
+    return summed(mean, var.sqrt() * noise)
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------
 
-@_exactly
+@exactly
+def linear_layer(x: list[Decimal], weight: list[list[Decimal]], bias: list[Decimal]) -> list[Exact]:
+    """Σ_i x_i W_ij + b_j: every product is a term."""
+    return [summed(*(x_i * row[j] for x_i, row in zip(x, weight)), b) for j, b in enumerate(bias)]
+
+
+@exactly
 def rbf(x: list[Decimal], centre: list[list[Decimal]], log_width: list[Decimal]) -> list[Exact]:
     """g_k = e^{s_k}/Σ_j e^{s_j}, s_k = −|x − c_k|²/(2 w_k²).  A rounded s moves log g_k by |s_k| + Σ_j g_j |s_j|."""
     s = [-sum((a - b) ** 2 for a, b in zip(x, c)) / (2 * (2 * width).exp()) for c, width in zip(centre, log_width)]
@@ -213,26 +278,46 @@ def rbf(x: list[Decimal], centre: list[list[Decimal]], log_width: list[Decimal])
     return [Exact(g_k, g_k * (shared + abs(s_k))) for g_k, s_k in zip(g, s)]
 
 
-@_exactly
+@exactly
 def eq65(z_mean: Decimal, z_var: Decimal, x_t: Decimal, beta: Decimal) -> Law:
     """var = sigmoid(z_var + logit β), mean = (x − z) √(1−var) + z."""
     var, keep = _odds(z_var, beta)
     return Law(Exact((x_t - z_mean) * keep.value + z_mean, abs(x_t - z_mean) * keep.scale + abs(z_mean)), var)
 
 
-@_exactly
+@exactly
 def released(z_mean: Decimal, z_var: Decimal, x_t: Decimal, beta: Decimal, T: Decimal) -> Law:
     """var = sigmoid(z_var/√T + logit β), mean = √(1−β) x + √β z."""
-    return Law(_sum((1 - beta).sqrt() * x_t, beta.sqrt() * z_mean), _odds(z_var / T.sqrt(), beta)[0])
+    return Law(summed((1 - beta).sqrt() * x_t, beta.sqrt() * z_mean), _odds(z_var / T.sqrt(), beta)[0])
 
 
-@_exactly
+@exactly
 def denoising(z_mean: Decimal, z_var: Decimal, x_t: Decimal, beta: Decimal, log_alpha_bar_prev: Decimal) -> Law:
     """The posterior averaged over x_0 ~ N(√ᾱ_t x_t + z_mean, (1−ᾱ_t) e^{z_var}); x_t's two parts of the mean are one term."""
     after = log_alpha_bar_prev.exp() * (1 - beta)
     from_x_0, from_x_t, var = _posterior(beta, log_alpha_bar_prev.exp())
-    mean = _sum((from_x_t + from_x_0 * after.sqrt()) * x_t, from_x_0 * z_mean)
-    return Law(mean, _sum(var, from_x_0 * from_x_0 * (1 - after) * z_var.exp()))
+    mean = summed((from_x_t + from_x_0 * after.sqrt()) * x_t, from_x_0 * z_mean)
+    return Law(mean, summed(var, from_x_0 * from_x_0 * (1 - after) * z_var.exp()))
+
+
+@exactly
+def swiss_roll(centre: list[list[Decimal]], log_width: list[Decimal], weight: list[list[Decimal]], bias: list[Decimal],
+               x_t: list[Decimal], beta: Decimal, log_alpha_bar_prev: Decimal) -> list[Law]:
+    """The network of one step with the read-out `denoising`: rbf, then linear, then the read-out of each component.
+
+    Rounded units g move the heads z, and those the mean by c_0 z and the logarithm of a part of the variance by z.
+    """
+    g, D = rbf(x_t, centre, log_width), len(x_t)
+    heads = [joined([*(Exact(unit.value * row[j], unit.scale * abs(row[j])) for unit, row in zip(g, weight)), summed(b)])
+             for j, b in enumerate(bias)]
+    from_x_0, _, _ = _posterior(beta, log_alpha_bar_prev.exp())
+    laws = []
+    for x, mean, var in zip(x_t, heads[:D], heads[D:]):
+        law, fixed = denoising(mean.value, var.value, x, beta, log_alpha_bar_prev), denoising(0, 0, x, beta, log_alpha_bar_prev)
+        moves = law.var.value - _posterior(beta, log_alpha_bar_prev.exp())[2]
+        laws.append(Law(Exact(law.mean.value, fixed.mean.scale + from_x_0 * (abs(mean.value) + mean.scale)),
+                        Exact(law.var.value, law.var.scale + moves * var.scale)))
+    return laws
 
 
 def _odds(z: Decimal, beta: Decimal) -> tuple[Exact, Exact]:
@@ -245,7 +330,7 @@ def _odds(z: Decimal, beta: Decimal) -> tuple[Exact, Exact]:
 
 # -- end to end, from the rates ----------------------------------------------------------------------------------------
 
-@_exactly
+@exactly
 def chain(beta: list[Decimal], times: list[Decimal]) -> dict[int, Step]:
     """The steps at `times`, from the exact product of 1 − β_s: one logarithm for each of them, however long the schedule.
 
@@ -269,24 +354,59 @@ def _step(beta: Decimal, before: Decimal, after: Decimal) -> Step:
     slope = level_prev * before * beta / noise / noise
     root, root_moved = after.sqrt(), moved / after.sqrt() / 2 if after else Decimal(0)
     from_x_0, from_x_t, var = _posterior(beta, before)
-    return Step(log_alpha_bar=_sum(level), alpha_bar=Exact(after, after + moved),
+    return Step(log_alpha_bar=summed(level), alpha_bar=Exact(after, after + moved),
                 root_alpha_bar=Exact(root, root + root_moved), one_minus_alpha_bar=Exact(noise, noise + moved),
                 from_x_0=Exact(from_x_0, from_x_0 * (1 + level_prev * (Decimal("0.5") + after / noise))),
                 from_x_t=Exact(from_x_t, from_x_t + slope * (1 - beta).sqrt()), posterior_var=Exact(var, var + slope * beta))
 
 
-@_exactly
-def bound(beta: list[Decimal], x_0: list[Decimal], noise: list[list[Decimal]]) -> Exact:
-    """K (eq. 14) of one example, the model being the forward kernel, N(√(1−β) x_t, β), at every step.
+@exactly
+def terms(beta: list[Decimal], x_0: list[Decimal], noise: list[list[Decimal]]) -> Terms:
+    """The terms of K (eq. 14) of one example, the model being the forward kernel, N(√(1−β) x_t, β), at every step.
 
     Shapes: beta T+1 numbers, x_0 D, noise T−1 rows of D, row t−2 for x_t.
     """
     T = len(beta) - 1
     steps = chain(beta, range(1, T + 1))
-    kls = [_step_kl(beta[t], steps[t], x, e) for t in range(2, T + 1) for x, e in zip(x_0, noise[t - 2])]
-    last, first, prior = (entropy(var) for var in (steps[T].one_minus_alpha_bar.value, beta[1], 1))
-    return Exact(len(x_0) * (last.value - first.value - prior.value) - sum(kl.value for kl in kls),
-                 len(x_0) * (last.scale + first.scale + prior.scale) + sum(kl.scale for kl in kls))
+    kls = [joined(_step_kl(beta[t], steps[t], x, e) for x, e in zip(x_0, noise[t - 2])) for t in range(2, T + 1)]
+    return Terms(kls, *(joined([entropy(var)] * len(x_0)) for var in (steps[T].one_minus_alpha_bar.value, beta[1], 1)))
+
+
+@exactly
+def bound(beta: list[Decimal], x_0: list[Decimal], noise: list[list[Decimal]]) -> Exact:
+    """K: the terms of `terms`, added."""
+    kls, last, first, prior = terms(beta, x_0, noise)
+    return joined([last, -first, -prior, *(-kl for kl in kls)])
+
+
+@exactly
+def entropy_at(beta: list[Decimal], x_0: list[Decimal], t: Decimal) -> Exact:
+    """H(x_t | x_0)."""
+    return joined([entropy(chain(beta, [t])[int(t)].one_minus_alpha_bar.value)] * len(x_0))
+
+
+@exactly
+def prior_cross_entropy_at(beta: list[Decimal], x_0: list[Decimal], t: Decimal) -> Exact:
+    """−E log π(x_t) = ½ log 2π + ½ (1 − ᾱ_t) + ½ ᾱ_t x_0² a component."""
+    (level, moved), noise = (step := chain(beta, [t])[int(t)]).alpha_bar, step.one_minus_alpha_bar
+    return joined(part for x in x_0 for part in (summed((2 * PI).ln() / 2), Exact(noise.value / 2, noise.scale / 2),
+                                                 Exact(level * x * x / 2, moved * x * x / 2)))
+
+
+@exactly
+def correction(beta: list[Decimal], x_0: list[Decimal]) -> Exact:
+    """C = [H(π) + E log π(x_T)] + [log π(x_0) − E log π(x_1)] = ½ (ᾱ_T + β_1)(1 − x_0²) a component.
+
+    It is there to be added to K: the four count each by itself, though C is much smaller than they are.
+    """
+    cross_T, cross_1 = (prior_cross_entropy_at(beta, x_0, t) for t in (len(beta) - 1, 1))
+    return joined([joined([entropy(1)] * len(x_0)), -cross_T, cross_1, null_log_likelihood(x_0)])
+
+
+@exactly
+def strict_bound(beta: list[Decimal], x_0: list[Decimal], noise: list[list[Decimal]]) -> Exact:
+    """K + C."""
+    return joined([bound(beta, x_0, noise), correction(beta, x_0)])
 
 
 def _step_kl(beta: Decimal, step: Step, x_0: Decimal, noise: Decimal) -> Exact:
@@ -296,3 +416,99 @@ def _step_kl(beta: Decimal, step: Step, x_0: Decimal, noise: Decimal) -> Exact:
     difference, value = c_0 * x_0 + (c_t - keep) * x_t, kl(c_0 * x_0 + c_t * x_t, var, keep * x_t, beta).value
     means = c_0_scale * abs(x_0) + (c_t_scale + keep) * abs(x_t)
     return Exact(value, value + abs(difference) * means / beta + abs(var / beta - 1) * var_scale / var / 2)
+
+
+# -- log-likelihoods ---------------------------------------------------------------------------------------------------
+
+@exactly
+def bits(nats: Decimal) -> Exact:
+    """nats/log 2."""
+    return summed(nats / Decimal(2).ln())
+
+
+@exactly
+def in_bits(value: Decimal, stderr: Decimal) -> Estimate:
+    """Both parts of an estimate."""
+    return Estimate(bits(value), bits(stderr))
+
+
+@exactly
+def total(x: list[Decimal]) -> Exact:
+    """Σ x."""
+    return summed(*x)
+
+
+@exactly
+def average(x: list[Decimal]) -> Estimate:
+    """The mean and √(Σ (x − mean)²/(n−1)/n); a rounded mean moves the squares to second order only."""
+    mean = summed(*(part / len(x) for part in x))
+    squares = summed(*((part - mean.value) ** 2 for part in x))
+    return Estimate(mean, summed((squares.value / (len(x) - 1) / len(x)).sqrt()))
+
+
+@exactly
+def null_log_likelihood(x_0: list[Decimal]) -> Exact:
+    """Σ −½ log 2π − ½ x²."""
+    return joined(log_prob(x, 0, 1) for x in x_0)
+
+
+@exactly
+def gaussian_log_likelihood(x: list[Decimal], mean: list[Decimal], covariance: list[list[Decimal]]) -> Exact:
+    """Two dimensions: log N(x; m, a) + log N(y; n + (b/a)(x−m), c − b²/a) for the covariance (a, b; b, c).
+
+    Both the mean and the variance of the second law are differences: their rounding is on top.
+    """
+    (a, b), (_, c) = covariance
+    first, second, slope = x[0] - mean[0], x[1] - mean[1], b / a
+    rest, var = second - slope * first, c - slope * b
+    moved = abs(rest) / var * (abs(second) + abs(slope * first)) + (1 + rest * rest / var) * (c + slope * b) / var / 2
+    value = joined([log_prob(first, 0, a), log_prob(rest, 0, var)])
+    return Exact(value.value, value.scale + moved)
+
+
+@exactly
+def log_weights(beta: list[Decimal], x_0: list[Decimal], noise: list[list[Decimal]]) -> Exact:
+    """log π(x_T) + Σ log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) along one path, the model being the forward kernel.
+
+    A rounded x_t moves the next ones and every difference that it is part of.   Shapes: noise T rows of D.
+    """
+    parts = [path for i, x in enumerate(x_0) for path in _path(beta, x, [row[i] for row in noise])]
+    return joined(parts)
+
+
+def _path(beta: list[Decimal], x_0: Decimal, noise: list[Decimal]) -> list[Exact]:
+    parts, before, moved_before = [], x_0, Decimal(0)
+    for rate, e in zip(beta[1:], noise):
+        keep = (1 - rate).sqrt()
+        after = keep * before + rate.sqrt() * e
+        moved = keep * (moved_before + abs(before)) + abs(rate.sqrt() * e)
+        q, p = log_prob(after, keep * before, rate), log_prob(before, keep * after, rate)
+        back = abs(before - keep * after) / rate * (moved_before + keep * (abs(after) + moved))
+        parts += [Exact(-q.value, q.scale + abs(e) / rate.sqrt() * (abs(after) + keep * abs(before))),
+                  Exact(p.value, p.scale + back)]
+        before, moved_before = after, moved
+    last = log_prob(before, 0, 1)
+    return [*parts, Exact(last.value, last.scale + abs(before) * moved_before)]
+
+
+@exactly
+def log_likelihood(log_w: list[list[Decimal]]) -> Estimate:
+    """The mean over examples of log (1/M) Σ_m w_m, and its standard error √(Σ_n Σ_m (w/w̄ − 1)²/(M−1)/M)/N.
+
+    A logarithm of an average is the greatest log w, the logarithm of the others' sum relative to it, and log M.
+    Shapes: M rows of N.
+    """
+    M, N = len(log_w), len(log_w[0])
+    means, variance, moved = [], Decimal(0), Decimal(0)
+    for column in zip(*log_w):
+        top = max(column)
+        weights = [(part - top).exp() for part in column]
+        mean = sum(weights) / M
+        shift = sum(w * (1 + top - part) for w, part in zip(weights, column)) / sum(weights)
+        means.append(Exact(top + mean.ln(), abs(top) + abs(sum(weights).ln()) + Decimal(M).ln() + shift))
+        for w, part in zip(weights, column):
+            excess = w / mean - 1
+            variance += excess * excess / (M - 1) / M
+            moved += abs(excess) * w / mean * (1 + abs(part - means[-1].value) + means[-1].scale) / (M - 1) / M
+    value, stderr = joined(means), variance.sqrt() / N
+    return Estimate(Exact(value.value / N, value.scale / N), Exact(stderr, stderr + moved / variance.sqrt() / N))

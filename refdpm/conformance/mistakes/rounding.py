@@ -9,7 +9,7 @@ from refdpm.conformance.mistakes.planting import Mistake, instead, then
 from refdpm.gaussian import Gaussian
 from refdpm.vjp import Array, tree_map
 
-# Not yet plantable: TRN-04 needs a time embedding; DIS-04, DIS-05, DIS-10 bits.
+# Not yet plantable: TRN-04 needs a time embedding.
 
 
 def _in_float32(right: Callable[..., Any]) -> Callable[..., Any]:

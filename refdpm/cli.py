@@ -119,6 +119,8 @@ def _load(path: Path) -> tuple[Settings, train.State]:
         return settings, experiment.checked_state(settings, state)
     except FileNotFoundError:
         raise ValueError(f"RUN: expected a folder with run.npz or a run file, got {path}, which is not there") from None
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def _json(report: dict[str, Any] | list[Any], **options: Any) -> str:
@@ -131,8 +133,8 @@ def _train(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     if options.resume:
         _refuse_settings(options)
-        settings, state = _load(options.resume)
-        folder = options.resume if options.resume.is_dir() else options.resume.parent
+        folder = options.resume.parent if options.resume.name == "run.npz" else options.resume
+        settings, state = _load(folder / "run.npz")
     else:
         settings = _settings(options)
         state = experiment.begin(settings)

@@ -29,8 +29,10 @@ def too_large(rows):
     return {row.name for row in rows if not row.units <= LIMIT}
 
 
-@pytest.mark.parametrize("part", ["activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "readout", "rbf", "swiss_roll",
-                                  "chain"])
+PARTS = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "rbf", "readout", "swiss_roll", "chain")
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_every_formula_is_accurate(found, part):
     rows = [row for row in found if row.name.startswith(part)]
     assert rows and not too_large(rows), [row for row in rows if row.name in too_large(rows)]

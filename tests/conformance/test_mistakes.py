@@ -7,7 +7,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from refdpm import gaussian, gradcheck, schedule
+from refdpm import binomial, gaussian, gradcheck, schedule
+from refdpm.binomial import Bernoulli
 from refdpm.conformance import cases
 from refdpm.conformance.checks import CHECKS
 from refdpm.conformance.mistakes import MISTAKES, Mistake, caught_by, planted
@@ -158,6 +159,25 @@ def _per_step_at_once(x, weight, bias, *, t):
     return np.einsum("ni,nij->nj", x, weight[t]) + bias[t]
 
 
+def _marginal_by_subtraction(x_0, level, *, rate=0.5):
+    one, zero = (np.exp(level) * x + (1 - np.exp(level)) * r for x, r in ((x_0, rate), (1 - x_0, 1 - rate)))
+    return Bernoulli(np.log(one / zero))
+
+
+def _posterior_by_products(x_t, x_0, beta, level, *, rate=0.5):
+    one, zero = (np.exp(level) * x - np.expm1(level) * r for x, r in ((x_0, rate), (1 - x_0, 1 - rate)))
+    drawn = beta * np.where(x_t == 1, rate, 1 - rate)
+    return Bernoulli(np.log(one * (x_t * (1 - beta) + drawn)) - np.log(zero * ((1 - x_t) * (1 - beta) + drawn)))
+
+
+def _log_mass(x, p):
+    return x * scipy.special.log_expit(p.logit) + (1 - x) * scipy.special.log_expit(-p.logit)
+
+
+def _draw_by_logits(p, *, noise):
+    return (scipy.special.logit(noise) < p.logit).astype(float)
+
+
 FALSE_ALARMS = (
     ("FA-01: cosine on the grid linspace(0, N, N)/N", "schedule.cosine", _cosine_on_another_grid),
     ("levels as logs of products", "schedule.log_alpha_bar", lambda beta: np.log(np.cumprod(1 - beta))),
@@ -179,6 +199,11 @@ FALSE_ALARMS = (
     ("rows at once", "layers.linear.per_step", _per_step_at_once),
     ("eq. 65 with its terms sorted", "layers.readout.eq65", _eq65_with_sorted_terms),
     ("denoising through the posterior", "layers.readout.denoising", _denoising_through_the_posterior),
+    ("bits: 1 − ᾱ by subtraction", "binomial.marginal", _marginal_by_subtraction),
+    ("bits: posterior by products", "binomial.posterior", _posterior_by_products),
+    ("bits: KL as a difference of entropies", "binomial.kl", lambda q, p: binomial.cross_entropy(q, p) - binomial.entropy(q)),
+    ("bits: mass by SciPy", "binomial.log_prob", _log_mass),
+    ("bits: noise by logits", "binomial.draw", _draw_by_logits),
     ("Adam's correction in the rate", "optimize.adam", _adam_with_a_rate_of_its_own),
 )
 

@@ -17,7 +17,6 @@ No gradient passes a draw: a bit does not move with its probability.  So the sch
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log1p
 
 from refdpm.layers.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
 from refdpm.paper import eq
@@ -103,7 +102,7 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tupl
 def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
     """q(x_{t−1} | x_t, x_0):   logit = logit m + x_t A + (1−x_t) B   with m = q(x_{t−1} = 1 | x_0) and the evidence of x_t
 
-        A = log [(1−β(1−r))/(rβ)]        B = log [β(1−r)/(1−rβ)]
+        A = log [(1−β+rβ)/(rβ)]        B = log [(1−r)β/(1−β+(1−r)β)]
 
     Derivation: Bayes' rule in odds: those of x_{t−1} before x_t is seen, times the ratio of q(x_t | 1) to q(x_t | 0).
     Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …).
@@ -114,7 +113,8 @@ def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *,
 
 
 def _evidence(beta: Array, rate: float) -> tuple[Array, Array]:
-    return (log1p(-beta * (1 - rate)) - np.log(rate * beta), np.log(beta * (1 - rate)) - log1p(-rate * beta))
+    kept = 1 - beta
+    return np.log(kept + rate * beta) - np.log(rate * beta), np.log((1 - rate) * beta) - np.log(kept + (1 - rate) * beta)
 
 
 def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5
@@ -145,7 +145,7 @@ def kl(q: Bernoulli, p: Bernoulli) -> Array:
 
         D = s (e^d − 1 − d) − (u − log(1+u)),
 
-    after naming the bit so that s ≤ ½, which keeps the second term at most a third of the first.  kl(p, p) = 0 exactly.
+    after naming the bit so that s ≤ ½, which keeps the second term at most two thirds of the first.  kl(p, p) = 0 exactly.
     """
     flip = np.where(np.real(q.logit) > 0, -1.0, 1.0)
     a, b = flip * q.logit, flip * p.logit

@@ -168,8 +168,9 @@ def posterior_averages_to_the_marginal() -> float:
     high, low = (gaussian.posterior(np.sqrt(alpha_bar) * x_0 + s * np.sqrt(1 - alpha_bar), x_0, beta, level) for s in (1, -1))
     spread = ((high.mean - low.mean) / 2) ** 2
     edge = gaussian.posterior(x_0 + 1, x_0, beta, np.zeros((4, 1)))
+    shares = np.exp(level), 1 - np.exp(level), 1 - alpha_bar
     return worst(apart((high.mean + low.mean) / 2, np.exp(level / 2) * x_0), apart(spread + high.var, -np.expm1(level)),
-                 apart(edge.mean, x_0), passes(edge.var == 0))
+                 apart(edge.mean, x_0), passes(edge.var == 0), apart(gaussian.shares(beta, level), shares))
 
 
 # -- divergence, entropy, density, draws -------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ CHECKS = (
           prior_is_stationary_and_the_step_reversible),
     Check("posterior is Bayes' rule", ("gaussian.posterior",), posterior_is_bayes_rule),
     Check("posterior is Bayes' rule on a grid", ("gaussian.posterior",), posterior_on_a_grid),
-    Check("posterior averages to the marginal", ("gaussian.posterior",), posterior_averages_to_the_marginal),
+    Check("posterior averages to the marginal", ("gaussian.posterior", "gaussian.shares"), posterior_averages_to_the_marginal),
     Check("divergence by quadrature", ("gaussian.kl",), divergence_by_quadrature),
     Check("divergence is 0 at equality", ("gaussian.kl",), divergence_is_zero_at_equality),
     Check("density integrates to 1", ("gaussian.log_prob",), density_integrates_to_one),

@@ -139,7 +139,7 @@ SUMS = (
     Mistake("NEW-NORMAL", "normal noise compared with P(1) → uniform",
             "the other kernel's noise", "binomial.draw_noise", "value",
             instead(lambda rng, shape: rng.standard_normal(shape))),
-    Mistake("RNG-08b", "the same noise for all sequences → for each its own",
+    Mistake("RNG-08c", "the same noise for all sequences → for each its own",
             "huggingface/diffusers!13677, goodfire-ai/spd!412", "binomial.draw_noise", "value",
             lambda right: lambda rng, shape: np.broadcast_to(right(rng, (1, *shape[1:])), shape).copy()),
     Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series",

@@ -14,6 +14,9 @@ theory compare with it; its own tests compare it with a second road and with pub
     roll_field          the roll seen through noise
     schedule_search     the T levels of the smallest total cost: a shortest path
     decimals          every formula in decimals of 70 digits, with the scale of its rounding error
+    decimals_binomial   the same for bits
+    enumeration       bits: every state and every path of short sequences, all of eqs. 1 to 14 by sums
+    heartbeat         the heartbeat at 20 bits and any T: ceiling of K, likelihood, entropies, by symmetry
     two_sample        are two samples from one law?
 
 A level is given as log ᾱ, never as ᾱ, so that 1 − ᾱ keeps all its digits. Everything is in nats.

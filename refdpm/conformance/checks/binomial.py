@@ -143,7 +143,6 @@ def divergences_are_sums() -> float:
     kl, cross, logs = map(np.array, _sums())
     q, p = Bernoulli(EXTREME[:, None]), Bernoulli(EXTREME[None, :])
     half, quarter = Bernoulli(np.zeros(1)), Bernoulli(-np.log([3.0]))
-
     near = binomial.kl(Bernoulli(a := np.linspace(-3, 3, 7)), Bernoulli(a + 1e-4))
     return worst(apart(binomial.kl(q, p), kl, scale=1 + cross), apart(binomial.cross_entropy(q, p), cross, scale=1 + cross),
                  apart(binomial.entropy(Bernoulli(EXTREME)), np.diag(cross)),
@@ -154,7 +153,8 @@ def divergences_are_sums() -> float:
 
 
 def draw_is_a_threshold() -> float:
-    """1 where the noise is below P(1): below ½, not at ½; at logit 800 always, at −800 for no positive noise; 0.2 of a thousand even noises."""
+    """1 where the noise is below P(1): below ½, not at ½; at logit 800 always, at −800 for no positive noise; a share r of
+    a thousand even noises."""
     noise = np.array([0, np.nextafter(0.5, 0), 0.5, np.nextafter(1, 0)])
     at = [binomial.draw(Bernoulli(np.full(4, logit)), noise=noise) for logit in (0.0, 800.0, -800.0)]
     even = (np.arange(1000) + 0.5) / 1000

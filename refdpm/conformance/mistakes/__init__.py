@@ -23,7 +23,7 @@ MISTAKES: tuple[Mistake, ...] = (process.MISTAKES + binomial.MISTAKES + objectiv
 
 # the parts of the accuracy list that a function has a share in; all of it for a module that is not named
 GROUPS = {"layers.activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
-          "layers.rbf": ("rbf",)}
+          "layers.rbf": ("rbf",), "binomial": ("binomial",)}
 
 __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 

@@ -192,13 +192,20 @@ def steps_done(folder):
 def start(folder, *arguments, save_every=0.0):
     code = f"import sys; from refdpm import cli; cli.SAVE_EVERY = {save_every}; sys.exit(cli.main())"
     return subprocess.Popen([sys.executable, "-c", code, "train", "swiss-roll", *arguments], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True)
+                            stderr=subprocess.PIPE, text=True, preexec_fn=listen)
+
+
+def listen():
+    """In the child: heed SIGINT, even if whoever runs the tests in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def grown(process, folder, least):
     """Waits until the saved run has made `least` steps; the process must still be at it."""
+    last = time.monotonic() + 120
     while steps_done(folder) < least:
         assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < last, f"no {least} steps in two minutes"
         time.sleep(0.01)
 
 
@@ -215,7 +222,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
         arguments = ["--resume", str(folder)]
     for rest in (arguments, [*settings, "--out", str(tmp_path / "whole")]):
         process = start(folder, *rest, save_every=20.0)
-        assert process.communicate() and process.returncode == 0
+        assert process.communicate(timeout=300) and process.returncode == 0
     assert identical(*(run.load(tmp_path / name / "run.npz", template)[1] for name in ("whole", "killed")))
 
 
@@ -224,6 +231,6 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path):
     process = start(folder, "--units", "4", "--T", "3", "--steps", "1000000", "--out", str(folder), save_every=0.5)
     grown(process, folder, 1)
     process.send_signal(signal.SIGINT)
-    said = process.communicate()[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 130 and f"--resume {folder}" in said
     assert f"saved at step {steps_done(folder)};" in said

@@ -84,6 +84,11 @@ def states(N: int, D: int) -> st.SearchStrategy[Array]:
     return arrays(N, D)
 
 
+def other_states(N: int, D: int) -> st.SearchStrategy[Array]:
+    """Like `states`, with another simplest example: where x_t = x_0, the two parts of a posterior's derivative cancel."""
+    return states(N, D).map(lambda x: x + 0.71)
+
+
 def gaussians(N: int, D: int) -> st.SearchStrategy[Gaussian]:
     """Independent normal components, with variances far from 1 on both sides."""
     return st.builds(Gaussian, states(N, D), positive(N, D))

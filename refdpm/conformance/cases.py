@@ -45,7 +45,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "schedule.step": _case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(2, 4)),
     "gaussian.forward": _case(s.states(N, D), s.rate_columns(N)),
     "gaussian.marginal": _case(s.states(N, D), s.level_columns(N)),
-    "gaussian.posterior": _case(s.states(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)),
+    "gaussian.posterior": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N)),
     "gaussian.kl": _case(s.gaussians(N, D), s.other_gaussians(N, D)),
     "gaussian.entropy": _case(s.gaussians(N, D)),
     "gaussian.cross_entropy": _case(s.gaussians(N, D), s.other_gaussians(N, D)),

@@ -130,15 +130,10 @@ def held_out(settings: Settings, n: int = HELD_OUT) -> Array:
     return roll.draw(train.generator(settings.seed, Purpose.HELD_OUT), n)
 
 
-def null(x_0: Array) -> Array:
-    """log π(x_0) per example, in nats."""
-    return likelihood.null_log_likelihood(x_0, kernel=gaussian)
-
-
 def evaluate(settings: Settings, state: train.State, x_0: Array) -> train.Evaluation:
     """K and its parts on given points, with noise that depends on the seed alone."""
-    return train.evaluate(state.model.parameters, beta_of(settings, state), x_0, null=null, kernel=gaussian,
-                          network=network(settings), rng=train.generator(settings.seed, Purpose.EVALUATION))
+    return train.evaluate(state.model.parameters, beta_of(settings, state), x_0, kernel=gaussian, network=network(settings),
+                          rng=train.generator(settings.seed, Purpose.EVALUATION))
 
 
 def samples(settings: Settings, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:

@@ -4,8 +4,7 @@ An analytic f has Im f(x + ihv)/h = J v + O(h²), and nothing is subtracted: wit
 exact to rounding.  If pullback(w) = Jᵀw, then ⟨w, J v⟩ = ⟨Jᵀw, v⟩ for every v and w.  The *adjoint gap* is the difference of
 the two sides, relative to the size of what was multiplied.
 
-v and w are random, never all ones: with w = 1 a softmax whose adjoint keeps only the diagonal would still be found, but many
-a transposed, permuted or averaged gradient would not.
+v and w are random, never all ones, which many a transposed, permuted or averaged gradient would pass.
 
 A gap of 1e-16 proves that f and f_vjp agree.  It cannot prove that f is right; that is what `oracles` are for.
 """

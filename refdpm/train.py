@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import bound, optimize, schedule
-from refdpm.likelihood import Estimate, average
+from refdpm.likelihood import Estimate, average, null_log_likelihood
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree, tree_map
 
@@ -108,14 +108,14 @@ def _ascend(state: State, gradient: Model, recipe: Recipe) -> State:
     return State(Model(parameters, logit_beta), network_moments, schedule_moments, done + 1)
 
 
-# -- K of a batch, in pieces that fit the cache ------------------------------------------------------------------------
+# -- K of a batch -------------------------------------------------------------------------------------------------------
 
 def mean_bound(model: Model, x_0: Array, *, noise: Array, t: Array, beta_1: float, kernel: Module, network: Module,
                rows: int = 2560) -> tuple[float, Model]:
     """K averaged over a batch, in nats, and its gradient with respect to the model.
 
-    The gradient of a sum is the sum of gradients: forward and pullback run on pieces of about `rows` rows, whose temporaries
-    stay in the cache, and are added up.  Shapes as in `bound.bound`.
+    The gradient of a sum is the sum of gradients: forward and pullback run on pieces of about `rows` rows (x_t, t), which bounds
+    the memory whatever the batch, and are added up.  Shapes as in `bound.bound`.
     """
     beta, back_beta = schedule.learned_vjp(model.logit_beta, beta_1=beta_1)
 
@@ -149,7 +149,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Generator, kernel: Module, network: Module,
-             null: Callable[[Array], Array], rows: int = 20000) -> Evaluation:
+             rows: int = 20000) -> Evaluation:
     """K with the full sum over t, one noise for each example and t, term by term; L_null on the same examples.
 
     `gain` is K − L_null taken example by example, which is less noisy than the difference of the averages.
@@ -163,7 +163,7 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
         k.append(bound.assemble(terms, T=T))
         parts.append(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms))
     means = reduce(lambda a, b: tree_map(np.add, a, b), parts)
-    per_example, per_null = np.concatenate(k), null(x_0)
+    per_example, per_null = np.concatenate(k), null_log_likelihood(x_0, kernel=kernel)
     c = bound.correction(beta, x_0, kernel=kernel)
     return Evaluation(average(per_example), average(per_example + c), average(per_null), average(per_example - per_null),
                       average(c), means)

@@ -4,6 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from short_sequences import TABLE
 
 from refdpm.oracles import enumeration as en
 from refdpm.oracles import heartbeat as hb
@@ -132,15 +133,6 @@ def test_published_entropy_bounds(rate, t, printed):
     h = hb.entropies(harmonic(20), rate=rate)
     assert [f"{abs(a) / BIT:.6f}" for a in (h.lower[t], h.reverse[t], h.upper[t])] == printed.split()
     assert np.all(h.lower <= h.reverse + 1e-12) and np.all(h.reverse <= h.upper + 1e-12)
-
-
-TABLE = {   # n, period, r: at T = 3, 10 and 100 (20 for n = 10) K*, L*, −H(X^1) in bits
-    (2, 2, .5): ("-1.946005 -1.544941 -1.099781", "-1.899443 -1.362430 -1.037640", "-1.852405 -1.452943 -1.080461"),
-    (4, 2, .5): ("-3.721759 -2.311630 -1.201815", "-3.424722 -1.688405 -1.059791", "-3.381701 -2.127213 -1.181502"),
-    (6, 3, 1/3): ("-5.198592 -3.372576 -1.859914", "-4.855078 -2.527169 -1.665314", "-4.755502 -3.102559 -1.829158"),
-    (6, 3, .5): ("-5.511177 -3.539023 -1.888352", "-5.106936 -2.630569 -1.675175", "-5.093553 -3.268502 -1.857148"),
-    (8, 4, .25): ("-6.144122 -4.061933 -2.315745", "-5.752374 -3.074989 -2.090769", "-5.633161 -3.738424 -2.278343"),
-    (10, 5, .2): ("-6.839793 -4.570375 -3.640770", "-6.400545 -3.479028 -2.859393", "-6.276369 -4.208563 -3.441090")}
 
 
 @pytest.mark.eq("14", "10")

@@ -10,7 +10,8 @@ from scipy.special import log1p
 
 from refdpm import binomial, bound, gaussian, likelihood, schedule
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.accuracy import FORMULAS, LIMIT, SMALLEST, UNIT, accuracy, units
+from refdpm.conformance.accuracy import LIMIT, SMALLEST, UNIT, accuracy, units
+from refdpm.conformance.accuracy.core import FORMULAS
 from refdpm.conformance.cases import PAIR_MODULES
 from refdpm.gaussian import Gaussian
 from refdpm.layers import activation, linear, rbf, readout

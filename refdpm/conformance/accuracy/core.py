@@ -1,24 +1,17 @@
-"""How accurate every formula of the package is, measured against 70 digits.
-
-    units = |float64 − exact| / (u · Σ|terms|),   u = 2⁻⁵³
-
-with the exact value and Σ|terms| from `oracles.decimals`.  `accuracy` finds the worst of it for every formula, over inputs from
-one end of the sensible range to the other: β from 1e-12 to 1 − 1e-6 and 1, ℓ down to −700, variances from 1e-12 to 1e6, apart
-and all but equal, T up to 100000.  A formula in good order costs a few roundings; `LIMIT` is what is accepted.  One that is
-written badly (1 − exp ℓ, the log of a product, log(1 + eˣ)) costs thousands, or all there is.
-
-Where Σ|terms| is below the smallest normal number, float64 has fixed-point spacing, and that number takes its place.
-"""
+"""The accuracy of the core: activations, schedules, kernels, bound, likelihood, and the network of the Swiss roll."""
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from refdpm import binomial, bound, gaussian, likelihood, schedule
 from refdpm.binomial import Bernoulli
+from refdpm.conformance.accuracy.common import (
+    BELOW, BOTH, HEAD, LEVEL, LOGIT, RATES, REAL, STATE, VARIANCE, Formula, Generator, Groups, Point, formulas, independent,
+    lengths, near_zero, shares_of_ones, some_bits, some_rates, wide)
 from refdpm.gaussian import Gaussian
 from refdpm.layers import activation, linear, rbf, readout
 from refdpm.layers.readout import Heads
@@ -28,220 +21,94 @@ from refdpm.oracles import decimals, decimals_binomial
 from refdpm.oracles.decimals import Exact
 from refdpm.vjp import Array, fix
 
-LIMIT = 8.0
-UNIT = Decimal(2) ** -53
-SMALLEST = Decimal(2) ** -1022
-SEED = 2015
 
-Generator = np.random.Generator
-Sampler = Callable[[Generator, int], Array]
-Inputs = Callable[[Generator, int], dict[str, Array]]
-
-
-class Accuracy(NamedTuple):
-    """The worst error of one formula, in units of u·Σ|terms|, and the input that has it."""
-
-    name: str
-    units: float
-    where: str
-
-
-class Point(NamedTuple):
-    """One number of the package, the exact one, and the input."""
-
-    name: str
-    got: float
-    exact: Exact
-    where: dict[str, Any]
-
-
-class Formula(NamedTuple):
-    """A function of the package, the same in decimals, and a sampler of the arguments that both take in order."""
-
-    name: str
-    package: Callable[..., Any]
-    exact: Callable[..., Any]
-    inputs: Inputs
-
-
-def accuracy(thorough: bool = False, *, groups: tuple[str, ...] = ()) -> list[Accuracy]:
-    """The worst units of every formula, or of those in the named `groups` (keys of `GROUPS`); the same at every call."""
-    worst: dict[str, Accuracy] = {}
-    for group in groups or tuple(GROUPS):
-        for point in GROUPS[group](np.random.default_rng(SEED), 12000 if thorough else 1000):
-            found = units(point.got, point.exact)
-            if point.name not in worst or found > worst[point.name].units:
-                worst[point.name] = Accuracy(point.name, found, ", ".join(f"{k} = {v}" for k, v in point.where.items()))
-    return list(worst.values())
-
-
-def units(got: float, exact: Exact) -> float:
-    """|got − value|/(u·scale); 0 when both are the same infinity, ∞ when only one is finite or `got` is NaN."""
-    if not (np.isfinite(got) and exact.value.is_finite()):
-        return 0.0 if got == float(exact.value) else float("inf")
-    return float(abs(Decimal(float(got)) - exact.value) / (UNIT * max(exact.scale, SMALLEST)))
-
-
-# -- inputs ------------------------------------------------------------------------------------------------------------
-
-def _wide(low: float, high: float, *corners: float, signs: tuple[int, ...] = (1,)) -> Sampler:
-    """Magnitudes spread evenly over the decades from `low` to `high`, each with one of the `signs`.
-
-    One value in four is an end of the range or another corner, so that corners of different arguments meet.
-    """
-    edges = [sign * edge for sign in signs for edge in (low, high)] + list(corners)
-
-    def sample(rng: Generator, n: int) -> Array:
-        drawn = rng.choice(signs, n) * np.exp(rng.uniform(np.log(low), np.log(high), n))
-        return np.where(rng.random(n) < 0.25, rng.choice(edges, n), drawn)
-
-    return sample
-
-
-def _rates(rng: Generator, n: int) -> Array:
-    """β from 1e-12 to 1, as near to 1 as 1 − 1e-6."""
-    return np.where(rng.random(n) < 0.6, _wide(1e-12, 0.5)(rng, n), 1 - _wide(1e-6, 0.5, 0.0)(rng, n))
-
-
-def _lengths(rng: Generator, n: int) -> Array:
-    return rng.choice([1, 40, 1000], n)
-
-
-_BOTH = (-1, 1)
-_STATE = _wide(1e-6, 1e6, 0.0, 1.0, signs=_BOTH)
-_HEAD = _wide(1e-6, 40.0, 0.0, signs=_BOTH)
-_REAL = _wide(1e-9, 800.0, 0.0, -37.0, -709.0, -745.0, signs=_BOTH)
-_LEVEL = _wide(1e-12, 700.0, -0.0, signs=(-1,))
-_VARIANCE = _wide(1e-12, 1e6, 1.0)
-
-
-_BELOW = _wide(1e-12, 700.0, signs=(-1,))                        # the level after one step at least
-_LOGIT = _wide(1e-6, 60.0, 0.0, signs=_BOTH)
-RATES = (0.5, 0.2, 0.01)
-
-
-def _bits(rng: Generator, n: int) -> Array:
-    return rng.integers(0, 2, n).astype(float)
-
-
-def _shares_of_ones(rng: Generator, n: int) -> Array:
-    return rng.choice(RATES, n)
-
-
-def _near_zero(low: float, high: float) -> Sampler:
-    """Between `low` < 0 and `high`, down to ±1e-15."""
-    return lambda rng, n: np.where(rng.random(n) < 0.5, rng.uniform(low, high, n),
-                                   np.clip(_wide(1e-15, 1.0, 0.0, signs=_BOTH)(rng, n), low, high))
-
-
-def _independent(**samplers: Sampler) -> Inputs:
-    return lambda rng, n: {name: sampler(rng, n) for name, sampler in samplers.items()}
-
+# -- inputs that belong together ----------------------------------------------------------------------------------------
 
 def _close_pair(rng: Generator, n: int) -> dict[str, Array]:
     """Two Gaussians: unrelated variances, variances in a ratio of 0.1 to 2, and ratios down to 1 ± 1e-15."""
-    p_mean, p_var = _STATE(rng, n), _VARIANCE(rng, n)
-    ratio = np.select([rng.random(n) < p for p in (0.2, 0.5)], [_VARIANCE(rng, n), rng.uniform(0.1, 2, n)],
-                      1 + _wide(1e-15, 0.9, 0.0, -0.5, 0.5, signs=_BOTH)(rng, n))
-    distance = _wide(1e-9, 1e3, 0.0, 0.0, 0.0, signs=_BOTH)(rng, n)
+    p_mean, p_var = STATE(rng, n), VARIANCE(rng, n)
+    ratio = np.select([rng.random(n) < p for p in (0.2, 0.5)], [VARIANCE(rng, n), rng.uniform(0.1, 2, n)],
+                      1 + wide(1e-15, 0.9, 0.0, -0.5, 0.5, signs=BOTH)(rng, n))
+    distance = wide(1e-9, 1e3, 0.0, 0.0, 0.0, signs=BOTH)(rng, n)
     return dict(q_mean=p_mean + distance * np.sqrt(p_var), q_var=p_var * ratio, p_mean=p_mean, p_var=p_var)
 
 
 def _close_logits(rng: Generator, n: int) -> dict[str, Array]:
     """Two bits: unrelated logits, differences around 1, and differences down to 1e-12."""
-    q = np.where(rng.random(n) < 0.3, rng.uniform(-3, 3, n), _LOGIT(rng, n))
+    q = np.where(rng.random(n) < 0.3, rng.uniform(-3, 3, n), LOGIT(rng, n))
     p = q + np.select([rng.random(n) < 0.2, rng.random(n) < 0.3], [rng.uniform(-3, 3, n), rng.choice([-1.001, -1, 1, 1.001], n)],
-                      _wide(1e-12, 3.0, 0.0, signs=_BOTH)(rng, n))
-    return dict(q_logit=q, p_logit=np.where(rng.random(n) < 0.2, _LOGIT(rng, n), p))
+                      wide(1e-12, 3.0, 0.0, signs=BOTH)(rng, n))
+    return dict(q_logit=q, p_logit=np.where(rng.random(n) < 0.2, LOGIT(rng, n), p))
 
 
 def _point_and_law(rng: Generator, n: int) -> dict[str, Array]:
     """A point `distance` standard deviations from the mean of a Gaussian."""
-    mean, var = _STATE(rng, n), _VARIANCE(rng, n)
-    return dict(x=mean + _wide(1e-6, 1e3, 0.0, signs=_BOTH)(rng, n) * np.sqrt(var), mean=mean, var=var)
+    mean, var = STATE(rng, n), VARIANCE(rng, n)
+    return dict(x=mean + wide(1e-6, 1e3, 0.0, signs=BOTH)(rng, n) * np.sqrt(var), mean=mean, var=var)
 
 
 # -- one formula at one point ------------------------------------------------------------------------------------------
 
 FORMULAS = {
     "activation": (
-        Formula("activation.softplus", lambda x: activation.softplus(x), decimals.softplus, _independent(x=_REAL)),
-        Formula("activation.sigmoid", lambda x: activation.sigmoid(x), decimals.sigmoid, _independent(x=_REAL)),
-        Formula("activation.logit", lambda y: activation.logit(y), decimals.logit, _independent(y=_rates)),
-        Formula("activation.tanh", lambda x: activation.tanh(x), decimals.tanh, _independent(x=_REAL)),
+        Formula("activation.softplus", lambda x: activation.softplus(x), decimals.softplus, independent(x=REAL)),
+        Formula("activation.sigmoid", lambda x: activation.sigmoid(x), decimals.sigmoid, independent(x=REAL)),
+        Formula("activation.logit", lambda y: activation.logit(y), decimals.logit, independent(y=some_rates)),
+        Formula("activation.tanh", lambda x: activation.tanh(x), decimals.tanh, independent(x=REAL)),
         Formula("activation.leaky_relu", lambda x, slope: activation.leaky_relu(x, slope=slope), decimals.leaky_relu,
-                _independent(x=_REAL, slope=_wide(1e-3, 0.9, 0.0))),
+                independent(x=REAL, slope=wide(1e-3, 0.9, 0.0))),
         Formula("activation.x_minus_log1p", lambda x: activation.x_minus_log1p(x), decimals.x_minus_log1p,
-                _independent(x=_near_zero(-0.5, 1 - 1e-9))),
+                independent(x=near_zero(-0.5, 1 - 1e-9))),
         Formula("activation.expm1_minus_x", lambda x: activation.expm1_minus_x(x), decimals.expm1_minus_x,
-                _independent(x=_near_zero(1e-9 - 1, 1 - 1e-9))),
+                independent(x=near_zero(1e-9 - 1, 1 - 1e-9))),
         Formula("schedule.logits_of", lambda y: schedule.logits_of(np.append([0.0, 0.1], y)), decimals.logit,
-                _independent(beta=_rates)),
-        Formula("schedule.learned", lambda x: schedule.learned(x, beta_1=0.1)[2:], decimals.sigmoid, _independent(x=_REAL)),
+                independent(beta=some_rates)),
+        Formula("schedule.learned", lambda x: schedule.learned(x, beta_1=0.1)[2:], decimals.sigmoid, independent(x=REAL)),
     ),
     "gaussian": (
         Formula("gaussian.forward", lambda x, beta: gaussian.forward(x, beta), decimals.forward,
-                _independent(x_prev=_STATE, beta=_rates)),
+                independent(x_prev=STATE, beta=some_rates)),
         Formula("gaussian.marginal", lambda x, level: gaussian.marginal(x, level), decimals.marginal,
-                _independent(x_0=_STATE, log_alpha_bar=_LEVEL)),
+                independent(x_0=STATE, log_alpha_bar=LEVEL)),
         Formula("gaussian.posterior", lambda *x: gaussian.posterior(*x), decimals.posterior,
-                _independent(x_t=_STATE, x_0=_STATE, beta=_rates, log_alpha_bar_prev=_LEVEL)),
+                independent(x_t=STATE, x_0=STATE, beta=some_rates, log_alpha_bar_prev=LEVEL)),
         Formula("gaussian.shares", lambda *x: SimpleNamespace(**dict(zip("avw", gaussian.shares(*x)))), decimals.shares,
-                _independent(beta=_rates, log_alpha_bar_prev=_LEVEL)),
+                independent(beta=some_rates, log_alpha_bar_prev=LEVEL)),
         Formula("gaussian.cross_entropy", lambda *x: gaussian.cross_entropy(Gaussian(*x[:2]), Gaussian(*x[2:])),
                 decimals.cross_entropy, _close_pair),
         Formula("gaussian.kl", lambda *x: gaussian.kl(Gaussian(*x[:2]), Gaussian(*x[2:])), decimals.kl, _close_pair),
         Formula("gaussian.entropy", lambda var: gaussian.entropy(Gaussian(np.zeros_like(var), var)), decimals.entropy,
-                _independent(var=_VARIANCE)),
+                independent(var=VARIANCE)),
         Formula("gaussian.log_prob", lambda x, *p: gaussian.log_prob(x, Gaussian(*p)), decimals.log_prob, _point_and_law),
         Formula("gaussian.draw", lambda mean, var, noise: gaussian.draw(Gaussian(mean, var), noise=noise), decimals.draw,
-                _independent(mean=_STATE, var=_VARIANCE, noise=_HEAD)),
+                independent(mean=STATE, var=VARIANCE, noise=HEAD)),
     ),
     "binomial": (
         Formula("binomial.prior", lambda rate: binomial.prior(rate.shape, rate=rate), decimals_binomial.prior,
-                _independent(rate=_shares_of_ones)),
+                independent(rate=shares_of_ones)),
         Formula("binomial.forward", lambda x, beta, rate: binomial.forward(x, beta, rate=rate), decimals_binomial.forward,
-                _independent(x_prev=_bits, beta=_rates, rate=_shares_of_ones)),
+                independent(x_prev=some_bits, beta=some_rates, rate=shares_of_ones)),
         Formula("binomial.marginal", lambda x, level, rate: binomial.marginal(x, level, rate=rate), decimals_binomial.marginal,
-                _independent(x_0=_bits, log_alpha_bar=_BELOW, rate=_shares_of_ones)),
+                independent(x_0=some_bits, log_alpha_bar=BELOW, rate=shares_of_ones)),
         Formula("binomial.posterior", lambda *x: binomial.posterior(*x[:4], rate=x[4]), decimals_binomial.posterior,
-                _independent(x_t=_bits, x_0=_bits, beta=_rates, log_alpha_bar_prev=_BELOW, rate=_shares_of_ones)),
+                independent(x_t=some_bits, x_0=some_bits, beta=some_rates, log_alpha_bar_prev=BELOW, rate=shares_of_ones)),
         Formula("binomial.kl", lambda q, p: binomial.kl(Bernoulli(q), Bernoulli(p)), decimals_binomial.kl, _close_logits),
         Formula("binomial.entropy", lambda q: binomial.entropy(Bernoulli(q)), decimals_binomial.entropy,
-                _independent(logit=_LOGIT)),
+                independent(logit=LOGIT)),
         Formula("binomial.cross_entropy", lambda q, p: binomial.cross_entropy(Bernoulli(q), Bernoulli(p)),
                 decimals_binomial.cross_entropy, _close_logits),
         Formula("binomial.log_prob", lambda x, p: binomial.log_prob(x, Bernoulli(p)), decimals_binomial.log_prob,
-                _independent(x=_bits, logit=_LOGIT)),
+                independent(x=some_bits, logit=LOGIT)),
     ),
     "readout": (
         Formula("readout.eq65", lambda mean, var, *x: readout.eq65(Heads(mean, var), *x), decimals.eq65,
-                _independent(z_mean=_HEAD, z_var=_HEAD, x_t=_STATE, beta=_rates)),
+                independent(z_mean=HEAD, z_var=HEAD, x_t=STATE, beta=some_rates)),
         Formula("readout.released", lambda mean, var, x, beta, T: readout.released(Heads(mean, var), x, beta, T=T),
-                decimals.released, _independent(z_mean=_HEAD, z_var=_HEAD, x_t=_STATE, beta=_rates, T=_lengths)),
+                decimals.released, independent(z_mean=HEAD, z_var=HEAD, x_t=STATE, beta=some_rates, T=lengths)),
         Formula("readout.denoising", lambda mean, var, *x: readout.denoising(Heads(mean, var), *x), decimals.denoising,
-                _independent(z_mean=_HEAD, z_var=_HEAD, x_t=_STATE, beta=_rates, log_alpha_bar_prev=_LEVEL)),
+                independent(z_mean=HEAD, z_var=HEAD, x_t=STATE, beta=some_rates, log_alpha_bar_prev=LEVEL)),
     ),
 }
-
-
-def _formulas(group: str) -> Callable[[Generator, int], Iterator[Point]]:
-    """Every formula of a group at n points."""
-
-    def points(rng: Generator, n: int) -> Iterator[Point]:
-        for formula in FORMULAS[group]:
-            inputs = formula.inputs(rng, n)
-            got = formula.package(*inputs.values())
-            for i, arguments in enumerate(zip(*(column.tolist() for column in inputs.values()))):
-                where = dict(zip(inputs, arguments))
-                exact = formula.exact(*arguments)
-                if isinstance(exact, Exact):
-                    yield Point(formula.name, got[i], exact, where)
-                else:
-                    for field in exact._fields:
-                        yield Point(f"{formula.name}.{field}", getattr(got, field)[i], getattr(exact, field), where)
-
-    return points
 
 
 # -- formulas of another shape -----------------------------------------------------------------------------------------
@@ -289,7 +156,7 @@ def _schedules(rng: Generator) -> Iterator[tuple[str, str, Array]]:
         kinds = {"β = 1e-12": np.append(0.0, np.full(T, 1e-12)), "reciprocal": schedule.reciprocal(T),
                  "geometric": schedule.geometric(T, beta_1=1e-12, beta_T=0.5)}
         if T <= 1000:
-            kinds["mixed"] = np.concatenate([[0.0], np.minimum(_rates(rng, T - 1), 1 - 1e-6), [1.0]])
+            kinds["mixed"] = np.concatenate([[0.0], np.minimum(some_rates(rng, T - 1), 1 - 1e-6), [1.0]])
         for kind, beta in kinds.items():
             yield "T ≤ 1000" if T <= 1000 else f"T = {T}, {kind}", kind, beta
 
@@ -422,7 +289,7 @@ def _likelihoods(rng: Generator, n: int) -> Iterator[Point]:
 
 def _log_weights(rng: Generator) -> Iterator[Point]:
     for rates in ((0.1, 0.3, 0.5), (1e-6, 1e-3, 0.9), (1e-12, 1e-12, 1e-12), (1 / 3, 0.5, 1.0)):
-        beta, x, bits = np.array([0.0, *rates]), rng.normal(size=(6, 2)), _bits(rng, 12).reshape(6, 2)
+        beta, x, bits = np.array([0.0, *rates]), rng.normal(size=(6, 2)), some_bits(rng, 12).reshape(6, 2)
         noise, uniform = rng.normal(size=(3, 6, 2)), rng.random((3, 6, 2))
         got = likelihood.log_weights((), beta, x, noise=noise, kernel=gaussian, network=_forward_model(gaussian))
         for i, value in enumerate(got):
@@ -458,7 +325,7 @@ def _network(rng: Generator, n: int) -> Iterator[Point]:
     """The Swiss-roll network with the read-out `denoising`: four units, two dimensions, six rows at their own steps."""
     for _ in range(n // 50):
         T = 5
-        beta = np.append(0.0, _wide(1e-12, 0.9)(rng, T))
+        beta = np.append(0.0, wide(1e-12, 0.9)(rng, T))
         parameters = SwissRoll(rng.normal(size=(4, 2)), rng.uniform(-2, 1, 4), rng.normal(size=(T + 1, 4, 4)) * 3,
                                rng.normal(size=(T + 1, 4)))
         x, t = rng.normal(size=(6, 2)), rng.integers(2, T + 1, 6)
@@ -473,8 +340,8 @@ def _network(rng: Generator, n: int) -> Iterator[Point]:
                 yield Point("swiss_roll.reverse.var", p.var[i, d], law.var, where)
 
 
-GROUPS: dict[str, Callable[[Generator, int], Iterator[Point]]] = {
-    **{group: _formulas(group) for group in FORMULAS},
+GROUPS: Groups = {
+    **{group: formulas(rows) for group, rows in FORMULAS.items()},
     "rbf": _rbf, "schedules": _named_schedules, "chain": _chain, "binomial chain": _binomial_chain, "bound": _bound,
     "likelihood": _likelihoods, "linear": _linear, "network": _network,
 }

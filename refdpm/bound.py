@@ -85,6 +85,31 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
     return kl, pullback
 
 
+def network_kl(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Array, kernel: Module, network: Module) -> Array:
+    """`step_kl` as a function of the network alone: what training needs where the schedule is fixed, and all there is for bits,
+    which carry no gradient through a draw.   Shapes as in `step_kl`; β_T = 1 is allowed.
+    """
+    return network_kl_vjp(parameters, beta=beta, x_0=x_0, noise=noise, t=t, kernel=kernel, network=network)[0]
+
+
+def network_kl_vjp(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Array, kernel: Module, network: Module
+                   ) -> tuple[Array, Pullback]:
+    """Adjoint of `network_kl`."""
+    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=x_0.ndim)
+    x_t = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar), noise=noise)
+    q = kernel.posterior(x_t, x_0, step.beta, step.log_alpha_bar_prev)
+    p, back_reverse = network.reverse_vjp(parameters, x_t, step, t=t)
+    per_component, back_kl = kernel.kl_vjp(q, p)
+    kl, back_total = total_vjp(per_component)
+
+    def pullback(dkl: Array) -> Tree:
+        _, dp = back_kl(back_total(dkl))
+        dparameters, _, _ = back_reverse(dp)
+        return dparameters
+
+    return kl, pullback
+
+
 # -- the two ends of the chain -----------------------------------------------------------------------------------------
 
 def entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:

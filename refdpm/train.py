@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import bound, optimize, schedule
-from refdpm.likelihood import Estimate, average, null_log_likelihood
+from refdpm.likelihood import Estimate, average, null_log_likelihood, total
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree, tree_map
 
@@ -41,7 +41,7 @@ def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generato
 
 
 class Model(NamedTuple):
-    """What is learned: the network's parameters, and logit β_t for t = 2..T (β_1 is held fixed)."""
+    """What is learned: the network's parameters, and logit β_t for t = 2..T (β_1 is held fixed); none where the schedule is fixed."""
 
     parameters: Tree
     logit_beta: Array
@@ -57,7 +57,11 @@ class State(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How to train.  Adam's rates rise to the given ones over `warm_up` steps, and fall towards 0 as a half cosine."""
+    """How to train.  Adam's rates rise to the given ones over `warm_up` steps, and fall towards 0 as a half cosine.
+
+    draws    how many values of t each example of a batch is put to; 0 for all of them, the full sum
+    rows     how many rows (x_t, t) pass through the network at a time
+    """
 
     steps: int
     batch: int
@@ -67,6 +71,8 @@ class Recipe(NamedTuple):
     seed: int
     warm_up: int = 100
     decay_2: float = 0.99
+    draws: int = 0
+    rows: int = 2560
 
 
 def begin(model: Model) -> State:
@@ -74,19 +80,27 @@ def begin(model: Model) -> State:
     return State(model, optimize.adam_init(model.parameters), optimize.adam_init(model.logit_beta), 0)
 
 
-@eq("15", "App.1 G targets")
-def fit(state: State, recipe: Recipe, *, draw_data: Draw, kernel: Module, network: Module) -> Iterator[tuple[State, float]]:
+@eq("15", "App.1 G targets", "App.1 B targets")
+def fit(state: State, recipe: Recipe, *, draw_data: Draw, kernel: Module, network: Module, beta: Array | None = None
+        ) -> Iterator[tuple[State, float]]:
     """Yields, after every step, the new state and the step's own estimate of K in nats per example.
 
-    The sum over t is taken in full for every example of the batch.
+    With `beta` the schedule is that one, and only the network learns; without it both do.
     """
     _keep_freed_memory()
+    T = len(state.model.logit_beta) + 1 if beta is None else len(beta) - 1
     while state.steps_done < recipe.steps:
         rng = generator(recipe.seed, Purpose.STEP, state.steps_done)
         x_0 = draw_data(rng, recipe.batch)
-        t = bound.every_step(len(state.model.logit_beta) + 1, recipe.batch)
+        t = bound.draw_steps(rng, T, (recipe.draws, len(x_0))) if recipe.draws else bound.every_step(T, len(x_0))
         noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
-        k, gradient = mean_bound(state.model, x_0, noise=noise, t=t, beta_1=recipe.beta_1, kernel=kernel, network=network)
+        if beta is None:
+            k, gradient = mean_bound(state.model, x_0, noise=noise, t=t, beta_1=recipe.beta_1, kernel=kernel, network=network,
+                                     rows=recipe.rows)
+        else:
+            k, parameters = mean_network_bound(state.model.parameters, x_0, noise=noise, t=t, beta=beta, kernel=kernel,
+                                               network=network, rows=recipe.rows)
+            gradient = Model(parameters, state.model.logit_beta)
         state = _ascend(state, gradient, recipe)
         yield state, k
 
@@ -125,14 +139,37 @@ def mean_bound(model: Model, x_0: Array, *, noise: Array, t: Array, beta_1: floa
         dparameters, dbeta, _ = back(np.full(len(k), 1 / len(x_0)))
         return k.sum() / len(x_0), dparameters, dbeta
 
-    pieces = map(piece, _parts(len(x_0), max(1, rows // max(1, len(t)))))
-    k, dparameters, dbeta = reduce(lambda a, b: tree_map(np.add, a, b), pieces)
+    k, dparameters, dbeta = _sum(map(piece, _parts(len(x_0), rows // max(1, len(t)))))
     return float(k), Model(dparameters, back_beta(dbeta))
 
 
+def mean_network_bound(parameters: Tree, x_0: Array, *, noise: Array, t: Array, beta: Array, kernel: Module, network: Module,
+                       rows: int = 2560) -> tuple[float, Tree]:
+    """As `mean_bound`, for a fixed schedule: K, and its gradient with respect to the network's parameters."""
+    flat = (t.size,) + x_0.shape[1:]
+    x_0_rows = np.broadcast_to(x_0, t.shape + x_0.shape[1:]).reshape(flat)
+    noise_rows, t_rows = noise.reshape(flat), t.ravel()
+    share = (len(beta) - 2) / t.size
+
+    def piece(part: slice) -> tuple[float, Tree]:
+        kl, back = bound.network_kl_vjp(parameters, beta=beta, x_0=x_0_rows[part], noise=noise_rows[part], t=t_rows[part],
+                                        kernel=kernel, network=network)
+        return -share * kl.sum(), back(np.full(len(kl), -share))
+
+    minus_kl, dparameters = _sum(map(piece, _parts(t.size, rows)))
+    ends = (bound.entropy_at(beta, x_0, t=len(beta) - 1, kernel=kernel) - bound.entropy_at(beta, x_0, t=1, kernel=kernel)
+            - total(kernel.entropy(kernel.prior(x_0.shape))))
+    return float(minus_kl + ends.mean()), dparameters
+
+
 def _parts(count: int, size: int) -> Iterator[slice]:
+    size = max(1, size)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def _sum(pieces: Iterator[Tree]) -> Tree:
+    return reduce(lambda a, b: tree_map(np.add, a, b), pieces)
 
 
 # -- K of held-out data ------------------------------------------------------------------------------------------------
@@ -156,13 +193,13 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
     """
     T = len(beta) - 1
     k, parts = [], []
-    for part in _parts(len(x_0), max(1, rows // max(1, T - 1))):
+    for part in _parts(len(x_0), rows // max(1, T - 1)):
         t = bound.every_step(T, len(x_0[part]))
         terms = bound.terms(parameters, beta, x_0[part], noise=kernel.draw_noise(rng, t.shape + x_0.shape[1:]), t=t,
                             kernel=kernel, network=network)
         k.append(bound.assemble(terms, T=T))
         parts.append(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms))
-    means = reduce(lambda a, b: tree_map(np.add, a, b), parts)
+    means = _sum(iter(parts))
     per_example, per_null = np.concatenate(k), null_log_likelihood(x_0, kernel=kernel)
     c = bound.correction(beta, x_0, kernel=kernel)
     return Evaluation(average(per_example), average(per_example + c), average(per_null), average(per_example - per_null),

@@ -1,4 +1,4 @@
-"""The picture of the Swiss roll: forward diffusion, learned reverse diffusion, and learned drift.  Needs the extra `figures`."""
+"""Pictures of runs, one kind for each experiment.  Needs the extra `figures`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,13 @@ import io
 
 import numpy as np
 
-from refdpm import experiment, gaussian, sample, schedule, train
+from refdpm import sample, schedule, train
+from refdpm.experiments import Run, common
 from refdpm.run import write_atomically
 from refdpm.vjp import Array
 
 POINTS = 3000
+SEQUENCES = 40
 EDGE = 2.2
 
 
@@ -25,41 +27,70 @@ def require() -> Any:
     return pyplot
 
 
-def write(path: Path, settings: experiment.Settings, state: train.State, *, replace: bool = False) -> None:
-    """Draw the run at t = 0, T/2 and T, one column each, into a PNG file."""
+def write(path: Path, posed: Run, *, replace: bool = False) -> None:
+    """Draw the run into a PNG file."""
     pyplot = require()
-    T, beta = settings.T, experiment.beta_of(settings, state)
-    rng = train.generator(settings.seed, train.Purpose.FIGURE)
-    noise = gaussian.draw_noise(rng, (T + 1, POINTS, 2))
-    network = experiment.network(settings)
-    forward = dict(sample.forward_path(beta, experiment.held_out(settings, POINTS), noise=noise[:T], kernel=gaussian))
-    noise = gaussian.draw_noise(rng, noise.shape)
-    reverse = dict(sample.reverse_path(state.model.parameters, beta, noise=noise, kernel=gaussian, network=network))
-    figure, axes = pyplot.subplots(3, 3, figsize=(8.4, 8.6), sharex=True, sharey=True, constrained_layout=True)
-    for column, t in enumerate((0, T // 2, T)):
-        _scatter(axes[0, column], forward[t], "#1f4e8c")
-        _scatter(axes[1, column], reverse[t], "#8c1f2f")
-        _drift(axes[2, column], settings, state, beta, max(t, 2))
-        axes[0, column].set_title(f"t = {t}")
-        axes[2, column].set_title(f"t = {max(t, 2)}", fontsize=9)
-    for row, label in enumerate(("forward q(x_t)", "learned reverse p(x_t)", "drift  E[x_(t−1)|x_t] − x_t")):
-        axes[row, 0].set_ylabel(label)
-    axes[0, 0].set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
+    figure = {"swiss-roll": _roll, "heartbeat": _sequences}[posed.name](pyplot, posed)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     pyplot.close(figure)
     write_atomically(path, buffer.getvalue(), replace=replace)
 
 
+def _paths(posed: Run, n: int) -> tuple[dict[int, Array], dict[int, Array]]:
+    """{t: x_t} of n forward paths and of n reverse ones, at t = 0, T/2 and T."""
+    beta = common.beta_of(posed.problem, posed.state)
+    T, kernel = len(beta) - 1, posed.problem.kernel
+    rng = train.generator(posed.problem.recipe.seed, train.Purpose.FIGURE)
+    shape = (T + 1, n) + posed.problem.shape
+    forward = sample.forward_path(beta, common.held_out(posed.problem, n), noise=kernel.draw_noise(rng, shape)[:T], kernel=kernel)
+    shown = (0, T // 2, T)
+    kept = {t: x for t, x in forward if t in shown}
+    reverse = sample.reverse_path(posed.state.model.parameters, beta, noise=kernel.draw_noise(rng, shape), kernel=kernel,
+                                  network=posed.problem.network)
+    return kept, {t: x for t, x in reverse if t in shown}
+
+
+# -- points in the plane -------------------------------------------------------------------------------------------------
+
+def _roll(pyplot: Any, posed: Run) -> Any:
+    """Forward diffusion, learned reverse diffusion, learned drift: one row each; t = 0, T/2 and T: one column each."""
+    forward, reverse = _paths(posed, POINTS)
+    figure, axes = pyplot.subplots(3, 3, figsize=(8.4, 8.6), sharex=True, sharey=True, constrained_layout=True)
+    for column, t in enumerate(sorted(forward)):
+        _scatter(axes[0, column], forward[t], "#1f4e8c")
+        _scatter(axes[1, column], reverse[t], "#8c1f2f")
+        _drift(axes[2, column], posed, max(t, 2))
+        axes[0, column].set_title(f"t = {t}")
+        axes[2, column].set_title(f"t = {max(t, 2)}", fontsize=9)
+    for row, label in enumerate(("forward q(x_t)", "learned reverse p(x_t)", "drift  E[x_(t−1)|x_t] − x_t")):
+        axes[row, 0].set_ylabel(label)
+    axes[0, 0].set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
+    return figure
+
+
 def _scatter(axis: Any, x: Array, colour: str) -> None:
     axis.scatter(*x.T, s=1.5, c=colour, linewidths=0, alpha=0.7)
 
 
-def _drift(axis: Any, settings: experiment.Settings, state: train.State, beta: Array, t: int) -> None:
+def _drift(axis: Any, posed: Run, t: int) -> None:
     """The displacement of the reverse mean on a grid; every panel has its own arrow scale."""
     line = np.linspace(-2, 2, 19)
     x = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    rows = np.full(len(x), t)
+    rows, beta = np.full(len(x), t), common.beta_of(posed.problem, posed.state)
     step = schedule.step(beta, schedule.log_alpha_bar(beta), t=rows, ndim=2)
-    p = experiment.network(settings).reverse(state.model.parameters, x, step, t=rows)
+    p = posed.problem.network.reverse(posed.state.model.parameters, x, step, t=rows)
     axis.quiver(*x.T, *(p.mean - x).T, angles="xy", width=0.004, color="#333333")
+
+
+# -- sequences of bits ---------------------------------------------------------------------------------------------------
+
+def _sequences(pyplot: Any, posed: Run) -> Any:
+    """Sequences as rows of a raster: the forward process above, the learned reverse process below; t = 0, T/2 and T."""
+    figure, axes = pyplot.subplots(2, 3, figsize=(8.4, 8.0), sharex=True, sharey=True, constrained_layout=True)
+    for row, (paths, label) in enumerate(zip(_paths(posed, SEQUENCES), ("forward q(x_t)", "learned reverse p(x_t)"))):
+        for column, t in enumerate(sorted(paths)):
+            axes[row, column].imshow(paths[t], cmap="Greys", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+            axes[row, column].set(xticks=[], yticks=[], title=f"t = {t}")
+        axes[row, 0].set_ylabel(label)
+    return figure

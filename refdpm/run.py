@@ -20,7 +20,7 @@ import numpy as np
 
 from refdpm.vjp import Array, Tree
 
-FORMAT = "refdpm run 1"
+FORMAT = "refdpm run 2"
 # what NumPy and zipfile raise for files that are not, or no longer, what they should be
 _DAMAGE = (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError,
            zipfile.BadZipFile, zlib.error, struct.error)

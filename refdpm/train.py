@@ -41,7 +41,7 @@ def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generato
 
 
 class Model(NamedTuple):
-    """What is learned: the network's parameters, and logit β_t for t = 2..T (β_1 is held fixed); none where the schedule is fixed."""
+    """What is learned: the network's parameters, and logit β_t for t = 2..T (β_1 is held fixed; none where all β are)."""
 
     parameters: Tree
     logit_beta: Array
@@ -146,20 +146,31 @@ def mean_bound(model: Model, x_0: Array, *, noise: Array, t: Array, beta_1: floa
 def mean_network_bound(parameters: Tree, x_0: Array, *, noise: Array, t: Array, beta: Array, kernel: Module, network: Module,
                        rows: int = 2560) -> tuple[float, Tree]:
     """As `mean_bound`, for a fixed schedule: K, and its gradient with respect to the network's parameters."""
-    flat = (t.size,) + x_0.shape[1:]
-    x_0_rows = np.broadcast_to(x_0, t.shape + x_0.shape[1:]).reshape(flat)
-    noise_rows, t_rows = noise.reshape(flat), t.ravel()
     share = (len(beta) - 2) / t.size
 
-    def piece(part: slice) -> tuple[float, Tree]:
-        kl, back = bound.network_kl_vjp(parameters, beta=beta, x_0=x_0_rows[part], noise=noise_rows[part], t=t_rows[part],
-                                        kernel=kernel, network=network)
+    def piece(rows: _Rows) -> tuple[float, Tree]:
+        kl, back = bound.network_kl_vjp(parameters, beta=beta, **rows, kernel=kernel, network=network)
         return -share * kl.sum(), back(np.full(len(kl), -share))
 
-    minus_kl, dparameters = _sum(map(piece, _parts(t.size, rows)))
-    ends = (bound.entropy_at(beta, x_0, t=len(beta) - 1, kernel=kernel) - bound.entropy_at(beta, x_0, t=1, kernel=kernel)
-            - total(kernel.entropy(kernel.prior(x_0.shape))))
+    minus_kl, dparameters = _sum(map(piece, _rows(x_0, noise, t, rows)))
+    ends = bound.assemble(_terms(np.empty((0, len(x_0))), beta, x_0, kernel), T=len(beta) - 1)
     return float(minus_kl + ends.mean()), dparameters
+
+
+def _terms(kl: Array, beta: Array, x_0: Array, kernel: Module) -> bound.Terms:
+    """The terms of K around a given (S, N) of divergences."""
+    return bound.Terms(kl, bound.entropy_at(beta, x_0, t=len(beta) - 1, kernel=kernel),
+                       bound.entropy_at(beta, x_0, t=1, kernel=kernel), total(kernel.entropy(kernel.prior(x_0.shape))))
+
+
+_Rows = dict[str, Array]
+
+
+def _rows(x_0: Array, noise: Array, t: Array, size: int) -> Iterator[_Rows]:
+    """The (S, N) grid of t as rows (x_0, noise, t), `size` at a time."""
+    flat = (t.size,) + x_0.shape[1:]
+    whole = {"x_0": np.broadcast_to(x_0, t.shape + x_0.shape[1:]).reshape(flat), "noise": noise.reshape(flat), "t": t.ravel()}
+    return ({name: rows[part] for name, rows in whole.items()} for part in _parts(t.size, size))
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
@@ -195,8 +206,10 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
     k, parts = [], []
     for part in _parts(len(x_0), rows // max(1, T - 1)):
         t = bound.every_step(T, len(x_0[part]))
-        terms = bound.terms(parameters, beta, x_0[part], noise=kernel.draw_noise(rng, t.shape + x_0.shape[1:]), t=t,
-                            kernel=kernel, network=network)
+        noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
+        kl = [bound.network_kl(parameters, beta=beta, **piece, kernel=kernel, network=network)
+              for piece in _rows(x_0[part], noise, t, rows)]
+        terms = _terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), beta, x_0[part], kernel)
         k.append(bound.assemble(terms, T=T))
         parts.append(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms))
     means = _sum(iter(parts))

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from refdpm import cli, experiment, run
+from refdpm import cli, experiments, run
+from refdpm.experiments import common, swiss_roll as experiment
 
 SMALL = ["--units", "4", "--steps", "3", "--T", "3", "--seed", "5"]
 
@@ -47,13 +48,8 @@ def test_the_terms_add_up_to_k(trained):
 
 def test_same_seed_same_bits(trained, tmp_path):
     assert cli.main(["train", "swiss-roll", *SMALL, "--out", str(tmp_path / "again"), "--json"]) == 0
-    _, first = run.load(trained[0] / "run.npz", template)
-    _, second = run.load(tmp_path / "again" / "run.npz", template)
-    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(run.named_leaves(first), run.named_leaves(second), strict=True))
-
-
-def template(settings):
-    return experiment.begin(experiment.from_dict(settings))
+    first, second = (run.named_leaves(experiments.load(folder).state) for folder in (trained[0], tmp_path / "again"))
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(first, second, strict=True))
 
 
 def test_bound_of_a_run(trained, capsys):
@@ -66,9 +62,9 @@ def test_bound_of_a_run(trained, capsys):
 
 def test_bound_on_data_of_ones_own(trained, tmp_path, capsys):
     path = tmp_path / "points.npy"
-    np.save(path, experiment.held_out(experiment.DEFAULT, 500))
+    np.save(path, common.held_out(experiment.problem(experiment.DEFAULT), 500))
     assert cli.main(["bound", str(trained[0]), "--data", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["points"] == 500
+    assert json.loads(capsys.readouterr().out)["examples"] == 500
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])
@@ -159,7 +155,7 @@ def test_run_that_is_not_there(tmp_path, capsys):
 ])
 def test_data_that_do_not_fit(spoil, words, trained, tmp_path, capsys):
     path = tmp_path / "points.npy"
-    np.save(path, spoil(experiment.held_out(experiment.DEFAULT, 500)))
+    np.save(path, spoil(common.held_out(experiment.problem(experiment.DEFAULT), 500)))
     refused(capsys, ["bound", trained[0], "--data", path], "points.npy", *words)
 
 
@@ -184,7 +180,7 @@ def test_resume_of_a_finished_run_reports_again(trained, capsys):
 def test_divergence_is_named_and_leaves_the_last_good_state(tmp_path, capsys):
     refused(capsys, ["train", "swiss-roll", *SMALL, "--width", "1e-200", "--out", tmp_path / "new"], "K: expected a finite number",
             "run.npz")
-    run.load(tmp_path / "new" / "run.npz", template)
+    assert experiments.load(tmp_path / "new").state.steps_done < 3
 
 
 def test_sizes_beyond_memory_leave_nothing_behind(tmp_path, capsys):

@@ -11,13 +11,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from refdpm import experiment, run
+from refdpm import experiments, run
+from refdpm.experiments import common, swiss_roll as experiment
 
 SETTINGS = experiment.DEFAULT._replace(units=5, T=4, steps=6, batch=8)
 
 
 def template(settings):
-    return experiment.begin(experiment.from_dict(settings))
+    return experiment.begin(common.from_dict(experiment, settings))
 
 
 def identical(a, b):
@@ -27,7 +28,7 @@ def identical(a, b):
 @pytest.fixture
 def saved(tmp_path):
     state = experiment.begin(SETTINGS)
-    for state, _ in experiment.fit(SETTINGS, state):
+    for state, _ in common.fit(experiment.problem(SETTINGS), state):
         pass
     path = tmp_path / "run.npz"
     run.save(path, SETTINGS._asdict(), state)
@@ -37,18 +38,18 @@ def saved(tmp_path):
 def test_round_trip_is_exact(saved):
     path, state = saved
     settings, loaded = run.load(path, template)
-    assert experiment.from_dict(settings) == SETTINGS and identical(loaded, state) and type(loaded) is type(state)
+    assert common.from_dict(experiment, settings) == SETTINGS and identical(loaded, state) and type(loaded) is type(state)
 
 
 def test_stopping_and_going_on_changes_no_bit():
     whole = experiment.begin(SETTINGS)
-    for whole, _ in experiment.fit(SETTINGS, whole):
+    for whole, _ in common.fit(experiment.problem(SETTINGS), whole):
         pass
     part = experiment.begin(SETTINGS)
-    for part, _ in experiment.fit(SETTINGS, part):
+    for part, _ in common.fit(experiment.problem(SETTINGS), part):
         if part.steps_done == 2:
             break
-    for part, _ in experiment.fit(SETTINGS, part):
+    for part, _ in common.fit(experiment.problem(SETTINGS), part):
         pass
     assert identical(whole, part)
 
@@ -109,7 +110,7 @@ def test_states_that_cannot_be_are_named(saved, change, words):
     rewrite(path, change)
     settings, state = run.load(path, template)
     with pytest.raises(ValueError, match=words):
-        experiment.checked_state(experiment.from_dict(settings), state)
+        common.checked_state(experiment.problem(common.from_dict(experiment, settings)), state)
 
 
 def test_other_files_are_no_run_files(tmp_path):
@@ -183,10 +184,7 @@ def test_nothing_is_unpickled(saved):
 
 def steps_done(folder):
     """Of the last saved state; −1 while there is none."""
-    try:
-        return int(run.load(folder / "run.npz", template)[1].steps_done)
-    except FileNotFoundError:
-        return -1
+    return int(experiments.load(folder).state.steps_done) if (folder / "run.npz").exists() else -1
 
 
 def start(folder, *arguments, save_every=0.0):
@@ -223,7 +221,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
     for rest in (arguments, [*settings, "--out", str(tmp_path / "whole")]):
         process = start(folder, *rest, save_every=20.0)
         assert process.communicate(timeout=300) and process.returncode == 0
-    assert identical(*(run.load(tmp_path / name / "run.npz", template)[1] for name in ("whole", "killed")))
+    assert identical(*(experiments.load(tmp_path / name).state for name in ("whole", "killed")))
 
 
 def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from refdpm import bound, experiment, gaussian, gradcheck, likelihood, optimize, schedule, train
+from refdpm import bound, gaussian, gradcheck, likelihood, optimize, schedule, train
+from refdpm.experiments import common, swiss_roll as experiment
 from refdpm.oracles import swiss_roll as oracle
 from refdpm.vjp import leaves, tree_map
 
@@ -16,9 +17,9 @@ def batch():
     rng = np.random.default_rng(0)
     model = experiment.begin(settings).model
     model = tree_map(lambda x: x + 0.1 * rng.standard_normal(x.shape), model)
-    x_0 = experiment.held_out(settings, 7)
+    x_0 = common.held_out(experiment.problem(settings), 7)
     return model, dict(x_0=x_0, noise=rng.standard_normal((4, 7, 2)), t=bound.every_step(5, 7), beta_1=0.01, kernel=gaussian,
-                       network=experiment.network(settings))
+                       network=experiment.problem(settings).network)
 
 
 def test_pieces_of_a_batch_add_up(batch):
@@ -55,14 +56,15 @@ def test_every_parameter_has_a_gradient(batch):
 def test_starts_as_the_forward_kernel():
     """At the start p is the forward kernel, and K − L_null is 0 for any data with E|x|² = n: within five standard errors."""
     settings = SETTINGS._replace(T=40)
-    result = experiment.evaluate(settings, experiment.begin(settings), experiment.held_out(settings, 4000))
+    problem = experiment.problem(settings)
+    result = common.evaluate(problem, experiment.begin(settings), common.held_out(problem, 4000))
     assert abs(result.gain.value) < 5 * result.gain.stderr
 
 
 def trained(**changes):
     settings = SETTINGS._replace(**changes)
     state = experiment.begin(settings)
-    for state, _ in experiment.fit(settings, state):
+    for state, _ in common.fit(experiment.problem(settings), state):
         pass
     return settings, state
 
@@ -75,8 +77,8 @@ def learned():
 def test_ceilings_hold(learned):
     """K ≤ K* of its schedule ≤ K* ≤ K_max: five standard errors."""
     settings, state = learned
-    k = experiment.evaluate(settings, state, experiment.held_out(settings, 20000)).bound
-    of_schedule = oracle.k_star_of(experiment.beta_of(settings, state))
+    k = common.evaluate(experiment.problem(settings), state, common.held_out(experiment.problem(settings), 20000)).bound
+    of_schedule = oracle.k_star_of(common.beta_of(experiment.problem(settings), state))
     star = oracle.best_schedule(settings.beta_1, settings.T).k_star
     assert k.value - 5 * k.stderr < of_schedule
     assert of_schedule < star + 2e-3                                              # the search's own error
@@ -85,26 +87,27 @@ def test_ceilings_hold(learned):
 
 def test_learned_schedule_beats_the_one_it_starts_from(learned):
     """On the same points and noise, K and the ceiling of its schedule end above those of the geometric schedule held fixed."""
-    x_0 = experiment.held_out(SETTINGS, 8000)
+    x_0 = common.held_out(experiment.problem(SETTINGS), 8000)
     noise, t = np.random.default_rng(4).standard_normal((SETTINGS.T - 1, *x_0.shape)), bound.every_step(SETTINGS.T, len(x_0))
     runs = [learned, trained(learn_schedule=False)]
-    k = [bound.bound(state.model.parameters, experiment.beta_of(settings, state), x_0, noise=noise, t=t, kernel=gaussian,
-                     network=experiment.network(settings)) for settings, state in runs]
+    problems = [experiment.problem(settings) for settings, _ in runs]
+    k = [bound.bound(state.model.parameters, common.beta_of(problem, state), x_0, noise=noise, t=t, kernel=gaussian,
+                     network=problem.network) for problem, (_, state) in zip(problems, runs)]
     gain = likelihood.average(k[0] - k[1])
     assert gain.value > 5 * gain.stderr                                     # by chance once in three million
     start = schedule.geometric(SETTINGS.T, beta_1=SETTINGS.beta_1, beta_T=SETTINGS.beta_T)
-    assert experiment.beta_of(*runs[1]) == pytest.approx(start, rel=1e-14)
-    assert oracle.k_star_of(experiment.beta_of(*learned)) > oracle.k_star_of(start)
+    assert common.beta_of(experiment.problem(runs[1][0]), runs[1][1]) == pytest.approx(start, rel=1e-14)
+    assert oracle.k_star_of(common.beta_of(experiment.problem(learned[0]), learned[1])) > oracle.k_star_of(start)
 
 
 def test_report_agrees_with_a_direct_average(learned):
     settings, state = learned
-    x_0, T = experiment.held_out(settings, 50), settings.T
-    report = experiment.bound_report(settings, state, x_0)
+    x_0, T = common.held_out(experiment.problem(settings), 50), settings.T
+    report = common.bound_report(experiment.problem(settings), state, x_0)
     rng, t = train.generator(settings.seed, train.Purpose.EVALUATION), bound.every_step(T, 50)
     noise = rng.standard_normal((T - 1, 50, 2))
-    arguments = dict(noise=noise, t=t, kernel=gaussian, network=experiment.network(settings))
-    beta = experiment.beta_of(settings, state)
+    arguments = dict(noise=noise, t=t, kernel=gaussian, network=experiment.problem(settings).network)
+    beta = common.beta_of(experiment.problem(settings), state)
     for name, what in (("K", bound.bound), ("elbo", bound.strict_bound)):
         direct = what(state.model.parameters, beta, x_0, **arguments).mean() / np.log(2)
         assert report[name] == pytest.approx(direct, rel=1e-12)
@@ -130,7 +133,7 @@ def test_no_two_streams_share_a_number():
 
 
 def test_held_out_points_are_not_trained_on():
-    held_out = {tuple(x) for x in experiment.held_out(SETTINGS, 1000)}
+    held_out = {tuple(x) for x in common.held_out(experiment.problem(SETTINGS), 1000)}
     for k in range(SETTINGS.steps):
         x_0 = experiment.roll.draw(train.generator(SETTINGS.seed, train.Purpose.STEP, k), SETTINGS.batch)
         assert not held_out & {tuple(x) for x in x_0}

@@ -34,9 +34,9 @@ def run_quietly(settings: Any) -> tuple[Any, float]:
     """Train the Swiss roll with `settings`; the final state and its seconds.  A line a tenth of the way, on standard error."""
     import time
 
-    from refdpm import experiment
+    from refdpm.experiments import common, swiss_roll as experiment
     started, state = time.perf_counter(), experiment.begin(experiment.checked(settings))
-    for state, _ in experiment.fit(settings, state):
+    for state, _ in common.fit(experiment.problem(settings), state):
         if state.steps_done * 10 % settings.steps < 10:
             print(f"{state.steps_done}/{settings.steps}", file=sys.stderr)
     return state, time.perf_counter() - started

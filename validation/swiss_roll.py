@@ -9,7 +9,7 @@ import time
 
 from claim import conclude, run_quietly
 
-from refdpm import experiment
+from refdpm.experiments import common, swiss_roll as experiment
 
 POINTS = 100_000
 
@@ -24,7 +24,7 @@ def main() -> int:
     for seed in range(options.seeds):
         settings = base._replace(seed=seed)
         state, seconds = run_quietly(settings)
-        report = experiment.bound_report(settings, state, experiment.held_out(settings, POINTS))
+        report = common.bound_report(experiment.problem(settings), state, common.held_out(experiment.problem(settings), POINTS))
         ceilings, drawn = experiment.ceilings(settings, state), experiment.sample_report(settings, state)
         k, se, star = report["K"], report["K_stderr"], ceilings["K_star"]
         rows += [
@@ -41,7 +41,7 @@ def main() -> int:
         for readout in ("eq65", "released", "denoising"):
             paper = experiment.DEFAULT._replace(units=16, width=0.5, readout=readout)
             state, seconds = run_quietly(paper)
-            report = experiment.bound_report(paper, state, experiment.held_out(paper, POINTS))
+            report = common.bound_report(experiment.problem(paper), state, common.held_out(experiment.problem(paper), POINTS))
             rows.append({"number": f"16 units as in the paper, read-out {readout}: K = {report['K']:.4f} ± "
                                    f"{report['K_stderr']:.4f} bits in {seconds:.0f} s",
                          "expectation": f"below K* = {star:.4f}", "holds": report["K"] < star})

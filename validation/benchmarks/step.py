@@ -14,7 +14,8 @@ import time
 
 import numpy as np
 
-from refdpm import bound, experiment, gaussian, train
+from refdpm import bound, gaussian, train
+from refdpm.experiments import swiss_roll as experiment
 from refdpm.data import swiss_roll
 from refdpm.vjp import leaves
 
@@ -35,7 +36,7 @@ def problem(batch: int, units: int) -> tuple[Any, dict[str, Any]]:
 def ours(model: Any, data: dict[str, Any]) -> Callable[[], tuple[float, list[np.ndarray]]]:
     train._keep_freed_memory()
     t = bound.every_step(T, len(data["x_0"]))
-    network = experiment.network(experiment.DEFAULT)
+    network = experiment.problem(experiment.DEFAULT).network
 
     def step() -> tuple[float, list[np.ndarray]]:
         k, gradient = train.mean_bound(model, **data, t=t, beta_1=1e-3, kernel=gaussian, network=network)

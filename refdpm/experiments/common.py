@@ -1,0 +1,174 @@
+"""What all experiments share: from settings to a state, its training, and its report in bits.
+
+An experiment is a module with these names; `cli` knows nothing else of it:
+
+    Settings          a NamedTuple: what a run is a function of, with `steps` and `seed` among its fields
+    DEFAULT, FULL     the minutes' run and the long one
+    FLAGS             {field: (flag of the command line, its help)} for the fields that a user may set
+    checked           the settings if they make sense
+    problem           what they stand for: a `Problem`
+    resolved          the settings with what only the data can tell (where there are data to be read)
+    begin, template   the state before the first step; its structure and shapes alone
+    read              examples of one's own from a file
+    report            what there is to say of a state beside K: ceilings, samples
+    text              the report of a finished run for people
+"""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refdpm import likelihood, sample, schedule, train
+from refdpm.likelihood import in_bits
+from refdpm.train import Draw, Purpose
+from refdpm.vjp import Array, Module, leaves
+
+
+class Problem(NamedTuple):
+    """All that training, evaluation and sampling need of an experiment.
+
+    beta         the fixed schedule; None where it is learned
+    shape        of one example
+    unit, size   what bits are counted per in reports, and how many of it an example has: 1 point, 256 pixels
+    held_out     how many examples a report is made on
+    glance       how many examples a look at K during training is made on
+    """
+
+    kernel: Module
+    network: Module
+    beta: Array | None
+    recipe: train.Recipe
+    shape: tuple[int, ...]
+    draw_data: Draw
+    draw_held_out: Draw
+    unit: str
+    size: int
+    held_out: int
+    glance: int
+
+
+# -- settings ------------------------------------------------------------------------------------------------------------
+
+def from_dict(experiment: Any, content: dict[str, Any]) -> Any:
+    """Settings from a run file's header.   Raises: ValueError for a missing, unknown or impossible one."""
+    fields = experiment.Settings._fields
+    if content.keys() != set(fields):
+        raise ValueError(f"settings: expected {list(fields)}, got {list(content)}")
+    try:
+        return experiment.checked(experiment.Settings(**content))
+    except TypeError as error:
+        raise ValueError(f"settings: expected numbers, got {content} ({error})") from None
+
+
+def check_integers(settings: Any, **least: int) -> None:
+    """Raises: ValueError that names the first field that is no integer or below its least value."""
+    for name, low in least.items():
+        value = getattr(settings, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise ValueError(f"{name}: expected an integer ≥ {low}, got {value!r}")
+
+
+def check_numbers(settings: Any, **ranges: tuple[float, float]) -> None:
+    """Raises: ValueError that names the first field that is no number strictly between its two ends."""
+    for name, (low, high) in ranges.items():
+        if not low < getattr(settings, name) < high:
+            raise ValueError(f"{name}: expected a number between {low:g} and {high:g}, got {getattr(settings, name)!r}")
+
+
+def check_choice(settings: Any, **choices: tuple[Any, ...]) -> None:
+    """Raises: ValueError that names the first field whose value is none of its choices."""
+    for name, allowed in choices.items():
+        if getattr(settings, name) not in allowed:
+            raise ValueError(f"{name}: expected one of {allowed}, got {getattr(settings, name)!r}")
+
+
+def checked_state(problem: Problem, state: train.State) -> train.State:
+    """The state if it can be one of this run.   Raises: ValueError that names what cannot be."""
+    if not 0 <= state.steps_done <= problem.recipe.steps:
+        raise ValueError(f"steps_done: expected 0 to {problem.recipe.steps}, got {state.steps_done}")
+    for name, moments in (("network_moments", state.network_moments), ("schedule_moments", state.schedule_moments)):
+        if moments.steps != state.steps_done or not all((square >= 0).all() for square in leaves(moments.square)):
+            raise ValueError(f"{name}: expected averages of {state.steps_done} steps, with squares ≥ 0, got others")
+    return state
+
+
+# -- a run ---------------------------------------------------------------------------------------------------------------
+
+def fit(problem: Problem, state: train.State) -> Iterator[tuple[train.State, float]]:
+    """`train.fit`, from any state of this run on."""
+    return train.fit(state, problem.recipe, draw_data=problem.draw_data, kernel=problem.kernel, network=problem.network,
+                     beta=problem.beta)
+
+
+def beta_of(problem: Problem, state: train.State) -> Array:
+    """The schedule: the fixed one, or what has been learned."""
+    return problem.beta if problem.beta is not None else schedule.learned(state.model.logit_beta, beta_1=problem.recipe.beta_1)
+
+
+def held_out(problem: Problem, n: int) -> Array:
+    """Examples that no training step has seen."""
+    return problem.draw_held_out(train.generator(problem.recipe.seed, Purpose.HELD_OUT), n)
+
+
+def evaluate(problem: Problem, state: train.State, x_0: Array) -> train.Evaluation:
+    """K and its parts on given examples, with noise that depends on the seed alone."""
+    return train.evaluate(state.model.parameters, beta_of(problem, state), x_0, kernel=problem.kernel, network=problem.network,
+                          rng=train.generator(problem.recipe.seed, Purpose.EVALUATION), rows=max(16, 40000 // prod(problem.shape)))
+
+
+def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:
+    """n examples drawn from the model, at most 2·10⁷ numbers of noise at a time."""
+    beta = beta_of(problem, state)
+    size = max(1, 20_000_000 // (len(beta) * prod(problem.shape)))
+    parts = []
+    for index, start in enumerate(range(0, n, size)):
+        rng = train.generator(seed, Purpose.SAMPLES, index)
+        noise = problem.kernel.draw_noise(rng, (len(beta), min(size, n - start)) + problem.shape)
+        parts.append(sample.sample(state.model.parameters, beta, noise=noise, kernel=problem.kernel, network=problem.network,
+                                   end=end))
+    return np.concatenate(parts)
+
+
+# -- its report, in bits -------------------------------------------------------------------------------------------------
+
+def bound_report(problem: Problem, state: train.State, x_0: Array) -> dict[str, Any]:
+    """K, L_null, the strict bound and every term of K on given examples, in bits per `problem.unit`."""
+    result = evaluate(problem, state, x_0)
+    report: dict[str, Any] = {"unit": problem.unit}
+    for name, estimate in (("K", result.bound), ("L_null", result.null), ("K_minus_L_null", result.gain),
+                           ("elbo", result.strict_bound), ("correction", result.correction)):
+        value, stderr = in_bits(estimate)
+        report |= {name: value / problem.size, f"{name}_stderr": stderr / problem.size}
+
+    def bits(nats: Any) -> float:
+        return in_bits_per(problem, nats)
+
+    return report | {
+        "examples": len(x_0), "seed": problem.recipe.seed,
+        "terms": {"kl": [bits(v) for v in result.terms.kl], "H(x_T|x_0)": bits(result.terms.entropy_T),
+                  "H(x_1|x_0)": bits(result.terms.entropy_1), "H(pi)": bits(result.terms.entropy_prior)},
+        "beta": [float(b) for b in beta_of(problem, state)]}
+
+
+def in_bits_per(problem: Problem, nats: Any) -> float:
+    """Nats per example as bits per unit."""
+    return float(likelihood.bits(nats)) / problem.size
+
+
+def bound_text(report: dict[str, Any], examples: str) -> str:
+    """K and what it is made of, for people."""
+    terms = report["terms"]
+    parts = (f"−Σ KL {-sum(terms['kl']):+.4f}, H(x_T|x_0) {terms['H(x_T|x_0)']:+.4f}, "
+             f"−H(x_1|x_0) {-terms['H(x_1|x_0)']:+.4f}, −H(π) {-terms['H(pi)']:+.4f}")
+    return f"""on {report['examples']} {examples}, in bits per {report['unit']}
+  K             {report['K']:9.4f} ± {report['K_stderr']:.4f}   the sum of {parts}
+  L_null        {report['L_null']:9.4f} ± {report['L_null_stderr']:.4f}   the data under π
+  K − L_null    {report['K_minus_L_null']:9.4f} ± {report['K_minus_L_null_stderr']:.4f}
+  strict bound  {report['elbo']:9.4f} ± {report['elbo_stderr']:.4f}   K + C, with C = {report['correction']:+.5f}"""
+
+
+def zeros_like_shapes(*shapes: tuple[int, ...]) -> tuple[Array, ...]:
+    """Zeros of these shapes that take no memory."""
+    return tuple(np.broadcast_to(0.0, shape) for shape in shapes)

@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from refdpm import experiments, figure, likelihood, run
+from refdpm import experiments, figure, likelihood, product, run
 from refdpm.experiments import EXPERIMENTS, Run, common
 
 SAVE_EVERY = 20.0
@@ -77,9 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", type=Path, metavar="FILE.npy", help="examples of your own, in the units of the training data")
     sub.add_argument("--json", action="store_true")
 
-    sub = add("sample", _sample, "draw examples from a run")
+    sub = add("sample", _sample, "draw examples from a run: new ones, denoised ones, or completed ones")
     _add_run(sub)
-    sub.add_argument("--n", type=int, required=True, metavar="N")
+    sub.add_argument("--n", type=int, metavar="N", help="how many new ones")
+    sub.add_argument("--denoise", type=Path, metavar="FILE.npy", help="noisy examples; one sample for each")
+    sub.add_argument("--noise-std", type=float, metavar="S", dest="noise_std", help="of their noise; of bits, the share flipped")
+    sub.add_argument("--inpaint", type=Path, metavar="FILE.npy", help="examples that are known in part; one sample for each")
+    sub.add_argument("--mask", type=Path, metavar="FILE.npy", help="1 where they are known, 0 elsewhere")
+    sub.add_argument("--choice", choices=product.CHOICES, default="constant", help="of the factor at every t (eq. 23)")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy, or .csv for text; must not exist")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--end", choices=("x_0", "x_1"), default="x_0", help="x_1 leaves out the last, fixed step")
@@ -108,7 +113,13 @@ def _add_settings(sub: argparse.ArgumentParser, name: str, experiment: Any) -> N
         if isinstance(default, bool):
             sub.add_argument(flag, dest=field, action="store_const", const=not default, help=text)
         else:
-            sub.add_argument(flag, dest=field, type=type(default), metavar=type(default).__name__.upper(), help=text)
+            kind = _widths if isinstance(default, tuple) else type(default)
+            sub.add_argument(flag, dest=field, type=kind, metavar=type(default).__name__.upper(), help=text)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """ "32,16" → (32, 16);  "" → ()."""
+    return tuple(int(width) for width in text.split(",") if width)
 
 
 def _add_run(sub: argparse.ArgumentParser) -> None:
@@ -155,7 +166,7 @@ def _training_text(posed: Run, report: dict[str, Any]) -> str:
 def _settings(options: argparse.Namespace) -> Any:
     experiment = EXPERIMENTS[options.experiment]
     given = {field: getattr(options, field) for field in experiment.FLAGS if getattr(options, field) is not None}
-    return experiment.checked((experiment.FULL if options.full else experiment.DEFAULT)._replace(**given))
+    return experiment.resolved((experiment.FULL if options.full else experiment.DEFAULT)._replace(**given))
 
 
 def _refuse_settings(options: argparse.Namespace) -> None:
@@ -283,14 +294,18 @@ def _bound(options: argparse.Namespace) -> int:
 
 def _sample(options: argparse.Namespace) -> int:
     posed = experiments.load(options.run)
-    if options.n < 1:
+    if [options.n, options.denoise, options.inpaint].count(None) != 2:
+        raise ValueError("--n, --denoise, --inpaint: expected one of them, got none or several")
+    if options.n is not None and options.n < 1:
         raise ValueError(f"--n: expected at least 1, got {options.n}")
     if options.seed < 0:
         raise ValueError(f"--seed: expected an integer ≥ 0, got {options.seed}")
+    if options.end != "x_0" and options.n is None:
+        raise ValueError("--end: expected x_0 beside --denoise and --inpaint, got x_1")
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     _refuse_existing(options.out)
-    x = common.samples(posed.problem, posed.state, options.n, seed=options.seed, end=options.end)
+    x = _drawn(posed, options) / posed.problem.scale + posed.problem.shift
     buffer = io.BytesIO()
     if options.out.suffix == ".npy":
         np.save(buffer, x)
@@ -298,6 +313,38 @@ def _sample(options: argparse.Namespace) -> int:
         np.savetxt(buffer, x.reshape(len(x), -1), fmt="%.17g", delimiter=",")
     run.write_atomically(options.out, buffer.getvalue())
     return 0
+
+
+def _drawn(posed: Run, options: argparse.Namespace) -> np.ndarray:
+    problem, state = posed.problem, posed.state
+    if options.n is not None:
+        return common.samples(problem, state, options.n, seed=options.seed, end=options.end)
+    if options.denoise:
+        highest = 0.5 if posed.name == "heartbeat" else np.inf
+        if options.noise_std is None or not 0 < options.noise_std < highest:
+            raise ValueError(f"--noise-std: expected a number between 0 and {highest}, got {options.noise_std}")
+        y = _examples(posed, options.denoise)
+        return common.denoised(problem, state, y, noise=options.noise_std * problem.scale, seed=options.seed, choice=options.choice)
+    if options.mask is None:
+        raise ValueError("--mask: expected a file beside --inpaint, got none")
+    y, mask = _examples(posed, options.inpaint), run.load_points(options.mask)
+    mask = mask[..., None] if mask.ndim + 1 == len(problem.shape) or mask.shape == y.shape[:-1] and y.shape[-1] == 1 else mask
+    if mask.shape not in (y.shape, y.shape[1:]) or not np.isin(mask, (0, 1)).all():
+        raise ValueError(f"{options.mask}: expected zeros and ones of shape {y.shape} or {y.shape[1:]}, got shape {mask.shape}")
+    return common.inpainted(problem, state, y, mask=np.broadcast_to(mask == 1, y.shape), seed=options.seed, choice=options.choice)
+
+
+def _examples(posed: Run, path: Path) -> np.ndarray:
+    """Examples of a file, (N, …) or one alone, in the units of the model."""
+    values, shape = run.load_points(path), posed.problem.shape
+    if values.shape[-len(shape):] != shape and shape[-1] == 1:
+        values = values[..., None]
+    values = values[None] if values.shape == shape else values
+    if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
+        raise ValueError(f"{path}: expected shape (N, {', '.join(map(str, shape))}), got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path}: expected finite numbers, got NaN or infinity")
+    return (values.astype(np.float64) - posed.problem.shift) * posed.problem.scale
 
 
 def _figure(options: argparse.Namespace) -> int:

@@ -7,12 +7,15 @@ import io
 import numpy as np
 
 from refdpm import sample, schedule, train
+from refdpm.data.prepare import restore
 from refdpm.experiments import Run, common
 from refdpm.run import write_atomically
 from refdpm.vjp import Array
 
 POINTS = 3000
 SEQUENCES = 40
+IMAGES = 8
+NOISE = 1.0                   # standard deviation, in units of the data's
 EDGE = 2.2
 
 
@@ -30,7 +33,7 @@ def require() -> Any:
 def write(path: Path, posed: Run, *, replace: bool = False) -> None:
     """Draw the run into a PNG file."""
     pyplot = require()
-    figure = {"swiss-roll": _roll, "heartbeat": _sequences}[posed.name](pyplot, posed)
+    figure = {"swiss-roll": _roll, "heartbeat": _sequences}.get(posed.name, _images)(pyplot, posed)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     pyplot.close(figure)
@@ -93,4 +96,27 @@ def _sequences(pyplot: Any, posed: Run) -> Any:
             axes[row, column].imshow(paths[t], cmap="Greys", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
             axes[row, column].set(xticks=[], yticks=[], title=f"t = {t}")
         axes[row, 0].set_ylabel(label)
+    return figure
+
+
+# -- images --------------------------------------------------------------------------------------------------------------
+
+def _images(pyplot: Any, posed: Run) -> Any:
+    """Rows of images: held-out ones, samples; with noise added, denoised; with the middle unknown, inpainted."""
+    problem, state, seed = posed.problem, posed.state, posed.problem.recipe.seed
+    x = common.held_out(problem, IMAGES)
+    noisy = x + NOISE * train.generator(seed, train.Purpose.FIGURE).standard_normal(x.shape)
+    height, width, _ = problem.shape
+    mask = np.ones(x.shape, dtype=bool)
+    mask[:, height // 4:height - height // 4, width // 4:width - width // 4] = False
+    rows = {"held out": x, "samples": common.samples(problem, state, len(x), seed=seed),
+            "noise added": noisy, "denoised": common.denoised(problem, state, noisy, noise=NOISE, seed=seed),
+            "middle unknown": np.where(mask, x, 0.0), "inpainted": common.inpainted(problem, state, x, mask=mask, seed=seed)}
+    figure, axes = pyplot.subplots(len(rows), len(x), figsize=(1.2 * len(x) + 1, 1.2 * len(rows)), constrained_layout=True,
+                                   squeeze=False)
+    for row, (label, images) in enumerate(rows.items()):
+        for column, image in enumerate(restore(images, posed.settings.constants)):
+            axes[row, column].imshow(image.squeeze(), cmap="Greys_r", vmin=0, vmax=255, interpolation="nearest")
+            axes[row, column].set(xticks=[], yticks=[])
+        axes[row, 0].set_ylabel(label, fontsize=8)
     return figure

@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     SAMPLES = 4
     COMPARISON = 5
     FIGURE = 6
+    DEQUANTISATION = 7
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

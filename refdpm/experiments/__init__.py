@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refdpm import run, train
-from refdpm.experiments import common, heartbeat, swiss_roll
+from refdpm.experiments import common, heartbeat, images, swiss_roll
 
-EXPERIMENTS: dict[str, Any] = {"swiss-roll": swiss_roll, "heartbeat": heartbeat}
+EXPERIMENTS: dict[str, Any] = {"swiss-roll": swiss_roll, "heartbeat": heartbeat, **images.EXPERIMENTS}
 
 
 class Run(NamedTuple):

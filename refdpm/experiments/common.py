@@ -6,8 +6,8 @@ An experiment is a module with these names; `cli` knows nothing else of it:
     DEFAULT, FULL     the minutes' run and the long one
     FLAGS             {field: (flag of the command line, its help)} for the fields that a user may set
     checked           the settings if they make sense
+    resolved          the same, with what only the data can tell
     problem           what they stand for: a `Problem`
-    resolved          the settings with what only the data can tell (where there are data to be read)
     begin, template   the state before the first step; its structure and shapes alone
     read              examples of one's own from a file
     report            what there is to say of a state beside K: ceilings, samples
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import likelihood, sample, schedule, train
+from refdpm import likelihood, product, sample, schedule, train
 from refdpm.likelihood import in_bits
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, Module, leaves
@@ -34,6 +34,7 @@ class Problem(NamedTuple):
     unit, size   what bits are counted per in reports, and how many of it an example has: 1 point, 256 pixels
     held_out     how many examples a report is made on
     glance       how many examples a look at K during training is made on
+    shift, scale from the units of files to the model's: x = (value − shift)·scale
     """
 
     kernel: Module
@@ -47,6 +48,8 @@ class Problem(NamedTuple):
     size: int
     held_out: int
     glance: int
+    shift: float = 0.0
+    scale: float = 1.0
 
 
 # -- settings ------------------------------------------------------------------------------------------------------------
@@ -57,7 +60,8 @@ def from_dict(experiment: Any, content: dict[str, Any]) -> Any:
     if content.keys() != set(fields):
         raise ValueError(f"settings: expected {list(fields)}, got {list(content)}")
     try:
-        return experiment.checked(experiment.Settings(**content))
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        return experiment.checked(experiment.Settings(**plain))
     except TypeError as error:
         raise ValueError(f"settings: expected numbers, got {content} ({error})") from None
 
@@ -129,6 +133,24 @@ def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str
         parts.append(sample.sample(state.model.parameters, beta, noise=noise, kernel=problem.kernel, network=problem.network,
                                    end=end))
     return np.concatenate(parts)
+
+
+def denoised(problem: Problem, state: train.State, y: Array, *, noise: float, seed: int, choice: str = "constant") -> Array:
+    """One sample of x_0 for each y = x_0 + normal noise of deviation `noise`, or with each bit flipped with that probability."""
+    r = product.noisy(y, std=noise) if problem.kernel.prior(y.shape)._fields == ("mean", "var") else product.flipped(y, rate=noise)
+    return _conditioned(problem, state, r, seed=seed, choice=choice)
+
+
+def inpainted(problem: Problem, state: train.State, y: Array, *, mask: Array, seed: int, choice: str = "constant") -> Array:
+    """One sample of x_0 for each y, equal to it where `mask` is true."""
+    return _conditioned(problem, state, product.known(y, mask=mask, kernel=problem.kernel), seed=seed, choice=choice)
+
+
+def _conditioned(problem: Problem, state: train.State, r: Any, *, seed: int, choice: str) -> Array:
+    beta = beta_of(problem, state)
+    noise = problem.kernel.draw_noise(train.generator(seed, Purpose.SAMPLES), (len(beta),) + r[0].shape)
+    return product.posterior_sample(state.model.parameters, beta, noise=noise, kernel=problem.kernel, network=problem.network,
+                                    factor=product.powers(r, T=len(beta) - 1, choice=choice))
 
 
 # -- its report, in bits -------------------------------------------------------------------------------------------------

@@ -59,6 +59,9 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
+resolved = checked
+
+
 def problem(settings: Settings) -> common.Problem:
     """The binomial kernel with the rate of the data, the paper's network, the heartbeat."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=settings.draws, rate=settings.rate, schedule_rate=0.0,

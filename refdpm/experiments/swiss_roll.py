@@ -63,12 +63,16 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
+resolved = checked
+
+
 def problem(settings: Settings) -> common.Problem:
     """The Gaussian kernel, the radial basis network, the roll."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, rate=settings.rate, beta_1=settings.beta_1,
                           schedule_rate=settings.schedule_rate if settings.learn_schedule else 0.0, seed=settings.seed)
     return common.Problem(kernel=gaussian, network=fix(network_module, readout=settings.readout), beta=None, recipe=recipe,
-                          shape=(2,), draw_data=roll.draw, draw_held_out=roll.draw, unit="point", size=1, held_out=50000, glance=2000)
+                          shape=(2,), draw_data=roll.draw, draw_held_out=roll.draw, unit="point", size=1, held_out=50000,
+                          glance=2000)
 
 
 def begin(settings: Settings) -> train.State:

@@ -1,0 +1,284 @@
+"""Images: dead leaves, bark, MNIST, CIFAR-10, one experiment with four kinds of data.
+
+Dead leaves are generated, every training step's anew.  The others are read from files, which a run knows by a digest; from them it
+keeps the constants that centre and scale, so that a run can be sampled and evaluated where the files are not.
+
+    dead-leaves   `data.dead_leaves`; no path
+    bark          a folder of pictures or a `.npy` file, in grey; windows of height × width, some pictures (or part of one) held out
+    mnist         a folder with the official files, train-images-idx3-ubyte and t10k-images-idx3-ubyte (gzip or not)
+    cifar10       a folder with the files of the official binary version, or its archive
+
+The measure to beat is the normal law with the full covariance of the training images (`oracles.wiener`), on the same images.
+"""
+
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refdpm import gaussian, likelihood, run, schedule, train
+from refdpm.data import cifar, dead_leaves, idx, images as pictures
+from refdpm.data.prepare import Constants, checked_images, constants_of, prepare
+from refdpm.experiments import common
+from refdpm.layers.readout import READOUTS
+from refdpm.networks import image as network_module
+from refdpm.oracles import wiener
+from refdpm.train import Draw, Purpose
+from refdpm.vjp import Array, fix
+
+KINDS = ("dead-leaves", "bark", "mnist", "cifar10")
+PAPER = {
+    "dead-leaves": {"K": 1.489, "K_minus_L_null": 3.536,
+                    "not_comparable": "other images (Theis et al. 2012), and β_1 is not given"},
+    "bark": {"K": -0.55, "K_minus_L_null": 1.5, "not_comparable": "β_1 and the size of the windows are not given"},
+    "mnist": {"parzen_bits": 317, "not_comparable": "a Parzen window measures samples, and knows nothing of K"},
+    "cifar10": {"K": 5.4, "K_minus_L_null": 11.5, "not_comparable": "β_1 is not given"},
+}
+LARGEST = 4096                # components of an image whose covariance is still computed
+
+
+class Settings(NamedTuple):
+    """What a run is a function of.  Sizes, constants and digest come from the data; `conv`, `dense`, `pixelwise` are widths."""
+
+    kind: str
+    data: str = ""
+    digest: str = ""
+    height: int = 16
+    width: int = 16
+    channels: int = 1
+    mean: float = 0.0
+    scale: float = 1.0
+    level: float = 1.0
+    T: int = 500
+    beta_1: float = 1e-3
+    beta_T: float = 0.1
+    form: str = "paper"
+    basis: str = "paper"
+    readout: str = "denoising"
+    conv: tuple[int, ...] = (32, 32, 32)
+    scales: int = 3
+    kernel: int = 3
+    dense: tuple[int, ...] = ()
+    dense_features: int = 2
+    pixelwise: tuple[int, ...] = (32, 32)
+    bumps: int = 10
+    steps: int = 1000
+    batch: int = 32
+    rate: float = 2e-3
+    decay_2: float = 0.999
+    rows: int = 8
+    seed: int = 0
+
+    @property
+    def constants(self) -> Constants:
+        """What centres and scales the images."""
+        return Constants(self.mean, self.scale, self.level)
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings if they make sense.   Raises: ValueError that names the first that does not."""
+    common.check_choice(settings, kind=KINDS, form=network_module.FORMS, readout=READOUTS)
+    common.check_integers(settings, height=1, width=1, channels=1, T=2, scales=1, kernel=1, dense_features=1, bumps=2, steps=1,
+                          batch=1, rows=1, seed=0)
+    common.check_numbers(settings, beta_1=(0, 1), beta_T=(0, 1), rate=(0, np.inf), decay_2=(0, 1), scale=(0, np.inf),
+                         mean=(-np.inf, np.inf), level=(-1e-300, np.inf))
+    for name in ("conv", "dense", "pixelwise"):
+        widths = getattr(settings, name)
+        if len(widths) > 64 or not all(isinstance(width, int) and 1 <= width <= 4096 for width in widths):
+            raise ValueError(f"{name}: expected at most 64 widths from 1 to 4096, got {widths}")
+    for name, most in (("height", 1024), ("width", 1024), ("channels", 64), ("T", 100_000), ("bumps", 1000), ("kernel", 63)):
+        if getattr(settings, name) > most:
+            raise ValueError(f"{name}: expected at most {most}, got {getattr(settings, name)}")
+    return settings
+
+
+# -- data ----------------------------------------------------------------------------------------------------------------
+
+class Source(NamedTuple):
+    """Images as they are stored: how to draw some, (rng, n) → (n, H, W, C), and all that the constants are taken from."""
+
+    training: Draw
+    held_out: Draw
+    values: Array
+    digest: str
+
+
+def resolved(settings: Settings) -> Settings:
+    """The settings with sizes, constants and digest from the data.   Raises: ValueError that names what is wrong with them."""
+    checked(settings)
+    if settings.kind == "dead-leaves":                          # levels uniform on 0..255, dequantised: the variance is 256²/12
+        return settings._replace(mean=127.5, scale=float(np.sqrt(12) / 256), level=1.0, channels=1)
+    if not settings.data:
+        raise ValueError(f"--data: expected a path to the images of {settings.kind}, got none")
+    source = _source(settings.kind, settings.data, settings.height, settings.width)
+    _, height, width, channels = source.training(np.random.default_rng(0), 1).shape
+    level = 1.0 if source.values.dtype.kind in "iu" else 0.0
+    mean, scale, level = constants_of(source.values, level=level)
+    return checked(settings._replace(data=str(Path(settings.data).resolve()), digest=source.digest, height=height, width=width,
+                                     channels=channels, mean=mean, scale=scale, level=level))
+
+
+@lru_cache(maxsize=2)
+def _source(kind: str, data: str, height: int, width: int) -> Source:
+    path = Path(data)
+    if not path.exists():
+        raise ValueError(f"--data: expected {path} to exist, got nothing there")
+    if kind == "bark":
+        return _windows(*pictures.split(pictures.read(path, grey=True)), height, width)
+    training, held_out = _mnist(path) if kind == "mnist" else cifar.training_and_test(path)
+    return Source(lambda rng, n: training[rng.integers(len(training), size=n)],
+                  lambda rng, n: held_out[rng.permutation(len(held_out))[:n]], training, _digest(training, held_out))
+
+
+def _windows(training: list[Array], held_out: list[Array], height: int, width: int) -> Source:
+    """Windows of larger pictures."""
+    def draw(some: list[Array]) -> Draw:
+        return lambda rng, n: pictures.crops(rng, some, n, height=height, width=width)
+
+    return Source(draw(training), draw(held_out), np.concatenate([np.ravel(x) for x in training]), _digest(*training, *held_out))
+
+
+def _mnist(path: Path) -> tuple[Array, Array]:
+    if not path.is_dir():
+        raise ValueError(f"{path}: expected a folder with train-images-idx3-ubyte and t10k-images-idx3-ubyte, got a file")
+    found = []
+    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
+        files = [file for file in (path / name, path / f"{name}.gz") if file.is_file()]
+        if len(files) != 1:
+            raise ValueError(f"{path}: expected {name} or {name}.gz, got {'both' if files else 'neither'}")
+        found.append(idx.read(files[0]))
+    training, held_out = found
+    if training.shape[1:] != held_out.shape[1:]:
+        raise ValueError(f"{path}: expected held-out images of {training.shape[1:]}, got {held_out.shape[1:]}")
+    return training, held_out
+
+
+def _digest(*images: Array) -> str:
+    found = sha256()
+    for image in images:
+        found.update(str((image.shape, image.dtype.str)).encode())
+        found.update(np.ascontiguousarray(image).tobytes())
+    return found.hexdigest()
+
+
+def _stored(settings: Settings, rng: np.random.Generator, n: int, *, held_out: bool) -> Array:
+    """Images as they are stored, of a run whose data must not have changed."""
+    if settings.kind == "dead-leaves":
+        return dead_leaves.draw(rng, n, height=settings.height, width=settings.width)
+    source = _source(settings.kind, settings.data, settings.height, settings.width)
+    if source.digest != settings.digest:
+        raise ValueError(f"{settings.data}: expected the data that the run began with (sha256 {settings.digest[:12]}…), "
+                         f"got others ({source.digest[:12]}…)")
+    return (source.held_out if held_out else source.training)(rng, n)
+
+
+def _draw(settings: Settings, *, held_out: bool) -> Draw:
+    def draw(rng: np.random.Generator, n: int) -> Array:
+        values = _stored(settings, rng, n, held_out=held_out)
+        return prepare(values, settings.constants, noise=rng.random(values.shape))
+    return draw
+
+
+def read(settings: Settings, path: Path) -> Array:
+    """Images of one's own from a `.npy` file, as the model sees them: whole numbers are dequantised.   Raises: ValueError."""
+    values = _values(settings, path)
+    noise = train.generator(settings.seed, Purpose.DEQUANTISATION).random(values.shape) if values.dtype.kind in "iu" else 0.5
+    return checked_images(prepare(values, settings.constants, noise=np.asarray(noise)), name=str(path))
+
+
+def _values(settings: Settings, path: Path) -> Array:
+    values = run.load_points(path)
+    shape = (settings.height, settings.width, settings.channels)
+    values = values[..., None] if settings.channels == 1 and values.shape[1:] == shape[:2] else values
+    if values.ndim != 4 or values.shape[1:] != shape:
+        raise ValueError(f"{path}: expected images of shape (N, {', '.join(map(str, shape))}), got {values.shape}")
+    return values
+
+
+# -- the model -----------------------------------------------------------------------------------------------------------
+
+def problem(settings: Settings) -> common.Problem:
+    """The Gaussian kernel with a geometric schedule, the image network, and one t for each image of a batch."""
+    recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=1, rate=settings.rate, schedule_rate=0.0,
+                          beta_1=settings.beta_1, decay_2=settings.decay_2, rows=settings.rows, seed=settings.seed)
+    network = fix(network_module, T=settings.T, form=settings.form, basis=settings.basis, readout=settings.readout)
+    return common.Problem(kernel=gaussian, network=network, recipe=recipe,
+                          beta=schedule.geometric(settings.T, beta_1=settings.beta_1, beta_T=settings.beta_T),
+                          shape=(settings.height, settings.width, settings.channels), draw_data=_draw(settings, held_out=False),
+                          draw_held_out=_draw(settings, held_out=True), unit="pixel", size=settings.height * settings.width,
+                          held_out=50, glance=4, shift=settings.mean, scale=settings.scale)
+
+
+def begin(settings: Settings) -> train.State:
+    """The state before the first step: p is the forward kernel."""
+    rng = train.generator(settings.seed, Purpose.START)
+    parameters = network_module.init(
+        rng, shape=(settings.height, settings.width, settings.channels), conv=settings.conv, scales=settings.scales,
+        kernel=(settings.kernel, settings.kernel), dense=settings.dense, dense_features=settings.dense_features,
+        pixelwise=settings.pixelwise, count=settings.bumps, form=settings.form)
+    return train.begin(train.Model(parameters, np.empty(0)))
+
+
+# -- reports, in bits ----------------------------------------------------------------------------------------------------
+
+def normal_law(settings: Settings, n: int = 50_000) -> wiener.Law:
+    """Mean and covariance of n training images."""
+    return wiener.fit(_draw(settings, held_out=False)(train.generator(settings.seed, Purpose.COMPARISON), n))
+
+
+def report(settings: Settings, state: train.State) -> dict[str, Any]:
+    """The normal law on the held-out images that K is reported on."""
+    posed, found = problem(settings), dict[str, Any](paper=PAPER[settings.kind])
+    if np.prod(posed.shape) > LARGEST:
+        return found
+    x_0 = common.held_out(posed, posed.held_out)
+    normal = likelihood.in_bits(likelihood.average(wiener.log_likelihood_per_pixel(x_0, normal_law(settings))))
+    return found | {"normal": normal.value, "normal_stderr": normal.stderr}
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    settings, paper = report["settings"], report["paper"]
+    size = f"{settings['height']} × {settings['width']} × {settings['channels']}"
+    normal = ("" if "normal" not in report else
+              f"  normal law    {report['normal']:9.4f} ± {report['normal_stderr']:.4f}   log-likelihood, full covariance of the "
+              f"training images\n")
+    figures = ", ".join(f"{name} = {value}" for name, value in paper.items() if name != "not_comparable")
+    return f"""{settings['kind']}, {size}, T = {settings['T']}, β_1 = {settings['beta_1']:g}, seed {report['seed']}
+
+{common.bound_text(report, 'held-out images')}
+{normal}  paper: {figures}; not comparable: {paper['not_comparable']}"""
+
+
+# -- the four ------------------------------------------------------------------------------------------------------------
+
+_TRAINING = {"seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the optimiser"),
+             "batch": ("--batch", "images a step"), "rate": ("--rate", "of Adam"), "T": ("--T", "steps of the chain"),
+             "beta_1": ("--beta-1", "the first rate, default 1e-3"),
+             "form": ("--form", "paper or released (the authors' code)"), "basis": ("--basis", "bumps in t: paper or released"),
+             "readout": ("--readout", "denoising, eq65 (the paper's) or released (the authors' code)"),
+             "conv": ("--conv", "widths of the convolutions, 32,32,32"), "scales": ("--scales", "of a convolution"),
+             "dense": ("--dense", "widths of the dense path"), "pixelwise": ("--pixelwise", "widths of the 1 × 1 layers"),
+             "bumps": ("--bumps", "in t")}
+_SIZE = {"height": ("--height", "of an image, in pixels"), "width": ("--width", "of an image, in pixels")}
+_DATA = {"data": ("--data", "where the images are")}
+
+
+def _experiment(says: str, default: Settings, full: dict[str, Any], flags: dict[str, tuple[str, str]]) -> SimpleNamespace:
+    return SimpleNamespace(__doc__=says, Settings=Settings, DEFAULT=default, FULL=default._replace(**full),
+                           FLAGS=_TRAINING | flags, checked=checked, resolved=resolved, problem=problem, begin=begin,
+                           template=begin, read=read, report=report, text=text)
+
+
+EXPERIMENTS = {
+    "dead-leaves": _experiment("Dead leaves: occluding discs, generated.", Settings("dead-leaves"), {"steps": 20000}, _SIZE),
+    "bark": _experiment("Bark: windows of pictures.", Settings("bark"), {"steps": 20000}, _SIZE | _DATA),
+    "mnist": _experiment("MNIST: digits, from the official files.",
+                         Settings("mnist", conv=(), dense=(500, 500), dense_features=8), {"T": 1000, "steps": 50000}, _DATA),
+    "cifar10": _experiment("CIFAR-10: small photographs, from the official binary files.",
+                           Settings("cifar10", conv=(48, 48, 48), dense=(500,), pixelwise=(48,)),
+                           {"T": 1000, "steps": 50000}, _DATA),
+}

@@ -214,12 +214,14 @@ def _bound(rng: Generator, n: int) -> Iterator[Point]:
         got = {name: getattr(bound, name)((), beta, x_0, **chain) for name in ("terms", "bound", "strict_bound")}
         got |= {f"terms.{name}": value for name, value in got.pop("terms")._asdict().items()}
         got["correction"] = bound.correction(beta, x_0, kernel=gaussian)
-        step_kl = bound.step_kl((), beta, np.tile(x_0, (T - 1, 1)), noise=noise.reshape(-1, 2), t=chain["t"].ravel(),
-                                kernel=gaussian, network=model).reshape(T - 1, 2)
+        rows: dict[str, Any] = chain | dict(noise=noise.reshape(-1, 2), t=chain["t"].ravel())
+        tiled = np.tile(x_0, (T - 1, 1))
+        alone = {"step_kl": bound.step_kl((), beta, tiled, **rows),
+                 "network_kl": bound.network_kl((), beta=beta, x_0=tiled, **rows)}
         for i, x in enumerate(x_0.tolist()):
-            rows = (beta.tolist(), x, noise[:, i].tolist())
-            exact = decimals.terms(*rows)
-            points = {"bound": decimals.bound(*rows), "strict_bound": decimals.strict_bound(*rows),
+            path = (beta.tolist(), x, noise[:, i].tolist())
+            exact = decimals.terms(*path)
+            points = {"bound": decimals.bound(*path), "strict_bound": decimals.strict_bound(*path),
                       "correction": decimals.correction(beta.tolist(), x)}
             points |= {f"terms.{name}": getattr(exact, name) for name in exact._fields[1:]}
             where = dict(schedule=kind, beta_1=beta[1], x_0=x)
@@ -227,7 +229,8 @@ def _bound(rng: Generator, n: int) -> Iterator[Point]:
                 yield Point(f"bound.{name} (T = {T})", got[name][i], value, where)
             for s, value in enumerate(exact.kl):
                 yield Point(f"bound.terms.kl (T = {T})", got["terms.kl"][s, i], value, dict(t=s + 2, **where))
-                yield Point(f"bound.step_kl (T = {T})", step_kl[s, i], value, dict(t=s + 2, **where))
+                for name, kl in alone.items():
+                    yield Point(f"bound.{name} (T = {T})", kl[2 * s + i], value, dict(t=s + 2, **where))
             for t in (1, 2, T):
                 ends: dict[str, Any] = dict(t=t, kernel=gaussian)
                 yield Point(f"bound.entropy_at (T = {T})", bound.entropy_at(beta, x_0, **ends)[i],

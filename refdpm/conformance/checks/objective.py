@@ -98,10 +98,11 @@ def terms_one_by_one() -> float:
     terms = _of(bound.terms, BETA, x_0, noise, model, linear)
     costs = linear_gaussian.step_costs(COVARIANCE, BETA, kernels=model)
     of_noise = [np.full(len(x_0), log(2 * pi) + 1 + log(var)) for var in (1 - np.prod(1 - BETA), BETA[1], 1)]
-    alone = bound.step_kl(model, BETA, x_0, noise=noise, t=np.full(len(x_0), 3), kernel=gaussian, network=linear)
+    at_3 = dict[str, Any](noise=noise, t=np.full(len(x_0), 3), kernel=gaussian, network=linear)
+    alone = bound.step_kl(model, BETA, x_0, **at_3), bound.network_kl(model, beta=BETA, x_0=x_0, **at_3)
     a = np.prod(1 - BETA[:3])
     cross = bound.prior_cross_entropy_at(BETA, x_0, t=2, kernel=gaussian)
-    return worst(apart(terms.kl.mean(axis=1), costs[2:]), apart(alone.mean(), costs[3]),
+    return worst(apart(terms.kl.mean(axis=1), costs[2:]), *(apart(kl.mean(), costs[3]) for kl in alone),
                  *(apart(got, expected) for got, expected in zip(terms[1:], of_noise)),
                  *(apart(bound.entropy_at(BETA, x_0, t=t, kernel=gaussian), of_noise[i]) for i, t in enumerate((4, 1))),
                  apart(cross, log(2 * pi) + 1 - a + a * (x_0 * x_0).sum(axis=1) / 2))
@@ -281,7 +282,7 @@ CHECKS = (
     Check("K and strict bound by quadrature", STRICT, bounds_by_quadrature),
     Check("isotropic data gain nothing: K = L_null", WHOLE, isotropic_data_gain_nothing),
     Check("T = 1 has no divergence", STRICT, one_step_has_no_divergence),
-    Check("terms of K one by one", (*WHOLE[:3], "bound.prior_cross_entropy_at_vjp"), terms_one_by_one),
+    Check("terms of K one by one", (*WHOLE[:3], "bound.network_kl_vjp", "bound.prior_cross_entropy_at_vjp"), terms_one_by_one),
     Check("K assembled by hand", ("bound.assemble",), assembled_by_hand),
     Check("correction in closed form", ("bound.correction_vjp",), correction_in_closed_form),
     Check("every t drawn is the full sum", ("bound.assemble", "bound.every_step"), every_t_drawn_is_the_full_sum),

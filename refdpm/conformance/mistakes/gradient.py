@@ -81,6 +81,8 @@ MISTAKES = (
             _VLB, "bound.step_kl_vjp", "gradient", _cut("network", "reverse_vjp", lambda d: (d[0], d[1], zero(d[2])))),
     Mistake("GRD-01e", "x_t through the network detached → differentiated",
             _VLB, "bound.step_kl_vjp", "gradient", _cut("network", "reverse_vjp", lambda d: (d[0], zero(d[1]), d[2]))),
+    Mistake("NEW-KL-PARTS", "parameters get the gradient of half the KL → of all of it",
+            "a ½ too many", "bound.network_kl_vjp", "gradient", _pulled_with(lambda dkl: dkl / 2)),
     Mistake("GRD-01f", "entropies taken for constants → differentiated",
             _VLB + " (BND-35)", "bound.entropy_at_vjp", "gradient", pullback_then(zero)),
     Mistake("SCH-11", "learned rates never get a gradient → they do",

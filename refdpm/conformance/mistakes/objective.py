@@ -77,6 +77,8 @@ BOUND = (
             _assemble(lambda terms, T, S: -(T - 1) / S * terms.kl.sum(axis=0) + (T - 1) * _ends(terms))),
     Mistake("BND-19", "KL a mean over components, entropies a sum → both a sum",
             "keras-team/keras!3383, scverse/scvi-tools!1895", "bound.step_kl_vjp", "value", _per_dimension),
+    Mistake("BND-19b", "KL of the training loss a mean over components → a sum",
+            "keras-team/keras!3383, scverse/scvi-tools!1895", "bound.network_kl_vjp", "value", value_then(lambda kl: kl / 2)),
     Mistake("BND-20", "Gaussian KL at t = 1 as well, where the posterior has no variance → from t = 2 on",
             "gmongaras/Diffusion_models_from_scratch@c58823f", "bound.every_step", "value",
             instead(lambda T, N: np.repeat(np.arange(1, T + 1)[:, None], N, axis=1))),

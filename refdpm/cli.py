@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(sub)
     sub.add_argument("--points", type=int, metavar="N", help="how many held-out examples")
     sub.add_argument("--data", type=Path, metavar="FILE.npy", help="examples of your own, in the units of the training data")
+    sub.add_argument("--parzen", type=int, metavar="M", help="also the Parzen-window log-likelihood of Table 2, from M samples")
     sub.add_argument("--json", action="store_true")
 
     sub = add("sample", _sample, "draw examples from a run: new ones, denoised ones, or completed ones")
@@ -285,9 +286,13 @@ def _bound(options: argparse.Namespace) -> int:
     else:
         x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
     report = common.bound_report(posed.problem, posed.state, x_0)
+    if options.parzen is not None:
+        if options.parzen < 2 or len(x_0) < 4:
+            raise ValueError(f"--parzen: expected at least 2 samples and 4 examples, got {options.parzen} and {len(x_0)}")
+        report["parzen"] = common.parzen_report(posed.problem, posed.state, x_0, count=options.parzen)
     report["seconds"] = time.perf_counter() - started
     rows = "\n".join(f"{t:4d}  {report['beta'][t]:9.3e}  {kl:9.5f}" for t, kl in enumerate(report["terms"]["kl"], start=2))
-    text = common.bound_text(report, examples)
+    text = common.bound_text(report, examples) + (common.parzen_text(report) if "parzen" in report else "")
     _print(_json(report) if options.json else f"{text}\n\n  t      β_t        KL of the step, bits\n{rows}")
     return 0
 

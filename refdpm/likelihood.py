@@ -68,6 +68,21 @@ def gaussian_log_likelihood(x_0: Array, *, mean: Array, covariance: Array) -> Ar
     return -(np.square(white) + np.log(2 * np.pi)).sum(axis=0) / 2 - np.log(np.diag(root)).sum()
 
 
+def parzen_log_likelihood(x: Array, centres: Array, *, bandwidth: float) -> Array:
+    """log (1/M) Σ_m N(x; c_m, bandwidth² I) per example, in nats: the density of samples c_m smeared out (a Parzen window).
+
+    The measure of the paper's Table 2.  It judges samples, has little to do with the likelihood in many dimensions, depends on
+    the units of x, and is not comparable with K.
+
+    Shapes: x (N, …), centres (M, …) → (N,).
+    """
+    rows, points = x.reshape(len(x), -1), centres.reshape(len(centres), -1)
+    D = rows.shape[1]
+    distances = (np.square(row - points).sum(axis=1) for row in rows)
+    log_sums = np.array([logsumexp(-distance / (2 * bandwidth * bandwidth)) for distance in distances])
+    return log_sums - np.log(len(points)) - D * (np.log(2 * np.pi) / 2 + np.log(bandwidth))
+
+
 # -- the average over forward paths ------------------------------------------------------------------------------------
 
 @eq("3", "5", "7", "8", "9", "44", "App.1 G forward law", "App.1 G reverse law")

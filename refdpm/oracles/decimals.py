@@ -467,6 +467,17 @@ def gaussian_log_likelihood(x: list[Decimal], mean: list[Decimal], covariance: l
 
 
 @exactly
+def parzen_log_likelihood(x: list[Decimal], centres: list[list[Decimal]], bandwidth: Decimal) -> Exact:
+    """log (1/M) Σ_m Π_d N(x_d; c_md, bandwidth²), with the greatest exponent taken out as in `log_likelihood`."""
+    exponents = [-sum(((a - b) ** 2 for a, b in zip(x, c)), Decimal(0)) / (2 * bandwidth ** 2) for c in centres]
+    top = max(exponents)
+    weights = [(part - top).exp() for part in exponents]
+    moved = sum(w * abs(part) for w, part in zip(weights, exponents)) / sum(weights)
+    value = summed(top, sum(weights).ln(), -Decimal(len(centres)).ln(), -len(x) * (2 * PI).ln() / 2, -len(x) * bandwidth.ln())
+    return Exact(value.value, value.scale + moved)
+
+
+@exactly
 def log_weights(beta: list[Decimal], x_0: list[Decimal], noise: list[list[Decimal]]) -> Exact:
     """log π(x_T) + Σ log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) along one path, the model being the forward kernel.
 

@@ -279,6 +279,11 @@ def _likelihoods(rng: Generator, n: int) -> Iterator[Point]:
         yield Point("likelihood.gaussian_log_likelihood", density[0],
                     decimals.gaussian_log_likelihood(x[0, :2].tolist(), mean.tolist(), covariance.tolist()),
                     dict(x=x[0, :2].tolist(), mean=mean.tolist(), covariance=covariance.tolist()))
+        centres, bandwidth = rng.normal(size=(4, 5)), float(np.exp(rng.uniform(-3, 1)))
+        yield Point("likelihood.parzen_log_likelihood",
+                    likelihood.parzen_log_likelihood(x, centres, bandwidth=bandwidth)[0],
+                    decimals.parzen_log_likelihood(x[0].tolist(), centres.tolist(), bandwidth),
+                    dict(x=x[0].tolist(), centres=centres.tolist(), bandwidth=bandwidth))
         pair = likelihood.Estimate(*x[0, :2].tolist())
         for name, estimate, exact, where in (
                 ("in_bits", likelihood.in_bits(pair), decimals.in_bits(*pair), pair._asdict()),

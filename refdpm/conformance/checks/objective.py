@@ -211,6 +211,17 @@ def null_models_by_hand() -> float:
                        -(2 * log(2 * pi) + log(a * c - b * b) + square) / 2))
 
 
+def parzen_window_by_hand() -> float:
+    """One sample: log N(x; c, ¼ I), whatever the shape of an example; and at the middle of two samples that of either, because
+    ½ (a + a) = a; far from all, ½ of the nearest alone."""
+    x, c = np.array([[[0.5], [1.0]], [[-1.0], [2.0]]]), np.array([[[1.0], [-1.0]]])
+    one = -log(2 * pi / 4) - 2 * ((x - c) ** 2).sum(axis=(1, 2))
+    pair, far = np.array([[1.0], [3.0]]), np.array([[2.0], [103.0]])
+    density = [-log(2 * pi) / 2 - 1 / 2, -log(2 * pi) / 2 - 5000 - log(2)]
+    return worst(apart(likelihood.parzen_log_likelihood(x, c, bandwidth=0.5), one),
+                 apart(likelihood.parzen_log_likelihood(far, pair, bandwidth=1.0), density))
+
+
 def weights_of_the_exact_reversal_are_constant() -> float:
     """Isotropic data, exact reversal: every forward path has the weight π(x_0), because every step is reversible."""
     x_0, noise = np.linspace(-2, 2, 10).reshape(5, 2), 2 * np.sin(np.arange(40.0)).reshape(4, 5, 2)
@@ -293,6 +304,7 @@ CHECKS = (
                                        "sample.reverse_path"), arguments_are_left_alone),
     Check("null models by hand", ("likelihood.null_log_likelihood", "likelihood.gaussian_log_likelihood"),
           null_models_by_hand),
+    Check("Parzen window by hand", ("likelihood.parzen_log_likelihood",), parzen_window_by_hand),
     Check("exact reversal: every path weighs π(x_0)", ("likelihood.log_weights",), weights_of_the_exact_reversal_are_constant),
     Check("weight of a path by hand", ("likelihood.log_weights",), weight_of_a_path_by_hand),
     Check("weights average to the likelihood", ("likelihood.log_weights",), weights_average_to_the_likelihood),

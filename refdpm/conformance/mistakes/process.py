@@ -171,6 +171,12 @@ DIVERGENCE = (
             "KarenUllrich/Tutorial_BayesianCompressionForDL#8", "likelihood.gaussian_log_likelihood", "value",
             lambda right: lambda x, *, mean, covariance: right(
                 x, mean=mean, covariance=covariance) - np.linalg.slogdet(covariance)[1] / 2),
+    Mistake("NEW-PARZEN", "Parzen window: sum over samples → mean",
+            "the 1/M forgotten", "likelihood.parzen_log_likelihood", "value",
+            lambda right: lambda x, centres, *, bandwidth: right(x, centres, bandwidth=bandwidth) + np.log(len(centres))),
+    Mistake("NEW-PARZEN-VAR", "Parzen window: bandwidth taken for a variance → a standard deviation",
+            "σ for σ²", "likelihood.parzen_log_likelihood", "value",
+            lambda right: lambda x, centres, *, bandwidth: right(x, centres, bandwidth=np.sqrt(bandwidth))),
     Mistake("NEW-CROSS", "cross-entropy of π without the mean's part → with it",
             "the step of eqs. 43 and 46", "gaussian.cross_entropy", "value",
             lambda right: lambda q, p: right(Gaussian(p.mean + 0 * q.mean, q.var), p)),

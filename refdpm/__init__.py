@@ -10,7 +10,7 @@ which a module imports only from modules above it:
     the model             layers, networks
     using it              data, optimize, train, sample
     the evidence          gradcheck, oracles, strategies, conformance
-    the edges             run, experiment, figure, cli
+    the edges             run, experiments, figure, cli
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -21,15 +21,17 @@ READING_ORDER = (
     "paper", "vjp", "layers.activation",
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
-    "layers.linear", "layers.rbf", "layers.readout",
-    "networks.swiss_roll",
-    "data", "data.swiss_roll",
-    "optimize", "train", "sample",
+    "layers.linear", "layers.rbf", "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal",
+    "layers.stack",
+    "networks.swiss_roll", "networks.image",
+    "data", "data.swiss_roll", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
+    "optimize", "train", "sample", "product",
     "gradcheck",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals", "oracles.decimals_binomial",
-    "oracles.two_sample", "oracles.enumeration", "oracles.heartbeat",
+    "oracles.decimals_product", "oracles.two_sample", "oracles.enumeration", "oracles.heartbeat", "oracles.empirical",
+    "oracles.multiplied", "oracles.wiener",
     "strategies",
     "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes", "conformance.audit",
-    "run", "experiment", "figure", "cli",
+    "data.images", "run", "experiments", "figure", "cli",
 )

@@ -20,10 +20,13 @@ from refdpm import schedule
 from refdpm.binomial import Bernoulli
 from refdpm.bound import Terms
 from refdpm.gaussian import Gaussian
+from refdpm.layers.linear import Affine
 from refdpm.layers.readout import Heads
+from refdpm.networks import image
+from refdpm.networks.image import Image
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.schedule import Step
-from refdpm.vjp import Array
+from refdpm.vjp import Array, Tree, tree_map
 
 Strategy = st.SearchStrategy[Any]
 
@@ -71,10 +74,10 @@ def times(*shape: int, low: int, high: int) -> st.SearchStrategy[Array]:
 
 
 @st.composite
-def steps(draw: st.DrawFn, N: int, T: int) -> tuple[Step, Array]:
+def steps(draw: st.DrawFn, N: int, T: int, ndim: int = 2) -> tuple[Step, Array]:
     """The schedule's columns for N rows at steps t in 2..T of one schedule, and t."""
     beta, t = draw(schedules(T)), draw(times(N, low=2, high=T))
-    return schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2), t
+    return schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=ndim), t
 
 
 # -- states, distributions, networks -----------------------------------------------------------------------------------
@@ -138,3 +141,49 @@ def swiss_roll_networks(T: int, units: int, D: int) -> st.SearchStrategy[SwissRo
     """Parameters of the Swiss-roll network."""
     return st.builds(SwissRoll, arrays(units, D), arrays(units, low=-1, high=1), arrays(T + 1, units, 2 * D, low=-1, high=1),
                      arrays(T + 1, 2 * D, low=-1, high=1))
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+seeds = st.integers(0, 2 ** 32 - 1)
+
+
+def normal_arrays(*shape: int, scale: float = 1.0) -> st.SearchStrategy[Array]:
+    """Arrays too large to be drawn number by number: normal ones from a drawn seed."""
+    return seeds.map(lambda seed: scale * np.random.default_rng(seed).standard_normal(shape))
+
+
+def kernels(kernel: tuple[int, int], C: int, K: int, *, scales: int) -> st.SearchStrategy[tuple[Affine, ...]]:
+    """The kernels of a multi-scale convolution."""
+    return st.tuples(*(st.builds(Affine, normal_arrays(*kernel, C, K, scale=0.3), normal_arrays(K)) for _ in range(scales)))
+
+
+def alternating(tree: Tree) -> Tree:
+    """The same magnitudes, none below 0.1, with signs that alternate from channel to channel: of weights, along both of them.
+
+    All that a unit of such a network adds up for such an image then has the same sign, far from the kink of a ReLU at 0.
+    Domain: even widths.
+    """
+    return tree_map(lambda leaf: alternating_images(leaf) * (_signs(leaf.shape[-2])[:, None] if leaf.ndim > 1 else 1.0), tree)
+
+
+def alternating_images(x: Array) -> Array:
+    """The images that `alternating` speaks of: signs alternate from channel to channel."""
+    return np.maximum(np.abs(x), 0.1) * _signs(x.shape[-1])
+
+
+def _signs(width: int) -> Array:
+    return 1.0 - 2.0 * (np.arange(width) % 2)
+
+
+def image_networks(H: int, W: int, C: int, *, form: str) -> st.SearchStrategy[Image]:
+    """Parameters of the image network off their start: both paths, or one; of the released form, `alternating` ones."""
+    def build(seed: int, conv: tuple[int, ...], dense: tuple[int, ...]) -> Image:
+        rng = np.random.default_rng(seed)
+        start = image.init(rng, shape=(H, W, C), conv=conv, scales=2, kernel=(3, 1), dense=dense, dense_features=2, pixelwise=(6,),
+                           count=3, form=form)
+        parameters = tree_map(lambda leaf: leaf + 0.2 * rng.standard_normal(leaf.shape), start)
+        return alternating(parameters) if form == "released" else parameters
+
+    return st.one_of(*(st.builds(build, seeds, st.just(conv), st.just(dense))
+                       for conv, dense in (((4,), ()), ((4,), (8,)), ((), (8,)))))

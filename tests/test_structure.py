@@ -93,7 +93,7 @@ def test_theory_imports_numpy_scipy_and_the_standard_library_only():
 def test_import_budget():
     """`import refdpm` and the whole theory load neither Hypothesis nor matplotlib nor any tool for tests."""
     code = ("import sys, importlib, refdpm; "
-            f"[importlib.import_module('refdpm.' + name) for name in {THEORY + ('run', 'experiment', 'cli')!r}]; "
+            f"[importlib.import_module('refdpm.' + name) for name in {THEORY + ('run', 'experiments', 'cli')!r}]; "
             "print([m for m in ('hypothesis', 'matplotlib', 'tqdm', 'pytest', 'refdpm.conformance') if m in sys.modules])")
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert output.stdout.strip() == "[]"

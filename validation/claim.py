@@ -1,27 +1,38 @@
-"""What every validation script does at its end: print claim, number, expectation and verdict, and keep them."""
+"""What every validation script does at its end: print claim, number, expectation and verdict, and keep them.
+
+    python validation/claim.py          puts all kept results into the table of README.md
+"""
 
 from pathlib import Path
 from typing import Any
 import json
 import platform
 import sys
+import time
 
 import numpy
 import scipy
 
 import refdpm
+from refdpm import experiments
+from refdpm.experiments import common
 from refdpm.run import write_atomically
 
-RESULTS = Path(__file__).parent / "results"
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+BEGIN, END = "<!-- results: written by claim.py -->", "<!-- end of results -->"
 
+
+# -- a verdict -----------------------------------------------------------------------------------------------------------
 
 def conclude(name: str, claim: str, rows: list[dict[str, Any]], *, seconds: float, settings: dict[str, Any]) -> int:
     """`rows` have number (what was measured), expectation (what it should be) and holds.  Returns the exit code."""
+    rows = [row | {"holds": bool(row["holds"])} for row in rows]
     print(f"claim: {claim}")
     for row in rows:
-        print(f"  {row['number']}\n      expected {row['expectation']}: {'holds' if row['holds'] else 'FAILS'}")
+        print(f"  {row['number']}\n      expected {row['expectation']}: {_verdict(row)}")
     holds = all(row["holds"] for row in rows)
-    print(f"verdict: {'holds' if holds else 'FAILS'}   ({seconds:.0f} s)")
+    print(f"verdict: {_verdict({'holds': holds})}   ({seconds:.0f} s)")
     versions = {"refdpm": refdpm.__version__, "python": platform.python_version(), "numpy": numpy.__version__,
                 "scipy": scipy.__version__}
     content = {"claim": claim, "rows": rows, "holds": holds, "seconds": round(seconds), "settings": settings, "versions": versions}
@@ -30,13 +41,64 @@ def conclude(name: str, claim: str, rows: list[dict[str, Any]], *, seconds: floa
     return 0 if holds else 1
 
 
-def run_quietly(settings: Any) -> tuple[Any, float]:
-    """Train the Swiss roll with `settings`; the final state and its seconds.  A line a tenth of the way, on standard error."""
-    import time
+def claim_of(doc: str | None) -> str:
+    """The claim in a script's docstring: its first paragraph, after "Claim: "."""
+    return " ".join((doc or "").split("\n\n")[0].split()).removeprefix("Claim: ")
 
-    from refdpm.experiments import common, swiss_roll as experiment
-    started, state = time.perf_counter(), experiment.begin(experiment.checked(settings))
-    for state, _ in common.fit(experiment.problem(settings), state):
+
+def row(number: str, expectation: str, holds: Any) -> dict[str, Any]:
+    """One line of a verdict."""
+    return {"number": number, "expectation": expectation, "holds": bool(holds)}
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    return "holds" if found["holds"] else "FAILS"
+
+
+# -- training ------------------------------------------------------------------------------------------------------------
+
+def run_quietly(name: str, settings: Any, **posed: Any) -> tuple[experiments.Run, float]:
+    """Train the experiment `name` with `settings`; the finished run and its seconds.  A line a tenth of the way, on standard error.
+
+    `posed` replaces fields of the problem: `beta=…` trains on that schedule.
+    """
+    begun = experiments.begin(name, experiments.EXPERIMENTS[name].resolved(settings))
+    begun = begun._replace(problem=begun.problem._replace(**posed))
+    started, state = time.perf_counter(), begun.state
+    for state, _ in common.fit(begun.problem, state):
         if state.steps_done * 10 % settings.steps < 10:
-            print(f"{state.steps_done}/{settings.steps}", file=sys.stderr)
-    return state, time.perf_counter() - started
+            print(f"{name}: {state.steps_done}/{settings.steps}", file=sys.stderr)
+    return begun._replace(state=state), time.perf_counter() - started
+
+
+# -- the table -----------------------------------------------------------------------------------------------------------
+
+def table() -> str:
+    """All kept results, one row each, by name."""
+    lines = ["| claim | script | last result |", "|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        found = json.loads(path.read_bytes())
+        numbers = "; ".join(row["number"] + ("" if row["holds"] else f" (**FAILS**: expected {row['expectation']})")
+                            for row in found["rows"])
+        cells = found["claim"].rstrip("."), f"`{_script(path.stem)}`", f"{numbers}. **{_verdict(found)}**"
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _script(name: str) -> str:
+    """What wrote results/NAME.json: NAME.py, or the script of which NAME is the long version."""
+    return f"{name}.py" if (HERE / f"{name}.py").exists() else f"{name.removesuffix('_full')}.py --full"
+
+
+def write_table() -> None:
+    """Raises: ValueError if README.md has lost one of the two marks."""
+    path = HERE / "README.md"
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path}: expected the marks {BEGIN!r} and {END!r}, found them not")
+    write_atomically(path, f"{before}{begin}\n\n{table()}\n\n{end}{after}".encode(), replace=True)
+
+
+if __name__ == "__main__":
+    write_table()

@@ -7,7 +7,7 @@ never above K*; samples are from the law of the data; the paper's 16 units are r
 import argparse
 import time
 
-from claim import conclude, run_quietly
+from claim import claim_of, conclude, run_quietly
 
 from refdpm.experiments import common, swiss_roll as experiment
 
@@ -23,9 +23,9 @@ def main() -> int:
     started, rows = time.perf_counter(), []
     for seed in range(options.seeds):
         settings = base._replace(seed=seed)
-        state, seconds = run_quietly(settings)
-        report = common.bound_report(experiment.problem(settings), state, common.held_out(experiment.problem(settings), POINTS))
-        ceilings, drawn = experiment.ceilings(settings, state), experiment.sample_report(settings, state)
+        run, seconds = run_quietly("swiss-roll", settings)
+        report = common.bound_report(run.problem, run.state, common.held_out(run.problem, POINTS))
+        ceilings, drawn = experiment.ceilings(settings, run.state), experiment.sample_report(settings, run.state)
         k, se, star = report["K"], report["K_stderr"], ceilings["K_star"]
         rows += [
             {"number": f"seed {seed}: K = {k:.4f} ± {se:.4f} bits in {seconds:.0f} s of training; K − L_null = "
@@ -40,13 +40,12 @@ def main() -> int:
     if not options.full:
         for readout in ("eq65", "released", "denoising"):
             paper = experiment.DEFAULT._replace(units=16, width=0.5, readout=readout)
-            state, seconds = run_quietly(paper)
-            report = common.bound_report(experiment.problem(paper), state, common.held_out(experiment.problem(paper), POINTS))
+            run, seconds = run_quietly("swiss-roll", paper)
+            report = common.bound_report(run.problem, run.state, common.held_out(run.problem, POINTS))
             rows.append({"number": f"16 units as in the paper, read-out {readout}: K = {report['K']:.4f} ± "
                                    f"{report['K_stderr']:.4f} bits in {seconds:.0f} s",
                          "expectation": f"below K* = {star:.4f}", "holds": report["K"] < star})
-    claim = (__doc__ or "").split("\n\n")[0].replace("\n", " ").removeprefix("Claim: ")
-    return conclude("swiss_roll_full" if options.full else "swiss_roll", claim, rows,
+    return conclude("swiss_roll_full" if options.full else "swiss_roll", claim_of(__doc__), rows,
                     seconds=time.perf_counter() - started, settings=base._asdict() | {"seeds": options.seeds, "points": POINTS})
 
 

@@ -37,7 +37,7 @@ PAPER = {
     "mnist": {"parzen_bits": 317, "not_comparable": "a Parzen window measures samples, and knows nothing of K"},
     "cifar10": {"K": 5.4, "K_minus_L_null": 11.5, "not_comparable": "β_1 is not given"},
 }
-LARGEST = 4096                # components of an image whose covariance is still computed
+LARGEST = 1024                # components of an image whose covariance is still computed
 
 
 class Settings(NamedTuple):
@@ -52,20 +52,20 @@ class Settings(NamedTuple):
     mean: float = 0.0
     scale: float = 1.0
     level: float = 1.0
-    T: int = 500
+    T: int = 1000
     beta_1: float = 1e-3
-    beta_T: float = 0.1
+    beta_T: float = 0.01
     form: str = "paper"
     basis: str = "paper"
-    readout: str = "denoising"
-    conv: tuple[int, ...] = (32, 32, 32)
+    readout: str = "released"
+    conv: tuple[int, ...] = (24, 24, 24)
     scales: int = 3
     kernel: int = 3
     dense: tuple[int, ...] = ()
     dense_features: int = 2
-    pixelwise: tuple[int, ...] = (32, 32)
+    pixelwise: tuple[int, ...] = (24,)
     bumps: int = 10
-    steps: int = 1000
+    steps: int = 1500
     batch: int = 32
     rate: float = 2e-3
     decay_2: float = 0.999
@@ -129,6 +129,8 @@ def _source(kind: str, data: str, height: int, width: int) -> Source:
     if kind == "bark":
         return _windows(*pictures.split(pictures.read(path, grey=True)), height, width)
     training, held_out = _mnist(path) if kind == "mnist" else cifar.training_and_test(path)
+    if len(held_out) < 2:
+        raise ValueError(f"{path}: expected at least two held-out images, got {len(held_out)}")
     return Source(lambda rng, n: training[rng.integers(len(training), size=n)],
                   lambda rng, n: held_out[rng.permutation(len(held_out))[:n]], training, _digest(training, held_out))
 
@@ -259,8 +261,8 @@ _TRAINING = {"seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the
              "batch": ("--batch", "images a step"), "rate": ("--rate", "of Adam"), "T": ("--T", "steps of the chain"),
              "beta_1": ("--beta-1", "the first rate, default 1e-3"),
              "form": ("--form", "paper or released (the authors' code)"), "basis": ("--basis", "bumps in t: paper or released"),
-             "readout": ("--readout", "denoising, eq65 (the paper's) or released (the authors' code)"),
-             "conv": ("--conv", "widths of the convolutions, 32,32,32"), "scales": ("--scales", "of a convolution"),
+             "readout": ("--readout", "released (the authors' code), eq65 (the paper's) or denoising"),
+             "conv": ("--conv", "widths of the convolutions, 24,24,24"), "scales": ("--scales", "of a convolution"),
              "dense": ("--dense", "widths of the dense path"), "pixelwise": ("--pixelwise", "widths of the 1 × 1 layers"),
              "bumps": ("--bumps", "in t")}
 _SIZE = {"height": ("--height", "of an image, in pixels"), "width": ("--width", "of an image, in pixels")}
@@ -274,11 +276,11 @@ def _experiment(says: str, default: Settings, full: dict[str, Any], flags: dict[
 
 
 EXPERIMENTS = {
-    "dead-leaves": _experiment("Dead leaves: occluding discs, generated.", Settings("dead-leaves"), {"steps": 20000}, _SIZE),
+    "dead-leaves": _experiment("Dead leaves: occluding discs, generated.", Settings("dead-leaves"), {"steps": 12000}, _SIZE),
     "bark": _experiment("Bark: windows of pictures.", Settings("bark"), {"steps": 20000}, _SIZE | _DATA),
     "mnist": _experiment("MNIST: digits, from the official files.",
-                         Settings("mnist", conv=(), dense=(500, 500), dense_features=8), {"T": 1000, "steps": 50000}, _DATA),
+                         Settings("mnist", conv=(), dense=(500, 500), dense_features=8), {"steps": 50000}, _DATA),
     "cifar10": _experiment("CIFAR-10: small photographs, from the official binary files.",
                            Settings("cifar10", conv=(48, 48, 48), dense=(500,), pixelwise=(48,)),
-                           {"T": 1000, "steps": 50000}, _DATA),
+                           {"steps": 50000}, _DATA),
 }

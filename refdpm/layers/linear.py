@@ -1,25 +1,40 @@
-"""Affine layers: one for all rows, and the read-out that has weights of its own for every time step."""
+"""Affine layers: one for all rows (or pixels), and the read-out that has weights of its own for every time step."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from refdpm.vjp import Array, Pullback
 
 
-def linear(x: Array, weight: Array, bias: Array) -> Array:
-    """x W + b.
+class Affine(NamedTuple):
+    """The parameters of an affine map, or of a convolution."""
 
-    Shapes: x (N, in), weight (in, out), bias (out,) → (N, out).
+    weight: Array
+    bias: Array
+
+
+def linear(x: Array, weight: Array, bias: Array) -> Array:
+    """x W + b, for rows; for the pixels of images this is the convolution with a 1 × 1 kernel.
+
+    Shapes: x (…, in), weight (in, out), bias (out,) → (…, out).
     """
-    return x @ weight + bias
+    return (_rows(x) @ weight + bias).reshape(*x.shape[:-1], -1)
 
 
 def linear_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
     """Adjoint of `linear`:   dy = dx W + x dW + db."""
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        return dy @ weight.T, x.T @ dy, dy.sum(axis=0)
+        drows = _rows(dy)
+        return (drows @ weight.T).reshape(x.shape), _rows(x).T @ drows, drows.sum(axis=0)
 
     return linear(x, weight, bias), pullback
+
+
+def _rows(x: Array) -> Array:
+    """(…, width) → (rows, width): one matrix product instead of many."""
+    return x.reshape(-1, x.shape[-1])
 
 
 def per_step(x: Array, weight: Array, bias: Array, *, t: Array) -> Array:

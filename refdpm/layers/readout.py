@@ -18,7 +18,10 @@ import numpy as np
 from refdpm.gaussian import Gaussian, shares
 from refdpm.layers.activation import logit, sigmoid
 from refdpm.paper import eq
+from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
+
+READOUTS = ("denoising", "eq65", "released")
 
 
 class Heads(NamedTuple):
@@ -67,7 +70,7 @@ def released(heads: Heads, x_t: Array, beta: Array, *, T: int) -> Gaussian:
     Shapes: as for `eq65`.
     Source: the authors' published code; not in the paper.
     """
-    log_odds = heads.var / np.sqrt(T) + logit(beta)
+    log_odds = heads.var / T ** 0.5 + logit(beta)
     return Gaussian(np.sqrt(1 - beta) * x_t + np.sqrt(beta) * heads.mean, sigmoid(log_odds))
 
 
@@ -80,12 +83,12 @@ def released_vjp(heads: Heads, x_t: Array, beta: Array, *, T: int) -> tuple[Gaus
     Domain: β < 1.
     """
     p = released(heads, x_t, beta, T=T)
-    keep, mix, log_odds = np.sqrt(1 - beta), np.sqrt(beta), heads.var / np.sqrt(T) + logit(beta)
+    keep, mix, log_odds = np.sqrt(1 - beta), np.sqrt(beta), heads.var / T ** 0.5 + logit(beta)
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
         du = dp.var * p.var * sigmoid(-log_odds)
         dbeta = du / (beta * (1 - beta)) + dp.mean * (heads.mean / mix - x_t / keep) / 2
-        return Heads(mix * dp.mean, du / np.sqrt(T)), keep * dp.mean, unbroadcast(dbeta, beta.shape)
+        return Heads(mix * dp.mean, du / T ** 0.5), keep * dp.mean, unbroadcast(dbeta, beta.shape)
 
     return p, pullback
 
@@ -127,5 +130,35 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
         dlevel = dc_0 * c_0 * (1 / w - 0.5) + dp.var * (y / w - a * (beta / w) ** 2)
         return (Heads(c_0 * dp.mean, y * dp.var), keep * dp.mean,
                 unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, beta.shape))
+
+    return p, pullback
+
+
+# -- by name -----------------------------------------------------------------------------------------------------------
+
+def read_out(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> Gaussian:
+    """The read-out of that name, which takes from the step what it needs.
+
+    Shapes: heads two arrays (N, …), x_t (N, …), step three columns (N, 1, …).
+    Raises: ValueError for another name.
+    """
+    return read_out_vjp(heads, x_t, step, T=T, readout=readout)[0]
+
+
+def read_out_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> tuple[Gaussian, Pullback]:
+    """Adjoint of `read_out`; what it does not take from the step gets zeros."""
+    unused = np.zeros_like(step.beta)
+    if readout == "denoising":
+        p, back = denoising_vjp(heads, x_t, step.beta, step.log_alpha_bar_prev)
+    elif readout == "eq65":
+        p, back = eq65_vjp(heads, x_t, step.beta)
+    elif readout == "released":
+        p, back = released_vjp(heads, x_t, step.beta, T=T)
+    else:
+        raise ValueError(f"readout: expected one of {READOUTS}, got {readout!r}")
+
+    def pullback(dp: Gaussian) -> tuple[Heads, Array, Step]:
+        dheads, dx_t, dbeta, *dlevel = back(dp)
+        return dheads, dx_t, Step(dbeta, dlevel[0] if dlevel else unused, unused)
 
     return p, pullback

@@ -14,16 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm.gaussian import Gaussian
-from refdpm.layers import readout as readouts
 from refdpm.layers.linear import per_step_vjp
 from refdpm.layers.rbf import rbf_vjp
-from refdpm.layers.readout import Heads
+from refdpm.layers.readout import READOUTS, Heads, read_out_vjp    # noqa: F401  (READOUTS: what `readout` may be)
 from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
-
-
-READOUTS = ("denoising", "eq65", "released")
 
 
 class SwissRoll(NamedTuple):
@@ -70,31 +66,12 @@ def reverse_vjp(parameters: SwissRoll, x_t: Array, step: Step, *, t: Array, read
     g, back_rbf = rbf_vjp(x_t, parameters.centre, parameters.log_width)
     z, back_linear = per_step_vjp(g, parameters.weight, parameters.bias, t=t)
     heads = Heads(*np.split(z, 2, axis=1))
-    p, back_readout = _readout_vjp(heads, x_t, step, T=len(parameters.bias) - 1, readout=readout)
+    p, back_readout = read_out_vjp(heads, x_t, step, T=len(parameters.bias) - 1, readout=readout)
 
     def pullback(dp: Gaussian) -> tuple[SwissRoll, Array, Step]:
         dheads, dx_readout, dstep = back_readout(dp)
         dg, dweight, dbias = back_linear(np.concatenate(dheads, axis=1))
         dx_rbf, dcentre, dlog_width = back_rbf(dg)
         return SwissRoll(dcentre, dlog_width, dweight, dbias), dx_rbf + dx_readout, dstep
-
-    return p, pullback
-
-
-def _readout_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> tuple[Gaussian, Pullback]:
-    """The named read-out, and its cotangents for (heads, x_t, step) whatever part of the step it uses."""
-    unused = np.zeros_like(step.beta)
-    if readout == "denoising":
-        p, back = readouts.denoising_vjp(heads, x_t, step.beta, step.log_alpha_bar_prev)
-    elif readout == "eq65":
-        p, back = readouts.eq65_vjp(heads, x_t, step.beta)
-    elif readout == "released":
-        p, back = readouts.released_vjp(heads, x_t, step.beta, T=T)
-    else:
-        raise ValueError(f"readout: expected one of {READOUTS}, got {readout!r}")
-
-    def pullback(dp: Gaussian) -> tuple[Heads, Array, Step]:
-        dheads, dx_t, dbeta, *dlevel = back(dp)
-        return dheads, dx_t, Step(dbeta, dlevel[0] if dlevel else unused, unused)
 
     return p, pullback

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import log1p
 
-from refdpm import binomial, bound, gaussian, likelihood, schedule
+from refdpm import binomial, bound, gaussian, likelihood, product, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.accuracy import LIMIT, SMALLEST, UNIT, accuracy, units
 from refdpm.conformance.accuracy.core import FORMULAS
@@ -30,7 +30,8 @@ def too_large(rows):
     return {row.name for row in rows if not row.units <= LIMIT}
 
 
-PARTS = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "rbf", "readout", "swiss_roll", "chain")
+PARTS = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "rbf", "readout", "swiss_roll", "chain",
+         "product")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -57,6 +58,14 @@ WITHOUT_ROW = {
     "bound.every_step": "integers",
     "bound.draw_steps": "random integers",
     "swiss_roll.init": "chooses data points; one logarithm",
+    "product.times": "one of the two products",
+    "product.powers": "makes a function of product.times and product.power",
+    "product.guided": "makes a function of product.perturbed",
+    "product.known": "chooses",
+    "product.posterior_path": "draws, from the products at every t",
+    "product.posterior_sample": "draws, from the products at every t",
+    "product.denoise": "draws, from the products at every t",
+    "product.inpaint": "draws, from the products at every t",
 }
 ELSEWHERE = {"schedule.log_alpha_bar": "chain.log_alpha_bar", "schedule.alpha_bar": "chain.alpha_bar"}
 
@@ -113,6 +122,12 @@ def naive_cosine(T, *, offset=0.008, cap=0.999):
 def naive_eq65(heads, x_t, beta):
     odds = np.exp(-heads.var) * (1 / beta - 1)
     return Gaussian((x_t - heads.mean) * np.sqrt(1 - 1 / (1 + odds)) + heads.mean, 1 / (1 + odds))
+
+
+def naive_product(p, r):
+    """As a measurement update, by subtraction."""
+    gain = p.var / (p.var + r.var)
+    return Gaussian(p.mean + gain * (r.mean - p.mean), p.var - gain * p.var)
 
 
 def naive_bits_forward(x_prev, beta, *, rate=0.5):
@@ -184,6 +199,7 @@ PLANTED = {
     "1/(1 + e^−x)": ("activation", activation, "sigmoid", lambda x: 1 - 1 / (1 + np.exp(x))),
     "log(1 − y)": ("activation", activation, "logit", lambda y: -np.log(1 / y - 1)),
     "a ratio of exponentials": ("activation", activation, "tanh", lambda x: np.expm1(2 * x) / (np.exp(2 * x) + 1)),
+    "a measurement update": ("product", product, "times_gaussian", naive_product),
     "expanded square": ("rbf", rbf, "rbf", naive_rbf),
     "logit of a ratio": ("readout", readout, "eq65", naive_eq65),
     "a ratio of cosines": ("schedules", schedule, "cosine", naive_cosine),

@@ -89,6 +89,20 @@ BY_NAME = {check.name: check for check in CHECKS}
     "RMSprop for three steps",
     "Adam for three steps",
     "L-BFGS finds the minimum",
+    pytest.param("a product of normal laws is Bayes' rule", marks=pytest.mark.eq("22", "52", "53")),
+    pytest.param("bits: a product is Bayes' rule", marks=pytest.mark.eq("22", "App.1 B perturbed")),
+    pytest.param("a product to first order by hand", marks=pytest.mark.eq("60", "61", "App.1 G perturbed")),
+    pytest.param("powers of r", marks=pytest.mark.eq("23")),
+    pytest.param("factors by hand", marks=pytest.mark.eq("22", "23", "61")),
+    pytest.param("expectations over what follows", marks=pytest.mark.eq("21")),
+    "what is known of x_0",
+    pytest.param("multiplied chain has the method's law", marks=pytest.mark.eq("16", "22", "23")),
+    pytest.param("guided chain by hand", marks=pytest.mark.eq("61", "App.1 G perturbed")),
+    pytest.param("denoising and inpainting have the method's law", marks=pytest.mark.eq("16", "22", "23")),
+    pytest.param("bits: multiplied chain by enumeration", marks=pytest.mark.eq("16", "22", "23", "App.1 B perturbed")),
+    "images: constants by fractions",
+    "images: mean square 1 with the noise",
+    "images: there and back by hand",
 ])
 def test_check_passes(name):
     assert residual(BY_NAME[name]) <= 1

@@ -141,6 +141,18 @@ def _cosine_on_another_grid(T, *, offset=0.008, cap=0.999):
     return np.append(0.0, np.minimum(1 - f[1:] / f[:-1], cap))
 
 
+def _product_by_precisions(p, r):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = 1 / p.var + 1 / r.var
+        mean = (p.mean / p.var + r.mean / r.var) / precision
+    return Gaussian(np.where(r.var == 0, r.mean, mean), 1 / precision)
+
+
+def _bit_product_by_probabilities(p, r):
+    one, zero = p.prob * r.prob, scipy.special.expit(-p.logit) * scipy.special.expit(-r.logit)
+    return Bernoulli(scipy.special.logit(one / (one + zero)))
+
+
 def _adam_with_a_rate_of_its_own(parameters, gradient, state, *, rate, decay_1=0.9, decay_2=0.999, epsilon=1e-8):
     k = state.steps + 1
     mean = tree_map(lambda m, g: m + (1 - decay_1) * (g - m), state.mean, gradient)
@@ -204,6 +216,8 @@ FALSE_ALARMS = (
     ("bits: KL as a difference of entropies", "binomial.kl", lambda q, p: binomial.cross_entropy(q, p) - binomial.entropy(q)),
     ("bits: mass by SciPy", "binomial.log_prob", _log_mass),
     ("bits: noise by logits", "binomial.draw", _draw_by_logits),
+    ("product by precisions", "product.times_gaussian", _product_by_precisions),
+    ("bits: product by probabilities", "product.times_bernoulli", _bit_product_by_probabilities),
     ("Adam's correction in the rate", "optimize.adam", _adam_with_a_rate_of_its_own),
 )
 

@@ -305,7 +305,7 @@ CHECKS = (
     Check("read-outs by hand", ("layers.readout.eq65", "layers.readout.released"), read_outs_by_hand),
     Check("denoising has the moments of the reversal", ("layers.readout.denoising",),
           denoising_has_the_moments_of_the_reversal),
-    Check("the network is its layers", ("networks.swiss_roll.reverse_vjp", "networks.swiss_roll._readout_vjp"),
+    Check("the network is its layers", ("networks.swiss_roll.reverse_vjp", "layers.readout.read_out_vjp"),
           network_is_its_layers),
     Check("the network starts on the data", ("networks.swiss_roll.init",), network_starts_on_the_data),
     Check("reverse path has the model's law", ("sample.reverse_path",), reverse_path_has_the_models_law),

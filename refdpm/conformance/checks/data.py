@@ -1,0 +1,56 @@
+"""Checks of what is done to stored images before the chain sees them, by fractions and by the noise's own moments."""
+
+from fractions import Fraction
+from math import sqrt
+
+import numpy as np
+
+from refdpm.conformance.checks.common import Check, apart, passes, worst
+from refdpm.data import prepare
+from refdpm.data.prepare import Constants
+from refdpm.vjp import Array
+
+# values and the distance of their levels: such that the noise is a good part of the variance
+SETS = ((np.array([0, 3, 3, 255, 64, 200, 1], dtype=np.uint8), 1.0), (np.array([[2, 2], [4, 8], [2, 6]]), 2.0),
+        (np.array([0.0, 0.5, 0.25, 1.0, 0.75]), 0.25), (np.array([-1.5, 0.25, 4.0]), 0.0), (np.full(3, 9, np.uint8), 1.0))
+
+
+def constants_by_fractions() -> float:
+    """The mean, and 1/√(variance + level²/12), in fractions."""
+    return worst(*(apart(prepare.constants_of(values, level=level), _constants(values, level)) for values, level in SETS))
+
+
+def _constants(values: Array, level: float) -> list[float]:
+    exact = [Fraction(v) for v in values.ravel().tolist()]
+    mean = sum(exact, Fraction(0)) / len(exact)
+    variance = sum(((v - mean) ** 2 for v in exact), Fraction(0)) / len(exact) + Fraction(level) ** 2 / 12
+    return [float(mean), 1 / sqrt(variance), level]
+
+
+def moments_with_the_noise() -> float:
+    """E x = 0 and E x² = 1 over values and noise: Simpson's rule over the noise is exact, as x is linear in it."""
+    errors = []
+    for values, level in SETS:
+        constants = prepare.constants_of(values, level=level)
+        x = np.stack([prepare.prepare(values, constants, noise=np.full(values.shape, u)).ravel() for u in (0.0, 0.5, 1.0)])
+        moments = np.array([1, 4, 1]) / 6 @ np.stack([x.mean(axis=1), np.square(x).mean(axis=1)], axis=1)
+        errors.append(apart(moments, [0, 1]))
+    return worst(*errors)
+
+
+def images_by_hand() -> float:
+    """x by hand with given constants, whatever else is in the batch; and pictures from x, rounded and clipped."""
+    constants = Constants(mean=100.0, scale=0.02, level=1.0)
+    values, noise = np.array([0, 100, 255], dtype=np.uint8), np.array([0.5, 0.75, 0.0])
+    x = [-2.0, 0.005, 3.09]
+    one_by_one = [prepare.prepare(values[i:i + 1], constants, noise=noise[i:i + 1])[0] for i in range(3)]
+    given = np.array([-2.0, 0.009, 0.011, -0.011, 3.11, -9.0])
+    return worst(apart(prepare.prepare(values, constants, noise=noise), x), apart(one_by_one, x),
+                 passes(np.array_equal(prepare.restore(given, constants), [0, 100, 101, 99, 255, 0])))
+
+
+CHECKS = (
+    Check("images: constants by fractions", ("data.prepare.constants_of",), constants_by_fractions),
+    Check("images: mean square 1 with the noise", ("data.prepare.constants_of", "data.prepare.prepare"), moments_with_the_noise),
+    Check("images: there and back by hand", ("data.prepare.prepare", "data.prepare.restore"), images_by_hand),
+)

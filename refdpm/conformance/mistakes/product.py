@@ -1,0 +1,203 @@
+"""Mistakes in sec. 2.5: the law times r, r at every t, and the chain; and in the pullbacks of the products."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from refdpm.binomial import Bernoulli
+from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, then, zero
+from refdpm.gaussian import Gaussian
+from refdpm.layers.activation import logit, sigmoid, softplus
+from refdpm.vjp import Array
+
+_GUIDED = "openai/guided-diffusion#51, lucidrains/denoising-diffusion-pytorch#276"
+_RELEASED = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57 sampler.py"
+_TABLE = "Table App.1 as printed"
+
+Change = Callable[[Any, int, int], Any]
+
+
+# -- one law times r ---------------------------------------------------------------------------------------------------
+
+def _product(mean_and_var: Callable[[Array, Array, Array, Array], tuple[Array, Array]]) -> Plant:
+    """Another (mean, var) of the means m, c and variances v, w of p and r."""
+    return instead(lambda p, r: Gaussian(*mean_and_var(p.mean, p.var, r.mean, r.var)))
+
+
+def _bit_product(prob: Callable[[Array, Array], Array]) -> Plant:
+    """Another P(1) of c = P(1) under p and d = r(1)/(r(0) + r(1))."""
+    return instead(lambda p, r: Bernoulli(logit(prob(sigmoid(p.logit), sigmoid(r.logit)))))
+
+
+STEPS = (
+    Mistake("CON-02", "first order for a normal r, variance unchanged → the exact product",
+            _GUIDED, "product.times_gaussian", "value", _product(lambda m, v, c, w: (m + v * (c - m) / w, v))),
+    Mistake("CON-10", "weighted with the variances → with their inverses",
+            "google-deepmind/proeval!6", "product.times_gaussian", "value",
+            _product(lambda m, v, c, w: ((v * m + w * c) / (v + w), v * w / (v + w)))),
+    Mistake("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
+            "a product of densities taken for a mixture", "product.times_gaussian", "value",
+            _product(lambda m, v, c, w: ((w * m + v * c) / (v + w), (w * v + v * w) / (v + w)))),
+    Mistake("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator",
+            _TABLE, "product.times_bernoulli", "value", _bit_product(lambda c, d: c * d / (d + (1 - c) * (1 - d)))),
+    Mistake("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)",
+            "DIS-02 for the product", "product.times_bernoulli", "value", _bit_product(lambda c, d: c * d)),
+    Mistake("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)",
+            _TABLE + ": d = r(1)", "product.times_bernoulli", "value",
+            instead(lambda p, r: Bernoulli(p.logit - softplus(-r.logit)))),
+    Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r",
+            "Σ^½ for Σ in eq. 61", "product.perturbed", "value",
+            instead(lambda p, gradient: Gaussian(p.mean + np.sqrt(p.var) * gradient, p.var))),
+    Mistake("NEW-P-SIGN", "mean − var ∇log r → + (eq. 60 has the gradient of −log r)",
+            "eq. 60 read as eq. 61", "product.perturbed", "value", lambda right: lambda p, gradient: right(p, -gradient)),
+    Mistake("NEW-P-IGNORED", "r ignored → multiplied in",
+            "CON-07: an argument that does nothing", "product.times", "value", instead(lambda p, r: p)),
+)
+
+
+# -- r at every t ------------------------------------------------------------------------------------------------------
+
+AT_EVERY_T = (
+    Mistake("NEW-P-INDEX", "exponent (T−t−1)/T → (T−t)/T",
+            "the released code's index t − 1", "product.exponent", "value",
+            lambda right: lambda t, *, T, choice="constant": right(t if choice == "constant" else t + 1, T=T, choice=choice)),
+    Mistake("NEW-P-BACKWARDS", "exponent t/T → (T−t)/T",
+            "time counted the other way", "product.exponent", "value",
+            lambda right: lambda t, *, T, choice="constant": right(T - t, T=T, choice=choice)),
+    Mistake("NEW-P-SQUARE", "r² → r",
+            "r multiplied in twice", "product.power", "value", lambda right: lambda r, e: right(r, 2 * e)),
+    Mistake("NEW-P-POWER", "variance times the exponent → divided by it",
+            "variance for precision", "product.power", "value",
+            lambda right: lambda r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else right(r, e)),
+    Mistake("NEW-P-POINT", "0·∞ for a known component and exponent 0 → nothing",
+            "r⁰ by arithmetic", "product.power", "value",
+            lambda right: lambda r, e: right(r, e) if isinstance(r, Gaussian) else Bernoulli(r.logit * e)),
+    Mistake("NEW-P-T", "exponent at t − 1 → at t, that of the state drawn",
+            "an index, as in SCH-01", "product.powers", "value",
+            lambda right: lambda r, *, T, choice="constant": lambda p, t: right(r, T=T, choice=choice)(p, t - 1)),
+    Mistake("NEW-P-GUIDE", "the exponent left out for a gradient → in both forms",
+            "eq. 23 with eq. 61", "product.guided", "value",
+            lambda right: lambda gradient, *, T, choice="constant": right(gradient, T=T)),
+    Mistake("NEW-P-ORIGIN", "gradient at 0 → at the mean of the step",
+            "CON-01 at its worst", "product.guided", "value",
+            lambda right: lambda gradient, *, T, choice="constant": right(lambda x: gradient(0 * x), T=T, choice=choice)),
+    Mistake("NEW-P-GAIN", "(var + w)/gain → (var + w)/gain²",
+            "a variance scaled like a mean", "product.expected", "value",
+            lambda right: lambda r, gain, var: right(r, gain, var)._replace(var=(r.var + var) / np.where(gain == 0, 1e-300, gain))),
+    Mistake("NEW-P-STEP", "the step's own variance left out → r.var + var",
+            "E[r(x)] taken for r(E[x])", "product.expected", "value", lambda right: lambda r, gain, var: right(r, gain, 0 * var)),
+    Mistake("NEW-P-DEVIATION", "deviation for variance → squared",
+            "GAU, as everywhere", "product.noisy", "value",
+            instead(lambda y, *, std: Gaussian(y, np.full(np.shape(y), std)))),
+    Mistake("NEW-P-PRECISION", "precision for variance → 1/precision",
+            "CON-10 at the door", "product.noisy", "value",
+            instead(lambda y, *, std: Gaussian(y, np.full(np.shape(y), std ** -2)))),
+    Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen",
+            "a sign in 2y − 1", "product.flipped", "value", then(lambda r: Bernoulli(-r.logit))),
+    Mistake("NEW-P-ODDS", "log(1−ρ) for log (1−ρ)/ρ → both",
+            _TABLE + ": d = r(1)", "product.flipped", "value",
+            instead(lambda y, *, rate: Bernoulli((2 * y - 1) * np.log1p(-rate)))),
+    Mistake("CON-05", "mask inverted → true where known",
+            "CompVis/latent-diffusion#106", "product.known", "value",
+            lambda right: lambda y, *, mask, kernel: right(np.nan_to_num(y), mask=~np.asarray(mask), kernel=kernel)),
+    Mistake("NEW-P-UNKNOWN", "what stands where nothing is known is used → never read",
+            "0·NaN", "product.known", "value",
+            instead(lambda y, *, mask, kernel: Gaussian(y, np.where(mask, 0.0, np.inf)))),
+)
+
+
+# -- the chain ---------------------------------------------------------------------------------------------------------
+
+def _factor(change: Callable[[Callable[..., Any], int], Callable[..., Any]]) -> Plant:
+    """The chain with another factor, made of the right one and T."""
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        def path(parameters: Any, beta: Array, *, factor: Any, **parts: Any) -> Iterator[tuple[int, Array]]:
+            return right(parameters, beta, factor=change(factor, len(beta) - 1), **parts)
+        return path
+    return plant
+
+
+def _at_the_image(p: Any, factor: Callable[..., Any], T: int) -> Any:
+    """No draw at T but the place where r is largest."""
+    return Gaussian(factor(Gaussian(p.mean, 1e14 + p.var), T).mean, 0 * p.var) if isinstance(p, Gaussian) else factor(p, T)
+
+
+def _at_x_t(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The shift that r makes is found at x_t and added to the mean."""
+    def path(parameters: Any, beta: Array, *, network: Any, factor: Any, **parts: Any) -> Iterator[tuple[int, Array]]:
+        def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Any:
+            p = network.reverse(parameters, x_t, step, t=t)
+            if not isinstance(p, Gaussian):
+                return factor(p, int(t[0]) - 1)
+            moved = factor(Gaussian(x_t, p.var), int(t[0]) - 1)
+            return Gaussian(p.mean + moved.mean - x_t, moved.var)
+
+        return right(parameters, beta, network=SimpleNamespace(reverse=reverse),
+                     factor=lambda p, t: factor(p, t) if t in (0, len(beta) - 1) else p, **parts)
+    return path
+
+
+def _ends_at_x_1(right: Callable[..., Any]) -> Callable[..., Any]:
+    def sample(parameters: Any, beta: Array, *, noise: Array, kernel: Any, network: Any, factor: Any) -> Array:
+        ends = SimpleNamespace(draw=kernel.draw, prior=kernel.prior, forward=lambda x, beta: Gaussian(x, 0 * x))
+        return right(parameters, beta, noise=noise, kernel=ends, network=network,
+                     factor=lambda p, t: factor(p, t) if t else p)
+    return sample
+
+
+CHAIN = (
+    Mistake("CON-01", "gradient of log r taken at x_t → at the mean of the step",
+            _GUIDED, "product.posterior_path", "value", _at_x_t),
+    Mistake("CON-11", "start at the noisy image → at a draw from π r",
+            _RELEASED, "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: _at_the_image(p, factor, T) if t == T else factor(p, t))),
+    Mistake("NEW-P-START", "start at a draw from π → from π r",
+            "r applied in the loop only", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: p if t == T else factor(p, t))),
+    Mistake("NEW-P-LAST", "last step not multiplied → as all others",
+            "r applied to the network only", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: factor(p, t) if t else p)),
+    Mistake("NEW-P-TIME", "r_t in the step from t → r_{t−1}",
+            "an index, as in SCH-01", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: factor(p, min(t + 1, T)))),
+    Mistake("NEW-P-TWICE", "every law multiplied twice → once",
+            "in the sampler and in the model", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: factor(factor(p, t), t))),
+    Mistake("NEW-P-EDGE", "sampling ends with x_1 → with x_0",
+            _RELEASED, "product.posterior_sample", "value", _ends_at_x_1),
+    Mistake("NEW-P-NOISE", "noise variance in the place of the deviation → the deviation",
+            "a number without a name", "product.denoise", "value",
+            lambda right: lambda *args, noise_std, **parts: right(*args, noise_std=noise_std ** 2, **parts)),
+    Mistake("NEW-P-CHOICE", "the choice of r_t not passed on → passed on",
+            "CON-07", "product.inpaint", "value",
+            lambda right: lambda *args, choice="constant", **parts: right(*args, **parts)),
+)
+
+
+# -- pullbacks ---------------------------------------------------------------------------------------------------------
+
+def _mean_only(right: Callable[..., Any]) -> Callable[..., Any]:
+    """k held to be a constant of the mean."""
+    def wrong(p: Gaussian, r: Gaussian) -> Any:
+        value, pullback = right(p, r)
+        return value, lambda d: tuple(whole._replace(var=of_var.var) for whole, of_var in zip(
+            pullback(d), pullback(Gaussian(0 * d.mean, d.var))))
+    return wrong
+
+
+PULLBACKS = (
+    Mistake("NEW-P-DK", "the shares held to be constants of the mean → differentiated",
+            "GRD-01 for the product", "product.times_gaussian_vjp", "gradient", _mean_only),
+    Mistake("NEW-P-DR", "r held to be a constant → differentiated",
+            "GRD-01 for the product", "product.times_gaussian_vjp", "gradient", pullback_then(lambda d: (d[0], zero(d[1])))),
+    Mistake("NEW-P-DBITS", "r held to be a constant → differentiated",
+            "GRD-01 for the product", "product.times_bernoulli_vjp", "gradient", pullback_then(lambda d: (d[0], zero(d[1])))),
+    Mistake("NEW-P-DVAR", "var held to be a constant of the shift → differentiated",
+            "GRD-01 for the product", "product.perturbed_vjp", "gradient",
+            lambda right: lambda p, gradient: (right(p, gradient)[0], lambda d: (
+                right(p, gradient)[1](d)[0]._replace(var=right(p, 0 * gradient)[1](d)[0].var), right(p, gradient)[1](d)[1]))),
+)
+
+MISTAKES = STEPS + AT_EVERY_T + CHAIN + PULLBACKS

@@ -1,0 +1,110 @@
+"""The network of the binary heartbeat: three layers shared by all t, and a linear read-out that knows t.
+
+    x_t ─ standardised ─ affine ─ tanh ─ affine ─ tanh ─ affine ─ tanh ─ last layer of t ─ z ─ read-out ─ p(x_{t−1} | x_t)
+
+The paper's layers are 20-50-50-50 with sigmoids.  Those are meant here too: tanh(a) = 2 sigmoid(2a) − 1, and the 2, the 2 and the
+−1 go into the weights and biases before and after.  But sigmoids all have a mean near ½, which one bias shifts and all weights
+feel; centred units, and bits of mean 0 and variance 1 under π, are learned from several times faster.  What z means is a named
+choice (`layers.bit_readout`), and so is what the last layer has of t:
+
+    per_step    weights of its own for every t: the paper's, two million numbers at T = 2000, each for one row in T
+    bumps       J sets of weights, of which every t has its own mixture, those of neighbours alike (`layers.temporal`)
+
+Source: App. D.1.2; the bumps are those of App. D.2.1.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from refdpm.binomial import Bernoulli
+from refdpm.layers.activation import tanh_vjp
+from refdpm.layers.bit_readout import READOUTS as READOUTS, read_out_vjp
+from refdpm.layers.linear import Affine, linear_vjp, per_step_vjp
+from refdpm.layers.stack import stack_vjp
+from refdpm.layers.temporal import bumps, temporal_vjp
+from refdpm.paper import eq
+from refdpm.schedule import Step
+from refdpm.vjp import Array, Pullback
+
+LAST = ("per_step", "bumps")
+COUNT = 10                          # the number J of bumps
+
+
+class Heartbeat(NamedTuple):
+    """Parameters.  Row t of a last layer `per_step` is step t's; rows 0 and 1 are never used, because the step at t = 1 is fixed.
+
+    Shapes: hidden a tuple of layers (in, out); the last layer's weight and bias
+        per_step (T+1, units, bits), (T+1, bits)        bumps (units, bits·J), (bits·J,): bits × J.
+    """
+
+    hidden: tuple[Affine, ...]
+    weight: Array
+    bias: Array
+
+
+def init(rng: np.random.Generator, *, T: int, bits: int = 20, hidden: tuple[int, ...] = (50, 50, 50),
+         last: str = "per_step") -> Heartbeat:
+    """Hidden weights normal, of variance 1/in, so that what goes through the layers stays of order 1; all else zero, so that p is
+    the forward kernel."""
+    shapes = pairwise((bits, *hidden))
+    layers = tuple(Affine(rng.standard_normal(shape) / np.sqrt(shape[0]), np.zeros(shape[1])) for shape in shapes)
+    units = hidden[-1] if hidden else bits
+    if last == "bumps":
+        return Heartbeat(layers, np.zeros((units, bits * COUNT)), np.zeros(bits * COUNT))
+    return Heartbeat(layers, np.zeros((T + 1, units, bits)), np.zeros((T + 1, bits)))
+
+
+@eq("App.1 B reverse")
+def reverse(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, T: int = 0, rate: float = 0.2, readout: str = "denoising",
+            last: str = "per_step") -> Bernoulli:
+    """p(x_{t−1} | x_t) for each row of x_t at its own step t; `rate` is that of π, and T is needed for bumps only.
+
+    Shapes: x_t (N, bits), step three columns (N, 1), t integers (N,) in 2..T.
+    Raises: ValueError for a read-out or a last layer of another name.
+    """
+    return reverse_vjp(parameters, x_t, step, t=t, T=T, rate=rate, readout=readout, last=last)[0]
+
+
+def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, T: int = 0, rate: float = 0.2,
+                readout: str = "denoising", last: str = "per_step") -> tuple[Bernoulli, Pullback]:
+    """Adjoint of `reverse`."""
+    deviation = np.sqrt(rate * (1 - rate))
+    h, back_hidden = stack_vjp((x_t - rate) / deviation, parameters.hidden, layer_vjp=_layer_vjp)
+    z, back_last = _last_vjp(h, parameters.weight, parameters.bias, t=t, T=T, last=last)
+    p, back_readout = read_out_vjp(z, x_t, step, rate=rate, readout=readout)
+
+    def pullback(dp: Bernoulli) -> tuple[Heartbeat, Array, Step]:
+        dz, dx_readout, dstep = back_readout(dp)
+        dh, dweight, dbias = back_last(dz)
+        dx_hidden, dhidden = back_hidden(dh)
+        return Heartbeat(dhidden, dweight, dbias), dx_hidden / deviation + dx_readout, dstep
+
+    return p, pullback
+
+
+def _layer_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:
+    """tanh(x W + b), and its cotangents for (x, layer)."""
+    a, back_linear = linear_vjp(x, *layer)
+    y, back_tanh = tanh_vjp(a)
+
+    def pullback(dy: Array) -> tuple[Array, Affine]:
+        dx, *dlayer = back_linear(back_tanh(dy))
+        return dx, Affine(*dlayer)
+
+    return y, pullback
+
+
+def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: str) -> tuple[Array, Pullback]:
+    """z of each row at its own t, and its cotangents for (h, weight, bias)."""
+    if last == "per_step":
+        return per_step_vjp(h, weight, bias, t=t)
+    if last != "bumps":
+        raise ValueError(f"last: expected one of {LAST}, got {last!r}")
+    if T < 2:
+        raise ValueError(f"T: expected the length of the chain, at least 2, for bumps in t, got {T}")
+    g = bumps(t, T=T, count=COUNT, basis="released")
+    y, back_linear = linear_vjp(h, weight, bias)
+    z, back_bumps = temporal_vjp(y.reshape(len(h), -1, COUNT), g=g)
+    return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))

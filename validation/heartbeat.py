@@ -1,0 +1,51 @@
+"""Claim: on the binary heartbeat (r = 0.2) the short default run (T = 200) ends within 0.02 bits of the exact ceiling K*, and the
+long one (T = 2000, --full) has K ≥ −2.378 bits, where the paper has −2.414; neither is above K*, and of 10⁵ samples no more are
+invalid than the exact model's share plus 0.2 % (long run).
+
+    python validation/heartbeat.py [--full] [--run DIR]      --run: a finished run of `refdpm train heartbeat` instead of a new one
+"""
+
+from pathlib import Path
+import argparse
+import time
+
+import numpy as np
+from claim import conclude, trained
+
+from refdpm import experiments
+from refdpm.experiments import common
+
+PAPER = -2.414
+SEQUENCES = {200: 40_000, 2000: 20_000}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--run", type=Path)
+    options = parser.parse_args()
+    started = time.perf_counter()
+    heartbeat = experiments.EXPERIMENTS["heartbeat"]
+    posed, seconds = trained("heartbeat", heartbeat.FULL if options.full else heartbeat.DEFAULT, options.run)
+    T = posed.settings.T
+    n = SEQUENCES.get(T, 20_000)
+    found = common.bound_report(posed.problem, posed.state, common.held_out(posed.problem, n))
+    exact = heartbeat.report(posed.settings, posed.state)
+    k, stderr, star, drawn = found["K"], found["K_stderr"], exact["K_star"], exact["samples"]
+    least = -2.378 if T == 2000 else star - 0.02
+    share, expected = drawn["invalid"], drawn["invalid_expected"]
+    noise = np.sqrt(expected * (1 - expected) / drawn["n"])
+    rows = [
+        {"number": f"T = {T}: K = {k:.4f} ± {stderr:.4f} bits on {n} held-out sequences, full sum over t; {seconds:.0f} s of training",
+         "expectation": f"K ≥ {least:.4f}", "holds": k >= least},
+        {"number": f"K* = {star:.6f}, −H(X¹) = {exact['K_max']:.6f}, paper {PAPER} at T = 2000",
+         "expectation": "K ≤ K* up to 5 standard errors", "holds": k <= star + 5 * stderr},
+        {"number": f"{100 * share:.3f} % of {drawn['n']} samples are invalid, of the exact model's {100 * expected:.3f} %",
+         "expectation": f"≤ exact + 3 standard errors ({300 * noise:.3f} %) + 0.2 %", "holds": share <= expected + 3 * noise + 0.002}]
+    claim = (__doc__ or "").split("\n\n")[0].replace("\n", " ").removeprefix("Claim: ")
+    return conclude(f"heartbeat{'_full' if T == 2000 else ''}", claim, rows, seconds=time.perf_counter() - started,
+                    settings=posed.settings._asdict())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--noise-std", type=float, metavar="S", dest="noise_std", help="of their noise; of bits, the share flipped")
     sub.add_argument("--inpaint", type=Path, metavar="FILE.npy", help="examples that are known in part; one sample for each")
     sub.add_argument("--mask", type=Path, metavar="FILE.npy", help="1 where they are known, 0 elsewhere")
-    sub.add_argument("--choice", choices=product.CHOICES, default="constant", help="of the factor at every t (eq. 23)")
+    sub.add_argument("--choice", choices=(*product.CHOICES, "enter"), default="constant",
+                     help="of the factor at every t (eq. 23; both are biased); enter: noisy examples enter the chain at the level "
+                          "of their noise, without bias")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy, or .csv for text; must not exist")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--end", choices=("x_0", "x_1"), default="x_0", help="x_1 leaves out the last, fixed step")
@@ -310,7 +312,7 @@ def _sample(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     _refuse_existing(options.out)
-    x = _drawn(posed, options) / posed.problem.scale + posed.problem.shift
+    x = _drawn(posed, options)
     buffer = io.BytesIO()
     if options.out.suffix == ".npy":
         np.save(buffer, x)
@@ -323,24 +325,32 @@ def _sample(options: argparse.Namespace) -> int:
 def _drawn(posed: Run, options: argparse.Namespace) -> np.ndarray:
     problem, state = posed.problem, posed.state
     if options.n is not None:
-        return common.samples(problem, state, options.n, seed=options.seed, end=options.end)
+        return _in_units_of_files(problem, common.samples(problem, state, options.n, seed=options.seed, end=options.end))
     if options.denoise:
-        highest = 0.5 if posed.name == "heartbeat" else np.inf
+        if options.choice == "enter" and not problem.real:
+            raise ValueError("--choice: expected constant or ramp for bits, got enter")
+        highest = np.inf if problem.real else 0.5
         if options.noise_std is None or not 0 < options.noise_std < highest:
             raise ValueError(f"--noise-std: expected a number between 0 and {highest}, got {options.noise_std}")
         y = _examples(posed, options.denoise)
-        return common.denoised(problem, state, y, noise=options.noise_std * problem.scale, seed=options.seed, choice=options.choice)
+        return _in_units_of_files(problem, common.denoised(problem, state, _in_units_of_the_model(problem, y), seed=options.seed,
+                                                           noise=options.noise_std * problem.scale, choice=options.choice))
+    if options.choice == "enter":
+        raise ValueError("--choice: expected constant or ramp beside --inpaint, got enter")
     if options.mask is None:
         raise ValueError("--mask: expected a file beside --inpaint, got none")
     y, mask = _examples(posed, options.inpaint), run.load_points(options.mask)
     mask = mask[..., None] if mask.ndim + 1 == len(problem.shape) or mask.shape == y.shape[:-1] and y.shape[-1] == 1 else mask
     if mask.shape not in (y.shape, y.shape[1:]) or not np.isin(mask, (0, 1)).all():
         raise ValueError(f"{options.mask}: expected zeros and ones of shape {y.shape} or {y.shape[1:]}, got shape {mask.shape}")
-    return common.inpainted(problem, state, y, mask=np.broadcast_to(mask == 1, y.shape), seed=options.seed, choice=options.choice)
+    known = np.broadcast_to(mask == 1, y.shape)
+    drawn = common.inpainted(problem, state, _in_units_of_the_model(problem, y), mask=known, seed=options.seed,
+                             choice=options.choice)
+    return np.where(known, y, _in_units_of_files(problem, drawn))
 
 
 def _examples(posed: Run, path: Path) -> np.ndarray:
-    """Examples of a file, (N, …) or one alone, in the units of the model."""
+    """Examples of a file, (N, …) or one alone, in its own units."""
     values, shape = run.load_points(path), posed.problem.shape
     if values.shape[-len(shape):] != shape and shape[-1] == 1:
         values = values[..., None]
@@ -349,7 +359,15 @@ def _examples(posed: Run, path: Path) -> np.ndarray:
         raise ValueError(f"{path}: expected shape (N, {', '.join(map(str, shape))}), got {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError(f"{path}: expected finite numbers, got NaN or infinity")
-    return (values.astype(np.float64) - posed.problem.shift) * posed.problem.scale
+    return values.astype(np.float64)
+
+
+def _in_units_of_the_model(problem: common.Problem, x: np.ndarray) -> np.ndarray:
+    return (x - problem.shift) * problem.scale
+
+
+def _in_units_of_files(problem: common.Problem, x: np.ndarray) -> np.ndarray:
+    return x / problem.scale + problem.shift
 
 
 def _figure(options: argparse.Namespace) -> int:

@@ -28,6 +28,9 @@ variance says nothing.  Bits: logit = log r(1) − log r(0), where ±∞ is a kn
 For any other r on real numbers `perturbed` has the product to first order (eq. 61), from the gradient of log r.
 
 A *factor* is a function (p, t) → p̃: the law p of x_t, multiplied by r_t.
+
+For normal noise there is a way round the bias, without a factor (`enter`, `denoiser`): √ᾱ_t times an image with noise of variance
+(1−ᾱ_t)/ᾱ_t *is* a state x_t of the chain, and the steps below t draw from the model's p(x_0 | x_t).
 """
 
 from collections.abc import Callable, Iterator
@@ -36,6 +39,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from refdpm import schedule
 from refdpm.binomial import Bernoulli
 from refdpm.gaussian import Gaussian
 from refdpm.paper import eq
@@ -236,6 +240,36 @@ def denoise(parameters: Tree, beta: Array, y: Array, *, noise_std: float, noise:
     """
     factor = powers(noisy(y, std=noise_std), T=len(beta) - 1, choice=choice)
     return posterior_sample(parameters, beta, noise=noise, kernel=kernel, network=network, factor=factor)
+
+
+def enter(parameters: Tree, beta: Array, y: Array, *, noise_std: float, noise: Array, kernel: Module, network: Module) -> Array:
+    """Samples of x_0 given y = x_0 + noise_std·(normal noise): the reverse chain from √ᾱ_t y down, with no factor and no bias.
+
+    t is the first step with at least as much noise, (1−ᾱ_t)/ᾱ_t ≥ noise_std²; what is missing is added, from noise[T].
+
+    Shapes: as in `denoise`.   Raises: ValueError if the chain never has as much noise.
+    """
+    level = schedule.log_alpha_bar(beta)
+    missing = np.expm1(-level) - noise_std * noise_std
+    if missing[-1] < 0:
+        raise ValueError(f"noise_std: expected at most that of x_T, {np.sqrt(np.expm1(-level[-1])):.4g}, got {noise_std}")
+    t = max(1, int(np.argmax(missing >= 0)))
+    x_t = np.exp(level[t] / 2) * (y + np.sqrt(missing[t]) * noise[-1])
+    start = SimpleNamespace(draw=kernel.draw, prior=lambda shape: Gaussian(x_t, np.zeros_like(x_t)), forward=kernel.forward)
+    return next(x for s, x in reverse_path(parameters, beta[:t + 1], noise=noise[:t + 1], kernel=start, network=network) if s == 0)
+
+
+def denoiser(parameters: Tree, beta: Array, x_t: Array, *, t: int, kernel: Module, network: Module) -> Array:
+    """E[x_0 | x_t] as the reverse step at t ≥ 2 implies it: its mean is the posterior's, c_0 E[x_0 | x_t] + c_t x_t.
+
+    Shapes: x_t (N, …), which is √ᾱ_t times a noisy image → (N, …).
+    """
+    rows = np.full(len(x_t), t)
+    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=rows, ndim=x_t.ndim)
+    p = network.reverse(parameters, x_t, step, t=rows)
+    nothing, levels = np.zeros_like(x_t), (step.beta, step.log_alpha_bar_prev)
+    c_0 = kernel.posterior(nothing, nothing + 1, *levels).mean
+    return (p.mean - kernel.posterior(x_t, nothing, *levels).mean) / c_0
 
 
 def inpaint(parameters: Tree, beta: Array, y: Array, *, mask: Array, noise: Array, kernel: Module, network: Module,

@@ -66,14 +66,15 @@ def save(path: Path, settings: dict[str, Any], state: Tree, *, replace: bool = F
 
 def load_points(path: Path) -> Array:
     """An array from a `.npy` file.   Raises: ValueError naming the file; OSError."""
-    content = io.BytesIO(path.read_bytes())
+    with open(path, "rb"):
+        pass                                              # an OSError here is about the file and not about what is in it
     try:
-        points = np.load(content, allow_pickle=False)
+        points = np.load(path, mmap_mode="r", allow_pickle=False)        # a header that claims too much is refused, not believed
     except _DAMAGE as error:
         raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
     if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
         raise ValueError(f"{path}: expected an array of numbers, got {getattr(points, 'dtype', 'an archive')}")
-    return points
+    return np.array(points)
 
 
 def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dict[str, Any], Tree]:

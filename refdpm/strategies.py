@@ -22,7 +22,8 @@ from refdpm.bound import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.layers.linear import Affine
 from refdpm.layers.readout import Heads
-from refdpm.networks import image
+from refdpm.networks import heartbeat, image
+from refdpm.networks.heartbeat import Heartbeat
 from refdpm.networks.image import Image
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.schedule import Step
@@ -141,6 +142,21 @@ def swiss_roll_networks(T: int, units: int, D: int) -> st.SearchStrategy[SwissRo
     """Parameters of the Swiss-roll network."""
     return st.builds(SwissRoll, arrays(units, D), arrays(units, low=-1, high=1), arrays(T + 1, units, 2 * D, low=-1, high=1),
                      arrays(T + 1, 2 * D, low=-1, high=1))
+
+
+def bit_heads(N: int, D: int) -> st.SearchStrategy[Array]:
+    """What a network puts out for bits, never 0 all over."""
+    return arrays(N, D).map(lambda z: z + 0.71)
+
+
+def heartbeat_networks(T: int, bits: int, *, last: str) -> st.SearchStrategy[Heartbeat]:
+    """Parameters of the heartbeat's network off their start, one hidden layer wider and one narrower than the input."""
+    def build(seed: int) -> Heartbeat:
+        rng = np.random.default_rng(seed)
+        start = heartbeat.init(rng, T=T, bits=bits, hidden=(bits + 2, bits + 1), last=last)
+        return tree_map(lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape), start)
+
+    return st.integers(0, 2 ** 32 - 1).map(build)
 
 
 # -- images ------------------------------------------------------------------------------------------------------------

@@ -71,6 +71,17 @@ def run_quietly(name: str, settings: Any, **posed: Any) -> tuple[experiments.Run
     return begun._replace(state=state), time.perf_counter() - started
 
 
+def trained(name: str, settings: Any, folder: Path | None) -> tuple[experiments.Run, float]:
+    """The finished run in `folder`, as `refdpm train` left it, and its seconds; without a folder, `run_quietly`."""
+    if folder is None:
+        return run_quietly(name, settings)
+    found = experiments.load(folder)
+    if found.name != name or found.state.steps_done < found.settings.steps:
+        raise ValueError(f"--run: expected a finished run of {name}, got {found.name} after {found.state.steps_done} steps")
+    report = folder / "report.json"
+    return found, json.loads(report.read_bytes())["seconds"] if report.exists() else float("nan")
+
+
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 def table() -> str:

@@ -1,5 +1,5 @@
-"""Claim: the average over forward paths (eq. 9) is p(x_0) without bias, its logarithm has the bias −var(w)/(2M mean(w)²) and the standard
-error that is reported, and its variance is 0 where the reverse steps are the exact reversal.
+"""Claim: the average over forward paths (eq. 9) is p(x_0) without bias, with variance 0 where the reverse steps are the exact reversal; its
+logarithm has the bias −var(w)/(2M mean(w)²) and the standard error that is reported where M is well above var(w)/mean(w)², not below.
 
 Exact reversal: data N(0, 1), and, what is the same thing, forward steps as the model whatever x_0 is (detailed balance): every single
 path has log w = log π(x_0).  Data N(0, s) with exact steps t ≥ 2: the weight depends on the two ends x_1 and x_T alone,
@@ -22,7 +22,7 @@ from refdpm.oracles.linear_gaussian import Kernels
 from refdpm.sample import forward_path
 from refdpm.vjp import fix
 
-PATHS, BETA = 400_000, schedule.geometric(8, beta_1=0.02, beta_T=0.6)
+PATHS, REPEATED, BETA = 400_000, 400, schedule.geometric(8, beta_1=0.02, beta_T=0.6)
 
 
 def log_weights(parameters, x_0, *, paths=PATHS, kernel=gaussian, network=linear, beta=BETA, seed=0):
@@ -56,31 +56,34 @@ def exact_reversals():
 
 
 def judged(name, log_w, log_p):
-    """E w = p(x_0), the bias of the logarithm as M grows, and the reported standard error, for one model."""
-    w = np.exp(log_w - log_p)
-    off = (w.mean(axis=0) - 1) / (w.std(axis=0) / np.sqrt(len(w)))
-    yield row(f"{name}: mean of w/p(x_0) over {len(w)} paths = {', '.join(f'{m:.4f}' for m in w.mean(axis=0))}, "
-              f"off by {', '.join(f'{o:+.1f}' for o in off)} standard errors; relative deviation of w "
-              f"{', '.join(f'{d:.2f}' for d in w.std(axis=0))}", "1, within 4.5 standard errors (a false alarm in 150,000 each)",
-              (np.abs(off) < 4.5).all())
-    biases, values = [], log_p.mean()
+    """E w = p(x_0), the bias of the logarithm as M grows, and the reported standard error, for one model and one x_0.
+
+    The paths are cut into REPEATED parts; in a part they are cut into groups of M.  The bias is that of log w̄ − (w̄ − 1), which
+    is the same and much less noisy, because E w̄ = 1 after division by p(x_0).
+    """
+    w, biases = np.exp(log_w - log_p), []
+    off, deviation = (w.mean() - 1) / (w.std() / np.sqrt(len(w))), w.std() / w.mean()
+    yield row(f"{name}: mean of w/p(x_0) = {w.mean():.4f} over {len(w)} paths, {off:+.1f} standard errors from 1; relative deviation "
+              f"of w {deviation:.2f}", "1, within 4.5 standard errors (a false alarm in 150,000)", abs(off) < 4.5)
+    control = w.reshape(REPEATED, -1).mean(axis=1) - 1
     for M in (1, 10, 100, 1000):
-        parts = [likelihood.log_likelihood(part) for part in log_w.reshape(-1, M, log_w.shape[1])]
-        found = np.array([part.value for part in parts]) - values
-        biases.append((M, found.mean(), found.std(ddof=1) / np.sqrt(len(found)), found.std(ddof=1),
-                       np.sqrt(np.mean(np.square([part.stderr for part in parts])))))
-    predicted = -(w.var(axis=0)).mean() / 2
-    M, bias, stderr, spread, reported = biases[-1]
-    rising = all(b[1] >= a[1] - 3 * np.hypot(a[2], b[2]) for a, b in zip(biases, biases[1:]))
-    yield row(f"{name}: bias of the logarithm for M = 1, 10, 100, 1000: "
-              f"{', '.join(f'{b:+.5f} ± {e:.5f}' for _, b, e, *_ in biases)}; at the last M·bias = {M * bias:.2f}, spread {spread:.4f}, "
-              f"reported {reported:.4f}", f"below 0, rising; M·bias = {predicted:.2f} within 4 standard errors and 10 %; "
-              "spread as reported to 15 %", rising and biases[0][1] < 0 and abs(M * bias - predicted) < 4 * M * stderr - 0.1 * predicted
-              and abs(spread / reported - 1) < 0.15)
+        parts = [likelihood.log_likelihood(part.reshape(M, -1)) for part in np.split(log_w, REPEATED)]
+        value = np.array([part.value for part in parts]) - log_p
+        biases.append(((value - control).mean(), (value - control).std(ddof=1) / np.sqrt(REPEATED)))
+    bias, stderr = biases[-1]
+    spread, reported = value.std(ddof=1), np.sqrt(np.mean(np.square([part.stderr for part in parts])))
+    enough, predicted = deviation ** 2 < M / 100, -deviation ** 2 / 2 / M
+    as_told = abs(bias - predicted) < 4 * stderr - 0.1 * predicted and abs(spread / reported - 1) < 0.15
+    rising = all(b[0] > a[0] for a, b in zip(biases, biases[1:])) and biases[-1][0] < 0
+    yield row(f"{name}: bias of the logarithm for M = 1, 10, 100, 1000: {', '.join(f'{b:.6f} ± {e:.6f}' for b, e in biases)}; at the "
+              f"last predicted {predicted:.6f}, spread {spread:.4f}, reported {reported:.4f}",
+              "below 0 and rising; at the last " + ("bias as predicted to 4 standard errors and 10 %, spread as reported to 15 %"
+              if enough else "M is too small for this deviation: spread above what is reported"),
+              rising and (as_told if enough else spread > reported))
 
 
 def wrong_models():
-    x_0 = np.array([[-1.2], [0.3], [0.9]])
+    x_0 = np.array([[-1.2], [0.3]])
     best = linear_gaussian.reverse_kernels(np.array([[0.25]]), BETA)
     wrong = best._replace(gain=best.gain * 1.05, cov=best.cov * 1.15)
     wrong = Kernels(*(np.concatenate([a[:1], b[1:2], c[2:]]) for a, b, c in zip(best, best, wrong)))      # step 1 is not the model's
@@ -95,17 +98,18 @@ def wrong_models():
     for n, period, rate, T in ((4, 2, 0.5, 3), (6, 3, 1 / 3, 10)):
         beta, data = schedule.reciprocal(T), enumeration.distribution(enumeration.periodic(n, period))
         best = enumeration.optimal_reverse(data, beta, rate=rate)
-        states = SimpleNamespace(reverse=lambda parameters, x, step, *, t: binomial.Bernoulli(
+        network = SimpleNamespace(reverse=lambda parameters, x, step, *, t: binomial.Bernoulli(
             binomial.logit(0.9 * best(x, int(t[0])) + 0.1 * rate)))
         law = enumeration.model_law(lambda x, t: 0.9 * best(x, t) + 0.1 * rate, beta, n, rate=rate)
         x = np.stack([enumeration.periodic(n, period)[0], enumeration.states(n)[3]]).astype(float)
-        yield (f"bits, n = {n}, r = {rate:.2f}, T = {T}, one sequence of the data and one not",
-               log_weights((), x, kernel=fix(binomial, rate=rate), network=states, beta=beta), np.log(law[enumeration.number(x)]))
+        yield (f"{n} bits, r = {rate:.2f}, T = {T}", log_weights((), x, kernel=fix(binomial, rate=rate), network=network, beta=beta),
+               np.log(law[enumeration.number(x)]))
 
 
 def main() -> int:
     started = time.perf_counter()
-    rows = [*exact_reversals(), *(found for model in wrong_models() for found in judged(*model))]
+    rows = [*exact_reversals(), *(found for name, log_w, log_p in wrong_models() for j in range(2)
+                                  for found in judged(f"{name}, {('first', 'second')[j]} x_0", log_w[:, j], log_p[j]))]
     return conclude("estimator", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings={"paths": PATHS, "beta": [float(b) for b in BETA], "seed": 0})
 

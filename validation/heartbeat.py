@@ -10,7 +10,7 @@ import argparse
 import time
 
 import numpy as np
-from claim import conclude, trained
+from claim import claim_of, conclude, row, trained
 
 from refdpm import experiments
 from refdpm.experiments import common
@@ -36,14 +36,13 @@ def main() -> int:
     share, expected = drawn["invalid"], drawn["invalid_expected"]
     noise = np.sqrt(expected * (1 - expected) / drawn["n"])
     rows = [
-        {"number": f"T = {T}: K = {k:.4f} ± {stderr:.4f} bits on {n} held-out sequences, full sum over t; {seconds:.0f} s of training",
-         "expectation": f"K ≥ {least:.4f}", "holds": k >= least},
-        {"number": f"K* = {star:.6f}, −H(X¹) = {exact['K_max']:.6f}, paper {PAPER} at T = 2000",
-         "expectation": "K ≤ K* up to 5 standard errors", "holds": k <= star + 5 * stderr},
-        {"number": f"{100 * share:.3f} % of {drawn['n']} samples are invalid, of the exact model's {100 * expected:.3f} %",
-         "expectation": f"≤ exact + 3 standard errors ({300 * noise:.3f} %) + 0.2 %", "holds": share <= expected + 3 * noise + 0.002}]
-    claim = (__doc__ or "").split("\n\n")[0].replace("\n", " ").removeprefix("Claim: ")
-    return conclude(f"heartbeat{'_full' if T == 2000 else ''}", claim, rows, seconds=time.perf_counter() - started,
+        row(f"T = {T}: K = {k:.4f} ± {stderr:.4f} bits on {n} held-out sequences, full sum over t; {seconds:.0f} s of training",
+            f"K ≥ {least:.4f}", k >= least),
+        row(f"K* = {star:.6f}, −H(X¹) = {exact['K_max']:.6f}; the paper's K is {PAPER} at T = 2000",
+            "K ≤ K* up to 5 standard errors", k <= star + 5 * stderr),
+        row(f"{100 * share:.3f} % of {drawn['n']} samples are invalid, of the exact model's {100 * expected:.3f} %",
+            f"≤ exact + 3 standard errors ({300 * noise:.3f} %) + 0.2 %", share <= expected + 3 * noise + 0.002)]
+    return conclude(f"heartbeat{'_full' if T == 2000 else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings=posed.settings._asdict())
 
 

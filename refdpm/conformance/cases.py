@@ -9,16 +9,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from refdpm import gaussian, strategies as s
+from refdpm.layers import bit_readout
 from refdpm.layers.multiscale import multiscale_vjp
 from refdpm.layers.readout import READOUTS
 from refdpm.layers.temporal import BASES
-from refdpm.networks import swiss_roll
+from refdpm.networks import heartbeat, swiss_roll
 from refdpm.vjp import fix
 
 N, D, UNITS, T, S = 5, 2, 4, 6, 3
 PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "layers.linear", "layers.rbf",
                 "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
-                "networks.swiss_roll", "networks.image", "product")
+                "networks.swiss_roll", "networks.image", "product", "layers.bit_readout", "networks.heartbeat")
 
 IMAGES, KERNEL, FILTERS = (3, 4, 6, 2), (3, 5), 5         # (N, H, W, C), (kh, kw), K
 
@@ -129,6 +130,17 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     | _case(_shared_variances(), s.other_gaussians(1, D)),
     "product.times_bernoulli": _case(s.bernoullis(N, D), s.other_bernoullis(1, D)),
     "product.perturbed": _case(s.gaussians(N, D), s.states(N, D)) | _case(_shared_variances(), s.states(1, D)),
+    "layers.bit_readout.paper": _case(s.bit_heads(N, D)),
+    "layers.bit_readout.skip": _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()),
+    "layers.bit_readout.denoising": _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N),
+                                          rate=s.rates()),
+    "layers.bit_readout.read_out": s.steps(N, T).flatmap(
+        lambda drawn: _case(s.bit_heads(N, D), s.soft_bits(N, D), st.just(drawn[0]), rate=s.rates(),
+                            readout=st.sampled_from(bit_readout.READOUTS))),
+    "networks.heartbeat.reverse": s.steps(N, T).flatmap(
+        lambda drawn: st.sampled_from(heartbeat.LAST).flatmap(
+            lambda last: _case(s.heartbeat_networks(T, D, last=last), s.soft_bits(N, D), st.just(drawn[0]), t=drawn[1], T=T,
+                               rate=s.rates(), readout=st.sampled_from(bit_readout.READOUTS), last=last))),
 }
 
 

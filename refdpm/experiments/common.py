@@ -51,6 +51,11 @@ class Problem(NamedTuple):
     shift: float = 0.0
     scale: float = 1.0
 
+    @property
+    def real(self) -> bool:
+        """Whether examples are real numbers, not bits."""
+        return "var" in self.kernel.prior(self.shape)._fields
+
 
 # -- settings ------------------------------------------------------------------------------------------------------------
 
@@ -136,8 +141,16 @@ def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str
 
 
 def denoised(problem: Problem, state: train.State, y: Array, *, noise: float, seed: int, choice: str = "constant") -> Array:
-    """One sample of x_0 for each y = x_0 + normal noise of deviation `noise`, or with each bit flipped with that probability."""
-    r = product.noisy(y, std=noise) if problem.kernel.prior(y.shape)._fields == ("mean", "var") else product.flipped(y, rate=noise)
+    """One sample of x_0 for each y = x_0 + normal noise of deviation `noise`, or with each bit flipped with that probability.
+
+    choice   one of r_t, `product.CHOICES`; or "enter", for normal noise, which is no factor (`product.enter`)
+    """
+    if choice == "enter":
+        beta = beta_of(problem, state)
+        drawn = problem.kernel.draw_noise(train.generator(seed, Purpose.SAMPLES), (len(beta),) + y.shape)
+        return product.enter(state.model.parameters, beta, y, noise_std=noise, noise=drawn, kernel=problem.kernel,
+                             network=problem.network)
+    r = product.noisy(y, std=noise) if problem.real else product.flipped(y, rate=noise)
     return _conditioned(problem, state, r, seed=seed, choice=choice)
 
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm.binomial import Bernoulli
+from refdpm.layers import bit_readout
 from refdpm.layers.activation import tanh_vjp
-from refdpm.layers.bit_readout import READOUTS as READOUTS, read_out_vjp
 from refdpm.layers.linear import Affine, linear_vjp, per_step_vjp
 from refdpm.layers.stack import stack_vjp
 from refdpm.layers.temporal import bumps, temporal_vjp
@@ -28,7 +28,7 @@ from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
 
-LAST = ("per_step", "bumps")
+READOUTS, LAST = bit_readout.READOUTS, ("per_step", "bumps")
 COUNT = 10                          # the number J of bumps
 
 
@@ -47,7 +47,11 @@ class Heartbeat(NamedTuple):
 def init(rng: np.random.Generator, *, T: int, bits: int = 20, hidden: tuple[int, ...] = (50, 50, 50),
          last: str = "per_step") -> Heartbeat:
     """Hidden weights normal, of variance 1/in, so that what goes through the layers stays of order 1; all else zero, so that p is
-    the forward kernel."""
+    the forward kernel.
+
+    Raises: ValueError for a last layer of another name.
+    """
+    _check(last)
     shapes = pairwise((bits, *hidden))
     layers = tuple(Affine(rng.standard_normal(shape) / np.sqrt(shape[0]), np.zeros(shape[1])) for shape in shapes)
     units = hidden[-1] if hidden else bits
@@ -73,7 +77,7 @@ def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, T: i
     deviation = np.sqrt(rate * (1 - rate))
     h, back_hidden = stack_vjp((x_t - rate) / deviation, parameters.hidden, layer_vjp=_layer_vjp)
     z, back_last = _last_vjp(h, parameters.weight, parameters.bias, t=t, T=T, last=last)
-    p, back_readout = read_out_vjp(z, x_t, step, rate=rate, readout=readout)
+    p, back_readout = bit_readout.read_out_vjp(z, x_t, step, rate=rate, readout=readout)
 
     def pullback(dp: Bernoulli) -> tuple[Heartbeat, Array, Step]:
         dz, dx_readout, dstep = back_readout(dp)
@@ -98,13 +102,17 @@ def _layer_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:
 
 def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: str) -> tuple[Array, Pullback]:
     """z of each row at its own t, and its cotangents for (h, weight, bias)."""
+    _check(last)
     if last == "per_step":
         return per_step_vjp(h, weight, bias, t=t)
-    if last != "bumps":
-        raise ValueError(f"last: expected one of {LAST}, got {last!r}")
     if T < 2:
         raise ValueError(f"T: expected the length of the chain, at least 2, for bumps in t, got {T}")
     g = bumps(t, T=T, count=COUNT, basis="released")
     y, back_linear = linear_vjp(h, weight, bias)
     z, back_bumps = temporal_vjp(y.reshape(len(h), -1, COUNT), g=g)
     return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))
+
+
+def _check(last: str) -> None:
+    if last not in LAST:
+        raise ValueError(f"last: expected one of {LAST}, got {last!r}")

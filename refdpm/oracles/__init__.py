@@ -16,10 +16,12 @@ theory compare with it; its own tests compare it with a second road and with pub
     decimals          every formula in decimals of 70 digits, with the scale of its rounding error
     decimals_binomial   the same for bits
     decimals_product    the same for a law times r
+    decimals_heartbeat  the same for the read-outs of bits and the heartbeat's network
     enumeration       bits: every state and every path of short sequences, all of eqs. 1 to 14 by sums
     heartbeat         the heartbeat at 20 bits and any T: ceiling of K, likelihood, entropies, by symmetry
     empirical         a finite data set: its best kernels, denoiser and K, whatever the network
     multiplied        a model times a factor r, step by step: what that samples, and what was wanted
+    wiener            images: the best normal law, and the best linear denoiser with its error
     two_sample        are two samples from one law?
 
 A level is given as log ᾱ, never as ᾱ, so that 1 − ᾱ keeps all its digits. Everything is in nats.

@@ -472,8 +472,9 @@ def parzen_log_likelihood(x: list[Decimal], centres: list[list[Decimal]], bandwi
     exponents = [-sum(((a - b) ** 2 for a, b in zip(x, c)), Decimal(0)) / (2 * bandwidth ** 2) for c in centres]
     top = max(exponents)
     weights = [(part - top).exp() for part in exponents]
-    moved = sum(w * abs(part) for w, part in zip(weights, exponents)) / sum(weights)
-    value = summed(top, sum(weights).ln(), -Decimal(len(centres)).ln(), -len(x) * (2 * PI).ln() / 2, -len(x) * bandwidth.ln())
+    total = sum(weights, Decimal(0))
+    moved = sum((w * abs(part) for w, part in zip(weights, exponents)), Decimal(0)) / total
+    value = summed(top, total.ln(), -Decimal(len(centres)).ln(), -len(x) * (2 * PI).ln() / 2, -len(x) * bandwidth.ln())
     return Exact(value.value, value.scale + moved)
 
 

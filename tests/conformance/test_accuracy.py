@@ -14,7 +14,7 @@ from refdpm.conformance.accuracy import LIMIT, SMALLEST, UNIT, accuracy, units
 from refdpm.conformance.accuracy.core import FORMULAS
 from refdpm.conformance.cases import PAIR_MODULES
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation, linear, rbf, readout
+from refdpm.layers import activation, bit_readout, linear, rbf, readout
 from refdpm.oracles.decimals import Exact
 
 
@@ -31,7 +31,7 @@ def too_large(rows):
 
 
 PARTS = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "rbf", "readout", "swiss_roll", "chain",
-         "product")
+         "product", "bit_readout", "heartbeat")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -65,7 +65,11 @@ WITHOUT_ROW = {
     "product.posterior_path": "draws, from the products at every t",
     "product.posterior_sample": "draws, from the products at every t",
     "product.denoise": "draws, from the products at every t",
+    "product.enter": "draws, from the network's steps",
+    "product.denoiser": "one difference and one quotient of gaussian.posterior's means, which cancel where c_t x_t is most of them",
     "product.inpaint": "draws, from the products at every t",
+    "bit_readout.read_out": "one of the three read-outs",
+    "heartbeat.init": "random",
 }
 ELSEWHERE = {"schedule.log_alpha_bar": "chain.log_alpha_bar", "schedule.alpha_bar": "chain.alpha_bar"}
 
@@ -147,6 +151,12 @@ def naive_bits_posterior(x_t, x_0, beta, log_alpha_bar_prev, *, rate=0.5):
     return Bernoulli(np.log(p) - np.log(1 - p))
 
 
+def naive_bit_readout(z, x_t, beta, log_alpha_bar_prev, *, rate=0.5):
+    """The logit of 1 − q(x_{t−1} = 0)."""
+    p = 1 - binomial.sigmoid(-BIT_READOUT(z, x_t, beta, log_alpha_bar_prev, rate=rate).logit)
+    return Bernoulli(np.log(p) - np.log(1 - p))
+
+
 def naive_bits_kl(q, p):
     s, r = q.prob, p.prob
     return s * np.log(s / r) + (1 - s) * np.log((1 - s) / (1 - r))
@@ -156,6 +166,7 @@ def naive_bits_entropy(q):
     return -q.prob * np.log(q.prob) - (1 - q.prob) * np.log(1 - q.prob)
 
 
+BIT_READOUT = bit_readout.denoising
 POSTERIOR, CORRECTION, CROSS_ENTROPY = binomial.posterior, bound.correction, gaussian.cross_entropy
 NAIVE_SERIES = {"x_minus_log1p": lambda x: x - np.log1p(x), "expm1_minus_x": lambda x: np.expm1(x) - x}
 
@@ -199,6 +210,7 @@ PLANTED = {
     "1/(1 + e^−x)": ("activation", activation, "sigmoid", lambda x: 1 - 1 / (1 + np.exp(x))),
     "log(1 − y)": ("activation", activation, "logit", lambda y: -np.log(1 / y - 1)),
     "a ratio of exponentials": ("activation", activation, "tanh", lambda x: np.expm1(2 * x) / (np.exp(2 * x) + 1)),
+    "logit of an average": ("bit_readout", bit_readout, "denoising", naive_bit_readout),
     "a measurement update": ("product", product, "times_gaussian", naive_product),
     "expanded square": ("rbf", rbf, "rbf", naive_rbf),
     "logit of a ratio": ("readout", readout, "eq65", naive_eq65),

@@ -98,11 +98,20 @@ BY_NAME = {check.name: check for check in CHECKS}
     "what is known of x_0",
     pytest.param("multiplied chain has the method's law", marks=pytest.mark.eq("16", "22", "23")),
     pytest.param("guided chain by hand", marks=pytest.mark.eq("61", "App.1 G perturbed")),
+    "noisy states enter the chain",
+    "Parzen window by hand",
     pytest.param("denoising and inpainting have the method's law", marks=pytest.mark.eq("16", "22", "23")),
     pytest.param("bits: multiplied chain by enumeration", marks=pytest.mark.eq("16", "22", "23", "App.1 B perturbed")),
     "images: constants by fractions",
     "images: mean square 1 with the noise",
     "images: there and back by hand",
+    pytest.param("bits: read-outs start at the forward kernel", marks=pytest.mark.eq("App.1 B reverse")),
+    pytest.param("bits: read-outs by hand", marks=pytest.mark.eq("App.1 B reverse")),
+    "bits: denoising is a sum over x_0",
+    "bits: denoising makes the best step",
+    pytest.param("heartbeat: known phases give K*", marks=pytest.mark.eq("14", "App.1 B bound")),
+    pytest.param("the heartbeat's network is its layers", marks=pytest.mark.eq("App.1 B reverse")),
+    "the heartbeat's network starts at the forward kernel",
 ])
 def test_check_passes(name):
     assert residual(BY_NAME[name]) <= 1

@@ -1,4 +1,4 @@
-"""The accuracy of the read-outs of bits and of the heartbeat's network: β from 1e-12 to 1, heads to ±40, flip rates down to 1e-20."""
+"""The accuracy of the read-outs of bits and of the heartbeat's network: β from 1e-12 to 1, heads to ±40, logits to ±60."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,8 @@ def _network(rng: Generator, n: int) -> Iterator[Point]:
             laws = decimals_heartbeat.heartbeat(weights, biases, parameters.weight[s].tolist(), parameters.bias[s].tolist(),
                                                 x[i].tolist(), beta[s], step.log_alpha_bar_prev[i, 0], rate)
             for d, law in enumerate(laws):
-                yield Point("heartbeat.reverse", p.logit[i, d], law.logit, dict(x=x[i].tolist(), t=s, beta=beta[s], bit=d, rate=rate))
+                where = dict(x=x[i].tolist(), t=s, beta=beta[s], bit=d, rate=rate)
+                yield Point("heartbeat.reverse", p.logit[i, d], law.logit, where)
 
 
 GROUPS: Groups = {**{group: formulas(rows) for group, rows in FORMULAS.items()}, "heartbeat": _network}

@@ -16,7 +16,7 @@ import numpy as np
 from refdpm import binomial, gaussian, product
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.checks import bits
-from refdpm.conformance.checks.common import Check, apart, grid, linear, passes, refused, worst
+from refdpm.conformance.checks.common import Check, apart, forward_law, grid, linear, network, passes, refused, worst
 from refdpm.gaussian import Gaussian
 from refdpm.oracles import enumeration, linear_gaussian, multiplied
 from refdpm.vjp import Array, fix
@@ -232,6 +232,39 @@ def _beside(x: Array, one: Array) -> Array:
     return np.where(x == 1, one * (1 - 1e-9), one + (1 - one) * 1e-9)
 
 
+def noisy_states_enter_the_chain() -> float:
+    """Isotropic data and the exact reversal: E[x_0 | x_t] = √ᾱ x_t; from y at the noise of step t, x_0 has mean ᾱ y and variance
+    1 − ᾱ, with ᾱ² times the variance that is missing up to that noise on top.  At two points ±a, E[x_0 | x_t] is
+    a tanh(√ᾱ a x_t/(1−ᾱ)).
+
+    The sampler is affine in its noise, so a unit of noise at one place after the other gives mean and variance.
+    """
+    beta, y = np.array([0, 0.1, 0.2, 0.3, 0.4]), np.array([[0.7, -1.2]])
+    alpha_bar = np.cumprod(1 - beta)
+    model, found = network(forward_law(beta)), []
+    for t, missing in ((2, 1e-14), (3, 1e-14), (3, 0.1)):
+        std = float(np.sqrt(1 / alpha_bar[t] - 1 - missing))
+
+        def from_noise(noise: Array) -> Array:
+            return product.enter((), beta, y, noise_std=std, noise=noise, kernel=gaussian, network=model)
+
+        rest = from_noise(np.zeros((5, 1, 2)))
+        units = [from_noise(unit.reshape(5, 1, 2)) - rest for unit in np.eye(10)[::2]]
+        variance = 1 - alpha_bar[t] + alpha_bar[t] ** 2 * missing
+        found += [apart(rest, alpha_bar[t] * y), apart(sum(unit[0, 0] ** 2 for unit in units), variance),
+                  apart(product.denoiser((), beta, y, t=t, kernel=gaussian, network=model), np.sqrt(alpha_bar[t]) * y)]
+    a, root = 1.5, np.sqrt(alpha_bar)
+    share = 1 - alpha_bar
+
+    def two_points(x: Array, t: Array) -> tuple[Array, Array]:
+        c_0, c_t = root[t - 1] * beta[t] / share[t], np.sqrt(1 - beta[t]) * share[t - 1] / share[t]
+        return c_0 * a * np.tanh(root[t] * a * x / share[t]) + c_t * x, beta[t]
+
+    e = product.denoiser((), beta, y, t=3, kernel=gaussian, network=network(two_points))
+    too_noisy = partial(product.enter, (), beta, y, noise_std=9.0, noise=np.zeros((5, 1, 2)), kernel=gaussian, network=model)
+    return worst(apart(e, a * np.tanh(root[3] * a * y / share[3])), *found, passes(refused(too_noisy)))
+
+
 CHAIN = ("product.posterior_path", "product.times_gaussian", "product.times", "product.powers", "product.power", "product.exponent")
 
 CHECKS = (
@@ -246,6 +279,7 @@ CHECKS = (
     Check("guided chain by hand", ("product.posterior_path", "product.guided", "product.perturbed"), guided_chain_by_hand),
     Check("denoising and inpainting have the method's law",
           ("product.denoise", "product.inpaint", "product.posterior_sample", *CHAIN), named_tasks_have_the_methods_law),
+    Check("noisy states enter the chain", ("product.enter", "product.denoiser"), noisy_states_enter_the_chain),
     Check("bits: multiplied chain by enumeration", ("product.posterior_path", "product.times_bernoulli"),
           chain_of_bits_is_the_enumerated_one),
 )

@@ -15,11 +15,11 @@ import numpy as np
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
 from refdpm.conformance.checks import CHECKS, residual
-from refdpm.conformance.mistakes import binomial, data, gradient, model, objective, process, product, rounding
+from refdpm.conformance.mistakes import binomial, data, gradient, heartbeat, model, objective, process, product, rounding
 from refdpm.conformance.mistakes.planting import Mistake, planted
 
 MISTAKES: tuple[Mistake, ...] = (process.MISTAKES + binomial.MISTAKES + objective.MISTAKES + model.MISTAKES + gradient.MISTAKES
-                                 + product.MISTAKES + data.MISTAKES + rounding.MISTAKES)
+                                 + product.MISTAKES + data.MISTAKES + heartbeat.MISTAKES + rounding.MISTAKES)
 
 # the parts of the accuracy list that a function has a share in; all of it for a module that is not named
 GROUPS = {"layers.activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),

@@ -1,0 +1,242 @@
+"""Checks of the layers of images: loops over pixels and taps, SciPy's correlation, fractions and decimals by hand, and laws of
+convolution, of pooling and of the bumps in t.
+
+No two sides are equal: N, H, W, C, those of the kernel, the widths.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from math import exp
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from refdpm.conformance.checks.common import Check, apart, passes, refused, worst
+from refdpm.layers import conv, linear, multiscale, pool, stack, temporal
+from refdpm.layers.linear import Affine
+from refdpm.vjp import Array
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def _whole(*shape: int, seed: int = 0) -> Array:
+    """Whole numbers from −9 to 9: sums of products of them are exact."""
+    return np.random.default_rng(seed).integers(-9, 10, shape).astype(float)
+
+
+# -- convolution -------------------------------------------------------------------------------------------------------
+
+def _tap_by_tap(x: Array, weight: Array, bias: Array) -> Array:
+    """Every number of a convolution from those taps of the kernel that stand on a pixel."""
+    (N, H, W, C), (kh, kw, _, K) = x.shape, weight.shape
+    pixels, taps = x.tolist(), weight.tolist()
+
+    def value(n: int, h: int, w: int, k: int) -> float:
+        rows = [(i, h + i - kh // 2) for i in range(kh) if 0 <= h + i - kh // 2 < H]
+        columns = [(j, w + j - kw // 2) for j in range(kw) if 0 <= w + j - kw // 2 < W]
+        return float(bias[k]) + sum(pixels[n][row][column][c] * taps[i][j][c][k]
+                                    for i, row in rows for j, column in columns for c in range(C))
+
+    return np.array([value(*index) for index in np.ndindex(N, H, W, K)]).reshape(N, H, W, K)
+
+
+def _by_scipy(x: Array, weight: Array, bias: Array) -> Array:
+    """The same, channel by channel."""
+    y = np.zeros((*x.shape[:3], len(bias))) + bias
+    for n, c, k in np.ndindex(len(x), x.shape[3], len(bias)):
+        y[n, :, :, k] += ndimage.correlate(x[n, :, :, c], weight[:, :, c, k], mode="constant")
+    return y
+
+
+def convolution_by_loops() -> float:
+    """Whole numbers, so exactly; kernels wide, high, of one tap, larger than the image; more pixels than go through at a time."""
+    found = []
+    for kh, kw, C, K in ((3, 5, 2, 3), (5, 1, 3, 2), (1, 1, 2, 4), (9, 3, 1, 2)):
+        x, weight, bias = _whole(2, 4, 3, C), _whole(kh, kw, C, K, seed=1), _whole(K, seed=2)
+        found += [passes(conv.conv2d(x, weight, bias) == _tap_by_tap(x, weight, bias))]
+    x, weight, bias = _whole(5, 14, 13, 1), _whole(3, 5, 1, 2, seed=1), _whole(2, seed=2)
+    return worst(*found, passes(conv.conv2d(x, weight, bias) == _by_scipy(x, weight, bias)))
+
+
+def convolution_of_a_point() -> float:
+    """One white pixel: the kernel turned round about it, cut off at the border; in a later channel and image, and elsewhere b."""
+    kernel, x, weight = np.arange(1.0, 16).reshape(3, 5), np.zeros((2, 4, 6, 2)), np.zeros((3, 5, 2, 1))
+    x[1, 0, 3, 1], weight[:, :, 1, 0] = 1, kernel
+    y = conv.conv2d(x, weight, np.array([0.5]))[..., 0] - 0.5
+    return worst(passes(y[0] == 0), passes(y[1] == [[0, 10, 9, 8, 7, 6], [0, 5, 4, 3, 2, 1], [0] * 6, [0] * 6]))
+
+
+def convolution_moves_with_the_image() -> float:
+    """An image in a black frame, wherever in it, gives the same; and what is outside of the image is black."""
+    x, weight, bias = _whole(2, 4, 6, 3), _whole(5, 3, 3, 2, seed=1), _whole(2, seed=2)
+    found = []
+    for above, left in ((2, 1), (5, 3), (4, 2)):
+        framed = np.pad(x, ((0, 0), (above, 7 - above), (left, 4 - left), (0, 0)))
+        found += [passes(conv.conv2d(framed, weight, bias)[:, above:above + 4, left:left + 6] == conv.conv2d(x, weight, bias))]
+    return worst(*found)
+
+
+# -- scales ------------------------------------------------------------------------------------------------------------
+
+def pooling_and_repetition_by_loops() -> float:
+    """Means of whole numbers as fractions; a square for each pixel."""
+    found, x = [], _whole(2, 6, 12, 1)
+    for f in (1, 2, 3):
+        means = [Fraction(sum(int(x[n, f * h + i, f * w + j, c]) for i in range(f) for j in range(f)), f * f)
+                 for n, h, w, c in np.ndindex(2, 6 // f, 12 // f, 1)]
+        small = x[:, :2, :3]
+        repeated = [small[n, h // f, w // f, c] for n, h, w, c in np.ndindex(2, 2 * f, 3 * f, 1)]
+        found += [apart(pool.mean_pool(x, factor=f), np.array(means, float).reshape(2, 6 // f, 12 // f, 1)),
+                  passes(pool.upsample(small, factor=f) == np.reshape(repeated, (2, 2 * f, 3 * f, 1)))]
+    return worst(*found)
+
+
+def pooling_and_repetition_by_laws() -> float:
+    """⟨up x, y⟩ = f² ⟨x, pool y⟩; pool after up is nothing; the mean is kept by both; pooling by 2 twice is pooling by 4."""
+    x, y = _whole(2, 3, 4, 5), _whole(2, 6, 8, 5, seed=1)
+    up, pooled = pool.upsample(x, factor=2), pool.mean_pool(y, factor=2)
+    fine = _whole(2, 8, 12, 3)
+    twice = pool.mean_pool(pool.mean_pool(fine, factor=2), factor=2)
+    return worst(apart((up * y).sum(), 4 * (x * pooled).sum()), apart(pool.mean_pool(up, factor=2), x),
+                 apart(up.mean(axis=(1, 2)), x.mean(axis=(1, 2))), apart(pooled.mean(axis=(1, 2)), y.mean(axis=(1, 2))),
+                 apart(pool.mean_pool(fine, factor=4), twice))
+
+
+Function = Callable[[Array], Array]
+
+
+def leaky(x: Array) -> Array:
+    return np.where(x > 0, x, x / 20)
+
+
+def scale_by_scale(x: Array, kernels: tuple[Affine, ...], inside: Function = lambda y: y) -> Array:
+    """Σ_s up( inside( conv_s( pool(x) ) ) ), every scale from the image itself."""
+    total = np.zeros((*x.shape[:3], len(kernels[0].bias)))
+    for s, (weight, bias) in enumerate(kernels):
+        coarse = np.mean([x[:, i::2 ** s, j::2 ** s] for i, j in np.ndindex(2 ** s, 2 ** s)], axis=0)
+        total += np.kron(inside(_by_scipy(coarse, weight, bias)), np.ones((1, 2 ** s, 2 ** s, 1)))
+    return total
+
+
+def scales_one_by_one() -> float:
+    """One, two and three scales: the plain sum; and the mean of leaky ReLUs, with outputs of both signs in every scale."""
+    x, found = normal(2, 4, 8, 3), []
+    for S in (1, 2, 3):
+        kernels = tuple(Affine(normal(3, 5, 3, 2, seed=s), normal(2, seed=9 + s)) for s in range(1, S + 1))
+        found += [apart(multiscale.multiscale(x, kernels), scale_by_scale(x, kernels)),
+                  apart(multiscale.multiscale_released(x, kernels), scale_by_scale(x, kernels, leaky) / S)]
+    return worst(*found)
+
+
+# -- bumps in t --------------------------------------------------------------------------------------------------------
+
+def eq63(t: int, centres: list[Fraction], width: Fraction) -> list[float]:
+    """Eq. 63 in 40 decimals."""
+    with localcontext() as context:
+        context.prec = 40
+        exponents = [-(t - tau) ** 2 / (2 * width ** 2) for tau in centres]
+        heights = [(Decimal(s.numerator) / s.denominator).exp() for s in exponents]
+        return [float(height / sum(heights)) for height in heights]
+
+
+def bumps_in_decimals() -> float:
+    """The paper's, T parted into J, and the released ones, from end to end and half as wide; at both ends and between."""
+    found = []
+    for T, J, times in ((12, 4, (1, 5, 6, 12)), (10, 3, (2, 1, 10)), (1000, 10, (999, 50))):
+        part, spacing = Fraction(T, J), Fraction(T - 1, J - 1)
+        middles, ends = [part * (2 * j + 1) / 2 for j in range(J)], [1 + spacing * j for j in range(J)]
+        t = np.array(times)
+        found += [apart(temporal.bumps(t, T=T, count=J), [eq63(s, middles, part) for s in times]),
+                  apart(temporal.bumps(t, T=T, count=J, basis="released"), [eq63(s, ends, spacing / 2) for s in times])]
+    return worst(*found)
+
+
+def bumps_by_hand() -> float:
+    """Two bumps.  T = 4: centres 1 and 3, w = 2, so the odds are e^½ at t = 1, even at t = 2, e⁻¹ at t = 4.  Released, T = 5: centres
+    1 and 5, w = 2: e², even at t = 3, e⁻².  One bump is 1; another basis is refused."""
+    def shares(*log_odds: float) -> list[list[float]]:
+        return [[1 / (1 + exp(-s)), 1 / (1 + exp(s))] for s in log_odds]
+
+    paper, released = np.array([1, 2, 4]), np.array([1, 3, 5])
+    return worst(apart(temporal.bumps(paper, T=4, count=2, basis="paper"), shares(0.5, 0, -1)),
+                 apart(temporal.bumps(released, T=5, count=2, basis="released"), shares(2, 0, -2)),
+                 *(apart(temporal.bumps(released, T=5, count=1, basis=basis), np.ones((3, 1))) for basis in temporal.BASES),
+                 passes(refused(lambda: temporal.bumps(paper, T=4, count=2, basis="fourier"))))
+
+
+def bumps_part_one() -> float:
+    """Σ_j g_j = 1 at every t; back to front they are the same, about T/2 and about (T + 1)/2; the nearest is the largest."""
+    found, T, J, t = [], 40, 7, np.arange(1, 41)
+    for basis, mirror in (("paper", T), ("released", T + 1)):
+        g = temporal.bumps(t, T=T, count=J, basis=basis)
+        nearest = t * J / T - 0.5 if basis == "paper" else (t - 1) * (J - 1) / (T - 1)
+        sure = np.abs(nearest % 1 - 0.5) > 1e-9                                      # not half way between two
+        largest = np.clip(np.round(nearest), 0, J - 1)
+        found += [apart(g.sum(axis=1), np.ones(T), within=1e-14), passes(g > 0),
+                  apart(g, temporal.bumps(mirror - t, T=T, count=J, basis=basis)[:, ::-1]),
+                  passes(g.argmax(axis=1)[sure] == largest[sure])]
+    return worst(*found)
+
+
+def mixtures_by_loops() -> float:
+    """Eq. 62 for whole numbers, every row with its own g; coefficients that are all alike are what they are at every t."""
+    found, g = [], _whole(3, 4, seed=1) / 16
+    for shape in ((3, 4), (3, 2, 4), (3, 2, 6, 2, 5, 4)):
+        y = _whole(*shape)
+        expected = [sum(y[(*index, j)] * g[index[0], j] for j in range(4)) for index in np.ndindex(shape[:-1])]
+        found += [passes(temporal.temporal(y, g=g) == np.reshape(expected, shape[:-1]))]
+    alike = np.broadcast_to(normal(3, 2, 5, 1), (3, 2, 5, 6))
+    mixed = temporal.temporal(alike, g=temporal.bumps(np.array([4, 1, 9]), T=9, count=6))
+    return worst(*found, apart(mixed, alike[..., 0], within=1e-14))
+
+
+# -- layers together ---------------------------------------------------------------------------------------------------
+
+def affine_layers_of_pixels() -> float:
+    """x W + b for every pixel, for rows and for images of any number of axes, number by number."""
+    found, weight, bias = [], _whole(3, 5, seed=1), _whole(5, seed=2)
+    for shape in ((2, 3), (2, 4, 6, 3), (2, 4, 1, 6, 3), (3,)):
+        x = _whole(*shape)
+        expected = [sum(x[(*index, i)] * weight[i, k] for i in range(3)) + bias[k]
+                    for index in np.ndindex(shape[:-1]) for k in range(5)]
+        found += [passes(linear.linear(x, weight, bias) == np.reshape(expected, (*shape[:-1], 5)))]
+    return worst(*found)
+
+
+def layers_one_after_another() -> float:
+    """x ↦ p x + 1 for p = 2, 3, 5 makes 30 x + 21; without layers nothing changes."""
+    def layer(x: Array, p: float) -> tuple[Array, Any]:
+        return p * x + 1, None
+
+    x = _whole(2, 4, 6, 3)
+    return worst(apart(stack.stack(x, (2, 3, 5), layer_vjp=layer), 30 * x + 21), apart(stack.stack(x, (), layer_vjp=layer), x))
+
+
+def paths_side_by_side() -> float:
+    """Four features halved, then nine divided by three: features of one size have one weight, path by path."""
+    a, b = _whole(2, 3, 5, 4), _whole(2, 3, 5, 9, seed=1)
+    y = stack.side_by_side(a, b)
+    return worst(apart(y[..., :4], a / 2), apart(y[..., 4:], b / 3),
+                 apart((stack.side_by_side(0 * a + 1, 0 * b - 1) ** 2).sum(axis=-1), np.full((2, 3, 5), 2.0)))
+
+
+CHECKS = (
+    Check("convolution by loops", ("layers.conv.conv2d",), convolution_by_loops),
+    Check("convolution of a point", ("layers.conv.conv2d",), convolution_of_a_point),
+    Check("convolution moves with the image", ("layers.conv.conv2d",), convolution_moves_with_the_image),
+    Check("pooling and repetition by loops", ("layers.pool.mean_pool", "layers.pool.upsample"), pooling_and_repetition_by_loops),
+    Check("pooling and repetition by laws", ("layers.pool.mean_pool", "layers.pool.upsample"), pooling_and_repetition_by_laws),
+    Check("scales one by one", ("layers.multiscale.multiscale_vjp", "layers.multiscale.multiscale_released_vjp"),
+          scales_one_by_one),
+    Check("bumps in decimals", ("layers.temporal.bumps",), bumps_in_decimals),
+    Check("bumps by hand", ("layers.temporal.bumps",), bumps_by_hand),
+    Check("bumps part 1", ("layers.temporal.bumps",), bumps_part_one),
+    Check("mixtures of coefficients by loops", ("layers.temporal.temporal",), mixtures_by_loops),
+    Check("affine layers of pixels by loops", ("layers.linear.linear",), affine_layers_of_pixels),
+    Check("layers one after another", ("layers.stack.stack_vjp",), layers_one_after_another),
+    Check("paths side by side", ("layers.stack.side_by_side",), paths_side_by_side),
+)

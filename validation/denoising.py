@@ -1,0 +1,65 @@
+"""Claim: dead leaves under normal noise as strong as themselves are restored better by the model than by the Wiener filter with the
+full covariance of the training images, which is the best linear estimate; and the method of sec. 2.5 (eq. 22 with a constant r) is
+biased, in the way its theory says: its samples trust the noisy image too much.
+
+    python validation/denoising.py [--full] [--run DIR]      --run: a finished run of `refdpm train dead-leaves` instead of a new one
+"""
+
+from pathlib import Path
+import argparse
+import time
+
+import numpy as np
+from claim import claim_of, conclude, row, trained
+
+from refdpm import experiments, product, schedule, train
+from refdpm.experiments import common
+from refdpm.oracles import wiener
+
+PATCHES, SAMPLES = 32, 4
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--run", type=Path)
+    options = parser.parse_args()
+    started = time.perf_counter()
+    experiment = experiments.EXPERIMENTS["dead-leaves"]
+    posed, _ = trained("dead-leaves", experiment.FULL if options.full else experiment.DEFAULT, options.run)
+    problem, state, settings = posed.problem, posed.state, posed.settings
+    level = schedule.log_alpha_bar(problem.beta)
+    t = int(np.argmin(np.abs(-np.expm1(level) - np.exp(level))))                   # noise of variance 1, in units of the image's
+    std = float(np.sqrt(-np.expm1(level[t]) / np.exp(level[t])))
+    x = common.held_out(problem, PATCHES)
+    y = x + std * train.generator(settings.seed, train.Purpose.COMPARISON).standard_normal(x.shape)
+    law = experiment.normal_law(settings)
+    once = product.denoiser(state.model.parameters, problem.beta, np.exp(level[t] / 2) * y, t=t, kernel=problem.kernel,
+                            network=problem.network)
+    drawn = np.mean([common.denoised(problem, state, y, noise=std, seed=seed) for seed in range(SAMPLES)], axis=0)
+    errors = {name: wiener.squared_error(estimate, x) for name, estimate in (
+        ("Wiener filter", wiener.denoise(y, law, noise_var=std * std)), ("the model's E[x_0 | x_t], one step", once),
+        (f"mean of {SAMPLES} samples of sec. 2.5", drawn))}
+
+    def said(name: str) -> str:
+        error = errors[name]
+        return f"{name}: {error.mean():.4f} ± {error.std(ddof=1) / np.sqrt(len(error)):.4f}"
+
+    def below(name: str) -> tuple[float, float]:
+        """How far below the Wiener filter's error, patch by patch, in standard errors."""
+        gain = errors["Wiener filter"] - errors[name]
+        return float(gain.mean()), float(gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain))))
+
+    one, many = (list(errors)[i] for i in (1, 2))
+    rows = [row(f"{said('Wiener filter')} (expected of its law {wiener.expected_error(law, noise_var=std * std):.4f}), noise variance "
+                f"{std * std:.3f}, {PATCHES} patches, t = {t}", "mean squared error, in units of the variance of the images", True),
+            row(f"{said(one)}; {below(one)[0]:.4f} below the filter, patch by patch {below(one)[1]:.1f} standard errors",
+                "more than 3 standard errors below the filter", below(one)[1] > 3),
+            row(f"{said(many)}; {below(many)[0]:+.4f} below the filter, {below(many)[1]:+.1f} standard errors",
+                "above E[x_0 | x_t]: samples spread, and the method is biased", errors[many].mean() > errors[one].mean())]
+    return conclude(f"denoising{'_full' if options.full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
+                    settings=settings._asdict())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

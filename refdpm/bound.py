@@ -104,7 +104,8 @@ def network_kl_vjp(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t
 
     def pullback(dkl: Array) -> Tree:
         _, dp = back_kl(back_total(dkl))
-        dparameters, _, _ = back_reverse(dp)
+        with np.errstate(divide="ignore", invalid="ignore"):        # of the step's cotangent, infinite at β_T = 1 and not wanted
+            dparameters, _, _ = back_reverse(dp)
         return dparameters
 
     return kl, pullback

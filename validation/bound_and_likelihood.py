@@ -1,13 +1,13 @@
-"""Claim: K and the strict bound have their exact values and close in on the exact log-likelihood L as T grows, at the predicted rate; what
-is left between K and L is what β_1 leaves, and for the heartbeat a cost of independent bits that falls as 1/T.
+"""Claim: K and the strict bound have their exact values and close in on the exact log-likelihood L as T grows, at the predicted
+rate; what is left between K and L is what β_1 leaves, and for the heartbeat a cost of independent bits that falls as 1/T.
 
-Gaussian data N(0, s), the exact reversal as network, schedule 1/(T − t + 1), β_1 = 1/T: from K = −½ log 2πe v_1 and L = log-likelihood
-of N(0, v_1 + β_1 (1 − v_1)), v_1 = s + β_1 (1 − s),
+Gaussian data N(0, s), the exact reversal as network, schedule 1/(T − t + 1), β_1 = 1/T: from K = −½ log 2πe v_1 and L = the
+log-likelihood of N(0, v_1 + β_1 (1 − v_1)), v_1 = s + β_1 (1 − s),
 
     T (L − K) → (1 − s)/2s        T (L − strict bound) → (1 − s)²/2s        T² (−H(X_0) − L) → (1 − s)²/s².
 
-Heartbeat, r = 0.2: each of 4 ones flips with probability 0.8/T in the first step, each of 16 zeros with 0.2/T, and sequences differ in
-8 bits, so H(X_1) = log 5 + 4 h(0.8/T) + 16 h(0.2/T) but for O(T⁻⁴); a perfect x_1 re-noised leaves L = −log 5 − 12.8/T + O(T⁻²).
+Heartbeat, r = 0.2: each of 4 ones flips with probability 0.8/T in the first step, each of 16 zeros with 0.2/T, and sequences differ
+in 8 bits, so H(X_1) = log 5 + 4 h(0.8/T) + 16 h(0.2/T) but for O(T⁻⁴); a perfect x_1 re-noised leaves L = −log 5 − 12.8/T + O(T⁻²).
 
     python validation/bound_and_likelihood.py
 """
@@ -101,15 +101,16 @@ def main() -> int:
         if T >= 100:
             holds &= abs(-np.log2(5) - flips - top) < (6.4 / T) ** 4 and abs(edge - log_p) < 30 / T ** 2
         cost.append(T * (top - k))
-        rows.append(row(f"heartbeat, T = {T}: K* = {k:.6f}, L* = {log_p:.6f} bits, L* − K* = {log_p - k:.5f}, of which independent bits "
-                        f"cost {top - k:.5f}; −H(X_1) = {top:.6f}",
+        rows.append(row(f"heartbeat, T = {T}: K* = {k:.6f}, L* = {log_p:.6f} bits, L* − K* = {log_p - k:.5f}, of which "
+                        f"independent bits cost {top - k:.5f}; −H(X_1) = {top:.6f}",
                         "PAPER §4.1" + (f", −H(X_1) = {-np.log2(5) - flips:.6f}, L* = {edge:.6f} ± 30/T²" if T >= 100
                                         else ", K* ≤ −H(X_1), L*"), holds))
     rows.append(row("heartbeat: T times the cost of independent bits = " + ", ".join(f"{c:.3f}" for c in cost) + " at these T",
                     "the last two within 1 %: it falls as 1/T", abs(cost[-1] / cost[-2] - 1) < 0.01))
     value, stderr = sampled(20, 20_000)
     rows.append(row(f"heartbeat, T = 20: the package's K with the best steps = {value:.4f} ± {stderr:.4f} bits",
-                    f"{HEARTBEAT[20][0]} within 4 standard errors (a false alarm in 16,000)", abs(value - HEARTBEAT[20][0]) < 4 * stderr))
+                    f"{HEARTBEAT[20][0]} within 4 standard errors (a false alarm in 16,000)",
+                    abs(value - HEARTBEAT[20][0]) < 4 * stderr))
     return conclude("bound_and_likelihood", claim_of(__doc__), rows, seconds=time.perf_counter() - started, settings={"seed": 0})
 
 

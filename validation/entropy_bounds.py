@@ -1,6 +1,6 @@
-"""Claim: eq. 24's two bounds enclose the entropy of every true reverse step, for Gaussian data of variance ≤ 1, the heartbeat, and bits
-with r = ½ or no more ones than π (r < ½); for data more spread out than π the upper one can fail (normal data: at every step), the
-lower one never.
+"""Claim: eq. 24's two bounds enclose the entropy of every true reverse step, for Gaussian data of variance ≤ 1, the heartbeat, and
+bits with r = ½ or no more ones than π (r < ½); for data more spread out than π the upper one can fail (normal data: at every step),
+the lower one never.
 
 The bounds are the package's, from the forward process alone; the entropy between them is the oracles', from the law of the data.
 PAPER §1 names no chain for its 1.610 > 1.448 nats, so that case is shown here on a chain of its own: three fair bits, r = 0.2.
@@ -73,11 +73,12 @@ def main() -> int:
         lowest, room = of_gaussian(s, 40)
         rows.append(row(f"Gaussian data of variance {s:g}, T = 40: reverse − lower ≥ {lowest:.2e}, upper − reverse from "
                         f"{room.min():.2e} to {room.max():.2e} nats over t = 2..40",
-                        "both ≥ 0" if s < 1 else "lower holds, upper reached" if s == 1 else "lower holds, upper broken at every step",
+                        "both ≥ 0" if s < 1 else f"lower holds, upper {'reached' if s == 1 else 'broken'} at every step",
                         lowest >= -SLACK and (np.abs(room).max() < SLACK if s == 1 else (np.sign(room) == np.sign(1 - s)).all())))
     for rate in (0.2, 0.5):
         apart, printed, inside = of_heartbeat(rate)
-        rows.append(row(f"heartbeat, T = 20, r = {rate}: package − oracle ≤ {apart:.1e} nats; printed digits off by ≤ {printed:.1e} bits",
+        rows.append(row(f"heartbeat, T = 20, r = {rate}: package − oracle ≤ {apart:.1e} nats; printed digits off by ≤ "
+                        f"{printed:.1e} bits",
                         "bounds enclose at t = 1..20; package exact to 1e-9 nats, PAPER §4.1 to its last digit",
                         inside and apart < 1e-9 and printed < 6e-7))
     for rate, spread in ((0.5, "any"), (0.2, "same"), (0.2, "less"), (0.2, "more")):

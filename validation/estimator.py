@@ -1,7 +1,8 @@
-"""Claim: the average over forward paths (eq. 9) is p(x_0) without bias, with variance 0 where the reverse steps are the exact reversal; its
-logarithm has the bias −var(w)/(2M mean(w)²) and the standard error that is reported where M is well above var(w)/mean(w)², not below.
+"""Claim: the average over forward paths (eq. 9) is p(x_0) without bias, with variance 0 where the reverse steps are the exact
+reversal; its logarithm has the bias −var(w)/(2M mean(w)²) and the standard error that is reported where M is well above
+var(w)/mean(w)², not below.
 
-Exact reversal: data N(0, 1), and, what is the same thing, forward steps as the model whatever x_0 is (detailed balance): every single
+Exact reversal: data N(0, 1), and, what is the same thing, forward steps as the model whatever x_0 is (detailed balance): every
 path has log w = log π(x_0).  Data N(0, s) with exact steps t ≥ 2: the weight depends on the two ends x_1 and x_T alone,
 log w = log q(x_1) − log π(x_1) + log π(x_0) + log π(x_T) − log q(x_T).
 Wrong models whose p(x_0) is known: linear (closed form), a bent mean and an uneven variance (quadrature), bits (all paths summed).
@@ -37,7 +38,8 @@ def exact_reversals():
     for s, kernels in ((1.0, "full"), (0.25, "forward")):
         model = linear_gaussian.reverse_kernels(np.array([[s]]), BETA, kernels=kernels)
         found.append(np.abs(log_weights(model, x_0, paths=2000) + (x_0[:, 0] ** 2 + np.log(2 * np.pi)) / 2).max())
-    yield row(f"exact reversal of N(0, 1), and forward steps as model: |log w − log π(x_0)| ≤ {max(found):.1e} on all of 12,000 paths",
+    yield row(f"exact reversal of N(0, 1), and forward steps as model: |log w − log π(x_0)| ≤ {max(found):.1e} on all "
+              "of 12,000 paths",
               "rounding, ≤ 1e-12", max(found) <= 1e-12)
     s, noise = 0.25, np.random.default_rng(0).standard_normal((8, 2000, 1))
     x_0 = np.linspace(-1, 1, 2000)[:, None]
@@ -63,8 +65,8 @@ def judged(name, log_w, log_p):
     """
     w, biases = np.exp(log_w - log_p), []
     off, deviation = (w.mean() - 1) / (w.std() / np.sqrt(len(w))), w.std() / w.mean()
-    yield row(f"{name}: mean of w/p(x_0) = {w.mean():.4f} over {len(w)} paths, {off:+.1f} standard errors from 1; relative deviation "
-              f"of w {deviation:.2f}", "1, within 4.5 standard errors (a false alarm in 150,000)", abs(off) < 4.5)
+    yield row(f"{name}: mean of w/p(x_0) = {w.mean():.4f} over {len(w)} paths, {off:+.1f} standard errors from 1; relative "
+              f"deviation of w {deviation:.2f}", "1, within 4.5 standard errors (a false alarm in 150,000)", abs(off) < 4.5)
     control = w.reshape(REPEATED, -1).mean(axis=1) - 1
     for M in (1, 10, 100, 1000):
         parts = [likelihood.log_likelihood(part.reshape(M, -1)) for part in np.split(log_w, REPEATED)]
@@ -75,8 +77,8 @@ def judged(name, log_w, log_p):
     enough, predicted = deviation ** 2 < M / 100, -deviation ** 2 / 2 / M
     as_told = abs(bias - predicted) < 4 * stderr - 0.1 * predicted and abs(spread / reported - 1) < 0.15
     rising = all(b[0] > a[0] for a, b in zip(biases, biases[1:])) and biases[-1][0] < 0
-    yield row(f"{name}: bias of the logarithm for M = 1, 10, 100, 1000: {', '.join(f'{b:.6f} ± {e:.6f}' for b, e in biases)}; at the "
-              f"last predicted {predicted:.6f}, spread {spread:.4f}, reported {reported:.4f}",
+    yield row(f"{name}: bias of the logarithm for M = 1, 10, 100, 1000: {', '.join(f'{b:.6f} ± {e:.6f}' for b, e in biases)}; at "
+              f"the last predicted {predicted:.6f}, spread {spread:.4f}, reported {reported:.4f}",
               "below 0 and rising; at the last " + ("bias as predicted to 4 standard errors and 10 %, spread as reported to 15 %"
               if enough else "M is too small for this deviation: spread above what is reported"),
               rising and (as_told if enough else spread > reported))
@@ -86,7 +88,7 @@ def wrong_models():
     x_0 = np.array([[-1.2], [0.3]])
     best = linear_gaussian.reverse_kernels(np.array([[0.25]]), BETA)
     wrong = best._replace(gain=best.gain * 1.05, cov=best.cov * 1.15)
-    wrong = Kernels(*(np.concatenate([a[:1], b[1:2], c[2:]]) for a, b, c in zip(best, best, wrong)))      # step 1 is not the model's
+    wrong = Kernels(*(np.concatenate([a[:1], b[1:2], c[2:]]) for a, b, c in zip(best, best, wrong)))     # step 1 is not the model's
     P_0 = linear_gaussian.model_covariances(np.array([[0.25]]), BETA, kernels=wrong)[0, 0, 0]
     yield "a wrong linear model", log_weights(wrong, x_0), -(x_0[:, 0] ** 2 / P_0 + np.log(2 * np.pi * P_0)) / 2
 
@@ -102,8 +104,8 @@ def wrong_models():
             binomial.logit(0.9 * best(x, int(t[0])) + 0.1 * rate)))
         law = enumeration.model_law(lambda x, t: 0.9 * best(x, t) + 0.1 * rate, beta, n, rate=rate)
         x = np.stack([enumeration.periodic(n, period)[0], enumeration.states(n)[3]]).astype(float)
-        yield (f"{n} bits, r = {rate:.2f}, T = {T}", log_weights((), x, kernel=fix(binomial, rate=rate), network=network, beta=beta),
-               np.log(law[enumeration.number(x)]))
+        log_w = log_weights((), x, kernel=fix(binomial, rate=rate), network=network, beta=beta)
+        yield f"{n} bits, r = {rate:.2f}, T = {T}", log_w, np.log(law[enumeration.number(x)])
 
 
 def main() -> int:

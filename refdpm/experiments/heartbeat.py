@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import binomial, likelihood, optimize, run, schedule, train
+from refdpm import binomial, likelihood, run, schedule, train
 from refdpm.data import heartbeat as data
 from refdpm.experiments import common
 from refdpm.networks import heartbeat as network_module
-from refdpm.networks.heartbeat import Affine, Heartbeat
 from refdpm.oracles import heartbeat as oracle
 from refdpm.train import Purpose
 from refdpm.vjp import Array, fix
@@ -26,6 +25,7 @@ from refdpm.vjp import Array, fix
 BITS, PERIOD = 20, 5
 RATE = 1 / PERIOD
 HIDDEN = (50, 50, 50)
+LONGEST = 20_000              # the last layer's weights grow with T
 PAPER = {"K": -2.414, "K_minus_L_null": 12.024, "T": 2000}
 
 
@@ -34,19 +34,21 @@ class Settings(NamedTuple):
 
     T: int = 200
     readout: str = "denoising"
-    steps: int = 6000
-    batch: int = 64
-    draws: int = 32
-    rate: float = 5e-3
+    last: str = "bumps"
+    steps: int = 30000
+    batch: int = 32
+    draws: int = 25
+    rate: float = 1e-2
     decay_2: float = 0.999
     seed: int = 0
 
 
 DEFAULT = Settings()
-FULL = Settings(T=2000, steps=16000, draws=160)
+FULL = Settings(T=2000, steps=100_000, rate=7e-3)
 FLAGS = {
     "seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the optimiser"),
     "readout": ("--readout", "denoising, skip, or paper (the probability itself)"),
+    "last": ("--last", "bumps, or per_step (the paper's: a read-out of its own for every t)"),
     "T": ("--T", "steps of the chain, default 200; the paper has 2000"),
 }
 
@@ -55,7 +57,9 @@ def checked(settings: Settings) -> Settings:
     """The settings if they make sense.   Raises: ValueError that names the first that does not."""
     common.check_integers(settings, T=2, steps=1, batch=1, draws=1, seed=0)
     common.check_numbers(settings, rate=(0, np.inf), decay_2=(0, 1))
-    common.check_choice(settings, readout=network_module.READOUTS)
+    common.check_choice(settings, readout=network_module.READOUTS, last=network_module.LAST)
+    if settings.T > LONGEST:
+        raise ValueError(f"T: expected at most {LONGEST}, got {settings.T}")
     return settings
 
 
@@ -66,25 +70,20 @@ def problem(settings: Settings) -> common.Problem:
     """The binomial kernel with the rate of the data, the paper's network, the heartbeat."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=settings.draws, rate=settings.rate, schedule_rate=0.0,
                           beta_1=1 / settings.T, decay_2=settings.decay_2, seed=settings.seed)
-    return common.Problem(kernel=fix(binomial, rate=RATE), network=fix(network_module, rate=RATE, readout=settings.readout),
-                          beta=schedule.reciprocal(settings.T), recipe=recipe, shape=(BITS,), draw_data=data.draw,
-                          draw_held_out=data.draw, unit="sequence", size=1, held_out=max(1000, 4_000_000 // settings.T), glance=100)
+    network = fix(network_module, T=settings.T, rate=RATE, readout=settings.readout, last=settings.last)
+    return common.Problem(kernel=fix(binomial, rate=RATE), network=network, beta=schedule.reciprocal(settings.T),
+                          recipe=recipe, shape=(BITS,), draw_data=data.draw, draw_held_out=data.draw, unit="sequence", size=1,
+                          held_out=max(1000, 4_000_000 // settings.T), glance=100)
 
 
 def begin(settings: Settings) -> train.State:
     """The state before the first step."""
     rng = train.generator(settings.seed, Purpose.START)
-    return train.begin(train.Model(network_module.init(rng, T=settings.T, bits=BITS, hidden=HIDDEN), np.empty(0)))
+    parameters = network_module.init(rng, T=settings.T, bits=BITS, hidden=HIDDEN, last=settings.last)
+    return train.begin(train.Model(parameters, np.empty(0)))
 
 
-def template(settings: Settings) -> train.State:
-    """The structure and shapes of a state, with zeros that take no memory."""
-    widths = (BITS, *HIDDEN)
-    hidden = tuple(Affine(*common.zeros_like_shapes((n, m), (m,))) for n, m in zip(widths, HIDDEN))
-    readout = common.zeros_like_shapes((settings.T + 1, HIDDEN[-1], BITS), (settings.T + 1, BITS))
-    model = train.Model(Heartbeat(hidden, *readout), np.empty(0))
-    network_moments, schedule_moments = (optimize.Moments(np.zeros(()), part, part) for part in model)
-    return train.State(model, network_moments, schedule_moments, 0)
+template = begin
 
 
 def read(settings: Settings, path: Path) -> Array:

@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from scipy.special import log1p
+from scipy.special import log1p, softmax
 
 from refdpm import binomial, bound, gaussian, likelihood, product, schedule
 from refdpm.binomial import Bernoulli
@@ -14,7 +14,8 @@ from refdpm.conformance.accuracy import LIMIT, SMALLEST, UNIT, accuracy, units
 from refdpm.conformance.accuracy.core import FORMULAS
 from refdpm.conformance.cases import PAIR_MODULES
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation, bit_readout, linear, rbf, readout
+from refdpm.layers import activation, bit_readout, conv, linear, pool, rbf, readout, temporal
+from refdpm.networks import image
 from refdpm.oracles.decimals import Exact
 
 
@@ -31,7 +32,7 @@ def too_large(rows):
 
 
 PARTS = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "rbf", "readout", "swiss_roll", "chain",
-         "product", "bit_readout", "heartbeat")
+         "product", "bit_readout", "heartbeat", "conv", "pool", "multiscale", "temporal", "stack", "image")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -70,6 +71,8 @@ WITHOUT_ROW = {
     "product.inpaint": "draws, from the products at every t",
     "bit_readout.read_out": "one of the three read-outs",
     "heartbeat.init": "random",
+    "stack.stack": "calls its layers",
+    "image.init": "random; zeros",
 }
 ELSEWHERE = {"schedule.log_alpha_bar": "chain.log_alpha_bar", "schedule.alpha_bar": "chain.alpha_bar"}
 
@@ -134,6 +137,13 @@ def naive_product(p, r):
     return Gaussian(p.mean + gain * (r.mean - p.mean), p.var - gain * p.var)
 
 
+def naive_bumps(t, *, T, count, basis="paper"):
+    """t² − 2tτ + τ², of which t² is the same for every bump."""
+    tau = T * (np.arange(count) + 0.5) / count if basis == "paper" else np.linspace(1, T, count)
+    width = T / count if basis == "paper" else (T - 1) / max(count - 1, 1) / 2
+    return softmax((2.0 * np.multiply.outer(t, tau) - tau * tau) / (2 * width ** 2), axis=1)
+
+
 def naive_bits_forward(x_prev, beta, *, rate=0.5):
     p = x_prev * (1 - beta) + rate * beta
     return Bernoulli(np.log(p) - np.log(1 - p))
@@ -168,6 +178,7 @@ def naive_bits_entropy(q):
 
 BIT_READOUT = bit_readout.denoising
 POSTERIOR, CORRECTION, CROSS_ENTROPY = binomial.posterior, bound.correction, gaussian.cross_entropy
+CONV2D, MEAN_POOL = conv.conv2d, pool.mean_pool
 NAIVE_SERIES = {"x_minus_log1p": lambda x: x - np.log1p(x), "expm1_minus_x": lambda x: np.expm1(x) - x}
 
 PLANTED = {
@@ -211,6 +222,12 @@ PLANTED = {
     "log(1 − y)": ("activation", activation, "logit", lambda y: -np.log(1 / y - 1)),
     "a ratio of exponentials": ("activation", activation, "tanh", lambda x: np.expm1(2 * x) / (np.exp(2 * x) + 1)),
     "logit of an average": ("bit_readout", bit_readout, "denoising", naive_bit_readout),
+    "float32, convolution": ("image layers", conv, "conv2d", lambda x, weight, bias: (
+        CONV2D(np.float32(x), np.float32(weight), np.float32(bias)))),
+    "float32, pooling": ("image layers", pool, "mean_pool", lambda x, *, factor: MEAN_POOL(np.float32(x), factor=factor)),
+    "expanded square, bumps": ("bumps", temporal, "bumps", naive_bumps),
+    "float32, one layer of the network": ("image", image, "linear_vjp", lambda x, weight, bias: (
+        np.float32(x) @ np.float32(weight) + bias, None)),
     "a measurement update": ("product", product, "times_gaussian", naive_product),
     "expanded square": ("rbf", rbf, "rbf", naive_rbf),
     "logit of a ratio": ("readout", readout, "eq65", naive_eq65),

@@ -112,6 +112,23 @@ BY_NAME = {check.name: check for check in CHECKS}
     pytest.param("heartbeat: known phases give K*", marks=pytest.mark.eq("14", "App.1 B bound")),
     pytest.param("the heartbeat's network is its layers", marks=pytest.mark.eq("App.1 B reverse")),
     "the heartbeat's network starts at the forward kernel",
+    "convolution by loops",
+    "convolution of a point",
+    "convolution moves with the image",
+    "pooling and repetition by loops",
+    "pooling and repetition by laws",
+    "scales one by one",
+    pytest.param("bumps in decimals", marks=pytest.mark.eq("63")),
+    pytest.param("bumps by hand", marks=pytest.mark.eq("63")),
+    pytest.param("bumps part 1", marks=pytest.mark.eq("63")),
+    pytest.param("mixtures of coefficients by loops", marks=pytest.mark.eq("62")),
+    "affine layers of pixels by loops",
+    "layers one after another",
+    "paths side by side",
+    pytest.param("the image network is its layers", marks=pytest.mark.eq("62", "63", "64", "65", "App.1 G reverse")),
+    "the image network starts at the forward kernel",
+    "the image network starts with the layers asked for",
+    "the image network starts with features of order 1",
 ])
 def test_check_passes(name):
     assert residual(BY_NAME[name]) <= 1

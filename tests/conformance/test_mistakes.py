@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+import scipy.signal
 import scipy.special
 import scipy.stats
 
@@ -190,6 +191,28 @@ def _draw_by_logits(p, *, noise):
     return (scipy.special.logit(noise) < p.logit).astype(float)
 
 
+def _convolution_by_fourier(x, weight, bias):
+    y = [scipy.signal.fftconvolve(image[..., None], weight[::-1, ::-1, ::-1], axes=(0, 1, 2), mode="full") for image in x]
+    above, left, C = weight.shape[0] // 2, weight.shape[1] // 2, weight.shape[2]
+    return np.stack(y)[:, above:above + x.shape[1], left:left + x.shape[2], C - 1] + bias
+
+
+def _convolution_of_patches(x, weight, bias):
+    sides = weight.shape[:2]
+    padded = np.pad(x, ((0, 0), *((side // 2, side // 2) for side in sides), (0, 0)))
+    patches = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(1, 2))
+    return np.tensordot(patches, weight, axes=([3, 4, 5], [2, 0, 1])) + bias
+
+
+def _bumps_of_centres(t, *, T, count, basis="paper"):
+    if basis not in ("paper", "released"):
+        raise ValueError(basis)
+    tau = T * (np.arange(1, count + 1) - 0.5) / count if basis == "paper" else np.linspace(1, T, count)
+    width = T / count if basis == "paper" else (T - 1) / max(count - 1, 1) / 2
+    heights = np.exp(-((t[:, None] - tau) / width) ** 2 / 2)
+    return heights / heights.sum(axis=1, keepdims=True)
+
+
 FALSE_ALARMS = (
     ("FA-01: cosine on the grid linspace(0, N, N)/N", "schedule.cosine", _cosine_on_another_grid),
     ("levels as logs of products", "schedule.log_alpha_bar", lambda beta: np.log(np.cumprod(1 - beta))),
@@ -216,6 +239,14 @@ FALSE_ALARMS = (
     ("bits: KL as a difference of entropies", "binomial.kl", lambda q, p: binomial.cross_entropy(q, p) - binomial.entropy(q)),
     ("bits: mass by SciPy", "binomial.log_prob", _log_mass),
     ("bits: noise by logits", "binomial.draw", _draw_by_logits),
+    ("convolution by Fourier transforms", "layers.conv.conv2d", _convolution_by_fourier),
+    ("convolution of patches", "layers.conv.conv2d", _convolution_of_patches),
+    ("pooling by reshaping", "layers.pool.mean_pool", lambda x, *, factor: x.reshape(
+        len(x), x.shape[1] // factor, factor, x.shape[2] // factor, factor, -1).mean(axis=(2, 4))),
+    ("repetition by np.repeat", "layers.pool.upsample", lambda x, *, factor: x.repeat(factor, axis=1).repeat(factor, axis=2)),
+    ("bumps by their centres", "layers.temporal.bumps", _bumps_of_centres),
+    ("mixtures by einsum", "layers.temporal.temporal", lambda y, *, g: np.einsum("n...j,nj->n...", y, g)),
+    ("pixels by einsum", "layers.linear.linear", lambda x, weight, bias: np.einsum("...i,ij->...j", x, weight) + bias),
     ("product by precisions", "product.times_gaussian", _product_by_precisions),
     ("bits: product by probabilities", "product.times_bernoulli", _bit_product_by_probabilities),
     ("Adam's correction in the rate", "optimize.adam", _adam_with_a_rate_of_its_own),

@@ -8,10 +8,10 @@ something is drawn, the seed is fixed, and the chance of a false alarm with anot
 Every check is shown failing: for each there is a named mistake (`conformance.mistakes`) that it finds.
 """
 
-from refdpm.conformance.checks import binomial, bits, heartbeat, data, model, objective, process, product
+from refdpm.conformance.checks import binomial, bits, heartbeat, data, image, image_network, model, objective, process, product
 from refdpm.conformance.checks.common import Check, residual
 
 CHECKS: tuple[Check, ...] = (process.CHECKS + binomial.CHECKS + objective.CHECKS + bits.CHECKS + model.CHECKS + product.CHECKS
-                             + data.CHECKS + heartbeat.CHECKS)
+                             + data.CHECKS + heartbeat.CHECKS + image.CHECKS + image_network.CHECKS)
 
 __all__ = ["CHECKS", "Check", "residual"]

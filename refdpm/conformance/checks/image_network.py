@@ -44,8 +44,10 @@ def _heads_by_hand(parameters: Image, x: Array, t: int, form: str, basis: str) -
         near = smooth(scale_by_scale(near, kernels)) if smooth else scale_by_scale(near, kernels, leaky) / len(kernels)
     for weight, bias in parameters.dense:
         far = [float(then(np.dot(far, column) + b)) for column, b in zip(weight.T, bias)]
-    paths += [near[0]] if parameters.conv else []
-    paths += [np.array([[far[k:k + F] for k in range(h * W * F, (h + 1) * W * F, F)] for h in range(H)])] if parameters.dense else []
+    if parameters.conv:
+        paths.append(near[0])
+    if parameters.dense:
+        paths.append(np.array([[far[k:k + F] for k in range(h * W * F, (h + 1) * W * F, F)] for h in range(H)]))
     g = eq63(t, *BUMPS[basis])
     z = np.zeros((2, H, W, C))
     for h, w in np.ndindex(H, W):

@@ -129,7 +129,7 @@ NETWORK = (
             _asked(lambda parameters, x_t, step, t: (parameters, 2 * x_t - 1, step, t))),
     Mistake("NEW-STANDARD", "bits as they are → standardised with their moments under π",
             "a scale of training forgotten", "networks.heartbeat.reverse_vjp", "value", _unscaled),
-    Mistake("NEW-BIAS", "hidden layers without biases → with them",
+    Mistake("NEW-BIAS-TANH", "hidden layers without biases → with them",
             "a layer built with bias off", "networks.heartbeat.reverse_vjp", "value",
             _asked(lambda parameters, x_t, step, t: (parameters._replace(hidden=tuple(
                 Affine(weight, 0 * bias) for weight, bias in parameters.hidden)), x_t, step, t))),

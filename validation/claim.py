@@ -20,6 +20,7 @@ from refdpm.run import write_atomically
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+SHOWN = 2                     # numbers of a claim in the table; all of them are in its file
 BEGIN, END = "<!-- results: written by claim.py -->", "<!-- end of results -->"
 
 
@@ -85,13 +86,15 @@ def trained(name: str, settings: Any, folder: Path | None) -> tuple[experiments.
 # -- the table -----------------------------------------------------------------------------------------------------------
 
 def table() -> str:
-    """All kept results, one row each, by name."""
+    """All kept results, one row each, by name: the numbers that fail, or the first of those that hold."""
     lines = ["| claim | script | last result |", "|---|---|---|"]
     for path in sorted(RESULTS.glob("*.json")):
         found = json.loads(path.read_bytes())
+        shown = [row for row in found["rows"] if not row["holds"]] or found["rows"][:SHOWN]
         numbers = "; ".join(row["number"] + ("" if row["holds"] else f" (**FAILS**: expected {row['expectation']})")
-                            for row in found["rows"])
-        cells = found["claim"].rstrip("."), f"`{_script(path.stem)}`", f"{numbers}. **{_verdict(found)}**"
+                            for row in shown)
+        more = f"; {len(found['rows']) - len(shown)} more in `{path.name}`" if len(found["rows"]) > len(shown) else ""
+        cells = found["claim"].rstrip("."), f"`{_script(path.stem)}`", f"{numbers}{more}. **{_verdict(found)}**"
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 

@@ -1,10 +1,10 @@
-"""Claim: on dead leaves of 16 × 16 pixels the model's K on held-out patches, strict bound included, is clearly above the log-likelihood
-of the best normal law with a full covariance on the same patches.
+"""Claim: on dead leaves of 16 × 16 pixels the model's K on held-out patches, strict bound included, is clearly above the
+log-likelihood of the best normal law with a full covariance on the same patches.
 
-    python validation/dead_leaves.py [--full] [--run DIR]    --run: a finished run of `refdpm train dead-leaves` instead of a new one
+    python validation/dead_leaves.py [--full] [--run DIR]    --run: a finished run of `refdpm train dead-leaves` not a new one
 
-The paper's 1.489 bits per pixel, 3.536 above L_null, are of other images: Theis et al. 2012's are larger, of other radii, and what
-β_1 was is not said.
+The paper's 1.489 bits per pixel, 3.536 above L_null, are of other images: Theis et al. 2012's are larger, of other radii,
+and what β_1 was is not said.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Claim: dead leaves under normal noise as strong as themselves are restored better by the model than by the Wiener filter with the
-full covariance of the training images, which is the best linear estimate; and the method of sec. 2.5 (eq. 22 with a constant r) is
-biased, in the way its theory says: its samples trust the noisy image too much.
+"""Claim: dead leaves under normal noise as strong as themselves are restored better by the model than by the Wiener filter
+with the full covariance of the training images, which is the best linear estimate; and the method of sec. 2.5 (eq. 22 with
+a constant r) is biased, in the way its theory says: its samples trust the noisy image too much.
 
-    python validation/denoising.py [--full] [--run DIR]      --run: a finished run of `refdpm train dead-leaves` instead of a new one
+    python validation/denoising.py [--full] [--run DIR]      --run: a finished run of `refdpm train dead-leaves` not a new one
 """
 
 from pathlib import Path
@@ -51,8 +51,9 @@ def main() -> int:
         return float(gain.mean()), float(gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain))))
 
     one, many = (list(errors)[i] for i in (1, 2))
-    rows = [row(f"{said('Wiener filter')} (expected of its law {wiener.expected_error(law, noise_var=std * std):.4f}), noise variance "
-                f"{std * std:.3f}, {PATCHES} patches, t = {t}", "mean squared error, in units of the variance of the images", True),
+    expected = wiener.expected_error(law, noise_var=std * std)
+    rows = [row(f"{said('Wiener filter')} (expected of its law {expected:.4f}), noise variance {std * std:.3f}, {PATCHES} patches, "
+                f"t = {t}", "mean squared error, in units of the variance of the images", True),
             row(f"{said(one)}; {below(one)[0]:.4f} below the filter, patch by patch {below(one)[1]:.1f} standard errors",
                 "more than 3 standard errors below the filter", below(one)[1] > 3),
             row(f"{said(many)}; {below(many)[0]:+.4f} below the filter, {below(many)[1]:+.1f} standard errors",

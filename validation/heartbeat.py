@@ -2,7 +2,7 @@
 long one (T = 2000, --full) has K ≥ −2.378 bits, where the paper has −2.414; neither is above K*, and of 10⁵ samples no more are
 invalid than the exact model's share plus 0.2 % (long run).
 
-    python validation/heartbeat.py [--full] [--run DIR]      --run: a finished run of `refdpm train heartbeat` instead of a new one
+    python validation/heartbeat.py [--full] [--run DIR]      --run: a finished run of `refdpm train heartbeat` not a new one
 """
 
 from pathlib import Path

@@ -1,10 +1,11 @@
-"""Claim: where the middle of a patch of dead leaves is unknown, the model fills it in with what fits the rest: the pixels that are known
-are kept to the last bit, and the mean of its samples is nearer to the truth than the mean of all images, which knows nothing of the rest.
+"""Claim: where the middle of a patch of dead leaves is unknown, the model fills it in with what fits the rest: the pixels that
+are known are kept to the last bit, and the mean of its samples is nearer to the truth than the mean of all images, which
+knows nothing of the rest.
 
-    python validation/inpainting.py [--full] [--run DIR]     --run: a finished run of `refdpm train dead-leaves` instead of a new one
+    python validation/inpainting.py [--full] [--run DIR]     --run: a finished run of `refdpm train dead-leaves` not a new one
 
-Beside it stands the best linear estimate from the known pixels.  Clamping at every t (eq. 22 with a point for r) is biased, so no law
-of the filled-in pixels is claimed.
+Beside it stands the best linear estimate from the known pixels. Clamping at every t (eq. 22 with a point for r) is biased,
+so no law of the filled-in pixels is claimed.
 """
 
 from pathlib import Path
@@ -45,8 +46,8 @@ def main() -> int:
     text = ", ".join(f"{name} {error.mean():.4f} ± {error.std(ddof=1) / np.sqrt(len(error)):.4f}" for name, error in errors.items())
     gain = errors["mean of all images"] - errors[f"mean of {SAMPLES} samples"]
     score = gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain)))
-    rows = [row(f"{sum(int((draw[mask] == x[mask]).all()) for draw in draws)} of {SAMPLES} draws keep all known pixels of {PATCHES} patches",
-                "all of them", all((draw[mask] == x[mask]).all() for draw in draws)),
+    kept = [bool((draw[mask] == x[mask]).all()) for draw in draws]
+    rows = [row(f"{sum(kept)} of {SAMPLES} draws keep all known pixels of {PATCHES} patches", "all of them", all(kept)),
             row(f"mean squared error in the unknown middle: {text}",
                 f"samples below the mean of all images by more than 3 standard errors ({score:.1f})", score > 3)]
     return conclude(f"inpainting{'_full' if options.full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,

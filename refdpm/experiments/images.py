@@ -56,7 +56,7 @@ class Settings(NamedTuple):
     beta_1: float = 1e-3
     beta_T: float = 0.01
     form: str = "paper"
-    basis: str = "paper"
+    basis: str = "released"
     readout: str = "released"
     conv: tuple[int, ...] = (24, 24, 24)
     scales: int = 3
@@ -276,7 +276,7 @@ def _experiment(says: str, default: Settings, full: dict[str, Any], flags: dict[
 
 
 EXPERIMENTS = {
-    "dead-leaves": _experiment("Dead leaves: occluding discs, generated.", Settings("dead-leaves"), {"steps": 12000}, _SIZE),
+    "dead-leaves": _experiment("Dead leaves: occluding discs, generated.", Settings("dead-leaves"), {"steps": 16000}, _SIZE),
     "bark": _experiment("Bark: windows of pictures.", Settings("bark"), {"steps": 20000}, _SIZE | _DATA),
     "mnist": _experiment("MNIST: digits, from the official files.",
                          Settings("mnist", conv=(), dense=(500, 500), dense_features=8), {"steps": 50000}, _DATA),

@@ -71,6 +71,7 @@ WITHOUT_ROW = {
     "product.inpaint": "draws, from the products at every t",
     "bit_readout.read_out": "one of the three read-outs",
     "heartbeat.init": "random",
+    "readout.read_out": "one of the three read-outs",
     "stack.stack": "calls its layers",
     "image.init": "random; zeros",
 }
@@ -203,7 +204,7 @@ PLANTED = {
         x.mean(), np.sqrt(((x * x).mean() - x.mean() ** 2) / (len(x) - 1)))),
     "float32, null model": ("likelihood", likelihood, "null_log_likelihood", lambda x_0, *, kernel: np.float32(
         likelihood.total(kernel.log_prob(x_0, kernel.prior(x_0.shape))))),
-    "w, not log w": ("likelihood", likelihood, "logsumexp", lambda x, axis: np.log(1e-9 + np.exp(x).sum(axis=axis))),
+    "w, not log w": ("likelihood", likelihood, "logsumexp", lambda x, axis=None: np.log(1e-9 + np.exp(x).sum(axis=axis))),
     "float32, linear": ("linear", linear, "linear", lambda x, weight, bias: np.float32(x) @ np.float32(weight) + bias),
     "1 − ᾱ by subtraction, network": ("network", readout, "shares", lambda beta, level: (
         np.exp(level), 1 - np.exp(level), 1 - np.exp(level) * (1 - beta))),

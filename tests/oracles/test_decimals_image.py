@@ -34,6 +34,7 @@ def convolved(x, weight, bias, part=lambda value: value):
     """Σ of part(x w) in fractions over a padded image."""
     H, W, kh, kw = len(x), len(x[0]), len(weight), len(weight[0])
     inside = {(h + kh // 2, w + kw // 2): x[h][w] for h, w in product(range(H), range(W))}
+
     def at(h, w, k):
         met = [(Fraction(value), Fraction(weight[i][j][c][k])) for i, j in product(range(kh), range(kw))
                for c, value in enumerate(inside.get((h + i, w + j), ()))]

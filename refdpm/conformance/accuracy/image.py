@@ -89,7 +89,8 @@ def _network(rng: Generator, n: int) -> Iterator[Point]:
                 laws = decimals_image.image(*_lists(parameters), x[i].tolist(), s, T, J, form == "released", beta[s], level)
                 for field in ("mean", "var"):
                     exact = [[[getattr(law, field) for law in pixel] for pixel in row] for row in laws]
-                    yield from _points(f"image.reverse.{field}", getattr(p, field)[i], exact, form=form, t=s, beta=beta[s].item(), **paths)
+                    yield from _points(f"image.reverse.{field}", getattr(p, field)[i], exact, form=form, t=s, beta=beta[s].item(),
+                                       **paths)
 
 
 GROUPS: Groups = {"image layers": _layers, "bumps": _bumps, "mixtures": _mixtures, "image": _network}

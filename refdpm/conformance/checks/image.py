@@ -20,6 +20,7 @@ from refdpm.vjp import Array
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
+    """Standard normal numbers."""
     return np.random.default_rng(seed).standard_normal(shape)
 
 
@@ -111,6 +112,7 @@ Function = Callable[[Array], Array]
 
 
 def leaky(x: Array) -> Array:
+    """Leaky ReLU of slope 1/20."""
     return np.where(x > 0, x, x / 20)
 
 

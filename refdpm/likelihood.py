@@ -55,7 +55,7 @@ def average(per_example: Array) -> Estimate:
 
 # -- null models -------------------------------------------------------------------------------------------------------
 
-@eq("App.1 G likelihood")
+@eq("App.1 G likelihood", "App.1 B likelihood")
 def null_log_likelihood(x_0: Array, *, kernel: Module) -> Array:
     """log π(x_0) per example, in nats: what the stationary law alone gives.   (N, …) → (N,)."""
     return total(kernel.log_prob(x_0, kernel.prior(x_0.shape)))
@@ -85,7 +85,8 @@ def parzen_log_likelihood(x: Array, centres: Array, *, bandwidth: float) -> Arra
 
 # -- the average over forward paths ------------------------------------------------------------------------------------
 
-@eq("3", "5", "7", "8", "9", "44", "App.1 G forward law", "App.1 G reverse law")
+@eq("3", "5", "7", "8", "9", "44", "App.1 G forward law", "App.1 G reverse law", "App.1 B forward law",
+    "App.1 B reverse law")
 def log_weights(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, kernel: Module, network: Module) -> Array:
     """log w of one forward path per example, in nats, drawn with frozen noise.
 

@@ -1,12 +1,11 @@
 """The paper in one line an equation: Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli, ICML 2015 (arXiv 1503.03585v8).
 
 `EQUATIONS` holds equations 1 to 65 and both columns of Table App.1 ("App.1 G forward" is its Gaussian forward kernel, "App.1 B forward"
-the binomial one), completed by the marginal and the posterior, which the table leaves out. Every row has one of four statuses:
+the binomial one), completed by the marginal and the posterior, which the table leaves out. Every row has one of three statuses:
 
     code            a function computes it and carries its number in the margin: `@eq("14")`
     property        a relation that a test checks, `@pytest.mark.eq("1")`; it needs no function, though one may carry its number
     prose           nothing to compute; the note gives the reason
-    not yet coded   will be code or a property
 
 `says` is the equation as printed, in the names of this package. What is wrong with it stands in the note, after one of three words:
 
@@ -175,9 +174,9 @@ _ROWS: tuple[tuple[str, ...], ...] = (      # number, section, status, what it s
     ("App.1 B reverse", TABLE, "code", "p(x_{t−1} = 1 | x_t) = f_b(x_t, t)",
      "Correction: a probability of a one, although sec. 2.2 calls it a flip probability."),
     ("App.1 B targets", TABLE, "code", "f_b: what training changes", "β_t = 1/(T − t + 1) is fixed: ᾱ_t = 1 − t/T."),
-    ("App.1 B forward law", TABLE, "not yet coded", "eq. 3 with the binomial kernel"),
-    ("App.1 B reverse law", TABLE, "not yet coded", "eq. 5 with the binomial kernel"),
-    ("App.1 B likelihood", TABLE, "not yet coded", "eq. 10, a probability: nats of n bits"),
+    ("App.1 B forward law", TABLE, "code", "eq. 3 with the binomial kernel"),
+    ("App.1 B reverse law", TABLE, "code", "eq. 5 with the binomial kernel"),
+    ("App.1 B likelihood", TABLE, "code", "eq. 10, a probability: nats of n bits"),
     ("App.1 B bound", TABLE, "code", "eq. 14 with H_q(X_t | X_0) = E Σ_i h(ᾱ_t x_0,i + (1 − ᾱ_t) r) and H_p(X_T) = n h(r)",
      "Unless r = ½ the entropies given x_0 depend on x_0."),
     ("App.1 B perturbed", TABLE, "code", "p̃(x_{t−1} = 1 | x_t) = c d/(x d + (1 − c)(1 − d)), c = f_b(x_{t+1}, t), d = r(x = 1)",

@@ -14,7 +14,7 @@ from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree
 
 
-@eq("4", "5", "44", "App.1 G reverse law")
+@eq("4", "5", "44", "App.1 G reverse law", "App.1 B reverse law")
 def reverse_path(parameters: Tree, beta: Array, *, noise: Array, kernel: Module, network: Module) -> Iterator[tuple[int, Array]]:
     """Yields (t, x_t) for t = T, T−1, …, 0, drawn with frozen noise.
 
@@ -40,7 +40,7 @@ def sample(parameters: Tree, beta: Array, *, noise: Array, kernel: Module, netwo
     return next(x for t, x in path if t == int(end[-1]))
 
 
-@eq("3", "App.1 G forward law")
+@eq("3", "App.1 G forward law", "App.1 B forward law")
 def forward_path(beta: Array, x_0: Array, *, noise: Array, kernel: Module) -> Iterator[tuple[int, Array]]:
     """Yields (t, x_t) for t = 0, 1, …, T of the forward process, step by step.   Shapes: noise (T, N, …); noise[t−1] draws x_t."""
     x = x_0

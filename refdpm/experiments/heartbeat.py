@@ -44,7 +44,7 @@ class Settings(NamedTuple):
 
 
 DEFAULT = Settings()
-FULL = Settings(T=2000, steps=100_000, rate=7e-3)
+FULL = Settings(T=2000, steps=60_000, rate=7e-3)
 FLAGS = {
     "seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the optimiser"),
     "readout": ("--readout", "denoising, skip, or paper (the probability itself)"),

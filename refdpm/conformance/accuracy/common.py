@@ -97,6 +97,7 @@ def some_rates(rng: Generator, n: int) -> Array:
 
 
 def lengths(rng: Generator, n: int) -> Array:
+    """Lengths of chains."""
     return rng.choice([1, 40, 1000], n)
 
 
@@ -114,10 +115,12 @@ RATES = (0.5, 0.2, 0.01)
 
 
 def some_bits(rng: Generator, n: int) -> Array:
+    """Zeros and ones."""
     return rng.integers(0, 2, n).astype(float)
 
 
 def shares_of_ones(rng: Generator, n: int) -> Array:
+    """Rates of π."""
     return rng.choice(RATES, n)
 
 
@@ -128,4 +131,5 @@ def near_zero(low: float, high: float) -> Sampler:
 
 
 def independent(**samplers: Sampler) -> Inputs:
+    """Every argument from a sampler of its own."""
     return lambda rng, n: {name: sampler(rng, n) for name, sampler in samplers.items()}

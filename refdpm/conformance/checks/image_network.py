@@ -104,13 +104,14 @@ def network_starts_at_the_forward_kernel() -> float:
 
 
 def network_starts_with_the_layers_asked_for() -> float:
-    """Shapes, layer by layer; zeros in the last one and in every bias."""
+    """Shapes, layer by layer; zeros in the last one and in every bias; of all the other weights no two alike."""
     start = image.init(np.random.default_rng(8), shape=(2, 4, 3), conv=(32, 24), scales=2, kernel=(3, 5), dense=(30, 40, 50),
                        dense_features=5, pixelwise=(36, 28), count=4)
     layers = (*start.conv[0], *start.conv[1], *start.dense, *start.pixelwise, start.last)
     shapes = ([(3, 5, 3, 32)] * 2 + [(3, 5, 32, 24)] * 2
               + [(24, 30), (30, 40), (40, 50), (50, 2 * 4 * 5), (24 + 5, 36), (36, 28), (28, 2 * 3 * 4)])
-    return passes([layer.weight.shape for layer in layers] == shapes, start.last.weight == 0,
+    drawn = np.concatenate([layer.weight.ravel() for layer in layers[:-1]])
+    return passes([layer.weight.shape for layer in layers] == shapes, start.last.weight == 0, len(np.unique(drawn)) == drawn.size,
                   *(len(layer.bias) == shape[-1] and not layer.bias.any() for layer, shape in zip(layers, shapes)))
 
 
@@ -121,15 +122,15 @@ def _deviation(f: Function) -> float:
 
 
 def network_starts_with_features_of_order_one() -> float:
-    """Every unit's Σ x w has variance 1 for white noise, for x functions of standard normal numbers with independent w; ½ of each
-    path where two meet; ½ in each of two scales that are added, 2 where they are averaged (so that their sum and mean have 1).
+    """Every unit's Σ x w has variance 1 for white noise, for x functions of standard normal numbers with independent w; of each
+    path ½ where two meet; ½ in each of two scales that are added, 2 where they are averaged (so that their sum and mean have 1).
 
     The functions have the deviations found by quadrature, leaky ReLU its root mean square.  The weights on softplus, whose
     mean is not 0, add up to 0 in every tap, which takes one part in their number.  Within 1 % and four standard errors of a mean of
     n squares, √(2/n): with another seed a false alarm in 500.
     """
-    smooth, sigmoidal, leaky, found = _deviation(FORMS["paper"][1]), _deviation(np.tanh), sqrt((1 + 0.05 ** 2) / 2), []
-    for form, near, other, share in (("paper", smooth, sigmoidal, 1 / 2), ("released", leaky, leaky, 2.0)):
+    smooth, sigmoidal, root, found = _deviation(FORMS["paper"][1]), _deviation(np.tanh), sqrt((1 + 0.05 ** 2) / 2), []
+    for form, near, other, share in (("paper", smooth, sigmoidal, 1 / 2), ("released", root, root, 2.0)):
         start = image.init(np.random.default_rng(8), shape=(2, 4, 3), conv=(32, 24), scales=2, kernel=(3, 5), dense=(60, 40),
                            dense_features=5, pixelwise=(36, 28), count=4, form=form)
         meeting, lost = start.pixelwise[0].weight, 1.0 if form == "paper" else 0.0
@@ -139,6 +140,9 @@ def network_starts_with_features_of_order_one() -> float:
         blocks += [(start.dense[0].weight, 1.0, 1.0)]
         blocks += [(layer.weight, other, 1.0) for layer in (*start.dense[1:], start.pixelwise[1])]
         blocks += [(meeting[:24], near / sqrt(24), (1 - lost / 24) / 2), (meeting[24:], other / sqrt(5), 1 / 2)]
+        alone = partial(image.init, np.random.default_rng(9), shape=(2, 4, 3), scales=2, pixelwise=(36,), form=form)
+        blocks += [(alone(conv=(24,)).pixelwise[0].weight, near, 1 - lost / 24),
+                   (alone(conv=(), dense=(20,), dense_features=15).pixelwise[0].weight, other, 1.0)]
         for weight, deviation, variance in blocks:
             of_unit = (weight ** 2).sum() / weight.shape[-1] * deviation ** 2
             found += [abs(of_unit / variance - 1) / (0.01 + 4 * sqrt(2 / weight.size))]

@@ -152,6 +152,13 @@ def _uncentred(weight: Array) -> Array:
     return weight + mean * weight.std() / np.sqrt(weight.shape[-2])
 
 
+def _weighted_as_scaled(start: Image) -> Image:
+    if start.conv and start.dense:
+        return start
+    first, *others = start.pixelwise
+    return start._replace(pixelwise=(Affine((len(first.weight) / 2) ** 0.5 * first.weight, first.bias), *others))
+
+
 _INIT = "networks.image.init"
 
 START = (
@@ -171,6 +178,11 @@ START = (
     Mistake("NEW-I-SHARES", "every scale with the variance of all → its share of it",
             "the sum over scales overlooked", _INIT, "value",
             then(lambda start: start._replace(conv=tuple(_each(lambda w: w * len(k) ** 0.5)(k) for k in start.conv)))),
+    Mistake("NEW-I-ALIKE", "one draw for the kernels of all scales → a draw for each",
+            "a list of one object many times", _INIT, "value",
+            then(lambda start: start._replace(conv=tuple((k[0],) * len(k) for k in start.conv)))),
+    Mistake("NEW-I-ALONE", "features of a single path weighted as if they were scaled → as they are",
+            "NEW-I-UNSCALED, at the start", _INIT, "value", then(_weighted_as_scaled)),
 )
 
 

@@ -1,19 +1,18 @@
-"""Convolution of images, as matrix products of shifted views.
+"""Convolution of images, as a matrix product.
 
-Every image stands in a grid of (H + a) × (W + b) cells, a and b the half widths of the kernel, with zeros in the cells that are no
-pixels; grid after grid, row after row, the cells of the batch are the rows of one matrix (cells, channels).  The zeros to the
-right of a row of pixels are those to the left of the next, the zeros below an image those above the next.  So every tap of the
-kernel sees the whole batch as this matrix shifted by a constant number of rows: a view, and a product with a (C, K) matrix.  What
-comes out in cells that are no pixels is dropped.  Some hundred cells at a time go through all taps, so that they stay in cache.
+At every pixel the kernel sees a patch of kh × kw pixels, zeros where that reaches beyond the image.  The patches as rows of a matrix,
+times the kernel as a matrix (kh·kw·C, K), are the convolution.  All patches at once would be kh·kw times the image, so some hundred
+at a time are copied out, and stay in cache.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from refdpm.vjp import Array, Pullback
 
-BLOCK = 768
+NUMBERS = 1 << 16                   # in the patches that are copied out at a time
 
 
 def conv2d(x: Array, weight: Array, bias: Array) -> Array:
@@ -23,7 +22,10 @@ def conv2d(x: Array, weight: Array, bias: Array) -> Array:
 
     Shapes: x (N, H, W, C), weight (kh, kw, C, K) with kh, kw odd, bias (K,) → (N, H, W, K).
     """
-    return _correlate(_cells(x, weight), x, weight) + bias
+    y = np.empty((*x.shape[:3], len(bias)), np.result_type(x, weight, bias))
+    for block, patches in _patches(x, weight):
+        y[block] = (patches @ _matrix(weight) + bias).reshape(y[block].shape)
+    return y
 
 
 def conv2d_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
@@ -31,60 +33,40 @@ def conv2d_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
 
         dy[p] = db + Σ_s dx[p + s] W[s] + x[p + s] dW[s]
 
-    so that dx[p] = Σ_s dy[p − s] Wᵀ[s], the correlation with the flipped kernel, and dW[s] = Σ_p x[p + s]ᵀ dy[p].
+    so that dx[p] = Σ_s dy[p − s] Wᵀ[s] and dWᵀ[s] = Σ_p dy[p − s]ᵀ x[p]: both see the patches of dy, turned by 180°.
     """
-    cells = _cells(x, weight)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        dcells = _cells(dy, weight)
-        dx = _correlate(dcells, dy, weight[::-1, ::-1].swapaxes(2, 3))
-        margin = (len(dcells) - _count(x, weight)) // 2
-        middle = dcells[margin:len(dcells) - margin]
-        dweight = np.zeros(weight.shape, np.result_type(x, dy))
-        for block, tap, shifted in _shifted(cells, x, weight):
-            dweight[tap] += shifted.T @ middle[block]
-        return dx, dweight, middle.sum(axis=0)
+        turned = _turn(weight)
+        dx, dturned = np.empty(x.shape, np.result_type(dy, weight)), np.zeros(turned.shape, np.result_type(x, dy))
+        for block, patches in _patches(dy, weight):
+            dx[block] = (patches @ _matrix(turned)).reshape(dx[block].shape)
+            dturned += (patches.T @ _matrix(x[block])).reshape(turned.shape)
+        return dx, _turn(dturned), _matrix(dy).sum(axis=0)
 
-    return _correlate(cells, x, weight) + bias, pullback
+    return conv2d(x, weight, bias), pullback
 
 
-def _grid(image: Array, weight: Array) -> tuple[int, int]:
-    """Rows and columns of an image's grid."""
-    return image.shape[1] + weight.shape[0] // 2, image.shape[2] + weight.shape[1] // 2
+def _patches(image: Array, weight: Array) -> Iterator[tuple[tuple[slice, slice], Array]]:
+    """Blocks of images and rows, with the patches around their pixels as rows of a matrix, (pixels, kh·kw·C)."""
+    (N, H, W, C), (kh, kw) = image.shape, weight.shape[:2]
+    padded = np.zeros((N, H + kh - 1, W + kw - 1, C), image.dtype)
+    padded[:, kh // 2:kh // 2 + H, kw // 2:kw // 2 + W] = image
+    of_image, of_row, of_pixel, of_channel = padded.strides
+    patches = as_strided(padded, (N, H, W, kh, kw * C), (of_image, of_row, of_pixel, of_row, of_channel), writeable=False)
+    pixels = NUMBERS // (kh * kw * C)
+    images, rows = max(1, pixels // (H * W)), min(H, max(1, pixels // W))
+    for n in range(0, N, images):
+        for h in range(0, H, rows):
+            block = slice(n, n + images), slice(h, h + rows)
+            yield block, patches[block].reshape(-1, kh * kw * C)
 
 
-def _count(image: Array, weight: Array) -> int:
-    """The number of cells of the batch."""
-    rows, columns = _grid(image, weight)
-    return len(image) * rows * columns
+def _matrix(x: Array) -> Array:
+    """(…, width) → (rows, width)."""
+    return x.reshape(-1, x.shape[-1])
 
 
-def _cells(image: Array, weight: Array) -> Array:
-    """The cells of the batch as rows of a matrix, with a margin of zeros at either end that the largest shift fits in."""
-    (rows, columns), count = _grid(image, weight), _count(image, weight)
-    margin = weight.shape[0] // 2 * columns + weight.shape[1] // 2
-    cells = np.zeros((margin + count + margin, image.shape[3]), image.dtype)
-    grid = cells[margin:margin + count].reshape(len(image), rows, columns, -1)
-    grid[:, :image.shape[1], :image.shape[2]] = image
-    return cells
-
-
-def _shifted(cells: Array, image: Array, weight: Array) -> Iterator[tuple[slice, tuple[int, int], Array]]:
-    """Every block of cells with every tap of the kernel, and what this tap sees from there: a view."""
-    (_, columns), count = _grid(image, weight), _count(image, weight)
-    for start in range(0, count, BLOCK):
-        stop = min(start + BLOCK, count)
-        for i, j in np.ndindex(weight.shape[:2]):
-            shift = i * columns + j
-            yield slice(start, stop), (i, j), cells[start + shift:stop + shift]
-
-
-def _correlate(cells: Array, image: Array, weight: Array) -> Array:
-    """Σ over the taps, where there are pixels."""
-    total = np.zeros((_count(image, weight), weight.shape[3]), np.result_type(cells, weight))
-    term = np.empty_like(total[:BLOCK])
-    product = np.matmul if cells.shape[1] > 1 else np.multiply         # a column times a row, which BLAS is slow at
-    for block, tap, shifted in _shifted(cells, image, weight):
-        part = total[block]
-        part += product(shifted, weight[tap], out=term[:len(part)])
-    return total.reshape(len(image), *_grid(image, weight), -1)[:, :image.shape[1], :image.shape[2]]
+def _turn(weight: Array) -> Array:
+    """The kernel turned by 180°, from K channels to C."""
+    return weight[::-1, ::-1].swapaxes(2, 3)

@@ -48,9 +48,9 @@ def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]
         ds = dg - np.einsum("nk,nk->n", g, dg)[:, None]
         ds *= g
         dlog_width = -2 * np.einsum("nk,nk->k", ds, s)
-        pull = ds * np.exp(-2 * log_width)
+        precision = np.exp(-2 * log_width)[:, None]
         # Σ a (c − x) as two products: its error is that of the larger one, which training and the adjoint gap do not notice
-        to_centre, to_x = pull @ _with_one(centre), pull.T @ _with_one(x)
+        to_centre, to_x = ds @ (precision * _with_one(centre)), precision * (ds.T @ _with_one(x))
         dx = to_centre[:, :-1] - x * to_centre[:, -1:]
         dcentre = to_x[:, :-1] - centre * to_x[:, -1:]
         return dx, dcentre, dlog_width

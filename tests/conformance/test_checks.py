@@ -102,6 +102,7 @@ BY_NAME = {check.name: check for check in CHECKS}
     pytest.param("denoising and inpainting have the method's law", marks=pytest.mark.eq("16", "22", "23")),
     "noisy states enter the chain",
     pytest.param("bits: multiplied chain by enumeration", marks=pytest.mark.eq("16", "22", "23", "App.1 B perturbed")),
+    "heartbeat: every phase alike",
     "images: constants by fractions",
     "images: mean square 1 with the noise",
     "images: there and back by hand",

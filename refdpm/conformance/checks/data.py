@@ -1,4 +1,4 @@
-"""Checks of what is done to stored images before the chain sees them, by fractions and by the noise's own moments."""
+"""Checks of the heartbeat's law, and of what is done to stored images: by fractions and by the noise's own moments."""
 
 from fractions import Fraction
 from math import sqrt
@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 
 from refdpm.conformance.checks.common import Check, apart, passes, worst
-from refdpm.data import prepare
+from refdpm.data import heartbeat, prepare
 from refdpm.data.prepare import Constants
 from refdpm.vjp import Array
 
@@ -49,7 +49,20 @@ def images_by_hand() -> float:
                  passes(np.array_equal(prepare.restore(given, constants), [0, 100, 101, 99, 255, 0])))
 
 
+def phases_are_alike() -> float:
+    """A beat in every period and the same place of each; each of 5, of 3 and of 4 phases in an equal share of 9000 draws: six
+    standard errors each, so that another seed would raise a false alarm in 2·10⁻⁸ of all cases."""
+    rng, found = np.random.default_rng(11), []
+    for bits, period in ((20, 5), (6, 3), (4, 4)):
+        folded = heartbeat.draw(rng, 9000, bits=bits, period=period).reshape(9000, -1, period)
+        share = folded[:, 0].mean(axis=0)
+        found += [passes(folded == folded[:, :1], folded[:, 0].sum(axis=1) == 1),
+                  float(np.abs(share - 1 / period).max() / (6 * sqrt((1 - 1 / period) / period / 9000)))]
+    return worst(*found)
+
+
 CHECKS = (
+    Check("heartbeat: every phase alike", ("data.heartbeat.draw",), phases_are_alike),
     Check("images: constants by fractions", ("data.prepare.constants_of",), constants_by_fractions),
     Check("images: mean square 1 with the noise", ("data.prepare.constants_of", "data.prepare.prepare"), moments_with_the_noise),
     Check("images: there and back by hand", ("data.prepare.prepare", "data.prepare.restore"), images_by_hand),

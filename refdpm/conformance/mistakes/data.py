@@ -34,7 +34,13 @@ def _cut_off(x: Array, constants: Constants, *, low: float = 0.0, high: float = 
     return np.clip((value - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
 
 
+def _never_last(rng: np.random.Generator, n: int, *, bits: int = 20, period: int = 5) -> Array:
+    return (np.arange(bits) % period == rng.integers(period - 1, size=(n, 1))).astype(float)
+
+
 MISTAKES = (
+    Mistake("RNG-10", "the last phase excluded → all of them",
+            "horenbergerb/BernoulliDiffusion@2e8e09a", "data.heartbeat.draw", "value", instead(_never_last)),
     Mistake("NEW-NOISE-WIDTH", "noise of width level/scale → level · scale, scaled as everything else is",
             f"{ORIGINAL}; there too small by the scale squared", "data.prepare.prepare", "value", instead(_divided)),
     Mistake("FWD-13", "noise on [0, 1) levels → on [−½, ½), or the mean is shifted by half a level",

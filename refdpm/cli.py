@@ -17,10 +17,11 @@ import time
 
 import numpy as np
 
-from refdpm import experiments, figure, likelihood, product, run
+from refdpm import experiments, figure, likelihood, product, run, schedule
 from refdpm.experiments import EXPERIMENTS, Run, common
 
 SAVE_EVERY = 20.0
+MOST = 10_000_000             # samples of one call
 GLANCES = 10                  # looks at held-out examples during a training
 
 
@@ -28,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options))
+        with np.errstate(all="ignore"):                       # what overflows is seen in the result, and named
+            return int(options.command(options))
     except (ValueError, OSError) as error:
         _tell(f"refdpm {options.name}: error: {error}")
         return 2
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print(text: str) -> None:
     """To standard output; whoever closed it has seen enough, and a character that it does not know becomes a question mark."""
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         print(text.encode(encoding, "replace").decode(encoding), flush=True)
     except BrokenPipeError:
@@ -51,7 +53,7 @@ def _print(text: str) -> None:
 
 def _tell(text: str) -> None:
     """To standard error, if there is one that listens."""
-    encoding = sys.stderr.encoding or "utf-8"
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     with contextlib.suppress(OSError):
         print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True)
 
@@ -122,7 +124,10 @@ def _add_settings(sub: argparse.ArgumentParser, name: str, experiment: Any) -> N
 
 def _widths(text: str) -> tuple[int, ...]:
     """ "32,16" → (32, 16);  "" → ()."""
-    return tuple(int(width) for width in text.split(",") if width)
+    try:
+        return tuple(int(width) for width in text.split(",") if width)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, got {text!r}") from None
 
 
 def _add_run(sub: argparse.ArgumentParser) -> None:
@@ -143,6 +148,8 @@ def _train(options: argparse.Namespace) -> int:
         posed = experiments.load(folder / "run.npz")
         if posed.name != options.experiment:
             raise ValueError(f"--resume: expected a run of {options.experiment}, got one of {posed.name}")
+        if getattr(options, "data", None):
+            posed = experiments.with_settings(posed, posed.experiment.moved(posed.settings, options.data))
     else:
         posed = experiments.begin(options.experiment, _settings(options))
         folder = _new_folder(options)
@@ -174,9 +181,10 @@ def _settings(options: argparse.Namespace) -> Any:
 
 def _refuse_settings(options: argparse.Namespace) -> None:
     flags = {"out": "--out"} | {field: flag for field, (flag, _) in EXPERIMENTS[options.experiment].FLAGS.items()}
-    given = [flag for field, flag in flags.items() if getattr(options, field) is not None] + ["--full"] * options.full
+    given = [flag for field, flag in flags.items() if field != "data" and getattr(options, field) is not None]
+    given += ["--full"] * options.full
     if given:
-        raise ValueError(f"{given[0]}: expected no setting beside --resume, which keeps the run's own")
+        raise ValueError(f"{given[0]}: expected no setting beside --resume but --data, got it; a run keeps its own")
 
 
 def _new_folder(options: argparse.Namespace) -> Path:
@@ -287,10 +295,12 @@ def _bound(options: argparse.Namespace) -> int:
         x_0, examples = posed.experiment.read(posed.settings, options.data), f"examples of {options.data}"
     else:
         x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
+        if options.points and len(x_0) < options.points:
+            raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
     report = common.bound_report(posed.problem, posed.state, x_0)
     if options.parzen is not None:
-        if options.parzen < 2 or len(x_0) < 4:
-            raise ValueError(f"--parzen: expected at least 2 samples and 4 examples, got {options.parzen} and {len(x_0)}")
+        if not 2 <= options.parzen <= MOST or len(x_0) < 4:
+            raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
         report["parzen"] = common.parzen_report(posed.problem, posed.state, x_0, count=options.parzen)
     report["seconds"] = time.perf_counter() - started
     rows = "\n".join(f"{t:4d}  {report['beta'][t]:9.3e}  {kl:9.5f}" for t, kl in enumerate(report["terms"]["kl"], start=2))
@@ -303,8 +313,13 @@ def _sample(options: argparse.Namespace) -> int:
     posed = experiments.load(options.run)
     if [options.n, options.denoise, options.inpaint].count(None) != 2:
         raise ValueError("--n, --denoise, --inpaint: expected one of them, got none or several")
-    if options.n is not None and options.n < 1:
-        raise ValueError(f"--n: expected at least 1, got {options.n}")
+    if options.n is not None and not 1 <= options.n <= MOST:
+        raise ValueError(f"--n: expected 1 to {MOST}, got {options.n}")
+    for flag, value, task in (("--mask", options.mask, options.inpaint), ("--noise-std", options.noise_std, options.denoise)):
+        if value is not None and task is None:
+            raise ValueError(f"{flag}: expected --{'inpaint' if flag == '--mask' else 'denoise'} beside it, got none")
+    if options.n is not None and options.choice != "constant":
+        raise ValueError("--choice: expected --denoise or --inpaint beside it, got --n")
     if options.seed < 0:
         raise ValueError(f"--seed: expected an integer ≥ 0, got {options.seed}")
     if options.end != "x_0" and options.n is None:
@@ -313,6 +328,8 @@ def _sample(options: argparse.Namespace) -> int:
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     _refuse_existing(options.out)
     x = _drawn(posed, options)
+    if not np.isfinite(x).all():
+        raise ValueError(f"{options.run}: expected a run whose samples are finite numbers, got others; nothing was written")
     buffer = io.BytesIO()
     if options.out.suffix == ".npy":
         np.save(buffer, x)
@@ -329,9 +346,9 @@ def _drawn(posed: Run, options: argparse.Namespace) -> np.ndarray:
     if options.denoise:
         if options.choice == "enter" and not problem.real:
             raise ValueError("--choice: expected constant or ramp for bits, got enter")
-        highest = np.inf if problem.real else 0.5
+        highest = _loudest(posed) if options.choice == "enter" else np.inf if problem.real else 0.5
         if options.noise_std is None or not 0 < options.noise_std < highest:
-            raise ValueError(f"--noise-std: expected a number between 0 and {highest}, got {options.noise_std}")
+            raise ValueError(f"--noise-std: expected a number between 0 and {highest:.4g}, got {options.noise_std}")
         y = _examples(posed, options.denoise)
         return _in_units_of_files(problem, common.denoised(problem, state, _in_units_of_the_model(problem, y), seed=options.seed,
                                                            noise=options.noise_std * problem.scale, choice=options.choice))
@@ -339,17 +356,29 @@ def _drawn(posed: Run, options: argparse.Namespace) -> np.ndarray:
         raise ValueError("--choice: expected constant or ramp beside --inpaint, got enter")
     if options.mask is None:
         raise ValueError("--mask: expected a file beside --inpaint, got none")
-    y, mask = _examples(posed, options.inpaint), run.load_points(options.mask)
-    mask = mask[..., None] if mask.ndim + 1 == len(problem.shape) or mask.shape == y.shape[:-1] and y.shape[-1] == 1 else mask
-    if mask.shape not in (y.shape, y.shape[1:]) or not np.isin(mask, (0, 1)).all():
-        raise ValueError(f"{options.mask}: expected zeros and ones of shape {y.shape} or {y.shape[1:]}, got shape {mask.shape}")
-    known = np.broadcast_to(mask == 1, y.shape)
+    y = _examples(posed, options.inpaint, finite=False)
+    known = _mask(options.mask, y.shape)
+    if not np.isfinite(y[known]).all():
+        raise ValueError(f"{options.inpaint}: expected finite numbers where the mask is 1, got NaN or infinity")
     drawn = common.inpainted(problem, state, _in_units_of_the_model(problem, y), mask=known, seed=options.seed,
                              choice=options.choice)
     return np.where(known, y, _in_units_of_files(problem, drawn))
 
 
-def _examples(posed: Run, path: Path) -> np.ndarray:
+def _mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Where examples of this shape are known: one mask for all or one for each, one for all colours or one for each."""
+    mask = run.load_points(path)
+    wrong = mask[~np.isin(mask, (0, 1))]
+    if wrong.size:
+        raise ValueError(f"{path}: expected zeros and ones, got {wrong.ravel()[0]}")
+    for candidate in (mask, mask[..., None]):
+        if candidate.shape[-len(shape) + 1:-1] == shape[1:-1] and candidate.shape[-1] in (1, shape[-1]):
+            with contextlib.suppress(ValueError):
+                return np.broadcast_to(candidate == 1, shape)
+    raise ValueError(f"{path}: expected shape {shape} or {shape[1:]}, with or without the last axis, got {mask.shape}")
+
+
+def _examples(posed: Run, path: Path, *, finite: bool = True) -> np.ndarray:
     """Examples of a file, (N, …) or one alone, in its own units."""
     values, shape = run.load_points(path), posed.problem.shape
     if values.shape[-len(shape):] != shape and shape[-1] == 1:
@@ -357,9 +386,17 @@ def _examples(posed: Run, path: Path) -> np.ndarray:
     values = values[None] if values.shape == shape else values
     if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
         raise ValueError(f"{path}: expected shape (N, {', '.join(map(str, shape))}), got {values.shape}")
-    if not np.isfinite(values).all():
+    if finite and not np.isfinite(values).all():
         raise ValueError(f"{path}: expected finite numbers, got NaN or infinity")
+    if not posed.problem.real and not np.isin(values[np.isfinite(values)], (0, 1)).all():
+        raise ValueError(f"{path}: expected zeros and ones, got other numbers")
     return values.astype(np.float64)
+
+
+def _loudest(posed: Run) -> float:
+    """The standard deviation, in units of files, of the noise of x_T: no noisier example can enter the chain."""
+    level = schedule.log_alpha_bar(common.beta_of(posed.problem, posed.state))[-1]
+    return float(np.sqrt(np.expm1(-level))) / posed.problem.scale
 
 
 def _in_units_of_the_model(problem: common.Problem, x: np.ndarray) -> np.ndarray:

@@ -115,8 +115,9 @@ def _images(pyplot: Any, posed: Run) -> Any:
     figure, axes = pyplot.subplots(len(rows), len(x), figsize=(1.2 * len(x) + 1, 1.2 * len(rows)), constrained_layout=True,
                                    squeeze=False)
     for row, (label, images) in enumerate(rows.items()):
-        for column, image in enumerate(restore(images, posed.settings.constants)):
-            axes[row, column].imshow(image.squeeze(), cmap="Greys_r", vmin=0, vmax=255, interpolation="nearest")
+        bytes_ = restore(images, posed.settings.constants, low=posed.settings.low, high=posed.settings.high)
+        for column, image in enumerate(bytes_[..., 0] if bytes_.shape[-1] == 1 else bytes_):
+            axes[row, column].imshow(image, cmap="Greys_r", vmin=0, vmax=255, interpolation="nearest")
             axes[row, column].set(xticks=[], yticks=[])
         axes[row, 0].set_ylabel(label, fontsize=8)
     return figure

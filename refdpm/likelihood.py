@@ -114,8 +114,8 @@ def log_likelihood(log_w: Array) -> Estimate:
 
     The logarithm of an average of M weights is biased downwards by about var(w)/(2M mean(w)²); the standard error is that of
     the mean over examples of log((1/M) Σ_m w_m), from the spread of the weights within each example (the delta method).
-    Both hold for M ≫ var(w)/mean(w)²; with fewer paths, as for an x_0 that the model all but excludes, the heaviest are missing, and
-    with them most of the error.
+    Both hold for M ≫ var(w)/mean(w)²; with fewer paths, as for an x_0 that the model all but excludes, the heaviest are missing,
+    and with them most of the error.
 
     Shapes: log_w (M, N), in nats.
     """

@@ -19,7 +19,8 @@ and that is the step taken here.  **It is an approximation.**  What normalising 
     r_t = E_p[r(x_0) | x_t]  exact, because then E[r_t(x_t) | x_{t+1}] = r_{t+1}(x_{t+1}) and eq. 21 is a law as it stands (Doob's
                              h-transform).  It needs the whole model below t: `expected` has it for linear Gaussian steps
 
-For p = N(0, 1) and r = N(2; x, 1) the law wanted is N(1, ½); the three give means 1.33, 0.92, 1 and variances 0.33, 0.43, 0.5.
+For p = N(0, 1), r = N(2; x, 1) and β_t = 1/(T−t+1) the law wanted is N(1, ½); the three give, as T → ∞, means 1.33, 0.92, 1 and
+variances 0.33, 0.43, 0.5.
 A known component held at its value at every t (inpainting) is the first choice with a point for r, and as biased: of two
 components with correlation 0.8 and one held at 1.5, the other gets mean 0.91 and variance 0.49 instead of 1.2 and 0.36.
 
@@ -244,6 +245,8 @@ def denoise(parameters: Tree, beta: Array, y: Array, *, noise_std: float, noise:
 
 def enter(parameters: Tree, beta: Array, y: Array, *, noise_std: float, noise: Array, kernel: Module, network: Module) -> Array:
     """Samples of x_0 given y = x_0 + noise_std·(normal noise): the reverse chain from √ᾱ_t y down, with no factor and no bias.
+
+    No bias against the model's own x_0, whose fixed last step has put the noise of β_1 on it: noise far below √β_1 cannot be seen.
 
     t is the first step with at least as much noise, (1−ᾱ_t)/ᾱ_t ≥ noise_std²; what is missing is added, from noise[T].
 

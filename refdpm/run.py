@@ -72,7 +72,7 @@ def load_points(path: Path) -> Array:
         points = np.load(path, mmap_mode="r", allow_pickle=False)        # a header that claims too much is refused, not believed
     except _DAMAGE as error:
         raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
-    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiub":
         raise ValueError(f"{path}: expected an array of numbers, got {getattr(points, 'dtype', 'an archive')}")
     return np.array(points)
 

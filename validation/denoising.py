@@ -13,7 +13,7 @@ import numpy as np
 from claim import claim_of, conclude, row, trained
 
 from refdpm import experiments, product, schedule, train
-from refdpm.experiments import common
+from refdpm.experiments import common, images
 from refdpm.oracles import wiener
 
 PATCHES, SAMPLES = 32, 4
@@ -33,7 +33,7 @@ def main() -> int:
     std = float(np.sqrt(-np.expm1(level[t]) / np.exp(level[t])))
     x = common.held_out(problem, PATCHES)
     y = x + std * train.generator(settings.seed, train.Purpose.COMPARISON).standard_normal(x.shape)
-    law = experiment.normal_law(settings)
+    law = images.normal_law(settings)
     once = product.denoiser(state.model.parameters, problem.beta, np.exp(level[t] / 2) * y, t=t, kernel=problem.kernel,
                             network=problem.network)
     drawn = np.mean([common.denoised(problem, state, y, noise=std, seed=seed) for seed in range(SAMPLES)], axis=0)

@@ -16,7 +16,7 @@ import numpy as np
 from claim import claim_of, conclude, row, trained
 
 from refdpm import experiments
-from refdpm.experiments import common
+from refdpm.experiments import common, images
 
 PATCHES, SAMPLES = 32, 4
 
@@ -37,7 +37,7 @@ def main() -> int:
     draws = [common.inpainted(problem, state, np.where(mask, x, np.nan), mask=mask, seed=seed) for seed in range(SAMPLES)]
     hole = ~mask[0].ravel()
     truth = x.reshape(len(x), -1)[:, hole]
-    law = experiment.normal_law(posed.settings)
+    law = images.normal_law(posed.settings)
     known, cov = x.reshape(len(x), -1)[:, ~hole], law.covariance
     linear = law.mean[hole] + np.linalg.solve(cov[np.ix_(~hole, ~hole)], (known - law.mean[~hole]).T).T @ cov[np.ix_(~hole, hole)]
     estimates = {"mean of all images": np.broadcast_to(law.mean[hole], truth.shape), "best linear estimate": linear,

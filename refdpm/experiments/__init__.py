@@ -25,6 +25,11 @@ def begin(name: str, settings: Any) -> Run:
     return Run(name, experiment, settings, experiment.problem(settings), experiment.begin(settings))
 
 
+def with_settings(found: Run, settings: Any) -> Run:
+    """The same run under settings that name the same problem otherwise."""
+    return found._replace(settings=settings, problem=found.experiment.problem(settings))
+
+
 def save(path: Path, found: Run) -> None:
     """Write the run file, over an older one of the same run."""
     run.save(path, {"experiment": found.name, **found.settings._asdict()}, found.state, replace=True)

@@ -14,7 +14,8 @@ An experiment is a module with these names; `cli` knows nothing else of it:
     text              the report of a finished run for people
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ import numpy as np
 from refdpm import likelihood, product, sample, schedule, train
 from refdpm.likelihood import in_bits
 from refdpm.train import Draw, Purpose
-from refdpm.vjp import Array, Module, leaves
+from refdpm.vjp import Array, Module, Tree, leaves, tree_map
 
 
 class Problem(NamedTuple):
@@ -35,6 +36,7 @@ class Problem(NamedTuple):
     held_out     how many examples a report is made on
     glance       how many examples a look at K during training is made on
     shift, scale from the units of files to the model's: x = (value − shift)·scale
+    low, high    of pictures, in the units of files; None for what is none
     """
 
     kernel: Module
@@ -50,6 +52,8 @@ class Problem(NamedTuple):
     glance: int
     shift: float = 0.0
     scale: float = 1.0
+    low: float | None = None
+    high: float | None = None
 
     @property
     def real(self) -> bool:
@@ -117,7 +121,7 @@ def beta_of(problem: Problem, state: train.State) -> Array:
 
 
 def held_out(problem: Problem, n: int) -> Array:
-    """Examples that no training step has seen."""
+    """Examples from a stream that no training step draws from."""
     return problem.draw_held_out(train.generator(problem.recipe.seed, Purpose.HELD_OUT), n)
 
 
@@ -128,16 +132,11 @@ def evaluate(problem: Problem, state: train.State, x_0: Array) -> train.Evaluati
 
 
 def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:
-    """n examples drawn from the model, at most 2·10⁷ numbers of noise at a time."""
-    beta = beta_of(problem, state)
-    size = max(1, 20_000_000 // (len(beta) * prod(problem.shape)))
-    parts = []
-    for index, start in enumerate(range(0, n, size)):
-        rng = train.generator(seed, Purpose.SAMPLES, index)
-        noise = problem.kernel.draw_noise(rng, (len(beta), min(size, n - start)) + problem.shape)
-        parts.append(sample.sample(state.model.parameters, beta, noise=noise, kernel=problem.kernel, network=problem.network,
-                                   end=end))
-    return np.concatenate(parts)
+    """n examples drawn from the model."""
+    def draw(parameters: Tree, beta: Array, given: Array, **chain: Any) -> Array:
+        return sample.sample(parameters, beta, end=end, **chain)
+
+    return _in_parts(problem, state, draw, np.empty(n), seed=seed)
 
 
 def denoised(problem: Problem, state: train.State, y: Array, *, noise: float, seed: int, choice: str = "constant") -> Array:
@@ -146,24 +145,37 @@ def denoised(problem: Problem, state: train.State, y: Array, *, noise: float, se
     choice   one of r_t, `product.CHOICES`; or "enter", for normal noise, which is no factor (`product.enter`)
     """
     if choice == "enter":
-        beta = beta_of(problem, state)
-        drawn = problem.kernel.draw_noise(train.generator(seed, Purpose.SAMPLES), (len(beta),) + y.shape)
-        return product.enter(state.model.parameters, beta, y, noise_std=noise, noise=drawn, kernel=problem.kernel,
-                             network=problem.network)
+        enter = partial(product.enter, noise_std=noise)
+        return _in_parts(problem, state, enter, y, seed=seed)
     r = product.noisy(y, std=noise) if problem.real else product.flipped(y, rate=noise)
-    return _conditioned(problem, state, r, seed=seed, choice=choice)
+    return _in_parts(problem, state, partial(_multiplied, choice=choice), r, seed=seed)
 
 
 def inpainted(problem: Problem, state: train.State, y: Array, *, mask: Array, seed: int, choice: str = "constant") -> Array:
     """One sample of x_0 for each y, equal to it where `mask` is true."""
-    return _conditioned(problem, state, product.known(y, mask=mask, kernel=problem.kernel), seed=seed, choice=choice)
+    r = product.known(y, mask=mask, kernel=problem.kernel)
+    return _in_parts(problem, state, partial(_multiplied, choice=choice), r, seed=seed)
 
 
-def _conditioned(problem: Problem, state: train.State, r: Any, *, seed: int, choice: str) -> Array:
-    beta = beta_of(problem, state)
-    noise = problem.kernel.draw_noise(train.generator(seed, Purpose.SAMPLES), (len(beta),) + r[0].shape)
-    return product.posterior_sample(state.model.parameters, beta, noise=noise, kernel=problem.kernel, network=problem.network,
-                                    factor=product.powers(r, T=len(beta) - 1, choice=choice))
+def _multiplied(parameters: Tree, beta: Array, r: Any, *, choice: str, **chain: Any) -> Array:
+    return product.posterior_sample(parameters, beta, factor=product.powers(r, T=len(beta) - 1, choice=choice), **chain)
+
+
+def _in_parts(problem: Problem, state: train.State, draw: Callable[..., Array], given: Tree, *, seed: int) -> Array:
+    """draw(parameters, beta, given, …) for as many examples at a time as `_parts` says, each part with noise of its own."""
+    beta, parts = beta_of(problem, state), []
+    for index, part in enumerate(_parts(problem, len(beta), len(next(leaves(given))))):
+        some = tree_map(lambda x: x[part], given)
+        shape = (len(beta), part.stop - part.start) + problem.shape
+        noise = problem.kernel.draw_noise(train.generator(seed, Purpose.SAMPLES, index), shape)
+        parts.append(draw(state.model.parameters, beta, some, noise=noise, kernel=problem.kernel, network=problem.network))
+    return np.concatenate(parts)
+
+
+def _parts(problem: Problem, times: int, n: int) -> Iterator[slice]:
+    """n examples in parts whose noise at so many times is at most 2·10⁷ numbers."""
+    size = max(1, 20_000_000 // (times * prod(problem.shape)))
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 # -- its report, in bits -------------------------------------------------------------------------------------------------
@@ -208,16 +220,19 @@ def parzen_report(problem: Problem, state: train.State, x_0: Array, *, count: in
 
 
 def _from_zero_to_one(problem: Problem, x: Array) -> Array:
-    """Model units to those in which bytes are 0 to 1; other data as they are."""
-    return x if problem.scale == 1 else (x / problem.scale + problem.shift) / 255
+    """Model units to those in which pictures are 0 to 1; other data as they are."""
+    if problem.low is None or problem.high is None:
+        return x
+    return (x / problem.scale + problem.shift - problem.low) / (problem.high - problem.low)
 
 
 def parzen_text(report: dict[str, Any]) -> str:
     """The Parzen-window log-likelihood, for people."""
     found = report["parzen"]
+    edge = "; that is at the edge of those tried" if found["bandwidth"] in (0.1, 1.0) else ""
     return f"""
   Parzen window {found['bits']:9.4f} ± {found['bits_stderr']:.4f}   bits per example, on {found['examples']} of them; bandwidth \
-{found['bandwidth']:.3g}, {found['samples']} samples (Table 2's measure; not comparable with K)"""
+{found['bandwidth']:.3g}, {found['samples']} samples (Table 2's measure; not comparable with K){edge}"""
 
 
 def bound_text(report: dict[str, Any], examples: str) -> str:

@@ -73,7 +73,7 @@ def problem(settings: Settings) -> common.Problem:
     network = fix(network_module, T=settings.T, rate=RATE, readout=settings.readout, last=settings.last)
     return common.Problem(kernel=fix(binomial, rate=RATE), network=network, beta=schedule.reciprocal(settings.T),
                           recipe=recipe, shape=(BITS,), draw_data=data.draw, draw_held_out=data.draw, unit="sequence", size=1,
-                          held_out=max(1000, 4_000_000 // settings.T), glance=100)
+                          held_out=max(1000, min(20_000, 4_000_000 // settings.T)), glance=100)
 
 
 def begin(settings: Settings) -> train.State:

@@ -24,6 +24,7 @@ from refdpm.data import cifar, dead_leaves, idx, images as pictures
 from refdpm.data.prepare import Constants, checked_images, constants_of, prepare
 from refdpm.experiments import common
 from refdpm.layers.readout import READOUTS
+from refdpm.layers.temporal import BASES
 from refdpm.networks import image as network_module
 from refdpm.oracles import wiener
 from refdpm.train import Draw, Purpose
@@ -52,6 +53,8 @@ class Settings(NamedTuple):
     mean: float = 0.0
     scale: float = 1.0
     level: float = 1.0
+    low: float = 0.0
+    high: float = 255.0
     T: int = 1000
     beta_1: float = 1e-3
     beta_T: float = 0.01
@@ -80,16 +83,19 @@ class Settings(NamedTuple):
 
 def checked(settings: Settings) -> Settings:
     """The settings if they make sense.   Raises: ValueError that names the first that does not."""
-    common.check_choice(settings, kind=KINDS, form=network_module.FORMS, readout=READOUTS)
+    common.check_choice(settings, kind=KINDS, form=network_module.FORMS, basis=BASES, readout=READOUTS)
     common.check_integers(settings, height=1, width=1, channels=1, T=2, scales=1, kernel=1, dense_features=1, bumps=2, steps=1,
                           batch=1, rows=1, seed=0)
     common.check_numbers(settings, beta_1=(0, 1), beta_T=(0, 1), rate=(0, np.inf), decay_2=(0, 1), scale=(0, np.inf),
-                         mean=(-np.inf, np.inf), level=(-1e-300, np.inf))
+                         mean=(-np.inf, np.inf), low=(-np.inf, settings.high), high=(settings.low, np.inf))
+    if settings.level not in (0, 1):
+        raise ValueError(f"level: expected 1 for whole numbers or 0 for others, got {settings.level!r}")
     for name in ("conv", "dense", "pixelwise"):
         widths = getattr(settings, name)
         if len(widths) > 64 or not all(isinstance(width, int) and 1 <= width <= 4096 for width in widths):
             raise ValueError(f"{name}: expected at most 64 widths from 1 to 4096, got {widths}")
-    for name, most in (("height", 1024), ("width", 1024), ("channels", 64), ("T", 100_000), ("bumps", 1000), ("kernel", 63)):
+    for name, most in (("height", 1024), ("width", 1024), ("channels", 64), ("T", 100_000), ("bumps", 1000), ("kernel", 63),
+                       ("scales", 10)):
         if getattr(settings, name) > most:
             raise ValueError(f"{name}: expected at most {most}, got {getattr(settings, name)}")
     return settings
@@ -115,17 +121,25 @@ def resolved(settings: Settings) -> Settings:
         raise ValueError(f"--data: expected a path to the images of {settings.kind}, got none")
     source = _source(settings.kind, settings.data, settings.height, settings.width)
     _, height, width, channels = source.training(np.random.default_rng(0), 1).shape
-    level = 1.0 if source.values.dtype.kind in "iu" else 0.0
-    mean, scale, level = constants_of(source.values, level=level)
+    whole, one_byte = source.values.dtype.kind in "iu", source.values.dtype == np.uint8
+    mean, scale, level = constants_of(source.values, level=float(whole))
+    low, high = (0.0, 255.0) if one_byte else (float(source.values.min()), float(source.values.max()))
     return checked(settings._replace(data=str(Path(settings.data).resolve()), digest=source.digest, height=height, width=width,
-                                     channels=channels, mean=mean, scale=scale, level=level))
+                                     channels=channels, mean=mean, scale=scale, level=level, low=low, high=high))
+
+
+def moved(settings: Settings, data: str) -> Settings:
+    """The settings of a run whose data have another path now.   Raises: ValueError if they are not the same data."""
+    found = settings._replace(data=str(Path(data).resolve()))
+    _stored(found, np.random.default_rng(0), 1, held_out=False)
+    return found
 
 
 @lru_cache(maxsize=2)
 def _source(kind: str, data: str, height: int, width: int) -> Source:
     path = Path(data)
     if not path.exists():
-        raise ValueError(f"--data: expected {path} to exist, got nothing there")
+        raise ValueError(f"--data: expected the images of {kind} at {path}, got nothing there")
     if kind == "bark":
         return _windows(*pictures.split(pictures.read(path, grey=True)), height, width)
     training, held_out = _mnist(path) if kind == "mnist" else cifar.training_and_test(path)
@@ -140,6 +154,10 @@ def _windows(training: list[Array], held_out: list[Array], height: int, width: i
     def draw(some: list[Array]) -> Draw:
         return lambda rng, n: pictures.crops(rng, some, n, height=height, width=width)
 
+    for name, some in (("training", training), ("held-out", held_out)):
+        if not all(image.shape[0] >= height and image.shape[1] >= width for image in some):
+            raise ValueError(f"--data: expected {name} pictures of at least {height} × {width}, got "
+                             f"{min(image.shape[:2] for image in some)}")
     return Source(draw(training), draw(held_out), np.concatenate([np.ravel(x) for x in training]), _digest(*training, *held_out))
 
 
@@ -211,7 +229,8 @@ def problem(settings: Settings) -> common.Problem:
                           beta=schedule.geometric(settings.T, beta_1=settings.beta_1, beta_T=settings.beta_T),
                           shape=(settings.height, settings.width, settings.channels), draw_data=_draw(settings, held_out=False),
                           draw_held_out=_draw(settings, held_out=True), unit="pixel", size=settings.height * settings.width,
-                          held_out=50, glance=4, shift=settings.mean, scale=settings.scale)
+                          held_out=50, glance=4, shift=settings.mean, scale=settings.scale,
+                          low=settings.low, high=settings.high)
 
 
 def begin(settings: Settings) -> train.State:
@@ -226,18 +245,31 @@ def begin(settings: Settings) -> train.State:
 
 # -- reports, in bits ----------------------------------------------------------------------------------------------------
 
-def normal_law(settings: Settings, n: int = 50_000) -> wiener.Law:
-    """Mean and covariance of n training images."""
-    return wiener.fit(_draw(settings, held_out=False)(train.generator(settings.seed, Purpose.COMPARISON), n))
+def normal_law(settings: Settings) -> wiener.Law | None:
+    """Mean and covariance of the training images, dequantised, or of 50,000 where they are drawn.
+
+    None where the components are more than `LARGEST`, or so many that fitting them costs .02 bits per pixel and more (wiener.fit).
+    """
+    rng, D = train.generator(settings.seed, Purpose.COMPARISON), settings.height * settings.width * settings.channels
+    if settings.kind == "dead-leaves":
+        values = _stored(settings, rng, 50_000, held_out=False)
+    else:
+        source = _source(settings.kind, settings.data, settings.height, settings.width)
+        values = source.values if settings.kind != "bark" else source.training(rng, min(50_000, source.values.size // D))
+    if D > LARGEST or len(values) < 20 * D:
+        return None
+    return wiener.fit(prepare(values, settings.constants, noise=rng.random(values.shape)))
 
 
 def report(settings: Settings, state: train.State) -> dict[str, Any]:
-    """The normal law on the held-out images that K is reported on."""
-    posed, found = problem(settings), dict[str, Any](paper=PAPER[settings.kind])
-    if np.prod(posed.shape) > LARGEST:
+    """How much of x_0 is left in x_T, and the normal law on the held-out images that K is reported on."""
+    posed, law = problem(settings), normal_law(settings)
+    left = float(schedule.alpha_bar(common.beta_of(posed, state))[-1])
+    found: dict[str, Any] = {"paper": PAPER[settings.kind], "alpha_bar_T": left}
+    if law is None:
         return found
     x_0 = common.held_out(posed, posed.held_out)
-    normal = likelihood.in_bits(likelihood.average(wiener.log_likelihood_per_pixel(x_0, normal_law(settings))))
+    normal = likelihood.in_bits(likelihood.average(wiener.log_likelihood_per_pixel(x_0, law)))
     return found | {"normal": normal.value, "normal_stderr": normal.stderr}
 
 
@@ -248,8 +280,11 @@ def text(report: dict[str, Any]) -> str:
     normal = ("" if "normal" not in report else
               f"  normal law    {report['normal']:9.4f} ± {report['normal_stderr']:.4f}   log-likelihood, full covariance of the "
               f"training images\n")
+    left = report["alpha_bar_T"]
+    forgotten = "" if left < 0.1 else (f"\nᾱ_T = {left:.3f}: much of x_0 is left in x_T, and samples start from too little; "
+                                       "raise --beta-T or --T")
     figures = ", ".join(f"{name} = {value}" for name, value in paper.items() if name != "not_comparable")
-    return f"""{settings['kind']}, {size}, T = {settings['T']}, β_1 = {settings['beta_1']:g}, seed {report['seed']}
+    return f"""{settings['kind']}, {size}, T = {settings['T']}, β_1 = {settings['beta_1']:g}, seed {report['seed']}{forgotten}
 
 {common.bound_text(report, 'held-out images')}
 {normal}  paper: {figures}; not comparable: {paper['not_comparable']}"""
@@ -259,11 +294,11 @@ def text(report: dict[str, Any]) -> str:
 
 _TRAINING = {"seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the optimiser"),
              "batch": ("--batch", "images a step"), "rate": ("--rate", "of Adam"), "T": ("--T", "steps of the chain"),
-             "beta_1": ("--beta-1", "the first rate, default 1e-3"),
+             "beta_1": ("--beta-1", "the first rate, default 1e-3"), "beta_T": ("--beta-T", "the last rate, for T = 1000 0.01"),
              "form": ("--form", "paper or released (the authors' code)"), "basis": ("--basis", "bumps in t: paper or released"),
              "readout": ("--readout", "released (the authors' code), eq65 (the paper's) or denoising"),
              "conv": ("--conv", "widths of the convolutions, 24,24,24"), "scales": ("--scales", "of a convolution"),
-             "dense": ("--dense", "widths of the dense path"), "pixelwise": ("--pixelwise", "widths of the 1 × 1 layers"),
+             "dense": ("--dense", "widths of the dense path"), "pixelwise": ("--pixelwise", "widths of the 1x1 layers"),
              "bumps": ("--bumps", "in t")}
 _SIZE = {"height": ("--height", "of an image, in pixels"), "width": ("--width", "of an image, in pixels")}
 _DATA = {"data": ("--data", "where the images are")}
@@ -272,7 +307,7 @@ _DATA = {"data": ("--data", "where the images are")}
 def _experiment(says: str, default: Settings, full: dict[str, Any], flags: dict[str, tuple[str, str]]) -> SimpleNamespace:
     return SimpleNamespace(__doc__=says, Settings=Settings, DEFAULT=default, FULL=default._replace(**full),
                            FLAGS=_TRAINING | flags, checked=checked, resolved=resolved, problem=problem, begin=begin,
-                           template=begin, read=read, report=report, text=text)
+                           template=begin, read=read, report=report, text=text, moved=moved)
 
 
 EXPERIMENTS = {

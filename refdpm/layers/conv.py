@@ -1,8 +1,8 @@
 """Convolution of images, as a matrix product.
 
-At every pixel the kernel sees a patch of kh × kw pixels, zeros where that reaches beyond the image.  The patches as rows of a matrix,
-times the kernel as a matrix (kh·kw·C, K), are the convolution.  All patches at once would be kh·kw times the image, so some hundred
-at a time are copied out, and stay in cache.
+At every pixel the kernel sees a patch of kh × kw pixels, zeros where that reaches beyond the image.  The patches as rows of a
+matrix, times the kernel as a matrix (kh·kw·C, K), are the convolution.  All patches at once would be kh·kw times the image, so some
+hundred at a time are copied out, and stay in cache.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from refdpm.vjp import Array, Pullback
 
-NUMBERS = 1 << 16                   # in the patches that are copied out at a time
+BLOCK = 128                         # pixels whose patches are copied out at a time
 
 
 def conv2d(x: Array, weight: Array, bias: Array) -> Array:
@@ -54,8 +54,7 @@ def _patches(image: Array, weight: Array) -> Iterator[tuple[tuple[slice, slice],
     padded[:, kh // 2:kh // 2 + H, kw // 2:kw // 2 + W] = image
     of_image, of_row, of_pixel, of_channel = padded.strides
     patches = as_strided(padded, (N, H, W, kh, kw * C), (of_image, of_row, of_pixel, of_row, of_channel), writeable=False)
-    pixels = NUMBERS // (kh * kw * C)
-    images, rows = max(1, pixels // (H * W)), min(H, max(1, pixels // W))
+    images, rows = max(1, BLOCK // (H * W)), min(H, max(1, BLOCK // W))
     for n in range(0, N, images):
         for h in range(0, H, rows):
             block = slice(n, n + images), slice(h, h + rows)

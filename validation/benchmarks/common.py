@@ -14,7 +14,8 @@ Makers = dict[str, Callable[[], Step]]
 
 def in_torch(value: Callable[[Tree, Tree], Any], parameters: Tree, given: Tree, *, kernels: Callable[[Any], Any] = lambda w: w
              ) -> Step:
-    """`value` of tensors, the parameters and what is given, where an array with four axes, (kh, kw, in, out), is (out, in, kh, kw), laid out by `kernels`."""
+    """`value` of tensors, the parameters and what is given; parameters with four axes, (kh, kw, in, out), become (out, in, kh, kw),
+    laid out by `kernels`."""
     import torch
     from refdpm.vjp import tree_map
 
@@ -33,7 +34,7 @@ def in_torch(value: Callable[[Tree, Tree], Any], parameters: Tree, given: Tree, 
 
 
 def in_jax(value: Callable[[Tree, Tree], Any], parameters: Tree, given: Tree) -> Step:
-    """`value` of arrays, compiled.  What is given is an argument, because a constant would be computed with while compiling."""
+    """`value` of arrays, compiled; what is given is an argument, because constants would be computed with while compiling."""
     import jax
     arrays, data = jax.tree.map(jax.numpy.asarray, (parameters, given))
     compiled = jax.jit(jax.value_and_grad(value))

@@ -1,9 +1,9 @@
 """One training step of this package against PyTorch (eager) and JAX (jit) on the same numbers, in float64.
 
-The step: draw x_t with frozen noise, network, read-out, KL, gradient with respect to all parameters.  Value and gradient are compared
-before anything is timed; rounds are interleaved; the numbers are times and memory *of this package relative to the peer's*, so less
-than 1 means that this package needs less.  Both the ratio of medians and that of minima are given: on a machine that does other
-things too the minima are less disturbed.  A peer that is not installed is skipped and said to be.
+The step: draw x_t with frozen noise, network, read-out, KL, gradient with respect to all parameters.  Value and gradient are
+compared before anything is timed; rounds are interleaved; the ratios are this package's time to the peer's, so less than 1 means
+that this package is faster.  Both the ratio of medians and that of minima are given: on a machine that does other things too the
+minima are less disturbed.  A peer that is not installed is skipped and said to be.
 
     python validation/benchmarks/step.py --workload roll|heartbeat|image [--rows N] [--threads 1 2]
         heartbeat: --last bumps|per_step        image: --net single-scale|dead-leaves        roll: --units N
@@ -42,7 +42,10 @@ def times(options: dict[str, Any], seconds: float) -> None:
 
 def memory(options: dict[str, Any], name: str) -> None:
     """Prints the peak memory of a process that does only this step, and by how much the step raised it."""
-    step = _makers(options)[name]()
+    from common import begin
+    step = begin({name: _makers(options)[name]}).get(name)
+    if step is None:
+        return
     before = _peak()
     for _ in range(5):
         step()

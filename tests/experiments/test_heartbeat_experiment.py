@@ -45,8 +45,9 @@ def test_inpainting_and_flips(trained, tmp_path, capsys):
     assert np.array_equal(np.load(names[2])[:, mask], y[:, mask])
     assert cli.main(["sample", out, "--denoise", names[0], "--noise-std", "0.05", "--out", names[3]]) == 0
     assert np.isin(np.load(names[3]), (0, 1)).all()
-    for arguments, word in ((["--denoise", names[4], "--noise-std", "0.1"], "zeros and ones"), (["--denoise", names[0], "--noise-std", "0.7"],
-                            "0.5"), (["--denoise", names[0], "--noise-std", "0.1", "--choice", "enter"], "bits")):
+    for arguments, word in ((["--denoise", names[4], "--noise-std", "0.1"], "zeros and ones"),
+                            (["--denoise", names[0], "--noise-std", "0.7"], "0.5"),
+                            (["--denoise", names[0], "--noise-std", "0.1", "--choice", "enter"], "bits")):
         assert cli.main(["sample", out, *arguments, "--out", str(tmp_path / "no.npy")]) == 2
         assert word in capsys.readouterr().err
 

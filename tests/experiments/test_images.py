@@ -9,7 +9,7 @@ import pytest
 
 from refdpm import cli, experiments
 from refdpm.data.prepare import restore
-from refdpm.experiments import common
+from refdpm.experiments import common, images
 
 TINY = ["--T", "4", "--steps", "2", "--batch", "3", "--bumps", "3", "--pixelwise", "5", "--seed", "1"]
 
@@ -60,7 +60,7 @@ def test_report(trained):
     assert report["experiment"] == kind and report["unit"] == "pixel"
     assert (settings["height"], settings["width"], settings["channels"]) == shape
     assert report["K"] - report["L_null"] == pytest.approx(report["K_minus_L_null"], abs=1e-9)
-    assert ("normal" in report) == (np.prod(shape) <= 1024)
+    assert "normal" not in report                                 # too few images for a covariance
 
 
 def test_held_out_images_have_the_training_constants(trained):
@@ -115,6 +115,7 @@ def test_resume_where_the_data_have_moved_and_not_with_others(tmp_path, capsys):
     out, there = str(tmp_path / "run"), mnist(tmp_path / "a")
     assert cli.main(["train", "mnist", "--data", str(there), *TINY, "--dense", "3", "--out", out]) == 0
     there.rename(tmp_path / "c")
+    images._source.cache_clear()                                            # as in another process
     assert cli.main(["sample", out, "--n", "2", "--out", str(tmp_path / "x.npy")]) == 0
     assert cli.main(["train", "mnist", "--resume", out]) == 2 and str(there) in capsys.readouterr().err
     assert cli.main(["train", "mnist", "--resume", out, "--data", str(tmp_path / "c")]) == 0
@@ -141,8 +142,9 @@ def test_dead_leaves_end_to_end(tmp_path, capsys):
     assert report["normal"] > report["L_null"]
 
 
-@pytest.mark.parametrize("arguments,word", [(["--basis", "none"], "basis"), (["--scales", "99"], "scales"), (["--height", "6"], "shape"),
-                                            (["--conv", "0"], "conv"), (["--beta-T", "2"], "beta_T")])
+@pytest.mark.parametrize("arguments,word", [
+    (["--basis", "none"], "basis"), (["--scales", "99"], "scales"), (["--height", "6"], "shape"), (["--conv", "0"], "conv"),
+    (["--beta-T", "2"], "beta_T")])
 def test_settings_that_make_no_sense_leave_nothing_behind(arguments, word, tmp_path, capsys):
     assert cli.main(["train", "dead-leaves", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert word in capsys.readouterr().err and not (tmp_path / "out").exists()
@@ -150,7 +152,7 @@ def test_settings_that_make_no_sense_leave_nothing_behind(arguments, word, tmp_p
 
 def test_bound_with_a_parzen_window(trained, capsys):
     _, out, _, _ = trained
-    assert cli.main(["bound", str(out), "--points", "8", "--parzen", "20", "--json"]) == 0
+    assert cli.main(["bound", str(out), "--points", "4", "--parzen", "20", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["parzen"]
     assert found["samples"] == 20 and np.isfinite(found["bits"]) and 0.1 <= found["bandwidth"] <= 1
 

@@ -5,6 +5,7 @@
 
 from pathlib import Path
 from typing import Any
+import argparse
 import json
 import platform
 import sys
@@ -72,15 +73,25 @@ def run_quietly(name: str, settings: Any, **posed: Any) -> tuple[experiments.Run
     return begun._replace(state=state), time.perf_counter() - started
 
 
-def trained(name: str, settings: Any, folder: Path | None) -> tuple[experiments.Run, float]:
-    """The finished run in `folder`, as `refdpm train` left it, and its seconds; without a folder, `run_quietly`."""
+def run_of(name: str, doc: str | None) -> tuple[experiments.Run, str, bool]:
+    """The run that a script's command line asks for, in what time it was trained, and whether it is the long one."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--full", action="store_true", help="the long run")
+    parser.add_argument("--run", type=Path, metavar="DIR", help=f"a finished run of `refdpm train {name}`, not a new one")
+    options = parser.parse_args()
+    experiment = experiments.EXPERIMENTS[name]
+    return *trained(name, experiment.FULL if options.full else experiment.DEFAULT, options.run), options.full
+
+
+def trained(name: str, settings: Any, folder: Path | None) -> tuple[experiments.Run, str]:
+    """The finished run in `folder`, as `refdpm train` left it; without a folder, `run_quietly`.  And in what time."""
     if folder is None:
-        return run_quietly(name, settings)
+        posed, seconds = run_quietly(name, settings)
+        return posed, f"{seconds:.0f} s"
     found = experiments.load(folder)
     if found.name != name or found.state.steps_done < found.settings.steps:
         raise ValueError(f"--run: expected a finished run of {name}, got {found.name} after {found.state.steps_done} steps")
-    report = folder / "report.json"
-    return found, json.loads(report.read_bytes())["seconds"] if report.exists() else float("nan")
+    return found, "a run of its own"
 
 
 # -- the table -----------------------------------------------------------------------------------------------------------

@@ -1,20 +1,18 @@
 """Claim: on dead leaves of 16 × 16 pixels the model's K on held-out patches, strict bound included, is clearly above the
 log-likelihood of the best normal law with a full covariance on the same patches.
 
-    python validation/dead_leaves.py [--full] [--run DIR]    --run: a finished run of `refdpm train dead-leaves` not a new one
+    python validation/dead_leaves.py [--full] [--run DIR]    --run: a finished run of `refdpm train dead-leaves`, not a new one
 
 The paper's 1.489 bits per pixel, 3.536 above L_null, are of other images: Theis et al. 2012's are larger, of other radii,
 and what β_1 was is not said.
 """
 
-from pathlib import Path
-import argparse
 import time
 
 import numpy as np
-from claim import claim_of, conclude, row, trained
+from claim import claim_of, conclude, row, run_of
 
-from refdpm import bound, experiments, gaussian, likelihood
+from refdpm import bound, gaussian, likelihood
 from refdpm.experiments import common, images
 from refdpm.oracles import wiener
 
@@ -23,29 +21,24 @@ MARGIN = {False: 0.3, True: 1.0}             # bits per pixel; "clearly"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--run", type=Path)
-    options = parser.parse_args()
     started = time.perf_counter()
-    experiment = experiments.EXPERIMENTS["dead-leaves"]
-    posed, seconds = trained("dead-leaves", experiment.FULL if options.full else experiment.DEFAULT, options.run)
+    posed, seconds, full = run_of("dead-leaves", __doc__)
     problem, state, settings = posed.problem, posed.state, posed.settings
-    x_0 = common.held_out(problem, PATCHES[options.full])
+    x_0 = common.held_out(problem, PATCHES[full])
     found = common.bound_report(problem, state, x_0)
     normal = likelihood.bits(wiener.log_likelihood_per_pixel(x_0, images.normal_law(settings)))
     c = likelihood.bits(bound.correction(problem.beta, x_0, kernel=gaussian)) / problem.size
     rows = [
         row(f"K = {found['K']:.4f} ± {found['K_stderr']:.4f} bits per pixel on {len(x_0)} held-out patches, T = {settings.T}, "
-            f"β_1 = {settings.beta_1:g}; {settings.steps} steps of {settings.batch} patches in {seconds:.0f} s; "
+            f"β_1 = {settings.beta_1:g}; {settings.steps} steps of {settings.batch} patches in {seconds}; "
             f"K − L_null = {found['K_minus_L_null']:.4f} ± {found['K_minus_L_null_stderr']:.4f}, "
             f"strict bound {found['elbo']:.4f} ± {found['elbo_stderr']:.4f}",
             "beside the paper's 1.489 and 3.536 (other images)", True),
         row(f"normal law: {normal.mean():.4f} ± {normal.std(ddof=1) / np.sqrt(len(normal)):.4f} bits per pixel",
-            f"at least {MARGIN[options.full]} below K and below the strict bound",
-            min(found["K"], found["elbo"]) - normal.mean() >= MARGIN[options.full]),
+            f"at least {MARGIN[full]} below K and below the strict bound",
+            min(found["K"], found["elbo"]) - normal.mean() >= MARGIN[full]),
         row(f"C = {c.mean():+.4f} bits per pixel", "so small that K and the strict bound agree to 0.02", abs(c.mean()) < 0.02)]
-    return conclude(f"dead_leaves{'_full' if options.full else ''}", claim_of(__doc__), rows,
+    return conclude(f"dead_leaves{'_full' if full else ''}", claim_of(__doc__), rows,
                     seconds=time.perf_counter() - started, settings=settings._asdict())
 
 

@@ -2,47 +2,41 @@
 long one (T = 2000, --full) has K ≥ −2.378 bits, where the paper has −2.414; neither is above K*, and of 10⁵ samples no more are
 invalid than the exact model's share plus 0.2 % (long run).
 
-    python validation/heartbeat.py [--full] [--run DIR]      --run: a finished run of `refdpm train heartbeat` not a new one
+    python validation/heartbeat.py [--full] [--run DIR]      --run: a finished run of `refdpm train heartbeat`, not a new one
 """
 
-from pathlib import Path
-import argparse
 import time
 
 import numpy as np
-from claim import claim_of, conclude, row, trained
+from claim import claim_of, conclude, row, run_of
 
-from refdpm import experiments
-from refdpm.experiments import common
+from refdpm.experiments import common, heartbeat
 
 PAPER = -2.414
+SAMPLES = 100_000
 SEQUENCES = {200: 40_000, 2000: 20_000}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--run", type=Path)
-    options = parser.parse_args()
     started = time.perf_counter()
-    heartbeat = experiments.EXPERIMENTS["heartbeat"]
-    posed, seconds = trained("heartbeat", heartbeat.FULL if options.full else heartbeat.DEFAULT, options.run)
+    posed, seconds, full = run_of("heartbeat", __doc__)
     T = posed.settings.T
     n = SEQUENCES.get(T, 20_000)
     found = common.bound_report(posed.problem, posed.state, common.held_out(posed.problem, n))
-    exact = heartbeat.report(posed.settings, posed.state)
+    exact = heartbeat.report(posed.settings, posed.state, SAMPLES)
     k, stderr, star, drawn = found["K"], found["K_stderr"], exact["K_star"], exact["samples"]
     least = -2.378 if T == 2000 else star - 0.02
     share, expected = drawn["invalid"], drawn["invalid_expected"]
     noise = np.sqrt(expected * (1 - expected) / drawn["n"])
     rows = [
-        row(f"T = {T}: K = {k:.4f} ± {stderr:.4f} bits on {n} held-out sequences, full sum over t; {seconds:.0f} s of training",
+        row(f"T = {T}: K = {k:.4f} ± {stderr:.4f} bits on {n} held-out sequences, full sum over t; "
+            f"{posed.settings.steps} steps of training in {seconds}",
             f"K ≥ {least:.4f}", k >= least),
         row(f"K* = {star:.6f}, −H(X¹) = {exact['K_max']:.6f}; the paper's K is {PAPER} at T = 2000",
             "K ≤ K* up to 5 standard errors", k <= star + 5 * stderr),
         row(f"{100 * share:.3f} % of {drawn['n']} samples are invalid, of the exact model's {100 * expected:.3f} %",
             f"≤ exact + 3 standard errors ({300 * noise:.3f} %) + 0.2 %", share <= expected + 3 * noise + 0.002)]
-    return conclude(f"heartbeat{'_full' if T == 2000 else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
+    return conclude(f"heartbeat{'_full' if full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings=posed.settings._asdict())
 
 

@@ -2,33 +2,25 @@
 are known are kept to the last bit, and the mean of its samples is nearer to the truth than the mean of all images, which
 knows nothing of the rest.
 
-    python validation/inpainting.py [--full] [--run DIR]     --run: a finished run of `refdpm train dead-leaves` not a new one
+    python validation/inpainting.py [--full] [--run DIR]     --run: a finished run of `refdpm train dead-leaves`, not a new one
 
 Beside it stands the best linear estimate from the known pixels. Clamping at every t (eq. 22 with a point for r) is biased,
 so no law of the filled-in pixels is claimed.
 """
 
-from pathlib import Path
-import argparse
 import time
 
 import numpy as np
-from claim import claim_of, conclude, row, trained
+from claim import claim_of, conclude, row, run_of
 
-from refdpm import experiments
 from refdpm.experiments import common, images
 
 PATCHES, SAMPLES = 32, 4
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--run", type=Path)
-    options = parser.parse_args()
     started = time.perf_counter()
-    experiment = experiments.EXPERIMENTS["dead-leaves"]
-    posed, _ = trained("dead-leaves", experiment.FULL if options.full else experiment.DEFAULT, options.run)
+    posed, _, full = run_of("dead-leaves", __doc__)
     problem, state = posed.problem, posed.state
     x = common.held_out(problem, PATCHES)
     height, width, _ = problem.shape
@@ -50,7 +42,7 @@ def main() -> int:
     rows = [row(f"{sum(kept)} of {SAMPLES} draws keep all known pixels of {PATCHES} patches", "all of them", all(kept)),
             row(f"mean squared error in the unknown middle: {text}",
                 f"samples below the mean of all images by more than 3 standard errors ({score:.1f})", score > 3)]
-    return conclude(f"inpainting{'_full' if options.full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
+    return conclude(f"inpainting{'_full' if full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings=posed.settings._asdict())
 
 

@@ -98,8 +98,9 @@ def read(settings: Settings, path: Path) -> Array:
 
 # -- reports, in bits ----------------------------------------------------------------------------------------------------
 
-def report(settings: Settings, state: train.State, n: int = 100_000) -> dict[str, Any]:
-    """The exact ceilings, and how many of n samples are no heartbeat."""
+def report(settings: Settings, state: train.State, n: int | None = None) -> dict[str, Any]:
+    """The exact ceilings, and how many of n samples are no heartbeat; 10⁵, or fewer where T > 200."""
+    n = min(100_000, 20_000_000 // settings.T) if n is None else n
     beta = schedule.reciprocal(settings.T)
     exact = {"K_max": oracle.ceiling(beta, rate=RATE), "K_star": oracle.bound(beta, rate=RATE),
              "L_star": oracle.log_likelihood(beta, rate=RATE), "log_likelihood_of_the_data": -np.log(PERIOD)}

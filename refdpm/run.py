@@ -66,15 +66,14 @@ def save(path: Path, settings: dict[str, Any], state: Tree, *, replace: bool = F
 
 def load_points(path: Path) -> Array:
     """An array from a `.npy` file.   Raises: ValueError naming the file; OSError."""
-    with open(path, "rb"):
-        pass                                              # an OSError here is about the file and not about what is in it
+    content = io.BytesIO(path.read_bytes())
     try:
-        points = np.load(path, mmap_mode="r", allow_pickle=False)        # a header that claims too much is refused, not believed
-    except _DAMAGE as error:
+        points = np.load(content, allow_pickle=False)
+    except (*_DAMAGE, MemoryError) as error:                  # of a header that claims too much
         raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
     if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiub":
         raise ValueError(f"{path}: expected an array of numbers, got {getattr(points, 'dtype', 'an archive')}")
-    return np.array(points)
+    return points
 
 
 def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dict[str, Any], Tree]:

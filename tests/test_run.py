@@ -113,6 +113,14 @@ def test_states_that_cannot_be_are_named(saved, change, words):
         common.checked_state(experiment.problem(common.from_dict(experiment, settings)), state)
 
 
+def test_a_header_that_claims_too_much_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((3, 2)))
+    content = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(content.replace(b"(3, 2), }" + b" " * 18, b"(1000000000000000, 2), }   "))
+    with pytest.raises(ValueError, match="npy format"):
+        run.load_points(tmp_path / "x.npy")
+
+
 def test_other_files_are_no_run_files(tmp_path):
     np.save(tmp_path / "array.npy", np.zeros(3))
     (tmp_path / "empty").write_bytes(b"")

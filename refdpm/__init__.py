@@ -9,6 +9,7 @@ which a module imports only from modules above it:
     the objective         likelihood, bound, reversal
     the model             layers, networks
     using it              data, optimize, train, sample
+    what came later       later
     the evidence          gradcheck, oracles, strategies, conformance
     the edges             run, experiments, figure, cli
 
@@ -26,10 +27,13 @@ READING_ORDER = (
     "networks.swiss_roll", "networks.heartbeat", "networks.image",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
+    "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
+    "later.objective", "later.sampler",
     "gradcheck",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals", "oracles.decimals_binomial",
-    "oracles.decimals_product", "oracles.decimals_heartbeat", "oracles.decimals_image", "oracles.two_sample", "oracles.enumeration",
+    "oracles.decimals_product", "oracles.decimals_heartbeat", "oracles.decimals_image", "oracles.decimals_later",
+    "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
     "strategies",
     "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes", "conformance.audit",

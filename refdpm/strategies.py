@@ -20,6 +20,7 @@ from refdpm import schedule
 from refdpm.binomial import Bernoulli
 from refdpm.bound import Terms
 from refdpm.gaussian import Gaussian
+from refdpm.later import objective
 from refdpm.layers.linear import Affine
 from refdpm.layers.readout import Heads
 from refdpm.networks import heartbeat, image
@@ -136,6 +137,16 @@ def heads(N: int, D: int) -> st.SearchStrategy[Heads]:
 def bound_terms(S: int, N: int) -> st.SearchStrategy[Terms]:
     """The terms of K for S values of t and N examples."""
     return st.builds(Terms, arrays(S, N), arrays(N), arrays(N), arrays(N))
+
+
+def later_terms(S: int, N: int) -> st.SearchStrategy[objective.Terms]:
+    """The terms of the bound with a decoder for S values of t and N examples."""
+    return st.builds(objective.Terms, arrays(N), arrays(S, N), arrays(N))
+
+
+def predictors(T: int, D: int) -> st.SearchStrategy[Affine]:
+    """Parameters of heads that are affine in x_t: a prediction and a head for the variance of D components, at t = 0..T."""
+    return st.builds(Affine, arrays(T + 1, D, 2 * D, low=-1, high=1), arrays(T + 1, 2 * D, low=-1, high=1))
 
 
 def swiss_roll_networks(T: int, units: int, D: int) -> st.SearchStrategy[SwissRoll]:

@@ -3,23 +3,34 @@
 All sizes of one case differ (N ≠ D ≠ units ≠ T), so that a transposed or misplaced axis cannot hide.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from refdpm import gaussian, strategies as s
+from refdpm import gaussian, schedule, strategies as s
+from refdpm.gaussian import Gaussian
+from refdpm.later.decoder import Grid
+from refdpm.later.mean import PREDICTIONS
+from refdpm.later.model import Model
+from refdpm.later.variance import FIRST, VARIANCES
 from refdpm.layers import bit_readout
+from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.layers.multiscale import multiscale_vjp
-from refdpm.layers.readout import READOUTS
+from refdpm.layers.readout import READOUTS, Heads
 from refdpm.layers.temporal import BASES
 from refdpm.networks import heartbeat, swiss_roll
-from refdpm.vjp import fix
+from refdpm.schedule import Step
+from refdpm.vjp import Array, Pullback, fix
 
 N, D, UNITS, T, S = 5, 2, 4, 6, 3
 PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "layers.linear", "layers.rbf",
                 "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
-                "networks.swiss_roll", "networks.image", "product", "layers.bit_readout", "networks.heartbeat")
+                "networks.swiss_roll", "networks.image", "product", "layers.bit_readout", "networks.heartbeat",
+                "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
+                "later.objective", "later.sampler")
 
 IMAGES, KERNEL, FILTERS = (3, 4, 6, 2), (3, 5), 5         # (N, H, W, C), (kh, kw), K
 
@@ -61,6 +72,58 @@ def _image_networks(drawn: tuple[Any, Any]) -> st.SearchStrategy[Case]:
 def _shared_variances() -> st.SearchStrategy[Any]:
     """Normal laws with one variance for all components of a row."""
     return s.gaussians(N, D).map(lambda p: p._replace(var=p.var[:, :1]))
+
+
+# -- what came later ---------------------------------------------------------------------------------------------------
+
+GRIDS = (Grid(), Grid(-1.5, 2.5, 4), Grid(0.0, 1.0, 2))
+
+
+def _predict_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tuple[Heads, Pullback]:
+    """Heads that are affine in x_t, another map at every t."""
+    z, back = per_step_vjp(x_t, *parameters, t=t)
+
+    def pullback(dheads: Heads) -> tuple[Affine, Array, Step]:
+        dx_t, *dparameters = back(np.concatenate(dheads, axis=1))
+        return Affine(*dparameters), dx_t, Step(*map(np.zeros_like, step))
+
+    return Heads(*np.split(z, 2, axis=1)), pullback
+
+
+PREDICTOR = SimpleNamespace(predict=lambda *args, **fixed: _predict_vjp(*args, **fixed)[0], predict_vjp=_predict_vjp)
+
+
+def _models() -> st.SearchStrategy[Model]:
+    """Every way to read a predictor; a variance of 1e-20 at t = 1 alone leaves nothing to compare."""
+    return st.builds(Model, st.just(PREDICTOR), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
+                     st.sampled_from([policy for policy in FIRST if policy != "floor"]))
+
+
+def _step_case(**fixed: Any) -> st.SearchStrategy[Case]:
+    """A state and another at the steps of a schedule."""
+    return s.steps(N, T).flatmap(lambda drawn: _case(s.states(N, D), s.other_states(N, D), st.just(drawn[0]), **fixed))
+
+
+def _last_steps() -> st.SearchStrategy[Case]:
+    def of(beta: Array) -> st.SearchStrategy[Case]:
+        t = np.ones(N, dtype=int)
+        step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2)
+        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models())
+
+    return s.schedules(T).flatmap(of)
+
+
+def _on_a_grid(**fixed: Any) -> st.SearchStrategy[Case]:
+    """A predictor and a schedule, with levels of one of the grids."""
+    return st.sampled_from(GRIDS).flatmap(lambda grid: _case(
+        s.predictors(T, D), s.schedules(T), k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid, model=_models(), **fixed))
+
+
+def _masses() -> st.SearchStrategy[Case]:
+    """Levels in bins of every kind: open ones, narrow and wide ones, near the mean and far from it."""
+    return st.sampled_from(GRIDS).flatmap(lambda grid: _case(
+        s.gaussians(N, D) | s.gaussians(N, D).map(lambda p: Gaussian(p.mean, p.var[:, :1])),
+        k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid))
 
 
 CASES: dict[str, st.SearchStrategy[Case]] = {
@@ -141,6 +204,34 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
         lambda drawn: st.sampled_from(heartbeat.LAST).flatmap(
             lambda last: _case(s.heartbeat_networks(T, D, last=last), s.soft_bits(N, D), st.just(drawn[0]), t=drawn[1], T=T,
                                rate=s.rates(), readout=st.sampled_from(bit_readout.READOUTS), last=last))),
+    **{f"later.parametrisation.{name}": _case(s.states(N, D), s.other_states(N, D), s.level_columns(N))
+       for name in ("x_0_from_noise", "x_0_from_v", "x_0_from_score", "noise_from_x_0", "v_from_x_0", "score_from_x_0")},
+    **{f"later.mean.{name}": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N))
+       for name in ("x_0_from_mean", "mean_from_x_0", "mean_from_noise", "mean_from_v")},
+    "later.mean.mean_from_score": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N)),
+    **{f"later.mean.{name}": _step_case(predicts=st.sampled_from(PREDICTIONS)) for name in ("x_0_from", "from_x_0", "mean_from")},
+    "later.weights.snr": _case(s.level_columns(N)),
+    **{f"later.weights.{name}": _case(s.rate_columns(N), s.level_columns(N), predicts=st.sampled_from(PREDICTIONS))
+       for name in ("error_weight", "kl_weight")},
+    "later.weights.kl_of_x_0": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N)),
+    "later.variance.small": _case(s.rate_columns(N), s.level_columns(N)),
+    "later.variance.first": _case(s.schedules(T), policy=st.sampled_from(FIRST)),
+    "later.variance.ranged": _case(s.states(N, D), s.rate_columns(N), s.rate_columns(N)),
+    "later.variance.read_out": s.steps(N, T).flatmap(
+        lambda drawn: _case(s.heads(N, D), s.other_states(N, D), st.just(drawn[0]), s.rate_columns(N),
+                            predicts=st.sampled_from(PREDICTIONS), variance=st.sampled_from(VARIANCES))),
+    "later.decoder.log_mass": _masses(),
+    "later.model.last_step": _last_steps(),
+    "later.objective.prior_kl": _case(s.states(N, D), s.level_columns(N)),
+    "later.objective.edge": _case(s.states(N, D), s.rate_columns(N)),
+    "later.objective.decoder": _on_a_grid(noise=s.states(N, D)),
+    "later.objective.terms": _on_a_grid(noise=s.arrays(S, N, D), noise_1=s.states(N, D), t=s.times(S, N, low=2, high=T)),
+    "later.objective.assemble": _case(s.later_terms(S, N), T=st.integers(1, 50)),
+    "later.objective.per_dimension": _case(s.arrays(N), k=s.times(N, D, low=0, high=9)),
+    "later.sampler.jump": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N),
+                                eta=s.numbers(0, 1)),
+    "later.sampler.respaced": _case(s.schedules(T), times=st.sampled_from([np.arange(1, T + 1), np.array([2, 3, T]),
+                                                                           np.array([T]), np.array([1, 4])])),
 }
 
 

@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from scipy.special import log1p, softmax
+from scipy.special import log1p, ndtr, softmax
 
 from refdpm import binomial, bound, gaussian, likelihood, product, schedule
 from refdpm.binomial import Bernoulli
@@ -14,6 +14,7 @@ from refdpm.conformance.accuracy import LIMIT, SMALLEST, UNIT, accuracy, units
 from refdpm.conformance.accuracy.core import FORMULAS
 from refdpm.conformance.cases import PAIR_MODULES
 from refdpm.gaussian import Gaussian
+from refdpm.later import decoder
 from refdpm.layers import activation, bit_readout, conv, linear, pool, rbf, readout, temporal
 from refdpm.networks import image
 from refdpm.oracles.decimals import Exact
@@ -32,7 +33,8 @@ def too_large(rows):
 
 
 PARTS = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "rbf", "readout", "swiss_roll", "chain",
-         "product", "bit_readout", "heartbeat", "conv", "pool", "multiscale", "temporal", "stack", "image")
+         "product", "bit_readout", "heartbeat", "conv", "pool", "multiscale", "temporal", "stack", "image",
+         "parametrisation", "mean.", "weights", "variance", "decoder", "objective", "sampler")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -74,6 +76,17 @@ WITHOUT_ROW = {
     "readout.read_out": "one of the three read-outs",
     "stack.stack": "calls its layers",
     "image.init": "random; zeros",
+    "mean.x_0_from": "one of the conversions",
+    "mean.from_x_0": "one of the conversions",
+    "mean.mean_from": "one of the conversions",
+    "variance.read_out": "a mean and a variance, each with a row",
+    "model.as_network": "makes a module of a predictor and variance.read_out",
+    "model.last_step": "variance.read_out or gaussian.forward",
+    "objective.decoder": "decoder.log_mass of model.last_step at a drawn x_1",
+    "objective.terms": "bound.step_kl, objective.prior_kl and objective.decoder",
+    "sampler.spaced": "integers",
+    "sampler.ddim_path": "draws, from sampler.jump at every kept step",
+    "sampler.ancestral_path": "draws, from the network's steps",
 }
 ELSEWHERE = {"schedule.log_alpha_bar": "chain.log_alpha_bar", "schedule.alpha_bar": "chain.alpha_bar"}
 
@@ -229,6 +242,9 @@ PLANTED = {
     "expanded square, bumps": ("bumps", temporal, "bumps", naive_bumps),
     "float32, one layer of the network": ("image", image, "linear_vjp", lambda x, weight, bias: (
         np.float32(x) @ np.float32(weight) + bias, None)),
+    "Φ less Φ": ("decoder", decoder, "log_mass_vjp", lambda p, *, k, grid: (np.log(ndtr(
+        (decoder.level(k, grid=grid) + grid.width / 2 - p.mean) / np.sqrt(p.var)) - ndtr(
+            (decoder.level(k, grid=grid) - grid.width / 2 - p.mean) / np.sqrt(p.var))), None)),
     "a measurement update": ("product", product, "times_gaussian", naive_product),
     "expanded square": ("rbf", rbf, "rbf", naive_rbf),
     "logit of a ratio": ("readout", readout, "eq65", naive_eq65),

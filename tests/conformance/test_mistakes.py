@@ -213,7 +213,35 @@ def _bumps_of_centres(t, *, T, count, basis="paper"):
     return heights / heights.sum(axis=1, keepdims=True)
 
 
+def _x_0_by_snr(noise, x_t, level):
+    sigma = np.sqrt(np.expm1(-level))                       # of x_t/√ᾱ
+    return x_t / np.sqrt(np.exp(level)) - sigma * noise
+
+
+def _jump_by_its_direction(x_0, x_t, beta, level, *, eta):
+    before, after = np.exp(level), np.exp(level) * (1 - beta)
+    sigma = eta * np.sqrt((1 - before) / (1 - after)) * np.sqrt(1 - after / before)
+    noise = (x_t - np.sqrt(after) * x_0) / np.sqrt(1 - after)
+    return Gaussian(np.sqrt(before) * x_0 + np.sqrt(np.maximum(1 - before - sigma ** 2, 0)) * noise, sigma ** 2)
+
+
+def _rates_of_levels(beta, *, times):
+    kept = np.append(1.0, np.cumprod(1 - beta)[times])
+    return np.append(0.0, 1 - kept[1:] / kept[:-1])
+
+
 FALSE_ALARMS = (
+    ("x_0 in units of the signal", "later.parametrisation.x_0_from_noise", _x_0_by_snr),
+    ("mean from noise as c_0 x_0 + c_t x_t", "later.mean.mean_from_noise", lambda noise, x_t, beta, level: gaussian.posterior(
+        x_t, _x_0_by_snr(noise, x_t, level + np.log1p(-beta)), beta, level).mean),
+    ("range in logarithms", "later.variance.ranged", lambda head, beta, small: np.exp(
+        ((head + 1) * np.log(beta) + (1 - head) * np.log(small)) / 2)),
+    ("prior term by the divergence", "later.objective.prior_kl", lambda x_0, level: gaussian.kl(
+        gaussian.marginal(x_0, level), gaussian.prior(x_0.shape))),
+    ("DDIM as printed", "later.sampler.jump", _jump_by_its_direction),
+    ("kept rates from levels", "later.sampler.respaced", _rates_of_levels),
+    ("steps by floors", "later.sampler.spaced", lambda T, count: T - np.arange(count)[::-1] * T // count
+     if 1 <= count <= T else schedule.checked(np.zeros(0))),
     ("FA-01: cosine on the grid linspace(0, N, N)/N", "schedule.cosine", _cosine_on_another_grid),
     ("levels as logs of products", "schedule.log_alpha_bar", lambda beta: np.log(np.cumprod(1 - beta))),
     ("1 − ᾱ by subtraction", "gaussian.marginal", lambda x, level: Gaussian(np.sqrt(np.exp(level)) * x, 1 - np.exp(level))),

@@ -15,18 +15,19 @@ import numpy as np
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
 from refdpm.conformance.checks import CHECKS, residual
-from refdpm.conformance.mistakes import (binomial, data, gradient, heartbeat, image, image_network, model, objective, process,
-                                         product, rounding)
+from refdpm.conformance.mistakes import (binomial, data, gradient, heartbeat, image, image_network, later, later_chain, model,
+                                         objective, process, product, rounding)
 from refdpm.conformance.mistakes.planting import Mistake, planted
 
 MISTAKES: tuple[Mistake, ...] = (process.MISTAKES + binomial.MISTAKES + objective.MISTAKES + model.MISTAKES + gradient.MISTAKES
                                  + product.MISTAKES + data.MISTAKES + heartbeat.MISTAKES + image.MISTAKES + image_network.MISTAKES
-                                 + rounding.MISTAKES)
+                                 + rounding.MISTAKES + later.MISTAKES + later_chain.MISTAKES)
 
 # the parts of the accuracy list that a function has a share in; all of it for a module that is not named
 GROUPS = {"layers.activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
           "layers.rbf": ("rbf",), "binomial": ("binomial",), "product": ("product",),
-          "layers.conv": ("image layers",), "layers.temporal": ("bumps", "mixtures")}
+          "layers.conv": ("image layers",), "layers.temporal": ("bumps", "mixtures"), "later.decoder": ("decoder",),
+          "later.sampler": ("later", "respaced"), "later.weights": ("later",), "later.objective": ("later",)}
 
 __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 

@@ -9,9 +9,9 @@ from refdpm.gaussian import Gaussian
 from refdpm.schedule import Step
 from refdpm.vjp import Array
 
-# Not yet plantable: SCH-16, SCH-23, POS-08, POS-11, REV-10, REV-11 need a strided or corrected sampler.
-# Not yet plantable: FWD-08, FWD-10, REV-01, REV-13 need a network that predicts noise; SCH-20 a σ beyond 1.
-# Not yet plantable: POS-01 needs a clipped x_0; POS-10 a learned range of variances; SCH-13, FWD-11 a run.
+# Not yet plantable: SCH-23 needs a corrected sampler.
+# Not yet plantable: SCH-20 needs a σ beyond 1.
+# Not yet plantable: POS-01 needs a clipped x_0; SCH-13, FWD-11 a run.
 
 
 def _cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:

@@ -1,0 +1,136 @@
+"""Signal-to-noise ratios, and what an error of the network costs.
+
+A step's divergence is that of two normal laws.  Where both have the posterior's variance β̃ = βv/w only their means differ, by
+c_0 (x_0 − x̂_0), so that
+
+    KL = ½ (c_0²/β̃) (x_0 − x̂_0)² = ½ (SNR_{t−1} − SNR_t) (x_0 − x̂_0)²        SNR = ᾱ/(1−ᾱ).
+
+Summed over t the drop in SNR is all that the schedule does to this loss.  An error Δ of any other prediction is the same error of
+x_0 in other units, |Δ|² = `error_weight` · (x_0 − x̂_0)², and KL = ½ · `kl_weight` · |Δ|².  The "simple" loss of Ho et al. is |Δε|²
+with that weight left out.
+
+Every weight is a product of powers of a, β, 1−β, v and w (see `later`): nothing is subtracted, and each keeps all its digits.
+
+Shapes: x_0, guess (N, …); beta, log_alpha_bar, log_alpha_bar_prev (N, 1, …).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refdpm.gaussian import shares
+from refdpm.later.mean import PREDICTIONS
+from refdpm.vjp import Array, Pullback, unbroadcast
+
+
+class Powers(NamedTuple):
+    """The exponents of a product a^· β^· (1−β)^· v^· w^·."""
+
+    a: int = 0
+    beta: int = 0
+    keep: int = 0
+    v: int = 0
+    w: int = 0
+
+
+ERROR = {"x_0": Powers(), "noise": Powers(a=1, keep=1, w=-1), "v": Powers(w=-1), "score": Powers(a=1, keep=1, w=-2),
+         "mean": Powers(a=1, beta=2, w=-2)}
+KL = {"x_0": Powers(a=1, beta=1, v=-1, w=-1), "noise": Powers(beta=1, keep=-1, v=-1), "v": Powers(a=1, beta=1, v=-1),
+      "score": Powers(beta=1, keep=-1, v=-1, w=1), "mean": Powers(beta=-1, v=-1, w=1)}
+
+
+def snr(log_alpha_bar: Array) -> Array:
+    """ᾱ/(1−ᾱ) = 1/(1/ᾱ − 1).   Domain: ᾱ < 1."""
+    return np.exp(log_alpha_bar) / -np.expm1(log_alpha_bar)
+
+
+def snr_vjp(log_alpha_bar: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `snr`:   dSNR = SNR/(1−ᾱ) dℓ."""
+    value = snr(log_alpha_bar)
+    return value, lambda dvalue: -value / np.expm1(log_alpha_bar) * dvalue
+
+
+def error_weight(beta: Array, log_alpha_bar_prev: Array, *, predicts: str) -> Array:
+    """The square of an error of that prediction, for an error 1 of x_0:
+
+        x_0  1        noise  ᾱ_t/w        v  1/w        score  ᾱ_t/w²        mean  c_0² = aβ²/w².
+
+    Raises: ValueError for another name.
+    """
+    return _product(beta, log_alpha_bar_prev, _powers(ERROR, predicts))
+
+
+def error_weight_vjp(beta: Array, log_alpha_bar_prev: Array, *, predicts: str) -> tuple[Array, Pullback]:
+    """Adjoint of `error_weight`: as for every product of powers, see `kl_weight_vjp`."""
+    return _product_vjp(beta, log_alpha_bar_prev, _powers(ERROR, predicts))
+
+
+def kl_weight(beta: Array, log_alpha_bar_prev: Array, *, predicts: str) -> Array:
+    """Twice the divergence of a step with the posterior's variance, for an error 1 of that prediction:
+
+        x_0  aβ/(vw) = SNR_{t−1} − SNR_t        noise  β/((1−β)v) = SNR_{t−1}/SNR_t − 1        v  aβ/v
+        score  βw/((1−β)v)                      mean   w/(βv), the posterior's precision.
+
+    Derivation: a/v − a(1−β)/w = a [w − (1−β)v]/(vw), and w − (1−β)v = β; the others are this, divided by `error_weight`.
+    Domain: t ≥ 2; at t = 1 the posterior has no variance, and any error costs infinitely much.
+    Raises: ValueError for another name.
+    """
+    return _product(beta, log_alpha_bar_prev, _powers(KL, predicts))
+
+
+def kl_weight_vjp(beta: Array, log_alpha_bar_prev: Array, *, predicts: str) -> tuple[Array, Pullback]:
+    """Adjoint of `kl_weight`.  A product of powers changes by the sum of its exponents times
+
+        dlog a = dℓ    dlog β = dβ/β    dlog(1−β) = −dβ/(1−β)    dlog v = −(a/v) dℓ    dlog w = [a dβ − a(1−β) dℓ]/w.
+
+    Domain: β < 1.
+    """
+    return _product_vjp(beta, log_alpha_bar_prev, _powers(KL, predicts))
+
+
+def kl_of_x_0(x_0: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) -> Array:
+    """½ (SNR_{t−1} − SNR_t) (x_0 − guess)² per component, in nats: the divergence of a step with the posterior's variance."""
+    return kl_of_x_0_vjp(x_0, guess, beta, log_alpha_bar_prev)[0]
+
+
+def kl_of_x_0_vjp(x_0: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `kl_of_x_0`.  With W the weight and Δ = x_0 − guess,   dKL = W Δ (dx_0 − dguess) + ½ Δ² dW."""
+    weight, back_weight = kl_weight_vjp(beta, log_alpha_bar_prev, predicts="x_0")
+    error = x_0 - guess
+
+    def pullback(dkl: Array) -> tuple[Array, Array, Array, Array]:
+        derror = weight * error * dkl
+        dbeta, dlevel = back_weight(unbroadcast(error * error / 2 * dkl, weight.shape))
+        return derror, -derror, dbeta, dlevel
+
+    return weight * error * error / 2, pullback
+
+
+# -- products of powers ------------------------------------------------------------------------------------------------
+
+def _powers(table: dict[str, Powers], predicts: str) -> Powers:
+    if predicts not in table:
+        raise ValueError(f"predicts: expected one of {PREDICTIONS}, got {predicts!r}")
+    return table[predicts]
+
+
+def _product(beta: Array, log_alpha_bar_prev: Array, powers: Powers) -> Array:
+    a, v, w = shares(beta, log_alpha_bar_prev)
+    value = np.ones_like(w)
+    for factor, power in zip((a, beta, 1 - beta, v, w), powers):
+        for _ in range(abs(power)):
+            value = value * factor if power > 0 else value / factor
+    return value
+
+
+def _product_vjp(beta: Array, log_alpha_bar_prev: Array, powers: Powers) -> tuple[Array, Pullback]:
+    value = _product(beta, log_alpha_bar_prev, powers)
+    a, v, w = shares(beta, log_alpha_bar_prev)
+
+    def pullback(dvalue: Array) -> tuple[Array, Array]:
+        dlog = value * dvalue
+        dbeta = dlog * (powers.beta / beta - powers.keep / (1 - beta) + powers.w * a / w)
+        dlevel = dlog * (powers.a - powers.v * a / v - powers.w * a * (1 - beta) / w)
+        return unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape)
+
+    return value, pullback

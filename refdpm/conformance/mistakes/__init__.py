@@ -14,7 +14,7 @@ import numpy as np
 
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
-from refdpm.conformance.checks import CHECKS, residual
+from refdpm.conformance.checks import CHECKS, Check, residual
 from refdpm.conformance.mistakes import (binomial, data, gradient, heartbeat, image, image_network, later, later_chain, model,
                                          objective, process, product, rounding)
 from refdpm.conformance.mistakes.planting import Mistake, planted
@@ -33,7 +33,7 @@ __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 
 
 def caught_by(mistake: Mistake) -> list[str]:
-    """The names of the checks, of the mistake's own kind, that find it; empty for a survivor."""
+    """The names of checks, of the mistake's own kind, that find it; empty for a survivor."""
     judge = {"value": _by_values, "gradient": _by_gradients, "accuracy": _by_accuracy}[mistake.kind]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,13 +41,25 @@ def caught_by(mistake: Mistake) -> list[str]:
 
 
 def _by_values(mistake: Mistake) -> list[str]:
+    """Checks that name the function are asked first, the others only if none of those finds the mistake."""
+    names = {mistake.target, f"{mistake.target}_vjp"}
+    nearest = [check for check in CHECKS if names & set(check.targets)]
     with planted(mistake):
-        return [check.name for check in CHECKS if not residual(check) <= 1]
+        return _finding(nearest) or _finding([check for check in CHECKS if check not in nearest])
+
+
+def _finding(checks: list[Check]) -> list[str]:
+    return [check.name for check in checks if not residual(check) <= 1]
 
 
 def _by_gradients(mistake: Mistake) -> list[str]:
+    """A few cases find nearly every one; a choice that they do not happen to make may need more."""
+    return _gaps(mistake, count=5) or _gaps(mistake, count=40)
+
+
+def _gaps(mistake: Mistake, *, count: int) -> list[str]:
     name = mistake.target.removesuffix("_vjp")
-    drawn = {pair: _examples(pair) for pair in dict.fromkeys((name, "bound.bound"))}    # drawn by the right package
+    drawn = {pair: _examples(pair, count) for pair in dict.fromkeys((name, "bound.bound"))}    # drawn by the right package
     found: dict[str, None] = {}
     with planted(mistake):
         for pair_name, examples in drawn.items():
@@ -60,8 +72,8 @@ def _by_gradients(mistake: Mistake) -> list[str]:
 
 
 @cache
-def _examples(name: str) -> list[cases.Case]:
-    return cases.examples(name, count=5)
+def _examples(name: str, count: int) -> list[cases.Case]:
+    return cases.examples(name, count=count)
 
 
 def _pair(name: str) -> gradcheck.Pair:

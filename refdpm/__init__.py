@@ -8,7 +8,7 @@ which a module imports only from modules above it:
     the process           schedule, gaussian, binomial
     the objective         likelihood, bound, reversal
     the model             layers, networks
-    using it              data, optimize, train, sample
+    using it              data, optimize, train, sample, product
     what came later       later
     the evidence          gradcheck, oracles, strategies, conformance
     the edges             run, experiments, figure, cli

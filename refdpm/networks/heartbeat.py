@@ -4,8 +4,8 @@
 
 The paper's layers are 20-50-50-50 with sigmoids.  Those are meant here too: tanh(a) = 2 sigmoid(2a) − 1, and the 2, the 2 and the
 −1 go into the weights and biases before and after.  But sigmoids all have a mean near ½, which one bias shifts and all weights
-feel; with centred units, and bits of mean 0 and variance 1 under π, the same training leaves a third of the distance to K*.  What
-z means is a named choice (`layers.bit_readout`), and so is what the last layer has of t:
+feel; with centred units, and bits of mean 0 and variance 1 under π, short trainings came nearer to K*.  What z means is a named
+choice (`layers.bit_readout`), and so is what the last layer has of t:
 
     per_step    weights of its own for every t: the paper's, two million numbers at T = 2000, each for one row in T
     bumps       J sets of weights, of which every t has its own mixture, those of neighbours alike (`layers.temporal`)

@@ -184,7 +184,7 @@ def _refuse_settings(options: argparse.Namespace) -> None:
     given = [flag for field, flag in flags.items() if field != "data" and getattr(options, field) is not None]
     given += ["--full"] * options.full
     if given:
-        raise ValueError(f"{given[0]}: expected no setting beside --resume but --data, got it; a run keeps its own")
+        raise ValueError(f"{given[0]}: expected no setting beside --resume, which keeps the run's own")
 
 
 def _new_folder(options: argparse.Namespace) -> Path:

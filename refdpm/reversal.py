@@ -8,7 +8,8 @@ The lower bound holds always: by the chain rule H(X_{t−1}|X_t) = H(X_t|X_{t−
 about x_0 is no more than what x_{t−1} does (eq. 31).  The upper bound needs H(X_t) ≥ H(X_{t−1}) (eq. 28).  The paper argues that π
 has the largest entropy, which does not prove it: the distance to π shrinks, and the entropy grows with that only if E log π(x_t) is
 the same at every t.  So it holds for Gaussian data with E|x|² = n (and, by another argument, with less), for bits with r = ½ or a
-share r of ones; for data more spread out than π it fails.  Summed over t the bounds say little; they are for one step.
+share r of ones (if r < ½, or fewer).  For Gaussian data more spread out than π it fails, for bits with more ones it can.  Summed
+over t the bounds say little; they are for one step.
 """
 
 from typing import NamedTuple

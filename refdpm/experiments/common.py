@@ -7,6 +7,7 @@ An experiment is a module with these names; `cli` knows nothing else of it:
     FLAGS             {field: (flag of the command line, its help)} for the fields that a user may set
     checked           the settings if they make sense
     resolved          the same, with what only the data can tell
+    moved             the settings of a run whose data lie elsewhere now (only where `data` is one of the FLAGS)
     problem           what they stand for: a `Problem`
     begin, template   the state before the first step; its structure and shapes alone
     read              examples of one's own from a file
@@ -145,20 +146,24 @@ def denoised(problem: Problem, state: train.State, y: Array, *, noise: float, se
     choice   one of r_t, `product.CHOICES`; or "enter", for normal noise, which is no factor (`product.enter`)
     """
     if choice == "enter":
-        enter = partial(product.enter, noise_std=noise)
-        return _in_parts(problem, state, enter, y, seed=seed)
-    r = product.noisy(y, std=noise) if problem.real else product.flipped(y, rate=noise)
-    return _in_parts(problem, state, partial(_multiplied, choice=choice), r, seed=seed)
+        return _in_parts(problem, state, partial(product.enter, noise_std=noise), y, seed=seed)
+    if problem.real:
+        return _in_parts(problem, state, partial(product.denoise, noise_std=noise, choice=choice), y, seed=seed)
+
+    def draw(parameters: Tree, beta: Array, y: Array, **chain: Any) -> Array:
+        factor = product.powers(product.flipped(y, rate=noise), T=len(beta) - 1, choice=choice)
+        return product.posterior_sample(parameters, beta, factor=factor, **chain)
+
+    return _in_parts(problem, state, draw, y, seed=seed)
 
 
 def inpainted(problem: Problem, state: train.State, y: Array, *, mask: Array, seed: int, choice: str = "constant") -> Array:
     """One sample of x_0 for each y, equal to it where `mask` is true."""
-    r = product.known(y, mask=mask, kernel=problem.kernel)
-    return _in_parts(problem, state, partial(_multiplied, choice=choice), r, seed=seed)
+    def draw(parameters: Tree, beta: Array, given: tuple[Array, Array], **chain: Any) -> Array:
+        y, mask = given
+        return product.inpaint(parameters, beta, y, mask=mask, choice=choice, **chain)
 
-
-def _multiplied(parameters: Tree, beta: Array, r: Any, *, choice: str, **chain: Any) -> Array:
-    return product.posterior_sample(parameters, beta, factor=product.powers(r, T=len(beta) - 1, choice=choice), **chain)
+    return _in_parts(problem, state, draw, (y, mask), seed=seed)
 
 
 def _in_parts(problem: Problem, state: train.State, draw: Callable[..., Array], given: Tree, *, seed: int) -> Array:

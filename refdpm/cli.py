@@ -1,4 +1,4 @@
-"""The commands:  python -m refdpm {train, bound, sample, figure, audit, equations}.
+"""The commands:  python -m refdpm {train, bound, sample, figure, check, explain, vectors, audit, equations}.
 
 With --json a command prints one JSON object on standard output and nothing else there; progress goes to standard error.
 Exit codes: 0 fine, 1 a check failed, 2 wrong usage, input or output.
@@ -10,14 +10,13 @@ from typing import Any
 import argparse
 import contextlib
 import io
-import json
-import os
 import sys
 import time
 
 import numpy as np
 
-from refdpm import experiments, figure, likelihood, product, run, schedule
+from refdpm import checking, experiments, figure, likelihood, product, run, schedule
+from refdpm.console import say, tell, to_json
 from refdpm.experiments import EXPERIMENTS, Run, common
 
 SAVE_EVERY = 20.0
@@ -32,30 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
         with np.errstate(all="ignore"):                       # what overflows is seen in the result, and named
             return int(options.command(options))
     except (ValueError, OSError) as error:
-        _tell(f"refdpm {options.name}: error: {error}")
+        tell(f"refdpm {options.name}: error: {error}")
         return 2
     except MemoryError as error:
-        _tell(f"refdpm {options.name}: error: expected sizes that fit into memory, got larger ones ({error})")
+        tell(f"refdpm {options.name}: error: expected sizes that fit into memory, got larger ones ({error})")
         return 2
     except KeyboardInterrupt:
-        _tell(f"refdpm {options.name}: stopped")
+        tell(f"refdpm {options.name}: stopped")
         return 130
-
-
-def _print(text: str) -> None:
-    """To standard output; whoever closed it has seen enough, and a character that it does not know becomes a question mark."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        print(text.encode(encoding, "replace").decode(encoding), flush=True)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")
-
-
-def _tell(text: str) -> None:
-    """To standard error, if there is one that listens."""
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    with contextlib.suppress(OSError):
-        print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(sub)
     sub.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="must not exist")
 
+    checking.add(add)
+
     sub = add("audit", _audit, "check every gradient and every value, and plant every known mistake")
     sub.add_argument("--thorough", action="store_true", help="many more cases")
     sub.add_argument("--json", action="store_true")
@@ -134,10 +119,6 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, or its run.npz")
 
 
-def _json(report: dict[str, Any] | list[Any], **options: Any) -> str:
-    return json.dumps(report, allow_nan=False, default=float, **options)
-
-
 # -- train -------------------------------------------------------------------------------------------------------------
 
 def _train(options: argparse.Namespace) -> int:
@@ -161,10 +142,10 @@ def _train(options: argparse.Namespace) -> int:
         figure.write(folder / "figure.png", posed, replace=True)
         report["figure"] = str(folder / "figure.png")
     except ValueError as error:
-        _tell(f"no picture: {error}")
+        tell(f"no picture: {error}")
     report["seconds"] = time.perf_counter() - started
-    run.write_atomically(folder / "report.json", _json(report, indent=1).encode(), replace=True)
-    _print(_json(report) if options.json else _training_text(posed, report))
+    run.write_atomically(folder / "report.json", to_json(report, indent=1).encode(), replace=True)
+    say(to_json(report) if options.json else _training_text(posed, report))
     return 0
 
 
@@ -229,7 +210,7 @@ def _trained(posed: Run, folder: Path) -> Run:
                     experiments.save(path, posed)
                     saved = time.monotonic()
     except KeyboardInterrupt:
-        _tell(f"saved at step {posed.state.steps_done}; go on with --resume {folder}")
+        tell(f"saved at step {posed.state.steps_done}; go on with --resume {folder}")
         raise
     finally:
         experiments.save(path, posed)
@@ -272,14 +253,14 @@ class _Progress:
                 self.bar.update()
         elif self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
             left = (time.monotonic() - self.started) / (self.done - self.first) * (self.total - self.done)
-            _tell(f"step {self.done}/{self.total}   {text}   {left:.0f} s left")
+            tell(f"step {self.done}/{self.total}   {text}   {left:.0f} s left")
 
     def tell(self, text: str) -> None:
         """A line above the bar."""
         if self.bar is not None:
             with contextlib.suppress(OSError):
                 self.bar.clear()
-        _tell(text)
+        tell(text)
 
 
 # -- bound, sample, figure ---------------------------------------------------------------------------------------------
@@ -305,7 +286,7 @@ def _bound(options: argparse.Namespace) -> int:
     report["seconds"] = time.perf_counter() - started
     rows = "\n".join(f"{t:4d}  {report['beta'][t]:9.3e}  {kl:9.5f}" for t, kl in enumerate(report["terms"]["kl"], start=2))
     text = common.bound_text(report, examples) + (common.parzen_text(report) if "parzen" in report else "")
-    _print(_json(report) if options.json else f"{text}\n\n  t      β_t        KL of the step, bits\n{rows}")
+    say(to_json(report) if options.json else f"{text}\n\n  t      β_t        KL of the step, bits\n{rows}")
     return 0
 
 
@@ -427,8 +408,8 @@ def _refuse_existing(path: Path) -> None:
 
 def _audit(options: argparse.Namespace) -> int:
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
-    report = audit.run(thorough=options.thorough, tell=_tell)
-    _print(_json(report) if options.json else audit.render(report))
+    report = audit.run(thorough=options.thorough, tell=tell)
+    say(to_json(report) if options.json else audit.render(report))
     return 0 if report["ok"] else 1
 
 
@@ -436,6 +417,6 @@ def _equations(options: argparse.Namespace) -> int:
     from refdpm import paper
     rows = paper.matrix()
     if not any(row["tests"] for row in rows):
-        _tell("the tests are not installed with the package; from a checkout they are listed too")
-    _print(_json(rows) if options.json else paper.render(rows))
+        tell("the tests are not installed with the package; from a checkout they are listed too")
+    say(to_json(rows) if options.json else paper.render(rows))
     return 0

@@ -1,0 +1,151 @@
+"""The commands of the conformance kit: check, explain, vectors.  The kit is imported when one of them runs, not before."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+import argparse
+import json
+
+from refdpm import run
+from refdpm.console import say, tell, to_json
+
+EXAMPLE, WRONG_EXAMPLE = "refdpm.conformance.example.ddpm", "refdpm.conformance.example.ddpm_wrong"
+
+Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def add(command: Add) -> None:
+    """The commands and their flags."""
+    sub = command("check", _check, "check an implementation: which quantities are right or wrong, and which mistake that is")
+    sub.add_argument("adapter", nargs="?", metavar="ADAPTER", help="module, file.py, either with :object, or cmd:PROGRAM; without "
+                     "one the reference is checked in brief, and then a small DDPM, right and with a mistake")
+    sub.add_argument("--only", default="", metavar="ID", help="clauses whose id begins so")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--max-examples", type=int, default=20, metavar="N", dest="max_examples", help="drawn inputs, after the edges")
+    sub.add_argument("--profile", type=Path, metavar="FILE", help="conventions as JSON, which are then not inferred")
+    sub.add_argument("--expected-failures", type=Path, metavar="FILE", dest="expected_failures",
+                     help="lines CLAUSE REASON; an expected failure that passes is a failure")
+    sub.add_argument("--isolate", action="store_true", help="in a process of its own, which may hang or die")
+    sub.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for one call, of an isolated adapter")
+    sub.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit")
+    sub.add_argument("--verbose", action="store_true", help="list what is skipped")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("explain", _explain, "what a clause asks for, its equation, inputs, known mistakes; without one, all functions")
+    sub.add_argument("clause", nargs="?", metavar="CLAUSE")
+
+    sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
+    sub.add_argument("action", choices=("export", "verify"))
+    sub.add_argument("folder", type=Path, metavar="DIR")
+    sub.add_argument("--json", action="store_true")
+
+
+# -- check -------------------------------------------------------------------------------------------------------------
+
+def _check(options: argparse.Namespace) -> int:
+    if options.adapter is None:
+        return _first_look(options)
+    report = _report(options, options.adapter)
+    if options.junit:
+        from refdpm.conformance import report as reports
+        run.write_atomically(options.junit, reports.junit(report), replace=True)
+    _show(options, report)
+    return int(report["exit_code"])
+
+
+def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
+    from refdpm.conformance import check, remote
+    from refdpm.conformance.judge import Effort
+
+    if options.max_examples < 0:
+        raise ValueError(f"--max-examples: expected a number from 0 on, got {options.max_examples}")
+    if not options.timeout > 0:
+        raise ValueError(f"--timeout: expected seconds above 0, got {options.timeout}")
+    known = [id for id, _ in check.all_clauses()]
+    if not any(id.startswith(options.only) for id in known):
+        raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {options.only!r}")
+    expected = _expected(options.expected_failures, known)
+    source = remote.open_source(adapter, isolate=options.isolate, timeout=options.timeout, names=check.NAMES)
+    try:
+        return check.check(source, only=options.only, expected_failures=expected, profile=_profile(options.profile),
+                           effort=Effort(seed=options.seed, max_examples=options.max_examples))
+    finally:
+        source.close()
+
+
+def _show(options: argparse.Namespace, report: dict[str, Any]) -> None:
+    from refdpm.conformance import report as reports
+    say(to_json(report) if options.json else reports.text(report, verbose=options.verbose))
+
+
+def _profile(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"--profile: expected JSON in {path}, got {error}") from error
+    if not isinstance(stated, dict):
+        raise ValueError(f"--profile: expected an object in {path}, got {type(stated).__name__}")
+    return stated
+
+
+def _expected(path: Path | None, known: list[str]) -> dict[str, str]:
+    """Clause → reason, from lines CLAUSE REASON; empty lines and # are left out."""
+    expected = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path else [], start=1):
+        id, _, reason = line.split("#")[0].strip().partition(" ")
+        if id and (id not in known or not reason.strip()):
+            raise ValueError(f"--expected-failures: expected CLAUSE REASON in line {number} of {path}, got {line!r}")
+        if id:
+            expected[id] = reason.strip()
+    return expected
+
+
+def _first_look(options: argparse.Namespace) -> int:
+    """The reference in brief, then the example as it is, then with its mistake: a whole report, and a named failure."""
+    from refdpm.conformance import brief
+
+    tell("the reference itself …")
+    own = brief.run()
+    right = _report(options, EXAMPLE)
+    wrong = _report(options, WRONG_EXAMPLE)
+    as_wanted = own["ok"] and right["exit_code"] == 0 and wrong["exit_code"] == 1
+    if options.json:
+        say(to_json({"reference": own, "example": right, "wrong_example": wrong, "ok": as_wanted}))
+    else:
+        say(brief.render(own) + "\n\nA small DDPM, written without this package, and checked as yours would be:\n")
+        _show(options, right)
+        say("\nThe same with one line changed:\n")
+        _show(options, wrong)
+        say("\nCheck yours:  python -m refdpm check your_adapter.py      (what it may offer:  python -m refdpm explain)")
+    return 0 if as_wanted else 1
+
+
+# -- explain, vectors --------------------------------------------------------------------------------------------------
+
+def _explain(options: argparse.Namespace) -> int:
+    from refdpm.conformance import check, report
+
+    known = check.all_clauses()
+    if options.clause is None:
+        say(report.listing(known))
+        return 0
+    wanted = options.clause.upper()
+    found = [(id, of) for id, of in known if id == wanted] or [(id, of) for id, of in known if id.startswith(wanted)]
+    if not found:
+        raise ValueError(f"CLAUSE: expected one of those that `refdpm explain` lists, got {options.clause!r}")
+    say("\n\n".join(report.explain(id, of) for id, of in found))
+    return 0
+
+
+def _vectors(options: argparse.Namespace) -> int:
+    from refdpm.conformance import vectors
+
+    if options.action == "export":
+        summary = vectors.export(options.folder)
+        say(to_json(summary) if options.json else "\n".join(f"{name}: {value}" for name, value in summary.items()))
+        return 0
+    problems = vectors.verify(options.folder)
+    say(to_json({"ok": not problems, "problems": problems}) if options.json else "\n".join(problems) or f"{options.folder}: ok")
+    return 1 if problems else 0

@@ -1,0 +1,316 @@
+"""What is checked: somebody else's functions, wherever they live, as one `Source`.
+
+An *adapter* is a module, a file, an object: anything with plain functions named as `refdpm explain` lists them.  Arrays go in and
+arrays come out; nothing has to be imported or inherited from here.  Everything is optional:
+
+    def make(beta): ...             builds the object that has the functions, once per schedule; beta (T,), first step first
+    beta = ...                      or the adapter has one schedule of its own, an array (T,)
+    def posterior(x_0, x_t, t): ... a function asks for what it wants by the names of its parameters; noise and t are always given
+    array = torch.as_tensor         what turns NumPy's arrays into yours; without it functions get NumPy's
+    dtype = "float32"               the precision it computes in; else that of what it returns
+    profile = {"first_t": 0}        conventions it states; the others are inferred (`profile`)
+    def vjp(name, args, cotangent): gradients of the function `name` by automatic differentiation, a dict of arrays
+
+What it does not offer is skipped, and NotImplementedError("reason") skips too.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+import importlib
+import importlib.util
+import inspect
+import io
+import sys
+import warnings
+
+import numpy as np
+
+from refdpm.vjp import Array
+
+# what people call the arguments
+ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise", "x_prev_": "x_prev"}
+
+
+class Skip(Exception):
+    """The adapter does not offer this; its message is the reason."""
+
+
+class Fault(Exception):
+    """The adapter was called and did not answer with arrays; its message says what it did instead."""
+
+
+class Spent(Fault):
+    """The function ended its process too often and is not called any more: nothing was found out about this input."""
+
+
+class Model(NamedTuple):
+    """The network that an adapter is given: affine in x_t at every t, so that any framework can call it.
+
+    model(x_t, t) → x_t @ weight[t] + bias[t], for x_t (N, D) or (N, …) flattened and t (N,) counted as the adapter counts it;
+    weight (T+1, D, K), bias (T+1, K) with t = 1..T.  `first_t` is the adapter's number of the first step.
+    """
+
+    weight: Array
+    bias: Array
+    first_t: int = 1
+
+    def __call__(self, x_t: Any, t: Any, *_: Any, **__: Any) -> Any:
+        """The prediction, in the framework and precision of x_t."""
+        x, steps = to_array(x_t), np.broadcast_to(np.asarray(to_array(t), dtype=np.int64).reshape(-1), (len(x_t),))
+        at = steps + 1 - self.first_t
+        flat = np.reshape(x, (len(x), -1)).astype(np.float64)
+        value = np.einsum("nd,ndk->nk", flat, self.weight[at]) + self.bias[at]
+        if value.shape[1] == flat.shape[1]:
+            value = value.reshape(x.shape)
+        return like(value.astype(x.dtype), x_t)
+
+    def without_head(self) -> "Model":
+        """The first D outputs alone: what is left where no head chooses the variance."""
+        D = self.weight.shape[1]
+        return self._replace(weight=self.weight[..., :D], bias=self.bias[..., :D])
+
+
+class Source(Protocol):
+    """Where the answers come from: this process (`Local`) or another one."""
+
+    name: str
+    dtype: str | None
+    stated: Mapping[str, Any]
+    beta: Array | None
+    notes: Mapping[str, set[str]]          # of each function, what is no verdict but should be known
+
+    def offers(self) -> frozenset[str]:
+        """The names of the functions it has; "vjp" among them if it has gradients."""
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """What the function returns: an array, or a tuple or dict of arrays.   Raises: Skip, Fault."""
+
+    def close(self) -> None:
+        """Nothing is called after this."""
+
+
+class Local:
+    """A module or an object of this process."""
+
+    def __init__(self, target: Any, *, name: str = "", names: frozenset[str] = frozenset()) -> None:
+        self.target, self.name = target, name or getattr(target, "__name__", type(target).__name__)
+        self.dtype = _dtype(getattr(target, "dtype", None))
+        self.stated: Mapping[str, Any] = dict(getattr(target, "profile", {}))
+        self.notes: dict[str, set[str]] = {}
+        self.make: Callable[..., Any] | None = getattr(target, "make", None)
+        self.array: Callable[[Array], Any] | None = getattr(target, "array", None)
+        own = None if self.make or callable(getattr(target, "beta", None)) else getattr(target, "beta", None)
+        self.beta = None if own is None else np.concatenate([[0.0], np.asarray(to_array(own), dtype=np.float64)])
+        self._names, self._made = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]
+        if self.make:
+            with _quiet(self, "make"):
+                made = self._object(_PROBE)
+            self.dtype = self.dtype or _dtype(getattr(made, "dtype", None))
+            self.stated = dict(getattr(made, "profile", {})) | dict(self.stated)
+
+    def offers(self) -> frozenset[str]:
+        """The names it has, of those that the kit knows."""
+        places = [self.target, *([self._object(_PROBE)] if self.make else [])]
+        return frozenset(name for name in self._names for place in places if callable(getattr(place, name, None)))
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """See `Source`."""
+        with _quiet(self, name):
+            place = self._object(arguments.get("beta", _PROBE)) if self.make else self.target
+            function = getattr(place, name, None) or getattr(self.target, name, None)
+            if function is None:
+                raise Skip(f"{name} is not offered")
+            given = self._handed(dict(arguments))
+            before = _content(given)
+            value = (function(given["name"], given["args"], given["cotangent"]) if name == "vjp"
+                     else function(**_bound(function, given)))
+            after = _content(given)
+            self._note(name, *(f"changes its input {key}" for key in before if after[key] != before[key]),
+                       *(f"returned a {kind}, read as an array" for kind in _foreign(value)))
+            return to_arrays(value)
+
+    def close(self) -> None:
+        """See `Source`."""
+
+    def _note(self, name: str, *notes: str) -> None:
+        if notes:
+            self.notes.setdefault(name, set()).update(notes)
+
+    def _object(self, beta: Array) -> Any:
+        key = beta.tobytes() + beta.dtype.char.encode()
+        if key not in self._made:
+            if len(self._made) > 500:
+                self._made.clear()
+            assert self.make is not None
+            self._made[key] = self.make(self._handed(beta.copy()))
+        return self._made[key]
+
+    def _handed(self, value: Any) -> Any:
+        """The arrays among arguments as the adapter wants them."""
+        if isinstance(value, np.ndarray):
+            return value if self.array is None else self.array(value)
+        if isinstance(value, dict):
+            return {name: self._handed(part) for name, part in value.items()}
+        if isinstance(value, tuple) and not isinstance(value, Model):
+            return tuple(map(self._handed, value))
+        return value
+
+
+_PROBE = np.array([0.125, 0.25, 0.5])
+PRINTS = "prints to standard output, which was kept off the report"
+
+
+class _quiet:
+    """What an adapter prints is kept off the report; what it raises becomes Skip or Fault."""
+
+    def __init__(self, source: Local, name: str) -> None:
+        self.source, self.name, self.out, self.caught = source, name, _Nowhere(), warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        self.redirect = redirect_stdout(io.TextIOWrapper(self.out, encoding="utf-8", errors="replace", write_through=True))
+        self.redirect.__enter__()
+        warnings.simplefilter("ignore")
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.caught.__exit__(kind, error, trace)
+        self.redirect.__exit__(kind, error, trace)
+        if self.out.size:
+            self.source._note(self.name, PRINTS)
+        if isinstance(error, NotImplementedError):
+            raise Skip(str(error) or "not implemented") from None
+        if isinstance(error, Exception) and not isinstance(error, (Skip, Fault)):
+            raise Fault(f"raises {kind.__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")) from error
+        if isinstance(error, SystemExit):
+            raise Fault(f"leaves Python with SystemExit({error.code})") from error
+        if error is not None and not isinstance(error, (Exception, KeyboardInterrupt)):
+            raise Fault(f"raises {kind.__name__}, which is no Exception: {error}".rstrip(": ")) from error
+        return False
+
+
+class _Nowhere(io.RawIOBase):
+    """Where what is printed ends; `size` is how much there was."""
+
+    size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.size += len(data)
+        return len(data)
+
+
+def _bound(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a function asks for, by the names of its parameters."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return dict(arguments)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return dict(arguments)
+    found = {}
+    for p in parameters:
+        name = ALIASES.get(p.name, p.name)
+        if name in arguments:
+            found[p.name] = arguments[name]
+        elif p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
+            raise Fault(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
+    return found
+
+
+# -- arrays of any framework -------------------------------------------------------------------------------------------
+
+def to_array(value: Any) -> Array:
+    """A NumPy array from an array of any framework.   Raises: Fault if it is none."""
+    for method in ("detach", "cpu", "resolve_conj"):
+        if hasattr(value, method) and not isinstance(value, np.ndarray):
+            value = getattr(value, method)()
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise Fault(f"returns {type(value).__name__}, which is no array: {error}") from None
+    if array.dtype == object:
+        raise Fault(f"returns {type(value).__name__}, expected an array of numbers")
+    return array
+
+
+def like(array: Array, model: Any) -> Any:
+    """`array` in the framework of `model`, which is already imported by whoever made it."""
+    framework = type(model).__module__.split(".")[0]
+    if framework == "torch":
+        return sys.modules["torch"].as_tensor(array.copy())
+    if framework in ("jax", "jaxlib"):
+        return sys.modules["jax"].numpy.asarray(array)
+    return array
+
+
+def to_arrays(value: Any) -> Any:
+    """The same for what a function returns: a dict or a tuple of them, or one."""
+    if isinstance(value, Mapping):
+        return {str(key): to_array(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)) and not all(np.isscalar(item) for item in value):
+        return tuple(to_array(item) for item in value if item is not None)
+    return to_array(value)
+
+
+def _content(value: Any) -> Any:
+    """What an argument holds, to be compared after the call."""
+    if isinstance(value, (tuple, list)):
+        return [_content(part) for part in value]
+    if hasattr(value, "__array__"):
+        array = to_array(value)
+        return array.shape, array.tobytes()
+    return {key: _content(part) for key, part in value.items()} if isinstance(value, dict) else None
+
+
+def _foreign(value: Any) -> set[str]:
+    """The kinds of array in what a function returned that are not NumPy's or Python's own."""
+    if isinstance(value, (tuple, list, Mapping)):
+        return {kind for part in (value.values() if isinstance(value, Mapping) else value) for kind in _foreign(part)}
+    package = type(value).__module__.split(".")[0]
+    return set() if package in ("numpy", "builtins") else {f"{package}.{type(value).__name__}"}
+
+
+def _dtype(value: Any) -> str | None:
+    name = None if value is None else str(value).split(".")[-1].rstrip("'>")
+    if name not in (None, "float16", "float32", "float64"):
+        raise ValueError(f"dtype: expected 'float16', 'float32' or 'float64', got {value!r}")
+    return name
+
+
+# -- finding an adapter ------------------------------------------------------------------------------------------------
+
+def load(text: str) -> Any:
+    """The module or object of "module", "path/to/file.py" or either with ":object".
+
+    Raises: ValueError if it cannot be imported, and says why.
+    """
+    place, _, name = text.rpartition(":") if ":" in text[2:] else (text, "", "")
+    try:
+        module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"adapter: expected a module or a file that can be imported, got {place!r}: "
+                         f"{type(error).__name__}: {error}") from error
+    try:
+        found = module
+        for part in filter(None, name.split(".")):
+            found = getattr(found, part)
+        return found
+    except AttributeError as error:
+        raise ValueError(f"adapter: expected an object of {place!r} named {name!r}: {error}") from error
+
+
+def _from_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise FileNotFoundError(f"no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module

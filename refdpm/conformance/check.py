@@ -1,0 +1,159 @@
+"""A whole check: the adapter's conventions, every clause in the order of the derivation, and the report as plain data.
+
+    from refdpm.conformance import check, clauses
+
+    report = check(my_module)                                          # a dict, as `refdpm check --json` prints it
+
+    @pytest.mark.parametrize("clause", clauses(my_module))             # in pytest: one test for each clause
+    def test_my_diffusion(clause):
+        clause.check()
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+import platform
+import shlex
+
+import hypothesis
+import numpy as np
+import scipy
+
+from refdpm.conformance import gradients, profile as profiles
+from refdpm.conformance.adapter import Fault, Local, Skip, Source
+from refdpm.conformance.clauses import FUNCTIONS, LAWS, Function, Law
+from refdpm.conformance.inference import infer
+from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain
+from refdpm.conformance.subject import LIMIT, Subject
+
+NAMES = frozenset(function.name for function in FUNCTIONS) | {name for law in LAWS for name in law.needs} | {"vjp"}
+
+
+class Session:
+    """One adapter, its profile and what has been found so far."""
+
+    def __init__(self, adapter: Any, *, effort: Effort = Effort(), profile: Mapping[str, Any] | None = None) -> None:
+        self.source: Source = source_of(adapter)
+        self.effort = effort
+        self.subject = Subject(self.source, FUNCTIONS)
+        stated = profiles.checked(dict(self.source.stated) | dict(profile or {}))
+        self.subject.profile, self.known = infer(self.subject, stated)
+        self._found: dict[str, Result] = {}
+
+    def judged(self, function: Function) -> dict[str, Result]:
+        """The verdicts on all outputs of a function, found once."""
+        if f"{function.id}.{function.outputs[0].id}" not in self._found:
+            self._found |= {result.id: result for result in judge(self.subject, function, self.effort)}
+        return self._found
+
+    def differentiated(self, function: Function) -> dict[str, Result]:
+        """The verdicts on the gradients of a function, found once."""
+        if gradients.names(function)[0] not in self._found:
+            if "vjp" not in self.subject.offers or function.name not in self.subject.offers:
+                missing = "vjp" if "vjp" not in self.subject.offers else function.name
+                found = [Result(name, "skipped", reason=f"{missing} is not offered") for name in gradients.names(function)]
+            else:
+                found = gradients.judge(self.subject, function, self.effort)
+            self._found |= {result.id: result for result in found}
+        return self._found
+
+    def held(self, law: Law) -> Result:
+        """The verdict on a law."""
+        missing = [name for name in law.needs if name not in self.subject.offers]
+        if missing:
+            return Result(law.id, "skipped", reason=f"{', '.join(missing)} not offered")
+        try:
+            found = law.run(self.subject, self.subject.given, self.effort.seed)
+        except Skip as skip:
+            return Result(law.id, "skipped", reason=str(skip))
+        except Fault as fault:
+            return Result(law.id, "wrong", reason=str(fault))
+        return Result(law.id, "pass" if found.ratio <= 1 else "wrong", float(found.ratio) * LIMIT, smallest_input=found.inputs,
+                      reason=found.reason)
+
+
+class Clause:
+    """A clause of one session: `run` gives its `Result`, `check` raises AssertionError unless it passes or is skipped."""
+
+    def __init__(self, session: Session, id: str, of: Function | Law) -> None:
+        self.session, self.id, self.of = session, id, of
+        self.__name__ = id                                     # what pytest prints
+
+    @cached_property
+    def result(self) -> Result:
+        """The verdict, found once."""
+        if isinstance(self.of, Law):
+            return self.session.held(self.of)
+        return (self.session.differentiated if self.id.startswith("GRAD.") else self.session.judged)(self.of)[self.id]
+
+    def check(self) -> None:
+        """Raises: AssertionError with the report of this clause."""
+        if self.result.verdict in ("wrong", "inaccurate"):
+            raise AssertionError(f"{self.id} {self.result.verdict}: {self.result.mistake or self.result.reason}")
+
+    def __repr__(self) -> str:
+        return self.id
+
+
+def source_of(adapter: Any) -> Source:
+    """The source of a module, an object, or a source."""
+    if hasattr(adapter, "offers") and hasattr(adapter, "call") and hasattr(adapter, "stated"):
+        source: Source = adapter
+        return source
+    return Local(adapter, names=NAMES)
+
+
+def all_clauses() -> list[tuple[str, Function | Law]]:
+    """The ids of all clauses and what each is of, in order."""
+    values: Iterable[tuple[str, Function | Law]] = ((f"{function.id}.{output.id}", function)
+                                                    for function in FUNCTIONS for output in function.outputs)
+    slopes = ((name, function) for function in FUNCTIONS for name in gradients.names(function))
+    return [*values, *((law.id, law) for law in LAWS), *slopes]
+
+
+def clauses(adapter: Any, **options: Any) -> list[Clause]:
+    """Every clause that the adapter offers something for; see `Session` for the options."""
+    session = Session(adapter, **options)
+    return [Clause(session, id, of) for id, of in all_clauses()
+            if session.subject.offers.issuperset(_needed(id, of))]
+
+
+def _needed(id: str, of: Function | Law) -> set[str]:
+    return set(of.needs) if isinstance(of, Law) else {of.name} | ({"vjp"} if id.startswith("GRAD.") else set())
+
+
+def check(adapter: Any, *, only: str = "", expected_failures: Mapping[str, str] = MappingProxyType({}), **options: Any
+          ) -> dict[str, Any]:
+    """The whole report as plain data, with the keys that `refdpm check --json` prints; `only` is the beginning of the ids that run.
+
+    exit_code: 0 if every clause that ran passes or fails as expected, 1 if not, 2 if nothing ran.
+    """
+    session = Session(adapter, **options)
+    rows = [_row(Clause(session, id, of).result, session, expected_failures) for id, of in all_clauses() if id.startswith(only)]
+    summary = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
+    ran = len(rows) - summary["skipped"]
+    return {"adapter": session.source.name, "profile": session.subject.profile._asdict(), "known": session.known,
+            "clauses": rows, "summary": summary, "versions": versions(), "seed": session.effort.seed,
+            "exit_code": 2 if not ran else int(any(map(surprises, rows)))}
+
+
+def surprises(row: Mapping[str, Any]) -> bool:
+    """A failure that was not expected, or an expected one that did not come."""
+    return (row["verdict"] in ("wrong", "inaccurate")) != bool(row["expected"]) and row["verdict"] != "skipped"
+
+
+def _row(result: Result, session: Session, expected: Mapping[str, str]) -> dict[str, Any]:
+    row = {key: plain(value) for key, value in result._asdict().items()}
+    row["ratio"] = None if result.ratio is None else float(min(result.ratio, 1e300))
+    row["expected"] = expected.get(result.id)
+    command = (f"python -m refdpm check {shlex.quote(session.source.name)} --only {result.id} --seed {session.effort.seed} "
+               f"--max-examples {session.effort.max_examples}")
+    row["reproduce"] = command if result.verdict in ("wrong", "inaccurate") else None
+    return row
+
+
+def versions() -> dict[str, str]:
+    """What this ran on."""
+    return {"refdpm": "0.1.0", "python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__,
+            "hypothesis": hypothesis.__version__}

@@ -1,0 +1,250 @@
+"""The verdict on one function: right, inaccurate or wrong, on which smallest input, and which known mistake that is.
+
+    pass         error ≤ LIMIT · u · scale, u of the precision in which the adapter answers
+    inaccurate   right in the next lower precision, not in its own
+    wrong        neither
+
+What is wrong by itself may be right given what the adapter had before it: then an earlier function is to blame, and the verdict is
+pass, `given_upstream`.
+"""
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, find, given, seed, settings
+from hypothesis.errors import NoSuchExample
+
+from refdpm.conformance import naming
+from refdpm.conformance.adapter import Fault, Skip, Spent
+from refdpm.conformance.clauses.common import Function, Inputs, Strategy
+from refdpm.conformance.naming import Failure, Name
+from refdpm.conformance.subject import COARSER, LIMIT, UNITS, Subject, expected, ratios
+from refdpm.vjp import Array
+
+VERDICTS = ("pass", "inaccurate", "wrong", "skipped")
+FAULTS = 3                      # faults of one function before it is not called any more
+
+
+class Result(NamedTuple):
+    """What a clause found; the fields of the JSON report."""
+
+    id: str
+    verdict: str
+    ratio: float | None = None                     # the worst error/(u·scale)
+    digits: dict[str, float] | None = None         # decimal digits that are right, for each t of the longest edge
+    mistake: str | None = None                     # the known mistake that reproduces the answers; "A + B" for two at once
+    also: tuple[str, ...] = ()                     # others that cannot be told apart from it
+    distance: float | None = None
+    runner_up: str | None = None                   # the next nearest; the nearest if none reproduces the answers
+    runner_up_distance: float | None = None
+    smallest_input: Inputs | None = None
+    given_upstream: bool = False
+    reason: str = ""
+
+
+class Effort(NamedTuple):
+    """How hard to look."""
+
+    seed: int = 0
+    max_examples: int = 20
+    shrinks: int = 200
+
+
+class _Case(NamedTuple):
+    """An input, and for one output the answer, what it should have been, and error/(u·scale)."""
+
+    inputs: Inputs
+    observed: Array
+    expected: Array
+    scale: Array
+    ratio: float
+    dtype: str
+
+
+def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
+    """The verdict on every output of a function."""
+    ids = [f"{function.id}.{output.id}" for output in function.outputs]
+    cases: list[list[_Case]] = [[] for _ in ids]
+    faults: list[tuple[Inputs, str]] = []
+    for inputs in function.edges(subject.given) + examples(function.inputs(subject.given), effort):
+        try:
+            for found, case in zip(cases, compare(subject, function, inputs), strict=True):
+                found.append(case)
+        except Skip as skip:
+            return [Result(name, "skipped", reason=str(skip)) for name in ids]
+        except Fault as fault:
+            faults.append((inputs, str(fault)))
+            if len(faults) == FAULTS:
+                break
+    if faults:
+        smallest = _smaller(function, subject, effort, faults[0][0], lambda inputs: _faulty(subject, function, inputs))
+        return [Result(name, "wrong", smallest_input=smallest, reason=faults[0][1]) for name in ids]
+    return [_noted(_verdict(subject, function, at, name, found, effort), getattr(subject.source, "notes", {}).get(function.name, ()))
+            for at, (name, found) in enumerate(zip(ids, cases))]
+
+
+def compare(subject: Subject, function: Function, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
+    """The answer to one input beside the reference, for every output; `overlay` replaces what the reference has upstream."""
+    answer = subject.ask(function.name, inputs)
+    values, scales = expected(function, subject.chosen(function, inputs) | (overlay or {}), subject.profile)
+    unit = UNITS[answer.dtype]
+    return [_Case(inputs, *parts, float(np.max(ratios(*parts, unit), initial=0.0)), answer.dtype)
+            for parts in zip(answer.values, values, scales, strict=True)]
+
+
+def examples(strategy: Strategy, effort: Effort) -> list[Inputs]:
+    """Drawn inputs, the same for the same seed."""
+    found: list[Inputs] = []
+
+    @seed(effort.seed)
+    @settings(max_examples=max(effort.max_examples, 1), database=None, deadline=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def collect(inputs: Inputs) -> None:
+        found.append(inputs)
+
+    collect()
+    return found[:effort.max_examples]
+
+
+# -- the verdict -------------------------------------------------------------------------------------------------------
+
+def _verdict(subject: Subject, function: Function, at: int, name: str, cases: list[_Case], effort: Effort) -> Result:
+    worst = max(cases, key=lambda case: case.ratio)
+    digits = _digits(cases)
+    if worst.ratio <= LIMIT:
+        return Result(name, "pass", worst.ratio, digits)
+    failing = [case for case in cases if case.ratio > LIMIT]
+    overlays = [_upstream(subject, function, case.inputs) for case in failing]
+    if all(overlay is not None for overlay in overlays):
+        again = [compare(subject, function, case.inputs, overlay)[at] for case, overlay in zip(failing, overlays)]
+        if max(case.ratio for case in again) <= LIMIT:
+            return Result(name, "pass", worst.ratio, digits, given_upstream=True,
+                          reason=f"right given the adapter's own {', '.join(function.after)}")
+    fails = _fails(subject, function, at)
+    smallest = _smaller(function, subject, effort, min((case.inputs for case in failing), key=size), fails)
+    found = naming.name(_reference(subject, function, at), [_failure(case) for case in failing])
+    return described(Result(name, _how_bad(failing), worst.ratio, digits, smallest_input=smallest,
+                             reason=_in_words(failing)), found)
+
+
+def _noted(result: Result, notes: Iterable[str]) -> Result:
+    """A pass with what was noted of its function."""
+    return result._replace(reason="; ".join(filter(None, [result.reason, *sorted(notes)]))) if result.verdict == "pass" else result
+
+
+def _how_bad(failing: list[_Case]) -> str:
+    lower = [case.ratio * UNITS[case.dtype] / UNITS[COARSER[case.dtype]] for case in failing]
+    return "inaccurate" if max(lower) <= LIMIT and failing[0].dtype != "float16" else "wrong"
+
+
+def _in_words(failing: list[_Case]) -> str:
+    if any(np.any(np.isnan(case.observed) & ~np.isnan(case.expected)) for case in failing):
+        return "returns NaN where a number is expected"
+    if any(np.any(np.isinf(case.observed) & np.isfinite(case.expected)) for case in failing):
+        return "returns infinity where a number is expected"
+    return ""
+
+
+def described(result: Result, found: Name | None) -> Result:
+    """The result with the mistake's name."""
+    if found is None:
+        return result
+    if not found.reproduces:
+        return result._replace(runner_up=found.ids[0], runner_up_distance=found.distance)
+    first, *also = (" + ".join(found.ids),) if found.pair else found.ids
+    return result._replace(mistake=first, also=tuple(also), distance=found.distance, runner_up=found.runner_up,
+                           runner_up_distance=found.runner_up_distance)
+
+
+def _upstream(subject: Subject, function: Function, inputs: Inputs) -> Inputs | None:
+    """What the adapter itself had before this function, to be judged given that; None if it does not show it."""
+    if function.given is None:
+        return None
+    try:
+        return function.given(inputs, lambda name, arguments: subject.ask(name, arguments).values)
+    except (Skip, Fault):
+        return None
+
+
+def _reference(subject: Subject, function: Function, at: int) -> Callable[[Inputs], Array]:
+    return lambda inputs: function.reference(subject.chosen(function, inputs))[at]
+
+
+def _failure(case: _Case) -> Failure:
+    return Failure(case.inputs, case.observed, case.expected, UNITS[case.dtype] * case.scale)
+
+
+def _digits(cases: list[_Case]) -> dict[str, float] | None:
+    """Decimal digits along t, from the longest schedule among the edges: −log10 of the largest error relative to the value."""
+    along = [case for case in cases if isinstance(case.inputs.get("t"), np.ndarray) and case.inputs["t"].ndim == 1]
+    if not along:
+        return None
+    case = max(along, key=lambda one: len(set(one.inputs["t"].tolist())))
+    rows = case.observed.reshape(len(case.inputs["t"]), -1), case.expected.reshape(len(case.inputs["t"]), -1)
+    found: dict[int, float] = {}
+    for t, observed, value in zip(case.inputs["t"].tolist(), *rows):
+        with np.errstate(all="ignore"):
+            error = np.max(np.abs(observed - value)) / max(float(np.max(np.abs(value))), 1e-300)
+        found[t] = min(found.get(t, 17.0), float(np.clip(-np.log10(error), 0, 17)) if error > 0 else 17.0 if error == 0 else 0.0)
+    return {str(t): round(found[t], 1) for t in sorted(found)}
+
+
+# -- the smallest input --------------------------------------------------------------------------------------------------
+
+def _fails(subject: Subject, function: Function, at: int) -> Callable[[Inputs], bool]:
+    def fails(inputs: Inputs) -> bool:
+        try:
+            return compare(subject, function, inputs)[at].ratio > LIMIT
+        except Fault as fault:
+            return not isinstance(fault, Spent)
+        except Skip:
+            return False
+    return fails
+
+
+def _faulty(subject: Subject, function: Function, inputs: Inputs) -> bool:
+    try:
+        subject.ask(function.name, inputs)
+    except Fault as fault:
+        return not isinstance(fault, Spent)
+    except Skip:
+        return False
+    return False
+
+
+def _smaller(function: Function, subject: Subject, effort: Effort, start: Inputs, fails: Callable[[Inputs], bool]) -> Inputs:
+    """The smallest failing input that Hypothesis shrinks to, or `start` if it finds none."""
+    left = [effort.shrinks]
+
+    def tried(inputs: Inputs) -> bool:
+        left[0] -= 1
+        return left[0] > 0 and fails(inputs)
+
+    try:
+        return find(function.inputs(subject.given), tried, random=Random(effort.seed), settings=settings(
+            max_examples=max(effort.max_examples, 5), database=None, deadline=None, suppress_health_check=list(HealthCheck)))
+    except NoSuchExample:
+        return start
+    except Exception:                        # Hypothesis found the adapter to answer differently the second time
+        return start
+
+
+def size(inputs: Inputs) -> int:
+    """How many numbers an input has."""
+    return sum(np.size(value) for value in inputs.values() if isinstance(value, np.ndarray))
+
+
+def plain(value: Any) -> Any:
+    """Arrays as lists, for reports."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: plain(part) for key, part in value._asdict().items()}
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(part) for part in value]
+    return value.item() if isinstance(value, np.generic) else value

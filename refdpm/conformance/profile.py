@@ -1,0 +1,151 @@
+"""Conventions: in what form an adapter takes and gives what the clauses speak of.  Never mistakes, but printed.
+
+This package counts t from 1, gives variances, sums over components, in nats, and has rows for "from" in a transition matrix.
+Others do not, and are as right.  A `Profile` says how an adapter does it; `theirs` and `ours` translate; `inference` finds it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import expit, logit
+
+from refdpm.conformance.adapter import Fault, Model
+from refdpm.vjp import Array
+
+
+class Profile(NamedTuple):
+    """How an adapter writes things; the defaults are this package's own ways."""
+
+    first_t: int = 1                   # the number of the first step
+    tables: str = "from_1"             # tables over t begin with the first step, or with t = 0
+    order: str = "ascending"           # of what is given for all t at once
+    spread: str = "variance"           # of a normal law
+    bits: str = "probability"          # how the law of a bit is given
+    reduction: str = "sum"             # over the components of an example
+    unit: str = "nats"
+    predicts: str = "noise"            # what the network's output means
+    variance: str = "small"            # of the reverse step: β̃, β, or a head between
+    first: str = "next"                # the variance at t = 1
+    orientation: str = "rows"          # of a transition matrix: its rows are the states that are left
+    layout: str = "channels_last"      # of images
+
+
+VALUES: dict[str, tuple[Any, ...]] = {
+    "first_t": (1, 0), "tables": ("from_1", "from_0"), "order": ("ascending", "descending"),
+    "spread": ("variance", "log_variance", "deviation"), "bits": ("probability", "logit", "log_probability"),
+    "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "predicts": ("noise", "x_0", "v", "score", "mean"),
+    "variance": ("small", "large", "ranged"), "first": ("next", "floor", "beta", "fixed"),
+    "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first")}
+
+# the conventions that bear on an input of that name, or on an output of that kind
+INPUTS = {"t": "first_t", "t_prev": "first_t", "model": "first_t", "var": "spread", "var_q": "spread", "var_p": "spread",
+          "var_r": "spread", "p": "bits", "q": "bits", "r": "bits", "image": "layout", "kernel": "layout"}
+KINDS: dict[str, tuple[str, ...]] = {
+    "real": (), "variance": ("spread",), "probability": ("bits",), "information": ("unit",), "total": ("unit", "reduction"),
+    "table": ("tables", "order"), "table_of_totals": ("unit", "reduction", "order"), "matrix": ("orientation",),
+    "image": ("layout",), "times": ("first_t",)}
+
+
+def checked(given: dict[str, Any]) -> dict[str, Any]:
+    """Stated conventions.   Raises: ValueError for a name or value that there is not."""
+    for name, value in given.items():
+        if name not in VALUES:
+            raise ValueError(f"profile: expected names among {', '.join(VALUES)}, got {name!r}")
+        if value not in VALUES[name]:
+            raise ValueError(f"profile: expected {name} among {VALUES[name]}, got {value!r}")
+    return given
+
+
+_SPREADS: dict[str, Callable[[Array], Array]] = {"variance": np.array, "log_variance": np.log, "deviation": np.sqrt}
+_BITS: dict[str, Callable[[Array], Array]] = {"probability": np.array, "logit": logit, "log_probability": np.log}
+
+
+# -- what goes in ------------------------------------------------------------------------------------------------------
+
+def theirs(inputs: dict[str, Any], profile: Profile, dtype: str | None) -> dict[str, Any]:
+    """The arguments in the adapter's conventions and precision; copies, so that it can do with them as it likes."""
+    return {name: _typed(_their(name, value, profile), dtype) for name, value in inputs.items()}
+
+
+def _their(name: str, value: Any, profile: Profile) -> Any:
+    if name == "beta":
+        return value[1:]
+    match INPUTS.get(name):
+        case "first_t" if isinstance(value, Model):
+            return (value if profile.variance == "ranged" else value.without_head())._replace(first_t=profile.first_t)
+        case "first_t":
+            return value - 1 + profile.first_t
+        case "spread":
+            return _SPREADS[profile.spread](value)
+        case "bits":
+            return _BITS[profile.bits](value)
+        case "layout" if profile.layout == "channels_first":
+            return np.moveaxis(value, -1, 1) if name == "image" else np.transpose(value, (3, 2, 0, 1))
+    return value
+
+
+def _typed(value: Any, dtype: str | None) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype if dtype and value.dtype.kind == "f" else value.dtype, copy=True)
+    return value
+
+
+# -- what comes out ----------------------------------------------------------------------------------------------------
+
+def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], sizes: int) -> Array:
+    """An answer in this package's conventions, of `shape`; `sizes` is how many components an example has.
+
+    Raises: Fault if it cannot have that shape.
+    """
+    if kind in ("variance", "probability"):
+        name = profile.spread if kind == "variance" else profile.bits
+        value = {"variance": lambda v: v, "probability": lambda v: v, "log_variance": np.exp, "log_probability": np.exp,
+                 "deviation": np.square, "logit": expit}[name](value)
+    if kind in ("information", "total", "table_of_totals") and profile.unit == "bits":
+        value = value * np.log(2)
+    if kind in ("total", "table_of_totals"):
+        value = _summed(value, profile.reduction, len(shape), sizes)
+    if kind in ("table", "table_of_totals") and profile.order == "descending":
+        value = value[::-1]
+    if kind == "table" and profile.tables == "from_0":
+        value = value[1:]
+    if kind == "matrix" and profile.orientation == "columns":
+        value = np.swapaxes(value, -1, -2)
+    if kind == "image" and profile.layout == "channels_first" and value.ndim == 4:
+        value = np.moveaxis(value, 1, -1)
+    if kind == "times":
+        value = value + 1 - profile.first_t
+    return fitted(value, shape)
+
+
+def _summed(value: Array, reduction: str, ndim: int, sizes: int) -> Array:
+    if reduction == "none":
+        return value.sum(axis=tuple(range(ndim, value.ndim))) if value.ndim > ndim else np.full(value.shape, np.nan)
+    return value * sizes if reduction == "mean" else value
+
+
+def fitted(value: Array, shape: tuple[int, ...]) -> Array:
+    """`value` as an array of `shape`: the same, or with axes of length 1 to be stretched, or one number a row.
+
+    Raises: Fault.
+    """
+    if value.shape == shape:
+        return value
+    if value.ndim == len(shape) and all(n in (1, m) for n, m in zip(value.shape, shape)):
+        return np.broadcast_to(value, shape)
+    if value.ndim == 0 or (value.ndim == 1 and len(shape) > 1 and len(value) == shape[0] and shape[0] not in shape[1:]):
+        return np.broadcast_to(value.reshape(value.shape + (1,) * (len(shape) - value.ndim)), shape)
+    raise Fault(f"returns shape {value.shape}, expected {shape}")
+
+
+def widened(scale: Array, kind: str, profile: Profile, reference: Array) -> Array:
+    """The scale of an answer that is rounded in the adapter's own form, before it is translated."""
+    with np.errstate(all="ignore"):
+        if kind == "variance" and profile.spread == "log_variance":
+            return np.asarray(scale + np.nan_to_num(np.abs(reference * np.log(reference)), posinf=0))
+        if kind == "probability" and profile.bits == "logit":
+            return np.asarray(scale + np.nan_to_num(np.abs(reference * (1 - reference) * logit(reference))))
+        if kind == "probability" and profile.bits == "log_probability":
+            return np.asarray(scale + np.nan_to_num(np.abs(reference * np.log(reference))))
+    return scale

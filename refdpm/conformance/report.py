@@ -1,0 +1,193 @@
+"""A report as text, and as JUnit for those who collect it; and what `explain` prints of a clause.
+
+The first line that matters names the mistake.
+"""
+
+from typing import Any
+from xml.etree import ElementTree
+import textwrap
+
+from refdpm.conformance import gradients
+from refdpm.conformance.clauses import Function, Law
+from refdpm.conformance.check import surprises
+from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.judge import plain
+from refdpm.conformance.mistakes import MISTAKES
+from refdpm.conformance.naming import touched
+
+SAYS = {mistake.id: mistake for mistake in MISTAKES}
+WIDTH = 110
+
+
+def text(report: dict[str, Any], *, verbose: bool = False) -> str:
+    """What is wrong first, then every clause in a line, the conventions, and the counts."""
+    bad = [row for row in report["clauses"] if row["verdict"] in ("wrong", "inaccurate")]
+    lines = [_headline(report, bad), ""]
+    for row in bad:
+        lines += [*_failure(row), ""]
+    lines += _table([row for row in report["clauses"] if row["verdict"] != "skipped"]) + [""]
+    skipped = [row for row in report["clauses"] if row["verdict"] == "skipped"]
+    if skipped:
+        lines += _skipped(skipped, verbose) + [""]
+    lines += _profile(report) + ["", _counts(report)]
+    return "\n".join(lines)
+
+
+def _headline(report: dict[str, Any], bad: list[dict[str, Any]]) -> str:
+    surprising = [row for row in report["clauses"] if surprises(row)]
+    ran = sum(report["summary"][verdict] for verdict in ("pass", "inaccurate", "wrong"))
+    if not ran:
+        return f"{report['adapter']}: nothing ran; none of the functions that the kit knows is offered (python -m refdpm explain)"
+    if not surprising:
+        return f"{report['adapter']}: {report['summary']['pass']} clauses pass" + f", {len(bad)} fail as expected" * bool(bad)
+    named = next((row for row in surprising if row["mistake"]), None)
+    if named:
+        return f"{report['adapter']}: {named['id']} is {named['verdict']}: {_named(named)}"
+    first = surprising[0]
+    if first["expected"]:
+        return f"{report['adapter']}: {first['id']} passes, but was expected to fail: {first['expected']}"
+    return f"{report['adapter']}: {first['id']} is {first['verdict']}: {first['reason'] or 'no known mistake reproduces it'}"
+
+
+def _named(row: dict[str, Any]) -> str:
+    together = " and ".join(f"{id} ({SAYS[id].says})" if id in SAYS else id for id in row["mistake"].split(" + "))
+    return together + (f", or {', '.join(row['also'][:3])}, which is the same here" if row["also"] else "")
+
+
+def _failure(row: dict[str, Any]) -> list[str]:
+    lines = [f"{row['verdict'].upper()}  {row['id']}" + ("  (expected: " + row["expected"] + ")" if row["expected"] else "")]
+    if row["reason"]:
+        lines += [f"  {row['reason']}"]
+    rest = f"{row['runner_up']} would leave {row['runner_up_distance']:.2g}" if row["runner_up"] else ""
+    if row["mistake"]:
+        lines += [f"  mistake    {_named(row)}"]
+        lines += [f"             as in {SAYS[id].source}" for id in row["mistake"].split(" + ") if id in SAYS]
+        lines += [f"             leaves {row['distance']:.1g} of the error" + f"; the next, {rest}" * bool(rest)]
+    elif rest:
+        lines += [f"  mistake    none that is known reproduces it; the nearest, {rest} of the error"]
+    if row["ratio"] is not None:
+        lines += [f"  error      {row['ratio']:.2g} times u·Σ|terms|, 32 are allowed"]
+    if row["digits"]:
+        lines += [f"  digits     {_along(row['digits'])}"]
+    if row["smallest_input"]:
+        lines += _wrapped(f"  input      {_written(row['smallest_input'])}", indent=13)
+    if row["reproduce"]:
+        lines += [f"  again      {row['reproduce']}"]
+    return lines
+
+
+def _along(digits: dict[str, float]) -> str:
+    """Digits along t: all of them, or at most eight."""
+    steps = list(digits)
+    shown = steps if len(steps) <= 8 else [steps[round(i * (len(steps) - 1) / 7)] for i in range(8)]
+    return "  ".join(f"t={t}: {digits[t]:.0f}" for t in shown)
+
+
+def _written(inputs: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {_short(value)}" for name, value in inputs.items())
+
+
+def _short(value: Any) -> str:
+    written = str(value)
+    return written if len(written) <= 120 else written[:117] + "…"
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    mark = {"pass": "ok", "inaccurate": "INACCURATE", "wrong": "WRONG"}
+    lines = []
+    for row in rows:
+        note = "given the earlier stage" if row["given_upstream"] else ""
+        note = "; ".join(filter(None, [note, row["reason"] if row["verdict"] == "pass" else ""]))
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}"
+        lines.append(f"  {mark[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {note}".rstrip())
+    return ["clause, error in u·Σ|terms| (32 are allowed)", *lines] if lines else []
+
+
+def _skipped(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
+    if verbose:
+        return [f"  skipped    {row['id']:28s} {row['reason']}" for row in rows]
+    reasons = [row["reason"] for row in rows if not row["reason"].endswith("not offered")]
+    return [f"skipped: {len(rows)} clauses on what is not offered (--verbose lists them)",
+            *(f"  {reason}" for reason in dict.fromkeys(reasons))]
+
+
+def _profile(report: dict[str, Any]) -> list[str]:
+    known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else " (stated)")
+             for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
+    return _wrapped("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2)
+
+
+def _wrapped(line: str, *, indent: int) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent=" " * indent)
+
+
+def _counts(report: dict[str, Any]) -> str:
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in report["summary"].items())
+    return f"{counts}; seed {report['seed']}"
+
+
+# -- JUnit ---------------------------------------------------------------------------------------------------------------
+
+def junit(report: dict[str, Any]) -> bytes:
+    """One test case for each clause."""
+    counts = report["summary"]
+    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(report["clauses"])), errors="0",
+                                failures=str(sum(map(surprises, report["clauses"]))), skipped=str(counts["skipped"]))
+    for row in report["clauses"]:
+        case = ElementTree.SubElement(suite, "testcase", classname=report["adapter"], name=row["id"])
+        if row["verdict"] == "skipped":
+            ElementTree.SubElement(case, "skipped", message=row["reason"])
+        elif surprises(row):
+            message = _named(row) if row["mistake"] else row["reason"] or row["expected"] or row["verdict"]
+            ElementTree.SubElement(case, "failure", message=message, type=row["verdict"]).text = "\n".join(_failure(row))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+
+
+# -- explain -------------------------------------------------------------------------------------------------------------
+
+def explain(id: str, of: Function | Law) -> str:
+    """A clause: what it asks for, where that is derived, on which inputs it is tried, and the mistakes it knows."""
+    lines = [id, *_wrapped(f"  {of.says}", indent=2), "",
+             f"  equations  {', '.join(of.equations) or 'none of the paper'}"]
+    if isinstance(of, Law):
+        return "\n".join([*lines, f"  needs      {', '.join(of.needs) or 'any function'}"])
+    inputs = of.edges(Given())[0]
+    lines += [f"  function   {of.name}({', '.join(inputs)}) → {', '.join(output.id.lower() for output in of.outputs)}",
+              f"  derived    {_home(of)}"]
+    lines += [f"  builds on  {', '.join(of.after)}"] * bool(of.after)
+    lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
+    edges = of.edges(Given())
+    lines += [f"  inputs     {len(edges)} edges, the first: "
+              + _short({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
+    lines += [f"    {mistake.id:14s} {mistake.says}" for mistake in touched(_asked(id, of), inputs)] or ["    none"]
+    return "\n".join(lines)
+
+
+def _asked(id: str, of: Function) -> Any:
+    """What the clause compares with: the value, or for a clause on gradients the pullback too."""
+    pull = of.vjp
+    if pull is None or not id.startswith("GRAD."):
+        return of.reference
+    return lambda inputs: pull(inputs, tuple(0 * value + 1 for value in of.reference(inputs)))
+
+
+def _home(of: Function) -> str:
+    """The functions of this package whose docstrings derive it."""
+    places = sorted({mistake.target for mistake in touched(of.reference, of.edges(Given())[0])})
+    return ", ".join(f"refdpm.{place.removesuffix('_vjp')}" for place in places) or "see its equations"
+
+
+def listing(clauses: list[tuple[str, Function | Law]]) -> str:
+    """Every function that an adapter may offer, with its clauses."""
+    lines = ["Functions that an adapter may offer; arguments are taken by name.  A clause: python -m refdpm explain CLAUSE", ""]
+    seen = set()
+    for id, of in clauses:
+        if isinstance(of, Function) and of.name not in seen and not id.startswith("GRAD."):
+            seen.add(of.name)
+            arguments = ", ".join(name for name in of.edges(Given())[0] if name != "beta" or of.outputs[0].kind == "table")
+            lines += [f"{of.name}({arguments})", *_wrapped(f"    {of.says}", indent=4),
+                      "    " + ", ".join([f"{of.id}.{output.id}" for output in of.outputs] + gradients.names(of))]
+        elif isinstance(of, Law):
+            lines += [id, *_wrapped(f"    {of.says}", indent=4)]
+    return "\n".join(lines)

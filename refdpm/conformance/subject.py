@@ -1,0 +1,136 @@
+"""The adapter under check, asked in its own conventions and understood in ours."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+import time
+
+import numpy as np
+
+from refdpm.conformance import profile as profiles
+from refdpm.conformance.adapter import Fault, Skip, Source
+from refdpm.conformance.clauses.common import Function, Given, Inputs
+from refdpm.conformance.profile import Profile
+from refdpm.vjp import Array
+
+UNITS = {"float64": 2.0 ** -53, "float32": 2.0 ** -24, "float16": 2.0 ** -11}
+COARSER = {"float64": "float32", "float32": "float16", "float16": "float16"}
+LIMIT = 32.0                    # of error/(u·scale): the rounding of a textbook formula stays within a few
+
+
+class Answer(NamedTuple):
+    """What a function returned, in our conventions: one array for each output; and the precision it is judged at."""
+
+    values: tuple[Array, ...]
+    dtype: str
+    shapes: tuple[tuple[int, ...], ...]            # of what it returned
+
+
+class Subject:
+    """A source with its profile.  `ask` is memoised, so that what many clauses look at is computed once."""
+
+    def __init__(self, source: Source, functions: tuple[Function, ...], profile: Profile = Profile()) -> None:
+        self.source, self.profile = source, profile
+        self.offers = source.offers()
+        self.functions = {function.name: function for function in functions if function.name in self.offers}
+        self.given = Given(source.beta)
+        self.seconds = 0.0
+        self._memory: dict[Any, Any] = {}
+
+    def chosen(self, function: Function, inputs: Inputs) -> Inputs:
+        """The inputs together with the choices that the profile makes."""
+        return inputs | {name: getattr(self.profile, name) for name in function.choices}
+
+    def ask(self, name: str, inputs: Inputs) -> Answer:
+        """The adapter's answer.   Raises: Skip, Fault."""
+        function = self.functions.get(name)
+        if function is None:
+            raise Skip(f"{name} is not offered")
+        shapes = [np.shape(part) for part in function.reference(self.chosen(function, inputs))]
+        parts = _parts(self._raw(function, inputs), function)
+        values = []
+        for part, output, shape in zip(parts, function.outputs, shapes, strict=True):
+            if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):
+                raise Fault(f"returns {part.dtype} for {output.id}, expected real numbers")
+            with np.errstate(all="ignore"):
+                values.append(profiles.ours(part.astype(np.float64), output.kind, self.profile, shape, function.sizes(inputs)))
+        return Answer(tuple(values), self._dtype(parts), tuple(part.shape for part in parts))
+
+    def arguments(self, inputs: Inputs) -> dict[str, Any]:
+        """The inputs as the adapter wants them; new arrays at every call."""
+        return profiles.theirs(inputs, self.profile, self.source.dtype)
+
+    def raw(self, name: str, arguments: dict[str, Any]) -> Any:
+        """The adapter's own answer to arguments in its own form; never from memory.   Raises: Skip, Fault."""
+        started = time.perf_counter()
+        try:
+            return self.source.call(name, arguments)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def _raw(self, function: Function, inputs: Inputs) -> Any:
+        arguments = self.arguments(inputs)
+        key = function.name, *(_key(value) for value in arguments.values())
+        if key not in self._memory:
+            if len(self._memory) > 4000:
+                self._memory.clear()
+            self._memory[key] = _caught(lambda: self.raw(function.name, arguments))
+        found = self._memory[key]
+        if isinstance(found, (Skip, Fault)):
+            raise found
+        return found
+
+    def _dtype(self, parts: list[Array]) -> str:
+        if self.source.dtype:
+            return self.source.dtype
+        found = [part.dtype.name for part in parts if part.dtype.name in UNITS]
+        return max(found, key=lambda name: UNITS[name], default="float64")
+
+
+def _caught(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except (Skip, Fault) as found:
+        return found
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.char, value.tobytes()
+    if isinstance(value, tuple):
+        return tuple(map(_key, value))
+    return value
+
+
+def _parts(value: Any, function: Function) -> list[Array]:
+    """One array for each output: what comes after them in a tuple is left alone."""
+    count = len(function.outputs)
+    if isinstance(value, dict):
+        names = {key.lower(): part for key, part in value.items()}
+        missing = [output.id.lower() for output in function.outputs if output.id.lower() not in names]
+        if missing:
+            raise Fault(f"returns a dict without {', '.join(missing)}")
+        return [names[output.id.lower()] for output in function.outputs]
+    found = list(value) if isinstance(value, tuple) else [value]
+    if len(found) < count:
+        raise Fault(f"returns {len(found)} arrays, expected {count}: {', '.join(output.id.lower() for output in function.outputs)}")
+    return found[:count]
+
+
+# -- how far an answer is from what it should be ---------------------------------------------------------------------------
+
+def ratios(value: Array, reference: Array, scale: Array, unit: float) -> Array:
+    """error/(u·scale) of every entry; 0 where both are the same infinity, ∞ where a number is expected and none came."""
+    with np.errstate(all="ignore"):
+        error = np.abs(value - reference) / (unit * np.maximum(scale, np.finfo(np.float64).tiny))
+    return np.asarray(np.where((value == reference) | (np.isnan(value) & np.isnan(reference)), 0.0,
+                               np.where(np.isfinite(error), error, np.inf)))
+
+
+def expected(function: Function, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The reference of every output and its scale, widened to the form in which the adapter rounds."""
+    with np.errstate(all="ignore"):
+        values = tuple(np.asarray(value, dtype=np.float64) for value in function.reference(inputs))
+        found = function.scale(inputs)
+        scales = tuple(profiles.widened(np.broadcast_to(scale, value.shape), output.kind, profile, value)
+                       for scale, value, output in zip(found, values, function.outputs, strict=True))
+    return values, scales

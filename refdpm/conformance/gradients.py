@@ -5,11 +5,14 @@ one), and returns a dict: the gradient of ⟨cotangent, output⟩ with respect t
 translated by the chain rule where the adapter's conventions are not ours.
 
 An error is measured in u·scale, with scale the largest entry of the gradient in the same row, and what rounding in 1 − β_t and in
-the other inputs does to it: |g(z + δs) − g(z)|/δ for a few random signs s, absolute for β, relative for the others.  What a chain's
+the other inputs does to it: |g(z + δs) − g(z)|/δ for a few random signs s, absolute for β, relative for the others; and with
+Σ|cotangent · output|, which is left where the terms of a gradient cancel.  What a chain's
 gradient owes to tables of ᾱ that are rounded each for itself comes on top, a factor 1/(1−ᾱ_t) + 1/(1−ᾱ_{t−1}).
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +29,33 @@ from refdpm.vjp import Array, unbroadcast
 DELTA = 1e-7
 DRAWS = 5
 
-Cotangents = tuple[Array, ...]
+
+class Slip(NamedTuple):
+    """What can go wrong with any gradient, whatever the function."""
+
+    id: str
+    says: str
+    source: str
+    change: Callable[[Array, Inputs], Array]
+
+
+SLIPS = (
+    Slip("GRD-01-CUT", "gradient cut off, 0 → what flows through (the argument was detached, or a table taken for a constant)",
+         "DavidRuhe/simple-variational-diffusion-models@4907ac7", lambda g, inputs: 0 * g),
+    Slip("GRD-05-N", "gradient divided by the number of rows → of the sum over them",
+         "AkiRusProd/numpy-diffusion@5116f79 and others", lambda g, inputs: g / _rows(inputs)),
+    Slip("GRD-07-TWO", "gradient twice as large → once", "gmongaras/Diffusion_models_from_scratch@c58823f",
+         lambda g, inputs: 2 * g),
+    Slip("NEW-GRAD-SIGN", "gradient with the other sign → with its own", "of −K where K is asked for", lambda g, inputs: -g),
+)
+
+
+def _slipped(slip: Slip, right: Callable[[Inputs], Array], inputs: Inputs) -> Array:
+    return slip.change(right(inputs), inputs)
+
+
+def _rows(inputs: Inputs) -> int:
+    return next(len(value) for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def names(function: Function) -> list[str]:
@@ -41,18 +70,21 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
     drawn = examples(function.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
     for number, inputs in enumerate(function.edges(subject.given) + drawn):
         try:
-            chosen = subject.chosen(function, inputs)
-            cotangents = _cotangents(function, chosen, effort.seed + number)
-            answers, dtype = _ask(subject, function, inputs, cotangents)
+            chosen = with_cotangents(function, subject.chosen(function, inputs), effort.seed + number)
+            right, scale = expected(function, chosen)
+            if not all(np.all(np.isfinite(part)) for part in right.values()):        # no derivative there
+                continue
+            answers, dtype = _ask(subject, function, inputs, chosen)
         except Skip as skip:
+            if any(found.values()):
+                continue
             return [Result(name, "skipped", reason=str(skip)) for name in names(function)]
         except Fault as fault:
             return [Result(name, "wrong", smallest_input=inputs, reason=str(fault)) for name in names(function)]
-        right, scale = _expected(function, chosen, cotangents)
         for argument in function.arguments:
             if argument in answers:
                 parts = answers[argument], right[argument], scale[argument]
-                failure = Failure(chosen | {"cotangents": cotangents}, *parts[:2], UNITS[dtype] * parts[2])
+                failure = Failure(chosen, *parts[:2], UNITS[dtype] * parts[2])
                 ratio = np.max(ratios(*parts, UNITS[dtype]), initial=0.0)
                 found[argument].append((failure, float(ratio)))
     return [_verdict(function, argument, name, found[argument], dtype)
@@ -69,44 +101,56 @@ def _verdict(function: Function, argument: str, name: str, cases: list[tuple[Fai
     lower = worst * UNITS[dtype] / UNITS[COARSER[dtype]]
     smallest = min((failure.inputs for failure in failing), key=size)
     result = Result(name, "inaccurate" if lower <= LIMIT and dtype != "float16" else "wrong", worst, smallest_input=smallest)
-    return described(result, naming.name(lambda inputs: _gradient(function, inputs, inputs["cotangents"])[argument], failing))
+
+    def right(inputs: Inputs) -> Array:
+        return gradient(function, inputs)[argument]
+
+    slips = [((slip.id,), partial(_slipped, slip, right)) for slip in SLIPS]
+    return described(result, naming.name([right], failing, slips))
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------
 
-def _cotangents(function: Function, inputs: Inputs, seed: int) -> Cotangents:
+def with_cotangents(function: Function, inputs: Inputs, seed: int) -> Inputs:
+    """The inputs with a normal cotangent for every output."""
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
-        return tuple(exactly(rng.standard_normal(np.shape(value))) for value in function.reference(inputs))
+        drawn = tuple(exactly(rng.standard_normal(np.shape(value))) for value in function.reference(inputs))
+    return inputs | {"cotangents": drawn}
 
 
-def _gradient(function: Function, inputs: Inputs, cotangents: Cotangents) -> dict[str, Array]:
+def gradient(function: Function, inputs: Inputs) -> dict[str, Array]:
+    """Our gradient with respect to every argument, for inputs["cotangents"]."""
     assert function.vjp is not None
     with np.errstate(all="ignore"):
-        return function.vjp({name: value for name, value in inputs.items() if name != "cotangents"}, cotangents)
+        return function.vjp({name: value for name, value in inputs.items() if name != "cotangents"}, inputs["cotangents"])
 
 
-def _expected(function: Function, inputs: Inputs, cotangents: Cotangents) -> tuple[dict[str, Array], dict[str, Array]]:
-    right = _gradient(function, inputs, cotangents)
+def expected(function: Function, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`gradient`, and the scale by which an error of it is measured."""
+    right = gradient(function, inputs)
     scale = {name: np.abs(value) for name, value in right.items()}
     rng = np.random.default_rng(0)
     for _ in range(3):
-        moved = _gradient(function, {name: _moved(name, value, rng) for name, value in inputs.items()}, cotangents)
+        moved = gradient(function, {name: _moved(name, value, rng) for name, value in inputs.items()})
         for name, value in right.items():
             with np.errstate(all="ignore"):
                 scale[name] = np.maximum(scale[name], np.nan_to_num(np.abs(moved[name] - value) / DELTA, posinf=0))
-    return right, {name: _largest(value) * _condition(inputs, value) for name, value in scale.items()}
+    with np.errstate(all="ignore"):
+        outputs = zip(inputs["cotangents"], function.reference(inputs))
+        least = sum(float(np.sum(np.nan_to_num(np.abs(w * y), posinf=0))) for w, y in outputs)
+    return right, {name: (_largest(value) + least) * _condition(inputs, value) for name, value in scale.items()}
 
 
-def _condition(inputs: Inputs, gradient: Array) -> Any:
+def _condition(inputs: Inputs, value: Array) -> Any:
     """1 + 1/(1−ᾱ_t) + 1/(1−ᾱ_{t−1}), for every row of a gradient that has rows, the largest for one that has not."""
     if "beta" not in inputs or not isinstance(inputs.get("t"), np.ndarray):
         return 1.0
     alpha_bar = schedule.alpha_bar(inputs["beta"])
     before = alpha_bar[np.maximum(inputs["t"] - 1, 0)]
     found = 1 + 1 / (1 - alpha_bar[inputs["t"]]) + np.where(before < 1, 1 / np.maximum(1 - before, 1e-300), 0.0)
-    rows = gradient.ndim > 1 and len(gradient) == len(found) and found.ndim == 1
-    return found.reshape((-1,) + (1,) * (gradient.ndim - 1)) if rows else np.max(found)
+    rows = value.ndim > 1 and len(value) == len(found) and found.ndim == 1
+    return found.reshape((-1,) + (1,) * (value.ndim - 1)) if rows else np.max(found)
 
 
 def _moved(name: str, value: Any, rng: np.random.Generator) -> Any:
@@ -127,21 +171,21 @@ def _largest(scale: Array) -> Array:
 
 # -- theirs ------------------------------------------------------------------------------------------------------------
 
-def _ask(subject: Subject, function: Function, inputs: Inputs, cotangents: Cotangents) -> tuple[dict[str, Array], str]:
+def _ask(subject: Subject, function: Function, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
     """The adapter's gradients in our terms, and the precision they are judged at."""
     values = subject.ask(function.name, inputs)
     parts = [_their_cotangent(value, cotangent, output.kind, subject.profile, function.sizes(inputs), shape)
-             for value, cotangent, output, shape in zip(values.values, cotangents, function.outputs, values.shapes)]
+             for value, cotangent, output, shape in zip(values.values, chosen["cotangents"], function.outputs, values.shapes)]
     typed = [part.astype(values.dtype) for part in parts]
     arguments = subject.arguments(inputs)
     found = subject.raw("vjp", {"name": function.name, "args": arguments, "cotangent": tuple(typed) if len(typed) > 1 else typed[0]}
                         | {key: value for key, value in arguments.items() if key == "beta"})
     if not isinstance(found, dict):
         raise Fault(f"vjp returns {type(found).__name__}, expected a dict from arguments to gradients")
-    ours = _gradient(function, subject.chosen(function, inputs), cotangents)
+    ours = gradient(function, chosen)
     translated = {name: _our_gradient(name, to_array(found[name]).astype(np.float64), inputs, subject.profile)
                   for name in function.arguments if name in found}
-    return {name: fitted(gradient, np.shape(ours[name])) for name, gradient in translated.items()}, values.dtype
+    return {name: fitted(value, np.shape(ours[name])) for name, value in translated.items()}, values.dtype
 
 
 def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile, sizes: int, shape: tuple[int, ...]) -> Array:
@@ -170,15 +214,15 @@ def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile
     return unbroadcast(changed, full).reshape(shape)
 
 
-def _our_gradient(name: str, gradient: Array, inputs: Inputs, profile: Profile) -> Array:
+def _our_gradient(name: str, theirs: Array, inputs: Inputs, profile: Profile) -> Array:
     """The gradient with respect to our argument, from the one with respect to theirs."""
     match profiles.INPUTS.get(name):
         case "spread":
             slopes = {"variance": 1.0, "log_variance": 1 / inputs[name], "deviation": 0.5 / np.sqrt(inputs[name])}
-            return np.asarray(gradient * slopes[profile.spread])
+            return np.asarray(theirs * slopes[profile.spread])
         case "bits":
             p = inputs[name]
-            return np.asarray(gradient * {"probability": 1.0, "logit": 1 / (p * (1 - p)), "log_probability": 1 / p}[profile.bits])
+            return np.asarray(theirs * {"probability": 1.0, "logit": 1 / (p * (1 - p)), "log_probability": 1 / p}[profile.bits])
         case "layout" if profile.layout == "channels_first":
-            return np.moveaxis(gradient, 1, -1) if name == "image" else np.transpose(gradient, (2, 3, 1, 0))
-    return gradient
+            return np.moveaxis(theirs, 1, -1) if name == "image" else np.transpose(theirs, (2, 3, 1, 0))
+    return theirs

@@ -73,16 +73,25 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
             for found, case in zip(cases, compare(subject, function, inputs), strict=True):
                 found.append(case)
         except Skip as skip:
-            return [Result(name, "skipped", reason=str(skip)) for name in ids]
+            if not cases[0] and not faults:
+                return [Result(name, "skipped", reason=str(skip)) for name in ids]
         except Fault as fault:
             faults.append((inputs, str(fault)))
             if len(faults) == FAULTS:
                 break
     if faults:
         smallest = _smaller(function, subject, effort, faults[0][0], lambda inputs: _faulty(subject, function, inputs))
-        return [Result(name, "wrong", smallest_input=smallest, reason=faults[0][1]) for name in ids]
-    return [_noted(_verdict(subject, function, at, name, found, effort), getattr(subject.source, "notes", {}).get(function.name, ()))
+        first, *also = _raising(subject, function, *faults[0])
+        return [Result(name, "wrong", mistake=first, also=tuple(also), smallest_input=smallest, reason=faults[0][1]) for name in ids]
+    notes = getattr(subject.source, "notes", {}).get(function.name, ())
+    return [_noted(_verdict(subject, function, at, name, found, effort), notes)
             for at, (name, found) in enumerate(zip(ids, cases))]
+
+
+def _raising(subject: Subject, function: Function, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
+    if not fault.startswith(("raises", "returns shape")):
+        return None,
+    return naming.raising(function.reference, subject.chosen(function, inputs), fault) or (None,)
 
 
 def compare(subject: Subject, function: Function, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
@@ -125,7 +134,7 @@ def _verdict(subject: Subject, function: Function, at: int, name: str, cases: li
                           reason=f"right given the adapter's own {', '.join(function.after)}")
     fails = _fails(subject, function, at)
     smallest = _smaller(function, subject, effort, min((case.inputs for case in failing), key=size), fails)
-    found = naming.name(_reference(subject, function, at), [_failure(case) for case in failing])
+    found = naming.name(_references(subject, function, at), [_failure(case) for case in failing])
     return described(Result(name, _how_bad(failing), worst.ratio, digits, smallest_input=smallest,
                              reason=_in_words(failing)), found)
 
@@ -169,17 +178,27 @@ def _upstream(subject: Subject, function: Function, inputs: Inputs) -> Inputs | 
         return None
 
 
-def _reference(subject: Subject, function: Function, at: int) -> Callable[[Inputs], Array]:
-    return lambda inputs: function.reference(subject.chosen(function, inputs))[at]
+def _references(subject: Subject, function: Function, at: int) -> list[Callable[[Inputs], Array]]:
+    """Our own way to an output, and the textbook's where it is written down."""
+    return [lambda inputs: function.reference(subject.chosen(function, inputs))[at],
+            lambda inputs: textbook(function, subject.chosen(function, inputs))[at]]
+
+
+def textbook(function: Function, inputs: Inputs) -> tuple[Array, ...]:
+    """What the formulas give that the scale is followed through; nothing where it is not found from formulas."""
+    found: tuple[Array, ...] = getattr(function.scale(inputs), "values", ())
+    return found
 
 
 def _failure(case: _Case) -> Failure:
-    return Failure(case.inputs, case.observed, case.expected, UNITS[case.dtype] * case.scale)
+    least = np.max(case.scale, initial=0.0, where=np.isfinite(case.scale)) * 1e-9 or 1.0         # an exact 0 beside others
+    return Failure(case.inputs, case.observed, case.expected, UNITS[case.dtype] * np.maximum(case.scale, least))
 
 
 def _digits(cases: list[_Case]) -> dict[str, float] | None:
     """Decimal digits along t, from the longest schedule among the edges: −log10 of the largest error relative to the value."""
-    along = [case for case in cases if isinstance(case.inputs.get("t"), np.ndarray) and case.inputs["t"].ndim == 1]
+    along = [case for case in cases if isinstance(case.inputs.get("t"), np.ndarray)
+             and case.inputs["t"].shape == case.observed.shape[:1] != ()]
     if not along:
         return None
     case = max(along, key=lambda one: len(set(one.inputs["t"].tolist())))

@@ -6,7 +6,7 @@ that somebody who makes the mistake gets; the one that reproduces the adapter's 
     distance = ‖observed − variant‖ / ‖observed − right‖,   entries in units of their scale:   0 reproduces, 1 explains nothing
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations
 from types import CodeType
@@ -17,7 +17,7 @@ import warnings
 
 import numpy as np
 
-from refdpm.conformance.clauses.common import Inputs
+from refdpm.conformance.clauses.common import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.mistakes.planting import target
 from refdpm.vjp import Array
@@ -25,8 +25,10 @@ from refdpm.vjp import Array
 NEAR = 0.05                     # a distance that is as good as none
 CASES = 6                       # failing inputs that are looked at
 MOST_IN_PAIRS = 24
+BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
 Reference = Callable[[Inputs], Array]
+Variants = Sequence[tuple[tuple[str, ...], Reference]]
 
 
 class Failure(NamedTuple):
@@ -49,59 +51,92 @@ class Name(NamedTuple):
     pair: bool = False
 
 
-def name(reference: Reference, failures: list[Failure]) -> Name | None:
-    """The mistake that explains the failures best; None if none changes the answer for the better."""
+def name(references: Sequence[Reference], failures: list[Failure], slips: Variants = ()) -> Name | None:
+    """The mistake that explains the failures best; None if none changes the answer for the better.
+
+    `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
+    tables.  `slips` are further wrong variants.
+    """
     failures = sorted(failures, key=lambda failure: -_norm(failure.observed, failure.expected, failure.unit))[:CASES]
-    candidates = touched(reference, failures[0].inputs)
+    known = [((mistake.id,), _planted(reference, mistake)) for reference in references
+             for mistake in touched(reference, failures[0].inputs)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _ranked(reference, failures, [(mistake,) for mistake in candidates])
-        if not found or found[0][0] > NEAR:
-            moving = [single[0] for distance, single, moves in found if moves][:MOST_IN_PAIRS]
-            pairs = _ranked(reference, failures, list(combinations(moving, 2)))
-            if pairs and pairs[0][0] <= NEAR:
-                return _named(pairs)
-    return _named(found) if found and found[0][0] < 1 else None
+        found = _ranked(failures, [*known, *slips])
+        if not found or found[0].distance > NEAR:
+            moving = [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID][:MOST_IN_PAIRS]
+            pairs = _ranked(failures, [((a.id, b.id), _planted(reference, a, b)) for a, b in combinations(moving, 2)
+                                       for reference in references])
+            if pairs and pairs[0].distance <= NEAR:
+                return Name(pairs[0].ids, pairs[0].distance, None, None, True, pair=True)
+    return _named(found, _rounding(failures)) if found and found[0].distance < 1 else None
 
 
-def _named(found: list[tuple[float, tuple[Mistake, ...], bool]]) -> Name:
-    best = found[0]
-    if len(best[1]) > 1:
-        return Name(tuple(mistake.id for mistake in best[1]), best[0], None, None, True, pair=True)
-    same = tuple(found_[1][0].id for found_ in found if found_[0] <= best[0] * 1.0000001 + 1e-12)
-    other = next((entry for entry in found if entry[1][0].id not in same), None)
-    return Name(same, best[0], other[1][0].id if other else None, other[0] if other else None, best[0] <= NEAR)
+def raising(reference: Callable[[Inputs], Any], inputs: Inputs, fault: str) -> tuple[str, ...]:
+    """The mistakes with which our own functions raise on these inputs too, or return an array of the same wrong shape."""
+    right = _fates(reference, inputs)
+    return tuple(mistake.id for mistake in touched(reference, inputs)
+                 if fault.startswith(tuple(_fates(_planted(reference, mistake), inputs) - right)))
 
 
-def _ranked(reference: Reference, failures: list[Failure], candidates: Iterable[tuple[Mistake, ...]]
-            ) -> list[tuple[float, tuple[Mistake, ...], bool]]:
-    """(distance, mistakes, whether they change anything), the nearest first."""
-    found = []
-    for mistakes in candidates:
+def _fates(variant: Callable[[Inputs], Any], inputs: Inputs) -> set[str]:
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return {f"returns shape {np.shape(part)}," for part in variant(copied(inputs))}
+    except Exception:
+        return {"raises"}
+
+
+class _Candidate(NamedTuple):
+    ids: tuple[str, ...]
+    distance: float
+
+
+def _rounding(failures: list[Failure]) -> float:
+    """The distance that rounding alone may leave, at most a thousandth: below it nothing tells two mistakes apart."""
+    below = np.linalg.norm([_norm(failure.observed, failure.expected, failure.unit) for failure in failures])
+    return float(min(np.sqrt(sum(failure.observed.size for failure in failures)) / max(below, 1e-300), 1e-3))
+
+
+def _named(found: list[_Candidate], rounding: float = 0.0) -> Name:
+    best = found[0].distance
+    same = tuple(one.ids[0] for one in found if one.distance <= max(best * 1.0000001 + 1e-12, rounding))
+    other = next((one for one in found if one.ids[0] not in same), None)
+    return Name(same, best, other.ids[0] if other else None, other.distance if other else None, best <= NEAR)
+
+
+def _planted(reference: Reference, *mistakes: Mistake) -> Reference:
+    def variant(inputs: Inputs) -> Array:
         with contextlib.ExitStack() as stack:
             for mistake in mistakes:
                 stack.enter_context(planted(mistake))
-            distance, moves = _distance(reference, failures)
-        found.append((distance, mistakes, moves))
-    return sorted((entry for entry in found if entry[2]), key=lambda entry: entry[0])
+            return reference(inputs)
+    return variant
 
 
-def _distance(reference: Reference, failures: list[Failure]) -> tuple[float, bool]:
+def _ranked(failures: list[Failure], variants: Variants) -> list[_Candidate]:
+    """The variants that change anything, the nearest first; each mistake once."""
+    best: dict[tuple[str, ...], float] = {}
+    for ids, variant in variants:
+        distance, moves = _distance(variant, failures)
+        if moves:
+            best[ids] = min(distance, best.get(ids, np.inf))
+    return sorted((_Candidate(*one) for one in best.items()), key=lambda one: one.distance)
+
+
+def _distance(variant: Reference, failures: list[Failure]) -> tuple[float, bool]:
+    """The distance, and whether the variant differs from the reference at all."""
     above, below, moves = 0.0, 0.0, False
     for failure in failures:
         try:
-            variant = np.broadcast_to(np.asarray(reference(_copied(failure.inputs)), dtype=np.float64), failure.observed.shape)
+            value = np.broadcast_to(np.asarray(variant(copied(failure.inputs)), dtype=np.float64), failure.observed.shape)
         except Exception:
             return np.inf, False
-        moves = moves or _norm(variant, failure.expected, failure.unit) > 0
-        above += _norm(failure.observed, variant, failure.unit) ** 2
+        moves = moves or _norm(value, failure.expected, failure.unit) > 1
+        above += _norm(failure.observed, value, failure.unit) ** 2
         below += _norm(failure.observed, failure.expected, failure.unit) ** 2
     return (float(np.sqrt(above / below)) if np.isfinite(above) and below > 0 else np.inf), moves
-
-
-def _copied(inputs: Inputs) -> Inputs:
-    """A mistake may be to write into what it was given."""
-    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in inputs.items()}
 
 
 def _norm(x: Array, y: Array, unit: Array) -> float:

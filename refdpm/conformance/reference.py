@@ -4,18 +4,25 @@ In float32 every input is a float32 array and what is returned is rounded to flo
 in programs that keep their tables in double precision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 import contextlib
 
 import numpy as np
 
-from refdpm.conformance.adapter import Skip
+from refdpm import binomial, bound, gaussian
+from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.clauses import FUNCTIONS
 from refdpm.conformance.clauses.common import Function, Inputs
 from refdpm.conformance.mistakes import Mistake, planted
 from refdpm.conformance.profile import Profile
 from refdpm.vjp import Array
+
+
+DRAWS: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
+    "draw_times": lambda given, rng: bound.draw_steps(rng, given["T"], (1, given["N"]))[0],
+    "draw_noise": lambda given, rng: gaussian.draw_noise(rng, given["shape"]),
+    "draw_uniform": lambda given, rng: binomial.draw_noise(rng, given["shape"])}
 
 
 class Reference:
@@ -31,23 +38,34 @@ class Reference:
 
     def offers(self) -> frozenset[str]:
         """All functions, and gradients."""
-        return frozenset(self.functions) | {"vjp"}
+        return frozenset(self.functions) | frozenset(DRAWS) | {"vjp"}
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """See `Source`."""
         with contextlib.ExitStack() as stack, np.errstate(all="ignore"):
             for mistake in self.mistakes:
                 stack.enter_context(planted(mistake))
-            if name == "vjp":
-                function, inputs = self._function(arguments["name"]), self._inputs(arguments["args"])
-                cotangents = arguments["cotangent"]
-                if function.vjp is None:
-                    raise Skip(f"{function.name} is not differentiated")
-                found = function.vjp(self._chosen(function, inputs), cotangents if isinstance(cotangents, tuple) else (cotangents,))
-                return {key: np.asarray(value).astype(self.dtype) for key, value in found.items()}
-            function = self._function(name)
-            values = function.reference(self._chosen(function, self._inputs(arguments)))
-            return tuple(np.asarray(value).astype(self.dtype) for value in values)
+            try:
+                if name in DRAWS:
+                    return DRAWS[name](arguments, np.random.default_rng(arguments["seed"]))
+                return self._gradients(arguments) if name == "vjp" else self._values(self._function(name), arguments)
+            except (ValueError, TypeError, IndexError) as error:
+                raise Fault(f"raises {type(error).__name__}: {error}") from error
+
+    def _values(self, function: Function, arguments: Mapping[str, Any]) -> Any:
+        return tuple(self._rounded(value) for value in function.reference(self._chosen(function, self._inputs(arguments))))
+
+    def _gradients(self, arguments: Mapping[str, Any]) -> Any:
+        function, cotangents = self._function(arguments["name"]), arguments["cotangent"]
+        if function.vjp is None:
+            raise Skip(f"{function.name} is not differentiated")
+        found = function.vjp(self._chosen(function, self._inputs(arguments["args"])),
+                             cotangents if isinstance(cotangents, tuple) else (cotangents,))
+        return {key: self._rounded(value) for key, value in found.items()}
+
+    def _rounded(self, value: Any) -> Array:
+        array = np.asarray(value)
+        return array.astype(self.dtype) if array.dtype.kind == "f" else array
 
     def close(self) -> None:
         """See `Source`."""

@@ -15,7 +15,7 @@ from refdpm.conformance.judge import plain
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import touched
 
-SAYS = {mistake.id: mistake for mistake in MISTAKES}
+SAYS: dict[str, Any] = {mistake.id: mistake for mistake in (*MISTAKES, *gradients.SLIPS)}
 WIDTH = 110
 
 
@@ -62,7 +62,8 @@ def _failure(row: dict[str, Any]) -> list[str]:
     if row["mistake"]:
         lines += [f"  mistake    {_named(row)}"]
         lines += [f"             as in {SAYS[id].source}" for id in row["mistake"].split(" + ") if id in SAYS]
-        lines += [f"             leaves {row['distance']:.1g} of the error" + f"; the next, {rest}" * bool(rest)]
+        if row["distance"] is not None:
+            lines += [f"             leaves {row['distance']:.1g} of the error" + f"; the next, {rest}" * bool(rest)]
     elif rest:
         lines += [f"  mistake    none that is known reproduces it; the nearest, {rest} of the error"]
     if row["ratio"] is not None:

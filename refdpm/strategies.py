@@ -114,6 +114,11 @@ def soft_bits(N: int, D: int) -> st.SearchStrategy[Array]:
     return arrays(N, D, low=0.2, high=0.8)
 
 
+def soft_symbols(N: int, D: int, K: int, *, scale: float = 1.0) -> st.SearchStrategy[Array]:
+    """Probabilities of K classes, (N, D, K), none of them 0: symbols that formulas for classes can be differentiated by."""
+    return normal_arrays(N, D, K, scale=scale).map(lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True))
+
+
 def bernoullis(N: int, D: int) -> st.SearchStrategy[Bernoulli]:
     """Independent bits, by their logits."""
     return st.builds(Bernoulli, arrays(N, D, low=-5, high=5))

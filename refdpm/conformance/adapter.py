@@ -32,6 +32,9 @@ from refdpm.vjp import Array
 # what people call the arguments
 ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise", "x_prev_": "x_prev"}
 
+# what a function that does not ask for it has built in, and can be asked for nothing else
+DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256}
+
 
 class Skip(Exception):
     """The adapter does not offer this; its message is the reason."""
@@ -79,7 +82,7 @@ class Source(Protocol):
     dtype: str | None
     stated: Mapping[str, Any]
     beta: Array | None
-    notes: Mapping[str, set[str]]          # of each function, what is no verdict but should be known
+    notes: dict[str, set[str]]             # of each function, what is no verdict but should be known
 
     def offers(self) -> frozenset[str]:
         """The names of the functions it has; "vjp" among them if it has gradients."""
@@ -101,6 +104,7 @@ class Local:
         self.notes: dict[str, set[str]] = {}
         self.make: Callable[..., Any] | None = getattr(target, "make", None)
         self.array: Callable[[Array], Any] | None = getattr(target, "array", None)
+        self.classes = _classes(target)
         own = None if self.make or callable(getattr(target, "beta", None)) else getattr(target, "beta", None)
         self.beta = None if own is None else np.concatenate([[0.0], np.asarray(to_array(own), dtype=np.float64)])
         self._names, self._made = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]
@@ -108,6 +112,7 @@ class Local:
             with _quiet(self, "make"):
                 made = self._object(_PROBE)
             self.dtype = self.dtype or _dtype(getattr(made, "dtype", None))
+            self.classes = self.classes or _classes(made)
             self.stated = dict(getattr(made, "profile", {})) | dict(self.stated)
 
     def offers(self) -> frozenset[str]:
@@ -171,6 +176,7 @@ class _quiet:
     def __enter__(self) -> None:
         self.redirect = redirect_stdout(io.TextIOWrapper(self.out, encoding="utf-8", errors="replace", write_through=True))
         self.redirect.__enter__()
+        self.caught.__enter__()
         warnings.simplefilter("ignore")
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -186,16 +192,12 @@ class _quiet:
             raise Fault(f"leaves Python with SystemExit({error.code})") from error
         if error is not None and not isinstance(error, (Exception, KeyboardInterrupt)):
             raise Fault(f"raises {kind.__name__}, which is no Exception: {error}".rstrip(": ")) from error
-        return False
 
 
-class _Nowhere(io.RawIOBase):
+class _Nowhere(io.BytesIO):
     """Where what is printed ends; `size` is how much there was."""
 
     size = 0
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:
         self.size += len(data)
@@ -212,11 +214,15 @@ def _bound(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[s
         return dict(arguments)
     found = {}
     for p in parameters:
-        name = ALIASES.get(p.name, p.name)
+        name = p.name if p.name in arguments else ALIASES.get(p.name, p.name)
         if name in arguments:
             found[p.name] = arguments[name]
         elif p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
             raise Fault(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
+    asked = {ALIASES.get(name, name) for name in found}
+    for name, default in DEFAULTS.items():
+        if name not in asked and arguments.get(name, default) != default:
+            raise Skip(f"does not ask for {name}, so that it is taken for {default}")
     return found
 
 
@@ -271,6 +277,11 @@ def _foreign(value: Any) -> set[str]:
         return {kind for part in (value.values() if isinstance(value, Mapping) else value) for kind in _foreign(part)}
     package = type(value).__module__.split(".")[0]
     return set() if package in ("numpy", "builtins") else {f"{package}.{type(value).__name__}"}
+
+
+def _classes(target: Any) -> int | None:
+    found = getattr(target, "classes", None)
+    return found if isinstance(found, int) and found > 1 else None
 
 
 def _dtype(value: Any) -> str | None:

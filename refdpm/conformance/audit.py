@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from refdpm import gradcheck
-from refdpm.conformance import accuracy, cases, checks, mistakes
+from refdpm.conformance import accuracy, cases, checks, matrix, mistakes
 
 
 def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """The whole audit.
 
     Keys: pairs (name, argument, gap), worst_gap, breaches (of the contract, the guard or the symmetry), accuracy (name, units,
-    where), worst_units, checks (name, residual in units of its tolerance), mistakes (planted, caught, survivors, by), ok.
+    where), worst_units, checks (name, residual in units of its tolerance), mistakes (planted, caught, survivors, by), matrix (mistake →
+    the clauses of the kit that see it), idle_clauses (that see none), ok.
     """
     tell("gradients …")
     rows, breaches = gradients(count=200 if thorough else 15)
@@ -27,15 +28,19 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
     tell("mistakes …")
     caught = {mistake.id: mistakes.caught_by(mistake) for mistake in mistakes.MISTAKES}
     survivors = [name for name, by in caught.items() if not by]
+    tell("clauses …")
+    seen = matrix.matrix()
+    idle = matrix.idle(seen)
     worst_gap = max(row["gap"] for row in rows)
     worst_units = max(value.units for value in values)
-    ok = (worst_gap <= gradcheck.GAP and not breaches and worst_units <= accuracy.LIMIT and not survivors
+    ok = (worst_gap <= gradcheck.GAP and not breaches and worst_units <= accuracy.LIMIT and not survivors and not idle
           and all(residual <= 1 for residual in residuals.values()))
     return {"ok": ok, "pairs": rows, "worst_gap": worst_gap, "breaches": breaches,
             "accuracy": [value._asdict() | {"units": _finite(value.units)} for value in values],
             "worst_units": _finite(worst_units),
             "checks": [{"name": name, "residual": _finite(residual)} for name, residual in residuals.items()],
-            "mistakes": {"planted": len(caught), "caught": len(caught) - len(survivors), "survivors": survivors, "by": caught}}
+            "mistakes": {"planted": len(caught), "caught": len(caught) - len(survivors), "survivors": survivors, "by": caught},
+            "matrix": seen, "idle_clauses": idle}
 
 
 def gradients(*, count: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -76,6 +81,10 @@ def render(report: dict[str, Any]) -> str:
         by = report["mistakes"]["by"][mistake.id]
         lines.append(f"  {mistake.id:12s} {mistake.says}\n{'':15s}{'caught by ' + ', '.join(by[:3]) if by else 'SURVIVES'}"
                      + (f" and {len(by) - 3} more" if len(by) > 3 else ""))
+    lines += ["", f"clauses × mistakes: {len(report['matrix'])} mistakes are seen by clauses of the kit"]
+    lines += [f"  {mistake:15s} {', '.join(seen[:4])}" + (f" and {len(seen) - 4} more" if len(seen) > 4 else "")
+              for mistake, seen in report["matrix"].items()]
+    lines += [f"  sees no mistake: {clause}" for clause in report["idle_clauses"]]
     lines += ["", f"worst gap {report['worst_gap']:.1e}, worst value {report['worst_units']:.2f} units, "
                   f"{len(report['mistakes']['survivors'])} survivors: {'ok' if report['ok'] else 'NOT OK'}"]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from refdpm import gaussian, schedule, strategies as s
 from refdpm.gaussian import Gaussian
+from refdpm.later.categorical import MIXINGS, Categorical
 from refdpm.later.decoder import Grid
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
@@ -25,12 +26,12 @@ from refdpm.networks import heartbeat, swiss_roll
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, fix
 
-N, D, UNITS, T, S = 5, 2, 4, 6, 3
+N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
 PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "layers.linear", "layers.rbf",
-                "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
+                "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack", "layers.norm",
                 "networks.swiss_roll", "networks.image", "product", "layers.bit_readout", "networks.heartbeat",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-                "later.objective", "later.sampler")
+                "later.objective", "later.sampler", "later.categorical")
 
 IMAGES, KERNEL, FILTERS = (3, 4, 6, 2), (3, 5), 5         # (N, H, W, C), (kh, kw), K
 
@@ -126,6 +127,14 @@ def _masses() -> st.SearchStrategy[Case]:
         k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid))
 
 
+def _line(columns: s.Strategy) -> s.Strategy:
+    return columns.map(lambda column: column[:, 0])
+
+
+def _third(column: Array) -> Array:
+    return column[:, :, None]
+
+
 CASES: dict[str, st.SearchStrategy[Case]] = {
     "layers.activation.softplus": _case(s.arrays(N, D, low=-40, high=40)),
     "layers.activation.sigmoid": _case(s.arrays(N, D, low=-40, high=40)),
@@ -185,6 +194,9 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
                                                                     s.kernels((1, 3), FILTERS, 1, scales=1)),
                                 layer_vjp=multiscale_vjp),
     "layers.stack.side_by_side": _case(s.normal_arrays(3, 4, 6, 2), s.normal_arrays(3, 4, 6, 5)),
+    "layers.norm.softmax": _case(s.normal_arrays(N, S, UNITS)),
+    "layers.norm.group_norm": _case(s.normal_arrays(3, 4, 5, 6), s.normal_arrays(6), s.normal_arrays(6),
+                                    groups=st.sampled_from([1, 2, 3, 6]), epsilon=st.sampled_from([1e-5, 0.5])),
     "networks.image.reverse": s.steps(3, T, ndim=4).flatmap(_image_networks),
     "networks.swiss_roll.reverse": s.steps(N, T).flatmap(
         lambda drawn: _case(s.swiss_roll_networks(T, UNITS, D), s.states(N, D), st.just(drawn[0]), t=drawn[1],
@@ -230,6 +242,15 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "later.objective.per_dimension": _case(s.arrays(N), k=s.times(N, D, low=0, high=9)),
     "later.sampler.jump": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N),
                                 eta=s.numbers(0, 1)),
+    "later.categorical.transition": _case(_line(s.rate_columns(N)), classes=st.integers(2, 5)),
+    "later.categorical.cumulative": _case(_line(s.level_columns(N)), classes=st.integers(2, 5)),
+    "later.categorical.marginal": _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third)),
+    "later.categorical.posterior": _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
+                                         s.level_columns(N).map(_third)),
+    "later.categorical.softmax": _case(s.normal_arrays(N, D, K, scale=3.0)),
+    "later.categorical.reverse": s.steps(N, T, 3).flatmap(
+        lambda drawn: _case(s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS))),
+    "later.categorical.kl": _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
     "later.sampler.respaced": _case(s.schedules(T), times=st.sampled_from([np.arange(1, T + 1), np.array([2, 3, T]),
                                                                            np.array([T]), np.array([1, 4])])),
 }

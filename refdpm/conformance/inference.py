@@ -17,6 +17,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import COARSER, LIMIT, UNITS, Subject, expected, ratios
 
 PROBES = 2
+LONG = 50                       # steps of a schedule whose every path takes its time
 Combination = dict[str, Any]
 
 
@@ -44,15 +45,28 @@ def _needs(found: list[Combination], field: str, value: Any) -> bool:
 
 
 def _right(subject: Subject, function: Function, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations of the function's own conventions under which it is right on the probes."""
+    """The combinations of the function's own conventions under which it is right on the probes; or inaccurate, if under none."""
     probes = function.edges(subject.given)[:PROBES]
     fields = [field for field in _fields(function, probes[0]) if field not in known] if probes else []
+    if _told_before(subject, function, fields):
+        return []
     combinations = [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
     before = subject.profile
     try:
-        return [one for one in combinations if _fits(subject, function, probes, profile._replace(**one))]
+        for units in (UNITS, {name: UNITS[COARSER[name]] for name in UNITS}):
+            if found := [one for one in combinations if _fits(subject, function, probes, profile._replace(**one), units)]:
+                return found
+        return []
     finally:
         subject.profile = before
+
+
+def _told_before(subject: Subject, function: Function, fields: list[str]) -> bool:
+    """Whether the function takes long, and the functions that it builds on tell all that it could."""
+    if subject.given.beta is None or len(subject.given.beta) <= LONG:
+        return False
+    before = (subject.functions[name] for name in function.after if name in subject.functions)
+    return set(fields) <= {field for one in before for field in _fields(one, one.edges(subject.given)[0])}
 
 
 def _fields(function: Function, inputs: Inputs) -> list[str]:
@@ -61,13 +75,13 @@ def _fields(function: Function, inputs: Inputs) -> list[str]:
     return list(dict.fromkeys([*by_input, *by_output, *function.choices]))
 
 
-def _fits(subject: Subject, function: Function, probes: list[Inputs], profile: Profile) -> bool:
+def _fits(subject: Subject, function: Function, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
     subject.profile = profile
     try:
         for inputs in probes:
             answer = subject.ask(function.name, inputs)
             values, scales = expected(function, subject.chosen(function, inputs), profile)
-            unit = UNITS[COARSER[answer.dtype]]
+            unit = units[answer.dtype]
             if not all(np.all(ratios(*parts, unit) <= LIMIT) for parts in zip(answer.values, values, scales)):
                 return False
     except (Skip, Fault, ValueError):

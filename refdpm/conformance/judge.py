@@ -82,7 +82,8 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
     if faults:
         smallest = _smaller(function, subject, effort, faults[0][0], lambda inputs: _faulty(subject, function, inputs))
         first, *also = _raising(subject, function, *faults[0])
-        return [Result(name, "wrong", mistake=first, also=tuple(also), smallest_input=smallest, reason=faults[0][1]) for name in ids]
+        return [Result(name, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=smallest, reason=faults[0][1])
+                for name in ids]
     notes = getattr(subject.source, "notes", {}).get(function.name, ())
     return [_noted(_verdict(subject, function, at, name, found, effort), notes)
             for at, (name, found) in enumerate(zip(ids, cases))]

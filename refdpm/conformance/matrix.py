@@ -67,8 +67,10 @@ def _answered(function: Function, inputs: Inputs) -> bool:
 
 
 def seeing(mistake: Mistake) -> list[str]:
-    """The clauses on values that see one mistake."""
-    return [clause for function in FUNCTIONS for id, clause in _values(function, only=mistake.id) if id == mistake.id]
+    """The clauses of the first function on whose values one mistake is seen."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return next(filter(None, ([clause for _, clause in _values(function, only=mistake.id)] for function in FUNCTIONS)), [])
 
 
 class _Case(NamedTuple):

@@ -5,12 +5,13 @@ Others do not, and are as right.  A `Profile` says how an adapter does it; `thei
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax, xlogy
 
-from refdpm.conformance.adapter import Fault, Model
+from refdpm.conformance.adapter import Fault, Model, Skip
 from refdpm.vjp import Array
 
 
@@ -27,8 +28,12 @@ class Profile(NamedTuple):
     predicts: str = "noise"            # what the network's output means
     variance: str = "small"            # of the reverse step: β̃, β, or a head between
     first: str = "next"                # the variance at t = 1
+    readout: str = "eq65"              # of the two heads of the Swiss-roll network
     orientation: str = "rows"          # of a transition matrix: its rows are the states that are left
     layout: str = "channels_last"      # of images
+    basis: str = "paper"               # of the bumps in t: in the middles of equal parts, or from end to end
+    categories: str = "probability"    # how the law of a symbol is given
+    mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
 
 
 VALUES: dict[str, tuple[Any, ...]] = {
@@ -36,15 +41,18 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "spread": ("variance", "log_variance", "deviation"), "bits": ("probability", "logit", "log_probability"),
     "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "predicts": ("noise", "x_0", "v", "score", "mean"),
     "variance": ("small", "large", "ranged"), "first": ("next", "floor", "beta", "fixed"),
-    "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first")}
+    "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
+    "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
+    "basis": ("paper", "released")}
 
 # the conventions that bear on an input of that name, or on an output of that kind
 INPUTS = {"t": "first_t", "t_prev": "first_t", "model": "first_t", "var": "spread", "var_q": "spread", "var_p": "spread",
-          "var_r": "spread", "p": "bits", "q": "bits", "r": "bits", "image": "layout", "kernel": "layout"}
+          "times": "first_t", "var_r": "spread", "p": "bits", "q": "bits", "r": "bits", "image": "layout", "kernel": "layout",
+          "law_q": "categories", "law_p": "categories"}
 KINDS: dict[str, tuple[str, ...]] = {
     "real": (), "variance": ("spread",), "probability": ("bits",), "information": ("unit",), "total": ("unit", "reduction"),
     "table": ("tables", "order"), "table_of_totals": ("unit", "reduction", "order"), "matrix": ("orientation",),
-    "image": ("layout",), "times": ("first_t",)}
+    "image": ("layout",), "times": ("first_t",), "rates": ("order",), "integer": (), "law": ("categories",)}
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:
@@ -58,6 +66,8 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
 
 
 _SPREADS: dict[str, Callable[[Array], Array]] = {"variance": np.array, "log_variance": np.log, "deviation": np.sqrt}
+_LAWS: dict[str, Callable[[Array], Array]] = {"probability": np.array, "log_probability": np.exp,
+                                              "logits": partial(softmax, axis=-1)}
 _BITS: dict[str, Callable[[Array], Array]] = {"probability": np.array, "logit": logit, "log_probability": np.log}
 
 
@@ -79,7 +89,12 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
         case "spread":
             return _SPREADS[profile.spread](value)
         case "bits":
+            if profile.bits != "probability" and np.any((value == 0) | (value == 1)):
+                raise Skip(f"a {profile.bits} cannot say that a bit is certain")
             return _BITS[profile.bits](value)
+        case "categories" if profile.categories != "probability":
+            with np.errstate(divide="ignore"):
+                return np.log(value)
         case "layout" if profile.layout == "channels_first":
             return np.moveaxis(value, -1, 1) if name == "image" else np.transpose(value, (3, 2, 0, 1))
     return value
@@ -87,7 +102,7 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
 
 def _typed(value: Any, dtype: str | None) -> Any:
     if isinstance(value, np.ndarray):
-        return value.astype(dtype if dtype and value.dtype.kind == "f" else value.dtype, copy=True)
+        return value.astype(dtype if dtype and value.dtype.kind == "f" else value.dtype, order="C", copy=True)
     return value
 
 
@@ -102,12 +117,16 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
         name = profile.spread if kind == "variance" else profile.bits
         value = {"variance": lambda v: v, "probability": lambda v: v, "log_variance": np.exp, "log_probability": np.exp,
                  "deviation": np.square, "logit": expit}[name](value)
+    if kind == "law":
+        value = _LAWS[profile.categories](value)
     if kind in ("information", "total", "table_of_totals") and profile.unit == "bits":
         value = value * np.log(2)
     if kind in ("total", "table_of_totals"):
         value = _summed(value, profile.reduction, len(shape), sizes)
-    if kind in ("table", "table_of_totals") and profile.order == "descending":
+    if kind in ("table", "table_of_totals", "rates") and profile.order == "descending":
         value = value[::-1]
+    if kind == "rates" and value.shape == (shape[0] + 1,):                       # with β_0 = 0 in front or without
+        value = value[1:]
     if kind == "table" and profile.tables == "from_0":
         value = value[1:]
     if kind == "matrix" and profile.orientation == "columns":
@@ -120,7 +139,7 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
 
 
 def _summed(value: Array, reduction: str, ndim: int, sizes: int) -> Array:
-    if reduction == "none":
+    if reduction == "none" and ndim:
         return value.sum(axis=tuple(range(ndim, value.ndim))) if value.ndim > ndim else np.full(value.shape, np.nan)
     return value * sizes if reduction == "mean" else value
 
@@ -146,6 +165,9 @@ def widened(scale: Array, kind: str, profile: Profile, reference: Array) -> Arra
             return np.asarray(scale + np.nan_to_num(np.abs(reference * np.log(reference)), posinf=0))
         if kind == "probability" and profile.bits == "logit":
             return np.asarray(scale + np.nan_to_num(np.abs(reference * (1 - reference) * logit(reference))))
+        if kind == "law" and profile.categories != "probability":
+            said = np.abs(xlogy(reference, reference))
+            return np.asarray(scale + said + reference * said.sum(axis=-1, keepdims=True))
         if kind == "probability" and profile.bits == "log_probability":
             return np.asarray(scale + np.nan_to_num(np.abs(reference * np.log(reference))))
     return scale

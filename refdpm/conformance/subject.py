@@ -32,7 +32,7 @@ class Subject:
         self.source, self.profile = source, profile
         self.offers = source.offers()
         self.functions = {function.name: function for function in functions if function.name in self.offers}
-        self.given = Given(source.beta)
+        self.given = Given(source.beta, getattr(source, "classes", None))
         self.seconds = 0.0
         self._memory: dict[Any, Any] = {}
 

@@ -34,7 +34,7 @@ def too_large(rows):
 
 PARTS = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "linear", "rbf", "readout", "swiss_roll", "chain",
          "product", "bit_readout", "heartbeat", "conv", "pool", "multiscale", "temporal", "stack", "image",
-         "parametrisation", "mean.", "weights", "variance", "decoder", "objective", "sampler")
+         "parametrisation", "mean.", "weights", "variance", "decoder", "objective", "sampler", "categorical", "norm")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -84,6 +84,7 @@ WITHOUT_ROW = {
     "model.last_step": "variance.read_out or gaussian.forward",
     "objective.decoder": "decoder.log_mass of model.last_step at a drawn x_1",
     "objective.terms": "bound.step_kl, objective.prior_kl and objective.decoder",
+    "categorical.reverse": "a softmax, a logarithm and a posterior, each with a row",
     "sampler.spaced": "integers",
     "sampler.ddim_path": "draws, from sampler.jump at every kept step",
     "sampler.ancestral_path": "draws, from the network's steps",

@@ -12,10 +12,10 @@ Where Σ|terms| is below the smallest normal number, float64 has fixed-point spa
 
 import numpy as np
 
-from refdpm.conformance.accuracy import core, heartbeat, image, later, product
+from refdpm.conformance.accuracy import categorical, core, heartbeat, image, later, norm, product
 from refdpm.conformance.accuracy.common import LIMIT, SEED, SMALLEST, UNIT, Accuracy, Groups, units
 
-GROUPS: Groups = {**core.GROUPS, **product.GROUPS, **heartbeat.GROUPS, **image.GROUPS, **later.GROUPS}
+GROUPS: Groups = {**core.GROUPS, **product.GROUPS, **heartbeat.GROUPS, **image.GROUPS, **later.GROUPS, **norm.GROUPS, **categorical.GROUPS}
 
 __all__ = ["GROUPS", "LIMIT", "SMALLEST", "UNIT", "Accuracy", "accuracy", "units"]
 

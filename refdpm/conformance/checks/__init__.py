@@ -9,11 +9,11 @@ Every check is shown failing: for each there is a named mistake (`conformance.mi
 """
 
 from refdpm.conformance.checks import binomial, bits, heartbeat, data, image, image_network, model, objective, process, product
-from refdpm.conformance.checks import later, later_chain
+from refdpm.conformance.checks import categorical, later, later_chain, norm
 from refdpm.conformance.checks.common import Check, residual
 
 CHECKS: tuple[Check, ...] = (process.CHECKS + binomial.CHECKS + objective.CHECKS + bits.CHECKS + model.CHECKS + product.CHECKS
                              + data.CHECKS + heartbeat.CHECKS + image.CHECKS + image_network.CHECKS
-                             + later.CHECKS + later_chain.CHECKS)
+                             + later.CHECKS + later_chain.CHECKS + categorical.CHECKS + norm.CHECKS)
 
 __all__ = ["CHECKS", "Check", "residual"]

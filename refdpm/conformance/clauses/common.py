@@ -32,9 +32,10 @@ class Output(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What an adapter leaves free: `beta` is its schedule, (T+1,), if it has one of its own."""
+    """What an adapter leaves free: `beta` is its schedule, (T+1,), and `classes` its number of classes, if it has its own."""
 
     beta: Array | None = None
+    classes: int | None = None
 
 
 class Function(NamedTuple):
@@ -85,8 +86,9 @@ class Finding(NamedTuple):
 class Law(NamedTuple):
     """A clause that is no value: a property of several functions, or the law of what is drawn.
 
-    needs   the functions without which it is skipped
-    run     from the `Subject`, what the adapter leaves free, and a seed
+    needs    the functions without which it is skipped
+    watches  the functions of this package whose mistakes break it: with one of them planted, the reference must fail
+    run      from the `Subject`, what the adapter leaves free, and a seed
     """
 
     id: str
@@ -94,6 +96,7 @@ class Law(NamedTuple):
     equations: tuple[str, ...]
     needs: tuple[str, ...]
     run: Callable[[Any, Given, int], Finding]
+    watches: tuple[str, ...] = ()
 
 
 # -- numbers that float32 holds exactly ----------------------------------------------------------------------------------
@@ -150,10 +153,11 @@ def edge_schedules(given: Given, *, low: int = 1) -> list[Array]:
 
 
 def times_of(beta: Array, *, low: int = 1) -> Array:
-    """Every t of a short schedule, out of order; of a long one the ends and the middle.  The first is repeated at the end."""
+    """Every t of a short schedule, out of order; of a long one the ends and the middle.  The first is repeated at the end, so
+    that there are at least three rows: one number a row is then not taken for one a component, of which there are two."""
     T = len(beta) - 1
     t = np.arange(low, T + 1) if T <= 20 else np.unique([low, low + 1, 2 * low + 1, T // 10, T // 2, T - 1, T])
-    return np.concatenate([t[::-1], t[:1]]).astype(np.int64)
+    return np.concatenate([t[::-1], np.repeat(t[:1], max(1, 3 - len(t)))]).astype(np.int64)
 
 
 @st.composite
@@ -197,6 +201,11 @@ def _states(inputs: Inputs) -> Array:
     return next(value for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1)
 
 
+def copied(inputs: Inputs) -> Inputs:
+    """Inputs that may be changed in place, as a planted mistake may do."""
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in inputs.items()}
+
+
 # -- what the reference takes from the schedule --------------------------------------------------------------------------
 
 def step_of(inputs: Inputs, *, ndim: int | None = None) -> Step:
@@ -204,6 +213,18 @@ def step_of(inputs: Inputs, *, ndim: int | None = None) -> Step:
     beta, level = inputs["beta"], inputs.get("log_alpha_bar")
     level = schedule.log_alpha_bar(beta) if level is None else level
     return schedule.step(beta, level, t=inputs["t"], ndim=_states(inputs).ndim if ndim is None else ndim)
+
+
+def step_vjp_of(inputs: Inputs) -> tuple[Step, Pullback]:
+    """`step_of`, and the way back from the cotangent of a `Step` to the gradient with respect to β_1..β_T."""
+    level, back_level = schedule.log_alpha_bar_vjp(inputs["beta"])
+    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=_states(inputs).ndim)
+
+    def pullback(dstep: Step) -> Array:
+        dbeta, dlevel = back_step(dstep)
+        return np.asarray(dbeta + back_level(dlevel))[1:]
+
+    return step, pullback
 
 
 def own_levels(inputs: Inputs, ask: Ask) -> Inputs:
@@ -235,8 +256,9 @@ def predictor(model: Model) -> tuple[Affine, SimpleNamespace]:
 
 
 def _predict_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tuple[Heads, Pullback]:
-    z, back = per_step_vjp(x_t.reshape(len(x_t), -1), *parameters, t=t)
-    size, K = x_t[:1].size, z.shape[1]
+    size = int(np.prod(x_t.shape[1:]))
+    z, back = per_step_vjp(x_t.reshape(len(x_t), size), *parameters, t=t)
+    K = z.shape[1]
     head = z[:, size:] if K > size else np.zeros_like(z)
 
     def pullback(dheads: Heads) -> tuple[Affine, Array, Step]:
@@ -266,6 +288,14 @@ def row_of(inputs: Inputs, *, ndim: int | None = None) -> Row:
     return Row(*(table[at].reshape(*column) for table, at in ((beta, t), (alpha, t), (alpha_bar, t), (alpha_bar, t - 1))))
 
 
-def scales(*found: Terms) -> tuple[Array, ...]:
-    """The scale of each output."""
-    return tuple(part.scale for part in found)
+class Textbook(tuple[Array, ...]):
+    """The scale of each output; and as `values` what the formulas give that it was followed through."""
+
+    values: tuple[Array, ...]
+
+
+def scales(*found: Terms) -> Textbook:
+    """The scale of each output, from the textbook's formulas."""
+    textbook = Textbook(part.scale for part in found)
+    textbook.values = tuple(part.value for part in found)
+    return textbook

@@ -15,26 +15,29 @@ import numpy as np
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
 from refdpm.conformance.checks import CHECKS, Check, residual
-from refdpm.conformance.mistakes import (binomial, data, gradient, heartbeat, image, image_network, later, later_chain, model,
-                                         objective, process, product, rounding)
+from refdpm.conformance.mistakes import (binomial, categorical, data, gradient, heartbeat, image, image_network, later, later_chain,
+                                         model, norm, objective, process, product, rounding, tables)
 from refdpm.conformance.mistakes.planting import Mistake, planted
 
 MISTAKES: tuple[Mistake, ...] = (process.MISTAKES + binomial.MISTAKES + objective.MISTAKES + model.MISTAKES + gradient.MISTAKES
                                  + product.MISTAKES + data.MISTAKES + heartbeat.MISTAKES + image.MISTAKES + image_network.MISTAKES
-                                 + rounding.MISTAKES + later.MISTAKES + later_chain.MISTAKES)
+                                 + rounding.MISTAKES + later.MISTAKES + later_chain.MISTAKES + categorical.MISTAKES + norm.MISTAKES
+                                 + tables.MISTAKES)
 
 # the parts of the accuracy list that a function has a share in; all of it for a module that is not named
 GROUPS = {"layers.activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
           "layers.rbf": ("rbf",), "binomial": ("binomial",), "product": ("product",),
-          "layers.conv": ("image layers",), "layers.temporal": ("bumps", "mixtures"), "later.decoder": ("decoder",),
-          "later.sampler": ("later", "respaced"), "later.weights": ("later",), "later.objective": ("later",)}
+          "layers.conv": ("image layers",), "layers.norm": ("softmax", "group norm"),
+          "layers.temporal": ("bumps", "mixtures"), "later.decoder": ("decoder",),
+          "later.sampler": ("later", "respaced"), "later.weights": ("later",), "later.objective": ("later",),
+          "later.categorical": ("categorical",)}
 
 __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 
 
 def caught_by(mistake: Mistake) -> list[str]:
     """The names of checks, of the mistake's own kind, that find it; empty for a survivor."""
-    judge = {"value": _by_values, "gradient": _by_gradients, "accuracy": _by_accuracy}[mistake.kind]
+    judge = {"value": _by_values, "gradient": _by_gradients, "accuracy": _by_accuracy, "clause": _by_clauses}[mistake.kind]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return judge(mistake)
@@ -86,3 +89,8 @@ def _by_accuracy(mistake: Mistake) -> list[str]:
     with planted(mistake):
         values = accuracy.accuracy(groups=groups)
     return [value.name for value in values if not value.units <= accuracy.LIMIT]
+
+
+def _by_clauses(mistake: Mistake) -> list[str]:
+    from refdpm.conformance.matrix import seeing                  # which knows the mistakes
+    return seeing(mistake)

@@ -12,7 +12,7 @@ from refdpm.layers.readout import Heads
 from refdpm.optimize import MeanSquare, Moments, Momentum
 from refdpm.vjp import Array, tree_map
 
-# Not yet plantable: LAY-05 needs attention; LAY-07, LAY-08 normalisation; TRN-01, TRN-02, TRN-04 a time embedding.
+# Not yet plantable: LAY-05 needs attention; TRN-01, TRN-02, TRN-04 a time embedding.
 # Not yet plantable: SHP-10 needs t with two axes.
 
 

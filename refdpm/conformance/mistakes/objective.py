@@ -12,7 +12,7 @@ from refdpm.gaussian import Gaussian
 from refdpm.likelihood import Estimate
 from refdpm.vjp import Array
 
-# Not yet plantable: DIS-08, DIS-14, RNG-07 need categories.
+# Not yet plantable: DIS-08, RNG-07 need a sampler of categories.
 # Not yet plantable: BND-26 is two errors that cancel; RNG-04 needs t from a uniform number; RNG-05 continuous t.
 # Not yet plantable: DIS-07, GRD-02 need a hybrid loss; DIS-11 a decoder that predicts x_0.
 

@@ -105,6 +105,9 @@ AT_EVERY_T = (
     Mistake("NEW-P-UNKNOWN", "what stands where nothing is known is used → never read",
             "0·NaN", "product.known", "value",
             instead(lambda y, *, mask, kernel: Gaussian(y, np.where(mask, 0.0, np.inf)))),
+    Mistake("CON-04", "deviation 1 − ᾱ of what is known at level t → √(1 − ᾱ)",
+            "huggingface/diffusers!10185, after a slip of the pen in RePaint's algorithm; taken back in !10644", "gaussian.marginal",
+            "value", then(lambda q: Gaussian(q.mean, q.var ** 2))),
 )
 
 

@@ -1,0 +1,229 @@
+"""Laws of samplers: what the samples are distributed like, what the last noise does, and what the network is asked.
+
+For normal data the exact network is affine in x_t, and so is every sample in the noise.  Fed with one unit of noise at a time a
+sampler shows its coefficients, and their squares add up to the variance of its samples: no statistics.  What they should add up to
+is a recursion of two numbers, P_{t−1} = g² P_t + σ² and m_{t−1} = g m_t + h, from P_T = 1 and m_T = 0.
+
+Source: Song, Meng, Ermon 2021 for the steps; the recursion is derived in `later.sampler`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refdpm.conformance.adapter import Fault, Model, Skip, to_array
+from refdpm.conformance.clauses.common import D, N, Finding, Given, Inputs, Law, edge_network, rates, spread_out
+from refdpm.conformance.clauses.sampler import FUNCTIONS
+from refdpm.vjp import Array
+
+LIMIT = 32.0                                        # of error/(u·scale), as for values
+BETA = rates([0.125, 0.25, 0.5, 0.375, 0.625])
+CENTRE, SPREAD = np.array([0.5, -1.0]), np.array([0.25, 4.0])        # mean and variance of the data's components
+
+
+# -- the exact network for normal data -----------------------------------------------------------------------------------
+
+class Line(NamedTuple):
+    """slope · x_t + start, for every t (T+1,) and component."""
+
+    slope: Array
+    start: Array
+
+
+def _levels(beta: Array) -> tuple[Array, Array]:
+    """ᾱ_t and ᾱ_{t−1}, both (T+1, 1); those of t = 0 are not used."""
+    alpha_bar = np.cumprod(1 - beta)[:, None]
+    return alpha_bar, np.concatenate([alpha_bar[:1], alpha_bar[:-1]])
+
+
+def _x_0_line(beta: Array) -> Line:
+    """E[x_0 | x_t]."""
+    alpha_bar, _ = _levels(beta)
+    slope = SPREAD * np.sqrt(alpha_bar) / (alpha_bar * SPREAD + 1 - alpha_bar)
+    return Line(slope, (1 - slope * np.sqrt(alpha_bar)) * CENTRE)
+
+
+def _mean_line(beta: Array) -> Line:
+    """c_0 E[x_0 | x_t] + c_t x_t."""
+    alpha_bar, before = _levels(beta)
+    with np.errstate(invalid="ignore"):
+        c_0 = np.sqrt(before) * beta[:, None] / (1 - alpha_bar)
+        c_t = np.sqrt(1 - beta[:, None]) * (1 - before) / (1 - alpha_bar)
+    x_0 = _x_0_line(beta)
+    return Line(c_0 * x_0.slope + c_t, c_0 * x_0.start)
+
+
+def exact_network(beta: Array, predicts: str) -> Model:
+    """What a perfect network says of such data; its head, where it has one, is 0."""
+    alpha_bar, _ = _levels(beta)
+    x_0, keep, rest = _x_0_line(beta), np.sqrt(alpha_bar), 1 - alpha_bar
+    with np.errstate(all="ignore"):
+        line = {"x_0": x_0, "noise": Line((1 - keep * x_0.slope) / np.sqrt(rest), -keep * x_0.start / np.sqrt(rest)),
+                "v": Line((keep - x_0.slope) / np.sqrt(rest), -x_0.start / np.sqrt(rest)),
+                "score": Line((keep * x_0.slope - 1) / rest, keep * x_0.start / rest), "mean": _mean_line(beta)}[predicts]
+    weight, bias = np.zeros((len(beta), D, 2 * D)), np.zeros((len(beta), 2 * D))
+    weight[1:, range(D), range(D)], bias[1:, :D] = line.slope[1:], line.start[1:]
+    return Model(weight, bias)
+
+
+# -- the law of the samples ----------------------------------------------------------------------------------------------
+
+class Moments(NamedTuple):
+    """The mean and variance of each component."""
+
+    mean: Array
+    var: Array
+
+
+def _ancestral_moments(beta: Array, choices: Inputs) -> Moments:
+    alpha_bar, before = _levels(beta)
+    line, first = _mean_line(beta), choices["first"]
+    with np.errstate(invalid="ignore"):
+        small = beta[:, None] * (1 - before) / (1 - alpha_bar)
+    var = {"small": small, "large": beta[:, None], "ranged": np.sqrt(beta[:, None] * small)}[choices["variance"]]
+    found = Moments(np.zeros(D), np.ones(D))
+    for t in range(len(beta) - 1, 0, -1):
+        slope, start = (np.sqrt(1 - beta[1]), 0.0) if t == 1 and first == "fixed" else (line.slope[t], line.start[t])
+        found = Moments(slope * found.mean + start, slope ** 2 * found.var + (var[t] if t > 1 else 0.0))
+    return found
+
+
+def _ddim_moments(beta: Array, times: Array, eta: float) -> Moments:
+    alpha_bar, _ = _levels(beta)
+    x_0, found = _x_0_line(beta), Moments(np.zeros(D), np.ones(D))
+    for t, s in zip(times[::-1], np.append(0, times)[-2::-1]):
+        after, before = alpha_bar[t], alpha_bar[s]
+        var = eta ** 2 * (1 - before) / (1 - after) * (1 - after / before)
+        k = np.sqrt((1 - before - var) / (1 - after))
+        share = np.sqrt(before) - k * np.sqrt(after)
+        slope = share * x_0.slope[t] + k
+        found = Moments(slope * found.mean + share * x_0.start[t], slope ** 2 * found.var + var)
+    return found
+
+
+def _distance(subject: Any, name: str, inputs: Inputs, right: Moments) -> Finding:
+    """How far a sampler's mean and variance are off, from noise 0 and from one unit in every place."""
+    steps = len(inputs["noise"])
+    noise = np.zeros((steps, steps + 1, D))
+    noise[np.arange(steps), np.arange(1, steps + 1)] = 1
+    asked = inputs | {"noise": noise}
+    answer = subject.ask(name, asked)
+    function = next(function for function in FUNCTIONS if function.name == name)
+    scale, = function.scale(subject.chosen(function, asked))
+    value, = answer.values
+    found = Moments(value[0], ((value[1:] - value[0]) ** 2).sum(axis=0))
+    allowed = Moments(scale[0], 2 * (np.abs(value[1:] - value[0]) * (scale[1:] + scale[0])).sum(axis=0))
+    unit = LIMIT * np.finfo(answer.dtype).eps / 2
+    with np.errstate(invalid="ignore"):
+        ratios = [np.max(np.abs(one - other) / (unit * bound)) for one, other, bound in zip(found, right, allowed)]
+    worst = np.inf if np.any(np.isnan(ratios)) else max(ratios)
+    words = f"samples have mean {found.mean} and variance {found.var}, expected {right.mean} and {right.var}"
+    return Finding(float(worst), words if worst > 1 else "", asked if worst > 1 else None)
+
+
+def _beta(given: Given) -> Array:
+    return BETA if given.beta is None else given.beta
+
+
+def _ancestral_law(subject: Any, given: Given, seed: int) -> Finding:
+    beta, profile = _beta(given), subject.profile
+    inputs = {"beta": beta, "model": exact_network(beta, profile.predicts), "noise": np.zeros((len(beta), 1, D))}
+    return _distance(subject, "sample", inputs, _ancestral_moments(beta, profile._asdict()))
+
+
+def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
+    beta, predicts = _beta(given), subject.profile.predicts
+    found = []
+    for eta in (0.0, 0.5, 1.0):
+        for times in (np.arange(1, len(beta)), np.unique(np.append(np.arange(2, len(beta) - 1, 2), len(beta) - 1))):
+            if predicts == "mean" and len(times) < len(beta) - 1:
+                continue                                               # the exact mean is that of another chain then
+            inputs = {"beta": beta, "model": exact_network(beta, predicts), "times": times, "eta": eta,
+                      "noise": np.zeros((len(times) + 1, 1, D))}
+            try:
+                found.append(_distance(subject, "ddim_sample", inputs, _ddim_moments(beta, times, eta)))
+            except Skip:
+                continue                                               # it has an η of its own
+    return max(found, key=lambda finding: finding.ratio) if found else _nothing()
+
+
+def _nothing() -> Finding:
+    raise Skip("no path could be drawn")
+
+
+# -- the last noise, and what the network is asked ---------------------------------------------------------------------------
+
+def _path(subject: Any, given: Given, *, kept: bool) -> Inputs:
+    beta = _beta(given)
+    T = len(beta) - 1
+    times = np.unique([max(T // 2, 1), max(T - 1, 1), T]) if kept else np.arange(1, T + 1)
+    return ({"noise": spread_out(len(times) + 1, N, D), "beta": beta, "model": edge_network(T)}
+            | ({"times": times, "eta": 0.0} if kept else {}))
+
+
+def _last_noise(name: str) -> Callable[[Any, Given, int], Finding]:
+    def run(subject: Any, given: Given, seed: int) -> Finding:
+        inputs = _path(subject, given, kept=name == "ddim_sample")
+        other = inputs | {"noise": np.concatenate([inputs["noise"][:1] + 1, inputs["noise"][1:]])}
+        same = np.array_equal(*(subject.ask(name, one).values[0] for one in (inputs, other)), equal_nan=True)
+        return Finding(0.0) if same else Finding(np.inf, "noise[0] changes the sample: the last step is drawn, or noise is counted "
+                                                 "in another order", inputs)
+    return run
+
+
+class Spy(Model):
+    """The same network; `told` keeps every t that it is asked at."""
+
+    told: list[Array]
+
+    def __call__(self, x_t: Any, t: Any, *more: Any, **named: Any) -> Any:
+        """As `Model`, and remembered."""
+        self.told.append(np.unique(np.asarray(to_array(t)).ravel()))
+        return super().__call__(x_t, t, *more, **named)
+
+
+def _told(name: str) -> Callable[[Any, Given, int], Finding]:
+    def run(subject: Any, given: Given, seed: int) -> Finding:
+        inputs = _path(subject, given, kept=name == "ddim_sample")
+        arguments = subject.arguments(inputs)
+        spy = Spy(*arguments["model"])
+        spy.told = []
+        try:
+            subject.raw(name, arguments | {"model": spy})
+        except Fault:
+            if not spy.told:
+                raise
+        return _compared(spy, inputs, subject.profile)
+    return run
+
+
+def _compared(spy: Spy, inputs: Inputs, profile: Any) -> Finding:
+    if not spy.told:
+        raise Skip("calls of the network cannot be seen from here")
+    times = inputs.get("times", np.arange(1, len(inputs["beta"])))[::-1].tolist()
+    told = [float(at) + 1 - profile.first_t for part in spy.told for at in part]
+    in_a_row = [t for n, t in enumerate(told) if n == 0 or told[n - 1] != t]
+    orders = [times, times[:-1]] if profile.first == "fixed" else [times]
+    if all(len(part) == 1 for part in spy.told) and any(
+            order and in_a_row == order * (len(in_a_row) // len(order)) for order in orders):
+        return Finding(0.0)
+    return Finding(np.inf, f"the network is asked at t = {_short(told)}, expected {_short(times)}", inputs)
+
+
+def _short(times: list[Any]) -> str:
+    words = [f"{t:g}" for t in times]
+    return ", ".join(words if len(words) <= 12 else [*words[:6], "…", *words[-5:]])
+
+
+LAWS: tuple[Law, ...] = (
+    Law("SMP.LAW", "samples of normal data from the exact network have the mean and variance of P_{t−1} = g² P_t + σ²",
+        ("Ho 2020",), ("sample",), _ancestral_law),
+    Law("SMP.DDIM_LAW", "the same for DDIM, on all steps and on every second: at η = 0 the variance is ∏ g²", ("Song 2021",),
+        ("ddim_sample",), _ddim_law),
+    Law("SMP.LAST", "the last step adds no noise: noise[0] changes nothing", ("Ho 2020",), ("sample",), _last_noise("sample")),
+    Law("SMP.DDIM_LAST", "the same for DDIM", ("Song 2021",), ("ddim_sample",), _last_noise("ddim_sample")),
+    Law("SMP.TIMES", "the network is asked at t = T, T−1, …, 1", ("Ho 2020",), ("sample",), _told("sample")),
+    Law("SMP.DDIM_TIMES", "the network is asked at the kept times, and not at their numbers", ("Song 2021",), ("ddim_sample",),
+        _told("ddim_sample")),
+)

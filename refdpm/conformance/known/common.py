@@ -1,0 +1,52 @@
+"""What the ready-made adapters share: the schedule and the precision of an object, and arrays in its framework."""
+
+from collections.abc import Callable
+from typing import Any
+import sys
+
+import numpy as np
+
+from refdpm.conformance.adapter import to_array
+from refdpm.vjp import Array
+
+NEAR = 1e-5                     # how far β and ᾱ_t/ᾱ_{t−1} may be apart and still be the same, rounded
+
+
+def array_of(table: Any) -> Callable[[Array], Any] | None:
+    """What turns NumPy's arrays into those of the framework of a table; None if that is NumPy itself."""
+    framework = type(table).__module__.split(".")[0]
+    if framework == "torch":
+        as_tensor: Callable[[Array], Any] = sys.modules["torch"].as_tensor
+        return as_tensor
+    if framework in ("jax", "jaxlib"):
+        return lambda array: sys.modules["jax"].numpy.asarray(array)
+    return None
+
+
+def precision(table: Any) -> str:
+    """The name of a table's precision."""
+    return str(to_array(table).dtype.name)
+
+
+def rates(betas: Any, alphas_cumprod: Any) -> Array:
+    """β (T,) as the object has it.
+
+    1 − β of a rate near 1, rounded to the object's precision, has lost digits that ᾱ may still have; there β is 1 − ᾱ_t/ᾱ_{t−1},
+    if that is the same.
+    """
+    beta, level = (to_array(table).astype(np.float64) for table in (betas, alphas_cumprod))
+    with np.errstate(all="ignore"):
+        again = 1 - level / np.concatenate([[1.0], level[:-1]])
+    return np.where((beta > 0.5) & (np.abs(again - beta) < NEAR), again, beta)
+
+
+def called(name: Any) -> str:
+    """The name of a choice: of an enumeration's member, or the text itself."""
+    return str(getattr(name, "name", name)).lower()
+
+
+def choice(name: Any, among: dict[str, str], *, of: str) -> str:
+    """Our word for a choice.   Raises: ValueError for one that there is no word for."""
+    if called(name) not in among:
+        raise ValueError(f"adapter: expected {of} among {', '.join(among)}, got {called(name)!r}")
+    return among[called(name)]

@@ -1,0 +1,271 @@
+"""Adapters in another process: a program in any language, or a Python adapter kept apart so that it can hang or die.
+
+A call that is not answered in time ends the process; the next call starts it again.  POSIX only.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import redirect_stdout, suppress
+from typing import Any
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import weakref
+
+import numpy as np
+
+from refdpm.conformance import known, wire
+from refdpm.conformance.adapter import Fault, Local, Skip, Source, Spent, load, to_array, to_arrays
+from refdpm.vjp import Array
+
+LIVES = 3                       # processes that one function may end before it is not called any more
+STARTUP = 120.0                 # seconds for the first answer: frameworks are slow to import
+LOOK = 0.25                     # seconds between looks at a silent process: what it started can hold its output open
+LAST_WORDS = 4096               # bytes of standard error that are kept
+
+
+def open_source(text: str, *, isolate: bool, timeout: float, names: frozenset[str]) -> Source:
+    """The source of "cmd:PROGRAM ARGUMENTS", or of an adapter as `adapter.load` finds it, in its own process if `isolate`.
+
+    names are the functions that the kit knows; timeout is in seconds a call.
+    Raises: ValueError if there is no such adapter, or if it is none, and says why.
+    """
+    if text.startswith("cmd:"):
+        return Remote(shlex.split(text.removeprefix("cmd:")), timeout=timeout, name=text, names=names)
+    if isolate:
+        return Remote([sys.executable, "-m", "refdpm.conformance.serve", text], timeout=timeout, name=text, names=names)
+    return local(text, names)
+
+
+def local(text: str, names: frozenset[str]) -> Local:
+    """The source of a module or an object of this process.   Raises: ValueError if there is none, and says why."""
+    with redirect_stdout(sys.stderr):
+        target = load(text)
+        try:
+            return Local(known.adapted(target, names), name=text, names=names)
+        except Exception as error:
+            if str(error).startswith("adapter:"):
+                raise
+            raise ValueError(f"adapter: expected a module or an object with functions, got {text!r}: {error}") from error
+
+
+class Remote:
+    """A program that speaks `wire`."""
+
+    def __init__(self, command: list[str], *, timeout: float, name: str, names: frozenset[str]) -> None:
+        """Raises: ValueError if the program does not start, or does not say what it offers."""
+        self.command, self.timeout, self.name, self._names = command, timeout, name, names
+        self.notes: dict[str, set[str]] = {}
+        self._ended: Counter[str] = Counter()
+        self._said: dict[str, str] = {}
+        self._count = 0
+        self._process: _Process | None = None
+        try:
+            hello = self._started()
+            self.beta = _schedule(hello.get("beta"))
+        except Fault as fault:
+            self.close()
+            raise ValueError(f"adapter: expected a program that answers, got {name!r}, which {fault}") from None
+        self._offers = frozenset(hello["functions"]) & names
+        self.dtype: str | None = hello.get("dtype")
+        self.stated: Mapping[str, Any] = hello.get("profile") or {}
+        self.classes: int | None = hello.get("classes")
+
+    def offers(self) -> frozenset[str]:
+        """See `Source`."""
+        return self._offers
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """See `Source`."""
+        if self._ended[name] >= LIVES:
+            raise Spent(f"{self._said[name]}; {LIVES} times, and is not called any more")
+        self._count += 1
+        try:
+            line = wire.line({"id": self._count, "call": name,
+                              "arguments": {key: wire.encode(part) for key, part in arguments.items()}})
+        except TypeError as error:
+            raise Skip(f"needs {error} to another process") from None
+        try:
+            answer = self._asked(line)
+        except Fault as fault:
+            self.close()
+            self._ended[name] += 1
+            self._said[name] = str(fault)
+            raise
+        return self._understood(name, answer)
+
+    def close(self) -> None:
+        """See `Source`."""
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def _asked(self, line: bytes) -> dict[str, Any]:
+        if self._process is None:
+            try:
+                self._started()
+            except ValueError as error:
+                raise Fault(f"does not start again: {error}") from None
+        assert self._process is not None
+        answer = wire.message(self._process.exchange(line, self.timeout))
+        if answer.get("id") != self._count or not ("value" in answer or "error" in answer):
+            raise Fault(f"answers with {wire.quoted(wire.line(answer))}, expected id {self._count} and a value or an error")
+        return answer
+
+    def _understood(self, name: str, answer: dict[str, Any]) -> Any:
+        if answer.get("notes"):
+            self.notes.setdefault(name, set()).update(map(str, answer["notes"]))
+        if "error" in answer:
+            raise (Skip if answer.get("kind") == "skip" else Fault)(str(answer["error"]))
+        value = wire.decode(answer["value"])
+        return to_arrays(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+    def _started(self) -> dict[str, Any]:
+        """Starts the program, and gives its answer to the first message."""
+        try:
+            self._process = _Process(self.command)
+            hello = wire.message(self._process.exchange(wire.line({"hello": 1, "names": sorted(self._names)}), STARTUP))
+            if "error" in hello:
+                raise ValueError(str(hello["error"]))
+            functions, profile = hello.get("functions"), hello.get("profile") or {}
+            if not (isinstance(functions, list) and all(isinstance(name, str) for name in functions) and isinstance(profile, dict)
+                    and hello.get("dtype") in (None, "float16", "float32", "float64")):
+                raise Fault(f"says {wire.quoted(wire.line(hello))}, expected functions, dtype, profile and beta")
+            return hello
+        except BaseException:
+            self.close()
+            raise
+
+
+def _schedule(beta: Any) -> Array | None:
+    array = None if beta is None else to_array(wire.decode(beta))
+    if array is not None and (array.ndim != 1 or array.dtype.kind != "f"):
+        raise Fault(f"says beta of shape {array.shape} and {array.dtype}, expected a list of numbers")
+    return None if array is None else np.concatenate([[0.0], array.astype(np.float64)])
+
+
+# -- a process, and a line for a line ------------------------------------------------------------------------------------
+
+class _Process:
+    """One life of the program, with all the processes that it starts: they are one group, and end together."""
+
+    def __init__(self, command: list[str]) -> None:
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                             bufsize=0, start_new_session=True)
+        except (OSError, ValueError, IndexError) as error:
+            raise Fault(f"cannot be started: {error}") from None
+        self._finish = weakref.finalize(self, _finish, self._process)         # also when Python ends
+        pipes = self._process.stdin, self._process.stdout, self._process.stderr
+        self._in, self._out, self._err = (pipe.fileno() for pipe in pipes if pipe is not None)
+        for pipe in (self._in, self._out, self._err):
+            os.set_blocking(pipe, False)
+        self._received, self._searched, self._words = bytearray(), 0, b""
+
+    def end(self) -> None:
+        """Lets it end by itself if it does so at once."""
+        if self._finish.alive and self._process.stdin is not None:
+            self._process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
+        self._finish()
+
+    def exchange(self, line: bytes, seconds: float) -> bytes:
+        """Sends a line and waits for one.   Raises: Fault; then, and if it is interrupted, the process is ended."""
+        try:
+            return self._exchange(memoryview(line), seconds)
+        except BaseException:
+            self._finish()
+            raise
+
+    def _exchange(self, rest: memoryview, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._in, selectors.EVENT_WRITE)
+            selector.register(self._out, selectors.EVENT_READ)
+            selector.register(self._err, selectors.EVENT_READ)
+            while rest or self._end_of_line() < 0:
+                ready = [key.fd for key, _ in selector.select(min(max(deadline - time.monotonic(), 0), LOOK))]
+                if not ready and self._process.poll() is not None:
+                    raise Fault(self._death())
+                if not ready and time.monotonic() >= deadline:
+                    raise Fault(f"does not answer within {seconds:g} s")
+                if self._err in ready and not self._hear():
+                    selector.unregister(self._err)
+                if self._out in ready:
+                    self._receive()
+                if self._in in ready:
+                    rest = self._send(rest)
+                    if not rest:
+                        selector.unregister(self._in)
+        end = self._end_of_line()
+        found = bytes(self._received[:end])
+        del self._received[:end + 1]
+        self._searched = 0
+        return found
+
+    def _send(self, rest: memoryview) -> memoryview:
+        try:
+            return rest[os.write(self._in, rest):]
+        except BlockingIOError:
+            return rest
+        except BrokenPipeError:                        # what it had to say before is still to be read
+            return rest[:0]
+
+    def _receive(self) -> None:
+        chunk = _read(self._out)
+        if chunk == b"":
+            raise Fault(self._death())
+        self._received += chunk or b""
+        if len(self._received) > wire.LONGEST:
+            raise Fault(f"answers with more than {wire.LONGEST >> 20} MB: {wire.quoted(bytes(self._received[:300]))}")
+
+    def _hear(self) -> bool:
+        """Keeps the end of what comes on standard error; False if no more will come."""
+        chunk = _read(self._err)
+        self._words = (self._words + (chunk or b""))[-LAST_WORDS:]
+        return chunk != b""
+
+    def _end_of_line(self) -> int:
+        end = self._received.find(b"\n", self._searched)
+        self._searched = len(self._received) if end < 0 else end
+        return end
+
+    def _death(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        while chunk := _read(self._err):
+            self._words = (self._words + chunk)[-LAST_WORDS:]
+        words = self._words.strip().splitlines()[-1:]
+        return _fate(self._process.returncode) + "".join(f"; the last it wrote: {wire.quoted(word, 200)}" for word in words)
+
+
+def _fate(code: int | None) -> str:
+    if code is None:
+        return "closed its standard output"
+    if code < 0:
+        with suppress(ValueError):
+            return f"its process ended with {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code}"
+
+
+def _read(pipe: int) -> bytes | None:
+    """What there is: b"" at the end, None if there is nothing yet."""
+    try:
+        return os.read(pipe, 2 ** 18)
+    except BlockingIOError:
+        return None
+
+
+def _finish(process: "subprocess.Popen[bytes]") -> None:
+    """Kills the process with all that it started, and buries it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

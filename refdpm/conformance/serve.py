@@ -1,0 +1,129 @@
+"""An adapter in a process of its own, for `--isolate`:   python -m refdpm.conformance.serve ADAPTER
+
+It speaks `wire` with the process that started it (`remote`).  The adapter has neither its standard input, which is empty, nor its
+standard output: what it prints, from Python or from C, goes to standard error and is noted.
+"""
+
+from typing import Any
+import contextlib
+import ctypes
+import os
+import queue
+import select
+import sys
+import threading
+import time
+
+from refdpm.conformance import wire
+from refdpm.conformance.adapter import PRINTS, Fault, Local, Skip
+from refdpm.conformance.remote import local
+
+GRACE = 1.0                     # seconds that a call is left when the other process has gone
+
+
+class Printed:
+    """File descriptor 1 of the adapter: what comes there goes to standard error."""
+
+    def __init__(self) -> None:
+        self._out, write = os.pipe()
+        os.dup2(write, 1)
+        os.close(write)
+        os.set_blocking(self._out, False)
+        self._lock, self._seen = threading.Lock(), False
+        threading.Thread(target=self._copy, daemon=True).start()
+
+    def since(self) -> bool:
+        """Whether anything was printed since this was last asked, also what is still in the buffers of Python and C."""
+        with contextlib.suppress(Exception):
+            sys.__stdout__.flush()                     # type: ignore[union-attr]
+        with contextlib.suppress(Exception):
+            ctypes.CDLL(None).fflush(None)
+        self._drain()
+        with self._lock:
+            seen, self._seen = self._seen, False
+        return seen
+
+    def _copy(self) -> None:
+        while True:
+            select.select([self._out], [], [])
+            self._drain()
+
+    def _drain(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            while chunk := os.read(self._out, 65536):
+                self._seen = True
+                os.write(2, chunk)
+
+
+def serve(text: str) -> int:
+    """Answers until there is no more to be asked; 1 if the adapter cannot be loaded."""
+    asked: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(os.dup(0), asked), daemon=True).start()
+    answers, nothing = os.dup(1), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    printed, source = Printed(), None
+    while (line := asked.get()) is not None:
+        message = wire.message(line)
+        if source is None:
+            source, answer = _hello(text, message)
+            printed.since()
+        else:
+            answer = _answer(source, message, printed)
+        _write(answers, wire.line(answer))
+        if source is None:
+            return 1
+    return 0
+
+
+def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, Any]]:
+    try:
+        source = local(text, frozenset(message["names"]))
+        beta = wire.encode(None if source.beta is None else source.beta[1:])
+        hello = {"functions": sorted(source.offers()), "dtype": source.dtype, "profile": dict(source.stated), "beta": beta,
+                 "classes": source.classes}
+        wire.line(hello)
+        return source, hello
+    except BaseException as error:
+        said = str(error) if isinstance(error, ValueError) else f"adapter: {text!r} raises {type(error).__name__}: {error}"
+        return None, {"error": said}
+
+
+def _answer(source: Local, message: dict[str, Any], printed: Printed) -> dict[str, Any]:
+    name = message["call"]
+    found = _called(source, name, {key: wire.decode(value) for key, value in message["arguments"].items()})
+    notes = source.notes.get(name, set()) | ({PRINTS} if printed.since() else set())
+    return {"id": message["id"]} | found | ({"notes": sorted(notes)} if notes else {})
+
+
+def _called(source: Local, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"value": wire.encode(source.call(name, arguments))}
+    except Skip as skip:
+        return {"error": str(skip), "kind": "skip"}
+    except Fault as fault:
+        return {"error": str(fault), "kind": "fault"}
+    except TypeError as error:
+        return {"error": f"returns {error}", "kind": "fault"}
+    except BaseException as error:                     # KeyboardInterrupt: here nobody but the adapter raises it
+        return {"error": f"raises {type(error).__name__}: {error}".rstrip(": "), "kind": "fault"}
+
+
+def _read(source: int, asked: "queue.SimpleQueue[bytes | None]") -> None:
+    """Hands over line after line; when there are no more, ends the process, if need be in the middle of a call."""
+    with open(source, "rb") as lines:
+        for line in lines:
+            asked.put(line)
+    asked.put(None)
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+def _write(to: int, line: bytes) -> None:
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(to, rest):]
+
+
+if __name__ == "__main__":
+    sys.exit(serve(sys.argv[1]))

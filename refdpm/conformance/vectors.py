@@ -1,0 +1,231 @@
+"""Test vectors: inputs and answers as JSON, for implementations that no adapter reaches.
+
+One file for each group of clauses.  What goes in is exactly representable in float32, what comes out is the shortest text that
+reads back as the same float64, and beside each entry stands Σ|terms|, so that every precision has its own fair tolerance:
+
+    |error| ≤ 32 u Σ|terms|,   u = 2⁻⁵³ in double precision, 2⁻²⁴ in single
+
+Each output carries as flags the known mistakes that change it by more than that in single precision.  A mistake explains what
+fails if it is a flag of every output that fails and of none that passes.
+
+Source: the idea of flags is Wycheproof's (C2SP/wycheproof).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+import hashlib
+import json
+
+import numpy as np
+
+import refdpm
+from refdpm import run
+from refdpm.conformance.clauses import FUNCTIONS, Function
+from refdpm.conformance.mistakes import MISTAKES
+from refdpm.conformance.profile import Profile
+from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
+from refdpm.conformance.vectors_cases import case_text, cases
+from refdpm.conformance.vectors_schema import SCHEMA, problems
+from refdpm.conformance.vectors_text import array_of, inputs_of, rendered
+
+FORMAT = "refdpm vectors 1"
+
+SAYS = {
+    "SCH": "schedules", "GAU": "the Gaussian chain", "BIN": "the chain on bits", "CAT": "the chain on classes",
+    "PAR": "what a network may predict", "REV": "the reverse step that a network's output means", "SMP": "samplers, step by step",
+    "DEC": "the discretised decoder", "OBJ": "the bound of a Gaussian model, term by term",
+    "BND": "K of the paper and its strict form", "BIT": "K on bits", "UNIT": "units", "LIK": "likelihoods without a bound",
+    "NET": "the objective on a whole network", "LAY": "layers", "CON": "products, denoising and inpainting"}
+ARRAYS = {
+    "array": "nested lists, a row of the batch first; an axis of length 1 stands for entries that are all the same",
+    "number": "decimal text of a float64; Infinity, -Infinity and NaN are written as strings; inputs are float32 numbers",
+    "tolerance": "the sum of the absolute values of what the textbook's formula adds up: |error| ≤ 32 u tolerance, with "
+                 "u = 2^-53 in double precision, 2^-24 in single",
+    "flags": "for each output the known mistakes that change it by more than that in single precision: a mistake explains what "
+             "fails if it is a flag of every output that is off by so much, and of none that is right"}
+_STEP = "the number of a step, from 1 to T, for each row"
+INPUTS = {
+    "t": _STEP, "t_prev": f"{_STEP}; 0 is the data", "times": "numbers of steps, from 1 to T, increasing",
+    "beta": "the schedule β_1..β_T, first step first: T numbers",
+    "model": "a network: model(x_t, t) = x_t @ weight[t] + bias[t] for every row, flattened; weight and bias begin with t = 0; of "
+             "twice as many columns the second half is a head for the variance, used if that is ranged",
+    "image": "axes are row of the batch, height, width, channel", "kernel": "axes are height, width, channel in, channel out",
+    "predicts": "what the network's output means", "variance": "of the reverse step: small is β̃_t, large β_t, ranged between them",
+    "first": "the reverse step from t = 1: its variance is that at t = 2 (next), 1e-20 (floor) or β_1 (beta), or it is the "
+             "forward kernel (fixed)"}
+INPUTS |= dict.fromkeys(("var", "var_q", "var_p", "var_r"), "a variance, neither a deviation nor a logarithm")
+OUTPUTS = {
+    "variance": "a variance, neither a deviation nor a logarithm", "probability": "a probability, not a logit",
+    "law": "probabilities of the classes, not logarithms", "information": "in nats",
+    "total": "in nats, summed over the components of a row",
+    "table": "one entry for each of t = 1..T, first step first", "rates": "one entry for each step, the first one first",
+    "table_of_totals": "in nats, summed over the components of a row; one row for each of t = 1..T, first step first",
+    "matrix": "a row holds where one state goes to", "image": "axes are row of the batch, height, width, channel",
+    "times": "numbers of steps, from 1 to T"}
+
+
+def _group(function: Function) -> str:
+    return function.id.split(".")[0]
+
+
+GROUPS = tuple(dict.fromkeys(map(_group, FUNCTIONS)))
+
+
+# -- export --------------------------------------------------------------------------------------------------------------
+
+def export(folder: Path | str) -> dict[str, Any]:
+    """Write the manifest, the schema and all vectors to `folder`, which is made if only it is missing; returns the manifest.
+
+    Files of an earlier export are replaced, others are not.
+
+    Raises: ValueError if `folder` is no folder, or has files of those names that are no vectors; OSError if it cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder: expected a folder, got the file {folder}")
+    known = {"manifest.json", *_manifest_in(folder)["files"]} if (folder / "manifest.json").exists() else set()
+    for name in ("manifest.json", "schema.json", *(f"{group}.json" for group in GROUPS)):
+        if name not in known and (folder / name).exists():
+            raise ValueError(f"{folder / name}: expected no file there but of an earlier export, got one; it was left unchanged")
+    found = {group: document(group) for group in GROUPS}
+    contents = {f"{group}.json": rendered(one).encode() for group, one in found.items()}
+    contents["schema.json"] = rendered(SCHEMA).encode()
+    manifest = _manifest(found, contents)
+    contents = {"manifest.json": rendered(manifest).encode()} | contents
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        run.write_atomically(folder / name, content, replace=True)
+    return manifest
+
+
+def document(group: str) -> dict[str, Any]:
+    """The content of a group's file."""
+    entries = [entry(function) for function in FUNCTIONS if _group(function) == group]
+    flags = {flag for one in entries for test in one["tests"] for found in test["flags"].values() for flag in found}
+    return {"group": group, "says": SAYS.get(group, group), "schema": "schema.json", "conventions": _conventions(entries),
+            "functions": entries, "flags": {mistake.id: mistake.says for mistake in MISTAKES if mistake.id in flags}}
+
+
+def _conventions(entries: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Those that bear on a file."""
+    names = {name for one in entries for test in one["tests"] for name in test["inputs"]}
+    kinds = {output["kind"] for one in entries for output in one["outputs"]}
+    return {"arrays": ARRAYS, "inputs": {name: says for name, says in INPUTS.items() if name in names},
+            "outputs": {kind: says for kind, says in OUTPUTS.items() if kind in kinds}}
+
+
+def entry(function: Function) -> dict[str, Any]:
+    """What the file has of one function."""
+    return {"name": function.name, "id": function.id, "says": function.says, "equations": list(function.equations),
+            "outputs": [{"id": output.id.lower(), "kind": output.kind} for output in function.outputs],
+            "tests": [{"id": at} | case_text(function, case) for at, case in enumerate(cases(function), 1)]}
+
+
+def _manifest(found: dict[str, dict[str, Any]], contents: dict[str, bytes]) -> dict[str, Any]:
+    files: dict[str, dict[str, Any]] = {
+        name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in sorted(contents.items())}
+    for group, one in found.items():
+        files[f"{group}.json"] |= {"functions": len(one["functions"]), "tests": _tests(one)}
+    return {"format": FORMAT, "package": refdpm.__version__, "functions": len(FUNCTIONS),
+            "tests": sum(map(_tests, found.values())), "flags": len({flag for one in found.values() for flag in one["flags"]}),
+            "files": files}
+
+
+def _tests(one: dict[str, Any]) -> int:
+    return sum(len(entry["tests"]) for entry in one["functions"])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# -- verify --------------------------------------------------------------------------------------------------------------
+
+def verify(folder: Path | str) -> list[str]:
+    """What is wrong with the vectors in `folder`, a line for each file, function or test; empty if they are as they were written
+    and the reference gives every value, to the tolerance that they set: on another machine a logarithm may round otherwise.
+
+    Raises: ValueError if `folder` holds no manifest.
+    """
+    folder = Path(folder)
+    files = _manifest_in(folder)["files"]
+    present = {path.name for path in folder.glob("*.json")} - {"manifest.json"}
+    found = [f"{name}: expected a file that manifest.json lists, got another" for name in sorted(present - files.keys())]
+    seen: list[str] = []
+    for name, entry in files.items():
+        found += [f"{name}: {problem}" for problem in _file(folder / name, entry, seen)]
+    return found + [f"{function.id}: expected vectors, got none" for function in FUNCTIONS if function.id not in seen]
+
+
+def _manifest_in(folder: Path) -> dict[str, Any]:
+    """Raises: ValueError if there is none."""
+    path = folder / "manifest.json"
+    manifest: dict[str, Any] = _json(path)
+    for problem in problems(manifest, SCHEMA["$defs"]["manifest"]):
+        raise ValueError(f"{path}: {problem}")
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"{path}: format: expected {FORMAT!r}, got {manifest['format']!r}")
+    return manifest
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected a file, got none") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON, got something else ({error})") from None
+
+
+def _file(path: Path, entry: dict[str, Any], seen: list[str]) -> Iterator[str]:
+    if not path.is_file():
+        yield "expected a file, got none"
+        return
+    if (sha256 := _sha256(path.read_bytes())) != entry["sha256"]:
+        yield f"expected sha256 {entry['sha256'][:12]}…, got {sha256[:12]}…"
+    try:
+        content = _json(path)
+    except ValueError as error:
+        yield str(error).removeprefix(f"{path}: ")
+        return
+    if path.name == "schema.json":
+        yield from () if content == SCHEMA else ("expected the schema of this version, got another",)
+        return
+    if wrong := list(problems(content, SCHEMA)):
+        yield from wrong[:10]
+        return
+    functions = {function.id: function for function in FUNCTIONS}
+    for stored in content["functions"]:
+        function = functions.get(stored["id"])
+        if function is None or (function.name, path.stem) != (stored["name"], _group(function)):
+            yield f"{stored['id']}: expected a function that this version has there, got another"
+            continue
+        seen.append(function.id)
+        for test in stored["tests"]:
+            place = f"{function.name}: test {test['id']}"
+            yield from (f"{place}: {problem}" for problem in compared(function, test, content["flags"]))
+
+
+def compared(function: Function, test: dict[str, Any], flags: dict[str, str]) -> Iterator[str]:
+    """Where a stored test is not what the reference answers."""
+    ids = [output.id.lower() for output in function.outputs]
+    if not ids == list(test["outputs"]) == list(test["tolerance"]) == list(test["flags"]):
+        yield f"expected the outputs {', '.join(ids)}, got {', '.join(test['outputs'])}"
+        return
+    for flag in sorted({flag for found in test["flags"].values() for flag in found} - flags.keys()):
+        yield f"expected flags that the file explains, got {flag!r}"
+    try:
+        answers = zip(ids, *expected(function, inputs_of(test["inputs"]), Profile()))
+    except Exception as error:
+        yield f"expected inputs that the reference answers, got {type(error).__name__}: {error}"
+        return
+    for id, value, scale in answers:
+        stored, tolerance = array_of(test["outputs"][id]), array_of(test["tolerance"][id])
+        if stored.shape != value.shape or tolerance.shape != value.shape:
+            yield f"{id}: expected shape {value.shape}, got {stored.shape}"
+        elif (ratio := ratios(stored, value, scale, UNITS["float64"])).max(initial=0.0) > LIMIT:
+            at = np.unravel_index(np.argmax(ratio), value.shape)
+            yield f"{id}: expected {value[at]!r}, got {stored[at]!r} at {tuple(map(int, at))}"
+        elif not np.allclose(tolerance, scale, rtol=0.01, atol=0, equal_nan=True):
+            yield f"{id}: expected the tolerance of its formula, got another"

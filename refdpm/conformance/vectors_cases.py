@@ -1,0 +1,150 @@
+"""Which tests there are of a function: those that show its mistakes, and its edges as far as there is room."""
+
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any, NamedTuple
+import json
+import warnings
+import zlib
+
+import numpy as np
+
+from refdpm.conformance import naming
+from refdpm.conformance import profile as profiles
+from refdpm.conformance.adapter import Model, Skip
+from refdpm.conformance.clauses import FUNCTIONS, Function, Given, Inputs
+from refdpm.conformance.clauses.common import exactly
+from refdpm.conformance.mistakes import MISTAKES, planted
+from refdpm.conformance.profile import Profile
+from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
+from refdpm.conformance.vectors_text import inputs_of, inputs_text, rendered, text, three_digits
+from refdpm.vjp import Array
+
+ALL, EACH = 800_000, 12_000     # characters: of all tests together, and of one function's
+OUTPUT = 30                     # characters of a value and its tolerance, whatever their digits: so every machine chooses the same
+EDGES = 12                      # of a function that are looked at
+
+
+class Case(NamedTuple):
+    """One test: its inputs, and for each output the answer, its scale, and the mistakes that change it."""
+
+    inputs: Inputs
+    values: tuple[Array, ...]
+    scales: tuple[Array, ...]
+    flags: tuple[frozenset[str], ...] = ()
+
+
+def cases(function: Function) -> list[Case]:
+    """The tests of a function.   Raises: ValueError if an input cannot be written down exactly."""
+    return chosen(flagged(function, candidates(function)))
+
+
+def candidates(function: Function) -> list[Case]:
+    """The first edges, a small one of them once more with drawn numbers, and with each convention that changes its meaning."""
+    edges = [_exact(function, inputs) for inputs in function.edges(Given())[:EDGES]]
+    several = [inputs for inputs in edges if np.size(np.unique(inputs.get("t", (0, 1)))) > 1] or edges
+    small = min(several, key=lambda inputs: len(json.dumps(inputs_text(inputs))))
+    usual = {name: profiles.VALUES[name][0] for name in function.choices}
+    others = [usual | {name: value} for name in function.choices for value in profiles.VALUES[name][1:]]
+    found = []
+    for inputs in edges:
+        with suppress(Skip):
+            found.append(_answered(function, inputs | usual))
+    for inputs in [_drawn(small, function.id) | usual, *(small | choice for choice in others)]:
+        with suppress(Skip, ValueError, ArithmeticError, LookupError, NotImplementedError):    # what it was not made for
+            case = _answered(function, inputs)
+            found += [] if any(np.isnan(value).any() for value in case.values) else [case]
+    return list({json.dumps(inputs_text(case.inputs)): case for case in found}.values())
+
+
+def _answered(function: Function, inputs: Inputs) -> Case:
+    values, scales = expected(function, deepcopy(inputs), Profile())
+    return Case(inputs, tuple(value + 0.0 for value in values), scales)                  # −0 is 0
+
+
+def _exact(function: Function, inputs: Inputs) -> Inputs:
+    """The inputs in numbers that float32 holds.   Raises: ValueError if JSON cannot hold them."""
+    found = {name: _rounded(value) for name, value in inputs.items()}
+    again = inputs_of(json.loads(json.dumps(inputs_text(found))))
+    for name, value in found.items():
+        for one, other in zip(*((part if isinstance(part, Model) else (part,)) for part in (value, again[name]))):
+            if not np.array_equal(one, other) or np.asarray(one).dtype != np.asarray(other).dtype:
+                raise ValueError(f"{function.id}: {name}: expected what JSON can hold, got {type(one).__name__}")
+    return found
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Model):
+        return Model(exactly(value.weight), exactly(value.bias), value.first_t)
+    if isinstance(value, float):
+        return float(exactly(value))
+    return exactly(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+
+_REAL = ("x_t", "x_prev", "noise", "mean", "mean_q", "mean_p")
+_POSITIVE = ("var", "var_q", "var_p")
+
+
+def _drawn(inputs: Inputs, seed: str) -> Inputs:
+    """The inputs with other states, variances and rates.  NumPy has promised that RandomState's stream will never change."""
+    random = np.random.RandomState(zlib.crc32(seed.encode()))
+
+    def draw(name: str, value: Any) -> Any:
+        if name == "beta":
+            return np.append(0.0, exactly(random.uniform(0.01, 0.75, len(value) - 1)))
+        if name in _POSITIVE:
+            return exactly(random.uniform(0.125, 4, np.shape(value)))
+        is_real = name in _REAL and not np.array_equal(value, np.round(value))
+        return exactly(random.uniform(-3, 3, np.shape(value))) if is_real else value
+
+    return {name: draw(name, value) for name, value in inputs.items()}
+
+
+def flagged(function: Function, cases: list[Case]) -> list[Case]:
+    """The cases with the mistakes that an implementation in single precision could not make unnoticed."""
+    flags: list[list[set[str]]] = [[set() for _ in case.values] for case in cases]
+    touched = {mistake.id for case in cases for mistake in naming.touched(
+        lambda inputs: function.reference(inputs)[0], deepcopy(case.inputs))}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for mistake in MISTAKES:
+            if mistake.id in touched:
+                with planted(mistake):
+                    for case, found in zip(cases, flags):
+                        for at in _changed(function, case):
+                            found[at].add(mistake.id)
+    return [case._replace(flags=tuple(map(frozenset, found))) for case, found in zip(cases, flags)]
+
+
+def _changed(function: Function, case: Case) -> list[int]:
+    """The outputs that the reference now gives otherwise; none if it stops, or gives another shape."""
+    try:
+        values = [np.broadcast_to(value, right.shape)
+                  for value, right in zip(function.reference(deepcopy(case.inputs)), case.values, strict=True)]
+    except Exception:
+        return []
+    return [at for at, (value, right, scale) in enumerate(zip(values, case.values, case.scales))
+            if np.any(ratios(value, right, scale, UNITS["float32"]) > LIMIT)]
+
+
+def chosen(cases: list[Case]) -> list[Case]:
+    """The smallest cases that together show every mistake which any of them shows, and as many more as there is room for."""
+    shown = [{(at, flag) for at, flags in enumerate(case.flags) for flag in flags} for case in cases]
+    sizes = [len(rendered(inputs_text(case.inputs))) + OUTPUT * sum(value.size for value in case.values) for case in cases]
+    taken: set[int] = set()
+    for at in sorted(range(len(cases)), key=sizes.__getitem__):
+        if not taken or shown[at] - set().union(*(shown[other] for other in taken)):
+            taken.add(at)
+    for at, size in enumerate(sizes):
+        if size + sum(sizes[other] for other in taken - {at}) <= min(EACH, ALL // len(FUNCTIONS)):
+            taken.add(at)
+    return [cases[at] for at in sorted(taken)]
+
+
+def case_text(function: Function, case: Case) -> dict[str, Any]:
+    """What JSON holds of a case."""
+    ids = [output.id.lower() for output in function.outputs]
+    return {"inputs": inputs_text(case.inputs),
+            "outputs": {id: text(value) for id, value in zip(ids, case.values)},
+            "tolerance": {id: text(three_digits(scale)) for id, scale in zip(ids, case.scales)},
+            "flags": {id: sorted(flags) for id, flags in zip(ids, case.flags)}}

@@ -1,0 +1,144 @@
+"""How the kit talks to a program in any language: JSON, one message a line (UTF-8), on its standard input and output.
+
+    kit      {"hello": 1, "names": ["alpha_bar", "forward", "posterior"]}
+    program  {"functions": ["posterior"], "dtype": "float32", "profile": {"first_t": 0}, "beta": null}
+    kit      {"id": 1, "call": "posterior", "arguments": {"x_0": ARRAY, "x_t": ARRAY, "t": ARRAY, "beta": ARRAY}}
+    program  {"id": 1, "value": {"tuple": [ARRAY, ARRAY]}}
+    kit      {"id": 2, "call": "posterior", "arguments": {"x_0": ARRAY, "x_t": ARRAY, "t": ARRAY, "beta": ARRAY}}
+    program  {"id": 2, "error": "T = 1 is not supported", "kind": "skip"}
+
+The program reads a line, answers with a line and flushes, until its input ends.  Nothing else may come on its standard output;
+on its standard error it may write what it likes.
+
+The first message says which functions the kit knows.  The answer to it:
+
+    functions    those that the program has
+    dtype        "float16", "float32" or "float64": the precision it computes in; null or absent: that of what it returns
+    profile      the conventions it states, by their names in the report; the others are inferred
+    beta         the schedule [β_1, …, β_T] if it has one of its own; null or absent if it takes the argument "beta"
+    classes      of its categorical chain, if it has a number of them built in; null or absent if not
+    error        instead of these: why there is nothing to check
+
+A call has all arguments that the function can have; those that are not needed are ignored.  The answer has the call's `id` and a
+`value`, or an `error` with a `kind`: "skip" if this is not offered, "fault" if something went wrong.  `notes`, a list of strings,
+may come with either.
+
+    ARRAY        {"dtype": "float32", "shape": [2, 3], "data": [0.5, -1, 2, "NaN", "Infinity", "-Infinity"]}
+                 the numbers row by row, each the shortest decimal that a double reads back exactly; dtype may also be
+                 "float16", "float64", "bool" or an "int64" and the like.  shape [] is one number.
+    tuple        {"tuple": [VALUE, VALUE]}
+    dict         {"dict": {"mean": VALUE, "var": VALUE}}
+    model        {"model": {"weight": ARRAY, "bias": ARRAY, "first_t": 1}}: the network, see `adapter.Model`
+    the rest     true, false, null, numbers, strings, as they are in JSON
+
+In a program's answers a (nested) list of numbers is an array of doubles, a list of VALUEs a tuple, an object with other keys a
+dict; null among numbers is NaN.
+"""
+
+from typing import Any
+import json
+
+import numpy as np
+
+from refdpm.conformance.adapter import Fault, Model
+from refdpm.vjp import Array
+
+DTYPES = frozenset({"bool", *(f"float{bits}" for bits in (16, 32, 64)),
+                    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+MOST = 2_000_000                # numbers in an array
+LONGEST = 2 ** 26               # bytes in a line
+
+
+def line(message: dict[str, Any]) -> bytes:
+    """A message as it is sent."""
+    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def message(line: bytes) -> dict[str, Any]:
+    """A message as it was sent.   Raises: Fault for what is none, with its beginning."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise Fault(f"answers with a line that is no JSON: {quoted(line)}") from None
+    if not isinstance(found, dict):
+        raise Fault(f"answers with {quoted(line)}, expected a JSON object")
+    return found
+
+
+def quoted(text: bytes, length: int = 60) -> str:
+    """The beginning of what a program wrote, on one line."""
+    start = text[:4 * length].decode(errors="replace").strip()
+    return repr(start[:length] + "…" * (len(start) > length))
+
+
+# -- out ---------------------------------------------------------------------------------------------------------------
+
+def encode(value: Any) -> Any:
+    """A value for JSON.   Raises: TypeError for what cannot be sent: its message says what it is, and why not."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int) and not isinstance(value, np.generic):
+        return int(value)
+    if isinstance(value, Model):
+        return {"model": {name: encode(part) for name, part in value._asdict().items()}}
+    if isinstance(value, dict):
+        return {"dict": {str(name): encode(part) for name, part in value.items()}}
+    if isinstance(value, (tuple, list)):
+        return {"tuple": [encode(part) for part in value]}
+    if isinstance(value, float) and np.isfinite(value):
+        return float(value)
+    if isinstance(value, (np.ndarray, np.generic, float)):
+        return _array(np.asarray(value))
+    raise TypeError(f"{type(value).__name__}, which cannot be sent")
+
+
+def _array(array: Array) -> dict[str, Any]:
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
+    if array.dtype.name not in DTYPES:
+        raise TypeError(f"{array.dtype}, expected real numbers")
+    if array.size > MOST:
+        raise TypeError(f"an array of shape {array.shape}, too large to be sent")
+    data = array.ravel().tolist()
+    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+        data = [x if np.isfinite(x) else "NaN" if x != x else "Infinity" if x > 0 else "-Infinity" for x in data]
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": data}
+
+
+# -- in ----------------------------------------------------------------------------------------------------------------
+
+def decode(value: Any) -> Any:
+    """The value of JSON.   Raises: Fault for an array that is none."""
+    if isinstance(value, list):
+        return tuple(map(decode, value)) if any(isinstance(part, dict) for part in value) else _numbers(value, "float64")
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"dtype": dtype, "shape": shape, "data": data}:
+            return _shaped(dtype, shape, data)
+        case {"tuple": list(parts), **rest} if not rest:
+            return tuple(map(decode, parts))
+        case {"dict": dict(parts), **rest} if not rest:
+            return {name: decode(part) for name, part in parts.items()}
+        case {"model": {"weight": weight, "bias": bias, "first_t": int(first_t)}, **rest} if not rest:
+            return Model(decode(weight), decode(bias), first_t)
+    return {name: decode(part) for name, part in value.items()}
+
+
+def _shaped(dtype: Any, shape: Any, data: Any) -> Array:
+    if dtype not in DTYPES:
+        raise Fault(f"returns dtype {dtype!r}, expected real numbers: one of {', '.join(sorted(DTYPES))}")
+    if not (isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape) and isinstance(data, list)):
+        raise Fault(f"returns shape {shape!r} and {type(data).__name__} for data, expected a list of sizes and a list of numbers")
+    array = _numbers(data, dtype)
+    if array.shape != (int(np.prod(shape, dtype=object)),):
+        raise Fault(f"returns data of shape {array.shape} for shape {shape}, expected a flat list of as many numbers")
+    return array.reshape(shape)
+
+
+def _numbers(data: list[Any], dtype: str) -> Array:
+    try:
+        with np.errstate(all="ignore"):
+            return np.array(data, dtype=dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Fault(f"returns a list that is no array of {dtype}: {error}") from None

@@ -1,0 +1,185 @@
+"""The chain of the paper for symbols: K classes, every one as likely as the next in the end (Hoogeboom 2021; Austin 2021, D3PM).
+
+One step keeps a symbol with probability 1 − β and otherwise draws it anew from π, which gives each class 1/K:
+
+    q(x_t = j | x_{t−1} = i) = (1−β_t) [i = j] + β_t/K.
+
+This is `binomial` with more than two values: K = 2 is the chain of bits with r = ½, and β is the probability of a fresh draw, not
+of a change.  Steps compose as levels do, and every law of the chain is a mixture of a given one and the uniform one.
+
+A symbol is a row of K numbers, 1 for its class and 0 elsewhere, on the last axis; soft symbols, the probabilities of classes, go
+through the same formulas.  Every probability is a sum of products of positive numbers, so that none loses digits, and logits are
+for networks alone.
+
+Shapes: symbols (N, …, K); beta and levels (N, 1, …), with a last axis of 1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refdpm.layers.activation import x_minus_log1p
+from refdpm.schedule import Step
+from refdpm.vjp import Array, Pullback, unbroadcast
+
+MIXINGS = ("joint", "joint_but_first", "average")
+
+
+class Categorical(NamedTuple):
+    """Independent symbols; `prob` are the probabilities of the classes, on the last axis."""
+
+    prob: Array
+
+
+def _mixed(x: Array, kept: Array, drawn: Array) -> Array:
+    """x with probability `kept`, a uniform draw with probability `drawn`.   The mean of a symbol over its classes is 1/K."""
+    return kept * x + drawn * x.mean(axis=-1, keepdims=True)
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+
+def transition(beta: Array, *, classes: int) -> Array:
+    """Q with Q_ij = q(x_t = j | x_{t−1} = i): rows are what is left, and add to 1.   Shapes: (N,) → (N, K, K)."""
+    return _mixed(np.eye(classes), (1 - beta)[:, None, None], beta[:, None, None])
+
+
+def transition_vjp(beta: Array, *, classes: int) -> tuple[Array, Pullback]:
+    """Adjoint of `transition`:   dQ = (1/K − I) dβ."""
+    return transition(beta, classes=classes), lambda dQ: ((1 / classes - np.eye(classes)) * dQ).sum(axis=(1, 2))
+
+
+def cumulative(log_alpha_bar: Array, *, classes: int) -> Array:
+    """Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K:  q(x_t = j | x_0 = i).   Shapes: (N,) → (N, K, K)."""
+    level = log_alpha_bar[:, None, None]
+    return _mixed(np.eye(classes), np.exp(level), -np.expm1(level))
+
+
+def cumulative_vjp(log_alpha_bar: Array, *, classes: int) -> tuple[Array, Pullback]:
+    """Adjoint of `cumulative`:   dQ̄ = ᾱ (I − 1/K) dℓ."""
+
+    def pullback(dQ: Array) -> Array:
+        return np.exp(log_alpha_bar) * ((np.eye(classes) - 1 / classes) * dQ).sum(axis=(1, 2))
+
+    return cumulative(log_alpha_bar, classes=classes), pullback
+
+
+def marginal(x_0: Array, log_alpha_bar: Array) -> Categorical:
+    """q(x_t | x_0) = ᾱ_t x_0 + (1−ᾱ_t)/K.
+
+    Derivation: a symbol has not been drawn anew in any of t steps with probability ∏(1−β) = ᾱ_t; else it is a draw from π.
+    """
+    return Categorical(_mixed(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)))
+
+
+def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Categorical, Pullback]:
+    """Adjoint of `marginal`:   dprob = ᾱ dx_0 + (1−ᾱ) mean dx_0 + ᾱ (x_0 − mean x_0) dℓ,   means over classes."""
+    kept = np.exp(log_alpha_bar)
+
+    def pullback(dq: Categorical) -> tuple[Array, Array]:
+        moved = kept * (x_0 - x_0.mean(axis=-1, keepdims=True)) * dq.prob
+        return _mixed(dq.prob, kept, -np.expm1(log_alpha_bar)), unbroadcast(moved, log_alpha_bar.shape)
+
+    return marginal(x_0, log_alpha_bar), pullback
+
+
+# -- backward ----------------------------------------------------------------------------------------------------------
+
+def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> Categorical:
+    """q(x_{t−1} | x_t, x_0) = e m/Σ e m   with m = q(x_{t−1} | x_0) and the evidence e = q(x_t | x_{t−1}) = (1−β) x_t + β/K.
+
+    Derivation: Bayes' rule, for each class of x_{t−1}.  The kernel is symmetric, so that e is x_t itself, mixed.
+    Edge: at t = 1 it is x_0 if that is one class, and x_0 times the evidence if it is soft; at β = 1 x_t says nothing.
+    """
+    joint = _mixed(x_t, 1 - beta, beta) * marginal(x_0, log_alpha_bar_prev).prob
+    return Categorical(joint / joint.sum(axis=-1, keepdims=True))
+
+
+def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Categorical, Pullback]:
+    """Adjoint of `posterior`.  With p = prob and s = Σ e m,
+
+        dp = [d(e m) − p Σ d(e m)]/s        de = (1−β) dx_t + β mean dx_t − (x_t − mean x_t) dβ.
+    """
+    q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
+    m, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev)
+    e = _mixed(x_t, 1 - beta, beta)
+    s = (e * m.prob).sum(axis=-1, keepdims=True)
+
+    def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
+        djoint = (dq.prob - (q.prob * dq.prob).sum(axis=-1, keepdims=True)) / s
+        de = m.prob * djoint
+        dx_0, dlevel = back_marginal(Categorical(e * djoint))
+        dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
+        return _mixed(de, 1 - beta, beta), dx_0, dbeta, dlevel
+
+    return q, pullback
+
+
+def softmax(logits: Array) -> Array:
+    """e^z/Σ e^z: the probabilities that a network's logits stand for.   Edge: what is added to all logits changes nothing."""
+    weight = np.exp(logits - np.max(np.real(logits), axis=-1, keepdims=True))
+    return weight / weight.sum(axis=-1, keepdims=True)
+
+
+def softmax_vjp(logits: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `softmax`:   dp = p (dz − Σ p dz)."""
+    p = softmax(logits)
+    return p, lambda dp: p * (dp - (p * dp).sum(axis=-1, keepdims=True))
+
+
+def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str) -> Categorical:
+    """p(x_{t−1} | x_t) from a network's logits z of x_0, with p̂ = softmax(z).  What p̂ means has a name, one of `MIXINGS`:
+
+        average             Σ_k p̂_k q(x_{t−1} | x_t, k):          p̂ is the network's p(x_0 | x_t)
+        joint               ∝ Σ_k p̂_k q(x_{t−1}, x_t | k):        p̂ leaves out what x_t says of x_0, and the step puts it in
+        joint_but_first     joint, but p̂ itself at t = 1          D3PM
+
+    Derivation: q(x_{t−1} | x_t, k) = q(x_{t−1}, x_t | k)/q(x_t | k), so that the average is the joint form of z − log q(x_t | ·);
+    at t = 1 that is p̂.  And a sum of joint laws is linear in p̂, so that it is the `posterior` of p̂ as a soft x_0.
+    Raises: ValueError for another name.
+    """
+    return reverse_vjp(logits, x_t, step, mixing=mixing)[0]
+
+
+def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str) -> tuple[Categorical, Pullback]:
+    """Adjoint of `reverse`."""
+    if mixing not in MIXINGS:
+        raise ValueError(f"mixing: expected one of {MIXINGS}, got {mixing!r}")
+    share = {"average": 1.0, "joint": 0.0, "joint_but_first": 1.0 * (step.log_alpha_bar_prev == 0)}[mixing]
+    said, back_marginal = marginal_vjp(x_t, step.log_alpha_bar)
+    x_0, back_softmax = softmax_vjp(logits - share * np.log(said.prob))
+    p, back_posterior = posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
+
+    def pullback(dp: Categorical) -> tuple[Array, Array, Step]:
+        dx_t, dx_0, dbeta, dprev = back_posterior(dp)
+        dlogits = back_softmax(dx_0)
+        dx_t_said, dlevel = back_marginal(Categorical(-share * dlogits / said.prob))
+        return dlogits, dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
+
+    return p, pullback
+
+
+# -- divergence ----------------------------------------------------------------------------------------------------------
+
+def kl(q: Categorical, p: Categorical) -> Array:
+    """D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k) per symbol, in nats; for laws that add to 1.   Shapes: (N, …, K) → (N, …).
+
+    Derivation: as Σ q − Σ p = 0, every class may have its own term q (δ − log(1+δ)) ≥ 0 with δ = (p−q)/q, and nothing cancels.
+    Edge: a class that q does not have costs p_k, which is what the others leave out; one that only q has costs ∞.
+    """
+    q_k, p_k = np.where(q.prob == 0, 1.0, q.prob), p.prob
+    delta = (p_k - q_k) / q_k
+    near = (np.real(delta) > -0.5) & (np.real(delta) < 1)
+    with np.errstate(divide="ignore"):
+        excess = np.where(near, x_minus_log1p(np.where(near, delta, 0.0)), delta - np.log(np.where(near, 1.0, p_k / q_k)))
+    return np.where(q.prob == 0, p_k, q_k * excess).sum(axis=-1)
+
+
+def kl_vjp(q: Categorical, p: Categorical) -> tuple[Array, Pullback]:
+    """Adjoint of `kl`:   dD = Σ [−log(p/q) dq + ((p−q)/p) dp], that of the terms one by one.   Domain: q > 0, p > 0."""
+
+    def pullback(dvalue: Array) -> tuple[Categorical, Categorical]:
+        dterm = dvalue[..., None]
+        return (Categorical(unbroadcast(np.log(q.prob / p.prob) * dterm, q.prob.shape)),
+                Categorical(unbroadcast((p.prob - q.prob) / p.prob * dterm, p.prob.shape)))
+
+    return kl(q, p), pullback

@@ -1,0 +1,293 @@
+"""Small objects with the interfaces that the ready-made adapters know, written from what those interfaces say; right, or with one bug.
+
+Everything is looked up in tables of one precision, as there.  `bug` names what is done wrong.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.special import ndtr
+
+LOG_2 = np.log(2)
+
+
+def column(table, t, x):
+    return table[t].reshape((-1,) + (1,) * (x.ndim - 1))
+
+
+class Tables:
+    """ᾱ, ᾱ_{t−1} and β, and the weights of the posterior; bugs that all interfaces can have."""
+
+    def __init__(self, beta, dtype, bug=""):
+        self.bug, self.dtype = bug, dtype
+        beta = np.asarray(beta, dtype=np.float64)
+        level = np.cumprod(1 - beta)
+        before = np.append(level[0] if bug == "padded with itself" else 1.0, level[:-1])
+        self.table = {name: value.astype(dtype) for name, value in {
+            "beta": beta, "level": level, "before": before, "root": np.sqrt(level), "rest": 1 - level, "root_rest": np.sqrt(1 - level),
+            "over": np.sqrt(1 / level), "ratio": np.sqrt(1 / level - 1),
+            "c_0": beta * np.sqrt(before) / (1 - level), "c_t": (1 - before) * np.sqrt(1 - beta) / (1 - level),
+            "small": beta * (1 - before) / (1 - level)}.items()}
+        if bug == "no root":
+            self.table["c_t"] = ((1 - before) * (1 - beta) / (1 - level)).astype(dtype)
+        if bug == "weights of the step before":
+            self.table |= {name: np.append(self.table[name][:1], self.table[name][:-1]) for name in ("c_0", "c_t")}
+        if bug == "deviation for variance":
+            self.table["small"] = np.sqrt(self.table["small"])
+
+    def __getitem__(self, name):
+        return self.table[name]
+
+    def sample(self, x_0, t, noise):
+        spread = "rest" if self.bug == "variance for deviation" else "root_rest"
+        return column(self["root"], t, x_0) * x_0 + column(self[spread], t, x_0) * noise
+
+    def mean(self, x_0, x_t, t):
+        return column(self["c_0"], t, x_t) * x_0 + column(self["c_t"], t, x_t) * x_t
+
+    def x_0_of_noise(self, noise, x_t, t):
+        return column(self["over"], t, x_t) * x_t - column(self["ratio"], t, x_t) * noise
+
+    def noise_of_x_0(self, x_0, x_t, t):
+        return (column(self["over"], t, x_t) * x_t - x_0) / column(self["ratio"], t, x_t)
+
+    def v(self, x_0, noise, t):
+        sign = -1 if self.bug == "sign of v" else 1
+        return sign * (column(self["root"], t, x_0) * noise - column(self["root_rest"], t, x_0) * x_0)
+
+    def x_0_of_v(self, v, x_t, t):
+        return column(self["root"], t, x_t) * x_t - column(self["root_rest"], t, x_t) * v
+
+
+class Guided:
+    """Of guided-diffusion.   `predicts` EPSILON, START_X or PREVIOUS_X; `variance` FIXED_SMALL, FIXED_LARGE or LEARNED_RANGE."""
+
+    def __init__(self, beta, dtype="float32", bug="", predicts="EPSILON", variance="FIXED_SMALL"):
+        self._tables, self._bug = Tables(beta, dtype, bug), bug
+        self.betas, self.alphas_cumprod = np.asarray(beta, dtype=np.float64), self._tables["level"]
+        self.model_mean_type, self.model_var_type = SimpleNamespace(name=predicts), SimpleNamespace(name=variance)
+
+    def q_mean_variance(self, x_start, t):
+        rest = column(self._tables["rest"], t, x_start)
+        return column(self._tables["root"], t, x_start) * x_start, rest + 0 * x_start.astype(rest.dtype), np.log(rest)
+
+    def q_sample(self, x_start, t, noise):
+        return self._tables.sample(x_start, t, noise)
+
+    def _first_is_next(self, variance):
+        return np.append(self._tables["small"][1], variance[1:])
+
+    def q_posterior_mean_variance(self, x_start, x_t, t):
+        small = self._tables["small"]
+        log_clipped = column(np.log(self._first_is_next(small)), t, x_t)
+        return self._tables.mean(x_start, x_t, t), column(small, t, x_t), log_clipped
+
+    def _predict_xstart_from_eps(self, x_t, t, eps):
+        return self._tables.x_0_of_noise(eps, x_t, t)
+
+    def _predict_eps_from_xstart(self, x_t, t, pred_xstart):
+        return self._tables.noise_of_x_0(pred_xstart, x_t, t)
+
+    def _predict_xstart_from_xprev(self, x_t, t, xprev):
+        return (xprev - column(self._tables["c_t"], t, x_t) * x_t) / column(self._tables["c_0"], t, x_t)
+
+    def p_mean_variance(self, model, x, t, clip_denoised=True):
+        output, C = model(x, t), x.shape[1]
+        small, beta = self._first_is_next(self._tables["small"]), self._tables["beta"]
+        if self.model_var_type.name == "LEARNED_RANGE":
+            output, head = output[:, :C], output[:, C:]
+            share = (head + 1) / 2
+            low, high = column(np.log(small), t, x), column(np.log(beta), t, x)
+            if self._bug == "range of variances":
+                log_variance = np.log(share * np.exp(high) + (1 - share) * np.exp(low))
+            else:
+                log_variance = share * high + (1 - share) * low
+        else:
+            chosen = small if self.model_var_type.name == "FIXED_SMALL" else self._first_is_next(beta)
+            log_variance = column(np.log(chosen), t, x) + 0 * x
+        match self.model_mean_type.name:
+            case "EPSILON":
+                x_0 = self._tables.x_0_of_noise(output, x, t)
+            case "START_X":
+                x_0 = output
+            case "PREVIOUS_X":
+                x_0 = self._predict_xstart_from_xprev(x, t, output)
+        x_0 = np.clip(x_0, -1, 1) if clip_denoised else x_0
+        mean = output if self.model_mean_type.name == "PREVIOUS_X" else self._tables.mean(x_0, x, t)
+        return {"mean": mean, "variance": np.exp(log_variance), "log_variance": log_variance, "pred_xstart": x_0}
+
+    def _vb_terms_bpd(self, model, x_start, x_t, t, clip_denoised=True):
+        q_mean, _, q_log = self.q_posterior_mean_variance(x_start, x_t, t)
+        p = self.p_mean_variance(model, x_t, t, clip_denoised=clip_denoised)
+        kl = (p["log_variance"] - q_log - 1 + np.exp(q_log - p["log_variance"])
+              + (q_mean - p["mean"]) ** 2 * np.exp(-p["log_variance"])) / 2
+        if self._bug == "no half":
+            kl = 2 * kl
+        first = (t == 0).reshape((-1,) + (1,) * (x_t.ndim - 1))
+        terms = np.where(first, self._decoder(x_start, p["mean"], np.exp(p["log_variance"] / 2)), kl)
+        return {"output": terms.reshape(len(terms), -1).mean(axis=1) / LOG_2, "pred_xstart": p["pred_xstart"]}
+
+    def _decoder(self, x_0, mean, deviation):
+        high, low = (x_0 + 1 / 255 - mean) / deviation, (x_0 - 1 / 255 - mean) / deviation
+        high, low = np.where(x_0 > 0.999, np.inf, high), np.where(x_0 < -0.999, -np.inf, low)
+        if self._bug == "tanh":
+            high, low = (np.where(np.isinf(z), np.sign(z), np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * np.where(
+                np.isinf(z), 0, z) ** 3))) / 2 + 0.5 for z in (high, low))
+            return -np.log(np.maximum(high - low, 1e-12))
+        swap = low > 0                                            # in the upper tail from the other side
+        mass = np.where(swap, ndtr(-low.astype(np.float64)) - ndtr(-high.astype(np.float64)),
+                        ndtr(high.astype(np.float64)) - ndtr(low.astype(np.float64)))
+        return -np.log(mass)
+
+    def _prior_bpd(self, x_start):
+        level = self._tables["level"][-1]
+        kl = (level * x_start * x_start - level - np.log(1 - level)) / 2
+        return kl.reshape(len(kl), -1).mean(axis=1) / LOG_2
+
+
+class Lucid:
+    """Of denoising_diffusion_pytorch."""
+
+    def __init__(self, beta, dtype="float32", bug="", objective="pred_noise"):
+        self._tables, self.objective = Tables(beta, dtype, bug), objective
+        self.betas, self.alphas_cumprod = self._tables["beta"], self._tables["level"]
+
+    def q_sample(self, x_start, t, noise):
+        return self._tables.sample(x_start, t, noise)
+
+    def predict_start_from_noise(self, x_t, t, noise):
+        return self._tables.x_0_of_noise(noise, x_t, t)
+
+    def predict_noise_from_start(self, x_t, t, x0):
+        return self._tables.noise_of_x_0(x0, x_t, t)
+
+    def predict_v(self, x_start, t, noise):
+        return self._tables.v(x_start, noise, t)
+
+    def predict_start_from_v(self, x_t, t, v):
+        return self._tables.x_0_of_v(v, x_t, t)
+
+    def q_posterior(self, x_start, x_t, t):
+        variance = column(self._tables["small"], t, x_t)
+        return self._tables.mean(x_start, x_t, t), variance, np.log(np.maximum(variance, variance.dtype.type(1e-20)))
+
+    def p_mean_variance(self, x, t, x_self_cond=None, clip_denoised=True):
+        said = self.model(x, t, x_self_cond)
+        x_0 = {"pred_noise": lambda: self.predict_start_from_noise(x, t, said), "pred_x0": lambda: said,
+               "pred_v": lambda: self.predict_start_from_v(x, t, said)}[self.objective]()
+        return *self.q_posterior(np.clip(x_0, -1, 1) if clip_denoised else x_0, x, t), x_0
+
+
+class DDIM:
+    """A scheduler of DDIM as diffusers has it, without a framework: the noise of a step may be given."""
+
+    def __init__(self, beta, dtype="float32", bug="", prediction_type="epsilon"):
+        self._tables, self._bug = Tables(beta, dtype, bug), bug
+        self.betas, self.alphas_cumprod = self._tables["beta"], self._tables["level"]
+        self.config = SimpleNamespace(prediction_type=prediction_type, num_train_timesteps=len(self.betas))
+        self.num_inference_steps = None
+
+    def add_noise(self, original_samples, noise, timesteps):
+        return self._tables.sample(original_samples, timesteps, noise)
+
+    def get_velocity(self, sample, noise, timesteps):
+        return self._tables.v(sample, noise, timesteps)
+
+    def step(self, model_output, timestep, sample, eta=0.0, variance_noise=None):
+        back = timestep - len(self.betas) // self.num_inference_steps
+        level, before = self.alphas_cumprod[timestep], self.alphas_cumprod[back] if back >= 0 else self.betas.dtype.type(1)
+        x_0 = {"epsilon": lambda: (sample - np.sqrt(1 - level) * model_output) / np.sqrt(level), "sample": lambda: model_output,
+               "v_prediction": lambda: np.sqrt(level) * sample - np.sqrt(1 - level) * model_output}[self.config.prediction_type]()
+        noise = (sample - np.sqrt(level) * x_0) / np.sqrt(1 - level)
+        variance = eta ** 2 * (1 - before) / (1 - level) * (1 - level / before)
+        kept = 1 - before if self._bug == "all of the noise" else np.maximum(1 - before - variance, 0)
+        spread = variance if self._bug == "variance for deviation" else np.sqrt(variance)
+        drawn = spread * variance_noise if eta > 0 else 0
+        return np.sqrt(before) * x_0 + np.sqrt(kept) * noise + drawn, x_0
+
+
+def ddpm_scheduler(torch):
+    """The class of a scheduler as diffusers has it, which draws from a generator."""
+    class DDPM:
+        def __init__(self, beta, dtype="float32", bug="", prediction_type="epsilon", variance_type="fixed_small"):
+            self.dtype_, self._bug = getattr(torch, dtype), bug
+            self.betas = torch.as_tensor(np.asarray(beta)).to(self.dtype_)
+            self.alphas_cumprod = torch.cumprod(1 - self.betas, dim=0)
+            self.config = SimpleNamespace(prediction_type=prediction_type, variance_type=variance_type)
+
+        def _columns(self, timesteps, x):
+            level = self.alphas_cumprod[timesteps].reshape((-1,) + (1,) * (x.ndim - 1))
+            return level ** 0.5, (1 - level) ** 0.5
+
+        def add_noise(self, original_samples, noise, timesteps):
+            root, rest = self._columns(timesteps, original_samples)
+            return root * original_samples + rest * noise
+
+        def get_velocity(self, sample, noise, timesteps):
+            root, rest = self._columns(timesteps, sample)
+            return (rest * sample - root * noise) if self._bug == "sign of v" else root * noise - rest * sample
+
+        def _get_variance(self, t, predicted_variance=None):
+            before = self.alphas_cumprod[t - 1] if t > 0 else torch.ones((), dtype=self.dtype_)
+            small = self.betas[t] * (1 - before) / (1 - self.alphas_cumprod[t])
+            return {"fixed_small": small.clamp(min=1e-20), "fixed_large": self.betas[t]}[self.config.variance_type]
+
+        def step(self, model_output, timestep, sample, generator=None):
+            t = timestep
+            level, alpha = self.alphas_cumprod[t], 1 - self.betas[t]
+            before = self.alphas_cumprod[t - 1] if t > 0 else torch.ones((), dtype=self.dtype_)
+            x_0 = {"epsilon": lambda: (sample - (1 - level) ** 0.5 * model_output) / level ** 0.5, "sample": lambda: model_output,
+                   "v_prediction": lambda: level ** 0.5 * sample - (1 - level) ** 0.5 * model_output}[self.config.prediction_type]()
+            c_t = alpha if self._bug == "no root" else alpha ** 0.5
+            mean = (before ** 0.5 * self.betas[t] * x_0 + c_t * (1 - before) * sample) / (1 - level)
+            if t > 0 or self._bug == "noise at the end":
+                z = torch.randn(sample.shape, generator=generator, dtype=sample.dtype)
+                spread = self._get_variance(max(t, 1))
+                mean = mean + (spread if self._bug == "variance for deviation" else spread ** 0.5) * z
+            return SimpleNamespace(prev_sample=mean, pred_original_sample=x_0)
+
+    return DDPM
+
+
+class Symbols:
+    """Of D3PM as cloneofsimo has it: t from 1, transposed matrices."""
+
+    def __init__(self, beta, dtype="float32", bug="", K=4):
+        self._bug, self.beta_t, self.num_classes = bug, np.asarray(beta, dtype=np.float64), K
+        self._logits_of = np.log(np.eye(K, dtype=dtype) + np.finfo(dtype).tiny)
+        one = [(1 - b) * np.eye(K) + b / (K - 1 if bug == "shared among the others" else K) * np.ones((K, K)) for b in self.beta_t]
+        total = [one[0]]
+        for matrix in one[1:]:
+            total.append(total[-1] @ matrix)
+        self.q_one_step_transposed, self.q_mats = (np.swapaxes(one, 1, 2).astype(dtype), np.stack(total).astype(dtype))
+
+    def q_posterior_logits(self, x_0, x_t, t):
+        logits = self._logits_of[x_0] if x_0.dtype.kind == "i" else x_0
+        weight = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        said = weight / weight.sum(axis=-1, keepdims=True)
+        if self._bug == "softmax twice":
+            weight = np.exp(said)
+            said = weight / weight.sum(axis=-1, keepdims=True)
+        at = t - 1 if self._bug == "an index off" else t - 2
+        evidence = self.q_one_step_transposed[(t - 1)[:, None], x_t]
+        before = np.einsum("ndk,nkj->ndj", said, self.q_mats[at])
+        found = np.log(before) if self._bug == "no evidence" else np.log(evidence) + np.log(before)
+        if self._bug == "a probability for a logit":
+            found = np.exp(found)
+        return np.where((t == 1)[:, None, None], logits, found)
+
+
+class Pixels(Symbols):
+    """Of D3PM as google-research has it: t from 0, images, and a flag for logits."""
+
+    def __init__(self, beta, dtype="float32", bug="", K=4):
+        super().__init__(beta, dtype, bug, K)
+        self.transpose_q_onestep_mats, self.betas = self.q_one_step_transposed, self.beta_t
+
+    def q_probs(self, x_start, t):
+        return self.q_mats[t[:, None], x_start]
+
+    def q_posterior_logits(self, x_start, x_t, t, x_start_logits):
+        assert x_t.ndim == 4 and x_start.ndim == 4 + x_start_logits
+        flat = x_start.reshape((len(x_start), -1) + x_start.shape[4:])
+        return super().q_posterior_logits(flat, x_t.reshape(len(x_t), -1), t + 1).reshape(x_t.shape + (self.num_classes,))

@@ -1,0 +1,213 @@
+"""The kit from outside: verdicts, names, conventions, staged blame, reports; no false alarm, and no check that cannot fail."""
+
+from types import SimpleNamespace
+from xml.etree import ElementTree
+import json
+
+import numpy as np
+import pytest
+from test_mistakes import FALSE_ALARMS
+
+from refdpm.conformance import report as reports
+from refdpm.conformance.check import Clause, Session, all_clauses, check, clauses
+from refdpm.conformance.clauses import FUNCTIONS
+from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.example import ddpm, ddpm_wrong
+from refdpm.conformance.judge import Effort
+from refdpm.conformance.mistakes import MISTAKES, Mistake
+from refdpm.conformance.mistakes.planting import instead
+from refdpm.conformance.naming import touched
+from refdpm.conformance.profile import VALUES, Profile
+from refdpm.conformance.reference import Reference
+
+QUICK = Effort(max_examples=3, shrinks=20)
+BY_ID = {mistake.id: mistake for mistake in MISTAKES}
+OWN = Profile()._asdict()
+
+
+def verdicts(adapter, **options):
+    """Clause → row, of what ran."""
+    found = check(adapter, effort=QUICK, **options)
+    return {row["id"]: row for row in found["clauses"] if row["verdict"] != "skipped"}
+
+
+def adapter(change=lambda ddpm: None, **more):
+    """The example with some functions replaced."""
+    class Changed(ddpm.DDPM):
+        pass
+
+    for name, function in more.items():
+        setattr(Changed, name, function)
+    return SimpleNamespace(make=Changed, dtype="float32", __name__="changed")
+
+
+# -- right implementations -----------------------------------------------------------------------------------------------
+
+def test_the_example_passes_and_its_conventions_are_found():
+    found = check(ddpm, effort=QUICK)
+    assert found["exit_code"] == 0 and found["summary"]["pass"] >= 20 and not found["summary"]["wrong"]
+    assert (found["profile"]["first_t"], found["profile"]["predicts"], found["profile"]["first"]) == (0, "noise", "next")
+    assert found["known"]["first_t"] == "inferred" and found["known"]["orientation"] == "undetermined"
+
+
+@pytest.mark.parametrize("name,where,variant", FALSE_ALARMS, ids=[row[0] for row in FALSE_ALARMS])
+def test_a_correct_variant_is_not_accused(name, where, variant):
+    planted = Mistake(name, "", "", where, "value", instead(variant))
+    concerned = [function for function in FUNCTIONS if where in {mistake.target.removesuffix("_vjp") for mistake in
+                                                                 touched(function.reference, function.edges(Given())[0])}]
+    session = Session(Reference("float64", planted), effort=QUICK, profile=OWN)
+    for function in concerned:
+        assert {result.verdict for result in session.judged(function).values()} <= {"pass", "skipped"}, function.name
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_reference_passes_its_own_clauses(dtype):
+    session = Session(Reference(dtype), effort=Effort(max_examples=1), profile=OWN)
+    failed = [id for id, of in all_clauses() if Clause(session, id, of).result.verdict in ("wrong", "inaccurate")]
+    assert failed == []
+
+
+# -- wrong ones ----------------------------------------------------------------------------------------------------------
+
+def test_the_wrong_example_is_named_and_blamed_where_it_is_wrong():
+    found = verdicts(ddpm_wrong)
+    row = found["GAU.POST.VAR"]
+    assert row["verdict"] == "wrong" and row["mistake"] == "SCH-01b" and row["distance"] < 1e-3
+    assert row["runner_up"] and row["runner_up_distance"] > row["distance"] and row["digits"]["1"] < 1
+    assert found["GAU.MARG.VAR"]["verdict"] == "pass" and row["smallest_input"]["t"] and "--only GAU.POST.VAR" in row["reproduce"]
+
+
+@pytest.mark.parametrize("id", ["POS-02", "FWD-04", "BND-13", "BND-34", "REV-01", "SCH-14"])
+def test_a_planted_mistake_is_named_in_float32(id):
+    found = check(Reference("float32", BY_ID[id]), effort=QUICK, profile=OWN, only="GAU") \
+        if not id.startswith("REV") else check(Reference("float32", BY_ID[id]), effort=QUICK, profile=OWN, only="PAR")
+    first = next(row for row in found["clauses"] if row["verdict"] == "wrong")
+    assert id in (first["mistake"], *first["also"])
+
+
+def test_two_mistakes_at_once_are_both_named():
+    found = check(Reference("float64", BY_ID["BND-14"], BY_ID["BND-11"]), effort=QUICK, profile=OWN, only="GAU.KL")
+    assert set(found["clauses"][0]["mistake"].split(" + ")) == {"BND-14", "BND-11"}
+
+
+def test_an_unknown_mistake_is_wrong_and_has_no_name():
+    row = verdicts(adapter(kl=lambda self, mean_q, var_q, mean_p, var_p: np.tanh(mean_q)), only="GAU.KL")["GAU.KL.VALUE"]
+    assert row["verdict"] == "wrong" and row["mistake"] is None and row["distance"] is None
+
+
+def test_single_precision_inside_a_double_answer_is_inaccurate():
+    def posterior(self, x_0, x_t, t):
+        mean, var = ddpm.DDPM.posterior(self, x_0.astype(np.float32), x_t.astype(np.float32), t)
+        return mean.astype(np.float64), var.astype(np.float64)
+
+    double = adapter(posterior=posterior)
+    double.dtype = "float64"
+    found = verdicts(double, only="GAU.POST")
+    assert found["GAU.POST.MEAN"]["verdict"] == "inaccurate"
+
+
+def test_a_later_stage_is_judged_given_the_earlier_one():
+    """With its levels in half precision everything that has tables is off; but only the levels are to blame."""
+    def alpha_bar(self):
+        return self.abar.astype(np.float32)
+
+    class Half(ddpm.DDPM):
+        def __init__(self, betas):
+            super().__init__(betas)
+            self.abar = self.abar * 0.96875
+
+        def marginal(self, x_0, t):
+            return self.at(np.sqrt(self.abar), t, x_0) * x_0, self.at(1 - self.abar, t, x_0)
+
+    found = verdicts(SimpleNamespace(make=Half, dtype="float32", __name__="half"))
+    assert found["SCH.ABAR.TABLE"]["verdict"] == "wrong"
+    assert found["GAU.MARG.MEAN"]["verdict"] == "pass" and found["GAU.MARG.MEAN"]["given_upstream"]
+    assert "alpha_bar" in found["GAU.MARG.MEAN"]["reason"] and not found["GAU.FWD.MEAN"]["given_upstream"]
+
+
+# -- conventions ---------------------------------------------------------------------------------------------------------
+
+def log_variances(self, x_0, x_t, t):
+    """The posterior by its log-variance, whose entry at t = 1 is clipped."""
+    mean, var = ddpm.DDPM.posterior(self, x_0, x_t, t)
+    return mean, np.log(np.maximum(var, 1e-20))
+
+
+@pytest.mark.parametrize("field,value,functions", [
+    ("spread", "log_variance", {"marginal": lambda self, x_0, t: (lambda q: (q[0], np.log(q[1])))(ddpm.DDPM.marginal(self, x_0, t)),
+                                "posterior": log_variances, "kl": None, "log_prob": None, "forward": None, "reverse": None}),
+    ("unit", "bits", {"kl": lambda self, mean_q, var_q, mean_p, var_p: ddpm.DDPM.kl(mean_q, var_q, mean_p, var_p) / np.float32(np.log(2)),
+                      "log_prob": None, "step_kl": None, "prior_kl": None}),
+    ("reduction", "mean", {"prior_kl": lambda self, x_0: ddpm.DDPM.prior_kl(self, x_0) / x_0[0].size, "step_kl": None}),
+])
+def test_conventions_are_inferred_not_accused(field, value, functions):
+    found = check(adapter(**functions), effort=QUICK)
+    assert found["profile"][field] == value and found["known"][field] == "inferred"
+    assert [row["id"] for row in found["clauses"] if row["verdict"] in ("wrong", "inaccurate")] == []
+
+
+def test_a_stated_convention_is_not_inferred_and_a_wrong_one_is_refused():
+    found = check(ddpm, effort=QUICK, profile={"first_t": 1}, only="GAU.MARG")
+    assert found["known"]["first_t"] == "stated" and found["exit_code"] == 1
+    with pytest.raises(ValueError, match="profile: expected first_t among"):
+        Session(ddpm, profile={"first_t": 2})
+    with pytest.raises(ValueError, match="profile: expected names among"):
+        Session(ddpm, profile={"last_t": 2})
+    assert set(VALUES) == set(Profile._fields)
+
+
+# -- reports -------------------------------------------------------------------------------------------------------------
+
+def test_report_has_the_promised_keys_and_is_json():
+    found = json.loads(json.dumps(check(ddpm_wrong, effort=QUICK, only="GAU"), allow_nan=False))
+    assert {"profile", "clauses", "summary", "versions", "seed", "exit_code"} <= found.keys()
+    keys = {"id", "verdict", "ratio", "digits", "mistake", "distance", "runner_up", "smallest_input", "given_upstream", "reproduce",
+            "reason"}
+    assert all(keys <= row.keys() for row in found["clauses"])
+    assert sum(found["summary"].values()) == len(found["clauses"]) and found["exit_code"] == 1
+
+
+def test_the_first_line_names_the_mistake():
+    first = reports.text(check(ddpm_wrong, effort=QUICK, only="GAU.POST")).splitlines()[0]
+    assert "SCH-01b" in first and "GAU.POST" in first and "ᾱ_{t−1}" in first
+
+
+def test_nothing_ran_is_no_success():
+    found = check(SimpleNamespace(hello=lambda: 1, __name__="nothing"), effort=QUICK)
+    assert found["exit_code"] == 2 and "nothing ran" in reports.text(found).splitlines()[0]
+
+
+def test_expected_failures_are_strict():
+    expected = {"GAU.POST.MEAN": "known", "GAU.POST.VAR": "known"}
+    assert check(ddpm_wrong, effort=QUICK, only="GAU", expected_failures=expected)["exit_code"] == 0
+    surprising = check(ddpm, effort=QUICK, only="GAU", expected_failures=expected)
+    assert surprising["exit_code"] == 1 and "was expected to fail" in reports.text(surprising).splitlines()[0]
+
+
+def test_junit_has_a_case_for_every_clause():
+    found = check(ddpm_wrong, effort=QUICK, only="GAU")
+    suite = ElementTree.fromstring(reports.junit(found))
+    assert len(suite) == len(found["clauses"]) == int(suite.get("tests"))
+    assert int(suite.get("failures")) == len(suite.findall(".//failure")) == found["summary"]["wrong"]
+    assert "SCH-01b" in suite.find(".//failure").get("message")
+
+
+def test_clauses_for_pytest_raise_with_the_report():
+    found = {clause.id: clause for clause in clauses(ddpm_wrong, effort=QUICK)}
+    assert found["GAU.POST.VAR"].__name__ == "GAU.POST.VAR" and "GAU.CROSS.VALUE" not in found
+    found["GAU.MARG.MEAN"].check()
+    with pytest.raises(AssertionError, match="SCH-01b"):
+        found["GAU.POST.VAR"].check()
+
+
+def test_every_clause_is_explained():
+    for id, of in all_clauses():
+        text = reports.explain(id, of)
+        assert text.startswith(id) and len(text.splitlines()) > 3
+    assert all(function.name in reports.listing(all_clauses()) for function in FUNCTIONS)
+
+
+def test_ids_are_of_one_clause_each_and_names_of_one_function():
+    ids = [id for id, _ in all_clauses()]
+    assert len(ids) == len(set(ids)) and all(id == id.upper() for id in ids)
+    assert len({function.name for function in FUNCTIONS}) == len(FUNCTIONS)

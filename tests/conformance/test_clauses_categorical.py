@@ -1,0 +1,118 @@
+"""The clauses of the chain for symbols: right ones pass in both precisions, every planted mistake is seen and named."""
+
+import numpy as np
+import pytest
+
+from refdpm.conformance.adapter import Local
+from refdpm.conformance.check import NAMES, check
+from refdpm.conformance.clauses import categorical as family
+from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.inference import infer
+from refdpm.conformance.judge import Effort, judge
+from refdpm.conformance.mistakes.categorical import MISTAKES
+from refdpm.conformance.profile import Profile
+from refdpm.conformance.reference import Reference
+from refdpm.conformance.subject import Subject
+from refdpm.later.categorical import MIXINGS
+
+EFFORT = Effort(max_examples=6, shrinks=20)
+VALUE = [mistake for mistake in MISTAKES if mistake.kind == "value"]
+
+
+def verdicts(source, profile=Profile()):
+    subject = Subject(source, family.FUNCTIONS, profile)
+    return {result.id: result for function in subject.functions.values() for result in judge(subject, function, EFFORT)}
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_reference_passes(dtype, mixing):
+    profile = Profile(mixing=mixing)
+    found = verdicts(Reference(dtype, functions=family.FUNCTIONS, profile=profile), profile)
+    assert {result.verdict for result in found.values()} == {"pass"}, found
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("mistake", VALUE, ids=lambda mistake: mistake.id)
+def test_a_planted_mistake_is_seen_and_named(mistake):
+    profile = Profile(mixing="average" if mistake.id == "NEW-CAT-MIX" else "joint")
+    found = verdicts(Reference("float32", mistake, functions=family.FUNCTIONS, profile=profile), profile)
+    wrong = [result for result in found.values() if result.verdict == "wrong"]
+    assert wrong and any(mistake.id in (result.mistake or ()) for result in wrong), wrong
+
+
+# -- somebody else's ---------------------------------------------------------------------------------------------------
+
+class Textbook:
+    """D3PM as printed: matrices multiplied, tables looked up, in one precision; t from 0."""
+
+    def __init__(self, beta, dtype="float32", K=4, mixing="joint", form="probability", transposed=False):
+        self.beta, self.dtype, self.classes, self.mixing, self.form, self.transposed = beta, dtype, K, mixing, form, transposed
+        one = [((1 - b) * np.eye(K) + b * np.ones((K, K)) / K).astype(dtype) for b in np.asarray(beta).astype(dtype)]
+        total = [one[0]]
+        for matrix in one[1:]:
+            total.append(total[-1] @ matrix)
+        self.one, self.total = np.stack(one).astype(dtype), np.stack(total).astype(dtype)
+        self.before = np.concatenate([np.eye(K, dtype=dtype)[None], self.total[:-1]])
+
+    def alpha_bar(self):
+        return np.cumprod(1 - np.asarray(self.beta).astype(self.dtype))
+
+    def transition_matrix(self, t):
+        return np.swapaxes(self.one[t], 1, 2) if self.transposed else self.one[t]
+
+    def cumulative_matrix(self, t):
+        return self.total[t]
+
+    def _given(self, law):
+        return law if self.form == "probability" else np.log(law) + (1.5 if self.form == "logits" else 0)
+
+    def categorical_marginal(self, x_0, t):
+        return self._given(self.total[t[:, None], x_0])
+
+    def _posterior(self, x_0, x_t, t):
+        joint = self.one[t[:, None], :, x_t] * np.einsum("ndk,nkj->ndj", x_0, self.before[t])
+        return joint / joint.sum(axis=-1, keepdims=True)
+
+    def categorical_posterior(self, x_0, x_t, t):
+        with np.errstate(divide="ignore"):
+            return self._given(self._posterior(np.eye(self.classes, dtype=self.dtype)[x_0], x_t, t))
+
+    def categorical_reverse(self, logits, x_t, t):
+        said = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        said = said / said.sum(axis=-1, keepdims=True)
+        if self.mixing == "average":
+            every = [self._posterior(np.broadcast_to(row, logits.shape), x_t, t) for row in np.eye(self.classes, dtype=self.dtype)]
+            return self._given(sum(said[..., k:k + 1] * p for k, p in enumerate(every)))
+        p = self._posterior(said, x_t, t)
+        return self._given(np.where((t == 0)[:, None, None] & (self.mixing == "joint_but_first"), said, p))
+
+    def categorical_kl(self, law_q, law_p):
+        q, p = law_q, law_p
+        if self.form != "probability":
+            q, p = np.exp(q - np.log(np.exp(q).sum(-1, keepdims=True))), np.exp(p - np.log(np.exp(p).sum(-1, keepdims=True)))
+        return (q * (np.log(np.where(q > 0, q, 1)) - np.log(np.where(q > 0, p, 1)))).sum(axis=-1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mixing,form", [("average", "probability"), ("joint", "log_probability"), ("joint_but_first", "logits")])
+def test_a_textbook_passes_and_its_conventions_are_found(dtype, mixing, form):
+    beta = np.linspace(0.02, 0.7, 12).astype(np.float32).astype(np.float64)
+    subject = Subject(Local(Textbook(beta, dtype, mixing=mixing, form=form), names=NAMES), family.FUNCTIONS)
+    subject.profile, known = infer(subject, {})
+    found = {result.id: result for function in subject.functions.values() for result in judge(subject, function, EFFORT)}
+    assert {result.verdict for result in found.values()} == {"pass"}, found
+    assert (subject.profile.first_t, subject.profile.mixing, subject.profile.categories) == (0, mixing, form)
+    assert known["orientation"] == "undetermined"
+
+
+def test_a_long_chain_in_float32_passes():
+    beta = np.linspace(1e-4, 0.02, 1000)
+    report = check(Textbook(beta), only="CAT", effort=EFFORT)
+    assert report["summary"]["pass"] >= 6 and not report["summary"]["wrong"] + report["summary"]["inaccurate"], report["clauses"]
+
+
+def test_laws_to_compare_add_to_1_in_float32():
+    for inputs in family._laws_edges(Given(classes=5)) + family._laws_edges(Given()):
+        for law in inputs.values():
+            assert np.array_equal(law, law.astype(np.float32)) and np.all(law.sum(axis=1) == 1)

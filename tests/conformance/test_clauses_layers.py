@@ -1,0 +1,211 @@
+"""The clauses of layers: right ones pass in both precisions and layouts, every planted mistake is seen and named."""
+
+import numpy as np
+import pytest
+
+from refdpm.conformance import gradients
+from refdpm.conformance.adapter import Local
+from refdpm.conformance.clauses import layers as family
+from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.inference import infer
+from refdpm.conformance.judge import Effort, judge
+from refdpm.conformance.mistakes import MISTAKES
+from refdpm.conformance.naming import touched
+from refdpm.conformance.profile import Profile
+from refdpm.conformance.reference import Reference
+from refdpm.conformance.subject import Subject
+
+FUNCTIONS = family.FUNCTIONS
+NAMES = frozenset(function.name for function in FUNCTIONS) | {"vjp"}
+EFFORT, QUICK = Effort(max_examples=12, shrinks=20), Effort(max_examples=2, shrinks=2)
+PROFILES = {basis: Profile(basis=basis) for basis in ("paper", "released")}
+UNSEEN = {"NEW-IN-PLACE": "overwrites what it is given, and is right otherwise: purity's business",
+          "NEW-N-SQUARES": "what PyTorch does, and as good as long as the mean is not many times the deviation"}
+OF_OTHER_BASIS = {"paper": {"NEW-I-WHOLE", "NEW-I-OPEN"}, "released": {"NEW-I-HALF", "NEW-I-ENDS", "NEW-I-ZERO"}}
+
+
+# -- this package's own ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("basis", PROFILES)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_the_reference_passes(function, basis, dtype):
+    subject = Subject(Reference(dtype, functions=FUNCTIONS, profile=PROFILES[basis]), FUNCTIONS, PROFILES[basis])
+    found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.vjp else [])
+    assert {result.verdict for result in found} == {"pass"}, found
+
+
+def planted():
+    """(function, mistake, basis): every mistake in a function that the clause or its adjoint calls."""
+    for function in FUNCTIONS:
+        for basis in PROFILES if function.choices else ("paper",):
+            inputs = function.edges(Given())[0] | {"basis": basis}
+            cotangents = tuple(np.ones(np.shape(value)) for value in function.reference(inputs))
+            called = touched(lambda i: function.reference(i), inputs)
+            adjoint = touched(lambda i: function.vjp(i, cotangents), inputs) if function.vjp else []
+            for mistake in [m for m in called if m.kind != "gradient"] + [m for m in adjoint if m.kind == "gradient"]:
+                if mistake.target.startswith("layers.") and mistake.id not in {*UNSEEN, *OF_OTHER_BASIS[basis]}:
+                    yield pytest.param(function, mistake, basis, id=f"{function.name}-{basis}-{mistake.id}")
+
+
+CASES = list(planted())
+
+
+@pytest.mark.parametrize("function,mistake,basis", CASES)
+def test_a_planted_mistake_is_seen_and_named(function, mistake, basis):
+    """In single precision; lost digits, which another precision loses otherwise, in double precision."""
+    dtype = "float64" if mistake.kind == "accuracy" else "float32"
+    subject = Subject(Reference(dtype, mistake, functions=FUNCTIONS, profile=PROFILES[basis]), FUNCTIONS, PROFILES[basis])
+    found = (gradients.judge if mistake.kind == "gradient" else judge)(subject, function, QUICK)
+    failed = [result for result in found if result.verdict != "pass"]
+    assert failed and all(mistake.id in (result.mistake, *result.also) for result in failed), found
+
+
+def test_every_mistake_in_a_layer_that_has_a_clause_is_planted_above():
+    tried = {case.values[1].id for case in CASES}
+    modules = ("activation", "linear", "conv", "pool", "rbf", "norm", "temporal")
+    functions = {f"layers.{module}.{function.name}" for module in modules for function in FUNCTIONS} | {"layers.temporal.bumps"}
+    assert {m.id for m in MISTAKES if m.target.removesuffix("_vjp") in functions} - tried == set(UNSEEN)
+
+
+# -- somebody else's ---------------------------------------------------------------------------------------------------
+
+class Textbook:
+    """Loops and printed formulas in one precision; gradients by the complex step in double precision."""
+
+    def __init__(self, dtype="float32", layout="channels_last", basis="paper"):
+        self.dtype, self.channels_first, self.basis = dtype, layout == "channels_first", basis
+
+    def linear(self, x, weight, bias):
+        return x @ weight + bias
+
+    def conv2d(self, image, kernel, bias):
+        if not self.channels_first:
+            return self._conv2d(image, kernel, bias)
+        y = self._conv2d(np.moveaxis(image, 1, -1), np.transpose(kernel, (2, 3, 1, 0)), bias)
+        return np.moveaxis(y, -1, 1)
+
+    @staticmethod
+    def _conv2d(image, kernel, bias):
+        (N, H, W, _), (kh, kw, _, K) = image.shape, kernel.shape
+        y = np.zeros((N, H, W, K), dtype=np.result_type(image, kernel)) + bias
+        for h, w, i, j in np.ndindex(H, W, kh, kw):
+            row, column = h + i - (kh - 1) // 2, w + j - (kw - 1) // 2
+            if 0 <= row < H and 0 <= column < W:
+                y[:, h, w] += image[:, row, column] @ kernel[i, j]
+        return y
+
+    def mean_pool(self, image, factor):
+        for axis in (2, 3) if self.channels_first else (1, 2):
+            shape = image.shape[:axis] + (image.shape[axis] // factor, factor) + image.shape[axis + 1:]
+            image = image.reshape(shape).mean(axis=axis + 1)
+        return image
+
+    def upsample(self, image, factor):
+        axis = 2 if self.channels_first else 1
+        return image.repeat(factor, axis=axis).repeat(factor, axis=axis + 1)
+
+    def softplus(self, x):
+        if np.iscomplexobj(x):
+            return np.where(x.real > 0, x, 0) + np.log(1 + np.exp(np.where(x.real > 0, -x, x)))
+        return np.logaddexp(x, np.zeros_like(x))
+
+    def sigmoid(self, x):
+        z = np.exp(np.where(np.real(x) > 0, -x, x))
+        return np.where(np.real(x) > 0, 1, z) / (1 + z)
+
+    def tanh(self, x):
+        return np.tanh(x)
+
+    def leaky_relu(self, x, slope):
+        return np.where(np.real(x) > 0, x, slope * x)
+
+    def softmax(self, x):
+        e = np.exp(x - np.real(x).max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    def rbf(self, x, centre, log_width):
+        squared = ((x[:, None] - centre) ** 2).sum(axis=-1)
+        return self.softmax(-squared / (2 * np.exp(log_width) ** 2))
+
+    def group_norm(self, image, scale, shift, groups, epsilon):
+        x = image if self.channels_first else np.moveaxis(image, -1, 1)
+        rows = x.reshape(len(x), groups, -1)
+        mean = rows.mean(axis=-1, keepdims=True)
+        var = ((rows - mean) ** 2).mean(axis=-1, keepdims=True)
+        z = ((rows - mean) / np.sqrt(var + x.dtype.type(epsilon))).reshape(x.shape)
+        y = z * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
+        return y if self.channels_first else np.moveaxis(y, 1, -1)
+
+    def temporal_basis(self, t, T, count):
+        one = np.dtype(self.dtype).type
+        centres, width = T * (np.arange(count) + one(0.5)) / count, T / count
+        if self.basis == "released":
+            centres, width = np.linspace(1, T, count), (T - 1) / max(count - 1, 1) / 2
+        heights = np.exp(-((t[:, None] - centres.astype(one)) / one(width)) ** 2 / 2)
+        return heights / heights.sum(axis=1, keepdims=True)
+
+    def vjp(self, name, args, cotangent):
+        """Number by number."""
+        wide = {key: value.astype(np.float64) if hasattr(value, "astype") else value for key, value in args.items()}
+        function, found = getattr(self, name), {}
+        for key in [key for key, value in args.items() if isinstance(value, np.ndarray)]:
+            found[key] = np.zeros(wide[key].shape)
+            for at in np.ndindex(wide[key].shape):
+                moved = wide[key].astype(complex)
+                moved[at] += 1e-30j
+                value = np.imag(function(**(wide | {key: moved}))) / 1e-30
+                found[key][at] = np.sum(value * cotangent.astype(np.float64))
+        return {key: value.astype(self.dtype) for key, value in found.items()}
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_textbook_passes(dtype, layout):
+    basis = "released" if layout == "channels_first" else "paper"
+    subject = Subject(Local(Textbook(dtype, layout, basis), names=NAMES), FUNCTIONS)
+    subject.profile, known = infer(subject, {})
+    assert (subject.profile.layout, subject.profile.basis) == (layout, basis) and known["layout"] == known["basis"] == "inferred"
+    found = [result for function in FUNCTIONS for result in judge(subject, function, EFFORT)]
+    assert {result.verdict for result in found} == {"pass"}, [result for result in found if result.verdict != "pass"]
+
+
+@pytest.mark.parametrize("name", ["linear", "mean_pool", "softplus", "sigmoid", "tanh", "leaky_relu", "softmax", "rbf", "group_norm"])
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_its_gradients_pass(name, layout):
+    subject = Subject(Local(Textbook("float64", layout), names=NAMES), FUNCTIONS, Profile(layout=layout))
+    found = gradients.judge(subject, subject.functions[name], QUICK)
+    assert {result.verdict for result in found} == {"pass"}, found
+
+
+def test_a_biased_variance_is_right():
+    """FA-04: group normalisation divides by the number; who divides by one less is told so."""
+    class Unbiased(Textbook):
+        def group_norm(self, image, scale, shift, groups, epsilon):
+            x = np.moveaxis(image, -1, 1)
+            rows = x.reshape(len(x), groups, -1)
+            z = (rows - rows.mean(axis=-1, keepdims=True)) / np.sqrt(rows.var(axis=-1, ddof=1, keepdims=True) + x.dtype.type(epsilon))
+            return np.moveaxis(z.reshape(x.shape) * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1), 1, -1)
+
+    subject = Subject(Local(Unbiased(), names=NAMES), FUNCTIONS)
+    result, = judge(subject, subject.functions["group_norm"], EFFORT)
+    assert result.verdict == "wrong" and result.mistake == "NEW-N-UNBIASED"
+
+
+def test_unstable_ones_are_seen():
+    """log(1 + eˣ) and eˣ/(1 + eˣ) as printed, softmax without its shift."""
+    class Printed(Textbook):
+        def softplus(self, x):
+            return np.log(1 + np.exp(x))
+
+        def sigmoid(self, x):
+            return np.exp(x) / (1 + np.exp(x))
+
+        def softmax(self, x):
+            return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+    subject = Subject(Local(Printed(), names=NAMES), FUNCTIONS)
+    with np.errstate(all="ignore"):
+        found = {name: judge(subject, subject.functions[name], EFFORT)[0] for name in ("softplus", "sigmoid", "softmax")}
+    assert {result.verdict for result in found.values()} == {"wrong"}
+    assert [found[name].mistake for name in found] == ["NEW-SOFTPLUS", "NEW-SIGMOID", "NEW-N-FAR"]

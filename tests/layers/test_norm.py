@@ -1,0 +1,89 @@
+"""Correct: softmax and group normalisation against loops; what they do to units, to examples and at edges."""
+
+import math
+
+import numpy as np
+import pytest
+
+from refdpm.layers.norm import group_norm, group_norm_vjp, softmax, softmax_vjp
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def group_norm_by_loops(x, scale, shift, groups, epsilon):
+    y, size = np.empty_like(x), x.shape[-1] // groups
+    for n, g in np.ndindex(len(x), groups):
+        channels = range(g * size, (g + 1) * size)
+        numbers = [x[n, h, w, c] for h, w in np.ndindex(x.shape[1:3]) for c in channels]
+        mean = math.fsum(numbers) / len(numbers)
+        var = math.fsum((a - mean) ** 2 for a in numbers) / len(numbers)
+        for (h, w), c in [(pixel, c) for pixel in np.ndindex(x.shape[1:3]) for c in channels]:
+            y[n, h, w, c] = scale[c] * (x[n, h, w, c] - mean) / math.sqrt(var + epsilon) + shift[c]
+    return y
+
+
+def test_softmax_by_loops():
+    x = 3 * normal(2, 4, 5)
+    expected = [[[math.exp(a) / math.fsum(map(math.exp, row)) for a in row] for row in block] for block in x.tolist()]
+    assert np.abs(softmax(x) - expected).max() < 1e-15
+
+
+@pytest.mark.parametrize("far", [-1e6, 1e6])
+def test_softmax_does_not_see_a_shift(far):
+    x = np.array([[0.0, 1, -2], [3, 0.5, 0.25]])
+    assert np.array_equal(softmax(x + far), softmax(x))
+
+
+def test_softmax_far_apart():
+    g, back = softmax_vjp(np.array([[800.0, -800, 0]]))
+    assert g.tolist() == [[1, 0, 0]] and back(np.array([[1.0, 2, 3]])).tolist() == [[0, 0, 0]]
+
+
+def test_softmax_pulls_back_the_whole_jacobian():
+    """Σ_j dg_j (1[j = k] − g_j) g_k, and nothing for a cotangent that is the same everywhere."""
+    g, back = softmax_vjp(np.log([[0.5, 0.25, 0.125, 0.125]]))
+    assert np.abs(back(np.array([[8.0, 0, 0, 0]])) - [[2, -1, -0.5, -0.5]]).max() < 1e-15
+    assert np.abs(back(np.full((1, 4), 3.0))).max() < 1e-15
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+@pytest.mark.parametrize("epsilon", [1e-5, 0.5])
+def test_group_norm_by_loops(groups, epsilon):
+    x, scale, shift = 2 + normal(3, 4, 5, 6) * np.arange(1, 7), normal(6, seed=1), normal(6, seed=2)
+    expected = group_norm_by_loops(x, scale, shift, groups, epsilon)
+    assert np.abs(group_norm(x, scale, shift, groups=groups, epsilon=epsilon) - expected).max() < 1e-13
+
+
+def test_epsilon_is_inside_of_the_root():
+    """±1 times 10⁻³: variance 10⁻⁶; with ε = 3·10⁻⁶ the root is 2·10⁻³."""
+    x = np.array([1e-3, -1e-3]).reshape(1, 2, 1, 1)
+    assert np.abs(group_norm(x, np.ones(1), np.zeros(1), groups=1, epsilon=3e-6).ravel() - [0.5, -0.5]).max() < 1e-15
+
+
+def test_variance_is_divided_by_the_number():
+    """0 and 2 become −1 and 1, not ±√½."""
+    x = np.array([0.0, 2.0]).reshape(1, 1, 1, 2)
+    assert np.abs(group_norm(x, np.ones(2), np.zeros(2), groups=1, epsilon=1e-15).ravel() - [-1, 1]).max() < 1e-14
+
+
+def test_group_norm_of_equal_numbers():
+    x, shift = np.full((2, 3, 4, 6), 7.25), normal(6)
+    y, back = group_norm_vjp(x, np.ones(6), shift, groups=2)
+    assert np.array_equal(y, np.broadcast_to(shift, x.shape)) and all(np.isfinite(d).all() for d in back(normal(2, 3, 4, 6)))
+
+
+def test_no_gradient_along_what_changes_nothing():
+    """Adding to a whole group, or stretching it about its mean while ε is small, leaves y: dx is orthogonal to both."""
+    x = normal(2, 3, 4, 6)
+    _, back = group_norm_vjp(x, normal(6, seed=1), normal(6, seed=2), groups=3, epsilon=1e-14)
+    dx = back(normal(2, 3, 4, 6, seed=3))[0].reshape(2, 12, 3, 2)
+    assert np.abs(dx.sum(axis=(1, 3))).max() < 1e-13
+    assert np.abs((dx * x.reshape(2, 12, 3, 2)).sum(axis=(1, 3))).max() < 1e-12
+
+
+def test_single_precision_stays_single():
+    x, one = np.float32(normal(2, 3, 4, 6)), np.ones(6, np.float32)
+    y, back = group_norm_vjp(x, one, one, groups=2)
+    assert {y.dtype, softmax(x).dtype, *(d.dtype for d in back(y))} == {np.dtype(np.float32)}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 import argparse
 import json
+import shlex
 
 from refdpm import run
 from refdpm.console import say, tell, to_json
@@ -67,10 +68,16 @@ def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
     expected = _expected(options.expected_failures, known)
     source = remote.open_source(adapter, isolate=options.isolate, timeout=options.timeout, names=check.NAMES)
     try:
-        return check.check(source, only=options.only, expected_failures=expected, profile=_profile(options.profile),
+        return check.check(source, only=options.only, expected_failures=expected, profile=_profile(options.profile), flags=_flags(options),
                            effort=Effort(seed=options.seed, max_examples=options.max_examples))
     finally:
         source.close()
+
+
+def _flags(options: argparse.Namespace) -> str:
+    """The flags without which a failure might not come again."""
+    isolated = f" --isolate --timeout {options.timeout:g}" if options.isolate else ""
+    return isolated + (f" --profile {shlex.quote(str(options.profile))}" if options.profile else "")
 
 
 def _show(options: argparse.Namespace, report: dict[str, Any]) -> None:

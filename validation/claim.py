@@ -111,7 +111,9 @@ def table() -> str:
 
 
 def _script(name: str) -> str:
-    """What wrote results/NAME.json: NAME.py, or the script of which NAME is the long version."""
+    """What wrote results/NAME.json: NAME.py, NAME/check.py, or the script of which NAME is the long version."""
+    if (HERE / name / "check.py").exists():
+        return f"{name}/check.py"
     return f"{name}.py" if (HERE / f"{name}.py").exists() else f"{name.removesuffix('_full')}.py --full"
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 import platform
+import re
 import shlex
 import warnings
 
@@ -35,8 +36,9 @@ NAMES = frozenset(function.name for function in FUNCTIONS) | {name for law in LA
 class Session:
     """One adapter, its profile and what has been found so far."""
 
-    def __init__(self, adapter: Any, *, effort: Effort = Effort(), profile: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, adapter: Any, *, effort: Effort = Effort(), profile: Mapping[str, Any] | None = None, flags: str = "") -> None:
         self.source: Source = source_of(adapter)
+        self.flags = flags                                     # with which the command was given, to reproduce a failure
         self.effort = effort
         self.subject = Subject(self.source, FUNCTIONS)
         stated = profiles.checked(dict(self.source.stated) | dict(profile or {}))
@@ -72,8 +74,9 @@ class Session:
             return Result(law.id, "skipped", reason=str(skip))
         except Fault as fault:
             return Result(law.id, "wrong", reason=str(fault))
-        return Result(law.id, "pass" if found.ratio <= 1 else "wrong", float(found.ratio) * LIMIT, smallest_input=found.inputs,
-                      reason=found.reason)
+        known = re.search(r"\(([A-Z]+-[0-9A-Za-z-]+)\)", found.reason) if found.ratio > 1 else None
+        return Result(law.id, "pass" if found.ratio <= 1 else "wrong", float(found.ratio) * LIMIT,
+                      mistake=known.group(1) if known else None, smallest_input=found.inputs, reason=found.reason)
 
 
 class Clause:
@@ -160,7 +163,7 @@ def _row(result: Result, session: Session, expected: Mapping[str, str]) -> dict[
     row["ratio"] = None if result.ratio is None else float(min(result.ratio, 1e300))
     row["expected"] = expected.get(result.id)
     command = (f"python -m refdpm check {shlex.quote(session.source.name)} --only {result.id} --seed {session.effort.seed} "
-               f"--max-examples {session.effort.max_examples}")
+               f"--max-examples {session.effort.max_examples}{session.flags}")
     row["reproduce"] = command if result.verdict in ("wrong", "inaccurate") else None
     return row
 

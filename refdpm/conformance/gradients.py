@@ -23,7 +23,7 @@ from refdpm.conformance.clauses.common import Function, Inputs, exactly
 from refdpm.conformance.judge import Effort, Result, described, examples, size
 from refdpm.conformance.naming import Failure
 from refdpm.conformance.profile import Profile, fitted
-from refdpm.conformance.subject import COARSER, LIMIT, UNITS, Subject, ratios
+from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 from refdpm.vjp import Array, unbroadcast
 
 DELTA = 1e-7
@@ -98,7 +98,7 @@ def _verdict(function: Function, argument: str, name: str, cases: list[tuple[Fai
     if worst <= LIMIT:
         return Result(name, "pass", worst)
     failing = [failure for failure, ratio in cases if ratio > LIMIT]
-    lower = worst * UNITS[dtype] / UNITS[COARSER[dtype]]
+    lower = worst * UNITS[dtype] / COARSE[dtype]
     smallest = min((failure.inputs for failure in failing), key=size)
     result = Result(name, "inaccurate" if lower <= LIMIT and dtype != "float16" else "wrong", worst, smallest_input=smallest)
 

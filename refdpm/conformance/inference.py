@@ -14,7 +14,7 @@ from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.clauses.common import Function, Inputs
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.subject import COARSER, LIMIT, UNITS, Subject, expected, ratios
+from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, expected, ratios
 
 PROBES = 2
 LONG = 50                       # steps of a schedule whose every path takes its time
@@ -53,7 +53,7 @@ def _right(subject: Subject, function: Function, profile: Profile, known: dict[s
     combinations = [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
     before = subject.profile
     try:
-        for units in (UNITS, {name: UNITS[COARSER[name]] for name in UNITS}):
+        for units in (UNITS, COARSE):
             if found := [one for one in combinations if _fits(subject, function, probes, profile._replace(**one), units)]:
                 return found
         return []

@@ -23,6 +23,8 @@ from refdpm.conformance.mistakes.planting import target
 from refdpm.vjp import Array
 
 NEAR = 0.05                     # a distance that is as good as none
+SINGLE = 2.0 ** -24
+LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 CASES = 6                       # failing inputs that are looked at
 MOST_IN_PAIRS = 24
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
@@ -64,9 +66,7 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
         warnings.simplefilter("ignore")
         found = _ranked(failures, [*known, *slips])
         if not found or found[0].distance > NEAR:
-            moving = [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID][:MOST_IN_PAIRS]
-            pairs = _ranked(failures, [((a.id, b.id), _planted(reference, a, b)) for a, b in combinations(moving, 2)
-                                       for reference in references])
+            pairs = _pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
             if pairs and pairs[0].distance <= NEAR:
                 return Name(pairs[0].ids, pairs[0].distance, None, None, True, pair=True)
     return _named(found, _rounding(failures)) if found and found[0].distance < 1 else None
@@ -86,6 +86,14 @@ def _fates(variant: Callable[[Inputs], Any], inputs: Inputs) -> set[str]:
             return {f"returns shape {np.shape(part)}," for part in variant(copied(inputs))}
     except Exception:
         return {"raises"}
+
+
+def _pairs(references: Sequence[Reference], failures: list[Failure], mistakes: list[Mistake]) -> list["_Candidate"]:
+    """Two at once; not where very many have a share."""
+    if len(mistakes) > MOST_IN_PAIRS:
+        return []
+    return _ranked(failures, [((a.id, b.id), _planted(reference, a, b))
+                              for a, b in combinations(mistakes, 2) for reference in references])
 
 
 class _Candidate(NamedTuple):
@@ -116,7 +124,11 @@ def _planted(reference: Reference, *mistakes: Mistake) -> Reference:
 
 
 def _ranked(failures: list[Failure], variants: Variants) -> list[_Candidate]:
-    """The variants that change anything, the nearest first; each mistake once."""
+    """The variants that change anything, the nearest first; each mistake once.  The worst failure is looked at first."""
+    if len(failures) > 1 and (likely := {one.ids for one in _ranked(failures[:1], variants) if one.distance < LIKELY}):
+        variants = [(ids, variant) for ids, variant in variants if ids in likely]
+    elif len(failures) > 1:
+        return _ranked(failures[:1], variants)
     best: dict[tuple[str, ...], float] = {}
     for ids, variant in variants:
         distance, moves = _distance(variant, failures)
@@ -141,6 +153,7 @@ def _distance(variant: Reference, failures: list[Failure]) -> tuple[float, bool]
 
 def _norm(x: Array, y: Array, unit: Array) -> float:
     """The distance of two arrays; what is not finite in the same way in both is no distance, in one of them a large one."""
+    unit = np.where(unit > 0, unit, SINGLE * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
     far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
     same = (x == y) | (np.isnan(x) & np.isnan(y))
     largest = np.max(np.abs(far), initial=0.0, where=~same)

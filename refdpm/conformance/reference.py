@@ -16,11 +16,13 @@ from refdpm.conformance.clauses import FUNCTIONS
 from refdpm.conformance.clauses.common import Function, Inputs
 from refdpm.conformance.mistakes import Mistake, planted
 from refdpm.conformance.profile import Profile
+from refdpm.later import sampler
 from refdpm.vjp import Array
 
 
-DRAWS: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
+LAWFUL: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
     "draw_times": lambda given, rng: bound.draw_steps(rng, given["T"], (1, given["N"]))[0],
+    "spaced_times": lambda given, rng: sampler.spaced(given["T"], given["count"]),
     "draw_noise": lambda given, rng: gaussian.draw_noise(rng, given["shape"]),
     "draw_uniform": lambda given, rng: binomial.draw_noise(rng, given["shape"])}
 
@@ -38,7 +40,7 @@ class Reference:
 
     def offers(self) -> frozenset[str]:
         """All functions, and gradients."""
-        return frozenset(self.functions) | frozenset(DRAWS) | {"vjp"}
+        return frozenset(self.functions) | frozenset(LAWFUL) | {"vjp"}
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """See `Source`."""
@@ -46,8 +48,8 @@ class Reference:
             for mistake in self.mistakes:
                 stack.enter_context(planted(mistake))
             try:
-                if name in DRAWS:
-                    return DRAWS[name](arguments, np.random.default_rng(arguments["seed"]))
+                if name in LAWFUL:
+                    return LAWFUL[name](arguments, np.random.default_rng(arguments.get("seed", 0)))
                 return self._gradients(arguments) if name == "vjp" else self._values(self._function(name), arguments)
             except (ValueError, TypeError, IndexError) as error:
                 raise Fault(f"raises {type(error).__name__}: {error}") from error

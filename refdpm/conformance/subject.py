@@ -13,7 +13,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.vjp import Array
 
 UNITS = {"float64": 2.0 ** -53, "float32": 2.0 ** -24, "float16": 2.0 ** -11}
-COARSER = {"float64": "float32", "float32": "float16", "float16": "float16"}
+COARSE = {"float64": 2.0 ** -24, "float32": 2.0 ** -16, "float16": 2.0 ** -11}     # of an answer that is inaccurate, not wrong
 LIMIT = 32.0                    # of error/(u·scale): the rounding of a textbook formula stays within a few
 
 

@@ -1,6 +1,6 @@
-"""Small objects with the interfaces that the ready-made adapters know, written from what those interfaces say; right, or with one bug.
+"""Small objects with the interfaces that the ready-made adapters know, written from what those interfaces say.
 
-Everything is looked up in tables of one precision, as there.  `bug` names what is done wrong.
+Everything is looked up in tables of one precision, as there.  They are right, unless `bug` names what is done wrong.
 """
 
 from types import SimpleNamespace
@@ -24,14 +24,14 @@ class Tables:
         level = np.cumprod(1 - beta)
         before = np.append(level[0] if bug == "padded with itself" else 1.0, level[:-1])
         self.table = {name: value.astype(dtype) for name, value in {
-            "beta": beta, "level": level, "before": before, "root": np.sqrt(level), "rest": 1 - level, "root_rest": np.sqrt(1 - level),
+            "beta": beta, "level": level, "root": np.sqrt(level), "rest": 1 - level, "root_rest": np.sqrt(1 - level),
             "over": np.sqrt(1 / level), "ratio": np.sqrt(1 / level - 1),
             "c_0": beta * np.sqrt(before) / (1 - level), "c_t": (1 - before) * np.sqrt(1 - beta) / (1 - level),
             "small": beta * (1 - before) / (1 - level)}.items()}
         if bug == "no root":
             self.table["c_t"] = ((1 - before) * (1 - beta) / (1 - level)).astype(dtype)
-        if bug == "weights of the step before":
-            self.table |= {name: np.append(self.table[name][:1], self.table[name][:-1]) for name in ("c_0", "c_t")}
+        if bug == "root of the wrong level":
+            self.table["c_t"] = ((1 - before) * np.sqrt(level) / (1 - level)).astype(dtype)
         if bug == "deviation for variance":
             self.table["small"] = np.sqrt(self.table["small"])
 
@@ -255,7 +255,8 @@ class Symbols:
     def __init__(self, beta, dtype="float32", bug="", K=4):
         self._bug, self.beta_t, self.num_classes = bug, np.asarray(beta, dtype=np.float64), K
         self._logits_of = np.log(np.eye(K, dtype=dtype) + np.finfo(dtype).tiny)
-        one = [(1 - b) * np.eye(K) + b / (K - 1 if bug == "shared among the others" else K) * np.ones((K, K)) for b in self.beta_t]
+        changed = [b * K / (K - 1) if bug == "shared among the others" else b for b in self.beta_t]
+        one = [(1 - b) * np.eye(K) + b / K * np.ones((K, K)) for b in changed]
         total = [one[0]]
         for matrix in one[1:]:
             total.append(total[-1] @ matrix)
@@ -265,15 +266,14 @@ class Symbols:
         logits = self._logits_of[x_0] if x_0.dtype.kind == "i" else x_0
         weight = np.exp(logits - logits.max(axis=-1, keepdims=True))
         said = weight / weight.sum(axis=-1, keepdims=True)
-        if self._bug == "softmax twice":
+        if self._bug == "softmax twice" and x_0.dtype.kind == "f":
             weight = np.exp(said)
             said = weight / weight.sum(axis=-1, keepdims=True)
+            logits = np.log(said)
         at = t - 1 if self._bug == "an index off" else t - 2
         evidence = self.q_one_step_transposed[(t - 1)[:, None], x_t]
         before = np.einsum("ndk,nkj->ndj", said, self.q_mats[at])
         found = np.log(before) if self._bug == "no evidence" else np.log(evidence) + np.log(before)
-        if self._bug == "a probability for a logit":
-            found = np.exp(found)
         return np.where((t == 1)[:, None, None], logits, found)
 
 

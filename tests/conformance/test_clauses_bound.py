@@ -374,3 +374,20 @@ def test_planted_mistake_is_named(mistake, matrix):
     name = next(f.name for f in FUNCTIONS if matrix[mistake.id, f.name, "float32"])
     found, = judge(subject(Reference("float32", mistake, functions=FUNCTIONS)), looked_at(name)[0], SMALL)
     assert mistake.id in (found.mistake, *found.also), found
+
+
+# -- mistakes in gradients: right values with part of the derivative cut ------------------------------------------------------
+
+CUT = [m for m in MISTAKES if m.kind == "gradient" and m.target in {f"bound.{name}_vjp" for name in (
+    "step_kl", "network_kl", "entropy_at", "assemble", "bound")}]
+
+
+@pytest.mark.parametrize("mistake", CUT, ids=lambda m: m.id)
+def test_planted_mistake_of_a_gradient_is_seen_and_named(mistake):
+    source = subject(Reference("float32", mistake, functions=FUNCTIONS))
+    for function in looked_at("step_kl", "one_step_bound", "binomial_step_kl"):
+        wrong = failing(gradients.judge(source, function, Effort(max_examples=0)))
+        if wrong:
+            assert all(mistake.id in (result.mistake, *result.also) for result in wrong), wrong
+            return
+    raise AssertionError("not seen")

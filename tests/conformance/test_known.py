@@ -18,10 +18,6 @@ BETA = np.linspace(1e-3, 0.3, 25)
 LONG = np.linspace(1e-4, 0.02, 1000)
 
 
-def needs_torch(make):
-    return pytest.param(make, marks=pytest.mark.skipif(torch is None, reason="needs PyTorch"))
-
-
 def ddpm(**choices):
     return lambda beta, dtype, bug="": interfaces.ddpm_scheduler(torch)(beta, dtype, bug, **choices)
 
@@ -66,26 +62,89 @@ def test_a_thousand_steps_in_float32_are_not_accused(make):
 
 # -- with one bug --------------------------------------------------------------------------------------------------------
 
-BUGS = {
-    ("guided EPSILON FIXED_SMALL", "padded with itself"): "",
-    ("guided EPSILON FIXED_SMALL", "variance for deviation"): "",
-    ("guided EPSILON FIXED_SMALL", "no root"): "",
-    ("guided EPSILON FIXED_SMALL", "weights of the step before"): "",
-    ("guided EPSILON FIXED_SMALL", "no half"): "",
-    ("guided EPSILON FIXED_SMALL", "tanh"): "",
-    ("guided EPSILON LEARNED_RANGE", "range of variances"): "",
-    ("lucidrains pred_v", "sign of v"): "",
-    ("lucidrains pred_noise", "deviation for variance"): "",
-    ("lucidrains pred_noise", "no root"): "",
-    ("ddim epsilon", "all of the noise"): "",
-    ("ddim epsilon", "variance for deviation"): "",
-    ("ddpm v_prediction fixed_small", "sign of v"): "",
-    ("ddpm epsilon fixed_small", "no root"): "",
-    ("ddpm epsilon fixed_small", "variance for deviation"): "",
-    ("ddpm epsilon fixed_small", "noise at the end"): "",
-    ("d3pm", "shared among the others"): "",
-    ("d3pm", "an index off"): "",
-    ("d3pm", "no evidence"): "",
-    ("d3pm", "softmax twice"): "",
-    ("d3pm of images", "a probability for a logit"): "",
-}
+BUGS = (
+    ("guided EPSILON FIXED_SMALL", "padded with itself", "GAU.POST", "SCH-02b"),
+    ("guided EPSILON FIXED_SMALL", "variance for deviation", "GAU.DRAW", "NEW-DRAW"),
+    ("guided EPSILON FIXED_SMALL", "no root", "GAU.POST.MEAN", "NEW-POS-ROOT"),
+    ("guided START_X FIXED_LARGE", "root of the wrong level", "GAU.POST.MEAN", "POS-04"),
+    ("guided EPSILON FIXED_SMALL", "no half", "BND.STEP", "BND-16"),
+    ("guided EPSILON LEARNED_RANGE", "range of variances", "REV.LAW.VAR", "POS-10"),
+    ("lucidrains pred_v", "sign of v", "PAR.V", "NEW-V-SIGN"),
+    ("lucidrains pred_noise", "deviation for variance", "GAU.POST.VAR", None),
+    ("lucidrains pred_noise", "padded with itself", "GAU.POST.VAR", "SCH-02b"),
+    ("ddim epsilon", "all of the noise", "SMP.DDIM.", "NEW-DDIM-VAR"),
+    ("ddim epsilon", "variance for deviation", "SMP.DDIM.", "NEW-DRAW"),
+    ("ddpm v_prediction fixed_small", "sign of v", "PAR.V", "NEW-V-SIGN"),
+    ("ddpm sample fixed_large", "no root", "REV.LAW.MEAN", "NEW-POS-ROOT"),
+    ("ddpm epsilon fixed_small", "variance for deviation", "REV.LAW.VAR", "NEW-STEP-VAR"),
+    ("ddpm epsilon fixed_small", "noise at the end", "SMP.STEP", "REV-04c"),
+    ("d3pm", "shared among the others", "CAT.STEP", "NEW-CAT-FLIP"),
+    ("d3pm", "an index off", "CAT.POST", "NEW-CAT-INDEX"),
+    ("d3pm", "softmax twice", "CAT.REVERSE", "DIS-10c"),
+    ("d3pm of images", "no evidence", "CAT.POST", "NEW-CAT-PRIOR"),
+)
+
+
+@pytest.mark.parametrize("name,bug,clause,mistake", [
+    pytest.param(*row, id=f"{row[0]}, {row[1]}, {row[2]}",
+                 marks=pytest.mark.skipif(torch is None and row[0].startswith("ddpm"), reason="needs PyTorch")) for row in BUGS])
+def test_a_bug_is_named(name, bug, clause, mistake):
+    found = findings(check(RIGHT[name](BETA, "float32", bug), only=clause, effort=EFFORT))
+    assert found
+    assert mistake is None or all(row[1] == mistake for row in found.values()), found
+
+
+# -- which adapter ---------------------------------------------------------------------------------------------------------
+
+def test_an_object_is_known_by_what_it_offers():
+    assert isinstance(known.adapted(interfaces.Guided(BETA), NAMES), known.guided_diffusion.GuidedDiffusion)
+    assert isinstance(known.adapted(interfaces.Lucid(BETA), NAMES), known.lucidrains.Lucidrains)
+    assert isinstance(known.adapted(interfaces.DDIM(BETA), NAMES), known.diffusers.Scheduler)
+    assert isinstance(known.adapted(interfaces.Symbols(BETA), NAMES), known.d3pm.D3PM)
+
+
+def test_our_own_functions_go_before_a_known_interface():
+    class Both(interfaces.Lucid):
+        def posterior(self, x_0, x_t, t):
+            return self.q_posterior(x_0, x_t, t)[:2]
+
+    both = Both(BETA)
+    assert known.adapted(both, NAMES) is both
+
+
+def test_a_common_name_alone_is_taken_as_it_is_only_if_nothing_else_fits():
+    class Samples(interfaces.Lucid):
+        def sample(self, batch_size):
+            raise AssertionError
+
+    assert isinstance(known.adapted(Samples(BETA), NAMES), known.lucidrains.Lucidrains)
+
+
+def test_what_is_no_adapter_is_told_what_was_looked_for():
+    with pytest.raises(ValueError, match="q_posterior.*got|found none of them in object"):
+        known.adapted(object(), NAMES)
+    with pytest.raises(ValueError, match="objective among pred_noise"):
+        check(interfaces.Lucid(BETA, objective="pred_everything"))
+    with pytest.raises(ValueError, match="uniform"):
+        absorbing = interfaces.Symbols(BETA)
+        absorbing.q_one_step_transposed[:, 0] += 0.1
+        check(absorbing)
+
+
+def test_the_object_is_left_as_it_was():
+    scheduler = interfaces.DDIM(BETA)
+    before = dict(vars(scheduler))
+    check(scheduler, only="SMP.DDIM.", effort=EFFORT)
+    assert vars(scheduler) == before
+    lucid = interfaces.Lucid(BETA)
+    check(lucid, only="REV", effort=EFFORT)
+    assert not hasattr(lucid, "model")
+
+
+def test_rates_near_1_keep_the_digits_that_levels_have():
+    beta = np.append(np.linspace(0.01, 0.4, 9), 0.9990001)
+    level = np.cumprod(1 - beta)
+    found = known.common.rates(beta.astype(np.float32), level.astype(np.float32))
+    assert np.allclose(1 - found, 1 - beta, rtol=3e-7, atol=0)
+    wrong = known.common.rates(beta.astype(np.float32), np.sqrt(level))
+    assert np.array_equal(wrong, beta.astype(np.float32))

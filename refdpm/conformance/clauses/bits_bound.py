@@ -153,19 +153,22 @@ def _entropy(p: Terms) -> Terms:
 
 def _bound_terms(i: Inputs) -> Terms:
     count, T = len(i["x_0"]), len(i["beta"]) - 1
-    parts = [_kl_terms(i, i["x_t"][t - 1], np.full(count, t)) for t in range(2, T + 1)]
+    repeated = i | {"x_0": np.tile(i["x_0"], (T - 1,) + (1,) * (i["x_0"].ndim - 1))}
+    parts = _kl_terms(repeated, i["x_t"][1:].reshape(repeated["x_0"].shape), np.repeat(np.arange(2, T + 1), count))
     at_T, at_1 = (_entropy(_one(textbook.rows(i["beta"], np.full(count, t)).alpha_bar, i["x_0"], i["rate"])) for t in (T, 1))
     prior = _entropy(terms.exact(np.full(i["x_0"].shape, i["rate"])))
-    return at_T - at_1 - prior - textbook.summed(parts, over=count)
+    return at_T - at_1 - prior - textbook.over_t(parts.reshape(T - 1, count))
 
 
 FUNCTIONS: tuple[Function, ...] = (
     Function(
         "binomial_step_kl", "BIT.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of bits, t ≥ 2, π(1) = rate; the "
         "model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _steps, _step_edges, _step_kl,
-        lambda i: scales(_kl_terms(i, i["x_t"], i["t"])), vjp=_step_kl_vjp, arguments=("output", "weight", "bias")),
+        textbook.remembered(lambda i: scales(_kl_terms(i, i["x_t"], i["t"]))),
+        vjp=_step_kl_vjp, arguments=("output", "weight", "bias")),
     Function(
         "binomial_bound", "BIT.K", "K = −Σ_{t=2}^T KL + H(x_T | x_0) − H(x_1 | x_0) − H(π) of bits, π(1) = rate, x_t (T, N, …) "
         "given, x_t[t−1] for t; the model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _paths,
-        _path_edges, _bound, lambda i: with_shown(_bound_terms(i).scale, i), given=_own_kl, after=("binomial_step_kl",)),
+        _path_edges, _bound, textbook.remembered(lambda i: with_shown(_bound_terms(i).scale, i)),
+        given=_own_kl, after=("binomial_step_kl",)),
 )

@@ -253,9 +253,7 @@ def _ends(i: Inputs) -> Terms:
 
 def k_terms(i: Inputs) -> Terms:
     """K of each example."""
-    x_0, count = terms.exact(i["x_0"]), len(i["x_0"])
-    parts = [textbook.step_kl(i, x_0, np.full(count, t), i["noise"][t - 1]) for t in range(2, len(i["beta"]))]
-    return _ends(i) - textbook.summed(parts, over=count)
+    return _ends(i) - textbook.over_t(textbook.steps_kl(i, terms.exact(i["x_0"]), i["noise"]))
 
 
 def _strict_terms(i: Inputs) -> Terms:
@@ -281,20 +279,21 @@ FUNCTIONS: tuple[Function, ...] = (
         vjp=_entropy_at_vjp, arguments=("beta",)),
     Function(
         "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
-        ("14", "App.1 G bound"), TOTAL, step, step_edges, step_kl, _step_scale, given=_own_laws,
+        ("14", "App.1 G bound"), TOTAL, step, step_edges, step_kl, textbook.remembered(_step_scale), given=_own_laws,
         after=("marginal_sample", "posterior", "reverse"), choices=CHOICES, vjp=_step_kl_vjp, arguments=("output", *NETWORK)),
     Function(
         "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
         "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, path, path_edges, _value(_full, "bound"),
-        lambda i: with_shown(k_terms(i).scale, i), given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES,
+        textbook.remembered(lambda i: with_shown(k_terms(i).scale, i)),
+        given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES,
         vjp=_vjp(_full, "bound_vjp"), arguments=NETWORK),
     Function(
         "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
-        ("14",), TOTAL, step, step_edges, _value(_drawn, "bound"), _one_step_scale, given=_own_step,
+        ("14",), TOTAL, step, step_edges, _value(_drawn, "bound"), textbook.remembered(_one_step_scale), given=_own_step,
         after=("step_kl", "entropy_at"), choices=CHOICES, vjp=_vjp(_drawn, "bound_vjp"), arguments=NETWORK),
     Function(
         "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
-        path, path_edges, strict, lambda i: with_shown(_strict_terms(i).scale, i),
+        path, path_edges, strict, textbook.remembered(lambda i: with_shown(_strict_terms(i).scale, i)),
         given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",), choices=CHOICES,
         vjp=_vjp(_full, "strict_bound_vjp"), arguments=NETWORK),
 )

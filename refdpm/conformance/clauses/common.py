@@ -76,7 +76,7 @@ class Function(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What a clause of another kind than a value finds; `ratio` is its error in units of what is allowed."""
+    """What a law finds; `ratio` is its error in units of what is allowed.  A reason names a known mistake by its id in brackets."""
 
     ratio: float
     reason: str = ""

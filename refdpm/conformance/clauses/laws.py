@@ -72,7 +72,7 @@ def _uniform(t: Array, T: int, inputs: Inputs) -> Finding:
     counts = np.bincount(t, minlength=T + 1)[low:]
     if np.any(counts == 0):
         never = low + int(np.argmin(counts))
-        return Finding(np.inf, f"t = {never}{' = T' if never == T else ''} is never drawn{' (RNG-02)' if never == T else ''}", inputs)
+        return Finding(np.inf, f"t = {never} is never drawn" + (", the last (RNG-02)" if never == T else ""), inputs)
     expected = COUNT / len(counts)
     p = float(chdtrc(len(counts) - 1, ((counts - expected) ** 2 / expected).sum())) if len(counts) > 1 else 1.0
     ratio = np.log(max(p, 1e-300)) / np.log(RARE)

@@ -42,10 +42,13 @@ def _layer(module: ModuleType, name: str, id: str, says: str, source: str, argum
 # -- element by element ------------------------------------------------------------------------------------------------
 
 def _seen(name: str) -> Scale:
-    """The value itself, and no less than `SMALL`: a right function of one number rounds a few times, and cancels nowhere."""
+    """The value itself, and no less than `SMALL`: a right function of one number rounds a few times, and cancels nowhere.
+
+    Of the sigmoid the terms of ½ + ½ tanh(x/2), as some libraries have it: what is below its last digit there may be lost.
+    """
     right: dict[str, Callable[[Array], Array]] = {
         "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
-        "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
+        "sigmoid": lambda x: (1 + np.abs(np.tanh(x / 2))) / 2,
         "tanh": np.tanh, "leaky_relu": lambda x: np.maximum(x, x / 20)}
     return lambda i: np.maximum(np.abs(right[name](i["x"])), SMALL)
 
@@ -167,8 +170,8 @@ def _group_norm(i: Inputs) -> Array:
 
 def _groups(*shape: int, start: float = 0.0, mean: float = 0.5, spread: float = 1.0, **fixed: Any) -> Inputs:
     """Numbers that are not alike: of those that are, a variance by any other formula has no digit that is right."""
-    return dict(image=exactly(mean + spread * spread_out(*shape, start=start)), scale=spread_out(shape[-1], start=0.3, low=0.5, high=2.0),
-                shift=spread_out(shape[-1], start=0.7), **fixed)
+    return dict(image=exactly(mean + spread * spread_out(*shape, start=start)),
+                scale=spread_out(shape[-1], start=0.3, low=0.5, high=2.0), shift=spread_out(shape[-1], start=0.7), **fixed)
 
 
 @st.composite
@@ -194,8 +197,8 @@ NORMALISED = (
                        log_width=spread_out(4, low=-1, high=1)),
                   dict(x=np.full((2, 3), 1.5), centre=np.full((1, 3), 1.5), log_width=np.array([0.25]))],
            scale=lambda i: _shares(_exponents(i))),
-    _layer(norm, "group_norm", "LAY.GROUP", "scale·(x − m)/√(v + ε) + shift, m and v over all pixels of an example and the channels "
-           "of a group of neighbours, v divided by their number", "Wu and He 2018", ("image", "scale", "shift"),
+    _layer(norm, "group_norm", "LAY.GROUP", "scale·(x − m)/√(v + ε) + shift, m and v over all pixels of an example and the "
+           "channels of a group of neighbours, v divided by their number", "Wu and He 2018", ("image", "scale", "shift"),
            fixed=("groups", "epsilon"), kind="image",
            inputs=st.builds(_groups, *map(st.just, (2, 1, 3, 4)), start=numbers(0, 1), mean=numbers(-1, 1), spread=numbers(0.5, 2),
                             groups=st.sampled_from([2, 1, 4]), epsilon=st.sampled_from([1e-5, 1e-3])),

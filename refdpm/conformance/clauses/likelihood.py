@@ -113,7 +113,8 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         "log_weights", "LIK.WEIGHT", "log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) on the path "
         "x_t = √(1−β_t) x_{t−1} + √β_t ε_t, noise (T, N, …); p(x_0 | x_1) is the forward kernel at β_1", ("7", "8", "9", "44"),
-        TOTAL, path, path_edges, _log_weights, lambda i: scales(_weight_terms(i)), choices=("predicts", "variance")),
+        TOTAL, path, path_edges, _log_weights, textbook.remembered(lambda i: scales(_weight_terms(i))),
+        choices=("predicts", "variance")),
     Function(
         "log_mean_weight", "LIK.MEAN", "log (1/M) Σ_m w_m of each example from log w (M, N)", ("9",),
         (Output("VALUE", "information"),), drawn(log_w=arrays(M, N, low=-30.0, high=10.0)),

@@ -76,7 +76,7 @@ def _guided_vjp(i: Inputs, cotangents: Cotangents) -> dict[str, Array]:
     return {"mean": dp.mean, "var": dp.var, "gradient": dgradient}
 
 
-# r no more than a few times as narrow as p, or as wide: the textbook's derivative by var has c − mean, which cancels where r is narrow
+# r not much narrower than p: the textbook's derivative by its variance has mean_r less the product's mean, which cancels there
 VARIANCES = positive(N, D, low=0.25, high=2)
 LAWS_OF = dict(mean=arrays(N, D), var=VARIANCES, mean_r=arrays(N, D), var_r=VARIANCES)
 

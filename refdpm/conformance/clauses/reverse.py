@@ -123,7 +123,8 @@ def _ranged_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
 VARIANCES = (
     Function(
         "reverse_variance", "REV.VAR",
-        "β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t) or β_t, one number for each row; at t = 1 β̃_2, 1e-20 or β_1", ("Ho 2020",), (Output("VALUE", "variance"),), chain(), chain_edges(), _variance, _variance_scale, given=own_levels,
+        "β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t) or β_t, one number for each row; at t = 1 β̃_2, 1e-20 or β_1", ("Ho 2020",),
+        (Output("VALUE", "variance"),), chain(), chain_edges(), _variance, _variance_scale, given=own_levels,
         after=("alpha_bar", "posterior"), choices=("variance", "first"), sizes=lambda i: 1),
     Function(
         "ranged_variance", "REV.RANGE", "β_t^f β̃_t^(1−f) with f = (1 + head)/2, t ≥ 2", ("Nichol 2021",),

@@ -166,7 +166,8 @@ def _last_noise(name: str) -> Callable[[Any, Given, int], Finding]:
     def run(subject: Any, given: Given, seed: int) -> Finding:
         inputs = _path(subject, given, kept=name == "ddim_sample")
         other = inputs | {"noise": np.concatenate([inputs["noise"][:1] + 1, inputs["noise"][1:]])}
-        same = np.array_equal(*(subject.ask(name, one).values[0] for one in (inputs, other)), equal_nan=True)
+        before, after = (subject.ask(name, one).values[0] for one in (inputs, other))
+        same = np.array_equal(before, after, equal_nan=True)
         return Finding(0.0) if same else Finding(np.inf, "noise[0] changes the sample: the last step is drawn, or noise is counted "
                                                  "in another order", inputs)
     return run

@@ -3,13 +3,15 @@
 They are asked for with plain numbers, which an adapter may round to its own precision; so each has an error of u of its own.
 """
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 
 from refdpm import schedule
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import (Function, Given, Inputs, Output, Strategy, arrays, drawn, edge_schedules, listed,
-                                               numbers, own_levels, scales, schedules, spread_out)
+from refdpm.conformance.clauses.common import (Finding, Function, Given, Inputs, Law, Output, Strategy, arrays, drawn,
+                                               edge_schedules, listed, numbers, own_levels, scales, schedules, spread_out)
 from refdpm.conformance.terms import Terms
 from refdpm.later import sampler
 from refdpm.vjp import Array
@@ -147,30 +149,35 @@ def _kept_edges(given: Given) -> list[Inputs]:
     return found
 
 
-def _spaced_evenly(T: int, count: int) -> bool:
-    """No i T/count is half-way between two integers, so that it does not matter how halves are rounded."""
-    return bool(np.all((2 * T * np.arange(1, count + 1)) % (2 * count) != count))
-
-
-COUNTS = ((20, 3), (1000, 7), (10, 1), (10, 10), (10, 3), (1000, 50), (1, 1), (3, 2))
-
-
-@st.composite
-def _counts(draw: st.DrawFn) -> Inputs:
-    T = draw(st.integers(1, 60))
-    return {"T": T, "count": draw(st.integers(1, T).filter(lambda count: _spaced_evenly(T, count)))}
-
-
 FEWER = (
     Function(
         "respaced_schedule", "SCH.RESPACED", "1 − ᾱ_t/ᾱ_s for every kept t, s the kept step before it; ᾱ_0 = 1 before the first",
         ("Song, Meng, Ermon 2021",), RATES, _kept, _kept_edges, _respaced, lambda i: scales(_respaced_scale(i)),
         given=own_levels, after=("alpha_bar",), sizes=_one, vjp=_respaced_vjp, arguments=("beta",)),
-    Function(
-        "spaced_times", "SCH.SPACED", "count steps out of 1..T, as evenly as integers can, the last of them T: round(i T/count)",
-        ("Song, Meng, Ermon 2021",), (Output("TIMES", "times"),), lambda given: _counts(),
-        listed(*(dict(T=T, count=count) for T, count in COUNTS)),
-        lambda i: (sampler.spaced(i["T"], i["count"]),), lambda i: (np.ones(i["count"]),), sizes=_one),
 )
 
+
+COUNTS = ((20, 3), (1000, 7), (10, 1), (10, 10), (10, 3), (1000, 50), (1, 1), (3, 2), (10, 4))
+
+
+def _spaced(subject: Any, given: Given, seed: int) -> Finding:
+    """Exactly `count` steps, in order, the last of them T, none a whole step off i T/count: halves may be rounded up or down."""
+    for T, count in COUNTS:
+        inputs = {"T": T, "count": count}
+        times = np.asarray(subject.raw("spaced_times", dict(inputs))).reshape(-1).astype(np.int64) + 1 - subject.profile.first_t
+        times = times[::-1] if len(times) > 1 and times[0] > times[-1] else times
+        if len(times) != count:
+            return Finding(np.inf, f"{len(times)} steps, expected {count} (SCH-16)", inputs)
+        if times[-1] != T:
+            return Finding(np.inf, f"ends at t = {times[-1]}, expected T = {T} (SCH-17b)", inputs)
+        if np.any(np.diff(times) < 1) or np.any(np.abs(times - np.arange(1, count + 1) * T / count) >= 1):
+            return Finding(np.inf, f"steps {times.tolist()} are not as even as integers can be", inputs)
+    return Finding(0.0)
+
+
 FUNCTIONS: tuple[Function, ...] = (*NAMED, *LEARNED, *FEWER)
+
+LAWS: tuple[Law, ...] = (
+    Law("SCH.SPACED", "spaced_times(T, count): count steps out of 1..T in order, as evenly as integers can, the last of them T",
+        ("Song, Meng, Ermon 2021",), ("spaced_times",), _spaced, ("later.sampler.spaced",)),
+)

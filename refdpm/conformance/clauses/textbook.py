@@ -3,7 +3,9 @@
 States (N, D); a `Row` has the schedule's columns at every row's t.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
+import pickle
 
 import numpy as np
 from scipy.special import ndtr
@@ -141,6 +143,33 @@ def step_kl(i: Inputs, x_0: Terms, t: Array, noise: Array) -> Terms:
 def entropy_at(i: Inputs, x_0: Array, t: Array) -> Terms:
     """H(x_t | x_0) of each row, (N,)."""
     return terms.total(entropy(1 - rows(i["beta"], t).alpha_bar) + 0 * x_0)
+
+
+def steps_kl(i: Inputs, x_0: Terms, noise: Array) -> Terms:
+    """`step_kl` at t = 2..T, (T−1, N); noise (T, N, …)."""
+    count, many = len(x_0.value), len(i["beta"]) - 2
+    t, all_rows = np.repeat(np.arange(2, many + 2), count), np.tile(np.arange(count), many)
+    return step_kl(i, x_0[all_rows], t, noise[1:].reshape(-1, *noise.shape[2:])).reshape(many, count)
+
+
+def over_t(parts: Terms) -> Terms:
+    """The sum over the first axis."""
+    error = np.broadcast_to(parts.error, parts.value.shape)
+    return Terms(parts.value.sum(axis=0), (error + np.abs(parts.value)).sum(axis=0))
+
+
+def remembered(scale: Callable[[Inputs], tuple[Array, ...]]) -> Callable[[Inputs], tuple[Array, ...]]:
+    """The same function, which does not work out twice what conventions have no part in."""
+    memory: dict[bytes, tuple[Array, ...]] = {}
+
+    def looked_up(i: Inputs) -> tuple[Array, ...]:
+        key = pickle.dumps(i)
+        if key not in memory:
+            if len(memory) > 200:
+                memory.clear()
+            memory[key] = scale(i)
+        return memory[key]
+    return looked_up
 
 
 def summed(parts: list[Terms], *, over: int) -> Terms:

@@ -4,8 +4,8 @@
     check(my_gaussian_diffusion)            of improved-diffusion, guided-diffusion or denoising_diffusion_pytorch
     check(my_d3pm)                          a discrete diffusion with matrices
 
-An interface is known by what an object offers, not by where it comes from, so that forks and ports are understood too.  No framework
-is imported here.
+An interface is known by what an object offers, not by where it comes from, so that forks and ports are understood too.  No
+framework is imported here.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Discrete diffusions with matrices: google-research's `CategoricalDiffusion`, cloneofsimo's `D3PM`, and those like them.
 
-For uniform transitions.  Laws are logits; what is looked up in a matrix is given as its logarithm.  The network's p̂ enters the reverse
-step as D3PM has it: the sum of joint laws, and p̂ itself at the first step.
+For uniform transitions.  Laws are logits; what is looked up in a matrix is given as its logarithm.  The network's p̂ enters the
+reverse step as D3PM has it: the sum of joint laws, and p̂ itself at the first step.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ class D3PM:
         self.classes = int(self._total.shape[-1])
         self.array = array_of(diffusion.q_mats)
         self._asks_for_logits = "x_start_logits" in inspect.signature(diffusion.q_posterior_logits).parameters
-        self.dtype = str(getattr(diffusion, "jax_dtype", None) and np.dtype(diffusion.jax_dtype).name or precision(diffusion.q_mats))
+        self.dtype = np.dtype(diffusion.jax_dtype).name if hasattr(diffusion, "jax_dtype") else precision(diffusion.q_mats)
         self.beta = self._rates()
         self.profile = {"categories": "logits", "mixing": "joint_but_first", "orientation": "rows",
                         "first_t": 0 if self._asks_for_logits else 1}

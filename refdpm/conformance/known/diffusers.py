@@ -2,9 +2,10 @@
 
 t counts from 0, one step at a time; tables are float32.  A scheduler is checked as a copy, which clips nothing and has all steps.
 
-A step that draws its noise from a generator, x_{t−1} = m + σ z, is taken twice with the same seed, so that z is known: once where x_t
-and the prediction are 0, so that m is, and σ = x_{t−1}/z; then in earnest, and m is what is left.  This is done in double precision with
-the scheduler's own tables, so that nothing is lost by it.  At the first step nothing is drawn; its variance is that of `_get_variance`.
+A step that draws its noise from a generator, x_{t−1} = m + σ z, is taken twice with the same seed, so that z is known: once where
+x_t and the prediction are 0, so that m is, and σ = x_{t−1}/z; then in earnest, and m is what is left.  This is done in double
+precision with the scheduler's own tables, so that nothing is lost by it.  At the first step nothing is drawn; its variance is that
+of `_get_variance`.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Scheduler:
         self.beta, self.array = rates(scheduler.betas, scheduler.alphas_cumprod), array_of(scheduler.alphas_cumprod)
         self.dtype = precision(scheduler.alphas_cumprod)
         self.predicts = choice(_said(scheduler, "prediction_type"), PREDICTS, of="prediction_type")
-        self.profile: dict[str, Any] = {"first_t": 0, "predicts": self.predicts}
+        self.profile: dict[str, Any] = {"first_t": 0, "spread": "variance", "predicts": self.predicts}
         kind = _said(scheduler, "variance_type", None)
         if kind is not None and called(kind) in VARIANCES:
             self.profile["variance"] = VARIANCES[called(kind)]
@@ -91,13 +92,13 @@ class Scheduler:
         """The same where the scheduler has only some of the steps."""
         if self._is_ddim():
             raise NotImplementedError("a scheduler of DDIM: see ddim_step")
-        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._drawn(model, *both, at, back))
+        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._drawn(model, both[0], both[1], at, back))
 
     def ddim_step(self, model: Any, x_t: Any, t: Any, t_prev: Any, noise: Any, eta: float) -> Any:
         """`step` of a scheduler of DDIM."""
         if not self._is_ddim():
             raise NotImplementedError("no scheduler of DDIM: see ancestral_step")
-        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._ddim(model, *both, at, back, eta))
+        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._ddim(model, both[0], both[1], at, back, eta))
 
     # -- one step --------------------------------------------------------------------------------------------------------
 
@@ -107,12 +108,14 @@ class Scheduler:
     def _x_0(self, predicts: str, prediction: Any, x_t: Any, t: Any) -> Any:
         if predicts != self.predicts:
             raise NotImplementedError(f"a scheduler for {self.predicts}")
-        return self._rows((x_t, prediction), t, None, lambda both, at, back: self._step(self._with_head(both[1]), at, both[0], back)[1])
+        return self._rows((x_t, prediction), t, None,
+                          lambda both, at, back: self._step(self._with_head(both[1]), at, both[0], back)[1])
 
     def _with_head(self, prediction: Any) -> Any:
         """A whole output of the network, with a head where it has one."""
         value = to_array(prediction)
-        return like(np.concatenate([value, 0 * value], axis=1), prediction) if self.profile.get("variance") == "ranged" else prediction
+        ranged = self.profile.get("variance") == "ranged"
+        return like(np.concatenate([value, 0 * value], axis=1), prediction) if ranged else prediction
 
     def _rows(self, states: Any, t: Any, t_prev: Any, step: Callable[[Any, int, int], Any]) -> Array:
         """step(states, t, t_prev) of the rows that share both, in double precision."""

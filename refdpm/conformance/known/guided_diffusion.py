@@ -1,7 +1,7 @@
 """Objects with the interface of improved-diffusion and guided-diffusion: `GaussianDiffusion` and its many ports.
 
-Tables are NumPy arrays in double precision, cast to float32 where they are used.  t counts from 0; totals are bits, averaged over the
-components; where β̃_1 = 0 would have no logarithm, β̃_2 stands.  Steps that draw their own noise are left out.
+Tables are NumPy arrays in double precision, cast to float32 where they are used.  t counts from 0; totals are bits, averaged over
+the components; where β̃_1 = 0 would have no logarithm, β̃_2 stands.  Steps that draw their own noise are left out.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class GuidedDiffusion:
         self.array: Callable[[Array], Any] | None = None
         table = self._a_table()
         self.array, self.dtype = array_of(table), precision(table)
-        self.profile = {"first_t": 0, "first": "next", "unit": "bits", "reduction": "mean",
+        self.profile = {"first_t": 0, "spread": "variance", "first": "next", "unit": "bits", "reduction": "mean",
                         "predicts": choice(diffusion.model_mean_type, PREDICTS, of="model_mean_type"),
                         "variance": choice(diffusion.model_var_type, VARIANCES, of="model_var_type")}
 

@@ -1,7 +1,7 @@
 """Objects with the interface of denoising_diffusion_pytorch's `GaussianDiffusion`.
 
-t counts from 0; tables are buffers in float32; the network is `model`, an attribute, which a twin of the object has exchanged.  Paths
-that draw their own noise are left out.
+t counts from 0; tables are buffers in float32; the network is `model`, an attribute, which a twin of the object has exchanged.
+Paths that draw their own noise are left out.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Lucidrains:
         self.of, self.__name__ = diffusion, type(diffusion).__name__
         self.beta, self.array = rates(diffusion.betas, diffusion.alphas_cumprod), array_of(diffusion.betas)
         self.dtype = precision(diffusion.alphas_cumprod)
-        self.profile = {"first_t": 0, "variance": "small", "first": "floor"}
+        self.profile = {"first_t": 0, "spread": "variance", "variance": "small", "first": "floor"}
         if getattr(diffusion, "objective", None) is not None:
             self.profile["predicts"] = choice(diffusion.objective, PREDICTS, of="objective")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, then
+from refdpm.conformance.mistakes.planting import Mistake, Plant, instead
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
 from refdpm.vjp import Array
@@ -46,8 +46,7 @@ MISTAKES = (
     Mistake("DIS-05c", "0 · log 0 = NaN in the divergence → 0",
             "Lightning-AI/torchmetrics#1029", "later.categorical.kl", "value", instead(_with_zero_log_zero)),
     Mistake("DIS-10c", "softmax of probabilities, taken for logits → of logits",
-            "cloneofsimo/d3pm#7", "later.categorical.softmax", "value",
-            then(lambda p: np.exp(p) / np.exp(p).sum(-1, keepdims=True))),
+            "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(categorical.softmax)),
     Mistake("DIS-11b", "p(x_0 | x_1) = p̂ → in proportion to p̂ q(x_1 | ·), and the other way round",
             "ehoogeboom/multinomial_diffusion#7", "later.categorical.reverse_vjp", "value", _told(
                 rename=lambda name: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(name, name))),
@@ -71,7 +70,7 @@ MISTAKES = (
             "as NEW-CAT-ROOT", "later.categorical.cumulative", "value", _level(lambda level: level / 2)),
     Mistake("NEW-CAT-INDEX", "posterior with Q̄_t → Q̄_{t−1}",
             "an index off by one, D3PM's x_start being t = −1", "later.categorical.posterior", "value",
-            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, beta, level + np.log1p(-beta))),
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, beta, np.where(level == 0, 0, level + np.log1p(-beta)))),
     Mistake("NEW-CAT-TOTAL", "evidence q(x_t | x_0) → q(x_t | x_{t−1})",
             "Q̄_t in the place of Q_t", "later.categorical.posterior", "value",
             lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, -np.expm1(level + np.log1p(-beta)), level)),

@@ -91,6 +91,8 @@ STEPS = (
     Mistake("POS-05b", "β̃ without division by 1 − ᾱ_t → with it",
             "varun-ml/diffusion-models-tutorial!1", "later.variance.small", "value",
             instead(lambda beta, level: -beta * np.expm1(level))),
+    Mistake("NEW-STEP-VAR", "β̃ drawn with as a deviation → √β̃",
+            "NEW-DRAW in the reverse step", "later.variance.small", "value", then(np.square)),
     Mistake("POS-10", "learned range: variances averaged → their logarithms",
             _RANGED, "later.variance.ranged", "value",
             instead(lambda head, beta, small: (1 + head) / 2 * beta + (1 - head) / 2 * small)),

@@ -55,7 +55,7 @@ VALUES = (
             "instance normalisation", _GROUPS, "value", _statistics(over=(1,))),
     Mistake("NEW-N-BATCH", "statistics over all examples → over each",
             "batch normalisation", _GROUPS, "value", _statistics(over=(0, 1, 3))),
-    Mistake("NEW-N-DEAL", "every so manieth channel to a group → neighbours",
+    Mistake("NEW-N-DEAL", "channels dealt out to the groups in turn → neighbours in one group",
             "(C/groups, groups) read for (groups, C/groups)", _GROUPS, "value", _interleaved),
     Mistake("LAY-08", "(x − m)/(√v + ε) → (x − m)/√(v + ε)",
             "lucidrains/denoising-diffusion-pytorch@7b51e30", _GROUPS, "value", _statistics(inside=False)),

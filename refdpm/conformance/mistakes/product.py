@@ -106,8 +106,8 @@ AT_EVERY_T = (
             "0·NaN", "product.known", "value",
             instead(lambda y, *, mask, kernel: Gaussian(y, np.where(mask, 0.0, np.inf)))),
     Mistake("CON-04", "deviation 1 − ᾱ of what is known at level t → √(1 − ᾱ)",
-            "huggingface/diffusers!10185, after a slip of the pen in RePaint's algorithm; taken back in !10644", "gaussian.marginal",
-            "value", then(lambda q: Gaussian(q.mean, q.var ** 2))),
+            "huggingface/diffusers!10185, after a slip of the pen in RePaint's algorithm; taken back in !10644",
+            "gaussian.marginal", "value", then(lambda q: Gaussian(q.mean, q.var ** 2))),
 )
 
 

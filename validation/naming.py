@@ -2,8 +2,8 @@
 any of its clauses can see, and in at least 95 % of the cases the first failing clause names the mistake that was planted, or one
 that gives the same answers on all inputs tried; and it raises no alarm on the implementation without a mistake, in float32 and float64.
 
-The implementation is this package's own functions in float32 (`conformance.reference`); mistakes of rounding, which float32 hides by
-its nature, are planted in float64.  The conventions are stated; with --full they are inferred anew for every planted mistake, from all
+The implementation is this package's own functions in float32 (`conformance.reference`), for mistakes in tables the textbook's
+formulas; mistakes of rounding, which float32 hides by its nature, are planted in float64.  The conventions are stated; with --full they are inferred anew for every planted mistake, from all
 functions.
 
     python validation/naming.py [--full]
@@ -16,25 +16,32 @@ import time
 from claim import claim_of, conclude, row
 
 from refdpm.conformance import check
+from refdpm.conformance.clauses import FUNCTIONS
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.matrix import matrix
 from refdpm.conformance.mistakes import MISTAKES
-from refdpm.conformance.profile import Profile
+from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
 
 EFFORT = Effort(max_examples=5, shrinks=0)
+CHOICES = dict.fromkeys(name for function in FUNCTIONS for name in function.choices)
+PROFILES = [Profile(), *(Profile(**{name: value}) for name in CHOICES for value in VALUES[name] if value != getattr(Profile(), name))]
 
 
 def named(mistake, clauses, *, full):
-    """The first failing clause of the planted implementation: its id, verdict, the names given."""
+    """The first failing clause of the planted implementation: its id, verdict, the names given.
+
+    Some mistakes show only in what a choice of the profile leads to; our own choices are tried first.
+    """
     dtype = "float64" if mistake.kind == "accuracy" else "float32"
-    source = Reference(dtype, mistake)
-    session = check.Session(source, effort=EFFORT, profile=None if full else Profile()._asdict())
-    for id, of in check.all_clauses():
-        if full or id in clauses:
-            result = check.Clause(session, id, of).result
-            if result.verdict in ("wrong", "inaccurate"):
-                return id, result.verdict, (result.mistake, *result.also) if result.mistake else (), result.runner_up
+    for profile in PROFILES:
+        source = Reference(dtype, mistake, profile=profile, tables=mistake.kind == "clause")
+        session = check.Session(source, effort=EFFORT, profile=None if full else profile._asdict())
+        for id, of in check.all_clauses():
+            if full or id in clauses:
+                result = check.Clause(session, id, of).result
+                if result.verdict in ("wrong", "inaccurate"):
+                    return id, result.verdict, (result.mistake, *result.also) if result.mistake else (), result.runner_up
     return None, "pass", (), None
 
 

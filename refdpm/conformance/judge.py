@@ -49,7 +49,7 @@ class Effort(NamedTuple):
 
     seed: int = 0
     max_examples: int = 20
-    shrinks: int = 200
+    shrinks: int = 100
 
 
 class _Case(NamedTuple):
@@ -100,7 +100,10 @@ def _raising(subject: Subject, function: Function, inputs: Inputs, fault: str) -
 def compare(subject: Subject, function: Function, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
     """The answer to one input beside the reference, for every output; `overlay` replaces what the reference has upstream."""
     answer = subject.ask(function.name, inputs)
-    values, scales = expected(function, subject.chosen(function, inputs) | (overlay or {}), subject.profile)
+    if overlay is None:
+        values, scales = subject.right(function, inputs), subject.scales(function, inputs)
+    else:
+        values, scales = expected(function, subject.chosen(function, inputs) | overlay, subject.profile)
     unit = UNITS[answer.dtype]
     return [_Case(inputs, *parts, float(np.max(ratios(*parts, unit), initial=0.0)), answer.dtype)
             for parts in zip(answer.values, values, scales, strict=True)]

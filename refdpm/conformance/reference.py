@@ -14,6 +14,7 @@ from refdpm import binomial, bound, gaussian
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.clauses import FUNCTIONS
 from refdpm.conformance.clauses.common import Function, Inputs
+from refdpm.conformance.judge import textbook
 from refdpm.conformance.mistakes import Mistake, planted
 from refdpm.conformance.profile import Profile
 from refdpm.later import sampler
@@ -28,15 +29,15 @@ LAWFUL: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
 
 
 class Reference:
-    """A `Source` whose answers are the references of the clauses."""
+    """A `Source` whose answers are the references of the clauses, or with `tables` the textbook's, where they are written down."""
 
     def __init__(self, dtype: str = "float64", *mistakes: Mistake, functions: tuple[Function, ...] = FUNCTIONS,
-                 profile: Profile = Profile()) -> None:
+                 profile: Profile = Profile(), tables: bool = False) -> None:
         self.name, self.dtype, self.mistakes = "refdpm.conformance.reference", dtype, mistakes
         self.functions = {function.name: function for function in functions}
         self.stated: Mapping[str, Any] = {}
         self.beta: Array | None = None
-        self.profile = profile
+        self.profile, self.tables = profile, tables
 
     def offers(self) -> frozenset[str]:
         """All functions, and gradients."""
@@ -55,7 +56,9 @@ class Reference:
                 raise Fault(f"raises {type(error).__name__}: {error}") from error
 
     def _values(self, function: Function, arguments: Mapping[str, Any]) -> Any:
-        return tuple(self._rounded(value) for value in function.reference(self._chosen(function, self._inputs(arguments))))
+        inputs = self._chosen(function, self._inputs(arguments))
+        by_tables = textbook(function, inputs) if self.tables else ()
+        return tuple(map(self._rounded, by_tables or function.reference(inputs)))
 
     def _gradients(self, arguments: Mapping[str, Any]) -> Any:
         function, cotangents = self._function(arguments["name"]), arguments["cotangent"]

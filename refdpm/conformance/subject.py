@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
-import time
 
 import numpy as np
 
@@ -33,7 +32,6 @@ class Subject:
         self.offers = source.offers()
         self.functions = {function.name: function for function in functions if function.name in self.offers}
         self.given = Given(source.beta, getattr(source, "classes", None))
-        self.seconds = 0.0
         self._memory: dict[Any, Any] = {}
 
     def chosen(self, function: Function, inputs: Inputs) -> Inputs:
@@ -45,7 +43,7 @@ class Subject:
         function = self.functions.get(name)
         if function is None:
             raise Skip(f"{name} is not offered")
-        shapes = [np.shape(part) for part in function.reference(self.chosen(function, inputs))]
+        shapes = [value.shape for value in self.right(function, inputs)]
         parts = _parts(self._raw(function, inputs), function)
         values = []
         for part, output, shape in zip(parts, function.outputs, shapes, strict=True):
@@ -61,21 +59,32 @@ class Subject:
 
     def raw(self, name: str, arguments: dict[str, Any]) -> Any:
         """The adapter's own answer to arguments in its own form; never from memory.   Raises: Skip, Fault."""
-        started = time.perf_counter()
-        try:
-            return self.source.call(name, arguments)
-        finally:
-            self.seconds += time.perf_counter() - started
+        return self.source.call(name, arguments)
+
+    def right(self, function: Function, inputs: Inputs) -> tuple[Array, ...]:
+        """The reference of every output.   Raises: Skip, ValueError for choices under which there is none."""
+        chosen = self.chosen(function, inputs)
+        return self._once(("right", function.name, *map(_key, chosen.values())), lambda: _values(function, chosen))
+
+    def scales(self, function: Function, inputs: Inputs) -> tuple[Array, ...]:
+        """The scale of every output, in the form in which the adapter rounds."""
+        chosen, values = self.chosen(function, inputs), self.right(function, inputs)
+        found = self._once(("scale", function.name, *map(_key, chosen.values())), lambda: function.scale(chosen))
+        return _widened(function, values, found, self.profile)
 
     def _raw(self, function: Function, inputs: Inputs) -> Any:
         arguments = self.arguments(inputs)
-        key = function.name, *(_key(value) for value in arguments.values())
+        return self._once((function.name, *map(_key, arguments.values())), lambda: self.raw(function.name, arguments))
+
+    def _once(self, key: Any, call: Callable[[], Any]) -> Any:
+        """What the call returns, or raises, the first time."""
         if key not in self._memory:
-            if len(self._memory) > 4000:
+            if len(self._memory) > 10_000:
                 self._memory.clear()
-            self._memory[key] = _caught(lambda: self.raw(function.name, arguments))
+            with np.errstate(all="ignore"):
+                self._memory[key] = _caught(call)
         found = self._memory[key]
-        if isinstance(found, (Skip, Fault)):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -89,7 +98,7 @@ class Subject:
 def _caught(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except (Skip, Fault) as found:
+    except (Skip, Fault, ValueError) as found:
         return found
 
 
@@ -127,10 +136,17 @@ def ratios(value: Array, reference: Array, scale: Array, unit: float) -> Array:
 
 
 def expected(function: Function, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """The reference of every output and its scale, widened to the form in which the adapter rounds."""
+    """The reference of every output and its scale, widened to the form in which an adapter of that profile rounds."""
     with np.errstate(all="ignore"):
-        values = tuple(np.asarray(value, dtype=np.float64) for value in function.reference(inputs))
-        found = function.scale(inputs)
-        scales = tuple(profiles.widened(np.broadcast_to(scale, value.shape), output.kind, profile, value)
-                       for scale, value, output in zip(found, values, function.outputs, strict=True))
-    return values, scales
+        values = _values(function, inputs)
+        return values, _widened(function, values, function.scale(inputs), profile)
+
+
+def _values(function: Function, inputs: Inputs) -> tuple[Array, ...]:
+    return tuple(np.asarray(value, dtype=np.float64) for value in function.reference(inputs))
+
+
+def _widened(function: Function, values: tuple[Array, ...], scales: tuple[Array, ...], profile: Profile) -> tuple[Array, ...]:
+    with np.errstate(all="ignore"):
+        return tuple(profiles.widened(np.broadcast_to(scale, value.shape), output.kind, profile, value)
+                     for scale, value, output in zip(scales, values, function.outputs, strict=True))

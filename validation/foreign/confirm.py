@@ -40,7 +40,8 @@ def last_step() -> None:
         x = torch.zeros(1, 100000)
         x_0 = scheduler.step(x, t, x, generator=torch.Generator().manual_seed(0)).prev_sample
         print(f"3. {kind}, trailing, 20 steps: last t = {t}, previous {int(scheduler.previous_timestep(t))}; "
-              f"from x_t = 0 and ε = 0 the x_0 returned has variance {float(x_0.var()):.6e}; 1 − ᾱ_t = {1 - LEVEL[t]:.6e}; x̂_0 itself is 0")
+              f"from x_t = 0 and ε = 0 the x_0 returned has variance {float(x_0.var()):.6e}; "
+              f"1 − ᾱ_t = {1 - LEVEL[t]:.6e}; x̂_0 itself is 0")
 
 
 def ranged() -> None:

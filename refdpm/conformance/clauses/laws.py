@@ -132,9 +132,10 @@ def _worst(errors: dict[str, float], seed: int) -> Finding:
 
 
 LAWS: tuple[Law, ...] = (
-    Law("LAW.TIMES", "t is uniform on 1..T or on 2..T, and every example has its own", ("14",), ("draw_times",), times),
+    Law("LAW.TIMES", "t is uniform on 1..T or on 2..T, and every example has its own", ("14",), ("draw_times",), times,
+        ("bound.draw_steps",)),
     Law("LAW.NOISE", "noise is standard normal and independent: moments 1–4, examples, components, calls", ("App.1 G marginal",),
-        ("draw_noise",), noise),
+        ("draw_noise",), noise, ("gaussian.draw_noise",)),
     Law("LAW.UNIFORM", "noise of bits is uniform on [0, 1) and independent: moments 1–4, examples, components, calls",
-        ("App.1 B marginal",), ("draw_uniform",), uniform),
+        ("App.1 B marginal",), ("draw_uniform",), uniform, ("binomial.draw_noise",)),
 )

@@ -136,8 +136,10 @@ def _ratio(x: tuple[Array, ...], y: tuple[Array, ...] | None, scale: tuple[Array
 
 
 LAWS: tuple[Law, ...] = (
-    Law("PURE.INPUTS", "the arrays that a function is given are the same bits afterwards", (), (), _over_all(_inputs_unchanged)),
-    Law("PURE.SAME", "the same call gives the same bits, whatever was called in between", (), (), _over_all(_same_again)),
+    Law("PURE.INPUTS", "the arrays that a function is given are the same bits afterwards", (), (), _over_all(_inputs_unchanged),
+        ("gaussian.draw",)),
+    Law("PURE.SAME", "the same call gives the same bits, whatever was called in between", (), (), _over_all(_same_again),
+        ("binomial.forward",)),
     Law("PURE.ROWS", "every row of a batch with mixed t is what it is alone, and rows in another order give answers in that order",
-        (), (), _over_all(_rows_apart)),
+        (), (), _over_all(_rows_apart), ("bound.step_kl_vjp",)),
 )

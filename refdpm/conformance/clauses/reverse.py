@@ -172,11 +172,11 @@ def _at_first(said: Model) -> Model:
     return said if said.variance == "ranged" else said._replace(variance="small")
 
 
-def law_terms(i: Inputs, row: textbook.Row, t: Array, x_t: Terms) -> Normal:
-    """The same in the textbook, for the columns of a step from t down to 0 or further up."""
+def law_terms(i: Inputs, row: textbook.Row, t: Array, x_t: Terms, last: Array) -> Normal:
+    """The same in the textbook, for the columns of a step from t down; `last` (N,) where it goes down to 0."""
     size = x_t.value.shape[1]
     z = textbook.outputs(i["model"], x_t, t)
-    first = row.alpha_bar_prev.value == 1
+    first = last[:, None]
     centre = parametrisation.mean_of(z[:, :size], x_t, row, i["predicts"])
     centre = terms.where(first, terms.sqrt(row.alpha) * x_t, centre) if i["first"] == "fixed" else centre
     least = terms.where(first, first_terms(i, 2), textbook.small(row))
@@ -187,7 +187,7 @@ def law_terms(i: Inputs, row: textbook.Row, t: Array, x_t: Terms) -> Normal:
 
 
 def _law_scale(i: Inputs) -> tuple[Array, ...]:
-    return scales(*law_terms(i, row_of(i), i["t"], terms.exact(i["x_t"])))
+    return scales(*law_terms(i, row_of(i), i["t"], terms.exact(i["x_t"]), i["t"] == 1))
 
 
 def _x_0_scale(i: Inputs) -> tuple[Array, ...]:

@@ -191,7 +191,7 @@ def _columns(beta: Array, t: Array, before: Array, *, whole: bool) -> Row:
 
 
 def _ancestral_terms(i: Inputs, x_t: Terms, t: Array, before: Array, noise: Array) -> Terms:
-    p = law_terms(i, _columns(i["beta"], t, before, whole="t_prev" not in i), t, x_t)
+    p = law_terms(i, _columns(i["beta"], t, before, whole="t_prev" not in i), t, x_t, before == 0)
     return terms.where(before[:, None] == 0, p.mean, p.mean + terms.sqrt(p.var) * noise)
 
 

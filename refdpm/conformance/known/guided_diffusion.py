@@ -6,6 +6,8 @@ the components; where β̃_1 = 0 would have no logarithm, β̃_2 stands.  Steps 
 
 from collections.abc import Callable
 from typing import Any
+import sys
+import warnings
 
 import numpy as np
 
@@ -37,12 +39,13 @@ class GuidedDiffusion:
     def _a_table(self) -> Any:
         """A variance, looked up in double precision: what comes out has the precision of the tables."""
         x, t = np.zeros((1, 1)), np.zeros(1, dtype=np.int64)
-        try:
-            return self.of.q_mean_variance(x, t)[1]
-        except (TypeError, AttributeError):                       # it wants tensors
-            import sys
-            torch = sys.modules["torch"]
-            return self.of.q_mean_variance(torch.as_tensor(x), torch.as_tensor(t))[1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return self.of.q_mean_variance(x, t)[1]
+            except (TypeError, AttributeError, RuntimeError):         # it wants tensors
+                torch = sys.modules["torch"]
+                return self.of.q_mean_variance(torch.as_tensor(x), torch.as_tensor(t))[1]
 
     # -- the chain -------------------------------------------------------------------------------------------------------
 

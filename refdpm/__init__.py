@@ -11,7 +11,7 @@ which a module imports only from modules above it:
     using it              data, optimize, train, sample, product
     what came later       later
     the evidence          gradcheck, oracles, strategies, conformance
-    the edges             run, experiments, figure, cli
+    the edges             run, experiments, figure, checking, cli
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -36,6 +36,10 @@ READING_ORDER = (
     "oracles.decimals_later", "oracles.decimals_categorical", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
     "strategies",
-    "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes", "conformance.audit",
-    "data.images", "run", "experiments", "figure", "cli",
+    "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes",
+    "conformance.adapter", "conformance.profile", "conformance.terms", "conformance.families", "conformance.subject",
+    "conformance.inference", "conformance.naming", "conformance.judge", "conformance.gradients", "conformance.known",
+    "conformance.session", "conformance.reference", "conformance.matrix", "conformance.report", "conformance.audit",
+    "conformance.brief", "conformance.wire", "conformance.remote", "conformance.serve", "conformance.example",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "cli",
 )

@@ -55,21 +55,21 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
-    from refdpm.conformance import check, remote
+    from refdpm.conformance import remote, session
     from refdpm.conformance.judge import Effort
 
     if options.max_examples < 0:
         raise ValueError(f"--max-examples: expected a number from 0 on, got {options.max_examples}")
     if not options.timeout > 0:
         raise ValueError(f"--timeout: expected seconds above 0, got {options.timeout}")
-    known = [id for id, _ in check.all_clauses()]
+    known = [id for id, _ in session.all_clauses()]
     if not any(id.startswith(options.only) for id in known):
         raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {options.only!r}")
     expected = _expected(options.expected_failures, known)
-    source = remote.open_source(adapter, isolate=options.isolate, timeout=options.timeout, names=check.NAMES)
+    source = remote.open_source(adapter, isolate=options.isolate, timeout=options.timeout, names=session.NAMES)
     try:
-        return check.check(source, only=options.only, expected_failures=expected, profile=_profile(options.profile), flags=_flags(options),
-                           effort=Effort(seed=options.seed, max_examples=options.max_examples))
+        return session.check(source, only=options.only, expected_failures=expected, profile=_profile(options.profile),
+                             flags=_flags(options), effort=Effort(seed=options.seed, max_examples=options.max_examples))
     finally:
         source.close()
 
@@ -132,9 +132,9 @@ def _first_look(options: argparse.Namespace) -> int:
 # -- explain, vectors --------------------------------------------------------------------------------------------------
 
 def _explain(options: argparse.Namespace) -> int:
-    from refdpm.conformance import check, report
+    from refdpm.conformance import report, session
 
-    known = check.all_clauses()
+    known = session.all_clauses()
     if options.clause is None:
         say(report.listing(known))
         return 0

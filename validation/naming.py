@@ -1,10 +1,10 @@
-"""Claim: of the catalogue's mistakes, planted one after another in a float32 implementation, the conformance kit finds every one that
-any of its clauses can see, and in at least 95 % of the cases the first failing clause names the mistake that was planted, or one
-that gives the same answers on all inputs tried; and it raises no alarm on the implementation without a mistake, in float32 and float64.
+"""Claim: of the catalogue's mistakes, planted one after another in a float32 implementation, the conformance kit finds every one
+that any of its clauses can see, and in at least 95 % of the cases the first failing clause names the mistake that was planted, or
+one that gives the same answers on all inputs tried; and it raises no alarm without a mistake, in float32 and float64.
 
 The implementation is this package's own functions in float32 (`conformance.reference`), for mistakes in tables the textbook's
-formulas; mistakes of rounding, which float32 hides by its nature, are planted in float64.  The conventions are stated; with --full they are inferred anew for every planted mistake, from all
-functions.
+formulas; mistakes of rounding, which float32 hides by its nature, are planted in float64.  The conventions are stated; with --full
+they are inferred anew for every planted mistake, from all functions.
 
     python validation/naming.py [--full]
 """
@@ -15,8 +15,8 @@ import time
 
 from claim import claim_of, conclude, row
 
-from refdpm.conformance import check
-from refdpm.conformance.clauses import FUNCTIONS
+from refdpm.conformance import session as kit
+from refdpm.conformance.families import FUNCTIONS
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.matrix import matrix
 from refdpm.conformance.mistakes import MISTAKES
@@ -25,7 +25,8 @@ from refdpm.conformance.reference import Reference
 
 EFFORT = Effort(max_examples=5, shrinks=0)
 CHOICES = dict.fromkeys(name for function in FUNCTIONS for name in function.choices)
-PROFILES = [Profile(), *(Profile(**{name: value}) for name in CHOICES for value in VALUES[name] if value != getattr(Profile(), name))]
+OTHERS = [(name, value) for name in CHOICES for value in VALUES[name] if value != getattr(Profile(), name)]
+PROFILES = [Profile(), *(Profile(**{name: value}) for name, value in OTHERS)]
 
 
 def named(mistake, clauses, *, full):
@@ -36,10 +37,10 @@ def named(mistake, clauses, *, full):
     dtype = "float64" if mistake.kind == "accuracy" else "float32"
     for profile in PROFILES:
         source = Reference(dtype, mistake, profile=profile, tables=mistake.kind == "clause")
-        session = check.Session(source, effort=EFFORT, profile=None if full else profile._asdict())
-        for id, of in check.all_clauses():
+        session = kit.Session(source, effort=EFFORT, profile=None if full else profile._asdict())
+        for id, of in kit.all_clauses():
             if full or id in clauses:
-                result = check.Clause(session, id, of).result
+                result = kit.Clause(session, id, of).result
                 if result.verdict in ("wrong", "inaccurate"):
                     return id, result.verdict, (result.mistake, *result.also) if result.mistake else (), result.runner_up
     return None, "pass", (), None
@@ -48,7 +49,7 @@ def named(mistake, clauses, *, full):
 def false_alarms():
     """The clauses that fail on the implementation as it is."""
     return [f"{clause['id']} ({dtype})" for dtype in ("float32", "float64")
-            for clause in check.check(Reference(dtype))["clauses"] if clause["verdict"] in ("wrong", "inaccurate")]
+            for clause in kit.check(Reference(dtype))["clauses"] if clause["verdict"] in ("wrong", "inaccurate")]
 
 
 def main():
@@ -69,7 +70,7 @@ def main():
         if number % 50 == 0:
             print(f"{number}/{len(planted)}", file=sys.stderr)
     alarms = false_alarms()
-    rows = [row(f"{len(planted) - len(missed)} of {len(planted)} caught{f'; missed: {missed}' if missed else ''}", "all", not missed),
+    rows = [row(f"{len(planted) - len(missed)} of {len(planted)} caught; missed: {missed or 'none'}", "all", not missed),
             row(f"{found} of {len(planted)} named first: {100 * found / len(planted):.1f} %; "
                 f"not: {'; '.join(misnamed) or 'none'}", "at least 95 %", found >= 0.95 * len(planted)),
             row(f"false alarms: {alarms or 'none'}", "none", not alarms)]

@@ -256,7 +256,8 @@ def to_arrays(value: Any) -> Any:
     """The same for what a function returns: a dict or a tuple of them, or one."""
     if isinstance(value, Mapping):
         return {str(key): to_array(item) for key, item in value.items()}
-    if isinstance(value, tuple) or (isinstance(value, list) and any(np.ndim(item) and not isinstance(item, list) for item in value)):
+    several = isinstance(value, list) and any(np.ndim(item) and not isinstance(item, list) for item in value)
+    if several or isinstance(value, tuple):
         return tuple(to_array(item) for item in value if item is not None)
     return to_array(value)
 

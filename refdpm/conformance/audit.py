@@ -17,20 +17,21 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
     """The whole audit.
 
     Keys: pairs (name, argument, gap), worst_gap, breaches (of the contract, the guard or the symmetry), accuracy (name, units,
-    where), worst_units, checks (name, residual in units of its tolerance), mistakes (planted, caught, survivors, by), matrix (mistake →
-    the clauses of the kit that see it), idle_clauses (that see none), ok.
+    where), worst_units, checks (name, residual in units of its tolerance), mistakes (planted, caught, survivors, by),
+    matrix (mistake → the clauses of the kit that see it), idle_clauses (that see none), ok.
     """
     tell("gradients …")
     rows, breaches = gradients(count=200 if thorough else 15)
     tell("values …")
     values = accuracy.accuracy(thorough)
     residuals = {check.name: checks.residual(check) for check in checks.CHECKS}
-    tell("mistakes …")
-    caught = {mistake.id: mistakes.caught_by(mistake) for mistake in mistakes.MISTAKES}
-    survivors = [name for name, by in caught.items() if not by]
     tell("clauses …")
     seen = matrix.matrix()
     idle = matrix.idle(seen)
+    tell("mistakes …")
+    caught = {mistake.id: seen.get(mistake.id, []) if mistake.kind == "clause" else mistakes.caught_by(mistake)
+              for mistake in mistakes.MISTAKES}
+    survivors = [name for name, by in caught.items() if not by]
     worst_gap = max(row["gap"] for row in rows)
     worst_units = max(value.units for value in values)
     ok = (worst_gap <= gradcheck.GAP and not breaches and worst_units <= accuracy.LIMIT and not survivors and not idle

@@ -28,7 +28,8 @@ from refdpm.vjp import Array, Pullback, fix
 
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
 PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "layers.linear", "layers.rbf",
-                "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack", "layers.norm",
+                "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal",
+                "layers.stack", "layers.norm",
                 "networks.swiss_roll", "networks.image", "product", "layers.bit_readout", "networks.heartbeat",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
                 "later.objective", "later.sampler", "later.categorical")

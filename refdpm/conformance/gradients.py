@@ -19,7 +19,7 @@ import numpy as np
 from refdpm import schedule
 from refdpm.conformance import naming, profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, to_array
-from refdpm.conformance.clauses.common import Function, Inputs, exactly
+from refdpm.conformance.families.common import Function, Inputs, exactly
 from refdpm.conformance.judge import Effort, Result, described, examples, size
 from refdpm.conformance.naming import Failure
 from refdpm.conformance.profile import Profile, fitted

@@ -12,7 +12,7 @@ import numpy as np
 
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.clauses.common import Function, Inputs
+from refdpm.conformance.families.common import Function, Inputs
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 

@@ -1,7 +1,8 @@
 """The verdict on one function: right, inaccurate or wrong, on which smallest input, and which known mistake that is.
 
     pass         error ≤ LIMIT · u · scale, u of the precision in which the adapter answers
-    inaccurate   right in a lower precision (single for double, 8 bits less for single), not in its own
+    inaccurate   right in a lower precision (single for double, 8 bits less for single), not in its own; and no mistake but one of
+                 rounding reproduces it
     wrong        neither
 
 What is wrong by itself may be right given what the adapter had before it: then an earlier function is to blame, and the verdict is
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import Fault, Skip, Spent
-from refdpm.conformance.clauses.common import Function, Inputs, Strategy
+from refdpm.conformance.families.common import Function, Inputs, Strategy
 from refdpm.conformance.naming import Failure, Name
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, expected, ratios
 from refdpm.vjp import Array
@@ -170,8 +171,9 @@ def described(result: Result, found: Name | None) -> Result:
     if not found.reproduces:
         return result._replace(runner_up=found.ids[0], runner_up_distance=found.distance)
     first, *also = (" + ".join(found.ids),) if found.pair else found.ids
-    return result._replace(mistake=first, also=tuple(also), distance=found.distance, runner_up=found.runner_up,
-                           runner_up_distance=found.runner_up_distance)
+    lost = all(mistake.kind == "accuracy" for id in found.ids if (mistake := naming.BY_ID.get(id)))
+    return result._replace(verdict=result.verdict if lost else "wrong", mistake=first, also=tuple(also), distance=found.distance,
+                           runner_up=found.runner_up, runner_up_distance=found.runner_up_distance)
 
 
 def _upstream(subject: Subject, function: Function, inputs: Inputs) -> Inputs | None:

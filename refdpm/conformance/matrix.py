@@ -13,9 +13,9 @@ import numpy as np
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.check import all_clauses
-from refdpm.conformance.clauses import FUNCTIONS, LAWS, Function, Law
-from refdpm.conformance.clauses.common import Given, Inputs, copied
+from refdpm.conformance.session import all_clauses
+from refdpm.conformance.families import FUNCTIONS, LAWS, Function, Law
+from refdpm.conformance.families.common import Given, Inputs, copied
 from refdpm.conformance.judge import Effort, examples, textbook
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.naming import touched
@@ -39,7 +39,8 @@ def matrix() -> dict[str, list[str]]:
         for law in LAWS:
             for mistake in _broken(law):
                 seen.setdefault(mistake, {})[law.id] = None
-    return {id: list(seen[id]) for id in [*(mistake.id for mistake in MISTAKES), *(slip.id for slip in gradients.SLIPS)] if id in seen}
+    ids = [*(mistake.id for mistake in MISTAKES), *(slip.id for slip in gradients.SLIPS)]
+    return {id: list(seen[id]) for id in ids if id in seen}
 
 
 def idle(found: dict[str, list[str]]) -> list[str]:
@@ -111,7 +112,7 @@ def _slopes(function: Function) -> Iterator[tuple[str, str]]:
 
 
 def _seen(way: Way, cases: list[_Case], only: str = "") -> Iterator[tuple[str, str]]:
-    """(mistake, clause) for every mistake that can be made on this way; clauses that the way does not reach by itself are left out."""
+    """(mistake, clause) for every mistake that can be made on this way; without clauses that it does not reach."""
     judged = [case._replace(right=_reached(way, case)) for case in cases]
     found: set[str]
     for mistake in _candidates(way, [case.inputs for case in cases]):
@@ -126,7 +127,8 @@ def _seen(way: Way, cases: list[_Case], only: str = "") -> Iterator[tuple[str, s
 
 def _reached(way: Way, case: _Case) -> dict[str, tuple[Array, Array]]:
     values = way(copied(case.inputs))
-    return {id: (right, scale) for id, (right, scale) in case.right.items() if id in values and not _differs(values[id], right, scale)}
+    return {id: (right, scale) for id, (right, scale) in case.right.items()
+            if id in values and not _differs(values[id], right, scale)}
 
 
 def _wrong(way: Way, case: _Case) -> Iterator[str]:

@@ -17,7 +17,7 @@ import warnings
 
 import numpy as np
 
-from refdpm.conformance.clauses.common import Inputs, copied
+from refdpm.conformance.families.common import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.mistakes.planting import target
 from refdpm.vjp import Array

@@ -12,8 +12,8 @@ import numpy as np
 
 from refdpm import binomial, bound, gaussian
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.clauses import FUNCTIONS
-from refdpm.conformance.clauses.common import Function, Inputs
+from refdpm.conformance.families import FUNCTIONS
+from refdpm.conformance.families.common import Function, Inputs
 from refdpm.conformance.judge import textbook
 from refdpm.conformance.mistakes import Mistake, planted
 from refdpm.conformance.profile import Profile
@@ -33,7 +33,9 @@ class Reference:
 
     def __init__(self, dtype: str = "float64", *mistakes: Mistake, functions: tuple[Function, ...] = FUNCTIONS,
                  profile: Profile = Profile(), tables: bool = False) -> None:
-        self.name, self.dtype, self.mistakes = "refdpm.conformance.reference", dtype, mistakes
+        self.name, self.mistakes = "refdpm.conformance.reference", mistakes
+        self.dtype: str | None = dtype
+        self.notes: dict[str, set[str]] = {}
         self.functions = {function.name: function for function in functions}
         self.stated: Mapping[str, Any] = {}
         self.beta: Array | None = None

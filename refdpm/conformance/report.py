@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 import textwrap
 
 from refdpm.conformance import gradients
-from refdpm.conformance.clauses import Function, Law
-from refdpm.conformance.check import surprises
-from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.families import Function, Law
+from refdpm.conformance.session import surprises
+from refdpm.conformance.families.common import Given
 from refdpm.conformance.judge import plain
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import touched
 
-SAYS: dict[str, Any] = {mistake.id: mistake for mistake in (*MISTAKES, *gradients.SLIPS)}
+SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
 WIDTH = 110
 
 

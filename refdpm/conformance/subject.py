@@ -7,7 +7,7 @@ import numpy as np
 
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, Source
-from refdpm.conformance.clauses.common import Function, Given, Inputs
+from refdpm.conformance.families.common import Function, Given, Inputs
 from refdpm.conformance.profile import Profile
 from refdpm.vjp import Array
 

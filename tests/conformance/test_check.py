@@ -9,9 +9,9 @@ import pytest
 from test_mistakes import FALSE_ALARMS
 
 from refdpm.conformance import report as reports
-from refdpm.conformance.check import Clause, Session, all_clauses, check, clauses
-from refdpm.conformance.clauses import FUNCTIONS
-from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.session import Clause, Session, all_clauses, check, clauses
+from refdpm.conformance.families import FUNCTIONS
+from refdpm.conformance.families.common import Given
 from refdpm.conformance.example import ddpm, ddpm_wrong
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.mistakes import MISTAKES, Mistake
@@ -77,8 +77,8 @@ def test_the_wrong_example_is_named_and_blamed_where_it_is_wrong():
     assert found["GAU.MARG.VAR"]["verdict"] == "pass" and row["smallest_input"]["t"] and "--only GAU.POST.VAR" in row["reproduce"]
 
 
-@pytest.mark.parametrize("id,only", [("POS-02", "GAU"), ("FWD-04", "GAU"), ("BND-13", "GAU"), ("BND-34", "GAU"), ("SCH-14", "SCH.ABAR"),
-                                     ("DIS-01", "BIN"), ("LAY-10", "LAY"), ("SCH-16", "SCH.SPACED")])
+@pytest.mark.parametrize("id,only", [("POS-02", "GAU"), ("FWD-04", "GAU"), ("BND-13", "GAU"), ("BND-34", "GAU"),
+                                     ("SCH-14", "SCH.ABAR"), ("DIS-01", "BIN"), ("LAY-10", "LAY"), ("SCH-16", "SCH.SPACED")])
 def test_a_planted_mistake_is_named_in_float32(id, only):
     found = check(Reference("float32", BY_ID[id]), effort=QUICK, profile=OWN, only=only)
     first = next(row for row in found["clauses"] if row["verdict"] == "wrong")
@@ -134,7 +134,8 @@ def log_variances(self, x_0, x_t, t):
     ("spread", "log_variance", {"marginal": lambda self, x_0, t: (lambda q: (q[0], np.log(q[1])))(ddpm.DDPM.marginal(self, x_0, t)),
                                 "posterior": log_variances, "kl": None, "log_prob": None, "forward": None, "reverse": None,
                                 "step_kl": None, "prior_kl": None, "ancestral_step": None}),
-    ("unit", "bits", {"kl": lambda self, mean_q, var_q, mean_p, var_p: ddpm.DDPM.kl(mean_q, var_q, mean_p, var_p) / np.float32(np.log(2)),
+    ("unit", "bits", {"kl": lambda self, mean_q, var_q, mean_p, var_p:
+                      ddpm.DDPM.kl(mean_q, var_q, mean_p, var_p) / np.float32(np.log(2)),
                       "log_prob": None, "step_kl": None, "prior_kl": None}),
     ("reduction", "mean", {"prior_kl": lambda self, x_0: ddpm.DDPM.prior_kl(self, x_0) / x_0[0].size, "step_kl": None}),
 ])

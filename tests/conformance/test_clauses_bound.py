@@ -6,8 +6,8 @@ from scipy.special import erf
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Fault, Local
-from refdpm.conformance.clauses import bits_bound, bound, ddpm_bound, gaussian, likelihood, objective, reverse
-from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.families import bits_bound, bound, ddpm_bound, gaussian, likelihood, objective, reverse
+from refdpm.conformance.families.common import Given
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import touched

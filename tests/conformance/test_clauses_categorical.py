@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.check import NAMES, check
-from refdpm.conformance.clauses import categorical as family
-from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.session import NAMES, check
+from refdpm.conformance.families import categorical as family
+from refdpm.conformance.families.common import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes.categorical import MISTAKES

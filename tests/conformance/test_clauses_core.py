@@ -9,8 +9,8 @@ from scipy.special import expit, log_expit, logit
 
 from refdpm.conformance import gradients, judge as judging
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.clauses import binomial, gaussian, schedule
-from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.families import binomial, gaussian, schedule
+from refdpm.conformance.families.common import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES

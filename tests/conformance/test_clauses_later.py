@@ -9,9 +9,9 @@ from scipy.special import log_ndtr
 
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.check import Session
-from refdpm.conformance.clauses import decoder, gaussian, parametrisation, reverse, sampler, sampler_laws
-from refdpm.conformance.clauses.common import Given, rates
+from refdpm.conformance.session import Session
+from refdpm.conformance.families import decoder, gaussian, parametrisation, reverse, sampler, sampler_laws
+from refdpm.conformance.families.common import Given, rates
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference

@@ -5,10 +5,10 @@ import pytest
 
 from refdpm import binomial, bound, gaussian
 from refdpm.conformance.adapter import Fault, Local
-from refdpm.conformance.check import NAMES
-from refdpm.conformance.clauses import gaussian as gaussian_clauses, laws, purity
-from refdpm.conformance.clauses import bound as bound_clauses
-from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.session import NAMES
+from refdpm.conformance.families import gaussian as gaussian_clauses, laws, purity
+from refdpm.conformance.families import bound as bound_clauses
+from refdpm.conformance.families.common import Given
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference

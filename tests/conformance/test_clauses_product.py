@@ -5,8 +5,8 @@ import pytest
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.clauses import gaussian, product as family
-from refdpm.conformance.clauses.common import Given
+from refdpm.conformance.families import gaussian, product as family
+from refdpm.conformance.families.common import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES

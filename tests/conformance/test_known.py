@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refdpm.conformance import known
-from refdpm.conformance.check import NAMES, check
+from refdpm.conformance.session import NAMES, check
 from refdpm.conformance.judge import Effort
 from tests.conformance import interfaces
 

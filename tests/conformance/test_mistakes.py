@@ -12,6 +12,7 @@ from refdpm import binomial, gaussian, gradcheck, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import cases
 from refdpm.conformance.checks import CHECKS
+from refdpm.conformance.matrix import seeing
 from refdpm.conformance.mistakes import MISTAKES, Mistake, caught_by, planted
 from refdpm.conformance.mistakes.planting import instead, target
 from refdpm.gaussian import Gaussian
@@ -20,7 +21,7 @@ from refdpm.optimize import Moments
 from refdpm.vjp import leaves, tree_map
 
 CHECK = {check.name: check for check in CHECKS}
-OF_KIND = {kind: [m for m in MISTAKES if m.kind == kind] for kind in ("value", "gradient", "accuracy")}
+OF_KIND = {kind: [m for m in MISTAKES if m.kind == kind] for kind in ("value", "gradient", "accuracy", "clause")}
 
 
 @pytest.mark.parametrize("mistake", OF_KIND["value"], ids=lambda mistake: mistake.id)
@@ -38,6 +39,11 @@ def test_wrong_gradient_is_found_by_the_adjoint_test_of_its_pair(mistake):
 @pytest.mark.parametrize("mistake", OF_KIND["accuracy"], ids=lambda mistake: mistake.id)
 def test_lost_digits_are_found_by_the_comparison_with_decimals(mistake):
     assert caught_by(mistake)
+
+
+@pytest.mark.parametrize("mistake", OF_KIND["clause"], ids=lambda mistake: mistake.id)
+def test_wrong_tables_are_seen_by_a_clause(mistake):
+    assert seeing(mistake)
 
 
 @pytest.mark.parametrize("mistake", OF_KIND["gradient"], ids=lambda mistake: mistake.id)

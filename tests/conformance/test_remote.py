@@ -13,9 +13,9 @@ import time
 import numpy as np
 import pytest
 
-from refdpm.conformance import check, wire
+from refdpm.conformance import session, wire
 from refdpm.conformance.adapter import Fault, Local, Model, Skip, Spent
-from refdpm.conformance.clauses import FUNCTIONS
+from refdpm.conformance.families import FUNCTIONS
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.remote import LIVES, Remote, open_source
 
@@ -68,9 +68,9 @@ def opened():
 
 def judged(source):
     """The verdict and the reason for forward and for marginal: of both outputs, the worse."""
-    session = check.Session(source, effort=BRIEF)
+    kit = session.Session(source, effort=BRIEF)
     order = ("pass", "skipped", "inaccurate", "wrong")
-    found = [[result for result in session.judged(FUNCTION[name]).values() if result.id.startswith(FUNCTION[name].id + ".")]
+    found = [[result for result in kit.judged(FUNCTION[name]).values() if result.id.startswith(FUNCTION[name].id + ".")]
              for name in ("forward", "marginal")]
     worst = [max(results, key=lambda result: order.index(result.verdict)) for results in found]
     return [(result.verdict, result.reason) for result in worst]
@@ -201,7 +201,7 @@ def test_a_function_that_ends_its_process_is_soon_not_called_any_more(adapter, o
 
 def test_inputs_that_were_not_tried_any_more_are_no_smallest_ones(adapter, opened):
     source = opened(adapter("if len(t) > 4: os._exit(7)\nreturn mean, var"), isolate=True)
-    found = check.Session(source, effort=BRIEF._replace(shrinks=200)).judged(FUNCTION["forward"])["GAU.FWD.MEAN"]
+    found = session.Session(source, effort=BRIEF._replace(shrinks=200)).judged(FUNCTION["forward"])["GAU.FWD.MEAN"]
     assert (found.verdict, found.reason) == ("wrong", "its process ended with exit code 7")
     assert len(found.smallest_input["t"]) > 4
 
@@ -330,7 +330,7 @@ def program(tmp_path, opened):
     """Starts the program, which knows nothing of this package."""
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
-    return lambda *arguments: opened(f"cmd:{sys.executable} -I {path} {' '.join(arguments)}", timeout=2, names=check.NAMES)
+    return lambda *arguments: opened(f"cmd:{sys.executable} -I {path} {' '.join(arguments)}", timeout=2, names=session.NAMES)
 
 
 def test_a_program_is_judged_like_a_module(program):

@@ -12,12 +12,13 @@ import pytest
 
 import refdpm
 from refdpm import run
-from refdpm.conformance import vectors, vectors_cases, vectors_schema
-from refdpm.conformance.clauses import FUNCTIONS, Given
-from refdpm.conformance.clauses.common import Function, Output
+from refdpm.conformance import vectors
+from refdpm.conformance.vectors import cases as vectors_cases, schema as vectors_schema
+from refdpm.conformance.families import FUNCTIONS, Given
+from refdpm.conformance.families.common import Function, Output
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.subject import LIMIT, UNITS, ratios
-from refdpm.conformance.vectors_text import array_of, inputs_of, inputs_text, rendered, text, three_digits
+from refdpm.conformance.vectors.text import array_of, inputs_of, inputs_text, rendered, text, three_digits
 
 STORED = Path(refdpm.__file__).parent.parent / "validation" / "vectors"
 EXAMPLE = STORED / "example" / "check.c"

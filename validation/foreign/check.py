@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from claim import claim_of, conclude, row                                                           # noqa: E402
 
-from refdpm.conformance.check import check                                                          # noqa: E402
+from refdpm.conformance.session import check                                                          # noqa: E402
 from refdpm.conformance.judge import Effort                                                         # noqa: E402
 
 EFFORT = Effort(max_examples=5, shrinks=10)

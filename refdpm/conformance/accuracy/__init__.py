@@ -15,7 +15,8 @@ import numpy as np
 from refdpm.conformance.accuracy import categorical, core, heartbeat, image, later, norm, product
 from refdpm.conformance.accuracy.common import LIMIT, SEED, SMALLEST, UNIT, Accuracy, Groups, units
 
-GROUPS: Groups = {**core.GROUPS, **product.GROUPS, **heartbeat.GROUPS, **image.GROUPS, **later.GROUPS, **norm.GROUPS, **categorical.GROUPS}
+GROUPS: Groups = {**core.GROUPS, **product.GROUPS, **heartbeat.GROUPS, **image.GROUPS, **later.GROUPS, **norm.GROUPS,
+                  **categorical.GROUPS}
 
 __all__ = ["GROUPS", "LIMIT", "SMALLEST", "UNIT", "Accuracy", "accuracy", "units"]
 

@@ -88,4 +88,5 @@ class DDPM:
 
 
 def make(beta):
+    """What the kit asks for: the object that has the functions, for a schedule (T,)."""
     return DDPM(beta)

@@ -1,4 +1,4 @@
-"""The DDPM of `ddpm` with one line changed: the table of ᾱ_{t−1} is padded on the wrong side, as a much used program once had it."""
+"""The DDPM of `ddpm` with one line changed: the table of ᾱ_{t−1} is padded on the wrong side, as in a much used program once."""
 
 import numpy as np
 
@@ -15,4 +15,5 @@ class WrongDDPM(ddpm.DDPM):
 
 
 def make(beta):
+    """What the kit asks for: the object that has the functions, for a schedule (T,)."""
     return WrongDDPM(beta)

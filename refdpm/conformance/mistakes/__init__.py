@@ -36,8 +36,11 @@ __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 
 
 def caught_by(mistake: Mistake) -> list[str]:
-    """The names of checks, of the mistake's own kind, that find it; empty for a survivor."""
-    judge = {"value": _by_values, "gradient": _by_gradients, "accuracy": _by_accuracy, "clause": _by_clauses}[mistake.kind]
+    """The names of checks, of the mistake's own kind, that find it; empty for a survivor.
+
+    Not for mistakes of the kind "clause", which no function of this package can have: `matrix.seeing` answers for them.
+    """
+    judge = {"value": _by_values, "gradient": _by_gradients, "accuracy": _by_accuracy}[mistake.kind]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return judge(mistake)
@@ -89,8 +92,3 @@ def _by_accuracy(mistake: Mistake) -> list[str]:
     with planted(mistake):
         values = accuracy.accuracy(groups=groups)
     return [value.name for value in values if not value.units <= accuracy.LIMIT]
-
-
-def _by_clauses(mistake: Mistake) -> list[str]:
-    from refdpm.conformance.matrix import seeing                  # which knows the mistakes
-    return seeing(mistake)

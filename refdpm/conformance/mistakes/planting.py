@@ -20,7 +20,8 @@ class Mistake(NamedTuple):
     says    wrong → right
     source  where it really happened
     target  the function it replaces, "module.function"
-    kind    what must find it: 'value' (a value check), 'gradient' (the adjoint test), 'accuracy' (the comparison with decimals)
+    kind    what must find it: 'value' (a value check), 'gradient' (the adjoint test), 'accuracy' (the comparison with decimals),
+            'clause' (a clause of the kit: a mistake in the textbook's tables, which this package does not keep)
     plant   makes the wrong function from the right one
     """
 

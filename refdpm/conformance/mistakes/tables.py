@@ -1,7 +1,7 @@
 """Mistakes in the tables that most programs keep: β_t, α_t, ᾱ_t and ᾱ_{t−1}, each for itself.
 
-`gaussian` has no table of ᾱ_{t−1} that could disagree with its ᾱ_t, so that a wrong one is not a wrong variant of any of its functions.
-It is one of the textbook's columns, in `clauses.common.row_of`, from which every formula with tables is followed.
+`gaussian` has no table of ᾱ_{t−1} that could disagree with its ᾱ_t, so that a wrong one is no wrong variant of any of its
+functions.  It is one of the textbook's columns, in `families.common.row_of`, from which every formula with tables is followed.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def _tables(change: Callable[[Array], Columns]) -> Plant:
             row = right(inputs, ndim=ndim)
             for name, table in change(inputs["beta"]).items():
                 part = getattr(row, name)
-                part.value[...] = np.broadcast_to(table[inputs["t"]].reshape((-1,) + (1,) * (part.value.ndim - 1)), part.value.shape)
+                part.value[...] = table[inputs["t"]].reshape((-1,) + (1,) * (part.value.ndim - 1))
             return row
         return row_of
     return plant
@@ -56,22 +56,23 @@ def _product_of_rates(beta: Array) -> Columns:
     return {"alpha_bar": level, "alpha_bar_prev": _before(level)}
 
 
-_PLACE = "conformance.clauses.common.row_of"
+_PLACE = "conformance.families.common.row_of"
 
 MISTAKES = (
     Mistake("SCH-01b", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front, ᾱ_T left out",
             "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
             _tables(lambda beta: {"alpha_bar_prev": _levels(beta)})),
-    Mistake("SCH-01c", "table of ᾱ_{t−1} without its first entry and a 1 behind, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
+    Mistake("SCH-01c", "table of ᾱ_{t−1} with a 1 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
             "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
             _tables(lambda beta: {"alpha_bar_prev": np.concatenate([_levels(beta)[1:], [1.0]])})),
-    Mistake("SCH-01d", "table of ᾱ_{t−1} without its first entry and a 0 behind, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
+    Mistake("SCH-01d", "table of ᾱ_{t−1} with a 0 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
             "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
             _tables(lambda beta: {"alpha_bar_prev": np.concatenate([_levels(beta)[1:], [0.0]])})),
     Mistake("SCH-02b", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1",
             "CompVis/stable-diffusion@21f890f", _PLACE, "clause", _at_first(lambda level: float(level[1]))),
     Mistake("POS-07b", "index t − 1 = −1 of a table that starts at ᾱ_1 wraps to ᾱ_T at the first step → ᾱ_0 = 1",
-            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", _PLACE, "clause", _at_first(lambda level: float(level[-1]))),
+            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", _PLACE, "clause",
+            _at_first(lambda level: float(level[-1]))),
     Mistake("REV-22b", "ᾱ_0 = 0.999 written down → 1",
             "gmongaras/Diffusion_models_from_scratch@99617c6", _PLACE, "clause", _at_first(lambda level: 0.999)),
     Mistake("REV-07b", "∏ (1 − β) over s < t, without its own factor → s ≤ t",

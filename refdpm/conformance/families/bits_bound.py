@@ -16,9 +16,9 @@ from refdpm import binomial, bound
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Model
-from refdpm.conformance.clauses import textbook
-from refdpm.conformance.clauses.bound import own, shown, tame_first, with_shown
-from refdpm.conformance.clauses.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, edge_network, network, scales,
+from refdpm.conformance.families import textbook
+from refdpm.conformance.families.bound import own, shown, tame_first, with_shown
+from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, edge_network, network, scales,
                                                schedules, times_of)
 from refdpm.conformance.terms import Terms
 from refdpm.layers.linear import per_step_vjp

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import schedule
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import (D, N, Function, Given, Inputs, Output, Row, Strategy, arrays, edge_schedules,
+from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Row, Strategy, arrays, edge_schedules,
                                                exactly, own_levels, row_of, scales, schedules, spread_out, step_of, times_of)
 from refdpm.conformance.terms import Terms
 from refdpm.later import categorical

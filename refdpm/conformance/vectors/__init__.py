@@ -21,13 +21,13 @@ import numpy as np
 
 import refdpm
 from refdpm import run
-from refdpm.conformance.clauses import FUNCTIONS, Function
+from refdpm.conformance.families import FUNCTIONS, Function
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
-from refdpm.conformance.vectors_cases import case_text, cases
-from refdpm.conformance.vectors_schema import SCHEMA, problems
-from refdpm.conformance.vectors_text import array_of, inputs_of, rendered
+from refdpm.conformance.vectors.cases import case_text, cases
+from refdpm.conformance.vectors.schema import SCHEMA, problems
+from refdpm.conformance.vectors.text import array_of, inputs_of, rendered
 
 FORMAT = "refdpm vectors 1"
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.conformance.adapter import Fault, Model, Skip, to_array
-from refdpm.conformance.clauses.common import D, N, Finding, Given, Inputs, Law, edge_network, rates, spread_out
-from refdpm.conformance.clauses.sampler import FUNCTIONS
+from refdpm.conformance.families.common import D, N, Finding, Given, Inputs, Law, edge_network, rates, spread_out
+from refdpm.conformance.families.sampler import FUNCTIONS
 from refdpm.vjp import Array
 
 LIMIT = 32.0                                        # of error/(u·scale), as for values

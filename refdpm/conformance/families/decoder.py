@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as npst
 from scipy.special import log_ndtr
 
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import D, N, Function, Given, Inputs, Output, arrays, exactly, positive, scales, spread_out
+from refdpm.conformance.families.common import D, N, Function, Given, Inputs, Output, arrays, exactly, positive, scales, spread_out
 from refdpm.conformance.terms import Terms
 from refdpm.gaussian import LOG_2PI, Gaussian
 from refdpm.later import decoder

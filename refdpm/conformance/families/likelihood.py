@@ -8,9 +8,9 @@ from scipy.special import logsumexp
 
 from refdpm import gaussian, likelihood
 from refdpm.conformance import terms
-from refdpm.conformance.clauses import textbook
-from refdpm.conformance.clauses.bound import model_of, path, path_edges
-from refdpm.conformance.clauses.common import (D, N, Function, Inputs, Output, arrays, drawn, exactly, listed, numbers, scales,
+from refdpm.conformance.families import textbook
+from refdpm.conformance.families.bound import model_of, path, path_edges
+from refdpm.conformance.families.common import (D, N, Function, Inputs, Output, arrays, drawn, exactly, listed, numbers, scales,
                                                spread_out)
 from refdpm.conformance.terms import Terms
 from refdpm.later.model import as_network

@@ -16,8 +16,8 @@ from refdpm import bound, gaussian
 from refdpm.bound import Terms as Parts
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.clauses import textbook
-from refdpm.conformance.clauses.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
+from refdpm.conformance.families import textbook
+from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
                                                edge_network, edge_schedules, network, predictor, rates, scales, schedules,
                                                spread_out, times_of)
 from refdpm.conformance.terms import Terms

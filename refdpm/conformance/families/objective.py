@@ -19,11 +19,11 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import bound, gaussian
 from refdpm.conformance import terms
-from refdpm.conformance.clauses import textbook
-from refdpm.conformance.clauses.bound import tame_first
-from refdpm.conformance.clauses.common import (D, N, Function, Given, Inputs, Output, Strategy, arrays, scales, schedules,
+from refdpm.conformance.families import textbook
+from refdpm.conformance.families.bound import tame_first
+from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Strategy, arrays, scales, schedules,
                                                spread_out, times_of)
-from refdpm.conformance.clauses.textbook import Normal
+from refdpm.conformance.families.textbook import Normal
 from refdpm.conformance.terms import Terms
 from refdpm.networks import swiss_roll
 from refdpm.networks.swiss_roll import SwissRoll

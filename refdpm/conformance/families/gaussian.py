@@ -6,7 +6,7 @@ import numpy as np
 
 from refdpm import gaussian, schedule
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import (D, N, Function, Inputs, Output, Row, arrays, chain, chain_edges, drawn,
+from refdpm.conformance.families.common import (D, N, Function, Inputs, Output, Row, arrays, chain, chain_edges, drawn,
                                                edge_schedules, listed, own_levels, positive, row_of, scales, schedules, spread_out,
                                                step_of, step_vjp_of)
 from refdpm.conformance.terms import Terms

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from refdpm import schedule
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import (Finding, Function, Given, Inputs, Law, Output, Strategy, arrays, drawn,
+from refdpm.conformance.families.common import (Finding, Function, Given, Inputs, Law, Output, Strategy, arrays, drawn,
                                                edge_schedules, listed, numbers, own_levels, scales, schedules, spread_out)
 from refdpm.conformance.terms import Terms
 from refdpm.later import sampler

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as npst
 from refdpm import bound, schedule
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.clauses import textbook
-from refdpm.conformance.clauses.bound import model_of, own, own_kl, shown, tame_first, with_shown
-from refdpm.conformance.clauses.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, drawn, edge_network,
+from refdpm.conformance.families import textbook
+from refdpm.conformance.families.bound import model_of, own, own_kl, shown, tame_first, with_shown
+from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, drawn, edge_network,
                                                exactly, listed, network, scales, schedules, spread_out)
 from refdpm.conformance.terms import Terms
 from refdpm.later import objective

@@ -14,11 +14,11 @@ from hypothesis.extra import numpy as npst
 
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.clauses import parametrisation, textbook
-from refdpm.conformance.clauses.common import (D, N, Function, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
+from refdpm.conformance.families import parametrisation, textbook
+from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
                                                edge_network, edge_schedules, network, own_levels, rates, row_of, scales,
                                                schedules, spread_out, step_of, step_vjp_of, times_of)
-from refdpm.conformance.clauses.textbook import Normal
+from refdpm.conformance.families.textbook import Normal
 from refdpm.conformance.terms import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance

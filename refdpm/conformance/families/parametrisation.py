@@ -7,7 +7,8 @@ import numpy as np
 
 from refdpm import gaussian, schedule
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import Function, Inputs, Output, Row, chain, chain_edges, own_levels, row_of, scales, step_of
+from refdpm.conformance.families.common import (Function, Inputs, Output, Row, chain, chain_edges, own_levels, row_of,
+                                                scales, step_of)
 from refdpm.conformance.terms import Terms
 from refdpm.later import mean, weights
 from refdpm.schedule import Step

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from refdpm import gaussian
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.clauses import parametrisation, textbook
-from refdpm.conformance.clauses.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, edge_network, network,
+from refdpm.conformance.families import parametrisation, textbook
+from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, edge_network, network,
                                                numbers, scales, schedules, spread_out)
-from refdpm.conformance.clauses.reverse import CHOICES, law_terms, model_of, states, states_edges, telling
-from refdpm.conformance.clauses.textbook import Row
+from refdpm.conformance.families.reverse import CHOICES, law_terms, model_of, states, states_edges, telling
+from refdpm.conformance.families.textbook import Row
 from refdpm.conformance.terms import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.later import sampler

@@ -1,13 +1,4 @@
-"""A whole check: the adapter's conventions, every clause in the order of the derivation, and the report as plain data.
-
-    from refdpm.conformance import check, clauses
-
-    report = check(my_module)                                          # a dict, as `refdpm check --json` prints it
-
-    @pytest.mark.parametrize("clause", clauses(my_module))             # in pytest: one test for each clause
-    def test_my_diffusion(clause):
-        clause.check()
-"""
+"""A whole check: the adapter's conventions, every clause in the order of the derivation, and the report as plain data."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +14,10 @@ import hypothesis
 import numpy as np
 import scipy
 
+import refdpm
 from refdpm.conformance import gradients, known, profile as profiles
 from refdpm.conformance.adapter import Fault, Local, Skip, Source
-from refdpm.conformance.clauses import FUNCTIONS, LAWS, Function, Law
+from refdpm.conformance.families import FUNCTIONS, LAWS, Function, Law
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain
 from refdpm.conformance.subject import LIMIT, Subject
@@ -36,7 +28,8 @@ NAMES = frozenset(function.name for function in FUNCTIONS) | {name for law in LA
 class Session:
     """One adapter, its profile and what has been found so far."""
 
-    def __init__(self, adapter: Any, *, effort: Effort = Effort(), profile: Mapping[str, Any] | None = None, flags: str = "") -> None:
+    def __init__(self, adapter: Any, *, effort: Effort = Effort(), profile: Mapping[str, Any] | None = None, flags: str = ""
+                 ) -> None:
         self.source: Source = source_of(adapter)
         self.flags = flags                                     # with which the command was given, to reproduce a failure
         self.effort = effort
@@ -170,5 +163,5 @@ def _row(result: Result, session: Session, expected: Mapping[str, str]) -> dict[
 
 def versions() -> dict[str, str]:
     """What this ran on."""
-    return {"refdpm": "0.1.0", "python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__,
+    return {"refdpm": refdpm.__version__, "python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__,
             "hypothesis": hypothesis.__version__}

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from refdpm import gaussian, product
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import (D, N, Function, Given, Inputs, Output, arrays, chain, chain_edges, drawn, exactly,
+from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, arrays, chain, chain_edges, drawn, exactly,
                                                listed, own_levels, positive, row_of, scales, spread_out, step_of, step_vjp_of)
 from refdpm.conformance.terms import Terms, exact
 from refdpm.gaussian import Gaussian

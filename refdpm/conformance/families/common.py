@@ -143,8 +143,8 @@ def schedules(given: Given, *, low: int = 1) -> Strategy:
 
 
 SCHEDULES: tuple[Array, ...] = (
-    rates(np.linspace(1e-4, 0.02, 10)), rates(np.linspace(1e-4, 0.9375, 20)), rates([0.25, 0.875, 0.03125]), rates([0.0009765625, 0.5]),
-    rates([0.375]), rates(schedule.cosine(10)[1:]))
+    rates(np.linspace(1e-4, 0.02, 10)), rates(np.linspace(1e-4, 0.9375, 20)), rates([0.25, 0.875, 0.03125]),
+    rates([0.0009765625, 0.5]), rates([0.375]), rates(schedule.cosine(10)[1:]))
 
 
 def edge_schedules(given: Given, *, low: int = 1) -> list[Array]:
@@ -179,7 +179,8 @@ def chain_edges(*names: str, low: int = 1, **more: Any) -> Callable[[Given], lis
         found = []
         for beta in edge_schedules(given, low=low):
             t = times_of(beta, low=low)
-            found.append({name: spread_out(len(t), D, start=0.3 * i) for i, name in enumerate(names)} | {"t": t, "beta": beta} | more)
+            states = {name: spread_out(len(t), D, start=0.3 * i) for i, name in enumerate(names)}
+            found.append(states | {"t": t, "beta": beta} | more)
         beta = found[0]["beta"]
         t = np.array([len(beta) - 1, low, min(low + 1, len(beta) - 1)])
         images = {name: spread_out(3, 4, 5, 2, start=0.3 * i) for i, name in enumerate(names)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.clauses.common import Finding, Function, Given, Inputs, Law
+from refdpm.conformance.families.common import Finding, Function, Given, Inputs, Law
 from refdpm.vjp import Array
 
 LIMIT = 32.0                    # of u·scale, as for values

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from refdpm.conformance import terms
-from refdpm.conformance.clauses.common import (Function, Inputs, Output, Strategy, arrays, drawn, exactly, listed, numbers,
+from refdpm.conformance.families.common import (Function, Inputs, Output, Strategy, arrays, drawn, exactly, listed, numbers,
                                                spread_out)
 from refdpm.conformance.terms import Terms, exact
 from refdpm.layers import activation, conv, linear, norm, pool, rbf, temporal

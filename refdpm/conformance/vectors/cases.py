@@ -12,12 +12,12 @@ import numpy as np
 from refdpm.conformance import naming
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Model, Skip
-from refdpm.conformance.clauses import FUNCTIONS, Function, Given, Inputs
-from refdpm.conformance.clauses.common import exactly
+from refdpm.conformance.families import FUNCTIONS, Function, Given, Inputs
+from refdpm.conformance.families.common import exactly
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
-from refdpm.conformance.vectors_text import inputs_of, inputs_text, rendered, text, three_digits
+from refdpm.conformance.vectors.text import inputs_of, inputs_text, rendered, text, three_digits
 from refdpm.vjp import Array
 
 ALL, EACH = 800_000, 12_000     # characters: of all tests together, and of one function's

@@ -133,7 +133,7 @@ class Local:
                      else function(**_bound(function, given)))
             after = _content(given)
             self._note(name, *(f"changes its input {key}" for key in before if after[key] != before[key]),
-                       *(f"returned a {kind}, read as an array" for kind in _foreign(value)))
+                       *(f"returned a {kind}, read as an array" for kind in _foreign(value) if self.array is None))
             return to_arrays(value)
 
     def close(self) -> None:

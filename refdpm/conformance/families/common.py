@@ -87,7 +87,7 @@ class Law(NamedTuple):
     """A clause that is no value: a property of several functions, or the law of what is drawn.
 
     needs    the functions without which it is skipped
-    watches  the functions of this package whose mistakes break it: with one of them planted, the reference must fail
+    watches  mistakes that break it, or functions of this package all of whose mistakes are tried: the reference must fail with some
     run      from the `Subject`, what the adapter leaves free, and a seed
     """
 

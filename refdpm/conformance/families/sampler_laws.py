@@ -227,7 +227,7 @@ LAWS: tuple[Law, ...] = (
     Law("SMP.DDIM_LAST", "the same for DDIM", ("Song 2021",), ("ddim_sample",), _last_noise("ddim_sample"),
         ("later.sampler.ddim_path",)),
     Law("SMP.TIMES", "the network is asked at t = T, T−1, …, 1", ("Ho 2020",), ("sample",), _told("sample"),
-        ("later.sampler.ancestral_path",)),
+        ("NEW-AS",)),
     Law("SMP.DDIM_TIMES", "the network is asked at the kept times, and not at their numbers", ("Song 2021",), ("ddim_sample",),
         _told("ddim_sample"), ("later.sampler.ddim_path",)),
 )

@@ -20,8 +20,8 @@ from refdpm import schedule
 from refdpm.conformance import naming, profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, to_array
 from refdpm.conformance.families.common import Function, Inputs, exactly
-from refdpm.conformance.judge import Effort, Result, described, examples, size
-from refdpm.conformance.naming import Failure
+from refdpm.conformance.judge import FAILING, Effort, Result, described, examples, size
+from refdpm.conformance.naming import Failure, Part
 from refdpm.conformance.profile import Profile, fitted
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 from refdpm.vjp import Array, unbroadcast
@@ -50,8 +50,8 @@ SLIPS = (
 )
 
 
-def _slipped(slip: Slip, right: Callable[[Inputs], Array], inputs: Inputs) -> Array:
-    return slip.change(right(inputs), inputs)
+def _slipped(slip: Slip, right: naming.Reference, inputs: Inputs) -> tuple[Array, ...]:
+    return tuple(slip.change(value, inputs) for value in right(inputs))
 
 
 def _rows(inputs: Inputs) -> int:
@@ -84,7 +84,7 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
         for argument in function.arguments:
             if argument in answers:
                 parts = answers[argument], right[argument], scale[argument]
-                failure = Failure(chosen, *parts[:2], UNITS[dtype] * parts[2])
+                failure = Failure(chosen, (Part(*parts[:2], UNITS[dtype] * parts[2]),))
                 ratio = np.max(ratios(*parts, UNITS[dtype]), initial=0.0)
                 found[argument].append((failure, float(ratio)))
     return [_verdict(function, argument, name, found[argument], dtype)
@@ -102,11 +102,11 @@ def _verdict(function: Function, argument: str, name: str, cases: list[tuple[Fai
     smallest = min((failure.inputs for failure in failing), key=size)
     result = Result(name, "inaccurate" if lower <= LIMIT and dtype != "float16" else "wrong", worst, smallest_input=smallest)
 
-    def right(inputs: Inputs) -> Array:
-        return gradient(function, inputs)[argument]
+    def right(inputs: Inputs) -> tuple[Array, ...]:
+        return gradient(function, inputs)[argument],
 
     slips = [((slip.id,), partial(_slipped, slip, right)) for slip in SLIPS]
-    return described(result, naming.name([right], failing, slips))
+    return described(result, naming.name([right], failing[:FAILING], slips))
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------

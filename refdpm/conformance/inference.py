@@ -22,20 +22,28 @@ Combination = dict[str, Any]
 
 
 def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, str]]:
-    """The profile, and for each of its fields how it is known: "stated", "inferred", "undetermined"."""
+    """The profile, and for each of its fields how it is known: "stated", "inferred", "guessed", "undetermined".
+
+    What no right function tells is guessed from the wrong ones: from the conventions under which most of their numbers are right.
+    """
     profile = Profile()._replace(**stated)
-    known = dict.fromkeys(stated, "stated")
-    right = {name: found for name, function in subject.functions.items() if (found := _right(subject, function, profile, known))}
+    known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
+    functions = list(subject.functions.values())
+    right = [_right(subject, function, profile, known) for function in functions]
+    profile = _elected(profile, known, [found for found in right if found], "inferred")
+    nearest = [_nearest(subject, function, profile, known) for function, found in zip(functions, right) if not found]
+    return _elected(profile, known, nearest, "guessed"), known
+
+
+def _elected(profile: Profile, known: dict[str, str], right: list[list[Combination]], word: str) -> Profile:
+    """The profile with those fields of it, so far undetermined, on which some function has an opinion."""
     for field, values in profiles.VALUES.items():
-        if field in known:
-            continue
-        votes = {value: sum(_needs(found, field, value) for found in right.values()) for value in values}
+        votes = {value: sum(_needs(found, field, value) for found in right) for value in values}
         best = max(values, key=lambda value: votes[value])
-        known[field] = "inferred" if votes[best] else "undetermined"
-        if votes[best]:
-            profile = profile._replace(**{field: best})
-            right = {name: [one for one in found if one.get(field, best) == best] or found for name, found in right.items()}
-    return profile, {field: known[field] for field in profiles.VALUES}
+        if known[field] == "undetermined" and votes[best]:
+            known[field], profile = word, profile._replace(**{field: best})
+            right = [[one for one in found if one.get(field, best) == best] or found for found in right]
+    return profile
 
 
 def _needs(found: list[Combination], field: str, value: Any) -> bool:
@@ -46,11 +54,7 @@ def _needs(found: list[Combination], field: str, value: Any) -> bool:
 
 def _right(subject: Subject, function: Function, profile: Profile, known: dict[str, str]) -> list[Combination]:
     """The combinations of the function's own conventions under which it is right on the probes; or inaccurate, if under none."""
-    probes = function.edges(subject.given)[:PROBES]
-    fields = [field for field in _fields(function, probes[0]) if field not in known] if probes else []
-    if _told_before(subject, function, fields):
-        return []
-    combinations = [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
+    probes, combinations = _tried(subject, function, known)
     before = subject.profile
     try:
         for units in (UNITS, COARSE):
@@ -59,6 +63,26 @@ def _right(subject: Subject, function: Function, profile: Profile, known: dict[s
         return []
     finally:
         subject.profile = before
+
+
+def _nearest(subject: Subject, function: Function, profile: Profile, known: dict[str, str]) -> list[Combination]:
+    """The combinations under which most of a wrong function's numbers are right."""
+    probes, combinations = _tried(subject, function, known)
+    before = subject.profile
+    try:
+        scores = [_score(subject, function, probes, profile._replace(**one)) for one in combinations]
+        return [one for one, score in zip(combinations, scores) if score == max(scores) >= 0]
+    finally:
+        subject.profile = before
+
+
+def _tried(subject: Subject, function: Function, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
+    """The probes of a function, and the combinations of those of its conventions that are not known yet."""
+    probes = function.edges(subject.given)[:PROBES]
+    fields = [field for field in _fields(function, probes[0]) if known[field] == "undetermined"] if probes else []
+    if _told_before(subject, function, fields):
+        return [], []
+    return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
 
 
 def _told_before(subject: Subject, function: Function, fields: list[str]) -> bool:
@@ -86,3 +110,17 @@ def _fits(subject: Subject, function: Function, probes: list[Inputs], profile: P
     except (Skip, Fault, ValueError):
         return False
     return True
+
+
+def _score(subject: Subject, function: Function, probes: list[Inputs], profile: Profile) -> int:
+    """How many numbers are right, at least nearly; −1 where there is no answer."""
+    subject.profile = profile
+    found = 0
+    try:
+        for inputs in probes:
+            answer = subject.ask(function.name, inputs)
+            for parts in zip(answer.values, subject.right(function, inputs), subject.scales(function, inputs)):
+                found += int(np.sum(ratios(*parts, COARSE[answer.dtype]) <= LIMIT))
+    except (Skip, Fault, ValueError):
+        return -1
+    return found

@@ -10,6 +10,7 @@ pass, `given_upstream`.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 import contextlib
@@ -20,11 +21,12 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import Fault, Skip, Spent
 from refdpm.conformance.families.common import Function, Inputs, Strategy
-from refdpm.conformance.naming import Failure, Name
+from refdpm.conformance.naming import Failure, Name, Part
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, expected, ratios
 from refdpm.vjp import Array
 
 VERDICTS = ("pass", "inaccurate", "wrong", "skipped")
+FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
 FAULTS = 3                      # faults of one function before it is not called any more
 
 
@@ -84,18 +86,44 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
                 break
     if faults:
         smallest = _smaller(function, subject, effort, faults[0][0], lambda inputs: _faulty(subject, function, inputs))
-        first, *also = _raising(subject, function, *faults[0])
+        first, *also = _misshapen(subject, function, *faults[0])
         return [Result(name, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=smallest, reason=faults[0][1])
                 for name in ids]
     notes = getattr(subject.source, "notes", {}).get(function.name, ())
-    return [_noted(_verdict(subject, function, at, name, found, effort), notes)
-            for at, (name, found) in enumerate(zip(ids, cases))]
+    results = [_verdict(subject, function, at, name, found, effort) for at, (name, found) in enumerate(zip(ids, cases))]
+    return [_noted(result, notes) for result in _with_name(subject, function, results, cases)]
 
 
-def _raising(subject: Subject, function: Function, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
-    if not fault.startswith(("raises", "returns shape")):
+def _misshapen(subject: Subject, function: Function, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
+    if "returns shape" not in fault and "broadcast" not in fault:
         return None,
-    return naming.raising(function.reference, subject.chosen(function, inputs), fault) or (None,)
+    return naming.misshapen(function.reference, subject.chosen(function, inputs), fault) or (None,)
+
+
+def _with_name(subject: Subject, function: Function, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
+    """The results with the mistake that explains all wrong outputs of the function at once, and leaves its right ones right; for want
+    of one, with a mistake for each."""
+    wrong = [at for at, result in enumerate(results) if result.verdict in ("wrong", "inaccurate")]
+    together = [at for at, result in enumerate(results) if not result.given_upstream]
+    pairs = any(results[at].verdict == "wrong" for at in wrong)
+    found = _named(subject, function, together, cases, pairs) if wrong else None
+    if found is not None and found.reproduces or len(together) == 1:
+        return [described(result, found) if at in wrong else result for at, result in enumerate(results)]
+    return [described(result, _named(subject, function, [at], cases, pairs)) if at in wrong else result
+            for at, result in enumerate(results)]
+
+
+def _named(subject: Subject, function: Function, outputs: list[int], cases: list[list[_Case]], pairs: bool) -> Name | None:
+    rows = list(zip(*(cases[at] for at in outputs)))
+    failing = [row for row in rows if any(case.ratio > LIMIT for case in row)]
+    failing.sort(key=lambda row: -max(_wrong_entries(case) for case in row))
+    passing = [row for row in rows if all(case.ratio <= LIMIT for case in row)]
+    failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
+    return naming.name(_references(subject, function, outputs), failures, pairs=pairs)
+
+
+def _wrong_entries(case: _Case) -> int:
+    return int(np.sum(ratios(case.observed, case.expected, case.scale, UNITS[case.dtype]) > LIMIT))
 
 
 def compare(subject: Subject, function: Function, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
@@ -141,10 +169,7 @@ def _verdict(subject: Subject, function: Function, at: int, name: str, cases: li
                           reason=f"right given the adapter's own {', '.join(function.after)}")
     fails = _fails(subject, function, at)
     smallest = _smaller(function, subject, effort, min((case.inputs for case in failing), key=size), fails)
-    verdict = _how_bad(failing)
-    found = naming.name(_references(subject, function, at), [_failure(case) for case in failing], pairs=verdict == "wrong")
-    return described(Result(name, verdict, worst.ratio, digits, smallest_input=smallest,
-                             reason=_in_words(failing)), found)
+    return Result(name, _how_bad(failing), worst.ratio, digits, smallest_input=smallest, reason=_in_words(failing))
 
 
 def _noted(result: Result, notes: Iterable[str]) -> Result:
@@ -187,10 +212,15 @@ def _upstream(subject: Subject, function: Function, inputs: Inputs) -> Inputs | 
         return None
 
 
-def _references(subject: Subject, function: Function, at: int) -> list[Callable[[Inputs], Array]]:
-    """Our own way to an output, and the textbook's where it is written down."""
-    return [lambda inputs: function.reference(subject.chosen(function, inputs))[at],
-            lambda inputs: textbook(function, subject.chosen(function, inputs))[at]]
+def _references(subject: Subject, function: Function, at: list[int]) -> list[naming.Reference]:
+    """Our own way to some outputs, and the textbook's where it is written down."""
+    ways = function.reference, partial(textbook, function)
+    return [partial(_some, partial(subject.chosen, function), way, at) for way in ways]
+
+
+def _some(chosen: Callable[[Inputs], Inputs], way: naming.Reference, at: list[int], inputs: Inputs) -> tuple[Array, ...]:
+    values = way(chosen(inputs))
+    return tuple(values[one] for one in at) if values else ()
 
 
 def textbook(function: Function, inputs: Inputs) -> tuple[Array, ...]:
@@ -199,9 +229,13 @@ def textbook(function: Function, inputs: Inputs) -> tuple[Array, ...]:
     return found
 
 
-def _failure(case: _Case) -> Failure:
+def _failure(row: tuple[_Case, ...]) -> Failure:
+    return Failure(row[0].inputs, tuple(Part(case.observed, case.expected, _unit(case)) for case in row))
+
+
+def _unit(case: _Case) -> Array:
     least = np.max(case.scale, initial=0.0, where=np.isfinite(case.scale)) * 1e-9 or 1.0         # an exact 0 beside others
-    return Failure(case.inputs, case.observed, case.expected, UNITS[case.dtype] * np.maximum(case.scale, least))
+    return np.asarray(UNITS[case.dtype] * np.maximum(case.scale, least))
 
 
 def _digits(cases: list[_Case]) -> dict[str, float] | None:

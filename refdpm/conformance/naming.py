@@ -24,22 +24,29 @@ from refdpm.vjp import Array
 
 NEAR = 0.05                     # a distance that is as good as none
 SINGLE = 2.0 ** -24
+TOLERATED = 32.0                # units in which an answer may be off and is right
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 CASES = 6                       # failing inputs that are looked at
 MOST_IN_PAIRS = 24
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
-Reference = Callable[[Inputs], Array]
+Reference = Callable[[Inputs], tuple[Array, ...]]
 Variants = Sequence[tuple[tuple[str, ...], Reference]]
 
 
-class Failure(NamedTuple):
-    """An input on which an answer was wrong; `unit` is u·scale of every entry."""
+class Part(NamedTuple):
+    """One output of a function at one input; `unit` is u·scale of every entry."""
 
-    inputs: Inputs
     observed: Array
     expected: Array
     unit: Array
+
+
+class Failure(NamedTuple):
+    """An input, and what the adapter answered there: a part for each output.  What is right a mistake has to leave right."""
+
+    inputs: Inputs
+    parts: tuple[Part, ...]
 
 
 class Name(NamedTuple):
@@ -59,7 +66,6 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
     tables.  `slips` are further wrong variants.
     """
-    failures = sorted(failures, key=lambda failure: -_norm(failure.observed, failure.expected, failure.unit))[:CASES]
     known = [((mistake.id,), _planted(reference, mistake)) for reference in references
              for mistake in touched(reference, failures[0].inputs)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -72,20 +78,20 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     return _named(found, _rounding(failures)) if found and found[0].distance < 1 else None
 
 
-def raising(reference: Callable[[Inputs], Any], inputs: Inputs, fault: str) -> tuple[str, ...]:
-    """The mistakes with which our own functions raise on these inputs too, or return an array of the same wrong shape."""
+def misshapen(reference: Reference, inputs: Inputs, fault: str) -> tuple[str, ...]:
+    """The mistakes with which our own functions return an array of the same wrong shape, or cannot broadcast either."""
     right = _fates(reference, inputs)
     return tuple(mistake.id for mistake in touched(reference, inputs)
-                 if fault.startswith(tuple(_fates(_planted(reference, mistake), inputs) - right)))
+                 if any(fate in fault for fate in _fates(_planted(reference, mistake), inputs) - right))
 
 
-def _fates(variant: Callable[[Inputs], Any], inputs: Inputs) -> set[str]:
+def _fates(variant: Reference, inputs: Inputs) -> set[str]:
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return {f"returns shape {np.shape(part)}," for part in variant(copied(inputs))}
-    except Exception:
-        return {"raises"}
+    except Exception as error:
+        return {"broadcast"} if "broadcast" in str(error) else set()
 
 
 def _pairs(references: Sequence[Reference], failures: list[Failure], mistakes: list[Mistake]) -> list["_Candidate"]:
@@ -103,8 +109,9 @@ class _Candidate(NamedTuple):
 
 def _rounding(failures: list[Failure]) -> float:
     """The distance that rounding alone may leave, at most a thousandth: below it nothing tells two mistakes apart."""
-    below = np.linalg.norm([_norm(failure.observed, failure.expected, failure.unit) for failure in failures])
-    return float(min(np.sqrt(sum(failure.observed.size for failure in failures)) / max(below, 1e-300), 1e-3))
+    shares = [np.sqrt(part.observed.size) / error for failure in failures for part in failure.parts
+              if (error := _norm(part.observed, part.expected, part.unit)) > TOLERATED * np.sqrt(part.observed.size)]
+    return float(min(max(shares, default=1e-3), 1e-3))
 
 
 def _named(found: list[_Candidate], rounding: float = 0.0) -> Name:
@@ -115,7 +122,7 @@ def _named(found: list[_Candidate], rounding: float = 0.0) -> Name:
 
 
 def _planted(reference: Reference, *mistakes: Mistake) -> Reference:
-    def variant(inputs: Inputs) -> Array:
+    def variant(inputs: Inputs) -> tuple[Array, ...]:
         with contextlib.ExitStack() as stack:
             for mistake in mistakes:
                 stack.enter_context(planted(mistake))
@@ -130,7 +137,8 @@ def _ranked(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     likely = {one.ids for one in first if one.distance < LIKELY}
     if len(failures) == 1 or not likely:
         return first
-    return _measured(failures, [(ids, variant) for ids, variant in variants if ids in likely])
+    tried = _measured(failures, [(ids, variant) for ids, variant in variants if ids in likely])
+    return sorted(tried + [one for one in first if one.ids not in likely], key=lambda one: one.distance)
 
 
 def _measured(failures: list[Failure], variants: Variants) -> list[_Candidate]:
@@ -143,17 +151,29 @@ def _measured(failures: list[Failure], variants: Variants) -> list[_Candidate]:
 
 
 def _distance(variant: Reference, failures: list[Failure]) -> tuple[float, bool]:
-    """The distance, and whether the variant differs from the reference at all."""
-    above, below, moves = 0.0, 0.0, False
+    """The largest distance of any part, and whether the variant differs from what is right at all."""
+    largest, moves = 0.0, False
     for failure in failures:
         try:
-            value = np.broadcast_to(np.asarray(variant(copied(failure.inputs)), dtype=np.float64), failure.observed.shape)
+            values = variant(copied(failure.inputs))
+            if len(values) < len(failure.parts):
+                return np.inf, False
+            for value, part in zip(values, failure.parts):
+                given = np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape)
+                moves = moves or _norm(given, part.expected, part.unit) > 1
+                largest = max(largest, _left(given, part))
         except Exception:
             return np.inf, False
-        moves = moves or _norm(value, failure.expected, failure.unit) > 1
-        above += _norm(failure.observed, value, failure.unit) ** 2
-        below += _norm(failure.observed, failure.expected, failure.unit) ** 2
-    return (float(np.sqrt(above / below)) if np.isfinite(above) and below > 0 else np.inf), moves
+    return largest, moves
+
+
+def _left(value: Array, part: Part) -> float:
+    """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it."""
+    allowed = TOLERATED * np.sqrt(np.size(value))
+    error, left = _norm(part.observed, part.expected, part.unit), _norm(part.observed, value, part.unit)
+    if error > allowed:
+        return left / error if left > allowed else min(left / error, NEAR / 2)
+    return 0.0 if left <= 2 * allowed else np.inf
 
 
 def _norm(x: Array, y: Array, unit: Array) -> float:

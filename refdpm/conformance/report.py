@@ -113,7 +113,7 @@ def _skipped(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
 
 
 def _profile(report: dict[str, Any]) -> list[str]:
-    known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else " (stated)")
+    known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})")
              for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
     return _wrapped("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2)
 

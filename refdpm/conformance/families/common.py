@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import schedule
 from refdpm.conformance import terms
-from refdpm.conformance.adapter import Model
+from refdpm.conformance.adapter import Model, Skip
 from refdpm.conformance.terms import Terms
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.layers.readout import Heads
@@ -135,8 +135,10 @@ def rates(beta: Any) -> Array:
 
 
 def schedules(given: Given, *, low: int = 1) -> Strategy:
-    """Schedules with T ≥ low steps; the adapter's own, if it has one."""
+    """Schedules with T ≥ low steps; the adapter's own, if it has one.   Raises: Skip if that is shorter."""
     if given.beta is not None:
+        if len(given.beta) <= low:
+            raise Skip(f"its schedule has fewer than {low} steps")
         return st.just(given.beta)
     sizes = st.sampled_from([T for T in (1, 2, 3, 5, 10) if T >= low])
     return sizes.flatmap(lambda T: arrays(T, low=1e-3, high=0.9)).map(rates)
@@ -181,6 +183,8 @@ def chain_edges(*names: str, low: int = 1, **more: Any) -> Callable[[Given], lis
             t = times_of(beta, low=low)
             states = {name: spread_out(len(t), D, start=0.3 * i) for i, name in enumerate(names)}
             found.append(states | {"t": t, "beta": beta} | more)
+        if not found:                                                # a schedule of its own with fewer steps
+            return []
         beta = found[0]["beta"]
         t = np.array([len(beta) - 1, low, min(low + 1, len(beta) - 1)])
         images = {name: spread_out(3, 4, 5, 2, start=0.3 * i) for i, name in enumerate(names)}

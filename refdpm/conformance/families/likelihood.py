@@ -17,6 +17,7 @@ from refdpm.later.model import as_network
 from refdpm.vjp import Array
 
 M = 4                           # paths of an example, or centres
+UNSEEN = 2.0 ** -48             # a number so small that float32 loses its square
 TOTAL = (Output("VALUE", "total"),)
 
 
@@ -61,9 +62,9 @@ def _standard_error(i: Inputs) -> tuple[Array, ...]:
 
 
 def _standard_error_scale(i: Inputs) -> tuple[Array, ...]:
-    """Of a mean of n values each is short by u Σ|values|/n, and so is its distance from the mean."""
+    """Of a mean of n values each is short by u Σ|values|/n, and so is its distance from the mean; its square may underflow."""
     n = len(i["values"])
-    return (np.asarray((np.abs(i["values"]).max() + 0.0) * 4 / np.sqrt(n - 1) + float(_standard_error(i)[0])),)
+    return (np.asarray((np.abs(i["values"]).max() + UNSEEN) * 4 / np.sqrt(n - 1) + float(_standard_error(i)[0])),)
 
 
 def _normal_scale(i: Inputs) -> tuple[Array, ...]:

@@ -58,6 +58,8 @@ def _rolled(inputs: Inputs) -> Inputs:
 
 def _same_again(subject: Any, function: Function, edges: list[Inputs]) -> Finding:
     """The first edge, the same shapes with other contents, the other edges, and the first again."""
+    if not edges:
+        raise Skip("its schedule has too few steps")
     calls = [edges[0], _rolled(edges[0]), *edges[1:], edges[0]]
     first, *_, again = [list(_leaves(subject.raw(function.name, subject.arguments(inputs)))) for inputs in calls]
     if _same(first, again):

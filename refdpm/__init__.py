@@ -39,7 +39,7 @@ READING_ORDER = (
     "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes",
     "conformance.adapter", "conformance.profile", "conformance.terms", "conformance.families", "conformance.subject",
     "conformance.inference", "conformance.naming", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.session", "conformance.reference", "conformance.matrix", "conformance.report", "conformance.audit",
+    "conformance.report", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
     "conformance.brief", "conformance.wire", "conformance.remote", "conformance.serve", "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "cli",
 )

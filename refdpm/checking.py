@@ -32,7 +32,7 @@ def add(command: Add) -> None:
     sub.add_argument("--verbose", action="store_true", help="list what is skipped")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("explain", _explain, "what a clause asks for, its equation, inputs, known mistakes; without one, all functions")
+    sub = command("explain", _explain, "a clause, a function or a mistake; without one, all functions that can be checked")
     sub.add_argument("clause", nargs="?", metavar="CLAUSE")
 
     sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
@@ -49,6 +49,8 @@ def _check(options: argparse.Namespace) -> int:
     report = _report(options, options.adapter)
     if options.junit:
         from refdpm.conformance import report as reports
+        if options.junit.exists() and b"<testsuite" not in options.junit.read_bytes()[:200]:
+            raise ValueError(f"--junit: expected a new file or a report of that kind, got {options.junit}; it was left unchanged")
         run.write_atomically(options.junit, reports.junit(report), replace=True)
     _show(options, report)
     return int(report["exit_code"])
@@ -102,7 +104,9 @@ def _expected(path: Path | None, known: list[str]) -> dict[str, str]:
     expected = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path else [], start=1):
         id, _, reason = line.split("#")[0].strip().partition(" ")
-        if id and (id not in known or not reason.strip()):
+        if id and id not in known:
+            raise ValueError(f"--expected-failures: expected a clause (see refdpm explain) in line {number} of {path}, got {id!r}")
+        if id and not reason.strip():
             raise ValueError(f"--expected-failures: expected CLAUSE REASON in line {number} of {path}, got {line!r}")
         if id:
             expected[id] = reason.strip()
@@ -139,7 +143,11 @@ def _explain(options: argparse.Namespace) -> int:
         say(report.listing(known))
         return 0
     wanted = options.clause.upper()
-    found = [(id, of) for id, of in known if id == wanted] or [(id, of) for id, of in known if id.startswith(wanted)]
+    found = ([(id, of) for id, of in known if id == wanted] or [(id, of) for id, of in known if id.startswith(wanted)]
+             or [(id, of) for id, of in known if getattr(of, "name", None) == options.clause and not id.startswith("GRAD.")])
+    if not found and wanted in report.SAYS:
+        say(report.mistake(wanted))
+        return 0
     if not found:
         raise ValueError(f"CLAUSE: expected one of those that `refdpm explain` lists, got {options.clause!r}")
     say("\n\n".join(report.explain(id, of) for id, of in found))

@@ -6,8 +6,8 @@ translated by the chain rule where the adapter's conventions are not ours.
 
 An error is measured in u·scale, with scale the largest entry of the gradient in the same row, and what rounding in 1 − β_t and in
 the other inputs does to it: |g(z + δs) − g(z)|/δ for a few random signs s, absolute for β, relative for the others; and with
-Σ|cotangent · output|, which is left where the terms of a gradient cancel.  What a chain's
-gradient owes to tables of ᾱ that are rounded each for itself comes on top, a factor 1/(1−ᾱ_t) + 1/(1−ᾱ_{t−1}).
+Σ|cotangent · output|, which is left where the terms of a gradient cancel.  Two factors come on top: what the value itself loses,
+and for tables of ᾱ that are rounded each for itself 1/(1−ᾱ_t) + 1/(1−ᾱ_{t−1}).
 """
 
 from collections.abc import Callable
@@ -67,7 +67,10 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
     """The verdict on the gradient with respect to every argument of a function."""
     found: dict[str, list[tuple[Failure, float]]] = {argument: [] for argument in function.arguments}
     dtype = "float64"
-    drawn = examples(function.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
+    try:
+        drawn = examples(function.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
+    except Skip as skip:
+        return [Result(name, "skipped", reason=str(skip)) for name in names(function)]
     for number, inputs in enumerate(function.edges(subject.given) + drawn):
         try:
             chosen = with_cotangents(function, subject.chosen(function, inputs), effort.seed + number)
@@ -137,9 +140,15 @@ def expected(function: Function, inputs: Inputs) -> tuple[dict[str, Array], dict
             with np.errstate(all="ignore"):
                 scale[name] = np.maximum(scale[name], np.nan_to_num(np.abs(moved[name] - value) / DELTA, posinf=0))
     with np.errstate(all="ignore"):
-        outputs = zip(inputs["cotangents"], function.reference(inputs))
-        least = sum(float(np.sum(np.nan_to_num(np.abs(w * y), posinf=0))) for w, y in outputs)
-    return right, {name: (_largest(value) + least) * _condition(inputs, value) for name, value in scale.items()}
+        values = function.reference(inputs)
+        least = sum(float(np.sum(np.nan_to_num(np.abs(w * y), posinf=0))) for w, y in zip(inputs["cotangents"], values))
+        loss = max(_lost(part, value) for part, value in zip(function.scale(inputs), values))
+    return right, {name: (_largest(value) + least) * (1 + loss) * _condition(inputs, value) for name, value in scale.items()}
+
+
+def _lost(scale: Array, value: Array) -> float:
+    """How much larger than the value, or than 1, Σ|terms| of the value is: its gradient loses as much."""
+    return float(np.max(np.nan_to_num(scale / np.maximum(np.abs(value), 1), posinf=0), initial=0.0))
 
 
 def _condition(inputs: Inputs, value: Array) -> Any:

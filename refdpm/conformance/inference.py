@@ -17,6 +17,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 
 PROBES = 2
+CLEARLY = 0.25                  # more of the numbers that have to be right
 LONG = 50                       # steps of a schedule whose every path takes its time
 Combination = dict[str, Any]
 
@@ -66,12 +67,14 @@ def _right(subject: Subject, function: Function, profile: Profile, known: dict[s
 
 
 def _nearest(subject: Subject, function: Function, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations under which most of a wrong function's numbers are right."""
+    """The combinations under which most of a wrong function's numbers are right; none if our own ways are not clearly worse."""
     probes, combinations = _tried(subject, function, known)
     before = subject.profile
     try:
         scores = [_score(subject, function, probes, profile._replace(**one)) for one in combinations]
-        return [one for one, score in zip(combinations, scores) if score == max(scores) >= 0]
+        own = _score(subject, function, probes, profile)
+        best = max(scores, default=-1.0)
+        return [one for one, score in zip(combinations, scores) if score == best] if best >= max(own + CLEARLY, 0.0) else []
     finally:
         subject.profile = before
 
@@ -112,15 +115,16 @@ def _fits(subject: Subject, function: Function, probes: list[Inputs], profile: P
     return True
 
 
-def _score(subject: Subject, function: Function, probes: list[Inputs], profile: Profile) -> int:
-    """How many numbers are right, at least nearly; −1 where there is no answer."""
+def _score(subject: Subject, function: Function, probes: list[Inputs], profile: Profile) -> float:
+    """The share of the numbers that are right, at least nearly; −1 where there is no answer."""
     subject.profile = profile
-    found = 0
+    found, count = 0, 0
     try:
         for inputs in probes:
             answer = subject.ask(function.name, inputs)
             for parts in zip(answer.values, subject.right(function, inputs), subject.scales(function, inputs)):
                 found += int(np.sum(ratios(*parts, COARSE[answer.dtype]) <= LIMIT))
+                count += parts[0].size
     except (Skip, Fault, ValueError):
-        return -1
-    return found
+        return -1.0
+    return found / max(count, 1)

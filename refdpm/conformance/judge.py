@@ -18,7 +18,7 @@ import contextlib
 import numpy as np
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
-from refdpm.conformance import naming
+from refdpm.conformance import naming, terms
 from refdpm.conformance.adapter import Fault, Skip, Spent
 from refdpm.conformance.families.common import Function, Inputs, Strategy
 from refdpm.conformance.naming import Failure, Name, Part
@@ -73,7 +73,11 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
         return [Result(name, "skipped", reason=f"{function.name} is not offered") for name in ids]
     cases: list[list[_Case]] = [[] for _ in ids]
     faults: list[tuple[Inputs, str]] = []
-    for inputs in function.edges(subject.given) + examples(function.inputs(subject.given), effort):
+    try:
+        tried = function.edges(subject.given) + examples(function.inputs(subject.given), effort)
+    except Skip as skip:                                     # a schedule of the adapter's own that is too short
+        return [Result(name, "skipped", reason=str(skip)) for name in ids]
+    for inputs in tried:
         try:
             for found, case in zip(cases, compare(subject, function, inputs), strict=True):
                 found.append(case)
@@ -101,8 +105,8 @@ def _misshapen(subject: Subject, function: Function, inputs: Inputs, fault: str)
 
 
 def _with_name(subject: Subject, function: Function, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
-    """The results with the mistake that explains all wrong outputs of the function at once, and leaves its right ones right; for want
-    of one, with a mistake for each."""
+    """The results with the mistake that explains all wrong outputs of the function at once, and leaves its right ones right; or,
+    if there is none, with a mistake for each."""
     wrong = [at for at, result in enumerate(results) if result.verdict in ("wrong", "inaccurate")]
     together = [at for at, result in enumerate(results) if not result.given_upstream]
     pairs = any(results[at].verdict == "wrong" for at in wrong)
@@ -119,7 +123,19 @@ def _named(subject: Subject, function: Function, outputs: list[int], cases: list
     failing.sort(key=lambda row: -max(_wrong_entries(case) for case in row))
     passing = [row for row in rows if all(case.ratio <= LIMIT for case in row)]
     failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
-    return naming.name(_references(subject, function, outputs), failures, pairs=pairs)
+    slips = _slips(subject, function, outputs, rows[0][0].inputs)
+    return naming.name(_references(subject, function, outputs), failures, slips, pairs=pairs)
+
+
+def _slips(subject: Subject, function: Function, outputs: list[int], inputs: Inputs) -> naming.Variants:
+    """The textbook's formula with one slip of the pen."""
+    way = partial(_some, partial(subject.chosen, function), partial(textbook, function), outputs)
+    return [((says,), partial(_slipped, slip, way)) for says, slip in terms.slips(lambda: way(inputs))]
+
+
+def _slipped(slip: terms.Slipped, way: naming.Reference, inputs: Inputs) -> tuple[Array, ...]:
+    found: tuple[Array, ...] = slip(lambda: way(inputs))
+    return found
 
 
 def _wrong_entries(case: _Case) -> int:

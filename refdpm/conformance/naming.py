@@ -70,7 +70,9 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
              for mistake in touched(reference, failures[0].inputs)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _ranked(failures, [*known, *slips])
+        found = _ranked(failures, known)
+        if not found or found[0].distance > NEAR:
+            found = sorted(found + _ranked(failures, slips), key=lambda one: one.distance)
         if pairs and (not found or found[0].distance > NEAR):
             both = _pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
             if both and both[0].distance <= NEAR:

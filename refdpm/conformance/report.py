@@ -3,13 +3,13 @@
 The first line that matters names the mistake.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 import textwrap
 
 from refdpm.conformance import gradients
 from refdpm.conformance.families import Function, Law
-from refdpm.conformance.session import surprises
 from refdpm.conformance.families.common import Given
 from refdpm.conformance.judge import plain
 from refdpm.conformance.mistakes import MISTAKES
@@ -19,12 +19,17 @@ SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id:
 WIDTH = 110
 
 
+def surprises(row: Mapping[str, Any]) -> bool:
+    """A failure that was not expected, or an expected one that did not come."""
+    return (row["verdict"] in ("wrong", "inaccurate")) != bool(row["expected"]) and row["verdict"] != "skipped"
+
+
 def text(report: dict[str, Any], *, verbose: bool = False) -> str:
     """What is wrong first, then every clause in a line, the conventions, and the counts."""
     bad = [row for row in report["clauses"] if row["verdict"] in ("wrong", "inaccurate")]
     lines = [_headline(report, bad), ""]
     for row in bad:
-        lines += [*_failure(row), ""]
+        lines += [*failure(row), ""]
     lines += _table([row for row in report["clauses"] if row["verdict"] != "skipped"]) + [""]
     skipped = [row for row in report["clauses"] if row["verdict"] == "skipped"]
     if skipped:
@@ -34,19 +39,19 @@ def text(report: dict[str, Any], *, verbose: bool = False) -> str:
 
 
 def _headline(report: dict[str, Any], bad: list[dict[str, Any]]) -> str:
-    surprising = [row for row in report["clauses"] if surprises(row)]
-    ran = sum(report["summary"][verdict] for verdict in ("pass", "inaccurate", "wrong"))
-    if not ran:
-        return f"{report['adapter']}: nothing ran; none of the functions that the kit knows is offered (python -m refdpm explain)"
+    name, surprising = report["adapter"], [row for row in report["clauses"] if surprises(row)]
+    if report["exit_code"] == 2:
+        return f"{name}: nothing ran; what these clauses need is not offered (python -m refdpm explain lists it)"
     if not surprising:
-        return f"{report['adapter']}: {report['summary']['pass']} clauses pass" + f", {len(bad)} fail as expected" * bool(bad)
-    named = next((row for row in surprising if row["mistake"]), None)
-    if named:
-        return f"{report['adapter']}: {named['id']} is {named['verdict']}: {_named(named)}"
-    first = surprising[0]
+        passed = report["summary"]["pass"]
+        rest = f", {len(bad)} fail as expected" * bool(bad)
+        return f"{name}: {passed} {'clause passes' if passed == 1 else 'clauses pass'}{rest}"
+    first = next((row for row in surprising if row["mistake"] or row["reason"]), surprising[0])
     if first["expected"]:
-        return f"{report['adapter']}: {first['id']} passes, but was expected to fail: {first['expected']}"
-    return f"{report['adapter']}: {first['id']} is {first['verdict']}: {first['reason'] or 'no known mistake reproduces it'}"
+        return f"{name}: {first['id']} passes, but was expected to fail: {first['expected']}"
+    told = _named(first) if first["mistake"] else first["reason"] or "no known mistake reproduces it"
+    before = f" ({surprising[0]['id']}, without a name, comes first)" if first is not surprising[0] else ""
+    return f"{name}: {first['id']} is {first['verdict']}: {told}{before}"
 
 
 def _named(row: dict[str, Any]) -> str:
@@ -54,7 +59,8 @@ def _named(row: dict[str, Any]) -> str:
     return together + (f", or {', '.join(row['also'][:3])}, which is the same here" if row["also"] else "")
 
 
-def _failure(row: dict[str, Any]) -> list[str]:
+def failure(row: dict[str, Any]) -> list[str]:
+    """A clause that fails, in a few lines."""
     lines = [f"{row['verdict'].upper()}  {row['id']}" + ("  (expected: " + row["expected"] + ")" if row["expected"] else "")]
     if row["reason"]:
         lines += [f"  {row['reason']}"]
@@ -66,7 +72,7 @@ def _failure(row: dict[str, Any]) -> list[str]:
             lines += [f"             leaves {row['distance']:.1g} of the error" + f"; the next, {rest}" * bool(rest)]
     elif rest:
         lines += [f"  mistake    none that is known reproduces it; the nearest, {rest} of the error"]
-    if row["ratio"] is not None:
+    if row["ratio"] is not None and row["ratio"] < 1e100:
         lines += [f"  error      {row['ratio']:.2g} times u·Σ|terms|, 32 are allowed"]
     if row["digits"]:
         lines += [f"  digits     {_along(row['digits'])}"]
@@ -140,7 +146,7 @@ def junit(report: dict[str, Any]) -> bytes:
             ElementTree.SubElement(case, "skipped", message=row["reason"])
         elif surprises(row):
             message = _named(row) if row["mistake"] else row["reason"] or row["expected"] or row["verdict"]
-            ElementTree.SubElement(case, "failure", message=message, type=row["verdict"]).text = "\n".join(_failure(row))
+            ElementTree.SubElement(case, "failure", message=message, type=row["verdict"]).text = "\n".join(failure(row))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
 
@@ -163,6 +169,13 @@ def explain(id: str, of: Function | Law) -> str:
               + _short({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
     lines += [f"    {mistake.id:14s} {mistake.says}" for mistake in touched(_asked(id, of), inputs)] or ["    none"]
     return "\n".join(lines)
+
+
+def mistake(id: str) -> str:
+    """A known mistake: wrong → right, where it happened, and the function of this package that it is a wrong variant of."""
+    known = SAYS[id]
+    home = f"\n  wrong variant of  refdpm.{known.target}" if hasattr(known, "target") else ""
+    return f"{id}\n  wrong → right     {known.says}\n  seen in           {known.source}{home}"
 
 
 def _asked(id: str, of: Function) -> Any:

@@ -20,6 +20,7 @@ from refdpm.conformance.adapter import Fault, Local, Skip, Source
 from refdpm.conformance.families import FUNCTIONS, LAWS, Function, Law
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain
+from refdpm.conformance.report import failure, surprises
 from refdpm.conformance.subject import LIMIT, Subject
 
 NAMES = frozenset(function.name for function in FUNCTIONS) | {name for law in LAWS for name in law.needs} | {"vjp"}
@@ -90,7 +91,7 @@ class Clause:
     def check(self) -> None:
         """Raises: AssertionError with the report of this clause."""
         if self.result.verdict in ("wrong", "inaccurate"):
-            raise AssertionError(f"{self.id} {self.result.verdict}: {self.result.mistake or self.result.reason}")
+            raise AssertionError("\n".join(failure(_row(self.result, self.session, {}))))
 
     def __repr__(self) -> str:
         return self.id
@@ -144,11 +145,6 @@ def check(adapter: Any, *, only: str = "", expected_failures: Mapping[str, str] 
     return {"adapter": session.source.name, "profile": session.subject.profile._asdict(), "known": session.known,
             "clauses": rows, "summary": summary, "versions": versions(), "seed": session.effort.seed,
             "exit_code": 2 if not ran else int(any(map(surprises, rows)))}
-
-
-def surprises(row: Mapping[str, Any]) -> bool:
-    """A failure that was not expected, or an expected one that did not come."""
-    return (row["verdict"] in ("wrong", "inaccurate")) != bool(row["expected"]) and row["verdict"] != "skipped"
 
 
 def _row(result: Result, session: Session, expected: Mapping[str, str]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_the_example_passes_and_its_conventions_are_found():
 LOSES_DIGITS = "sigmoid as a hyperbolic tangent"
 
 
-@pytest.mark.parametrize("name,where,variant", [row for row in FALSE_ALARMS if row[0] != LOSES_DIGITS], ids=lambda value: str(value))
+@pytest.mark.parametrize("name,where,variant", [pytest.param(*row, id=row[0]) for row in FALSE_ALARMS if row[0] != LOSES_DIGITS])
 def test_a_correct_variant_is_not_accused(name, where, variant):
     planted = Mistake(name, "", "", where, "value", instead(variant))
     concerned = [function for function in FUNCTIONS if where in {mistake.target.removesuffix("_vjp") for mistake in

@@ -294,7 +294,8 @@ def row_of(inputs: Inputs, *, ndim: int | None = None) -> Row:
     alpha_bar = terms.cumulative_product(alpha)
     alpha_bar.value[0], alpha_bar.error[0] = 1, 0
     column = (-1,) + (1,) * ((_states(inputs).ndim if ndim is None else ndim) - 1)
-    return Row(*(table[at].reshape(*column) for table, at in ((beta, t), (alpha, t), (alpha_bar, t), (alpha_bar, t - 1))))
+    parts = (table[at].reshape(*column) for table, at in ((beta, t), (alpha, t), (alpha_bar, t), (alpha_bar, t - 1)))
+    return Row(*terms.columns(**dict(zip(("β", "α", "ᾱ", "ᾱ_{t−1}"), parts))))
 
 
 class Textbook(tuple[Array, ...]):

@@ -146,6 +146,15 @@ KERNEL = (
     Mistake("POS-05", "variance β (1 − ᾱ_{t−1}) → the same divided by 1 − ᾱ_t",
             "varun-ml/diffusion-models-tutorial!1", "gaussian.posterior", "value",
             _posterior(lambda b, a, v, w: (np.sqrt(a) * b / w, np.sqrt(1 - b) * v / w, b * v))),
+    Mistake("NEW-POS-BETA", "posterior variance β_t, that of the forward step → β̃_t",
+            "the larger of Ho's two choices for the reverse step", "gaussian.posterior", "value",
+            _posterior(lambda b, a, v, w: (np.sqrt(a) * b / w, np.sqrt(1 - b) * v / w, b + 0 * v))),
+    Mistake("NEW-POS-LEVELS", "β̃_t = β_t (1 − ᾱ_t)/(1 − ᾱ_{t−1}) → the other way round",
+            "the two levels exchanged", "gaussian.posterior", "value",
+            _posterior(lambda b, a, v, w: (np.sqrt(a) * b / w, np.sqrt(1 - b) * v / w, b * w / v))),
+    Mistake("NEW-POS-WEIGHTS", "weights of x_0 and x_t in the mean exchanged → each its own",
+            "posterior(x_0, x_t) called as posterior(x_t, x_0)", "gaussian.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_0, x_t, beta, level)),
 )
 
 
@@ -161,6 +170,9 @@ DIVERGENCE = (
     Mistake("BND-11", "variances handed to a divergence of deviations → of variances",
             "gmongaras/Diffusion_models_from_scratch@c58823f", "gaussian.kl", "value",
             lambda right: lambda q, p: right(Gaussian(q.mean, q.var ** 2), Gaussian(p.mean, p.var ** 2))),
+    Mistake("BND-11c", "deviations handed to a divergence of variances → variances",
+            "DaehanKim/vgae_pytorch#2", "gaussian.kl", "value",
+            lambda right: lambda q, p: right(Gaussian(q.mean, np.sqrt(q.var)), Gaussian(p.mean, np.sqrt(p.var)))),
     Mistake("BND-13", "KL without q.var/(2 p.var) → with it",
             "jgcarrasco/diffusion@d85c464", "gaussian.kl", "value", instead(lambda q, p: _kl(q, p, trace=0))),
     Mistake("BND-14", "KL without −½ → with it",

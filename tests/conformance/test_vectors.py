@@ -170,17 +170,17 @@ def doubled(inputs, **more):
 
 
 def test_inputs_are_numbers_that_float32_holds():
-    found = vectors_cases.cases(doubled({"x": np.array([0.1]), "offset": 0.1}))
+    found = vectors_cases.cases_of(doubled({"x": np.array([0.1]), "offset": 0.1}))
     assert all(case.inputs["x"] == case.inputs["offset"] == float(np.float32(0.1)) for case in found)
 
 
 def test_what_json_cannot_hold_is_refused():
     with pytest.raises(ValueError, match="TST.TWO: x: expected what JSON can hold, got ndarray"):
-        vectors_cases.cases(doubled({"x": np.array([1], dtype=np.int8)}))
+        vectors_cases.cases_of(doubled({"x": np.array([1], dtype=np.int8)}))
 
 
 def test_every_choice_of_conventions_has_a_test():
-    found = vectors_cases.cases(doubled({"x": np.array([1.0]), "t": np.array([1])}, choices=("predicts",)))
+    found = vectors_cases.cases_of(doubled({"x": np.array([1.0]), "t": np.array([1])}, choices=("predicts",)))
     assert {case.inputs["predicts"] for case in found} == {"noise", "x_0", "v", "score", "mean"}
 
 

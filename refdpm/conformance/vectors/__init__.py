@@ -25,7 +25,7 @@ from refdpm.conformance.families import FUNCTIONS, Function
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
-from refdpm.conformance.vectors.cases import case_text, cases
+from refdpm.conformance.vectors.cases import case_text, cases_of
 from refdpm.conformance.vectors.schema import SCHEMA, problems
 from refdpm.conformance.vectors.text import array_of, inputs_of, rendered
 
@@ -119,7 +119,7 @@ def entry(function: Function) -> dict[str, Any]:
     """What the file has of one function."""
     return {"name": function.name, "id": function.id, "says": function.says, "equations": list(function.equations),
             "outputs": [{"id": output.id.lower(), "kind": output.kind} for output in function.outputs],
-            "tests": [{"id": at} | case_text(function, case) for at, case in enumerate(cases(function), 1)]}
+            "tests": [{"id": at} | case_text(function, case) for at, case in enumerate(cases_of(function), 1)]}
 
 
 def _manifest(found: dict[str, dict[str, Any]], contents: dict[str, bytes]) -> dict[str, Any]:

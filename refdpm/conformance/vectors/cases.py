@@ -34,7 +34,7 @@ class Case(NamedTuple):
     flags: tuple[frozenset[str], ...] = ()
 
 
-def cases(function: Function) -> list[Case]:
+def cases_of(function: Function) -> list[Case]:
     """The tests of a function.   Raises: ValueError if an input cannot be written down exactly."""
     return chosen(flagged(function, candidates(function)))
 

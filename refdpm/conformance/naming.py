@@ -1,9 +1,12 @@
 """Which known mistake it is.
 
-Every mistake of the catalogue is a wrong variant of one function of this package.  With it planted the reference gives the answer
-that somebody who makes the mistake gets; the one that reproduces the adapter's answers, on all inputs on which it failed, is named.
+Every mistake of the catalogue is a wrong variant of one function of this package, or of the textbook's tables.  With it planted the
+reference gives the answer that somebody who makes the mistake gets; the one that reproduces the adapter's answers is named.
 
     distance = ‖observed − variant‖ / ‖observed − right‖,   entries in units of their scale:   0 reproduces, 1 explains nothing
+
+It is the largest over several failing inputs; and where the adapter is right the variant has to be right too.  If nothing in the
+catalogue reproduces the answers, the textbook's formulas with one slip of the pen are tried, then two mistakes at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +29,6 @@ NEAR = 0.05                     # a distance that is as good as none
 SINGLE = 2.0 ** -24
 TOLERATED = 32.0                # units in which an answer may be off and is right
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
-CASES = 6                       # failing inputs that are looked at
 MOST_IN_PAIRS = 24
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
@@ -147,7 +149,7 @@ def _measured(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     best: dict[tuple[str, ...], float] = {}
     for ids, variant in variants:
         distance, moves = _distance(variant, failures)
-        if moves:
+        if moves and np.isfinite(distance):
             best[ids] = min(distance, best.get(ids, np.inf))
     return sorted((_Candidate(*one) for one in best.items()), key=lambda one: one.distance)
 

@@ -5,6 +5,7 @@ in programs that keep their tables in double precision.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 import contextlib
 
@@ -33,7 +34,9 @@ class Reference:
 
     def __init__(self, dtype: str = "float64", *mistakes: Mistake, functions: tuple[Function, ...] = FUNCTIONS,
                  profile: Profile = Profile(), tables: bool = False) -> None:
-        self.name, self.mistakes = "refdpm.conformance.reference", mistakes
+        self.name = "refdpm.conformance.reference"
+        # one wrong function for all calls, for a mistake may be to remember the one before
+        self.mistakes = tuple(mistake._replace(plant=cache(mistake.plant)) for mistake in mistakes)
         self.dtype: str | None = dtype
         self.notes: dict[str, set[str]] = {}
         self.functions = {function.name: function for function in functions}

@@ -51,8 +51,8 @@ def _inputs_unchanged(subject: Any, function: Function, edges: list[Inputs]) -> 
 
 
 def _rolled(inputs: Inputs) -> Inputs:
-    """States and weights with their rows moved on by one."""
-    return {name: np.roll(value, 1, axis=0) if isinstance(value, np.ndarray) and value.ndim > 1 else value
+    """States and weights with their columns moved on by one."""
+    return {name: np.roll(value, 1, axis=-1) if isinstance(value, np.ndarray) and value.ndim > 1 else value
             for name, value in inputs.items()}
 
 

@@ -16,6 +16,7 @@ What it does not offer is skipped, and NotImplementedError("reason") skips too.
 
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 import importlib
@@ -119,6 +120,13 @@ class Local:
         """The names it has, of those that the kit knows."""
         places = [self.target, *([self._object(_PROBE)] if self.make else [])]
         return frozenset(name for name in self._names for place in places if callable(getattr(place, name, None)))
+
+    def misspelt(self) -> list[str]:
+        """Names that are nearly those of functions that the kit knows."""
+        places = [self.target, *([self._object(_PROBE)] if self.make else [])]
+        found = {name: get_close_matches(name, self._names, n=1, cutoff=0.85) for place in places for name in dir(place)
+                 if name not in self._names and name[0] != "_" and callable(getattr(place, name, None))}
+        return [f"{name} is not known; {nearest[0]} is" for name, nearest in found.items() if nearest]
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """See `Source`."""

@@ -185,7 +185,10 @@ def _verdict(subject: Subject, function: Function, at: int, name: str, cases: li
                           reason=f"right given the adapter's own {', '.join(function.after)}")
     fails = _fails(subject, function, at)
     smallest = _smaller(function, subject, effort, min((case.inputs for case in failing), key=size), fails)
-    return Result(name, _how_bad(failing), worst.ratio, digits, smallest_input=smallest, reason=_in_words(failing))
+    verdict = _how_bad(failing)
+    unstated = verdict == "inaccurate" and worst.dtype == "float64" and subject.source.dtype is None
+    reason = _in_words(failing) or 'right in single precision; if it computes in float32, state dtype = "float32"' * unstated
+    return Result(name, verdict, worst.ratio, digits, smallest_input=smallest, reason=reason)
 
 
 def _noted(result: Result, notes: Iterable[str]) -> Result:

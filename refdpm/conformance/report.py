@@ -34,6 +34,7 @@ def text(report: dict[str, Any], *, verbose: bool = False) -> str:
     skipped = [row for row in report["clauses"] if row["verdict"] == "skipped"]
     if skipped:
         lines += _skipped(skipped, verbose) + [""]
+    lines += [f"misspelt? {hint}" for hint in report["misspelt"]]
     lines += _profile(report) + ["", _counts(report)]
     return "\n".join(lines)
 

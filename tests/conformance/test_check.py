@@ -216,3 +216,64 @@ def test_ids_are_of_one_clause_each_and_names_of_one_function():
     ids = [id for id, _ in all_clauses()]
     assert len(ids) == len(set(ids)) and all(id == id.upper() for id in ids)
     assert len({function.name for function in FUNCTIONS}) == len(FUNCTIONS)
+
+
+# -- what a newcomer stumbles over ---------------------------------------------------------------------------------------
+
+def test_a_misspelt_function_is_pointed_out_and_a_class_without_make_too():
+    def noise_schedule():
+        return 0
+
+    target = SimpleNamespace(make=ddpm.DDPM, ancestal_step=noise_schedule, __name__="misspelt")
+    found = check(target, effort=QUICK, only="SCH.ABAR")
+    assert found["misspelt"] == ["ancestal_step is not known; ancestral_step is"] and "ancestral_step" in reports.text(found)
+    with pytest.raises(ValueError, match="add `make = DDPM`"):
+        check(SimpleNamespace(DDPM=ddpm.DDPM, __name__="without make"))
+
+
+def test_one_wrong_function_alone_still_tells_from_where_t_is_counted():
+    """No function is right, so that nothing can be inferred; but most numbers are right with t from 0 only."""
+    def posterior(self, x_0, x_t, t):
+        mean, _ = ddpm.DDPM.posterior(self, x_0, x_t, t)
+        return mean, self.at(self.betas, t, x_t)
+
+    class Alone:
+        dtype = "float32"
+
+        def __init__(self, beta):
+            self.whole = ddpm.DDPM(beta)
+
+        def posterior(self, x_0, x_t, t):
+            return posterior(self.whole, x_0, x_t, t)
+
+    found = check(SimpleNamespace(make=Alone, __name__="alone"), effort=QUICK, only="GAU.POST")
+    rows = {row["id"]: row for row in found["clauses"]}
+    assert found["profile"]["first_t"] == 0 and found["known"]["first_t"] == "guessed"
+    assert rows["GAU.POST.MEAN"]["verdict"] == "pass" and rows["GAU.POST.VAR"]["mistake"] == "NEW-POS-BETA"
+
+
+def test_a_slip_of_the_pen_is_told_from_the_formula():
+    def posterior(self, x_0, x_t, t):
+        _, var = ddpm.DDPM.posterior(self, x_0, x_t, t)
+        c_0 = self.betas * self.abar_prev / (1 - self.abar)                              # without its root
+        return self.at(c_0, t, x_t) * x_0 + self.at(self.coef_xt, t, x_t) * x_t, var
+
+    row = verdicts(adapter(posterior=posterior), only="GAU.POST")["GAU.POST.MEAN"]
+    assert row["verdict"] == "wrong" and row["mistake"] == "√ left out: ᾱ_{t−1}"
+
+
+def test_an_exception_is_never_given_the_name_of_a_mistake():
+    def posterior(self, x_0, x_t, t):
+        raise RuntimeError("boom")
+
+    row = verdicts(adapter(posterior=posterior), only="GAU.POST")["GAU.POST.MEAN"]
+    assert row["verdict"] == "wrong" and row["mistake"] is None and "boom" in row["reason"]
+
+
+def test_single_precision_without_a_word_is_told_to_state_it():
+    class Single(ddpm.DDPM):
+        def posterior(self, x_0, x_t, t):
+            return tuple(np.float64(part.astype(np.float32)) for part in ddpm.DDPM.posterior(self, x_0, x_t, t))
+
+    row = verdicts(SimpleNamespace(make=Single, __name__="single"), only="GAU.POST")["GAU.POST.MEAN"]
+    assert row["verdict"] == "inaccurate" and 'dtype = "float32"' in row["reason"]

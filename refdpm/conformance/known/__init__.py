@@ -40,6 +40,9 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
         return interface(target)
     if offered:
         return target
+    for name, member in vars(target).items() if hasattr(target, "__dict__") else ():
+        if isinstance(member, type) and any(callable(getattr(member, one, None)) for one in names - COMMON):
+            raise ValueError(f"adapter: expected functions or make, got a class {name} that has some: add `make = {name}`")
     looked_for = "; ".join(f"{', '.join(interface.LOOKED_FOR)} ({interface.SAYS})" for interface in INTERFACES)
     raise ValueError(f"adapter: expected functions that `refdpm explain` lists, or make, or one of the interfaces {looked_for}; "
                      f"found none of them in {getattr(target, '__name__', type(target).__name__)}")

@@ -27,7 +27,7 @@ DTYPES = ("float64", "float32")
 TEXTBOOK = "the textbook form"              # mistakes only in digits that a textbook's formula loses as well
 
 # no value at these inputs is different: a guard for what is no schedule, two that write into their
-# arguments, and one that answers with what it was asked before
+# arguments, and one that answers what it was asked before, so that no one call shows it (PURE.SAME does)
 UNSEEN = {"BND-10", "SHP-07", "FWD-14", "LAY-23b"}
 
 
@@ -241,7 +241,7 @@ def found_by_gradients(mistake, dtype):
 def test_planted_mistake_is_seen_and_named(no_shrinking, mistake, dtype):
     wrong = [result for result in found_by(mistake, dtype) if result.verdict != "pass"]
     assert wrong or mistake.id in UNSEEN
-    assert all(mistake.id in (result.mistake, *result.also) for result in wrong)
+    assert mistake.id in UNSEEN or all(mistake.id in (result.mistake, *result.also) for result in wrong)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

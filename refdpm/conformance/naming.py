@@ -23,11 +23,10 @@ import numpy as np
 from refdpm.conformance.families.common import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.mistakes.planting import target
+from refdpm.conformance.terms import LIMIT, UNITS
 from refdpm.vjp import Array
 
 NEAR = 0.05                     # a distance that is as good as none
-SINGLE = 2.0 ** -24
-TOLERATED = 32.0                # units in which an answer may be off and is right
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 MOST_IN_PAIRS = 24
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
@@ -114,7 +113,7 @@ class _Candidate(NamedTuple):
 def _rounding(failures: list[Failure]) -> float:
     """The distance that rounding alone may leave, at most a thousandth: below it nothing tells two mistakes apart."""
     shares = [np.sqrt(part.observed.size) / error for failure in failures for part in failure.parts
-              if (error := _norm(part.observed, part.expected, part.unit)) > TOLERATED * np.sqrt(part.observed.size)]
+              if (error := _norm(part.observed, part.expected, part.unit)) > LIMIT * np.sqrt(part.observed.size)]
     return float(min(max(shares, default=1e-3), 1e-3))
 
 
@@ -173,7 +172,7 @@ def _distance(variant: Reference, failures: list[Failure]) -> tuple[float, bool]
 
 def _left(value: Array, part: Part) -> float:
     """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it."""
-    allowed = TOLERATED * np.sqrt(np.size(value))
+    allowed = LIMIT * np.sqrt(np.size(value))
     error, left = _norm(part.observed, part.expected, part.unit), _norm(part.observed, value, part.unit)
     if error > allowed:
         return left / error if left > allowed else min(left / error, NEAR / 2)
@@ -182,7 +181,7 @@ def _left(value: Array, part: Part) -> float:
 
 def _norm(x: Array, y: Array, unit: Array) -> float:
     """The distance of two arrays; what is not finite in the same way in both is no distance, in one of them a large one."""
-    unit = np.where(unit > 0, unit, SINGLE * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
+    unit = np.where(unit > 0, unit, UNITS["float32"] * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
     far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
     same = (x == y) | (np.isnan(x) & np.isnan(y))
     largest = np.max(np.abs(far), initial=0.0, where=~same)

@@ -10,10 +10,9 @@ import numpy as np
 
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.families.common import Finding, Function, Given, Inputs, Law
+from refdpm.conformance.terms import LIMIT, UNITS
 from refdpm.vjp import Array
 
-LIMIT = 32.0                    # of u·scale, as for values
-UNITS = {"float64": 2.0 ** -53, "float32": 2.0 ** -24, "float16": 2.0 ** -11}
 EDGES = 2
 
 Look = Callable[[Any, Function, list[Inputs]], Finding]

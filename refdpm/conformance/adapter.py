@@ -31,7 +31,7 @@ import numpy as np
 from refdpm.vjp import Array
 
 # what people call the arguments
-ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise", "x_prev_": "x_prev"}
+ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise"}
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256}

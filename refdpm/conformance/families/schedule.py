@@ -86,7 +86,7 @@ def _learned_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
 
 def _learned(i: Inputs) -> tuple[Array, ...]:
     rates = 1 / (1 + terms.exp(-terms.exact(i["logit_beta"])))
-    return (np.append(i["beta_1"], rates.scale + 1),)                            # for those who write it as (1 + tanh)/2
+    return (np.append(i["beta_1"], rates.scale),)
 
 
 def _logits(i: Inputs) -> Terms:

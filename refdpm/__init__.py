@@ -37,7 +37,7 @@ READING_ORDER = (
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
     "strategies",
     "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes",
-    "conformance.adapter", "conformance.profile", "conformance.terms", "conformance.families", "conformance.subject",
+    "conformance.adapter", "conformance.profile", "conformance.terms", "conformance.chapters", "conformance.subject",
     "conformance.inference", "conformance.naming", "conformance.judge", "conformance.gradients", "conformance.known",
     "conformance.report", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
     "conformance.brief", "conformance.wire", "conformance.remote", "conformance.serve", "conformance.example",

@@ -16,7 +16,7 @@ import time
 from claim import claim_of, conclude, row
 
 from refdpm.conformance import session as kit
-from refdpm.conformance.families import FUNCTIONS
+from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.matrix import matrix
 from refdpm.conformance.mistakes import MISTAKES
@@ -24,7 +24,7 @@ from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
 
 EFFORT = Effort(max_examples=5, shrinks=0)
-CHOICES = dict.fromkeys(name for function in FUNCTIONS for name in function.choices)
+CHOICES = dict.fromkeys(name for function in QUANTITIES for name in function.choices)
 OTHERS = [(name, value) for name in CHOICES for value in VALUES[name] if value != getattr(Profile(), name)]
 PROFILES = [Profile(), *(Profile(**{name: value}) for name, value in OTHERS)]
 

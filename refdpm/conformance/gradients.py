@@ -19,7 +19,8 @@ import numpy as np
 from refdpm import schedule
 from refdpm.conformance import naming, profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, to_array
-from refdpm.conformance.families.common import Function, Inputs, exactly
+from refdpm.conformance.chapters.inputs import Inputs, exactly
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import FAILING, Effort, Result, described, examples, size
 from refdpm.conformance.naming import Failure, Part
 from refdpm.conformance.profile import Profile, fitted
@@ -58,12 +59,12 @@ def _rows(inputs: Inputs) -> int:
     return next(len(value) for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def names(function: Function) -> list[str]:
+def names(function: Quantity) -> list[str]:
     """The ids of the clauses on the gradients of a function."""
     return [f"GRAD.{function.id}.{argument.upper()}" for argument in function.arguments]
 
 
-def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
+def judge(subject: Subject, function: Quantity, effort: Effort) -> list[Result]:
     """The verdict on the gradient with respect to every argument of a function."""
     found: dict[str, list[tuple[Failure, float]]] = {argument: [] for argument in function.arguments}
     dtype = "float64"
@@ -94,7 +95,7 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
             for name, argument in zip(names(function), function.arguments)]
 
 
-def _verdict(function: Function, argument: str, name: str, cases: list[tuple[Failure, float]], dtype: str) -> Result:
+def _verdict(function: Quantity, argument: str, name: str, cases: list[tuple[Failure, float]], dtype: str) -> Result:
     if not cases:
         return Result(name, "skipped", reason=f"vjp gives no gradient with respect to {argument}")
     worst = max(ratio for _, ratio in cases)
@@ -114,7 +115,7 @@ def _verdict(function: Function, argument: str, name: str, cases: list[tuple[Fai
 
 # -- ours --------------------------------------------------------------------------------------------------------------
 
-def with_cotangents(function: Function, inputs: Inputs, seed: int) -> Inputs:
+def with_cotangents(function: Quantity, inputs: Inputs, seed: int) -> Inputs:
     """The inputs with a normal cotangent for every output."""
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
@@ -122,14 +123,14 @@ def with_cotangents(function: Function, inputs: Inputs, seed: int) -> Inputs:
     return inputs | {"cotangents": drawn}
 
 
-def gradient(function: Function, inputs: Inputs) -> dict[str, Array]:
+def gradient(function: Quantity, inputs: Inputs) -> dict[str, Array]:
     """Our gradient with respect to every argument, for inputs["cotangents"]."""
-    assert function.vjp is not None
+    assert function.arguments
     with np.errstate(all="ignore"):
-        return function.vjp({name: value for name, value in inputs.items() if name != "cotangents"}, inputs["cotangents"])
+        return function.gradients({name: value for name, value in inputs.items() if name != "cotangents"}, inputs["cotangents"])
 
 
-def expected(function: Function, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
+def expected(function: Quantity, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
     """`gradient`, and the scale by which an error of it is measured."""
     right = gradient(function, inputs)
     scale = {name: np.abs(value) for name, value in right.items()}
@@ -180,7 +181,7 @@ def _largest(scale: Array) -> Array:
 
 # -- theirs ------------------------------------------------------------------------------------------------------------
 
-def _ask(subject: Subject, function: Function, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
+def _ask(subject: Subject, function: Quantity, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
     """The adapter's gradients in our terms, and the precision they are judged at."""
     values = subject.ask(function.name, inputs)
     parts = [_their_cotangent(value, cotangent, output.kind, subject.profile, function.sizes(inputs), shape)

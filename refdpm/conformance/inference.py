@@ -12,7 +12,8 @@ import numpy as np
 
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.families.common import Function, Inputs
+from refdpm.conformance.chapters.inputs import Inputs
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 
@@ -53,7 +54,7 @@ def _needs(found: list[Combination], field: str, value: Any) -> bool:
     return value in with_it and len(with_it) < len(profiles.VALUES[field])
 
 
-def _right(subject: Subject, function: Function, profile: Profile, known: dict[str, str]) -> list[Combination]:
+def _right(subject: Subject, function: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
     """The combinations of the function's own conventions under which it is right on the probes; or inaccurate, if under none."""
     probes, combinations = _tried(subject, function, known)
     before = subject.profile
@@ -66,7 +67,7 @@ def _right(subject: Subject, function: Function, profile: Profile, known: dict[s
         subject.profile = before
 
 
-def _nearest(subject: Subject, function: Function, profile: Profile, known: dict[str, str]) -> list[Combination]:
+def _nearest(subject: Subject, function: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
     """The combinations under which most of a wrong function's numbers are right; none if our own ways are not clearly worse."""
     probes, combinations = _tried(subject, function, known)
     before = subject.profile
@@ -79,7 +80,7 @@ def _nearest(subject: Subject, function: Function, profile: Profile, known: dict
         subject.profile = before
 
 
-def _tried(subject: Subject, function: Function, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
+def _tried(subject: Subject, function: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
     probes = function.edges(subject.given)[:PROBES]
     fields = [field for field in _fields(function, probes[0]) if known[field] == "undetermined"] if probes else []
@@ -88,7 +89,7 @@ def _tried(subject: Subject, function: Function, known: dict[str, str]) -> tuple
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
 
 
-def _told_before(subject: Subject, function: Function, fields: list[str]) -> bool:
+def _told_before(subject: Subject, function: Quantity, fields: list[str]) -> bool:
     """Whether the function takes long, and the functions that it builds on tell all that it could."""
     if subject.given.beta is None or len(subject.given.beta) <= LONG:
         return False
@@ -96,13 +97,13 @@ def _told_before(subject: Subject, function: Function, fields: list[str]) -> boo
     return set(fields) <= {field for one in before for field in _fields(one, one.edges(subject.given)[0])}
 
 
-def _fields(function: Function, inputs: Inputs) -> list[str]:
+def _fields(function: Quantity, inputs: Inputs) -> list[str]:
     by_input = [profiles.INPUTS[name] for name in inputs if name in profiles.INPUTS]
     by_output = [field for output in function.outputs for field in profiles.KINDS.get(output.kind, ())]
     return list(dict.fromkeys([*by_input, *by_output, *function.choices]))
 
 
-def _fits(subject: Subject, function: Function, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
+def _fits(subject: Subject, function: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
     subject.profile = profile
     try:
         for inputs in probes:
@@ -115,7 +116,7 @@ def _fits(subject: Subject, function: Function, probes: list[Inputs], profile: P
     return True
 
 
-def _score(subject: Subject, function: Function, probes: list[Inputs], profile: Profile) -> float:
+def _score(subject: Subject, function: Quantity, probes: list[Inputs], profile: Profile) -> float:
     """The share of the numbers that are right, at least nearly; −1 where there is no answer."""
     subject.profile = profile
     found, count = 0, 0

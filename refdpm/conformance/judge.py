@@ -18,15 +18,21 @@ import contextlib
 import numpy as np
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
-from refdpm.conformance import naming, terms
+from refdpm.conformance import naming
 from refdpm.conformance.adapter import Fault, Skip, Spent
-from refdpm.conformance.families.common import Function, Inputs, Strategy
+from refdpm.conformance.chapters.inputs import Inputs, Strategy
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.naming import Failure, Name, Part
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, expected, ratios
+from refdpm.textbook.edits import edits
+from refdpm.textbook.expression import E, nodes
+from refdpm.textbook.page import Page
+from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
 VERDICTS = ("pass", "inaccurate", "wrong", "skipped")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
+LONG = 400                       # nodes of a formula whose edits are not tried
 FAULTS = 3                      # faults of one function before it is not called any more
 
 
@@ -66,7 +72,7 @@ class _Case(NamedTuple):
     dtype: str
 
 
-def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
+def judge(subject: Subject, function: Quantity, effort: Effort) -> list[Result]:
     """The verdict on every output of a function."""
     ids = [f"{function.id}.{output.id}" for output in function.outputs]
     if function.name not in subject.functions:
@@ -98,13 +104,13 @@ def judge(subject: Subject, function: Function, effort: Effort) -> list[Result]:
     return [_noted(result, notes) for result in _with_name(subject, function, results, cases)]
 
 
-def _misshapen(subject: Subject, function: Function, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
+def _misshapen(subject: Subject, function: Quantity, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
     if "returns shape" not in fault and "broadcast" not in fault:
         return None,
     return naming.misshapen(function.reference, subject.chosen(function, inputs), fault) or (None,)
 
 
-def _with_name(subject: Subject, function: Function, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
+def _with_name(subject: Subject, function: Quantity, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
     """The results with the mistake that explains all wrong outputs of the function at once, and leaves its right ones right; or,
     if there is none, with a mistake for each."""
     wrong = [at for at, result in enumerate(results) if result.verdict in ("wrong", "inaccurate")]
@@ -117,32 +123,46 @@ def _with_name(subject: Subject, function: Function, results: list[Result], case
             for at, result in enumerate(results)]
 
 
-def _named(subject: Subject, function: Function, outputs: list[int], cases: list[list[_Case]], pairs: bool) -> Name | None:
+def _named(subject: Subject, function: Quantity, outputs: list[int], cases: list[list[_Case]], pairs: bool) -> Name | None:
     rows = list(zip(*(cases[at] for at in outputs)))
     failing = [row for row in rows if any(case.ratio > LIMIT for case in row)]
     failing.sort(key=lambda row: -max(_wrong_entries(case) for case in row))
     passing = [row for row in rows if all(case.ratio <= LIMIT for case in row)]
     failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
-    slips = _slips(subject, function, outputs, rows[0][0].inputs)
-    return naming.name(_references(subject, function, outputs), failures, slips, pairs=pairs)
+    variants = _edits(subject, function, outputs, rows[0][0].inputs)
+    return naming.name(_references(subject, function, outputs), failures, variants, pairs=pairs)
 
 
-def _slips(subject: Subject, function: Function, outputs: list[int], inputs: Inputs) -> naming.Variants:
-    """The textbook's formula with one slip of the pen."""
-    way = partial(_some, partial(subject.chosen, function), partial(textbook, function), outputs)
-    return [((says,), partial(_slipped, slip, way)) for says, slip in terms.slips(lambda: way(inputs))]
+def _edits(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs) -> naming.Variants:
+    """The textbook's formulas with one edit each."""
+    chosen = partial(subject.chosen, quantity)
+    formulas = quantity.formulas(chosen(inputs))
+    if len(nodes(*formulas)) > LONG:                                 # made of formulas that have clauses of their own
+        return []
+    values = _Evaluated(quantity, chosen)
+    return [((edit.says,), partial(values.of, tuple(edit.formulas[at] for at in outputs))) for edit in edits(*formulas)]
 
 
-def _slipped(slip: terms.Slipped, way: naming.Reference, inputs: Inputs) -> tuple[Array, ...]:
-    found: tuple[Array, ...] = slip(lambda: way(inputs))
-    return found
+class _Evaluated:
+    """Values of formulas on the pages of inputs; what an edit leaves as it was is evaluated once."""
+
+    def __init__(self, quantity: Quantity, chosen: Callable[[Inputs], Inputs]) -> None:
+        self.quantity, self.chosen = quantity, chosen
+        self.pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
+
+    def of(self, formulas: tuple[E, ...], inputs: Inputs) -> tuple[Array, ...]:
+        """The values of formulas at inputs."""
+        if id(inputs) not in self.pages:
+            self.pages[id(inputs)] = inputs, self.quantity.page(self.chosen(inputs)), {}
+        _, page, memo = self.pages[id(inputs)]
+        return tuple(floats(formulas, page, memo))
 
 
 def _wrong_entries(case: _Case) -> int:
     return int(np.sum(ratios(case.observed, case.expected, case.scale, UNITS[case.dtype]) > LIMIT))
 
 
-def compare(subject: Subject, function: Function, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
+def compare(subject: Subject, function: Quantity, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
     """The answer to one input beside the reference, for every output; `overlay` replaces what the reference has upstream."""
     answer = subject.ask(function.name, inputs)
     if overlay is None:
@@ -171,7 +191,7 @@ def examples(strategy: Strategy, effort: Effort) -> list[Inputs]:
 
 # -- the verdict -------------------------------------------------------------------------------------------------------
 
-def _verdict(subject: Subject, function: Function, at: int, name: str, cases: list[_Case], effort: Effort) -> Result:
+def _verdict(subject: Subject, function: Quantity, at: int, name: str, cases: list[_Case], effort: Effort) -> Result:
     worst = max(cases, key=lambda case: case.ratio)
     digits = _digits(cases)
     if worst.ratio <= LIMIT:
@@ -221,7 +241,7 @@ def described(result: Result, found: Name | None) -> Result:
                            runner_up=found.runner_up, runner_up_distance=found.runner_up_distance)
 
 
-def _upstream(subject: Subject, function: Function, inputs: Inputs) -> Inputs | None:
+def _upstream(subject: Subject, function: Quantity, inputs: Inputs) -> Inputs | None:
     """What the adapter itself had before this function, to be judged given that; None if it does not show it."""
     if function.given is None:
         return None
@@ -231,7 +251,7 @@ def _upstream(subject: Subject, function: Function, inputs: Inputs) -> Inputs | 
         return None
 
 
-def _references(subject: Subject, function: Function, at: list[int]) -> list[naming.Reference]:
+def _references(subject: Subject, function: Quantity, at: list[int]) -> list[naming.Reference]:
     """Our own way to some outputs, and the textbook's where it is written down."""
     ways = function.reference, partial(textbook, function)
     return [partial(_some, partial(subject.chosen, function), way, at) for way in ways]
@@ -242,10 +262,9 @@ def _some(chosen: Callable[[Inputs], Inputs], way: naming.Reference, at: list[in
     return tuple(values[one] for one in at) if values else ()
 
 
-def textbook(function: Function, inputs: Inputs) -> tuple[Array, ...]:
-    """What the formulas give that the scale is followed through; nothing where it is not found from formulas."""
-    found: tuple[Array, ...] = getattr(function.scale(inputs), "values", ())
-    return found
+def textbook(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
+    """What the textbook's formulas give in float64."""
+    return tuple(floats(quantity.formulas(inputs), quantity.page(inputs)))
 
 
 def _failure(row: tuple[_Case, ...]) -> Failure:
@@ -275,7 +294,7 @@ def _digits(cases: list[_Case]) -> dict[str, float] | None:
 
 # -- the smallest input --------------------------------------------------------------------------------------------------
 
-def _fails(subject: Subject, function: Function, at: int) -> Callable[[Inputs], bool]:
+def _fails(subject: Subject, function: Quantity, at: int) -> Callable[[Inputs], bool]:
     def fails(inputs: Inputs) -> bool:
         try:
             return compare(subject, function, inputs)[at].ratio > LIMIT
@@ -286,7 +305,7 @@ def _fails(subject: Subject, function: Function, at: int) -> Callable[[Inputs], 
     return fails
 
 
-def _faulty(subject: Subject, function: Function, inputs: Inputs) -> bool:
+def _faulty(subject: Subject, function: Quantity, inputs: Inputs) -> bool:
     try:
         subject.ask(function.name, inputs)
     except Fault as fault:
@@ -300,7 +319,7 @@ class _Enough(BaseException):
     """Hypothesis stops for this, as it does for an interrupt."""
 
 
-def _smaller(function: Function, subject: Subject, effort: Effort, start: Inputs, fails: Callable[[Inputs], bool]) -> Inputs:
+def _smaller(function: Quantity, subject: Subject, effort: Effort, start: Inputs, fails: Callable[[Inputs], bool]) -> Inputs:
     """The smallest failing input that Hypothesis came to in the given number of trials, or `start` if it found none."""
     smallest, left = [start], [effort.shrinks]
 

@@ -14,8 +14,9 @@ import numpy as np
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.session import all_clauses
-from refdpm.conformance.families import FUNCTIONS, LAWS, Function, Law
-from refdpm.conformance.families.common import Given, Inputs, copied
+from refdpm.conformance.chapters import LAWS, QUANTITIES
+from refdpm.conformance.chapters.quantity import Law, Quantity
+from refdpm.conformance.chapters.inputs import Given, Inputs, copied
 from refdpm.conformance.judge import Effort, examples, textbook
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.naming import touched
@@ -33,7 +34,7 @@ def matrix() -> dict[str, list[str]]:
     seen: dict[str, dict[str, None]] = {}
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for function in FUNCTIONS:
+        for function in QUANTITIES:
             for mistake, clause in [*_values(function), *_slopes(function)]:
                 seen.setdefault(mistake, {})[clause] = None
         for law in LAWS:
@@ -49,7 +50,7 @@ def idle(found: dict[str, list[str]]) -> list[str]:
     return [id for id, _ in all_clauses() if id not in busy]
 
 
-def inputs_of(function: Function) -> list[Inputs]:
+def inputs_of(function: Quantity) -> list[Inputs]:
     """The inputs that the proof uses: with the choices of our own profile, and a few with each other one."""
     own = {name: getattr(Profile(), name) for name in function.choices}
     edges = function.edges(Given())
@@ -59,7 +60,7 @@ def inputs_of(function: Function) -> list[Inputs]:
     return [inputs for inputs in found if _answered(function, inputs)]
 
 
-def _answered(function: Function, inputs: Inputs) -> bool:
+def _answered(function: Quantity, inputs: Inputs) -> bool:
     try:
         function.reference(inputs)
     except (Skip, ValueError):
@@ -71,7 +72,7 @@ def seeing(mistake: Mistake) -> list[str]:
     """The clauses of the first function on whose values one mistake is seen."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return next(filter(None, ([clause for _, clause in _values(function, only=mistake.id)] for function in FUNCTIONS)), [])
+        return next(filter(None, ([clause for _, clause in _values(function, only=mistake.id)] for function in QUANTITIES)), [])
 
 
 class _Case(NamedTuple):
@@ -84,7 +85,7 @@ class _Case(NamedTuple):
 Way = Callable[[Inputs], dict[str, Array]]
 
 
-def _values(function: Function, *, only: str = "") -> Iterator[tuple[str, str]]:
+def _values(function: Quantity, *, only: str = "") -> Iterator[tuple[str, str]]:
     """(mistake, clause) for mistakes made in our own way to a value, or in the textbook's."""
     ids = [f"{function.id}.{output.id}" for output in function.outputs]
     cases = []
@@ -95,9 +96,9 @@ def _values(function: Function, *, only: str = "") -> Iterator[tuple[str, str]]:
         yield from _seen(lambda inputs: dict(zip(ids, way(inputs))), cases, only)
 
 
-def _slopes(function: Function) -> Iterator[tuple[str, str]]:
+def _slopes(function: Quantity) -> Iterator[tuple[str, str]]:
     """(mistake, clause) for mistakes in the gradients."""
-    if function.vjp is None:
+    if not function.arguments:
         return
     ids, cases = dict(zip(function.arguments, gradients.names(function))), []
     for number, inputs in enumerate(inputs_of(function)):
@@ -160,6 +161,6 @@ def _broken(law: Law) -> list[str]:
 
 def _holds(law: Law, mistake: Mistake) -> bool:
     try:
-        return law.run(Subject(Reference("float64", mistake), FUNCTIONS), Given(), 0).ratio <= 1
+        return law.run(Subject(Reference("float64", mistake), QUANTITIES), Given(), 0).ratio <= 1
     except Exception:
         return False

@@ -20,7 +20,7 @@ import warnings
 
 import numpy as np
 
-from refdpm.conformance.families.common import Inputs, copied
+from refdpm.conformance.chapters.inputs import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.mistakes.planting import target
 from refdpm.conformance.terms import LIMIT, UNITS

@@ -13,8 +13,9 @@ import numpy as np
 
 from refdpm import binomial, bound, gaussian
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.families import FUNCTIONS
-from refdpm.conformance.families.common import Function, Inputs
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Inputs
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import textbook
 from refdpm.conformance.mistakes import Mistake, planted
 from refdpm.conformance.profile import Profile
@@ -32,7 +33,7 @@ LAWFUL: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
 class Reference:
     """A `Source` whose answers are the references of the clauses, or with `tables` the textbook's, where they are written down."""
 
-    def __init__(self, dtype: str = "float64", *mistakes: Mistake, functions: tuple[Function, ...] = FUNCTIONS,
+    def __init__(self, dtype: str = "float64", *mistakes: Mistake, functions: tuple[Quantity, ...] = QUANTITIES,
                  profile: Profile = Profile(), tables: bool = False) -> None:
         self.name = "refdpm.conformance.reference"
         # one wrong function for all calls, for a mistake may be to remember the one before
@@ -60,16 +61,16 @@ class Reference:
             except (ValueError, TypeError, IndexError) as error:
                 raise Fault(f"raises {type(error).__name__}: {error}") from error
 
-    def _values(self, function: Function, arguments: Mapping[str, Any]) -> Any:
+    def _values(self, function: Quantity, arguments: Mapping[str, Any]) -> Any:
         inputs = self._chosen(function, self._inputs(arguments))
         by_tables = textbook(function, inputs) if self.tables else ()
         return tuple(map(self._rounded, by_tables or function.reference(inputs)))
 
     def _gradients(self, arguments: Mapping[str, Any]) -> Any:
         function, cotangents = self._function(arguments["name"]), arguments["cotangent"]
-        if function.vjp is None:
+        if not function.arguments:
             raise Skip(f"{function.name} is not differentiated")
-        found = function.vjp(self._chosen(function, self._inputs(arguments["args"])),
+        found = function.gradients(self._chosen(function, self._inputs(arguments["args"])),
                              cotangents if isinstance(cotangents, tuple) else (cotangents,))
         return {key: self._rounded(value) for key, value in found.items()}
 
@@ -80,12 +81,12 @@ class Reference:
     def close(self) -> None:
         """See `Source`."""
 
-    def _function(self, name: str) -> Function:
+    def _function(self, name: str) -> Quantity:
         if name not in self.functions:
             raise Skip(f"{name} is not offered")
         return self.functions[name]
 
-    def _chosen(self, function: Function, inputs: Inputs) -> Inputs:
+    def _chosen(self, function: Quantity, inputs: Inputs) -> Inputs:
         return inputs | {name: getattr(self.profile, name) for name in function.choices}
 
     def _inputs(self, arguments: Mapping[str, Any]) -> Inputs:

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import textwrap
 
 from refdpm.conformance import gradients
-from refdpm.conformance.families import Function, Law
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters.quantity import Law, Quantity
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import plain
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import touched
@@ -154,7 +154,7 @@ def junit(report: dict[str, Any]) -> bytes:
 
 # -- explain -------------------------------------------------------------------------------------------------------------
 
-def explain(id: str, of: Function | Law) -> str:
+def explain(id: str, of: Quantity | Law) -> str:
     """A clause: what it asks for, where that is derived, on which inputs it is tried, and the mistakes it knows."""
     lines = [id, *_wrapped(f"  {of.says}", indent=2), "",
              f"  equations  {', '.join(of.equations) or 'none of the paper'}"]
@@ -179,26 +179,25 @@ def mistake(id: str) -> str:
     return f"{id}\n  wrong → right     {known.says}\n  seen in           {known.source}{home}"
 
 
-def _asked(id: str, of: Function) -> Any:
+def _asked(id: str, of: Quantity) -> Any:
     """What the clause compares with: the value, or for a clause on gradients the pullback too."""
-    pull = of.vjp
-    if pull is None or not id.startswith("GRAD."):
+    if not id.startswith("GRAD."):
         return of.reference
-    return lambda inputs: pull(inputs, tuple(0 * value + 1 for value in of.reference(inputs)))
+    return lambda inputs: of.gradients(inputs, tuple(0 * value + 1 for value in of.reference(inputs)))
 
 
-def _home(of: Function) -> str:
+def _home(of: Quantity) -> str:
     """The functions of this package whose docstrings derive it."""
     places = sorted({mistake.target for mistake in touched(of.reference, of.edges(Given())[0])})
     return ", ".join(f"refdpm.{place.removesuffix('_vjp')}" for place in places) or "see its equations"
 
 
-def listing(clauses: list[tuple[str, Function | Law]]) -> str:
+def listing(clauses: list[tuple[str, Quantity | Law]]) -> str:
     """Every function that an adapter may offer, with its clauses."""
     lines = ["Functions that an adapter may offer; arguments are taken by name.  A clause: python -m refdpm explain CLAUSE", ""]
     seen = set()
     for id, of in clauses:
-        if isinstance(of, Function) and of.name not in seen and not id.startswith("GRAD."):
+        if isinstance(of, Quantity) and of.name not in seen and not id.startswith("GRAD."):
             seen.add(of.name)
             arguments = ", ".join(name for name in of.edges(Given())[0] if name != "beta" or of.outputs[0].kind == "table")
             lines += [f"{of.name}({arguments})", *_wrapped(f"    {of.says}", indent=4),

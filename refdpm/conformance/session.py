@@ -17,13 +17,14 @@ import scipy
 import refdpm
 from refdpm.conformance import gradients, known, profile as profiles
 from refdpm.conformance.adapter import Fault, Local, Skip, Source
-from refdpm.conformance.families import FUNCTIONS, LAWS, Function, Law
+from refdpm.conformance.chapters import LAWS, QUANTITIES
+from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain
 from refdpm.conformance.report import failure, surprises
 from refdpm.conformance.subject import LIMIT, Subject
 
-NAMES = frozenset(function.name for function in FUNCTIONS) | {name for law in LAWS for name in law.needs} | {"vjp"}
+NAMES = frozenset(function.name for function in QUANTITIES) | {name for law in LAWS for name in law.needs} | {"vjp"}
 
 
 class Session:
@@ -34,19 +35,19 @@ class Session:
         self.source: Source = source_of(adapter)
         self.flags = flags                                     # with which the command was given, to reproduce a failure
         self.effort = effort
-        self.subject = Subject(self.source, FUNCTIONS)
+        self.subject = Subject(self.source, QUANTITIES)
         stated = profiles.checked(dict(self.source.stated) | dict(profile or {}))
         with _quietly():
             self.subject.profile, self.known = infer(self.subject, stated)
         self._found: dict[str, Result] = {}
 
-    def judged(self, function: Function) -> dict[str, Result]:
+    def judged(self, function: Quantity) -> dict[str, Result]:
         """The verdicts on all outputs of a function, found once."""
         if f"{function.id}.{function.outputs[0].id}" not in self._found:
             self._found |= {result.id: result for result in judge(self.subject, function, self.effort)}
         return self._found
 
-    def differentiated(self, function: Function) -> dict[str, Result]:
+    def differentiated(self, function: Quantity) -> dict[str, Result]:
         """The verdicts on the gradients of a function, found once."""
         if gradients.names(function)[0] not in self._found:
             if "vjp" not in self.subject.offers or function.name not in self.subject.offers:
@@ -79,7 +80,7 @@ class Clause:
     `expected` is the reason why it is expected to fail; then it has to.
     """
 
-    def __init__(self, session: Session, id: str, of: Function | Law, expected: str | None = None) -> None:
+    def __init__(self, session: Session, id: str, of: Quantity | Law, expected: str | None = None) -> None:
         self.session, self.id, self.of, self.expected = session, id, of, expected
         self.__name__ = id                                     # what pytest prints
 
@@ -118,11 +119,11 @@ def source_of(adapter: Any) -> Source:
     return Local(known.adapted(adapter, NAMES), names=NAMES)
 
 
-def all_clauses() -> list[tuple[str, Function | Law]]:
+def all_clauses() -> list[tuple[str, Quantity | Law]]:
     """The ids of all clauses and what each is of, in order."""
-    values: Iterable[tuple[str, Function | Law]] = ((f"{function.id}.{output.id}", function)
-                                                    for function in FUNCTIONS for output in function.outputs)
-    slopes = ((name, function) for function in FUNCTIONS for name in gradients.names(function))
+    values: Iterable[tuple[str, Quantity | Law]] = ((f"{function.id}.{output.id}", function)
+                                                    for function in QUANTITIES for output in function.outputs)
+    slopes = ((name, function) for function in QUANTITIES for name in gradients.names(function))
     return [*values, *((law.id, law) for law in LAWS), *slopes]
 
 
@@ -136,7 +137,7 @@ def clauses(adapter: Any, *, expected_failures: Mapping[str, str] = MappingProxy
             if session.subject.offers.issuperset(_needed(id, of))]
 
 
-def _needed(id: str, of: Function | Law) -> set[str]:
+def _needed(id: str, of: Quantity | Law) -> set[str]:
     return set(of.needs) if isinstance(of, Law) else {of.name} | ({"vjp"} if id.startswith("GRAD.") else set())
 
 

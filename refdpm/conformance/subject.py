@@ -8,7 +8,8 @@ import numpy as np
 
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, Source
-from refdpm.conformance.families.common import Function, Given, Inputs
+from refdpm.conformance.chapters.inputs import Given, Inputs
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.terms import COARSE, LEAST, LIMIT, UNITS
 from refdpm.vjp import Array
@@ -27,14 +28,14 @@ class Answer(NamedTuple):
 class Subject:
     """A source with its profile.  `ask` is memoised, so that what many clauses look at is computed once."""
 
-    def __init__(self, source: Source, functions: tuple[Function, ...], profile: Profile = Profile()) -> None:
+    def __init__(self, source: Source, functions: tuple[Quantity, ...], profile: Profile = Profile()) -> None:
         self.source, self.profile = source, profile
         self.offers = source.offers()
         self.functions = {function.name: function for function in functions if function.name in self.offers}
         self.given = Given(source.beta, getattr(source, "classes", None))
         self._memory: dict[Any, Any] = {}
 
-    def chosen(self, function: Function, inputs: Inputs) -> Inputs:
+    def chosen(self, function: Quantity, inputs: Inputs) -> Inputs:
         """The inputs together with the choices that the profile makes."""
         return inputs | {name: getattr(self.profile, name) for name in function.choices}
 
@@ -61,18 +62,18 @@ class Subject:
         """The adapter's own answer to arguments in its own form; never from memory.   Raises: Skip, Fault."""
         return self.source.call(name, arguments)
 
-    def right(self, function: Function, inputs: Inputs) -> tuple[Array, ...]:
+    def right(self, function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The reference of every output.   Raises: Skip, ValueError for choices under which there is none."""
         chosen = self.chosen(function, inputs)
         return self._once(("right", function.name, *map(_key, chosen.values())), lambda: _values(function, chosen))
 
-    def scales(self, function: Function, inputs: Inputs) -> tuple[Array, ...]:
+    def scales(self, function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of every output, in the form in which the adapter rounds."""
         chosen, values = self.chosen(function, inputs), self.right(function, inputs)
         found = self._once(("scale", function.name, *map(_key, chosen.values())), lambda: function.scale(chosen))
         return _widened(function, values, found, self.profile)
 
-    def _raw(self, function: Function, inputs: Inputs) -> Any:
+    def _raw(self, function: Quantity, inputs: Inputs) -> Any:
         arguments = self.arguments(inputs)
         return self._once((function.name, *map(_key, arguments.values())), lambda: self.raw(function.name, arguments))
 
@@ -110,7 +111,7 @@ def _key(value: Any) -> Any:
     return value
 
 
-def _parts(value: Any, function: Function) -> list[Array]:
+def _parts(value: Any, function: Quantity) -> list[Array]:
     """One array for each output: what comes after them in a tuple is left alone."""
     count = len(function.outputs)
     if isinstance(value, dict):
@@ -135,18 +136,18 @@ def ratios(value: Array, reference: Array, scale: Array, unit: float) -> Array:
                                np.where(np.isfinite(error), error, np.inf)))
 
 
-def expected(function: Function, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def expected(function: Quantity, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """The reference of every output and its scale, widened to the form in which an adapter of that profile rounds."""
     with np.errstate(all="ignore"):
         values = _values(function, inputs)
         return values, _widened(function, values, function.scale(inputs), profile)
 
 
-def _values(function: Function, inputs: Inputs) -> tuple[Array, ...]:
+def _values(function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
     return tuple(np.asarray(value, dtype=np.float64) for value in function.reference(inputs))
 
 
-def _widened(function: Function, values: tuple[Array, ...], scales: tuple[Array, ...], profile: Profile) -> tuple[Array, ...]:
+def _widened(function: Quantity, values: tuple[Array, ...], scales: tuple[Array, ...], profile: Profile) -> tuple[Array, ...]:
     with np.errstate(all="ignore"):
         return tuple(profiles.widened(np.broadcast_to(scale, value.shape), output.kind, profile, value)
                      for scale, value, output in zip(scales, values, function.outputs, strict=True))

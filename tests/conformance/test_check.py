@@ -10,8 +10,8 @@ from test_mistakes import FALSE_ALARMS
 
 from refdpm.conformance import report as reports
 from refdpm.conformance.session import Clause, Session, all_clauses, check, clauses
-from refdpm.conformance.families import FUNCTIONS
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.example import ddpm, ddpm_wrong
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.mistakes import MISTAKES, Mistake
@@ -57,7 +57,7 @@ LOSES_DIGITS = "sigmoid as a hyperbolic tangent"
 @pytest.mark.parametrize("name,where,variant", [pytest.param(*row, id=row[0]) for row in FALSE_ALARMS if row[0] != LOSES_DIGITS])
 def test_a_correct_variant_is_not_accused(name, where, variant):
     planted = Mistake(name, "", "", where, "value", instead(variant))
-    concerned = [function for function in FUNCTIONS if where in {mistake.target.removesuffix("_vjp") for mistake in
+    concerned = [function for function in QUANTITIES if where in {mistake.target.removesuffix("_vjp") for mistake in
                                                                  touched(function.reference, function.edges(Given())[0])}]
     session = Session(Reference("float64", planted), effort=QUICK, profile=OWN)
     for function in concerned:
@@ -217,13 +217,13 @@ def test_every_clause_is_explained():
     for id, of in all_clauses():
         text = reports.explain(id, of)
         assert text.startswith(id) and len(text.splitlines()) > 3
-    assert all(function.name in reports.listing(all_clauses()) for function in FUNCTIONS)
+    assert all(function.name in reports.listing(all_clauses()) for function in QUANTITIES)
 
 
 def test_ids_are_of_one_clause_each_and_names_of_one_function():
     ids = [id for id, _ in all_clauses()]
     assert len(ids) == len(set(ids)) and all(id == id.upper() for id in ids)
-    assert len({function.name for function in FUNCTIONS}) == len(FUNCTIONS)
+    assert len({function.name for function in QUANTITIES}) == len(QUANTITIES)
 
 
 # -- what a newcomer stumbles over ---------------------------------------------------------------------------------------

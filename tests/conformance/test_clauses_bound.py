@@ -6,8 +6,8 @@ from scipy.special import erf
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Fault, Local
-from refdpm.conformance.families import bits_bound, bound, ddpm_bound, gaussian, likelihood, objective, reverse
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters import bits_bound, bound, ddpm_bound, gaussian, likelihood, objective, reverse
+from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import touched
@@ -15,9 +15,9 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import LIMIT, Subject
 
-FUNCTIONS = bound.FUNCTIONS + ddpm_bound.FUNCTIONS + bits_bound.FUNCTIONS + likelihood.FUNCTIONS + objective.FUNCTIONS
-UPSTREAM = gaussian.FUNCTIONS + reverse.FUNCTIONS
-BY_NAME = {function.name: function for function in FUNCTIONS}
+QUANTITIES = bound.QUANTITIES + ddpm_bound.QUANTITIES + bits_bound.QUANTITIES + likelihood.QUANTITIES + objective.QUANTITIES
+UPSTREAM = gaussian.QUANTITIES + reverse.QUANTITIES
+BY_NAME = {function.name: function for function in QUANTITIES}
 EFFORT = Effort(max_examples=4, shrinks=0)
 SMALL = Effort(max_examples=1, shrinks=0)
 DTYPES = ("float64", "float32")
@@ -25,16 +25,16 @@ CHOICES = [("noise", "small", "next"), ("x_0", "large", "beta"), ("v", "ranged",
            ("mean", "ranged", "beta"), ("noise", "large", "next")]
 
 
-def subject(source, profile=Profile(), functions=FUNCTIONS):
+def subject(source, profile=Profile(), functions=QUANTITIES):
     return Subject(source, functions, profile)
 
 
 def local(target):
-    return Local(target, names=frozenset(f.name for f in FUNCTIONS + UPSTREAM))
+    return Local(target, names=frozenset(f.name for f in QUANTITIES + UPSTREAM))
 
 
-def judged(target, profile=Profile(), effort=EFFORT, functions=FUNCTIONS):
-    looked = subject(local(target), profile, FUNCTIONS + UPSTREAM)
+def judged(target, profile=Profile(), effort=EFFORT, functions=QUANTITIES):
+    looked = subject(local(target), profile, QUANTITIES + UPSTREAM)
     return {result.id: result for function in functions for result in judge(looked, function, effort)}
 
 
@@ -220,7 +220,7 @@ class Textbook:
 @pytest.mark.parametrize("choices", CHOICES, ids="-".join)
 def test_textbook_passes(dtype, choices):
     profile = Profile(**dict(zip(("predicts", "variance", "first"), choices)))
-    functions = [f for f in FUNCTIONS if f.choices[:1] == ("predicts",)] if choices != CHOICES[0] else FUNCTIONS
+    functions = [f for f in QUANTITIES if f.choices[:1] == ("predicts",)] if choices != CHOICES[0] else QUANTITIES
     found = judged(Textbook(dtype, *choices), profile, functions=tuple(functions))
     assert [result for result in found.values() if result.verdict != "pass"] == []
     assert not any(result.given_upstream for result in found.values())
@@ -230,15 +230,15 @@ def test_textbook_passes(dtype, choices):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("readout", ["eq65", "released", "denoising"])
 def test_textbook_passes_on_a_whole_network(dtype, readout):
-    found = judged(Textbook(dtype, readout=readout), Profile(readout=readout), functions=objective.FUNCTIONS)
+    found = judged(Textbook(dtype, readout=readout), Profile(readout=readout), functions=objective.QUANTITIES)
     assert [result.verdict for result in found.values()] == ["pass"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_this_package_passes_with_its_gradients(dtype):
-    source = subject(Reference(dtype, functions=FUNCTIONS))
-    found = [result for function in FUNCTIONS for result in judge(source, function, EFFORT)]
-    found += [result for function in FUNCTIONS if function.vjp for result in gradients.judge(source, function, SMALL)]
+    source = subject(Reference(dtype, functions=QUANTITIES))
+    found = [result for function in QUANTITIES for result in judge(source, function, EFFORT)]
+    found += [result for function in QUANTITIES if function.arguments for result in gradients.judge(source, function, SMALL)]
     assert [result for result in found if result.verdict != "pass"] == []
 
 
@@ -297,14 +297,14 @@ def moved(inputs, argument, direction, h):
     return inputs | {argument: inputs[argument] + h * change}
 
 
-@pytest.mark.parametrize("name, argument", [(f.name, argument) for f in FUNCTIONS
+@pytest.mark.parametrize("name, argument", [(f.name, argument) for f in QUANTITIES
                                             for argument in f.arguments if argument != "output"])
 def test_gradient_by_differences(name, argument):
     function, rng = BY_NAME[name], np.random.default_rng(0)
     for drawn in function.edges(Given())[:4]:
         inputs = drawn | {choice: CHOSEN[choice] for choice in function.choices}
         cotangents = tuple(rng.standard_normal(value.shape) for value in function.reference(inputs))
-        gradient = function.vjp(inputs, cotangents)[argument]
+        gradient = function.gradients(inputs, cotangents)[argument]
         at = inputs["beta"][1:] if argument == "beta" else np.ones(gradient.shape)
         direction = rng.standard_normal(gradient.shape) * np.minimum(at, 1 - at if argument == "beta" else 1)
         below, above = (function.reference(moved(inputs, argument, direction, h)) for h in (-1e-6, 1e-6))
@@ -318,7 +318,7 @@ def test_gradient_with_respect_to_the_output_is_that_of_the_bias_at_its_step(nam
     function = BY_NAME[name]
     inputs = function.edges(Given())[1] | {choice: CHOSEN[choice] for choice in function.choices}
     cotangent = np.random.default_rng(0).standard_normal(len(inputs["t"]))
-    found = function.vjp(inputs, (cotangent,))
+    found = function.gradients(inputs, (cotangent,))
     collected = np.zeros_like(found["bias"])
     np.add.at(collected, inputs["t"], found["output"])
     np.testing.assert_allclose(collected, found["bias"], rtol=1e-12, atol=1e-14)
@@ -329,15 +329,15 @@ def test_gradient_with_respect_to_the_output_is_that_of_the_bias_at_its_step(nam
 DEFAULTS = Profile()._asdict()
 OURS = ("bound.", "likelihood.", "later.objective.")
 TOUCHED = {f.name: {m.id for inputs in f.edges(Given())[:1]
-                    for m in touched(f.reference, inputs | {choice: DEFAULTS[choice] for choice in f.choices})} for f in FUNCTIONS}
+                    for m in touched(f.reference, inputs | {choice: DEFAULTS[choice] for choice in f.choices})} for f in QUANTITIES}
 VALUES = [m for m in MISTAKES if m.kind == "value" and m.target.startswith(OURS) and any(m.id in ids for ids in TOUCHED.values())]
 UNTOUCHED = {"RNG-01", "RNG-02", "RNG-11"}                   # in the draw of t: test_clauses_laws
 
 
 def sees(mistake, dtype, name):
     """Whether the values of a function are no longer right at its edges."""
-    function, right = BY_NAME[name], subject(Reference(dtype, functions=FUNCTIONS))
-    wrong = subject(Reference(dtype, mistake, functions=FUNCTIONS))
+    function, right = BY_NAME[name], subject(Reference(dtype, functions=QUANTITIES))
+    wrong = subject(Reference(dtype, mistake, functions=QUANTITIES))
     for inputs in function.edges(Given()):
         try:
             if any(case.ratio > LIMIT for case in compare(wrong, function, inputs)):
@@ -350,7 +350,7 @@ def sees(mistake, dtype, name):
 @pytest.fixture(scope="module")
 def matrix():
     return {(m.id, f.name, dtype): m.id in TOUCHED[f.name] and sees(m, dtype, f.name)
-            for m in VALUES for f in FUNCTIONS for dtype in DTYPES}
+            for m in VALUES for f in QUANTITIES for dtype in DTYPES}
 
 
 def test_every_mistake_in_the_bounds_is_looked_for():
@@ -360,10 +360,10 @@ def test_every_mistake_in_the_bounds_is_looked_for():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("mistake", VALUES, ids=lambda m: m.id)
 def test_planted_mistake_is_seen(mistake, dtype, matrix):
-    assert any(matrix[mistake.id, f.name, dtype] for f in FUNCTIONS)
+    assert any(matrix[mistake.id, f.name, dtype] for f in QUANTITIES)
 
 
-@pytest.mark.parametrize("name", [f.name for f in FUNCTIONS])
+@pytest.mark.parametrize("name", [f.name for f in QUANTITIES])
 def test_every_clause_sees_a_mistake(name, matrix):
     elsewhere = [m for m in MISTAKES if m.id in TOUCHED[name] and m.kind == "value" and m not in VALUES]
     assert any(matrix[m.id, name, "float32"] for m in VALUES) or any(sees(m, "float32", name) for m in elsewhere)
@@ -371,8 +371,8 @@ def test_every_clause_sees_a_mistake(name, matrix):
 
 @pytest.mark.parametrize("mistake", VALUES, ids=lambda m: m.id)
 def test_planted_mistake_is_named(mistake, matrix):
-    name = next(f.name for f in FUNCTIONS if matrix[mistake.id, f.name, "float32"])
-    found, = judge(subject(Reference("float32", mistake, functions=FUNCTIONS)), looked_at(name)[0], SMALL)
+    name = next(f.name for f in QUANTITIES if matrix[mistake.id, f.name, "float32"])
+    found, = judge(subject(Reference("float32", mistake, functions=QUANTITIES)), looked_at(name)[0], SMALL)
     assert mistake.id in (found.mistake, *found.also), found
 
 
@@ -384,7 +384,7 @@ CUT = [m for m in MISTAKES if m.kind == "gradient" and m.target in {f"bound.{nam
 
 @pytest.mark.parametrize("mistake", CUT, ids=lambda m: m.id)
 def test_planted_mistake_of_a_gradient_is_seen_and_named(mistake):
-    source = subject(Reference("float32", mistake, functions=FUNCTIONS))
+    source = subject(Reference("float32", mistake, functions=QUANTITIES))
     for function in looked_at("step_kl", "one_step_bound", "binomial_step_kl"):
         wrong = failing(gradients.judge(source, function, Effort(max_examples=0)))
         if wrong:

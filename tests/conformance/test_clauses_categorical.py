@@ -5,8 +5,8 @@ import pytest
 
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.session import NAMES, check
-from refdpm.conformance.families import categorical as family
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters import categorical as family
+from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes.categorical import MISTAKES
@@ -20,7 +20,7 @@ VALUE = [mistake for mistake in MISTAKES if mistake.kind == "value"]
 
 
 def verdicts(source, profile=Profile()):
-    subject = Subject(source, family.FUNCTIONS, profile)
+    subject = Subject(source, family.QUANTITIES, profile)
     return {result.id: result for function in subject.functions.values() for result in judge(subject, function, EFFORT)}
 
 
@@ -28,7 +28,7 @@ def verdicts(source, profile=Profile()):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_reference_passes(dtype, mixing):
     profile = Profile(mixing=mixing)
-    found = verdicts(Reference(dtype, functions=family.FUNCTIONS, profile=profile), profile)
+    found = verdicts(Reference(dtype, functions=family.QUANTITIES, profile=profile), profile)
     assert {result.verdict for result in found.values()} == {"pass"}, found
     assert len(found) == 6
 
@@ -36,7 +36,7 @@ def test_the_reference_passes(dtype, mixing):
 @pytest.mark.parametrize("mistake", VALUE, ids=lambda mistake: mistake.id)
 def test_a_planted_mistake_is_seen_and_named(mistake):
     profile = Profile(mixing="average" if mistake.id == "NEW-CAT-MIX" else "joint")
-    found = verdicts(Reference("float32", mistake, functions=family.FUNCTIONS, profile=profile), profile)
+    found = verdicts(Reference("float32", mistake, functions=family.QUANTITIES, profile=profile), profile)
     wrong = [result for result in found.values() if result.verdict == "wrong"]
     assert wrong and any(mistake.id in (result.mistake or ()) for result in wrong), wrong
 
@@ -98,7 +98,7 @@ class Textbook:
 @pytest.mark.parametrize("mixing,form", [("average", "probability"), ("joint", "log_probability"), ("joint_but_first", "logits")])
 def test_a_textbook_passes_and_its_conventions_are_found(dtype, mixing, form):
     beta = np.linspace(0.02, 0.7, 12).astype(np.float32).astype(np.float64)
-    subject = Subject(Local(Textbook(beta, dtype, mixing=mixing, form=form), names=NAMES), family.FUNCTIONS)
+    subject = Subject(Local(Textbook(beta, dtype, mixing=mixing, form=form), names=NAMES), family.QUANTITIES)
     subject.profile, known = infer(subject, {})
     found = {result.id: result for function in subject.functions.values() for result in judge(subject, function, EFFORT)}
     assert {result.verdict for result in found.values()} == {"pass"}, found

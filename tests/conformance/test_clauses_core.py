@@ -9,8 +9,8 @@ from scipy.special import expit, log_expit, logit
 
 from refdpm.conformance import gradients, judge as judging
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.families import binomial, gaussian, schedule
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters import binomial, gaussian, schedule
+from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES
@@ -19,8 +19,8 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-FUNCTIONS = schedule.FUNCTIONS + gaussian.FUNCTIONS + binomial.FUNCTIONS
-BY_NAME = {function.name: function for function in FUNCTIONS}
+QUANTITIES = schedule.QUANTITIES + gaussian.QUANTITIES + binomial.QUANTITIES
+BY_NAME = {function.name: function for function in QUANTITIES}
 EFFORT = Effort(max_examples=4, shrinks=5)
 SMALL = Effort(max_examples=2, shrinks=0)
 DTYPES = ("float64", "float32")
@@ -32,7 +32,7 @@ UNSEEN = {"BND-10", "SHP-07", "FWD-14", "LAY-23b"}
 
 
 def subject(source, profile=Profile()):
-    return Subject(source, FUNCTIONS, profile)
+    return Subject(source, QUANTITIES, profile)
 
 
 def local(target):
@@ -160,16 +160,16 @@ class Textbook:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_textbook_passes(dtype):
-    found = [result for function in FUNCTIONS for result in judge(subject(local(Textbook(dtype))), function, EFFORT)]
+    found = [result for function in QUANTITIES for result in judge(subject(local(Textbook(dtype))), function, EFFORT)]
     assert [result for result in found if result.verdict != "pass"] == []
     assert all(result.ratio < 16 for result in found), max(found, key=lambda result: result.ratio)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_this_package_passes_with_its_gradients(dtype):
-    source = subject(Reference(dtype, functions=FUNCTIONS))
-    found = [result for function in FUNCTIONS for result in judge(source, function, EFFORT)]
-    found += [result for function in FUNCTIONS if function.vjp for result in gradients.judge(source, function, EFFORT)]
+    source = subject(Reference(dtype, functions=QUANTITIES))
+    found = [result for function in QUANTITIES for result in judge(source, function, EFFORT)]
+    found += [result for function in QUANTITIES if function.arguments for result in gradients.judge(source, function, EFFORT)]
     assert [result for result in found if result.verdict != "pass"] == []
 
 
@@ -180,13 +180,13 @@ def moved(inputs, argument, direction, h):
     return inputs | {argument: inputs[argument] + h * change}
 
 
-@pytest.mark.parametrize("name, argument", [(f.name, argument) for f in FUNCTIONS for argument in f.arguments])
+@pytest.mark.parametrize("name, argument", [(f.name, argument) for f in QUANTITIES for argument in f.arguments])
 def test_gradient_by_differences(name, argument):
     function, rng, h, looked = BY_NAME[name], np.random.default_rng(0), 1e-6, 0
-    for inputs in function.edges(subject(Reference(functions=FUNCTIONS)).given):
+    for inputs in function.edges(subject(Reference(functions=QUANTITIES)).given):
         cotangents = tuple(rng.standard_normal(value.shape) for value in function.reference(inputs))
         with np.errstate(all="ignore"):
-            gradient = function.vjp(inputs, cotangents)[argument]
+            gradient = function.gradients(inputs, cotangents)[argument]
         if not np.all(np.isfinite(gradient)):
             continue
         at = inputs[argument][1:] if argument == "beta" else inputs[argument]
@@ -210,11 +210,11 @@ def calls(run, function):
 
 
 def pulled(function, inputs):
-    return function.vjp(inputs, tuple(np.ones(np.shape(value)) for value in function.reference(inputs)))
+    return function.gradients(inputs, tuple(np.ones(np.shape(value)) for value in function.reference(inputs)))
 
 
-TOUCHED = {f.name: calls(f.reference, f) for f in FUNCTIONS}
-PULLED = {f.name: calls(partial(pulled, f), f) for f in FUNCTIONS if f.vjp}
+TOUCHED = {f.name: calls(f.reference, f) for f in QUANTITIES}
+PULLED = {f.name: calls(partial(pulled, f), f) for f in QUANTITIES if f.arguments}
 VALUES = [m for m in MISTAKES if m.kind == "value" and m.source != TEXTBOOK and m.id in set().union(*TOUCHED.values())]
 DIGITS = [m for m in MISTAKES if m.source == TEXTBOOK and m.id in set().union(*TOUCHED.values()) - {"NEW-SIGMOID", "NEW-SOFTPLUS"}]
 PULLBACKS = [m for m in MISTAKES if m.kind == "gradient" and m.id in set().union(*PULLED.values())]
@@ -227,13 +227,13 @@ def no_shrinking(monkeypatch):
 
 @cache
 def found_by(mistake, dtype):
-    source = subject(Reference(dtype, mistake, functions=FUNCTIONS))
-    return [result for f in FUNCTIONS if mistake.id in TOUCHED[f.name] for result in judge(source, f, SMALL)]
+    source = subject(Reference(dtype, mistake, functions=QUANTITIES))
+    return [result for f in QUANTITIES if mistake.id in TOUCHED[f.name] for result in judge(source, f, SMALL)]
 
 
 def found_by_gradients(mistake, dtype):
-    source = subject(Reference(dtype, mistake, functions=FUNCTIONS))
-    return [result for f in FUNCTIONS if mistake.id in PULLED.get(f.name, ()) for result in gradients.judge(source, f, SMALL)]
+    source = subject(Reference(dtype, mistake, functions=QUANTITIES))
+    return [result for f in QUANTITIES if mistake.id in PULLED.get(f.name, ()) for result in gradients.judge(source, f, SMALL)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -260,7 +260,7 @@ def test_what_loses_digits_as_textbooks_do_is_no_mistake(mistake, dtype):
 
 def test_every_clause_sees_a_mistake(no_shrinking):
     seen = {result.id for m in VALUES for result in found_by(m, "float64") if result.verdict != "pass"}
-    assert {f"{f.id}.{output.id}" for f in FUNCTIONS for output in f.outputs} <= seen
+    assert {f"{f.id}.{output.id}" for f in QUANTITIES for output in f.outputs} <= seen
 
 
 # -- conventions, and what is not asked for ------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_other_conventions_are_found_and_pass(dtype):
     asked = subject(local(Others(dtype)))
     asked.profile, _ = infer(asked, {})
     assert asked.profile == Profile(first_t=0, tables="from_0", spread="log_variance", bits="logit", unit="bits")
-    found = [result for function in FUNCTIONS for result in judge(asked, function, EFFORT)]
+    found = [result for function in QUANTITIES for result in judge(asked, function, EFFORT)]
     assert [result for result in found if result.verdict not in ("pass", "skipped")] == []
     assert {result.id for result in found if result.verdict == "skipped"} == {"BIN.ENT.VALUE", "BIN.CROSS.VALUE", "BIN.LOGP.VALUE",
                                                                               "BIN.DRAW.X"}
@@ -362,7 +362,7 @@ def test_posterior_variance_from_precisions_is_named(no_shrinking):
 
 def test_what_a_planted_mistake_writes_into_its_arguments_stays_there(no_shrinking):
     """Naming plants them all on the same inputs."""
-    source = subject(Reference("float64", next(m for m in MISTAKES if m.id == "POS-05"), functions=FUNCTIONS))
+    source = subject(Reference("float64", next(m for m in MISTAKES if m.id == "POS-05"), functions=QUANTITIES))
     inputs = BY_NAME["posterior"].edges(source.given)
     before = [case["t"].copy() for case in inputs]
     judge(source, BY_NAME["posterior"]._replace(edges=lambda given: inputs), SMALL)

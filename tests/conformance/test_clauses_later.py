@@ -10,15 +10,15 @@ from scipy.special import log_ndtr
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.session import Session
-from refdpm.conformance.families import decoder, gaussian, parametrisation, reverse, sampler, sampler_laws
-from refdpm.conformance.families.common import Given, rates
+from refdpm.conformance.chapters import decoder, gaussian, parametrisation, reverse, sampler, sampler_laws
+from refdpm.conformance.chapters.common import Given, rates
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import LIMIT, Subject
 
-FUNCTIONS = parametrisation.FUNCTIONS + reverse.FUNCTIONS + decoder.FUNCTIONS + sampler.FUNCTIONS
-ALL = gaussian.FUNCTIONS + FUNCTIONS
+QUANTITIES = parametrisation.QUANTITIES + reverse.QUANTITIES + decoder.QUANTITIES + sampler.QUANTITIES
+ALL = gaussian.QUANTITIES + QUANTITIES
 QUICK = Effort(max_examples=4, shrinks=0)
 PROFILES = (Profile(), Profile(predicts="v", variance="large", first="beta"),
             Profile(predicts="x_0", variance="ranged", first="floor"), Profile(predicts="mean", variance="large", first="next"),
@@ -220,7 +220,7 @@ def failures(found):
     return [result for result in found if result.verdict not in ("pass", "skipped")]
 
 
-def results(one, functions=FUNCTIONS, laws=sampler_laws.LAWS):
+def results(one, functions=QUANTITIES, laws=sampler_laws.LAWS):
     found = [result for function in functions if function.name in one.subject.functions
              for result in judge(one.subject, function, QUICK)]
     return found + [one.held(law) for law in laws]
@@ -231,7 +231,7 @@ def results(one, functions=FUNCTIONS, laws=sampler_laws.LAWS):
 @pytest.mark.parametrize("dtype, profile", [("float64", PROFILES[0]), *(("float32", profile) for profile in PROFILES)])
 def test_the_reference_passes_in_both_precisions(dtype, profile):
     subject = Subject(Reference(dtype, functions=ALL, profile=profile), ALL, profile)
-    found = [result for function in FUNCTIONS for result in judge(subject, function, QUICK)]
+    found = [result for function in QUANTITIES for result in judge(subject, function, QUICK)]
     assert not failures(found)
     assert sum(result.verdict == "skipped" for result in found) <= 1
     assert max(law.run(subject, Given(), 0).ratio for law in sampler_laws.LAWS) <= 1
@@ -261,20 +261,20 @@ def test_a_schedule_of_its_own_with_a_thousand_steps():
     own = DDPM(beta[1:], "float32", "noise", "large", "beta")
     one = session(own, first_t=0, spread="log_variance")
     assert one.subject.profile[7:9] == ("noise", "large")
-    few = [function for function in FUNCTIONS if function.name in ("reverse", "ancestral_step", "x_0_from_model", "ddim_step")]
+    few = [function for function in QUANTITIES if function.name in ("reverse", "ancestral_step", "x_0_from_model", "ddim_step")]
     assert not failures(results(one, few, ()))
 
 
 # -- gradients -----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("function", [function for function in FUNCTIONS if function.vjp], ids=lambda function: function.name)
+@pytest.mark.parametrize("function", [function for function in QUANTITIES if function.arguments], ids=lambda function: function.name)
 def test_gradients_are_slopes(function):
     """⟨cotangent, output⟩ changes along a random direction as the gradients say: central differences, good to 1e-6."""
     rng, profile = np.random.default_rng(1), Profile(predicts="v")
     for inputs in [function.edges(Given())[at] for at in (1, 2, -1)]:
         inputs = inputs | {name: getattr(profile, name) for name in function.choices}
         cotangent = rng.standard_normal(function.reference(inputs)[0].shape)
-        gradients = function.vjp(inputs, (cotangent,))
+        gradients = function.gradients(inputs, (cotangent,))
         assert set(gradients) == set(function.arguments)
         for name in function.arguments:
             move = rng.uniform(0.5, 1, inputs[name].shape) * 1e-6 * inputs[name]
@@ -290,7 +290,7 @@ def touching():
     found = {}
     for profile in PROFILES:
         subject = Subject(Reference(functions=ALL, profile=profile), ALL, profile)
-        for function in FUNCTIONS if profile == PROFILES[0] else [function for function in FUNCTIONS if function.choices]:
+        for function in QUANTITIES if profile == PROFILES[0] else [function for function in QUANTITIES if function.choices]:
             for mistake in touched(subject, function):
                 if mistake.target.startswith("later.") and mistake.kind == "value":
                     found.setdefault(mistake, []).append((function, profile))
@@ -355,7 +355,7 @@ def tanh_and_a_clamp(self, x_0, mean, var):
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 def test_the_decoder_by_tanh_is_named(dtype):
     one = session(textbook(dtype, (), "decoder_log_mass", change=changed(decoder_log_mass=tanh_and_a_clamp)), spread="log_variance")
-    found, = results(one, decoder.FUNCTIONS, ())
+    found, = results(one, decoder.QUANTITIES, ())
     assert found.verdict == "wrong" and found.mistake == "NEW-CLAMP"
 
 
@@ -408,6 +408,6 @@ def test_what_is_right_but_for_the_step_before_is_not_blamed():
     adapter = textbook("float32", ("noise", "small", "beta"), "sample", "ancestral_step", "reverse", "mean_from_x_0",
                        change=changed(ancestral_step=noise_at_the_end))
     stated = PROFILES[0]._replace(first="beta", first_t=0, spread="log_variance")._asdict()
-    found = results(session(adapter, **stated), sampler.FUNCTIONS, ())
+    found = results(session(adapter, **stated), sampler.QUANTITIES, ())
     assert of(found, "SMP.STEP.X_PREV").mistake == "REV-04c"
     assert of(found, "SMP.PATH.X_0").given_upstream

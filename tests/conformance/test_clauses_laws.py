@@ -6,22 +6,22 @@ import pytest
 from refdpm import binomial, bound, gaussian
 from refdpm.conformance.adapter import Fault, Local
 from refdpm.conformance.session import NAMES
-from refdpm.conformance.families import gaussian as gaussian_clauses, laws, purity
-from refdpm.conformance.families import bound as bound_clauses
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters import gaussian as gaussian_clauses, laws, purity
+from refdpm.conformance.chapters import bound as bound_clauses
+from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-FUNCTIONS = gaussian_clauses.FUNCTIONS + bound_clauses.FUNCTIONS
+QUANTITIES = gaussian_clauses.QUANTITIES + bound_clauses.QUANTITIES
 LAWS = {law.id: law for law in laws.LAWS + purity.LAWS}
 DTYPES = ("float64", "float32")
 
 
 def found(target, name, profile=Profile(), seed=0):
     source = target if isinstance(target, Reference) else Local(target, names=NAMES)
-    return LAWS[name].run(Subject(source, FUNCTIONS, profile), Given(source.beta), seed)
+    return LAWS[name].run(Subject(source, QUANTITIES, profile), Given(source.beta), seed)
 
 
 # -- laws ----------------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class Centred(Forward):
 @pytest.mark.parametrize("law", ["PURE.INPUTS", "PURE.SAME", "PURE.ROWS"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_this_package_is_pure(law, dtype):
-    result = found(Reference(dtype, functions=FUNCTIONS), law)
+    result = found(Reference(dtype, functions=QUANTITIES), law)
     assert result.ratio <= 1, result.reason
 
 
@@ -217,10 +217,10 @@ def test_impure_functions_are_seen(adapter, law, says):
 @pytest.mark.parametrize("id", ["SHP-02"])
 def test_rows_that_mix_in_a_planted_mistake(id):
     mistake = next(mistake for mistake in MISTAKES if mistake.id == id)
-    assert found(Reference("float32", mistake, functions=FUNCTIONS), "PURE.ROWS").ratio > 1
+    assert found(Reference("float32", mistake, functions=QUANTITIES), "PURE.ROWS").ratio > 1
 
 
 @pytest.mark.parametrize("id", ["SHP-07"])
 def test_inputs_that_a_planted_mistake_changes(id):
     mistake = next(mistake for mistake in MISTAKES if mistake.id == id)
-    assert found(Reference("float64", mistake, functions=FUNCTIONS), "PURE.INPUTS").ratio > 1
+    assert found(Reference("float64", mistake, functions=QUANTITIES), "PURE.INPUTS").ratio > 1

@@ -5,8 +5,8 @@ import pytest
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.families import layers as family
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters import layers as family
+from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES
@@ -15,8 +15,8 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-FUNCTIONS = family.FUNCTIONS
-NAMES = frozenset(function.name for function in FUNCTIONS) | {"vjp"}
+QUANTITIES = family.QUANTITIES
+NAMES = frozenset(function.name for function in QUANTITIES) | {"vjp"}
 EFFORT, QUICK = Effort(max_examples=6, shrinks=5), Effort(max_examples=2, shrinks=0)
 PROFILES = {basis: Profile(basis=basis) for basis in ("paper", "released")}
 UNSEEN = {"NEW-IN-PLACE": "overwrites what it is given, and is right otherwise: purity's business",
@@ -28,21 +28,21 @@ OF_OTHER_BASIS = {"paper": {"NEW-I-WHOLE", "NEW-I-OPEN"}, "released": {"NEW-I-HA
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("basis", PROFILES)
-@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+@pytest.mark.parametrize("function", QUANTITIES, ids=lambda function: function.name)
 def test_the_reference_passes(function, basis, dtype):
-    subject = Subject(Reference(dtype, functions=FUNCTIONS, profile=PROFILES[basis]), FUNCTIONS, PROFILES[basis])
-    found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.vjp else [])
+    subject = Subject(Reference(dtype, functions=QUANTITIES, profile=PROFILES[basis]), QUANTITIES, PROFILES[basis])
+    found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.arguments else [])
     assert {result.verdict for result in found} == {"pass"}, found
 
 
 def planted():
     """(function, mistake, basis): every mistake in a function that the clause or its adjoint calls."""
-    for function in FUNCTIONS:
+    for function in QUANTITIES:
         for basis in PROFILES if function.choices else ("paper",):
             inputs = function.edges(Given())[0] | {"basis": basis}
             cotangents = tuple(np.ones(np.shape(value)) for value in function.reference(inputs))
             called = touched(lambda i: function.reference(i), inputs)
-            adjoint = touched(lambda i: function.vjp(i, cotangents), inputs) if function.vjp else []
+            adjoint = touched(lambda i: function.gradients(i, cotangents), inputs) if function.arguments else []
             for mistake in [m for m in called if m.kind != "gradient"] + [m for m in adjoint if m.kind == "gradient"]:
                 if mistake.target.startswith("layers.") and mistake.id not in {*UNSEEN, *OF_OTHER_BASIS[basis]}:
                     yield pytest.param(function, mistake, basis, id=f"{function.name}-{basis}-{mistake.id}")
@@ -55,7 +55,7 @@ CASES = list(planted())
 def test_a_planted_mistake_is_seen_and_named(function, mistake, basis):
     """In single precision; lost digits, which another precision loses otherwise, in double precision."""
     dtype = "float64" if mistake.kind == "accuracy" else "float32"
-    subject = Subject(Reference(dtype, mistake, functions=FUNCTIONS, profile=PROFILES[basis]), FUNCTIONS, PROFILES[basis])
+    subject = Subject(Reference(dtype, mistake, functions=QUANTITIES, profile=PROFILES[basis]), QUANTITIES, PROFILES[basis])
     found = (gradients.judge if mistake.kind == "gradient" else judge)(subject, function, QUICK)
     failed = [result for result in found if result.verdict != "pass"]
     assert failed and all(mistake.id in (result.mistake, *result.also) for result in failed), found
@@ -64,7 +64,7 @@ def test_a_planted_mistake_is_seen_and_named(function, mistake, basis):
 def test_every_mistake_in_a_layer_that_has_a_clause_is_planted_above():
     tried = {case.values[1].id for case in CASES}
     modules = ("activation", "linear", "conv", "pool", "rbf", "norm", "temporal")
-    functions = {f"layers.{module}.{function.name}" for module in modules for function in FUNCTIONS} | {"layers.temporal.bumps"}
+    functions = {f"layers.{module}.{function.name}" for module in modules for function in QUANTITIES} | {"layers.temporal.bumps"}
     assert {m.id for m in MISTAKES if m.target.removesuffix("_vjp") in functions} - tried == set(UNSEEN)
 
 
@@ -163,17 +163,17 @@ class Textbook:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_textbook_passes(dtype, layout):
     basis = "released" if layout == "channels_first" else "paper"
-    subject = Subject(Local(Textbook(dtype, layout, basis), names=NAMES), FUNCTIONS)
+    subject = Subject(Local(Textbook(dtype, layout, basis), names=NAMES), QUANTITIES)
     subject.profile, known = infer(subject, {})
     assert (subject.profile.layout, subject.profile.basis) == (layout, basis) and known["layout"] == known["basis"] == "inferred"
-    found = [result for function in FUNCTIONS for result in judge(subject, function, EFFORT)]
+    found = [result for function in QUANTITIES for result in judge(subject, function, EFFORT)]
     assert {result.verdict for result in found} == {"pass"}, [result for result in found if result.verdict != "pass"]
 
 
-@pytest.mark.parametrize("name", [function.name for function in FUNCTIONS if function.vjp])
+@pytest.mark.parametrize("name", [function.name for function in QUANTITIES if function.arguments])
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 def test_its_gradients_pass(name, layout):
-    subject = Subject(Local(Textbook("float64", layout), names=NAMES), FUNCTIONS, Profile(layout=layout))
+    subject = Subject(Local(Textbook("float64", layout), names=NAMES), QUANTITIES, Profile(layout=layout))
     found = gradients.judge(subject, subject.functions[name], QUICK)
     assert {result.verdict for result in found} == {"pass"}, found
 
@@ -188,7 +188,7 @@ def test_a_biased_variance_is_right():
             z = (rows - rows.mean(axis=-1, keepdims=True)) / np.sqrt(var)
             return np.moveaxis(z.reshape(x.shape) * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1), 1, -1)
 
-    subject = Subject(Local(Unbiased(), names=NAMES), FUNCTIONS)
+    subject = Subject(Local(Unbiased(), names=NAMES), QUANTITIES)
     result, = judge(subject, subject.functions["group_norm"], EFFORT)
     assert result.verdict == "wrong" and result.mistake == "NEW-N-UNBIASED"
 
@@ -205,7 +205,7 @@ def test_unstable_ones_are_seen():
         def softmax(self, x):
             return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
-    subject = Subject(Local(Printed(), names=NAMES), FUNCTIONS)
+    subject = Subject(Local(Printed(), names=NAMES), QUANTITIES)
     with np.errstate(all="ignore"):
         found = {name: judge(subject, subject.functions[name], EFFORT)[0] for name in ("softplus", "sigmoid", "softmax")}
     assert {result.verdict for result in found.values()} == {"wrong"}

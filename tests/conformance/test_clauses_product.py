@@ -5,8 +5,8 @@ import pytest
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.families import gaussian, product as family
-from refdpm.conformance.families.common import Given
+from refdpm.conformance.chapters import gaussian, product as family
+from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES
@@ -14,8 +14,8 @@ from refdpm.conformance.naming import touched
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-FUNCTIONS = (gaussian.ALPHA_BAR, *family.FUNCTIONS)
-NAMES = frozenset(function.name for function in FUNCTIONS) | {"vjp"}
+QUANTITIES = (gaussian.ALPHA_BAR, *family.QUANTITIES)
+NAMES = frozenset(function.name for function in QUANTITIES) | {"vjp"}
 EFFORT, QUICK = Effort(max_examples=6, shrinks=5), Effort(max_examples=4, shrinks=0)
 UNSEEN = {"NEW-P-UNKNOWN": "reads what is not known, and uses none of it unless it is no number"}
 
@@ -23,20 +23,20 @@ UNSEEN = {"NEW-P-UNKNOWN": "reads what is not known, and uses none of it unless 
 # -- this package's own ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", family.FUNCTIONS, ids=lambda function: function.name)
+@pytest.mark.parametrize("function", family.QUANTITIES, ids=lambda function: function.name)
 def test_the_reference_passes(function, dtype):
-    subject = Subject(Reference(dtype, functions=FUNCTIONS), FUNCTIONS)
-    found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.vjp else [])
+    subject = Subject(Reference(dtype, functions=QUANTITIES), QUANTITIES)
+    found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.arguments else [])
     assert {result.verdict for result in found} == {"pass"} and not any(result.given_upstream for result in found), found
 
 
 def planted():
     """(function, mistake): every mistake of the product that the clause or its adjoint calls; and RePaint's."""
-    for function in family.FUNCTIONS:
+    for function in family.QUANTITIES:
         inputs = function.edges(Given())[0]
         cotangents = tuple(np.ones(np.shape(value)) for value in function.reference(inputs))
         called = touched(lambda i: function.reference(i), inputs)
-        adjoint = touched(lambda i: function.vjp(i, cotangents), inputs) if function.vjp else []
+        adjoint = touched(lambda i: function.gradients(i, cotangents), inputs) if function.arguments else []
         for mistake in [m for m in called if m.kind == "value"] + [m for m in adjoint if m.kind == "gradient"]:
             if mistake.target.startswith("product.") and mistake.id not in UNSEEN or mistake.id == "CON-04":
                 yield pytest.param(function, mistake, id=f"{function.name}-{mistake.id}")
@@ -47,7 +47,7 @@ CASES = list(planted())
 
 @pytest.mark.parametrize("function,mistake", CASES)
 def test_a_planted_mistake_is_seen_and_named(function, mistake):
-    subject = Subject(Reference("float32", mistake, functions=FUNCTIONS), FUNCTIONS)
+    subject = Subject(Reference("float32", mistake, functions=QUANTITIES), QUANTITIES)
     found = (gradients.judge if mistake.kind == "gradient" else judge)(subject, function, QUICK)
     failed = [result for result in found if result.verdict != "pass"]
     assert failed and all(mistake.id in (result.mistake, *result.also) for result in failed), found
@@ -125,18 +125,18 @@ CONVENTIONS = [dict(), dict(spread="log_variance", bits="logit", first_t=0), dic
 @pytest.mark.parametrize("conventions", CONVENTIONS, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_textbook_passes(dtype, conventions):
-    subject = Subject(Local(Textbook(dtype, **conventions), names=NAMES), FUNCTIONS)
+    subject = Subject(Local(Textbook(dtype, **conventions), names=NAMES), QUANTITIES)
     subject.profile, known = infer(subject, {})
     assert conventions.items() <= subject.profile._asdict().items()
     assert [known[name] for name in ("spread", "bits", "first_t")] == ["inferred"] * 3
-    found = [result for function in family.FUNCTIONS for result in judge(subject, function, EFFORT)]
+    found = [result for function in family.QUANTITIES for result in judge(subject, function, EFFORT)]
     assert {result.verdict for result in found} == {"pass"}, [result for result in found if result.verdict != "pass"]
 
 
 @pytest.mark.parametrize("conventions", CONVENTIONS, ids=str)
-@pytest.mark.parametrize("name", [function.name for function in family.FUNCTIONS if function.vjp])
+@pytest.mark.parametrize("name", [function.name for function in family.QUANTITIES if function.arguments])
 def test_its_gradients_pass(name, conventions):
-    subject = Subject(Local(Textbook("float64", **conventions), names=NAMES), FUNCTIONS)
+    subject = Subject(Local(Textbook("float64", **conventions), names=NAMES), QUANTITIES)
     subject.profile, _ = infer(subject, {})
     found = gradients.judge(subject, subject.functions[name], QUICK)
     assert {result.verdict for result in found} == {"pass"}, found
@@ -147,7 +147,7 @@ def test_what_is_known_is_kept_to_the_last_bit():
         def keep_known(self, x, y, mask):
             return np.where(mask, x + (y - x), x)
 
-    subject = Subject(Local(Nearly("float32"), names=NAMES), FUNCTIONS)
+    subject = Subject(Local(Nearly("float32"), names=NAMES), QUANTITIES)
     result, = judge(subject, subject.functions["keep_known"], EFFORT)
     assert result.verdict == "inaccurate" and result.ratio < 1e6
 
@@ -158,6 +158,6 @@ def test_the_level_before_is_the_one_of_x_prev():
         def inpaint_step(self, x_prev, y, t, noise, mask, beta):
             return np.where(mask, self.noised_known(y, t, noise, beta), x_prev)
 
-    subject = Subject(Local(Late(), names=NAMES), FUNCTIONS)
+    subject = Subject(Local(Late(), names=NAMES), QUANTITIES)
     assert judge(subject, subject.functions["inpaint_step"], QUICK)[0].verdict == "wrong"
     assert judge(subject, subject.functions["noised_known"], QUICK)[0].verdict == "pass"

@@ -15,14 +15,14 @@ import pytest
 
 from refdpm.conformance import session, wire
 from refdpm.conformance.adapter import Fault, Local, Model, Skip, Spent
-from refdpm.conformance.families import FUNCTIONS
+from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.remote import LIVES, Remote, open_source
 
 TIMEOUT = 0.5
 BRIEF = Effort(seed=0, max_examples=2, shrinks=5)
 NAMES = frozenset({"forward", "marginal"})
-FUNCTION = {function.name: function for function in FUNCTIONS}
+FUNCTION = {function.name: function for function in QUANTITIES}
 ONE = {"x_prev": np.ones((3, 2)), "t": np.array([1, 2, 1]), "beta": np.array([0.25, 0.5])}
 
 GOOD = """

@@ -14,16 +14,16 @@ import refdpm
 from refdpm import run
 from refdpm.conformance import vectors
 from refdpm.conformance.vectors import cases as vectors_cases, schema as vectors_schema
-from refdpm.conformance.families import FUNCTIONS, Given
-from refdpm.conformance.families.common import Function, Output
+from refdpm.conformance.chapters import QUANTITIES, Given
+from refdpm.conformance.chapters.common import Quantity, Output
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.subject import LIMIT, UNITS, ratios
 from refdpm.conformance.vectors.text import array_of, inputs_of, inputs_text, rendered, text, three_digits
 
 STORED = Path(refdpm.__file__).parent.parent / "validation" / "vectors"
 EXAMPLE = STORED / "example" / "check.c"
-POSTERIOR = next(function for function in FUNCTIONS if function.id == "GAU.POST")
-FEW = tuple(function for function in FUNCTIONS if function.id.startswith(("SCH.", "GAU.")))
+POSTERIOR = next(function for function in QUANTITIES if function.id == "GAU.POST")
+FEW = tuple(function for function in QUANTITIES if function.id.startswith(("SCH.", "GAU.")))
 SLOW = ("BND", "BIT", "OBJ", "NET", "SMP")           # a whole chain in every test: seconds a function
 ALL = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
@@ -32,7 +32,7 @@ ALL = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 def fresh(tmp_path_factory):
     """An export of two groups, for the tests that damage it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectors, "FUNCTIONS", FEW)
+        patch.setattr(vectors, "QUANTITIES", FEW)
         patch.setattr(vectors, "GROUPS", ("SCH", "GAU"))
         folder = tmp_path_factory.mktemp("vectors") / "new"
         vectors.export(folder)
@@ -76,10 +76,10 @@ def stored(function):
 
 def first_of_slow(function):
     group = function.id.split(".")[0]
-    return group not in SLOW or function is next(one for one in FUNCTIONS if one.id.startswith(f"{group}."))
+    return group not in SLOW or function is next(one for one in QUANTITIES if one.id.startswith(f"{group}."))
 
 
-@pytest.mark.parametrize("function", [one for one in FUNCTIONS if ALL or first_of_slow(one)], ids=lambda one: one.id)
+@pytest.mark.parametrize("function", [one for one in QUANTITIES if ALL or first_of_slow(one)], ids=lambda one: one.id)
 def test_the_stored_vectors_are_those_that_the_package_writes(function):
     """Values to their tolerance, that to its third digit, everything else exactly.  Of the slow groups one function."""
     before, now = stored(function), json.loads(rendered(vectors.entry(function)))
@@ -103,13 +103,13 @@ def test_the_manifest_counts_and_explains():
     tests = [test for document in documents for one in document["functions"] for test in one["tests"]]
     flags = {flag for test in tests for found in test["flags"].values() for flag in found}
     sentences = {flag: says for document in documents for flag, says in document["flags"].items()}
-    assert (manifest["functions"], manifest["tests"], manifest["flags"]) == (len(FUNCTIONS), len(tests), len(flags))
+    assert (manifest["functions"], manifest["tests"], manifest["flags"]) == (len(QUANTITIES), len(tests), len(flags))
     assert sentences == {mistake.id: mistake.says for mistake in MISTAKES if mistake.id in flags}
     assert all(document["says"] != document["group"] for document in documents)
     assert manifest["package"] == refdpm.__version__
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda one: one.id)
+@pytest.mark.parametrize("function", QUANTITIES, ids=lambda one: one.id)
 def test_every_output_has_a_test_that_a_mistake_fails(function):
     found = stored(function)
     assert all(any(test["flags"][output["id"]] for test in found["tests"]) for output in found["outputs"])
@@ -165,7 +165,7 @@ def test_a_flag_is_a_mistake_that_changes_the_output(fresh):
 # -- what is chosen ------------------------------------------------------------------------------------------------------
 
 def doubled(inputs, **more):
-    return Function("doubled", "TST.TWO", "2x", (), (Output("VALUE"),), lambda given: None, lambda given: [inputs],
+    return Quantity("doubled", "TST.TWO", "2x", (), (Output("VALUE"),), lambda given: None, lambda given: [inputs],
                     lambda i: (2 * i["x"],), lambda i: (abs(2 * i["x"]),), **more)
 
 

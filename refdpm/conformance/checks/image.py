@@ -108,7 +108,7 @@ def pooling_and_repetition_by_laws() -> float:
                  apart(pool.mean_pool(fine, factor=4), twice))
 
 
-Function = Callable[[Array], Array]
+Quantity = Callable[[Array], Array]
 
 
 def leaky(x: Array) -> Array:
@@ -116,7 +116,7 @@ def leaky(x: Array) -> Array:
     return np.where(x > 0, x, x / 20)
 
 
-def scale_by_scale(x: Array, kernels: tuple[Affine, ...], inside: Function = lambda y: y) -> Array:
+def scale_by_scale(x: Array, kernels: tuple[Affine, ...], inside: Quantity = lambda y: y) -> Array:
     """Σ_s up( inside( conv_s( pool(x) ) ) ), every scale from the image itself."""
     total = np.zeros((*x.shape[:3], len(kernels[0].bias)))
     for s, (weight, bias) in enumerate(kernels):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance.checks.common import Check, apart, passes, refused, worst
-from refdpm.conformance.checks.image import Function, eq63, leaky, normal, scale_by_scale
+from refdpm.conformance.checks.image import Quantity, eq63, leaky, normal, scale_by_scale
 from refdpm.layers import temporal
 from refdpm.networks import image
 from refdpm.networks.image import Image
@@ -115,7 +115,7 @@ def network_starts_with_the_layers_asked_for() -> float:
                   *(len(layer.bias) == shape[-1] and not layer.bias.any() for layer, shape in zip(layers, shapes)))
 
 
-def _deviation(f: Function) -> float:
+def _deviation(f: Quantity) -> float:
     """Of f of a standard normal number, by quadrature."""
     nodes, masses = np.polynomial.hermite_e.hermegauss(60)
     return float(np.sqrt(np.average(f(nodes) ** 2, weights=masses) - np.average(f(nodes), weights=masses) ** 2))

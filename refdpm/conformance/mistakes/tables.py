@@ -1,10 +1,11 @@
 """Mistakes in the tables that most programs keep: β_t, α_t, ᾱ_t and ᾱ_{t−1}, each for itself.
 
 `gaussian` has no table of ᾱ_{t−1} that could disagree with its ᾱ_t, so that a wrong one is no wrong variant of any of its
-functions.  It is one of the textbook's columns, in `families.common.row_of`, from which every formula with tables is followed.
+functions.  It is one of the textbook's columns, which every formula takes from `textbook.page.table_of`.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,10 @@ Columns = dict[str, Array]
 def _tables(change: Callable[[Array], Columns]) -> Plant:
     """Other entries in some of the tables: change(beta (T+1,)) → tables over t = 0..T, by the names of the columns."""
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def row_of(inputs: dict[str, Any], *, ndim: int | None = None) -> Any:
-            row = right(inputs, ndim=ndim)
-            for name, table in change(inputs["beta"]).items():
-                part = getattr(row, name)
-                part.value[...] = table[inputs["t"]].reshape((-1,) + (1,) * (part.value.ndim - 1))
-            return row
-        return row_of
+        def table_of(name: str, shift: int, beta: Array) -> Array:
+            changed = change(beta).get(name + {0: "", -1: "_prev"}.get(shift, "_elsewhere"))
+            return right(name, shift, beta) if changed is None else np.array([Decimal(float(x)) for x in changed], dtype=object)
+        return table_of
     return plant
 
 
@@ -56,7 +54,7 @@ def _product_of_rates(beta: Array) -> Columns:
     return {"alpha_bar": level, "alpha_bar_prev": _before(level)}
 
 
-_PLACE = "conformance.families.common.row_of"
+_PLACE = "textbook.page.table_of"
 
 MISTAKES = (
     Mistake("SCH-01b", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front, ᾱ_T left out",

@@ -21,7 +21,8 @@ import numpy as np
 
 import refdpm
 from refdpm import run
-from refdpm.conformance.families import FUNCTIONS, Function
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
@@ -65,11 +66,11 @@ OUTPUTS = {
     "times": "numbers of steps, from 1 to T"}
 
 
-def _group(function: Function) -> str:
+def _group(function: Quantity) -> str:
     return function.id.split(".")[0]
 
 
-GROUPS = tuple(dict.fromkeys(map(_group, FUNCTIONS)))
+GROUPS = tuple(dict.fromkeys(map(_group, QUANTITIES)))
 
 
 # -- export --------------------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def export(folder: Path | str) -> dict[str, Any]:
 
 def document(group: str) -> dict[str, Any]:
     """The content of a group's file."""
-    entries = [entry(function) for function in FUNCTIONS if _group(function) == group]
+    entries = [entry(function) for function in QUANTITIES if _group(function) == group]
     flags = {flag for one in entries for test in one["tests"] for found in test["flags"].values() for flag in found}
     return {"group": group, "says": SAYS.get(group, group), "schema": "schema.json", "conventions": _conventions(entries),
             "functions": entries, "flags": {mistake.id: mistake.says for mistake in MISTAKES if mistake.id in flags}}
@@ -115,7 +116,7 @@ def _conventions(entries: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
             "outputs": {kind: says for kind, says in OUTPUTS.items() if kind in kinds}}
 
 
-def entry(function: Function) -> dict[str, Any]:
+def entry(function: Quantity) -> dict[str, Any]:
     """What the file has of one function."""
     return {"name": function.name, "id": function.id, "says": function.says, "equations": list(function.equations),
             "outputs": [{"id": output.id.lower(), "kind": output.kind} for output in function.outputs],
@@ -127,7 +128,7 @@ def _manifest(found: dict[str, dict[str, Any]], contents: dict[str, bytes]) -> d
         name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in sorted(contents.items())}
     for group, one in found.items():
         files[f"{group}.json"] |= {"functions": len(one["functions"]), "tests": _tests(one)}
-    return {"format": FORMAT, "package": refdpm.__version__, "functions": len(FUNCTIONS),
+    return {"format": FORMAT, "package": refdpm.__version__, "functions": len(QUANTITIES),
             "tests": sum(map(_tests, found.values())), "flags": len({flag for one in found.values() for flag in one["flags"]}),
             "files": files}
 
@@ -155,7 +156,7 @@ def verify(folder: Path | str) -> list[str]:
     seen: list[str] = []
     for name, entry in files.items():
         found += [f"{name}: {problem}" for problem in _file(folder / name, entry, seen)]
-    return found + [f"{function.id}: expected vectors, got none" for function in FUNCTIONS if function.id not in seen]
+    return found + [f"{function.id}: expected vectors, got none" for function in QUANTITIES if function.id not in seen]
 
 
 def _manifest_in(folder: Path) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def _file(path: Path, entry: dict[str, Any], seen: list[str]) -> Iterator[str]:
     if wrong := list(problems(content, SCHEMA)):
         yield from wrong[:10]
         return
-    functions = {function.id: function for function in FUNCTIONS}
+    functions = {function.id: function for function in QUANTITIES}
     for stored in content["functions"]:
         function = functions.get(stored["id"])
         if function is None or (function.name, path.stem) != (stored["name"], _group(function)):
@@ -207,7 +208,7 @@ def _file(path: Path, entry: dict[str, Any], seen: list[str]) -> Iterator[str]:
             yield from (f"{place}: {problem}" for problem in compared(function, test, content["flags"]))
 
 
-def compared(function: Function, test: dict[str, Any], flags: dict[str, str]) -> Iterator[str]:
+def compared(function: Quantity, test: dict[str, Any], flags: dict[str, str]) -> Iterator[str]:
     """Where a stored test is not what the reference answers."""
     ids = [output.id.lower() for output in function.outputs]
     if not ids == list(test["outputs"]) == list(test["tolerance"]) == list(test["flags"]):

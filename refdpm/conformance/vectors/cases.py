@@ -12,8 +12,10 @@ import numpy as np
 from refdpm.conformance import naming
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Model, Skip
-from refdpm.conformance.families import FUNCTIONS, Function, Given, Inputs
-from refdpm.conformance.families.common import exactly
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Given, Inputs
+from refdpm.conformance.chapters.quantity import Quantity
+from refdpm.conformance.chapters.inputs import exactly
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
@@ -34,12 +36,12 @@ class Case(NamedTuple):
     flags: tuple[frozenset[str], ...] = ()
 
 
-def cases_of(function: Function) -> list[Case]:
+def cases_of(function: Quantity) -> list[Case]:
     """The tests of a function.   Raises: ValueError if an input cannot be written down exactly."""
     return chosen(flagged(function, candidates(function)))
 
 
-def candidates(function: Function) -> list[Case]:
+def candidates(function: Quantity) -> list[Case]:
     """The first edges, a small one of them once more with drawn numbers, and with each convention that changes its meaning."""
     edges = [_exact(function, inputs) for inputs in function.edges(Given())[:EDGES]]
     several = [inputs for inputs in edges if np.size(np.unique(inputs.get("t", (0, 1)))) > 1] or edges
@@ -57,12 +59,12 @@ def candidates(function: Function) -> list[Case]:
     return list({json.dumps(inputs_text(case.inputs)): case for case in found}.values())
 
 
-def _answered(function: Function, inputs: Inputs) -> Case:
+def _answered(function: Quantity, inputs: Inputs) -> Case:
     values, scales = expected(function, deepcopy(inputs), Profile())
     return Case(inputs, tuple(value + 0.0 for value in values), scales)                  # −0 is 0
 
 
-def _exact(function: Function, inputs: Inputs) -> Inputs:
+def _exact(function: Quantity, inputs: Inputs) -> Inputs:
     """The inputs in numbers that float32 holds.   Raises: ValueError if JSON cannot hold them."""
     found = {name: _rounded(value) for name, value in inputs.items()}
     again = inputs_of(json.loads(json.dumps(inputs_text(found))))
@@ -100,7 +102,7 @@ def _drawn(inputs: Inputs, seed: str) -> Inputs:
     return {name: draw(name, value) for name, value in inputs.items()}
 
 
-def flagged(function: Function, cases: list[Case]) -> list[Case]:
+def flagged(function: Quantity, cases: list[Case]) -> list[Case]:
     """The cases with the mistakes that an implementation in single precision could not make unnoticed."""
     flags: list[list[set[str]]] = [[set() for _ in case.values] for case in cases]
     touched = {mistake.id for case in cases for mistake in naming.touched(
@@ -116,7 +118,7 @@ def flagged(function: Function, cases: list[Case]) -> list[Case]:
     return [case._replace(flags=tuple(map(frozenset, found))) for case, found in zip(cases, flags)]
 
 
-def _changed(function: Function, case: Case) -> list[int]:
+def _changed(function: Quantity, case: Case) -> list[int]:
     """The outputs that the reference now gives otherwise; none if it stops, or gives another shape."""
     try:
         values = [np.broadcast_to(value, right.shape)
@@ -136,12 +138,12 @@ def chosen(cases: list[Case]) -> list[Case]:
         if not taken or shown[at] - set().union(*(shown[other] for other in taken)):
             taken.add(at)
     for at, size in enumerate(sizes):
-        if size + sum(sizes[other] for other in taken - {at}) <= min(EACH, ALL // len(FUNCTIONS)):
+        if size + sum(sizes[other] for other in taken - {at}) <= min(EACH, ALL // len(QUANTITIES)):
             taken.add(at)
     return [cases[at] for at in sorted(taken)]
 
 
-def case_text(function: Function, case: Case) -> dict[str, Any]:
+def case_text(function: Quantity, case: Case) -> dict[str, Any]:
     """What JSON holds of a case."""
     ids = [output.id.lower() for output in function.outputs]
     return {"inputs": inputs_text(case.inputs),

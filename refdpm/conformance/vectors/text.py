@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from refdpm.conformance.adapter import Model
-from refdpm.conformance.families.common import Inputs
+from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.judge import plain
 from refdpm.vjp import Array
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as npst
 from scipy.special import log_ndtr
 
 from refdpm.conformance import terms
-from refdpm.conformance.families.common import D, N, Function, Given, Inputs, Output, arrays, exactly, positive, scales, spread_out
+from refdpm.conformance.chapters.common import D, N, Quantity, Given, Inputs, Output, arrays, exactly, positive, scales, spread_out
 from refdpm.conformance.terms import Terms
 from refdpm.gaussian import LOG_2PI, Gaussian
 from refdpm.later import decoder
@@ -81,8 +81,8 @@ def _log_cdf(z: Terms) -> Terms:
     return Terms(value, np.exp(-z.value * z.value / 2 - LOG_2PI / 2 - value) * z.error + np.abs(value))
 
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "decoder_log_mass", "DEC.MASS", "log P(k) = log [Φ((x_k + w/2 − m)/σ) − Φ((x_k − w/2 − m)/σ)] per component, levels x_k "
         "from low to high, w apart, the first and the last bin open; k counts from 0, x_0 is x_k", ("Ho 2020",),
         (Output("VALUE", "information"),), lambda given: _draws(), _edges, _log_mass, _scale, vjp=_log_mass_vjp,

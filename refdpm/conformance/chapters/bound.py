@@ -16,8 +16,8 @@ from refdpm import bound, gaussian
 from refdpm.bound import Terms as Parts
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.families import textbook
-from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
+from refdpm.conformance.chapters import textbook
+from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
                                                edge_network, edge_schedules, network, predictor, rates, scales, schedules,
                                                spread_out, times_of)
 from refdpm.conformance.terms import Terms
@@ -271,27 +271,27 @@ def _one_step_scale(i: Inputs) -> tuple[Array, ...]:
     return with_shown(found.scale, shown)
 
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
         chain("x_0"), chain_edges("x_0"), entropy_at,
         lambda i: scales(textbook.entropy_at(i, i["x_0"].reshape(len(i["t"]), -1), i["t"])),
         vjp=_entropy_at_vjp, arguments=("beta",)),
-    Function(
+    Quantity(
         "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
         ("14", "App.1 G bound"), TOTAL, step, step_edges, step_kl, textbook.remembered(_step_scale), given=_own_laws,
         after=("marginal_sample", "posterior", "reverse"), choices=CHOICES, vjp=_step_kl_vjp, arguments=("output", *NETWORK)),
-    Function(
+    Quantity(
         "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
         "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, path, path_edges, _value(_full, "bound"),
         textbook.remembered(lambda i: with_shown(k_terms(i).scale, i)),
         given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES,
         vjp=_vjp(_full, "bound_vjp"), arguments=NETWORK),
-    Function(
+    Quantity(
         "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
         ("14",), TOTAL, step, step_edges, _value(_drawn, "bound"), textbook.remembered(_one_step_scale), given=_own_step,
         after=("step_kl", "entropy_at"), choices=CHOICES, vjp=_vjp(_drawn, "bound_vjp"), arguments=NETWORK),
-    Function(
+    Quantity(
         "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
         path, path_edges, strict, textbook.remembered(lambda i: with_shown(_strict_terms(i).scale, i)),
         given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",), choices=CHOICES,

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.conformance.adapter import Fault, Model, Skip, to_array
-from refdpm.conformance.families.common import D, N, Finding, Given, Inputs, Law, edge_network, rates, spread_out
-from refdpm.conformance.families.sampler import FUNCTIONS
+from refdpm.conformance.chapters.common import D, N, Finding, Given, Inputs, Law, edge_network, rates, spread_out
+from refdpm.conformance.chapters.sampler import QUANTITIES
 from refdpm.vjp import Array
 
 LIMIT = 32.0                                        # of error/(u·scale), as for values
@@ -109,7 +109,7 @@ def _distance(subject: Any, name: str, inputs: Inputs, right: Moments) -> Findin
     noise[np.arange(steps), np.arange(1, steps + 1)] = 1
     asked = inputs | {"noise": noise}
     answer = subject.ask(name, asked)
-    function = next(function for function in FUNCTIONS if function.name == name)
+    function = next(function for function in QUANTITIES if function.name == name)
     scale, = function.scale(subject.chosen(function, asked))
     value, = answer.values
     found = Moments(value[0], ((value[1:] - value[0]) ** 2).sum(axis=0))

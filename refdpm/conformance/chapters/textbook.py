@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Model
-from refdpm.conformance.families.common import Inputs, Row, row_of
+from refdpm.conformance.chapters.common import Inputs, Row, row_of
 from refdpm.conformance.terms import Terms
 from refdpm.later.variance import FLOOR
 from refdpm.vjp import Array

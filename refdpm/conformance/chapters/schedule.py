@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from refdpm import schedule
 from refdpm.conformance import terms
-from refdpm.conformance.families.common import (Finding, Function, Given, Inputs, Law, Output, Strategy, arrays, drawn,
+from refdpm.conformance.chapters.common import (Finding, Quantity, Given, Inputs, Law, Output, Strategy, arrays, drawn,
                                                edge_schedules, listed, numbers, own_levels, scales, schedules, spread_out)
 from refdpm.conformance.terms import Terms
 from refdpm.later import sampler
@@ -57,19 +57,19 @@ TWO_ENDS = drawn(T=SIZES, beta_1=numbers(1e-4, 0.01), beta_T=numbers(0.015625, 0
 TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02) for T in STEPS), dict(T=10, beta_1=0.25, beta_T=0.96875))
 
 NAMED = (
-    Function(
+    Quantity(
         "linear_schedule", "SCH.LINEAR", "β_t = β_1 + (β_T − β_1) (t−1)/(T−1); β_1 if T = 1", ("Ho, Jain, Abbeel 2020",), RATES,
         TWO_ENDS, TWO_ENDS_EDGES, lambda i: (schedule.linear(i["T"], beta_1=i["beta_1"], beta_T=i["beta_T"])[1:],),
         lambda i: scales(_linear(i)), sizes=_one),
-    Function(
+    Quantity(
         "geometric_schedule", "SCH.GEOM", "β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1); β_1 if T = 1", ("sec. 2.4.1",), RATES,
         TWO_ENDS, TWO_ENDS_EDGES, lambda i: (schedule.geometric(i["T"], beta_1=i["beta_1"], beta_T=i["beta_T"])[1:],),
         lambda i: scales(_geometric(i)), sizes=_one),
-    Function(
+    Quantity(
         "reciprocal_schedule", "SCH.RECIP", "β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T", ("App.1 B targets",), RATES,
         drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), lambda i: (schedule.reciprocal(i["T"])[1:],),
         lambda i: (1 / np.arange(i["T"], 0, -1.0),), sizes=_one),
-    Function(
+    Quantity(
         "cosine_schedule", "SCH.COSINE", "β_t = min(1 − f(t)/f(t−1), cap) with f(t) = cos²[(π/2) (t/T + offset)/(1 + offset)]",
         ("Nichol, Dhariwal 2021",), RATES, drawn(T=SIZES, offset=st.just(0.008), cap=st.just(0.999)),
         listed(*(dict(T=T, offset=0.008, cap=0.999) for T in STEPS), dict(T=10, offset=0.125, cap=0.875)),
@@ -102,12 +102,12 @@ def _learned_edges(given: Given) -> list[Inputs]:
 LOGITS: Strategy = st.sampled_from((1, 2, 4, 9)).flatmap(lambda size: arrays(size, low=-9.0, high=5.0))
 
 LEARNED = (
-    Function(
+    Quantity(
         "learned_schedule", "SCH.LEARNED", "β_1 as given, β_t = 1/(1 + exp(−logit_beta[t−2])) for t ≥ 2", ("15",), RATES,
         drawn(logit_beta=LOGITS, beta_1=numbers(1e-4, 0.5)), _learned_edges,
         lambda i: (schedule.learned(i["logit_beta"], beta_1=i["beta_1"])[1:],), _learned, sizes=_one,
         vjp=_learned_vjp, arguments=("logit_beta",)),
-    Function(
+    Quantity(
         "schedule_logits", "SCH.LOGITS", "log β_t − log(1 − β_t) for t ≥ 2: the parameters with which learning starts at β",
         ("15",), (Output("VALUE"),), lambda given: schedules(given, low=2).map(lambda beta: {"beta": beta}),
         lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)],
@@ -150,7 +150,7 @@ def _kept_edges(given: Given) -> list[Inputs]:
 
 
 FEWER = (
-    Function(
+    Quantity(
         "respaced_schedule", "SCH.RESPACED", "1 − ᾱ_t/ᾱ_s for every kept t, s the kept step before it; ᾱ_0 = 1 before the first",
         ("Song, Meng, Ermon 2021",), RATES, _kept, _kept_edges, _respaced, lambda i: scales(_respaced_scale(i)),
         given=own_levels, after=("alpha_bar",), sizes=_one, vjp=_respaced_vjp, arguments=("beta",)),
@@ -175,7 +175,7 @@ def _spaced(subject: Any, given: Given, seed: int) -> Finding:
     return Finding(0.0)
 
 
-FUNCTIONS: tuple[Function, ...] = (*NAMED, *LEARNED, *FEWER)
+QUANTITIES: tuple[Quantity, ...] = (*NAMED, *LEARNED, *FEWER)
 
 LAWS: tuple[Law, ...] = (
     Law("SCH.SPACED", "spaced_times(T, count): count steps out of 1..T in order, as evenly as integers can, the last of them T",

@@ -8,9 +8,9 @@ from scipy.special import logsumexp
 
 from refdpm import gaussian, likelihood
 from refdpm.conformance import terms
-from refdpm.conformance.families import textbook
-from refdpm.conformance.families.bound import model_of, path, path_edges
-from refdpm.conformance.families.common import (D, N, Function, Inputs, Output, arrays, drawn, exactly, listed, numbers, scales,
+from refdpm.conformance.chapters import textbook
+from refdpm.conformance.chapters.bound import model_of, path, path_edges
+from refdpm.conformance.chapters.common import (D, N, Quantity, Inputs, Output, arrays, drawn, exactly, listed, numbers, scales,
                                                spread_out)
 from refdpm.conformance.terms import Terms
 from refdpm.later.model import as_network
@@ -94,34 +94,34 @@ def _parzen_scale(i: Inputs) -> tuple[Array, ...]:
     return (6 * (weight * exponent).sum(axis=1) + np.abs(_parzen(i)[0]) + exponent.min(axis=1) + 4 * D,)
 
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "null_log_likelihood", "LIK.NULL", "log N(x_0; 0, 1) = −½ Σ [log 2π + x_0²]: L_null", ("App.1 G likelihood",), TOTAL,
         drawn(x_0=arrays(N, D)), listed({"x_0": spread_out(N, D)}, {"x_0": spread_out(3, 4, 5, 2)}),
         lambda i: (likelihood.null_log_likelihood(i["x_0"], kernel=gaussian),), lambda i: scales(_null(terms.exact(i["x_0"])))),
-    Function(
+    Quantity(
         "gaussian_log_likelihood", "LIK.NORMAL", "log N(x_0; mean, covariance), whole vectors", ("App.1 G likelihood",),
         (Output("VALUE", "information"),),
         drawn(x_0=arrays(N, D), mean=arrays(D), covariance=arrays(D, D).map(_covariance)),
         listed({"x_0": spread_out(N, D), "mean": exactly([0.5, -0.25]), "covariance": exactly([[2.0, 0.5], [0.5, 0.25]])}),
         _normal, _normal_scale),
-    Function(
+    Quantity(
         "parzen_log_likelihood", "LIK.PARZEN", "log (1/M) Σ_m N(x_0; c_m, h² I) with centres c_m and bandwidth h, a deviation",
         ("Table 2",), (Output("VALUE", "information"),),
         drawn(x_0=arrays(N, D), centres=arrays(M, D), bandwidth=numbers(0.25, 2.0).map(np.asarray)),
         listed({"x_0": spread_out(N, D), "centres": spread_out(M, D, start=0.4), "bandwidth": np.asarray(0.5)}),
         _parzen, _parzen_scale),
-    Function(
+    Quantity(
         "log_weights", "LIK.WEIGHT", "log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) on the path "
         "x_t = √(1−β_t) x_{t−1} + √β_t ε_t, noise (T, N, …); p(x_0 | x_1) is the forward kernel at β_1", ("7", "8", "9", "44"),
         TOTAL, path, path_edges, _log_weights, textbook.remembered(lambda i: scales(_weight_terms(i))),
         choices=("predicts", "variance")),
-    Function(
+    Quantity(
         "log_mean_weight", "LIK.MEAN", "log (1/M) Σ_m w_m of each example from log w (M, N)", ("9",),
         (Output("VALUE", "information"),), drawn(log_w=arrays(M, N, low=-30.0, high=10.0)),
         listed({"log_w": spread_out(M, N, low=-3.0, high=2.0)}, {"log_w": spread_out(M, N, low=-1000.0, high=-900.0)}),
         _log_mean, lambda i: scales(_log_mean_terms(i))),
-    Function(
+    Quantity(
         "standard_error", "LIK.ERROR", "the standard error of the mean of n values, √[Σ (x − x̄)²/(n(n−1))]", ("Table 1",),
         (Output("VALUE"),), drawn(values=arrays(5)), listed({"values": exactly([1.0, 2.5, -0.5])}, {"values": spread_out(9)}),
         _standard_error, _standard_error_scale, sizes=lambda i: 1),

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import schedule
 from refdpm.conformance import terms
-from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Row, Strategy, arrays, edge_schedules,
+from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Row, Strategy, arrays, edge_schedules,
                                                exactly, own_levels, row_of, scales, schedules, spread_out, step_of, times_of)
 from refdpm.conformance.terms import Terms
 from refdpm.later import categorical
@@ -181,32 +181,32 @@ def _reverse_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
 LAW = (Output("PROB", "law"),)
 MATRIX = (Output("MATRIX", "matrix"),)
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew",
         SOURCE, MATRIX, chain(), chain_edges(),
         lambda i: (categorical.transition(i["beta"][i["t"]], classes=i["classes"]),),
         lambda i: scales(_mixed(np.eye(i["classes"]), (row := row_of(i, ndim=3)).alpha, row.beta, i["classes"])),
         sizes=lambda inputs: 1),
-    Function(
+    Quantity(
         "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K", SOURCE, MATRIX, chain(), chain_edges(),
         lambda i: (categorical.cumulative(step_of(i, ndim=1).log_alpha_bar, classes=i["classes"]),),
         lambda i: scales(_mixed(np.eye(i["classes"]), (row := row_of(i, ndim=3)).alpha_bar, 1 - row.alpha_bar, i["classes"])),
         given=own_levels, after=("alpha_bar",), sizes=lambda inputs: 1),
-    Function(
+    Quantity(
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t)/K, one number for each class", SOURCE, LAW,
         chain("x_0"), chain_edges("x_0"),
         lambda i: (categorical.marginal(_symbols(i, "x_0"), _step(i).log_alpha_bar).prob,),
         lambda i: scales(_mixed(_symbols(i, "x_0"), (row := _row(i)).alpha_bar, 1 - row.alpha_bar, i["classes"])),
         given=own_levels, after=("alpha_bar",)),
-    Function(
+    Quantity(
         "categorical_posterior", "CAT.POST", "q(x_{t−1} | x_t, x_0) ∝ q(x_t | x_{t−1}) q(x_{t−1} | x_0), adding to 1",
         ("48", *SOURCE), LAW, chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
         lambda i: (categorical.posterior(_symbols(i, "x_t"), _symbols(i, "x_0"), (step := _step(i)).beta,
                                          step.log_alpha_bar_prev).prob,),
         lambda i: scales(_posterior(_row(i), _symbols(i, "x_t"), _symbols(i, "x_0"), i["classes"])),
         given=own_levels, after=("alpha_bar",), vjp=_posterior_vjp, arguments=("beta",)),
-    Function(
+    Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
         "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
         "t = 1 ('joint_but_first')", SOURCE, LAW,
@@ -214,7 +214,7 @@ FUNCTIONS: tuple[Function, ...] = (
         lambda i: (categorical.reverse(i["logits"], _symbols(i, "x_t"), _step(i), mixing=i["mixing"]).prob,), _reverse_scale,
         given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), vjp=_reverse_vjp,
         arguments=("logits", "beta")),
-    Function(
+    Quantity(
         "categorical_kl", "CAT.KL", "D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0", ("14", *SOURCE),
         (Output("VALUE", "information"),), _laws, _laws_edges,
         lambda i: (categorical.kl(Categorical(i["law_q"]), Categorical(i["law_p"])),), _kl_scale,

@@ -7,7 +7,7 @@ import numpy as np
 
 from refdpm import gaussian, schedule
 from refdpm.conformance import terms
-from refdpm.conformance.families.common import (Function, Inputs, Output, Row, chain, chain_edges, own_levels, row_of,
+from refdpm.conformance.chapters.common import (Quantity, Inputs, Output, Row, chain, chain_edges, own_levels, row_of,
                                                 scales, step_of)
 from refdpm.conformance.terms import Terms
 from refdpm.later import mean, weights
@@ -72,8 +72,8 @@ def _gradient(i: Inputs, name: str, pair: str, cotangent: Array, *, predicts: st
     return {name: dprediction, "x_t": dx_t, "beta": (dbeta + back_level(dlevel))[1:]}
 
 
-def _x_0_from(name: str, formula: str, *equations: str) -> Function:
-    return Function(
+def _x_0_from(name: str, formula: str, *equations: str) -> Quantity:
+    return Quantity(
         f"x_0_from_{name}", f"PAR.X_0_OF_{name.upper()}", f"x_0 from {SPOKEN[name]}: {formula}", equations, VALUE,
         chain(name, "x_t"), chain_edges(name, "x_t"),
         lambda i: (mean.x_0_from(i[name], i["x_t"], step_of(i), predicts=name),),
@@ -82,8 +82,8 @@ def _x_0_from(name: str, formula: str, *equations: str) -> Function:
         arguments=(name, "x_t", "beta"))
 
 
-def _from_x_0(name: str, formula: str, *equations: str) -> Function:
-    return Function(
+def _from_x_0(name: str, formula: str, *equations: str) -> Quantity:
+    return Quantity(
         f"{name}_from_x_0", f"PAR.{name.upper()}_OF_X_0", f"{SPOKEN[name]} from x_0: {formula}", equations, VALUE,
         chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
         lambda i: (mean.from_x_0(i["x_0"], i["x_t"], step_of(i), predicts=name),),
@@ -92,8 +92,8 @@ def _from_x_0(name: str, formula: str, *equations: str) -> Function:
         arguments=("x_0", "x_t", "beta"))
 
 
-def _mean_from(name: str, formula: str, *equations: str) -> Function:
-    return Function(
+def _mean_from(name: str, formula: str, *equations: str) -> Quantity:
+    return Quantity(
         f"mean_from_{name}", f"PAR.MEAN_OF_{name.upper()}", f"the mean of the reverse step from {SPOKEN[name]}: {formula}",
         equations, VALUE, chain(name, "x_t"), chain_edges(name, "x_t"),
         lambda i: (mean.mean_from(i[name], i["x_t"], step_of(i), predicts=name),),
@@ -136,7 +136,7 @@ def _velocity_scale(i: Inputs) -> tuple[Array, ...]:
     return np.maximum((keep * noise - rest * x_0).scale, by_x_t.scale / 4),
 
 
-VELOCITY = Function(
+VELOCITY = Quantity(
     "velocity", "PAR.V", "v = √ᾱ_t ε − √(1−ᾱ_t) x_0, what a v-network is to say", ("Salimans 2022",), VALUE,
     chain("x_0", "noise"), chain_edges("x_0", "noise"), _velocity, _velocity_scale, given=own_levels, after=("alpha_bar",))
 
@@ -176,12 +176,12 @@ def _weight_gradient(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Arra
 
 
 WEIGHTS = (
-    Function(
+    Quantity(
         "snr", "PAR.SNR", "ᾱ_t/(1−ᾱ_t), the ratio of signal to noise, one number for each row", ("Kingma 2021",), VALUE,
         chain(), chain_edges(), lambda i: (weights.snr(_columns(i).log_alpha_bar),),
         lambda i: scales(_ratio(row_of(i, ndim=1).alpha_bar)), given=own_levels, after=("alpha_bar",), sizes=lambda i: 1,
         vjp=_snr_gradient, arguments=("beta",)),
-    Function(
+    Quantity(
         "kl_weight", "PAR.WEIGHT", "w with D_KL(q(x_{t−1} | x_t, x_0) ‖ p) = ½ w Δ² for an error Δ of what is predicted and the "
         "posterior's variance, t ≥ 2: SNR_{t−1} − SNR_t for x_0, SNR_{t−1}/SNR_t − 1 for noise", ("Ho 2020", "Kingma 2021"), VALUE,
         chain(low=2), chain_edges(low=2),
@@ -190,4 +190,4 @@ WEIGHTS = (
         vjp=_weight_gradient, arguments=("beta",)),
 )
 
-FUNCTIONS: tuple[Function, ...] = (*PREDICTIONS, VELOCITY, *WEIGHTS)
+QUANTITIES: tuple[Quantity, ...] = (*PREDICTIONS, VELOCITY, *WEIGHTS)

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from refdpm import gaussian, product
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
-from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, arrays, chain, chain_edges, drawn, exactly,
+from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, arrays, chain, chain_edges, drawn, exactly,
                                                listed, own_levels, positive, row_of, scales, spread_out, step_of, step_vjp_of)
 from refdpm.conformance.terms import Terms, exact
 from refdpm.gaussian import Gaussian
@@ -90,25 +90,25 @@ def _edge(*shape: int, size: float = 1.0, ratio: float = 1.0) -> Inputs:
 EDGES = (_edge(4, 3), _edge(3, 2, size=2.0 ** -10, ratio=0.5), _edge(3, 2, size=100, ratio=2), _edge(2, 3, 4, 1, ratio=2.0 ** 10))
 
 STEPS = (
-    Function("times_gaussian", "CON.GAU", "N(mean, var) times r = N(mean_r, var_r), normalised: 1/var + 1/var_r is the precision, "
+    Quantity("times_gaussian", "CON.GAU", "N(mean, var) times r = N(mean_r, var_r), normalised: 1/var + 1/var_r is the precision, "
              "(mean/var + mean_r/var_r) over it the mean", ("22", "52", "53"), (Output("MEAN"), Output("VAR", "variance")),
              drawn(**LAWS_OF), listed(*EDGES), lambda i: product.times(*_laws(i)), lambda i: scales(*_product(i)),
              vjp=lambda i, cotangents: _named(*product.times_gaussian_vjp(*_laws(i))[1](Gaussian(*cotangents))),
              arguments=("mean", "var", "mean_r", "var_r")),
-    Function("times_bits", "CON.BITS", "a bit of probability p times r, normalised: p r/(p r + (1−p)(1−r))",
+    Quantity("times_bits", "CON.BITS", "a bit of probability p times r, normalised: p r/(p r + (1−p)(1−r))",
              ("22", "App.1 B perturbed"), (Output("PROB", "probability"),),
              drawn(p=arrays(N, D, low=0.02, high=0.98), r=arrays(N, D, low=0.02, high=0.98)),
              listed(dict(p=spread_out(4, 3, low=0.05, high=0.95), r=spread_out(4, 3, start=0.5, low=0.05, high=0.95)),
                     dict(p=exactly([[0.5, 0.25], [0.01, 0.99], [0.75, 0.999]]),
                          r=exactly([[0.75, 0.5], [0.99, 0.99], [0.25, 0.001]]))),
              lambda i: (product.times(*_bits(i)[0]).prob,), lambda i: scales(_bit_product(i)), vjp=_bits_vjp, arguments=("p", "r")),
-    Function("guided_mean", "CON.GUIDE", "the mean of N(mean, var) times r to first order: mean + var·gradient, where "
+    Quantity("guided_mean", "CON.GUIDE", "the mean of N(mean, var) times r to first order: mean + var·gradient, where "
              "gradient = ∇log r at the mean", ("61", "App.1 G perturbed"), (Output("MEAN"),),
              drawn(mean=arrays(N, D), var=positive(N, D), gradient=arrays(N, D)),
              listed(*(dict(mean=edge["mean"], var=edge["var"], gradient=edge["mean_r"]) for edge in EDGES)),
              lambda i: (product.perturbed(Gaussian(i["mean"], i["var"]), i["gradient"]).mean,),
              lambda i: scales(exact(i["var"]) * i["gradient"] + i["mean"]), vjp=_guided_vjp, arguments=("mean", "var", "gradient")),
-    Function("conditioned_step", "CON.STEP", "x_{t−1} drawn from the reverse step N(mean, var) times r = N(mean_r, var_r): the "
+    Quantity("conditioned_step", "CON.STEP", "x_{t−1} drawn from the reverse step N(mean, var) times r = N(mean_r, var_r): the "
              "product's mean + its deviation·ε", ("22",), (Output("X_PREV"),), drawn(**LAWS_OF, noise=arrays(N, D)),
              listed(*(edge | dict(noise=spread_out(*edge["mean"].shape, start=0.9)) for edge in EDGES)),
              lambda i: (gaussian.draw(product.times(*_laws(i)), noise=i["noise"]),),
@@ -164,19 +164,19 @@ def _inpaint_scale(i: Inputs) -> tuple[Array, ...]:
 
 
 INPAINTING = (
-    Function("keep_known", "CON.KEEP", "y where the mask is true, bit for bit, and x elsewhere", ("22",), (Output("X"),),
+    Quantity("keep_known", "CON.KEEP", "y where the mask is true, bit for bit, and x elsewhere", ("22",), (Output("X"),),
              drawn(x=arrays(N, D), y=arrays(N, D), mask=MASKS),
              _with_mask(listed(dict(x=spread_out(4, 3), y=spread_out(4, 3, start=0.5)),
                                dict(x=spread_out(2, 3, 5, 1), y=spread_out(2, 3, 5, 1, start=0.5)))),
              lambda i: (_kept(i["x"], i["y"], i["mask"]),),
              lambda i: (np.where(i["mask"], BIT * np.abs(i["y"]), np.abs(i["x"])) + NOTHING,),
              vjp=_kept_vjp, arguments=("x", "y")),
-    Function("noised_known", "CON.LEVEL", "what is known, y, with the noise of level t: √ᾱ_t y + √(1−ᾱ_t) ε", ("Lugmayr 2022",),
+    Quantity("noised_known", "CON.LEVEL", "what is known, y, with the noise of level t: √ᾱ_t y + √(1−ᾱ_t) ε", ("Lugmayr 2022",),
              (Output("X_T"),), chain("y", "noise"), chain_edges("y", "noise"),
              lambda i: (_at_level(i, step_of(i).log_alpha_bar),),
              lambda i: scales(_at_level_terms(i, row_of(i).alpha_bar)), given=own_levels, after=("alpha_bar",),
              vjp=_at_level_vjp, arguments=("y", "beta")),
-    Function("inpaint_step", "CON.PAINT", "x_{t−1} with what is known in it: where the mask is true √ᾱ_{t−1} y + √(1−ᾱ_{t−1}) ε, "
+    Quantity("inpaint_step", "CON.PAINT", "x_{t−1} with what is known in it: where the mask is true √ᾱ_{t−1} y + √(1−ᾱ_{t−1}) ε, "
              "which at t = 1 is y, and x_prev elsewhere", ("Lugmayr 2022",), (Output("X_PREV"),),
              chain("x_prev", "y", "noise", mask=MASKS),
              _with_mask(chain_edges("x_prev", "y", "noise")),
@@ -184,4 +184,4 @@ INPAINTING = (
              given=own_levels, after=("alpha_bar", "noised_known", "keep_known")),
 )
 
-FUNCTIONS: tuple[Function, ...] = (*STEPS, *INPAINTING)
+QUANTITIES: tuple[Quantity, ...] = (*STEPS, *INPAINTING)

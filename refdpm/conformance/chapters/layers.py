@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from refdpm.conformance import terms
-from refdpm.conformance.families.common import (Function, Inputs, Output, Strategy, arrays, drawn, exactly, listed, numbers,
+from refdpm.conformance.chapters.common import (Quantity, Inputs, Output, Strategy, arrays, drawn, exactly, listed, numbers,
                                                spread_out)
 from refdpm.conformance.terms import Terms, exact
 from refdpm.layers import activation, conv, linear, norm, pool, rbf, temporal
@@ -26,7 +26,7 @@ Scale = Callable[[Inputs], Any]
 
 
 def _layer(module: ModuleType, name: str, id: str, says: str, source: str, arguments: tuple[str, ...], *, inputs: Strategy,
-           edges: list[Inputs], scale: Scale, fixed: tuple[str, ...] = (), kind: str = "real") -> Function:
+           edges: list[Inputs], scale: Scale, fixed: tuple[str, ...] = (), kind: str = "real") -> Quantity:
     """The clause of a layer that is called as ours is, and of its adjoint."""
     def call(i: Inputs, name: str) -> Any:
         return getattr(module, name)(*(i[argument] for argument in arguments), **{key: i[key] for key in fixed})
@@ -35,7 +35,7 @@ def _layer(module: ModuleType, name: str, id: str, says: str, source: str, argum
         found = call(i, f"{name}_vjp")[1](*cotangents)
         return dict(zip(arguments, found if isinstance(found, tuple) else (found,), strict=True))
 
-    return Function(name, id, says, (source,), (Output("VALUE", kind),), lambda given: inputs, listed(*edges),
+    return Quantity(name, id, says, (source,), (Output("VALUE", kind),), lambda given: inputs, listed(*edges),
                     lambda i: (call(i, name),), lambda i: (scale(i),), vjp=vjp, arguments=arguments)
 
 
@@ -59,7 +59,7 @@ FAR = [dict(x=exactly([[-800, 0.5, 80], [-80, 1, 800], [-40, -0.5, 40], [-17, 2 
 AT_ZERO = [dict(x=np.zeros((3, 2)))]
 
 
-def _element_wise(name: str, id: str, says: str, *, high: float = 1.5, zero: list[Inputs] = AT_ZERO, **named: Any) -> Function:
+def _element_wise(name: str, id: str, says: str, *, high: float = 1.5, zero: list[Inputs] = AT_ZERO, **named: Any) -> Quantity:
     edges = [{**edge, **named} for edge in FAR + zero]
     inputs: Strategy = st.fixed_dictionaries({"x": arrays(3, 2, low=-high, high=high), **{k: st.just(v) for k, v in named.items()}})
     return _layer(activation, name, id, says, "definition", ("x",), inputs=inputs, edges=edges, scale=_seen(name))
@@ -206,7 +206,7 @@ NORMALISED = (
                   _groups(2, 3, 1, 4, groups=1, epsilon=1e-5), _groups(2, 1, 3, 6, groups=6, epsilon=1e-5),
                   _groups(3, 4, 5, 8, groups=2, epsilon=1e-5, mean=4.0)],
            scale=_group_norm),
-    Function("temporal_basis", "LAY.BASIS", "g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..count; "
+    Quantity("temporal_basis", "LAY.BASIS", "g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..count; "
              "τ_j = T (j − ½)/count and w = T/count, or as released τ_j from 1 to T and w half their spacing",
              ("63",), (Output("VALUE"),), lambda given: _steps(),
              listed(*(dict(t=np.array(t), T=T, count=count) for t, T, count in (
@@ -216,4 +216,4 @@ NORMALISED = (
              lambda i: (_shares(_bumps(i)),), choices=("basis",), sizes=lambda i: 1),
 )
 
-FUNCTIONS: tuple[Function, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)
+QUANTITIES: tuple[Quantity, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)

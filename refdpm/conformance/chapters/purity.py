@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.families.common import Finding, Function, Given, Inputs, Law
+from refdpm.conformance.chapters.common import Finding, Quantity, Given, Inputs, Law
 from refdpm.conformance.terms import LIMIT, UNITS
 from refdpm.vjp import Array
 
 EDGES = 2
 
-Look = Callable[[Any, Function, list[Inputs]], Finding]
+Look = Callable[[Any, Quantity, list[Inputs]], Finding]
 
 
 def _over_all(look: Look) -> Callable[[Any, Given, int], Finding]:
@@ -35,7 +35,7 @@ def _over_all(look: Look) -> Callable[[Any, Given, int], Finding]:
 
 # -- inputs, and repetition ----------------------------------------------------------------------------------------------
 
-def _inputs_unchanged(subject: Any, function: Function, edges: list[Inputs]) -> Finding:
+def _inputs_unchanged(subject: Any, function: Quantity, edges: list[Inputs]) -> Finding:
     for inputs in edges:
         arguments = subject.arguments(inputs)
         before = {name: [part.copy() for part in _leaves(value)] for name, value in arguments.items()}
@@ -55,7 +55,7 @@ def _rolled(inputs: Inputs) -> Inputs:
             for name, value in inputs.items()}
 
 
-def _same_again(subject: Any, function: Function, edges: list[Inputs]) -> Finding:
+def _same_again(subject: Any, function: Quantity, edges: list[Inputs]) -> Finding:
     """The first edge, the same shapes with other contents, the other edges, and the first again."""
     if not edges:
         raise Skip("its schedule has too few steps")
@@ -80,7 +80,7 @@ def _same(x: list[Array], y: list[Array]) -> bool:
 
 # -- rows ----------------------------------------------------------------------------------------------------------------
 
-def _rows_apart(subject: Any, function: Function, edges: list[Inputs]) -> Finding:
+def _rows_apart(subject: Any, function: Quantity, edges: list[Inputs]) -> Finding:
     """Rows in another order, and rows alone, of those functions for which the reference has that property."""
     found = [Finding(0.0)]
     for inputs in edges:
@@ -119,7 +119,7 @@ def _chosen_rows(values: tuple[Array, ...], rows: Array, count: int) -> tuple[Ar
     return tuple(value[rows] for value in values)
 
 
-def _reference(function: Function, inputs: Inputs) -> tuple[Array, ...]:
+def _reference(function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
     """Raises: Skip where it has no answer."""
     try:
         with np.errstate(all="ignore"):

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from refdpm import gaussian
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.families import parametrisation, textbook
-from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, edge_network, network,
+from refdpm.conformance.chapters import parametrisation, textbook
+from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, arrays, edge_network, network,
                                                numbers, scales, schedules, spread_out)
-from refdpm.conformance.families.reverse import CHOICES, law_terms, model_of, states, states_edges, telling
-from refdpm.conformance.families.textbook import Row
+from refdpm.conformance.chapters.reverse import CHOICES, law_terms, model_of, states, states_edges, telling
+from refdpm.conformance.chapters.textbook import Row
 from refdpm.conformance.terms import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.later import sampler
@@ -232,24 +232,24 @@ def _path_scale(step: Step) -> Callable[[Inputs], tuple[Array, ...]]:
     return scale
 
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "ancestral_step", "SMP.STEP", "x_{t−1} = mean + √var · noise of p(x_{t−1} | x_t); at t = 1 the mean", ("Ho 2020",),
         X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, _ancestral_step, _step_scale(_ancestral_terms),
         given=_own_law, after=("reverse",), choices=CHOICES),
-    Function(
+    Quantity(
         "strided_step", "SMP.STRIDE", "the same from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in the place of β_t; at "
         "t_prev = 0 the mean", ("Nichol 2021",), X_PREV, lambda given: _skipping(given, {}), _skipping_edges,
         lambda i: (_one_step(_ancestral, i),), _step_scale(_ancestral_terms), after=("ancestral_step",), choices=CHOICES),
-    Function(
+    Quantity(
         "ddim_step", "SMP.DDIM", "√ᾱ_s x̂_0 + √(1−ᾱ_s−σ²) ε̂ + σ noise, s = t_prev, σ² = η² (1−ᾱ_s)/(1−ᾱ_t) (1 − ᾱ_t/ᾱ_s), "
         "ε̂ = (x_t − √ᾱ_t x̂_0)/√(1−ᾱ_t)", ("Song 2021",), X_PREV, lambda given: _skipping(given, {"eta": numbers(0, 1)}),
         _ddim_edges, _ddim_step, _step_scale(_ddim_terms), after=("x_0_from_model",), choices=("predicts",)),
-    Function(
+    Quantity(
         "sample", "SMP.PATH", "x_0 by T ancestral steps: noise[T] is x_T, noise[t−1] draws the step from t", ("Ho 2020",),
         (Output("X_0"),), _paths, _path_edges, _sample, _path_scale(_ancestral_terms), given=_own_path("ancestral_step"),
         after=("ancestral_step",), choices=CHOICES),
-    Function(
+    Quantity(
         "ddim_sample", "SMP.DDIM_PATH", "x_0 by steps of DDIM at the kept `times`, increasing to T: noise[S] is x_T, "
         "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges, _ddim_sample,
         _path_scale(_ddim_terms), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",)),

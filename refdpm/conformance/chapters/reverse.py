@@ -14,11 +14,11 @@ from hypothesis.extra import numpy as npst
 
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.families import parametrisation, textbook
-from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
+from refdpm.conformance.chapters import parametrisation, textbook
+from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
                                                edge_network, edge_schedules, network, own_levels, rates, row_of, scales,
                                                schedules, spread_out, step_of, step_vjp_of, times_of)
-from refdpm.conformance.families.textbook import Normal
+from refdpm.conformance.chapters.textbook import Normal
 from refdpm.conformance.terms import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance
@@ -121,12 +121,12 @@ def _ranged_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
 
 
 VARIANCES = (
-    Function(
+    Quantity(
         "reverse_variance", "REV.VAR",
         "β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t) or β_t, one number for each row; at t = 1 β̃_2, 1e-20 or β_1", ("Ho 2020",),
         (Output("VALUE", "variance"),), chain(), chain_edges(), _variance, _variance_scale, given=own_levels,
         after=("alpha_bar", "posterior"), choices=("variance", "first"), sizes=lambda i: 1),
-    Function(
+    Quantity(
         "ranged_variance", "REV.RANGE", "β_t^f β̃_t^(1−f) with f = (1 + head)/2, t ≥ 2", ("Nichol 2021",),
         (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2), _ranged, _ranged_scale, given=own_levels,
         after=("alpha_bar", "posterior"), vjp=_ranged_vjp, arguments=("head", "beta")),
@@ -197,14 +197,14 @@ def _x_0_scale(i: Inputs) -> tuple[Array, ...]:
 
 
 WITH_A_NETWORK = (
-    Function(
+    Quantity(
         "x_0_from_model", "REV.X_0", "x̂_0 of what model(x_t, t) predicts, nothing clipped", ("Ho 2020",), (Output("VALUE"),),
         states, states_edges, _x_0, _x_0_scale, given=own_levels, after=("alpha_bar",), choices=("predicts",)),
-    Function(
+    Quantity(
         "reverse", "REV.LAW", "p(x_{t−1} | x_t) = N(c_0 x̂_0 + c_t x_t, β̃_t, β_t or between), x̂_0 of what model(x_t, t) "
         "predicts; the model puts out D predictions, and D heads if the variance is learned", ("Ho 2020", "Nichol 2021"),
         (Output("MEAN"), Output("VAR", "variance")), states, states_edges, lambda i: tuple(_law(i)), _law_scale, given=own_levels,
         after=("alpha_bar", "posterior"), choices=CHOICES),
 )
 
-FUNCTIONS: tuple[Function, ...] = (*VARIANCES, *WITH_A_NETWORK)
+QUANTITIES: tuple[Quantity, ...] = (*VARIANCES, *WITH_A_NETWORK)

@@ -16,9 +16,9 @@ from refdpm import binomial, bound
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Model
-from refdpm.conformance.families import textbook
-from refdpm.conformance.families.bound import own, shown, tame_first, with_shown
-from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, edge_network, network, scales,
+from refdpm.conformance.chapters import textbook
+from refdpm.conformance.chapters.bound import own, shown, tame_first, with_shown
+from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, edge_network, network, scales,
                                                schedules, times_of)
 from refdpm.conformance.terms import Terms
 from refdpm.layers.linear import per_step_vjp
@@ -160,13 +160,13 @@ def _bound_terms(i: Inputs) -> Terms:
     return at_T - at_1 - prior - textbook.over_t(parts.reshape(T - 1, count))
 
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "binomial_step_kl", "BIT.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of bits, t ≥ 2, π(1) = rate; the "
         "model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _steps, _step_edges, _step_kl,
         textbook.remembered(lambda i: scales(_kl_terms(i, i["x_t"], i["t"]))),
         vjp=_step_kl_vjp, arguments=("output", "weight", "bias")),
-    Function(
+    Quantity(
         "binomial_bound", "BIT.K", "K = −Σ_{t=2}^T KL + H(x_T | x_0) − H(x_1 | x_0) − H(π) of bits, π(1) = rate, x_t (T, N, …) "
         "given, x_t[t−1] for t; the model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _paths,
         _path_edges, _bound, textbook.remembered(lambda i: with_shown(_bound_terms(i).scale, i)),

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as npst
 from refdpm import binomial
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
-from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Row, Strategy, arrays, chain, drawn,
+from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Row, Strategy, arrays, chain, drawn,
                                                edge_schedules, listed, own_levels, rates, row_of, scales, spread_out, step_of,
                                                times_of)
 from refdpm.conformance.terms import Terms
@@ -101,16 +101,16 @@ def _posterior_reference(i: Inputs) -> tuple[Array, ...]:
 
 
 KERNELS = (
-    Function(
+    Quantity(
         "binomial_forward", "BIN.FWD", "q(x_t = 1 | x_{t−1}) = x_{t−1} (1 − β_t) + r β_t", ("2", "App.1 B forward"), LAW,
         _chain("x_prev"), _edges("x_prev"),
         lambda i: (binomial.forward(i["x_prev"], step_of(i).beta, rate=i["rate"]).prob,), lambda i: scales(_forward(i))),
-    Function(
+    Quantity(
         "binomial_marginal", "BIN.MARG", "q(x_t = 1 | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) r", ("App.1 B marginal",), LAW,
         _chain("x_0"), _edges("x_0"),
         lambda i: (binomial.marginal(i["x_0"], step_of(i).log_alpha_bar, rate=i["rate"]).prob,), lambda i: scales(_marginal(i)),
         given=own_levels, after=("alpha_bar",)),
-    Function(
+    Quantity(
         "binomial_posterior", "BIN.POST", "q(x_{t−1} = 1 | x_t, x_0) = m q(x_t | 1)/[m q(x_t | 1) + (1 − m) q(x_t | 0)] with "
         "m = ᾱ_{t−1} x_0 + (1 − ᾱ_{t−1}) r; x_0 itself at t = 1", ("48", "App.1 B posterior"), LAW,
         _chain("x_0", "x_t"), _edges("x_0", "x_t"), _posterior_reference, lambda i: scales(_posterior(i)),
@@ -184,31 +184,31 @@ def _between(p: Array, start: float) -> Array:
 
 
 MEASURES = (
-    Function(
+    Quantity(
         "binomial_kl", "BIN.KL", "D_KL(q ‖ p) = q log(q/p) + (1 − q) log((1 − q)/(1 − p)) per bit, with 0 · log 0 = 0",
         ("14", "App.1 B bound"), NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in PAIRS)),
         lambda i: (binomial.kl(*_laws(i)),), lambda i: scales(_over_bits(i["q"], i["p"], _relative)),
         vjp=lambda i, c: _pair(i, binomial.kl_vjp(*_laws(i))[1](*c)), arguments=("q", "p")),
-    Function(
+    Quantity(
         "binomial_entropy", "BIN.ENT", "H(p) = −p log p − (1 − p) log(1 − p) per bit, with 0 · log 0 = 0", ("App.1 B bound",),
         NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in PAIRS)),
         lambda i: (binomial.entropy(_bernoulli(i["p"])),), lambda i: scales(_over_bits(i["p"], i["p"], _missed)),
         vjp=_entropy_vjp, arguments=("p",)),
-    Function(
+    Quantity(
         "binomial_cross_entropy", "BIN.CROSS", "−E_q log p = −q log p − (1 − q) log(1 − p) per bit", ("43", "46"),
         NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in PAIRS)),
         lambda i: (binomial.cross_entropy(*_laws(i)),), lambda i: scales(_over_bits(i["q"], i["p"], _missed)),
         vjp=lambda i, c: _pair(i, binomial.cross_entropy_vjp(*_laws(i))[1](*c)), arguments=("q", "p")),
-    Function(
+    Quantity(
         "binomial_log_prob", "BIN.LOGP", "log p(x): log p of a one, log(1 − p) of a zero", ("App.1 B likelihood",),
         NATS, drawn(x=BITS, p=SOME), listed(*({"x": np.round(q), "p": p} for q, p in PAIRS)),
         lambda i: (binomial.log_prob(i["x"], _bernoulli(i["p"])),), lambda i: scales(_over_bits(i["x"], i["p"], _missed)),
         vjp=_log_prob_vjp, arguments=("p",)),
-    Function(
+    Quantity(
         "binomial_draw", "BIN.DRAW", "1 where noise, uniform on [0, 1), is below P(1), else 0", ("App.1 B forward",),
         (Output("X", "integer"),), drawn(p=_sixty_fourths(64, 0), noise=_sixty_fourths(63, 0.5)),
         listed(*({"p": np.round(q * 64) / 64, "noise": _between(q, n / 4)} for n, (q, _) in enumerate(PAIRS))),
         lambda i: (binomial.draw(_bernoulli(i["p"]), noise=i["noise"]),), lambda i: (np.ones(i["p"].shape),)),
 )
 
-FUNCTIONS: tuple[Function, ...] = (*KERNELS, *MEASURES)
+QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)

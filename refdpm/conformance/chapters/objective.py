@@ -19,11 +19,11 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import bound, gaussian
 from refdpm.conformance import terms
-from refdpm.conformance.families import textbook
-from refdpm.conformance.families.bound import tame_first
-from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Strategy, arrays, scales, schedules,
+from refdpm.conformance.chapters import textbook
+from refdpm.conformance.chapters.bound import tame_first
+from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Strategy, arrays, scales, schedules,
                                                spread_out, times_of)
-from refdpm.conformance.families.textbook import Normal
+from refdpm.conformance.chapters.textbook import Normal
 from refdpm.conformance.terms import Terms
 from refdpm.networks import swiss_roll
 from refdpm.networks.swiss_roll import SwissRoll
@@ -118,8 +118,8 @@ def _scale(i: Inputs) -> tuple[Array, ...]:
     return scales(terms.total(terms.total(kl).reshape(1, -1))[0] / len(i["t"]))
 
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "objective", "NET.OBJECTIVE", "mean over examples of KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), t ≥ 2, p by the network "
         "rbf(centre, log_width) → affine(weight[t], bias[t]) → read-out", ("14", "65", "App.1 G reverse"),
         (Output("VALUE", "total"),), _inputs, _edges, _value, _scale, choices=("readout",), vjp=_vjp,

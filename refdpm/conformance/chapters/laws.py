@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from refdpm.conformance.adapter import Fault
-from refdpm.conformance.families.common import Finding, Given, Inputs, Law
+from refdpm.conformance.chapters.common import Finding, Given, Inputs, Law
 from refdpm.vjp import Array
 
 COUNT = 20_000                  # of drawn t

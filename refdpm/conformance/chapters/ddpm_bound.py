@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as npst
 from refdpm import bound, schedule
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.families import textbook
-from refdpm.conformance.families.bound import model_of, own, own_kl, shown, tame_first, with_shown
-from refdpm.conformance.families.common import (D, N, Ask, Function, Given, Inputs, Output, Strategy, arrays, drawn, edge_network,
+from refdpm.conformance.chapters import textbook
+from refdpm.conformance.chapters.bound import model_of, own, own_kl, shown, tame_first, with_shown
+from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, arrays, drawn, edge_network,
                                                exactly, listed, network, scales, schedules, spread_out)
 from refdpm.conformance.terms import Terms
 from refdpm.later import objective
@@ -206,7 +206,7 @@ def _per_dimension_scale(i: Inputs) -> tuple[Array, ...]:
     return scales(terms.exact(i["nats"]) / (np.log(2) * i["x_0"][0].size))
 
 
-PER_DIMENSION = Function(
+PER_DIMENSION = Quantity(
     "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components", (SOURCE,), (Output("VALUE"),),
     drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
     listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
@@ -214,27 +214,27 @@ PER_DIMENSION = Function(
     lambda i: (objective.per_dimension(i["nats"], k=i["x_0"]),), _per_dimension_scale,
     vjp=lambda i, cotangents: {"nats": objective.per_dimension_vjp(i["nats"], k=i["x_0"])[1](cotangents[0])}, arguments=("nats",))
 
-FUNCTIONS: tuple[Function, ...] = (
-    Function(
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
         "prior_kl", "OBJ.PRIOR", "L_T = KL(q(x_T | x_0) ‖ N(0, 1)) = ½ Σ [ᾱ_T x_0² − ᾱ_T − log(1−ᾱ_T)]", (SOURCE, "43"),
         (Output("VALUE", "total"),), _images_at_T, _edges_at_T, _prior_kl,
         lambda i: scales(_prior_terms(i, terms.exact(i["x_0"]))), vjp=_prior_kl_vjp, arguments=("x_0", "beta")),
-    Function(
+    Quantity(
         "edge_log_prob", "OBJ.EDGE", "E log p(x_0 | x_1) with p(x_0 | x_1) = N(√(1−β_1) x_1, β_1): "
         "−½ Σ [log 2πβ_1 + β_1 x_0² + 1 − β_1]", ("44",), (Output("VALUE", "total"),), _images_at_T, _edges_at_T, _edge,
         lambda i: scales(_edge_terms(i))),
-    Function(
+    Quantity(
         "decoder_nll", "OBJ.DECODER", "L_0 = −Σ log [Φ((x_0 + 1/255 − m)/σ) − Φ((x_0 − 1/255 − m)/σ)], ends open, with the law of "
         "the step t = 1 at x_1 = √ᾱ_1 x_0 + √(1−ᾱ_1) ε", (SOURCE,), (Output("VALUE", "total"),),
         lambda given: _images(given, False), lambda given: _edges(given, False), _decoder,
         textbook.remembered(lambda i: scales(_decoder_terms(i, i["noise"]))), choices=CHOICES,
         vjp=_decoder_vjp, arguments=NETWORK),
-    Function(
+    Quantity(
         "bound_terms", "OBJ.TERMS", "(T, N): L_0, and for t = 2..T the divergence of the step, in the order of t", (SOURCE, "14"),
         (Output("TABLE", "table_of_totals"),), lambda given: _images(given, True), lambda given: _edges(given, True), _table,
         textbook.remembered(_table_scale),
         given=_own_table, after=("step_kl", "decoder_nll"), choices=CHOICES),
-    Function(
+    Quantity(
         "bound", "OBJ.BOUND", "−log P(x_0) ≤ L_T + Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + L_0, noise (T, N, …)",
         (SOURCE, "13"), (Output("VALUE", "total"),), lambda given: _images(given, True), lambda given: _edges(given, True), _bound,
         textbook.remembered(_bound_scale), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,

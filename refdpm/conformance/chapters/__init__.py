@@ -1,0 +1,41 @@
+"""The chapters: what an implementation is asked for, topic by topic, in the order in which each builds on the one before.
+
+A chapter is a file.  Its quantities, laws and mistakes, and the ends of the pairs that it is about, are found by what they are.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+import importlib
+
+from refdpm.textbook import pairs
+from refdpm.conformance.chapters.ends import Sampler
+from refdpm.conformance.chapters.quantity import Law, Quantity
+
+CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "decoder", "ddpm_bound",
+            "bits_bound", "likelihood", "objective", "sampler", "layers", "product", "laws", "sampler_laws", "purity")
+"""The topics, in order."""
+
+
+def _found(kind: type) -> Iterator[Any]:
+    """Everything of a kind that stands in a chapter by itself or in a tuple, once each, in the order in which it is written."""
+    seen: set[int] = set()
+    for name in CONTENTS:
+        module = importlib.import_module(f"{__name__}.{name}")
+        for member in list(vars(module).values()):
+            for one in (member if type(member) is tuple else (member,)):
+                if isinstance(one, kind) and id(one) not in seen:
+                    seen.add(id(one))
+                    yield one
+
+
+def _tables(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for chapter in CONTENTS:
+        found |= getattr(importlib.import_module(f"{__name__}.{chapter}"), name, {})
+    return found
+
+
+QUANTITIES: tuple[Quantity, ...] = tuple(_found(Quantity))
+LAWS: tuple[Law, ...] = tuple(_found(Law))
+ENDS: dict[str, Sampler] = _tables("ENDS")
+BOOK = pairs()

@@ -1,0 +1,173 @@
+"""What a clause is made of: a quantity that an adapter may offer, its inputs, what it must return, and how an error is measured."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from refdpm.conformance.adapter import Model
+from refdpm.conformance.chapters.inputs import Given, Inputs, Strategy, states_of
+from refdpm.textbook.expression import E
+from refdpm.textbook.page import Page
+from refdpm.textbook.rounding import scales
+from refdpm.vjp import Array
+
+Ask = Callable[[str, Inputs], tuple[Array, ...]]
+Book = Callable[[Inputs], tuple[E, ...]]
+
+
+class Answers(Protocol):
+    """What gives the values and the gradients of a quantity: a `theory.Theory`, or a `ByHand`."""
+
+    def values(self, inputs: Inputs) -> tuple[Array, ...]:
+        """One array for each output."""
+
+    def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
+        """The gradient of Σ ⟨cotangent, output⟩ with respect to inputs, by name."""
+
+
+class ByHand:
+    """Answers that are no single pair of the package: functions of the inputs."""
+
+    def __init__(self, values: Callable[[Inputs], tuple[Array, ...]],
+                 gradients: Callable[[Inputs, tuple[Array, ...]], dict[str, Array]] | None = None) -> None:
+        self.values = values
+        self.gradients = gradients or _none
+
+
+def _none(inputs: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
+    return {}
+
+
+class Output(NamedTuple):
+    """One of the things that a quantity consists of; with the quantity's id it names the clause.  `kind` is one of `profile.KINDS`."""
+
+    id: str
+    kind: str = "real"
+
+
+class Quantity(NamedTuple):
+    """A function that an adapter may offer.
+
+    name       what the adapter calls it
+    id         of its clauses: GAU.POST for GAU.POST.MEAN and GAU.POST.VAR
+    says       what it is, with its formula
+    equations  of the paper, or a source
+    outputs    what it returns, in order
+    inputs     draws the arguments, from what the adapter leaves free
+    edges      arguments at which things go wrong, always tried first
+    theory     the answer, in this package's conventions, from its own functions, and its gradients
+    book       the textbook's formula of each output, for the choices that the inputs hold
+    given      from the adapter's own earlier answers (`ask`), inputs that replace the reference's own: staged blame
+    after      the quantities that it builds on
+    choices    conventions that change what is meant, and not only how it is written (`Profile` fields); `inputs` holds them by name
+    sizes      how many components an example has, for totals
+    arguments  with respect to which gradients are asked for
+    page       the inputs as the formulas want them
+    """
+
+    name: str
+    id: str
+    says: str
+    equations: tuple[str, ...]
+    outputs: tuple[Output, ...]
+    inputs: Callable[[Given], Strategy]
+    edges: Callable[[Given], list[Inputs]]
+    theory: Answers
+    book: Book
+    given: Callable[[Inputs, Ask], Inputs] | None = None
+    after: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    sizes: Callable[[Inputs], int] = lambda inputs: int(np.prod(states_of(inputs).shape[1:]))
+    arguments: tuple[str, ...] = ()
+    page: Callable[[Inputs], Page] = lambda inputs: page_of(inputs)
+
+    def reference(self, inputs: Inputs) -> tuple[Array, ...]:
+        """The answer of this package, one array for each output."""
+        return self.theory.values(inputs)
+
+    def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
+        """The gradient of Σ ⟨cotangent, output⟩ for each of the arguments, by this package's adjoints."""
+        found = self.theory.gradients(inputs, cotangents)
+        return {name: found[name] for name in self.arguments}
+
+    def scale(self, inputs: Inputs) -> tuple[Array, ...]:
+        """Σ|terms| of the textbook's formula for each output: an error is measured in u·scale."""
+        return scales(self.formulas(inputs), self.page(inputs))
+
+    def formulas(self, inputs: Inputs) -> tuple[E, ...]:
+        """The textbook's formula of each output; the same object for inputs that differ in numbers only."""
+        return _formulas(self.book, _Form(inputs))
+
+
+class _Form:
+    """Inputs that are equal if they make the same formula: the same names, choices and kept times, whatever the numbers are."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.key = tuple((name, _form(name, inputs[name])) for name in sorted(inputs))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Form) and self.key == other.key
+
+
+def _form(name: str, value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return tuple(value.tolist()) if name == "times" else value.ndim
+    return value if isinstance(value, str | int | float) else type(value).__name__
+
+
+@lru_cache(maxsize=2000)
+def _formulas(book: Book, form: _Form) -> tuple[E, ...]:
+    return book(form.inputs)
+
+
+def page_of(inputs: Inputs, **more: Any) -> Page:
+    """The inputs as a page: the network as its tables weight and bias; `more` besides."""
+    given = {name: value for name, value in inputs.items() if not isinstance(value, Model)} | more
+    for value in inputs.values():
+        if isinstance(value, Model):
+            given |= {"weight": value.weight, "bias": value.bias}
+    t = inputs.get("t")
+    states = [value.ndim for value in given.values() if isinstance(value, np.ndarray) and value.ndim > 1]
+    return Page(given, beta=inputs.get("beta"), t=t, ndim=states[0] if states else 1)
+
+
+def every_step(inputs: Inputs) -> Page:
+    """A schedule as a page whose rows are t = 1..T."""
+    return Page(inputs, beta=inputs["beta"], t=np.arange(1, len(inputs["beta"])), ndim=1)
+
+
+class Finding(NamedTuple):
+    """What a law finds; `ratio` is its error in units of what is allowed.  A reason names a known mistake by its id in brackets."""
+
+    ratio: float
+    reason: str = ""
+    inputs: Inputs | None = None
+
+
+class Law(NamedTuple):
+    """A clause that is no value: a property of several quantities, or the law of what is drawn.
+
+    needs    the quantities without which it is skipped
+    watches  mistakes that break it, or functions of this package all of whose mistakes are tried: the reference must fail with some
+    run      from the `Subject`, what the adapter leaves free, and a seed
+    """
+
+    id: str
+    says: str
+    equations: tuple[str, ...]
+    needs: tuple[str, ...]
+    run: Callable[[Any, Given, int], Finding]
+    watches: tuple[str, ...] = ()
+
+
+def own_levels(inputs: Inputs, ask: Ask) -> Inputs:
+    """`given` for what builds on the schedule alone: the adapter's own ᾱ."""
+    alpha_bar, = ask("alpha_bar", {"beta": inputs["beta"]})
+    with np.errstate(all="ignore"):
+        return {"log_alpha_bar": np.concatenate([[0.0], np.log(alpha_bar)])}

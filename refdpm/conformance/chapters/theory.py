@@ -1,0 +1,161 @@
+"""From a pair `f`/`f_vjp` and a schedule to the values of a quantity, and to the gradient for each of its arguments.
+
+A quantity is asked for with arguments by name: states, laws as means and variances, a schedule `beta` and steps `t`.  A pair takes
+positional arguments: laws as `Gaussian` or `Bernoulli`, and of the schedule a column or a level.  A *take* makes one of those from
+the inputs, and hands its cotangent back to the inputs that it was made of:
+
+    Theory(gaussian.posterior, gaussian.posterior_vjp, "x_t", "x_0", BETA, PREV)
+
+is all that there is to say about the posterior, its values and its gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refdpm import schedule
+from refdpm.binomial import Bernoulli
+from refdpm.conformance.chapters.inputs import Inputs, states_of
+from refdpm.gaussian import Gaussian
+from refdpm.layers import activation
+from refdpm.later.categorical import Categorical
+from refdpm.schedule import Step
+from refdpm.vjp import Array, Pullback, unbroadcast
+
+Gradients = dict[str, Array]
+CERTAIN = 750.0                                     # the logit of a bit that is certain: e^−750 is 0
+
+
+class Take(NamedTuple):
+    """An argument of a pair: made from the inputs, and its cotangent handed back to them."""
+
+    make: Callable[[Inputs], Any]
+    back: Callable[[Inputs, Any], Gradients]
+
+
+# -- the schedule ------------------------------------------------------------------------------------------------------
+
+def step_of(inputs: Inputs, *, ndim: int | None = None) -> Step:
+    """The schedule's columns at inputs["t"]; of the adapter's own levels where `given` has put them."""
+    beta, level = inputs["beta"], inputs.get("log_alpha_bar")
+    level = schedule.log_alpha_bar(beta) if level is None else level
+    return schedule.step(beta, level, t=inputs["t"], ndim=_axes(inputs) if ndim is None else ndim)
+
+
+def step_vjp_of(inputs: Inputs, *, ndim: int | None = None) -> tuple[Step, Callable[[Step], Gradients]]:
+    """`step_of`, and the way back from the cotangent of a `Step` to the gradient with respect to β_1 … β_T."""
+    level, back_level = schedule.log_alpha_bar_vjp(inputs["beta"])
+    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=_axes(inputs) if ndim is None else ndim)
+
+    def pullback(dstep: Step) -> Gradients:
+        dbeta, dlevel = back_step(dstep)
+        return {"beta": np.asarray(dbeta + back_level(dlevel))[1:]}
+
+    return step, pullback
+
+
+def _axes(inputs: Inputs) -> int:
+    return states_of(inputs).ndim
+
+
+def _column(field: str) -> Take:
+    def back(inputs: Inputs, cotangent: Array) -> Gradients:
+        step, back_step = step_vjp_of(inputs)
+        return back_step(Step(*(np.zeros_like(column) for column in step))._replace(**{field: cotangent}))
+
+    return Take(lambda inputs: getattr(step_of(inputs), field), back)
+
+
+BETA, PREV, LEVEL = map(_column, ("beta", "log_alpha_bar_prev", "log_alpha_bar"))
+STEP = Take(step_of, lambda inputs, cotangent: step_vjp_of(inputs)[1](cotangent))
+SCHEDULE = Take(lambda inputs: inputs["beta"], lambda inputs, cotangent: {"beta": cotangent[1:]})
+
+
+# -- states and laws -----------------------------------------------------------------------------------------------------
+
+def _as_it_is(name: str) -> Take:
+    return Take(lambda inputs: inputs[name], lambda inputs, cotangent: {name: cotangent})
+
+
+def normal(mean: str, var: str) -> Take:
+    """The normal law whose mean and variance are inputs; with one input for both, no gradient for the mean."""
+    return Take(lambda inputs: Gaussian(inputs[mean], inputs[var]), lambda inputs, d: {mean: d.mean, var: d.var})
+
+
+def bit(prob: str) -> Take:
+    """The bit whose probability is an input."""
+    def make(inputs: Inputs) -> Bernoulli:
+        with np.errstate(divide="ignore"):
+            return Bernoulli(np.clip(activation.logit(inputs[prob]), -CERTAIN, CERTAIN))
+
+    return Take(make, lambda inputs, d: {prob: activation.logit_vjp(inputs[prob])[1](d.logit)})
+
+
+def symbol(prob: str) -> Take:
+    """The symbol whose probabilities are an input."""
+    return Take(lambda inputs: Categorical(inputs[prob]), lambda inputs, d: {prob: d.prob})
+
+
+# -- what a pair returns, as the outputs of a quantity -----------------------------------------------------------------------
+
+def outputs_vjp(value: Any) -> tuple[tuple[Array, ...], Pullback]:
+    """The arrays that a value is told in, and the way back from their cotangents: a law's mean and its variance, one for each
+    component; a bit's probability; what is an array, or a tuple of them, as it is."""
+    if isinstance(value, Gaussian):
+        var = np.broadcast_to(value.var, np.shape(value.mean))
+        return (value.mean, var), lambda mean, var: Gaussian(mean, unbroadcast(var, np.shape(value.var)))
+    if isinstance(value, Bernoulli):
+        prob, back = activation.sigmoid_vjp(value.logit)
+        return (prob,), lambda prob: Bernoulli(back(prob))
+    if isinstance(value, tuple):
+        return tuple(value), lambda *cotangents: type(value)(*cotangents) if hasattr(value, "_fields") else cotangents
+    return (value,), lambda cotangent: cotangent
+
+
+class Theory:
+    """A pair of this package, what it takes, and the inputs that are its keywords.
+
+    f, f_vjp   the pair; f_vjp None for what is not differentiated
+    takes      its positional arguments: the name of an input, or a `Take`
+    fixed      keyword-only arguments: the names of inputs, or name=function of the inputs for what is made of them
+    table      the result has β_0 or ᾱ_0 in front, of which nobody is asked
+    """
+
+    def __init__(self, f: Callable[..., Any], f_vjp: Callable[..., Any] | None, *takes: str | Take, fixed: tuple[str, ...] = (),
+                 table: bool = False, **made: Callable[[Inputs], Any]) -> None:
+        self.f, self.f_vjp, self.table = f, f_vjp, table
+        self.takes = tuple(take if isinstance(take, Take) else _as_it_is(take) for take in takes)
+        self.fixed = {name: (lambda inputs, name=name: inputs[name]) for name in fixed} | made
+
+    def _call(self, f: Callable[..., Any], inputs: Inputs) -> Any:
+        return f(*(take.make(inputs) for take in self.takes), **{name: make(inputs) for name, make in self.fixed.items()})
+
+    def values(self, inputs: Inputs) -> tuple[Array, ...]:
+        """One array for each output."""
+        value = self._call(self.f, inputs)
+        return (value[1:],) if self.table else outputs_vjp(value)[0]
+
+    def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> Gradients:
+        """The gradient of Σ ⟨cotangent, output⟩ with respect to every input that has a part in it."""
+        assert self.f_vjp is not None
+        value, back = self._call(self.f_vjp, inputs)
+        cotangent = np.append(0.0, cotangents[0]) if self.table else outputs_vjp(value)[1](*cotangents)
+        parts = back(cotangent)
+        found: Gradients = {}
+        for take, part in zip(self.takes, parts if len(self.takes) > 1 else (parts,), strict=True):
+            for name, gradient in take.back(inputs, part).items():
+                found[name] = found[name] + gradient if name in found else gradient
+        return found
+
+
+def then(f_vjp: Callable[..., Any], g_vjp: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The pair of g(f(…)); keyword-only arguments are g's."""
+    def composed_vjp(*arguments: Any, **fixed: Any) -> tuple[Any, Pullback]:
+        middle, back_f = f_vjp(*arguments)
+        value, back_g = g_vjp(middle, **fixed)
+        return value, lambda dvalue: back_f(back_g(dvalue))
+
+    return lambda *arguments, **fixed: composed_vjp(*arguments, **fixed)[0], composed_vjp

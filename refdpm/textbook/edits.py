@@ -1,0 +1,146 @@
+"""Reading: edits.  Every single change of a formula, with the sentence that describes it.
+
+An edit is what somebody may have written for the formula: an operand left out or with another sign, a root or a square too many, ×
+for /, another column of the schedule or its neighbour in time, another argument, a number off by one, a sum for a mean, a
+term of a sum counted once.  Each is evaluated from a memo of the formula's own nodes, so that it costs only what stands above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+from refdpm.textbook.expression import E, Column, node, nodes, replaced, sqrt
+from refdpm.textbook.written import written
+
+COLUMNS = ("beta", "alpha", "alpha_bar")
+LONG = 40                                                           # letters of a part that is described by how it is written
+
+
+class Edit(NamedTuple):
+    """Changed formulas, and what has been changed in them."""
+
+    says: str
+    formulas: tuple[E, ...]
+
+
+def edits(*roots: E) -> Iterator[Edit]:
+    """Every single change of some formulas; of a part that several have in common, in all of them."""
+    everything = nodes(*roots)
+    columns = {one.how for one in everything if one.op == "column"}
+    arguments = {one.how: one for one in everything if one.op == "given"}
+    for one in everything:
+        for says, new in _changes(one, columns, arguments):
+            yield Edit(says, replaced(roots, one, new))
+
+
+def _name(one: E) -> str:
+    text = written(one)
+    return text if len(text) <= LONG else text[:LONG - 1] + "…"
+
+
+def _changes(one: E, columns: set[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+    yield from _OPERATIONS.get(one.op, lambda one: iter(()))(one)
+    if one.op == "column":
+        yield from _columns(one, columns)
+    if one.op in ("column", "given", "gathered"):
+        yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
+        yield f"square of {_name(one)} for {_name(one)}", one * one
+        yield f"1/{_name(one)} for {_name(one)}", 1 / one
+    if one.op == "given":
+        yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
+    if one.op == "gathered":
+        yield from ((f"{one.how.name} at t {'+' if shift > 0 else '−'} 1", E("gathered", how=one.how._replace(shift=one.how.shift + shift)))
+                    for shift in (-1, 1))
+
+
+def _sum(one: E) -> Iterator[tuple[str, E]]:
+    a, b = one.parts
+    yield f"term left out: {_name(b)}", a
+    yield f"term left out: {_name(a)}", b
+    yield f"minus for plus before {_name(b)}", a - b
+    yield f"minus for plus before {_name(a)}", b - a
+
+
+def _difference(one: E) -> Iterator[tuple[str, E]]:
+    a, b = one.parts
+    yield f"term left out: {_name(b)}", a
+    yield f"term left out: {_name(a)}", -b
+    yield f"plus for minus before {_name(b)}", a + b
+    yield f"{_name(one)} the other way round", b - a
+
+
+def _product(one: E) -> Iterator[tuple[str, E]]:
+    a, b = one.parts
+    yield f"factor left out: {_name(b)}", a
+    yield f"factor left out: {_name(a)}", b
+    yield f"divided by {_name(b)}, for times", a / b
+    yield f"divided by {_name(a)}, for times", b / a
+
+
+def _quotient(one: E) -> Iterator[tuple[str, E]]:
+    a, b = one.parts
+    yield f"divisor left out: {_name(b)}", a
+    yield f"factor left out: {_name(a)}", 1 / b
+    yield f"times {_name(b)}, for divided by", a * b
+    yield f"{_name(one)} the other way round", b / a
+
+
+def _negative(one: E) -> Iterator[tuple[str, E]]:
+    yield f"plus for minus: {_name(one)}", one.parts[0]
+
+
+def _function(one: E) -> Iterator[tuple[str, E]]:
+    word = {"sqrt": "root", "Phi": "Φ"}.get(one.how, one.how)
+    yield f"{word} left out: {_name(one)}", one.parts[0]
+    if one.how == "Phi":
+        yield f"1 − Φ for Φ: {_name(one)}", 1 - one
+
+
+def _number(one: E) -> Iterator[tuple[str, E]]:
+    if one.how != "π":
+        for other in dict.fromkeys((one.how + 1, one.how - 1, 2 * one.how, one.how / Fraction(2))):
+            if other not in (one.how, 0):
+                yield f"{written(node(other))} for {written(one)}", node(other)
+
+
+def _total(one: E) -> Iterator[tuple[str, E]]:
+    (over, axes), x = one.how, one.parts[0]
+    yield f"mean over {over}, for the sum of {_name(x)}", E("average", one.parts, one.how)
+    yield f"sum over {over} with the other sign", -one
+    if x.op in ("+", "-"):
+        for kept, once in (x.parts, x.parts[::-1]):
+            parts = (E("sum", (part, *one.parts[1:], *(() if len(one.parts) > 1 else (x,))), one.how) for part in (kept,))
+            whole, single = next(parts), E("average", (once, *(one.parts[1:] or (x,))), one.how)
+            signed = whole + single if x.op == "+" else whole - single if kept is x.parts[0] else single - whole
+            yield f"counted once, and not for each of the {over}: {_name(once)}", signed
+
+
+def _mean(one: E) -> Iterator[tuple[str, E]]:
+    yield f"sum for the mean over {one.how[0]}", E("kept", one.parts, one.how)
+
+
+def _kept(one: E) -> Iterator[tuple[str, E]]:
+    yield f"mean for the sum over {one.how[0]}", E("mean", one.parts, one.how)
+
+
+def _cases(one: E) -> Iterator[tuple[str, E]]:
+    mask, a, b = one.parts
+    yield f"cases exchanged: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
+    yield f"always {_name(a)}", a + 0 * b
+    yield f"always {_name(b)}", b + 0 * a
+
+
+_OPERATIONS = {"+": _sum, "-": _difference, "*": _product, "/": _quotient, "neg": _negative, "call": _function, "number": _number,
+               "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
+
+
+def _columns(one: E, columns: set[Column]) -> Iterator[tuple[str, E]]:
+    here: Column = one.how
+    others = [here._replace(name=name) for name in COLUMNS if name != here.name]
+    others += [here._replace(shift=here.shift + shift) for shift in (-1, 1)]
+    others += [other for other in columns if other != here]
+    for other in dict.fromkeys(others):
+        new = E("column", how=other)
+        yield f"{written(new)} for {written(one)}", new

@@ -1,0 +1,245 @@
+"""A formula as an expression: a graph of nodes, each an operation on parts, which is written once and read in several ways.
+
+    number    2, ½, π; constant: an array      given      an argument, by its name
+    column    β, 1−β or ᾱ at t, t−1, …         gathered   a table of the model or of the noise, at t
+    + − · /   neg                              call       √, log, exp, Φ … of one part
+    sum       over axes, mean, largest         move       entries elsewhere: reshaped, repeated, black outside
+    where     one of two cases                 above      which case it is
+    term      what counts as one term, though it is printed as a difference
+    walk      a step of a chain, taken from the last t to the first
+
+Nodes are built by operators and by the functions below, never changed, and compared by identity, so that a part that is used twice is
+evaluated once.  Nothing is known here of numbers or shapes: an *arithmetic* (`floats`, `digits`, `rounding`) evaluates the
+nodes on a *page*, which holds the arguments.
+
+A difference is printed as it stands in a book, 1 − ᾱ, although nobody who cares for digits subtracts there.  `term` marks it:
+rounding then knows that an accurate evaluation loses nothing in it, and that one from tables loses what the difference loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple, Protocol
+
+Numeral = int | float | Fraction | str
+Axes = tuple[int, ...]
+
+
+class E:
+    """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices)."""
+
+    __slots__ = ("op", "parts", "how")
+    __array_ufunc__ = None                                           # so that `array * node` is refused and not taken apart
+
+    def __init__(self, op: str, parts: Iterable[E] = (), how: Any = None) -> None:
+        self.op, self.parts, self.how = op, tuple(parts), how
+
+    def __add__(self, other: Any) -> E:
+        return E("+", (self, node(other)))
+
+    def __sub__(self, other: Any) -> E:
+        return E("-", (self, node(other)))
+
+    def __mul__(self, other: Any) -> E:
+        return E("*", (self, node(other)))
+
+    def __truediv__(self, other: Any) -> E:
+        return E("/", (self, node(other)))
+
+    def __neg__(self) -> E:
+        return E("neg", (self,))
+
+    def __radd__(self, other: Any) -> E:
+        return node(other) + self
+
+    def __rsub__(self, other: Any) -> E:
+        return node(other) - self
+
+    def __rmul__(self, other: Any) -> E:
+        return node(other) * self
+
+    def __rtruediv__(self, other: Any) -> E:
+        return node(other) / self
+
+
+class Column(NamedTuple):
+    """Which entry of a table: at t + shift of every row, or at the step `at` of all rows ("T" is the last)."""
+
+    name: str
+    shift: int = 0
+    at: int | str | None = None
+
+
+class Move(NamedTuple):
+    """Where entries go: `index` makes from an array of the numbers 1, 2, … in the part's shape that of the result; 0 is black."""
+
+    says: str
+    index: Callable[[Any], Any]
+
+
+class Walk(NamedTuple):
+    """A step of a chain taken again and again: the name of its state, the name of what it starts from, and the kept times."""
+
+    state: str
+    start: str
+    times: tuple[int, ...] | None = None
+
+
+# -- leaves ------------------------------------------------------------------------------------------------------------
+
+def node(x: Any) -> E:
+    """A number, or an array of numbers that are held fixed, as a node; a node as it is."""
+    return x if isinstance(x, E) else E("number" if isinstance(x, Numeral) else "constant", how=x)
+
+
+def given(name: str) -> E:
+    """The argument of that name."""
+    return E("given", how=name)
+
+
+def column(name: str, shift: int = 0, at: int | str | None = None) -> E:
+    """A column of the schedule: `name` is beta, alpha (1 − β) or alpha_bar."""
+    return E("column", how=Column(name, shift, at))
+
+
+def gathered(name: str, shift: int = 0, at: int | str | None = None) -> E:
+    """The entries at t of an argument that has one for every t."""
+    return E("gathered", how=Column(name, shift, at))
+
+
+PI = E("number", how="π")
+HALF = Fraction(1, 2)
+
+
+# -- operations --------------------------------------------------------------------------------------------------------
+
+def _call(name: str) -> Callable[[Any], E]:
+    return lambda x: E("call", (node(x),), name)
+
+
+sqrt, log, exp, log1p, Phi, cos = map(_call, ("sqrt", "log", "exp", "log1p", "Phi", "cos"))
+
+
+def square(x: E) -> E:
+    """x²."""
+    return x * x
+
+
+def total(x: Any, over: str = "components", axes: Axes = (-1,), like: E | None = None) -> E:
+    """Σ x over `axes`, which `over` names; with `like`, of x repeated to the shape of that."""
+    return E("sum", (node(x),) if like is None else (node(x), like), (over, axes))
+
+
+def mean(x: Any, over: str, axes: Axes) -> E:
+    """The mean of x over axes, which stay with length 1."""
+    return E("mean", (node(x),), (over, axes))
+
+
+def largest(x: E, axes: Axes = (-1,)) -> E:
+    """The largest entry along axes, which stay with length 1: a constant where it is subtracted to avoid overflow."""
+    return E("largest", (x,), axes)
+
+
+def kept(x: E, over: str, axes: Axes = (-1,)) -> E:
+    """Σ x over axes, which stay with length 1."""
+    return E("kept", (x,), (over, axes))
+
+
+def move(x: E, says: str, index: Callable[[Any], Any]) -> E:
+    """The entries of x elsewhere; see `Move`."""
+    return E("move", (x,), Move(says, index))
+
+
+def shaped(x: E, like: E) -> E:
+    """The entries of x, in order, in the shape of another part."""
+    return E("shaped", (x, like))
+
+
+def above(x: Any, y: Any) -> E:
+    """Where x > y."""
+    return E("above", (node(x), node(y)))
+
+
+def where(condition: E, x: Any, y: Any) -> E:
+    """x where the condition holds, y elsewhere.  A condition is `above`, or the given argument that is a mask."""
+    return E("where", (condition, node(x), node(y)))
+
+
+def term(formula: Callable[..., E], *parts: Any) -> E:
+    """formula(*parts), which counts as one term: what is lost in it is what its parts have lost already."""
+    nodes = tuple(map(node, parts))
+    return E("term", (formula(*nodes), *nodes))
+
+
+def less(x: Any) -> E:
+    """1 − x, as one term."""
+    return term(lambda x: 1 - x, x)
+
+
+def walk(step: E, state: str, start: str, times: tuple[int, ...] | None = None) -> E:
+    """The chain that begins with the given `start` and takes `step`, a formula of the given `state`, at every t."""
+    return E("walk", (step,), Walk(state, start, times))
+
+
+# -- the graph ---------------------------------------------------------------------------------------------------------
+
+def nodes(*roots: E) -> list[E]:
+    """Every node below the roots, once each, parts before what is made of them."""
+    seen: set[E] = set()
+    found: list[E] = []
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        one, finished = stack.pop()
+        if finished:
+            found.append(one)
+        elif one not in seen:
+            seen.add(one)
+            stack.append((one, True))
+            stack.extend((part, False) for part in reversed(one.parts))
+    return found
+
+
+def replaced(roots: tuple[E, ...], old: E, new: E) -> tuple[E, ...]:
+    """The formulas with one node in the place of another; all that does not depend on it is shared with the old formulas."""
+    changed = {old: new}
+    for one in nodes(*roots):
+        if one is not old and any(part in changed for part in one.parts):
+            changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
+    return tuple(changed.get(root, root) for root in roots)
+
+
+# -- evaluation --------------------------------------------------------------------------------------------------------
+
+class Arithmetic(Protocol):
+    """What can evaluate a node, from the values of its parts."""
+
+    def at(self, one: E, parts: list[Any], page: Any) -> Any:
+        """The value of a node."""
+
+
+def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E, Any] | None = None) -> Iterator[Any]:
+    """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
+    memo = {} if memo is None else memo
+    for root in roots:
+        for one in _missing(root, memo):
+            memo[one] = arithmetic.at(one, [memo[part] for part in _evaluated(one)], page)
+        yield memo[root]
+
+
+def _evaluated(one: E) -> tuple[E, ...]:
+    """The parts that are values: of a walk none, since its step is evaluated on pages of its own."""
+    return () if one.op == "walk" else one.parts
+
+
+def _missing(root: E, memo: dict[E, Any]) -> Iterator[E]:
+    stack = [(root, False)]
+    while stack:
+        one, finished = stack.pop()
+        if one in memo:
+            continue
+        if finished:
+            yield one
+        else:
+            stack.append((one, True))
+            stack.extend((part, False) for part in reversed(_evaluated(one)) if part not in memo)

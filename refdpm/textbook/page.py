@@ -1,0 +1,93 @@
+"""A page: the arguments at which formulas are evaluated, and the columns of the schedule at every row's t.
+
+The columns β, 1 − β and ᾱ are exact: products of exact rates, in as many digits as the context has.  With each comes how much error
+it has brought along, in units of u, under two habits:
+
+    tables     1 − β is rounded, and ᾱ is a product of rounded numbers: t roundings of 1 − β and t of products
+    levels     ᾱ = exp ℓ from an accurate ℓ: a relative error |ℓ|, and none in 1 − β
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, getcontext
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from refdpm.textbook.expression import Column
+
+Array = np.ndarray
+
+exactly = np.frompyfunc(lambda x: x if isinstance(x, Decimal) else Decimal(float(x)), 1, 1)
+to_float = np.frompyfunc(float, 1, 1)
+
+
+class Page:
+    """Arguments by name, `beta` (T+1,) and `t` (rows,) if there are any; states have `ndim` axes.
+
+    Where `steps` is true the rows are the steps of one chain, in front of the axis of examples.  `errors` are what arguments have
+    brought along, in units of u, by name.
+    """
+
+    def __init__(self, given: Mapping[str, Any], *, beta: Array | None = None, t: Array | None = None, ndim: int = 2,
+                 steps: bool = False, errors: Mapping[str, Array] | None = None) -> None:
+        self.given, self.beta, self.ndim, self.steps = given, beta, ndim, steps
+        self.t = None if t is None else np.asarray(t)
+        self.errors = errors or {}
+
+    def at(self, t: Any, **given: Any) -> Page:
+        """The same page at another t, with some arguments replaced."""
+        return Page({**self.given, **given}, beta=self.beta, t=t, ndim=self.ndim, steps=self.steps, errors=self.errors)
+
+    def rows(self, where: Column) -> Array:
+        """The index of every row in a table (T+1, …), which stays inside of it."""
+        assert self.t is not None and (self.beta is not None or where.at is None)
+        last = len(self.beta) - 1 if self.beta is not None else np.inf
+        start = self.t if where.at is None else last if where.at == "T" else where.at
+        return np.asarray(np.clip(start + where.shift, 0, last), dtype=np.int64)
+
+    def gathered(self, where: Column) -> Array:
+        """The entries of an argument at every row's t; a table of the model for all examples of a step alike."""
+        table = self.given[where.name]
+        last = len(table) - 1
+        found = table[np.clip(self.rows(where), 0, last)]
+        return found[:, None] if self.steps and found.ndim > 1 and where.name != "noise" else found
+
+    def column(self, where: Column, *, tables: bool) -> tuple[Array, Array]:
+        """A column of the schedule in digits, and its error in units of u; broadcasts against states."""
+        assert self.beta is not None
+        rows = self.rows(where._replace(shift=0))
+        shape = rows.shape if rows.ndim == 0 else rows.shape + (1,) * (self.ndim - rows.ndim)
+        value = np.asarray(table_of(where.name, where.shift, np.asarray(self.beta, dtype=np.float64))[rows], dtype=object)
+        number = to_float(value).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lost = {"beta": 0 * number, "alpha": number * tables,
+                    "alpha_bar": 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))}[where.name]
+        return value.reshape(shape), lost.reshape(shape)
+
+
+def table_of(name: str, shift: int, beta: Array) -> Array:
+    """A table over t = 0..T: β, 1 − β or ᾱ at t + shift, which stays inside of 0..T."""
+    at = np.clip(np.arange(len(beta)) + shift, 0, len(beta) - 1)
+    exact = _levels if name == "alpha_bar" else _rates if name == "beta" else _kept
+    return np.array(exact(beta.tobytes(), getcontext().prec), dtype=object)[at]
+
+
+@lru_cache(maxsize=64)
+def _rates(rates: bytes, digits: int) -> tuple[Decimal, ...]:
+    return tuple(map(Decimal, np.frombuffer(rates).tolist()))
+
+
+@lru_cache(maxsize=64)
+def _kept(rates: bytes, digits: int) -> tuple[Decimal, ...]:
+    return tuple(1 - rate for rate in _rates(rates, digits))
+
+
+@lru_cache(maxsize=64)
+def _levels(rates: bytes, digits: int) -> tuple[Decimal, ...]:
+    found = [Decimal(1)]
+    for kept in _kept(rates, digits)[1:]:
+        found.append(found[-1] * kept)
+    return tuple(found)

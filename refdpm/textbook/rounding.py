@@ -1,0 +1,172 @@
+"""Reading: rounding.  How much error an evaluation in floating point can have, in units of u, followed through the formula.
+
+    x + y    errors add, and the sum is rounded          x y, x/y    relative errors add, and the result is rounded
+    √x       half the relative error                     log x       the relative error;  exp x   the error, relative
+
+What is given is exact unless the page says otherwise.  Two readers want it:
+
+    of tables    somebody who works with tables of β, 1 − β and ᾱ in his own precision and subtracts as it is printed: 1 − ᾱ then has
+                 the error of ᾱ.  A right implementation stays within a few times this; a wrong one does not.
+    accurate     somebody who takes care, as this package does: what is marked as one `term` loses nothing but what its parts have
+                 lost before, and levels come from an accurate ℓ.
+
+The *scale* is that error, and the value itself at least: an error is measured in u·scale.
+
+Source: running error analysis, Higham 2002, sec. 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refdpm.textbook.expression import E, Walk, evaluate, nodes
+from refdpm.textbook.page import Array, Page, to_float
+from refdpm.textbook.values import Floats, pages_of, place, moved
+
+STEP = 1e-20
+MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
+
+
+class Rounded(NamedTuple):
+    """A value and the bound on its error, in units of u."""
+
+    value: Array
+    error: Array
+
+    @property
+    def scale(self) -> Array:
+        """Σ|terms|, and no less than the value."""
+        return np.asarray(np.maximum(self.error, np.abs(self.value)))
+
+
+def _quotient(x: Array, y: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(x == 0, 0.0, x / y))
+
+
+class Rounding:
+    """The arithmetic of values with errors.  Values are those of `Floats`, or of `known` nodes where somebody knows better."""
+
+    def __init__(self, *, tables: bool, known: dict[E, Array] | None = None) -> None:
+        self.tables, self.known, self.floats = tables, known or {}, Floats()
+
+    def at(self, one: E, parts: list[Any], page: Page) -> Any:
+        """The value of a node, and its error."""
+        if one.op == "walk":
+            return self._walked(one.parts[0], one.how, page)
+        masks = [part if isinstance(part, np.ndarray) else part.value for part in parts]
+        value = self.known[one] if one in self.known else self.floats.at(one, masks, page)
+        if value.dtype == bool:
+            return value
+        return Rounded(value, np.asarray(self._error(one, parts, value, page)))
+
+    def _error(self, one: E, parts: list[Any], value: Array, page: Page) -> Any:
+        size, e = np.abs(value), [part.error if isinstance(part, Rounded) else part for part in parts]
+        match one.op:
+            case "number":
+                return size * float(one.how == "π" or float(value) != one.how)
+            case "given":
+                return np.broadcast_to(page.errors.get(one.how, 0.0), value.shape)
+            case "gathered" | "constant":
+                return np.zeros(value.shape)
+            case "column":
+                return page.column(one.how, tables=self.tables)[1]
+            case "+" | "-":
+                return e[0] + e[1] + size
+            case "*":
+                return np.abs(parts[1].value) * e[0] + np.abs(parts[0].value) * e[1] + size
+            case "/":
+                return _quotient(e[0] + size * e[1], np.abs(parts[1].value)) + size
+            case "neg":
+                return e[0]
+            case "call":
+                return self._called(one.how, parts[0], value) + size * (one.how != "Phi") + 2 * self.tables * (one.how == "Phi")
+            case "where":
+                return np.where(e[0], e[1], e[2])
+            case "term":
+                return e[0] if self.tables else self._as_one(one, parts, page) + size
+        return self._along_axes(one, parts, value)
+
+    def _along_axes(self, one: E, parts: list[Any], value: Array) -> Any:
+        x = parts[0]
+        match one.op:
+            case "move":
+                return moved(np.broadcast_to(x.error, x.value.shape), place(one, x.value.shape), 0.0)
+            case "back" | "fold" | "spread" | "shaped":
+                added = np.abs(x.value) * (one.op in ("back", "fold"))
+                return self.floats.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), parts[1].value)
+            case "largest" | "count":
+                return np.zeros(np.shape(value))
+        like = 0.0 if len(parts) == 1 else parts[1].value
+        whole = np.broadcast_to(x.error + np.abs(x.value), np.broadcast_shapes(np.shape(x.value), np.shape(like)))
+        return self.floats.along_axes(one, np.asarray(whole)) + np.abs(value) * (one.op in ("mean", "average"))
+
+    def _called(self, name: str, x: Rounded, value: Array) -> Any:
+        match name:
+            case "sqrt":
+                return np.where(value > 0, _quotient(x.error, 2 * value), np.sqrt(x.error))
+            case "log":
+                return _quotient(x.error, np.abs(x.value))
+            case "exp":
+                return np.abs(value) * x.error
+            case "log1p":
+                return _quotient(x.error, np.abs(1 + x.value))
+            case "Phi":
+                return np.exp(-x.value * x.value / 2) / np.sqrt(2 * np.pi) * x.error
+            case "phi":
+                return np.abs(x.value * value) * x.error
+        return x.error + 0 * value
+
+    def _as_one(self, one: E, parts: Sequence[Rounded], page: Page) -> Any:
+        """Σ |∂value/∂part| · error of the part, by the complex step within the formula of the term."""
+        inner, *over = one.parts
+        lost: Any = 0.0
+        values = {node: part.value + 0j for node, part in zip(over, parts[1:])}
+        for node, part in zip(over, parts[1:]):
+            if np.any(part.error):
+                memo: dict[E, Any] = values | {node: part.value + 1j * STEP}
+                moves, = evaluate([inner], self.floats, page, memo)
+                lost = lost + np.abs(np.imag(moves)) / STEP * part.error
+        return lost
+
+    def _walked(self, step: E, how: Walk, page: Page) -> Rounded:
+        """What each step rounds, and what the slopes of the steps after it make of that."""
+        x = self.floats.array(page.given[how.start])
+        error, rows = np.zeros(x.shape), len(x)
+        for at in pages_of(how, page, rows):
+            states = [x, *(x + MOVED * unit for unit in np.eye(x.shape[1]))]
+            after = [next(iter(evaluate([step], self, at.at(at.t, **{how.state: state})))) for state in states]
+            slopes = [np.abs(one.value - after[0].value) / MOVED for one in after[1:]]
+            error = after[0].error + sum(slope * error[:, d:d + 1] for d, slope in enumerate(slopes))
+            x = after[0].value
+        return Rounded(x, error)
+
+
+def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: dict[E, Array] | None = None) -> list[Rounded]:
+    """Values of formulas, with what an evaluation from tables, or an accurate one, can have lost."""
+    with np.errstate(all="ignore"):
+        return list(evaluate(roots, Rounding(tables=not accurate, known=known), page))
+
+
+def scales(roots: Iterable[E], page: Page) -> tuple[Array, ...]:
+    """The scale of each formula for those who work with tables."""
+    return tuple(found.scale for found in rounding(roots, page))
+
+
+def units(got: Array, exact: Array, scale: Array) -> Array:
+    """|got − exact|/(u·scale) of every entry, exact being Decimals; 0 where both are the same infinity or not a number."""
+    smallest = 2.0 ** -1022
+    far = np.frompyfunc(lambda g, x, s: _units(float(g), x, max(float(s), smallest)), 3, 1)(*np.broadcast_arrays(got, exact, scale))
+    return np.asarray(far, dtype=np.float64)
+
+
+def _units(got: float, exact: Any, scale: float) -> float:
+    if not (np.isfinite(got) and exact.is_finite()):
+        wanted = float(exact)
+        return 0.0 if got == wanted or (got != got and wanted != wanted) else float("inf")
+    if not np.isfinite(scale):
+        return 0.0 if scale == np.inf else float("inf")
+    return float(abs(type(exact)(got) - exact) / (type(exact)(scale) * type(exact)(2) ** -53))

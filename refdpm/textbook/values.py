@@ -1,0 +1,181 @@
+"""Reading: values.  A formula as it stands, in float64, with all that a printed formula loses; and what it shares with digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any
+import operator
+
+import numpy as np
+from scipy.special import erfc
+
+from refdpm.textbook.expression import E, Walk, evaluate
+from refdpm.textbook.page import Array, Page, to_float
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
+class Plain:
+    """The arithmetic of arrays of numbers, of whatever kind: what a kind does in its own way are the methods without body."""
+
+    tables = False                                                  # whether columns come with the rounding of tables
+
+    def number(self, how: Any) -> Any:
+        """A number of a formula."""
+        raise NotImplementedError
+
+    def array(self, x: Any) -> Array:
+        """An argument."""
+        raise NotImplementedError
+
+    def call(self, name: str, x: Array) -> Array:
+        """A function of one number."""
+        raise NotImplementedError
+
+    def quotient(self, x: Array, y: Array) -> Array:
+        """x/y, 0 where x is."""
+        raise NotImplementedError
+
+    def at(self, one: E, parts: list[Any], page: Page) -> Any:
+        """The value of a node."""
+        match one.op:
+            case "number":
+                return np.asarray(self.number(one.how))
+            case "given" | "constant":
+                found = np.asarray(page.given[one.how] if one.op == "given" else one.how)
+                return found if found.dtype == bool else self.array(found)
+            case "gathered":
+                return self.array(page.gathered(one.how))
+            case "column":
+                return self.array(page.column(one.how, tables=self.tables)[0])
+            case "+" | "-" | "*":
+                return np.asarray(OPERATORS[one.op](*parts))
+            case "/":
+                return np.asarray(self.quotient(*parts))
+            case "neg":
+                return np.asarray(-parts[0])
+            case "call":
+                return np.asarray(self.call(one.how, parts[0]))
+            case "above":
+                return np.asarray(np.asarray(parts[0] > parts[1], dtype=bool))
+            case "where":
+                return np.asarray(np.where(*parts))
+            case "term":
+                return parts[0]
+            case "walk":
+                return self.walked(one.parts[0], one.how, page)
+        return self.along_axes(one, *parts)
+
+    def along_axes(self, one: E, x: Array, like: Any = None) -> Array:
+        """Sums, means and moves."""
+        match one.op:
+            case "move":
+                return moved(x, place(one, x.shape), self.number(0))
+            case "back":                                             # the adjoint of a move
+                return unmoved(x, place(one, np.shape(like)), np.shape(like), self.number(0))
+            case "largest":
+                return np.asarray(x.max(axis=one.how, keepdims=True))
+            case "spread":                                           # the adjoint of a sum
+                return np.asarray(np.broadcast_to(np.expand_dims(x, one.how[1]) if one.how[0] else x, np.shape(like)))
+            case "shaped":                                           # the same entries in the shape of the other part
+                return np.asarray(x.reshape(np.shape(like)))
+            case "fold":                                             # the adjoint of broadcasting
+                return self.folded(x, np.shape(like))
+        _, axes = one.how
+        x = x if like is None else np.broadcast_to(x, np.broadcast_shapes(np.shape(x), np.shape(like)))
+        axes = tuple(axis for axis in axes if -x.ndim <= axis < x.ndim)
+        count = int(np.prod([x.shape[axis] for axis in axes]))
+        match one.op:
+            case "sum":
+                return self.summed(x, axes)
+            case "kept":
+                return self.summed(x, axes, keepdims=True)
+            case "mean":
+                return np.asarray(self.quotient(self.summed(x, axes, keepdims=True), np.asarray(self.number(count))))
+            case "average":                                          # an edit of a sum
+                return np.asarray(self.quotient(self.summed(x, axes), np.asarray(self.number(count))))
+            case "count":                                            # an edit: as often as there are entries along axes
+                return np.asarray(self.number(count))
+        raise ValueError(f"op: expected an operation of a formula, got {one.op}")
+
+    def summed(self, x: Array, axes: tuple[int, ...], *, keepdims: bool = False) -> Array:
+        """The sum over axes, which may have length 0."""
+        if x.size == 0:
+            return self.array(np.zeros(x.shape).sum(axis=axes, keepdims=keepdims))
+        return np.asarray(x.sum(axis=axes, keepdims=keepdims))
+
+    def folded(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """The sum over the axes that broadcasting from `shape` has stretched."""
+        x = self.summed(x, tuple(range(x.ndim - len(shape)))) if x.ndim > len(shape) else x
+        stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and x.shape[axis] != 1)
+        x = self.summed(x, stretched, keepdims=True) if stretched else x
+        return np.asarray(np.broadcast_to(x, shape))
+
+    def walked(self, step: E, how: Walk, page: Page) -> Array:
+        """The end of a chain."""
+        x = self.array(page.given[how.start])
+        for at in pages_of(how, page, len(x)):
+            x, = evaluate([step], self, at.at(at.t, **{how.state: x}))
+        return x
+
+
+def pages_of(how: Walk, page: Page, rows: int) -> Iterable[Page]:
+    """The pages of a walk, from its last time to the first, with the noise of each step."""
+    assert page.beta is not None
+    times = (0, *(how.times or range(1, len(page.beta))))
+    for n in range(len(times) - 1, 0, -1):
+        yield page.at(np.full(rows, times[n]), noise=page.given["noise"][n - 1], t_prev=np.full(rows, times[n - 1]))
+
+
+def moved(x: Array, index: Array, zero: Any) -> Array:
+    """The entries of x at an index that counts from 1, and `zero` where it is 0."""
+    return np.asarray(np.concatenate([np.array([zero], dtype=x.dtype), x.ravel()])[index])
+
+
+def unmoved(x: Array, index: Array, shape: tuple[int, ...], zero: Any) -> Array:
+    """The adjoint of `moved`: every entry back to where it came from, and added there."""
+    found = np.full(int(np.prod(shape)) + 1, zero, dtype=x.dtype)
+    np.add.at(found, index.ravel(), np.broadcast_to(x, index.shape).ravel())
+    return found[1:].reshape(shape)
+
+
+def place(one: E, shape: tuple[int, ...]) -> Array:
+    """The index of a move for a part of that shape."""
+    return np.asarray(one.how.index(np.arange(1, int(np.prod(shape)) + 1).reshape(shape)))
+
+
+# -- float64 -----------------------------------------------------------------------------------------------------------
+
+def normal_cdf(z: Array) -> Array:
+    """Φ(z), of complex numbers too."""
+    return np.asarray(erfc(-z / np.sqrt(2)) / 2)
+
+
+FLOATS: dict[str, Callable[[Array], Array]] = {
+    "sqrt": np.sqrt, "log": np.log, "exp": np.exp, "log1p": np.log1p, "Phi": normal_cdf, "cos": np.cos, "sin": np.sin,
+    "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
+
+
+class Floats(Plain):
+    """float64; a square root of what rounding has made negative is 0."""
+
+    def number(self, how: Any) -> Any:
+        return np.pi if how == "π" else float(how)
+
+    def array(self, x: Any) -> Array:
+        x = np.asarray(x)
+        return x if x.dtype.kind in "fc" else np.asarray(to_float(x) if x.dtype == object else x, dtype=np.float64)
+
+    def call(self, name: str, x: Array) -> Array:
+        x = np.where(np.real(x) > 0, x, 0) if name == "sqrt" else x
+        return np.asarray(FLOATS[name](x))
+
+    def quotient(self, x: Array, y: Array) -> Array:
+        return np.asarray(np.where(x == 0, 0.0, np.divide(x, y)))
+
+
+def floats(roots: Iterable[E], page: Page, memo: dict[E, Any] | None = None) -> list[Array]:
+    """The values of formulas in float64."""
+    with np.errstate(all="ignore"):
+        return list(evaluate(roots, Floats(), page, memo))

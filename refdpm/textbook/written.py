@@ -1,0 +1,166 @@
+"""Reading: written.  A formula as text, and as MathML for pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from html import escape
+from typing import Any
+
+from refdpm.textbook.expression import Column, E
+
+LETTERS = {"beta": "β", "alpha": "α", "alpha_bar": "ᾱ"}
+LEVELS = {"+": 1, "-": 1, "neg": 1, "*": 2, "/": 2}
+SIGNS = {"+": " + ", "-": " − ", "*": " ", "/": "/"}
+CALLS = {"Phi": "Φ", "phi": "φ", "log1p": "log"}
+
+
+def index_of(where: Column) -> str:
+    """The index of a column: t − 1, T, 1."""
+    start, shift = "t" if where.at is None else str(where.at), where.shift
+    if isinstance(where.at, int):
+        return str(where.at + shift)
+    return start if not shift else f"{start}{'+' if shift > 0 else '−'}{abs(shift)}"
+
+
+def written(one: E) -> str:
+    """A formula in a line of text."""
+    return _text(one, 0)
+
+
+def _text(one: E, level: int) -> str:
+    match one.op:
+        case "number":
+            return _number(one.how)
+        case "given":
+            return str(one.how)
+        case "constant":
+            return "given numbers"
+        case "column" | "gathered":
+            index = index_of(one.how)
+            return f"{LETTERS.get(one.how.name, one.how.name)}_{index if len(index) == 1 else '{' + index + '}'}"
+        case "term":
+            return _text(one.parts[0], level)
+        case "call":
+            return _called(one)
+        case "neg":
+            return _bracketed("−" + _text(one.parts[0], 2), 1 < level)
+        case "+" | "-" | "*" | "/":
+            own, (a, b) = LEVELS[one.op], one.parts
+            return _bracketed(_text(a, own) + SIGNS[one.op] + _text(b, own + (one.op in "-/")), own < level)
+        case "where":
+            return f"({_text(one.parts[1], 0)} if {_text(one.parts[0], 0)}, else {_text(one.parts[2], 0)})"
+        case "above":
+            return f"{_text(one.parts[0], 1)} > {_text(one.parts[1], 1)}"
+    return _bracketed(_named(one), 2 < level)
+
+
+def _named(one: E) -> str:
+    inside = _text(one.parts[0], 2)
+    match one.op:
+        case "sum" | "kept":
+            return f"Σ_{one.how[0]} {inside}"
+        case "mean" | "average":
+            return f"mean_{one.how[0]} {inside}"
+        case "count":
+            return f"number of {one.how[0]}"
+        case "largest":
+            return f"max {inside}"
+        case "move":
+            return f"{one.how.says}({_text(one.parts[0], 0)})"
+        case "walk":
+            return f"step by step from {one.how.start}: {_text(one.parts[0], 0)}"
+    return inside                                                    # adjoints of moves and of broadcasting
+
+
+def _number(how: Any) -> str:
+    if isinstance(how, str):
+        return how
+    if isinstance(how, Fraction):
+        return {Fraction(1, 2): "½", Fraction(1, 4): "¼"}.get(how, str(how))
+    return f"{how:g}"
+
+
+def _called(one: E) -> str:
+    part = one.parts[0]
+    inside = _text(part, 9)
+    if one.how == "sqrt":
+        return f"√{inside}"
+    inside = inside if inside.startswith("(") and inside.endswith(")") else f"({inside})"
+    return f"log(1 + {inside[1:-1]})" if one.how == "log1p" else f"{CALLS.get(one.how, one.how)}{inside}"
+
+
+def _bracketed(text: str, needed: bool) -> str:
+    return f"({text})" if needed else text
+
+
+# -- MathML --------------------------------------------------------------------------------------------------------------
+
+def mathml(one: E) -> str:
+    """A formula as a <math> element."""
+    return f'<math display="block">{_mark(one, 0)}</math>'
+
+
+def _row(*parts: str) -> str:
+    return f"<mrow>{''.join(parts)}</mrow>"
+
+
+def _sign(text: str) -> str:
+    return f"<mo>{escape(text)}</mo>"
+
+
+def _word(text: str) -> str:
+    head, *rest = text.split("_", 1)
+    letter = f"<mi>{escape(head)}</mi>" if head else "<mi></mi>"
+    return f"<msub>{letter}{_row('<mi>' + escape(rest[0].strip('{}')) + '</mi>')}</msub>" if rest else letter
+
+
+def _mark(one: E, level: int) -> str:
+    match one.op:
+        case "number":
+            return _fraction(one.how) if isinstance(one.how, Fraction) else f"<mn>{escape(_number(one.how))}</mn>"
+        case "given" | "column" | "gathered" | "constant":
+            return _word(_text(one, 0))
+        case "term":
+            return _mark(one.parts[0], level)
+        case "call" if one.how == "sqrt":
+            return f"<msqrt>{_mark(one.parts[0], 0)}</msqrt>"
+        case "call":
+            inside = _row("<mn>1</mn>", _sign("+"), _mark(one.parts[0], 1)) if one.how == "log1p" else _mark(one.parts[0], 0)
+            return _row(f"<mi>{escape(CALLS.get(one.how, one.how))}</mi>", _sign("("), inside, _sign(")"))
+        case "neg":
+            return _marked(_row(_sign("−"), _mark(one.parts[0], 2)), 1 < level)
+        case "/":
+            return f"<mfrac>{_mark(one.parts[0], 0)}{_mark(one.parts[1], 0)}</mfrac>"
+        case "+" | "-" | "*":
+            own, (a, b) = LEVELS[one.op], one.parts
+            sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])
+            return _marked(_row(_mark(a, own), sign, _mark(b, own + (one.op == "-"))), own < level)
+        case "where":
+            rows = ((one.parts[1], "if ", one.parts[0]), (one.parts[2], "else", None))
+            cells = (f"<mtr><mtd>{_mark(x, 0)}</mtd><mtd><mtext>{word}</mtext>{_mark(mask, 0) if mask else ''}</mtd></mtr>"
+                     for x, word, mask in rows)
+            return _row(_sign("{"), f"<mtable>{''.join(cells)}</mtable>")
+        case "above":
+            return _row(_mark(one.parts[0], 1), _sign(">"), _mark(one.parts[1], 1))
+    return _marked(_MARKS.get(one.op, lambda one: _mark(one.parts[0], level))(one), 2 < level)
+
+
+def _fraction(how: Fraction) -> str:
+    return f"<mfrac><mn>{how.numerator}</mn><mn>{how.denominator}</mn></mfrac>"
+
+
+def _marked(text: str, needed: bool) -> str:
+    return _row(_sign("("), text, _sign(")")) if needed else text
+
+
+def _over(sign: str) -> Callable[[E], str]:
+    return lambda one: _row(f"<munder>{_sign(sign)}<mtext>{escape(str(one.how[0]))}</mtext></munder>", _mark(one.parts[0], 2))
+
+
+_MARKS: dict[str, Callable[[E], str]] = {
+    "sum": _over("Σ"), "kept": _over("Σ"), "mean": _over("mean"), "average": _over("mean"),
+    "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
+    "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",
+    "move": lambda one: _row(f"<mtext>{escape(one.how.says)}</mtext>", _sign("("), _mark(one.parts[0], 0), _sign(")")),
+    "walk": lambda one: _row(f"<mtext>step by step from {escape(one.how.start)}: </mtext>", _mark(one.parts[0], 0))}

@@ -3,25 +3,24 @@
     units = |float64 − exact| / (u · scale),   u = 2⁻⁵³
 
 with the exact value from `textbook.digits`, and the scale of an accurate evaluation from `textbook.rounding`.  A gradient is
-compared with the slope of the printed formula, which no hand has derived.  The worst of it is found for every pair, over the pair's
-own cases and over its *ends*: β from 1e-15 to 1, ℓ down to −700, variances from 1e-12 to 1e6, apart and all but equal.  A function in
-good order costs a few roundings; `LIMIT` is what is accepted.  One that is written badly (1 − exp ℓ, the log of a product,
-log(1 + eˣ)) costs thousands, or all there is.
+compared with the slope of the printed formula, which no hand has derived.  The worst of it is found for every function, over
+the cases of its pair and over its *ends*: β from 1e-15 to 1, ℓ down to −700, variances from 1e-12 to 1e6, apart and all but
+equal.  A function in good order costs a few roundings; `LIMIT` is what is accepted.  One that is written badly (1 − exp ℓ, the log
+of a product, log(1 + eˣ)) costs thousands, or all there is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
-import importlib
-import inspect
 
 import numpy as np
 
 from refdpm.conformance import cases
 from refdpm.conformance.chapters import BOOK, ENDS
+from refdpm.conformance.in_textbook import function, in_textbook
 from refdpm.textbook.digits import digits
-from refdpm.textbook.expression import E, given
+from refdpm.textbook.expression import E
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import gradient, named_cotangents, slopes
@@ -47,7 +46,7 @@ def accuracy(thorough: bool = False, *, names: tuple[str, ...] = ()) -> list[Acc
     worst: dict[str, Accuracy] = {}
     for name in names or tuple(BOOK):
         for case in cases_of(name, thorough):
-            for found in (*values(name, *case), *pullbacks(name, *case)):
+            for found in (*values(name, *case), *(pullbacks(name, *case) if name in cases.CASES else ())):
                 if found.name not in worst or found.units > worst[found.name].units:
                     worst[found.name] = found
     return list(worst.values())
@@ -62,14 +61,6 @@ def cases_of(name: str, thorough: bool = False) -> Iterator[Case]:
 
 
 # -- one case ----------------------------------------------------------------------------------------------------------
-
-class Judged(NamedTuple):
-    """A case in the textbook: the leaves of the arguments by name, the formulas of the leaves of the value, and the page."""
-
-    names: list[str]
-    formulas: list[E]
-    page: Page
-
 
 def values(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Iterator[Accuracy]:
     """The worst of each leaf of a value."""
@@ -96,37 +87,6 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
             yield from _compared(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], np.abs(scale[leaf]), book.page)
 
 
-def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], **more: Array) -> Judged:
-    """A call of a function of the package, in the textbook; `more` stands on the page besides."""
-    names = [parameter.name for parameter in inspect.signature(function(name)).parameters.values()
-             if parameter.kind is not parameter.KEYWORD_ONLY]
-    trees = [named(tree, of) for tree, of in zip(arguments, names, strict=True)]
-    held = {leaf.how: np.asarray(value) for tree, argument in zip(trees, arguments)
-            for leaf, value in zip(leaves(tree), leaves(argument), strict=True)}
-    formulas = list(leaves(BOOK[name](*trees, **fixed)))
-    states = [value.ndim for value in held.values() if value.ndim > 1]
-    beta = held.get("beta")
-    page = Page(held | more, beta=beta if beta is not None and beta.ndim == 1 else None, t=fixed.get("t"),
-                ndim=max(states, default=1) + max(np.ndim(fixed.get("t")) - 1, 0))
-    return Judged(list(held), formulas, page)
-
-
-def named(tree: Tree, name: str) -> Tree:
-    """The same tree of arguments of a page: `x_t`, `q.mean`, `kernels.0.weight`."""
-    if not isinstance(tree, tuple):
-        return given(name)
-    fields = getattr(tree, "_fields", range(len(tree)))
-    parts = [named(child, f"{name}.{field}") for field, child in zip(fields, tree)]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-
-
-def function(name: str) -> Callable[..., Any]:
-    """The function of that name below refdpm."""
-    module, _, f = name.rpartition(".")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"refdpm.{module}"), f)
-    return found
-
-
 def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterator[Accuracy]:
     right = digits(formulas, page)
     lost = rounding(formulas, page, accurate=True, known=right.nodes)
@@ -138,12 +98,12 @@ def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page) -
     if value.size:
         far = units(value, np.broadcast_to(exact, value.shape), np.broadcast_to(scale, value.shape))
         at = np.unravel_index(int(np.argmax(far)), value.shape)
-        where = ", ".join(f"{key} = {_entry(held, at):.6g}" for key, held in page.given.items() if np.asarray(held).dtype.kind == "f")
+        numbers = {key: np.asarray(held) for key, held in page.given.items() if np.asarray(held).dtype.kind == "f"}
+        where = ", ".join(f"{key} = {_entry(held, at):.6g}" for key, held in numbers.items())
         yield Accuracy(name, float(far[at]), f"at {tuple(map(int, at))}: {where}")
 
 
-def _entry(held: Any, at: tuple[Any, ...]) -> float:
+def _entry(held: Array, at: tuple[Any, ...]) -> float:
     """The entry of an argument that belongs to an entry of the value, as far as the shapes say which."""
-    held = np.asarray(held)
     place = tuple(min(int(i), size - 1) for i, size in zip(at, held.shape))
     return float(np.ravel(held[place] if held.size else 0.0)[0])

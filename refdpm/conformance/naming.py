@@ -22,7 +22,7 @@ import numpy as np
 
 from refdpm.conformance.chapters.inputs import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
-from refdpm.conformance.mistakes.planting import target
+from refdpm.conformance.planting import target
 from refdpm.conformance.terms import LIMIT, UNITS
 from refdpm.vjp import Array
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from refdpm.textbook.expression import (HALF, PI, E, above, column, cos, exp, less, log, log1p, move, node, sqrt, square, term, total,
-                                        where)
+from refdpm.textbook.expression import HALF, PI, E, above, column, cos, exp, less, log, log1p, node, slack, sqrt, square, term, where
 
 
 class Row(NamedTuple):
@@ -44,10 +41,13 @@ def from_levels(beta: E | None = None, log_alpha_bar_prev: E | None = None, log_
     none = node(0)
     b, before = none if beta is None else beta, none if log_alpha_bar_prev is None else log_alpha_bar_prev
     now = log_alpha_bar if log_alpha_bar is not None else before + log1p(-b)
-    rest = (term(lambda level: 1 - exp(level), now) if log_alpha_bar is not None
-            else term(lambda level, b: 1 - exp(level) * (1 - b), before, b))
-    return Row(b, less(b), exp(now) if log_alpha_bar is not None else exp(before) * less(b), exp(before), rest,
-               term(lambda level: 1 - exp(level), before))
+    if log_alpha_bar is not None:
+        level, rest = term(exp, now, called="ᾱ_t"), term(lambda level: 1 - exp(level), now, called="1 − ᾱ_t")
+    else:
+        level = term(lambda level, b: exp(level) * (1 - b), before, b, called="ᾱ_t")
+        rest = term(lambda level, b: 1 - exp(level) * (1 - b), before, b, called="1 − ᾱ_t")
+    return Row(b, less(b), level, term(exp, before, called="ᾱ_{t−1}"), rest,
+               term(lambda level: 1 - exp(level), before, called="1 − ᾱ_{t−1}"))
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
@@ -78,9 +78,9 @@ def weights(row: Row) -> tuple[E, E]:
 
 
 def posterior(x_t: E, x_0: E, row: Row) -> Normal:
-    """q(x_{t−1} | x_t, x_0) = N(c_0 x_0 + c_t x_t, β̃_t)."""
+    """q(x_{t−1} | x_t, x_0) = N(c_0 x_0 + c_t x_t, β̃_t); β̃_1 = 0 is often given some tiny number."""
     c_0, c_t = weights(row)
-    return Normal(c_0 * x_0 + c_t * x_t, small(row))
+    return Normal(c_0 * x_0 + c_t * x_t, small(row) + slack(row.beta))
 
 
 # -- divergence, entropies, density --------------------------------------------------------------------------------------
@@ -132,10 +132,6 @@ def cosine(T: E, t: E, offset: E, cap: E) -> E:
 
     found = term(rate, T, t, offset)
     return where(above(found, cap), cap, found)
-
-
-def _flat(x: E, says: str, index: Callable[[Any], Any]) -> E:
-    return move(x, says, index)
 
 
 # -- which pair of the package each formula judges -------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """Reading: digits.  What a formula is worth at numbers that float64 holds exactly, in `decimal` of the standard library.
 
-Printed formulas subtract.  So each is evaluated twice, with 50 digits and with twice as many, and again with more until both agree in
-far more than float64 has: 1 − exp ℓ at ℓ = −1e-12, a divergence of two laws that all but agree, the tail of Φ at 40 deviations.
+Printed formulas subtract.  So each is evaluated twice, with 50 digits and with twice as many, and again with more until both
+agree in far more than float64 has: 1 − exp ℓ at ℓ = −1e-12, a divergence of two laws that all but agree, the tail of
+Φ at 40 deviations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, getcontext, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -60,6 +61,14 @@ def log1p(x: Decimal) -> Decimal:
     return log(1 + x)
 
 
+def tanh(x: Decimal) -> Decimal:
+    """(e²ˣ − 1)/(e²ˣ + 1), by a series where e²ˣ − 1 would not keep x."""
+    if abs(x) < Decimal("1e-20"):
+        return x - x ** 3 / 3 + 2 * x ** 5 / 15
+    power = (2 * x).exp()
+    return (power - 1) / (power + 1)
+
+
 def cos(x: Decimal) -> Decimal:
     """Σ_k (−1)ᵏ x²ᵏ/(2k)!, after whole turns are left out."""
     with localcontext() as context:
@@ -105,7 +114,7 @@ def density(z: Decimal) -> Decimal:
 
 
 _CALLS: dict[str, Callable[[Decimal], Decimal]] = {"sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf,
-                                                   "phi": density, "cos": cos, "sin": lambda x: cos(x - pi() / 2)}
+                                                   "phi": density, "cos": cos, "tanh": tanh, "sin": lambda x: cos(x - pi() / 2)}
 CALLS = {name: np.frompyfunc(f, 1, 1) for name, f in _CALLS.items()}
 
 
@@ -159,7 +168,7 @@ def digits(roots: Iterable[E], page: Page) -> Exact:
 
 
 def _float(value: Any) -> Array:
-    return np.asarray(value if value.dtype == bool else to_float(value).astype(np.float64))
+    return np.asarray(value if value.dtype == bool else np.asarray(to_float(value), dtype=np.float64))
 
 
 def _to(precision: int, formulas: list[E], page: Page) -> tuple[list[Array], dict[E, Array]]:

@@ -7,7 +7,7 @@ term of a sum counted once.  Each is evaluated from a memo of the formula's own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -41,7 +41,8 @@ def _name(one: E) -> str:
 
 
 def _changes(one: E, columns: set[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
-    yield from _OPERATIONS.get(one.op, lambda one: iter(()))(one)
+    if one.op in _OPERATIONS:
+        yield from _OPERATIONS[one.op](one)
     if one.op == "column":
         yield from _columns(one, columns)
     if one.op in ("column", "given", "gathered"):
@@ -51,12 +52,14 @@ def _changes(one: E, columns: set[Column], arguments: dict[str, E]) -> Iterator[
     if one.op == "given":
         yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
     if one.op == "gathered":
-        yield from ((f"{one.how.name} at t {'+' if shift > 0 else '−'} 1", E("gathered", how=one.how._replace(shift=one.how.shift + shift)))
-                    for shift in (-1, 1))
+        for shift, sign in ((-1, "−"), (1, "+")):
+            yield f"{one.how.name} at t {sign} 1", E("gathered", how=one.how._replace(shift=one.how.shift + shift))
 
 
 def _sum(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
+    if b.op == "slack":
+        return
     yield f"term left out: {_name(b)}", a
     yield f"term left out: {_name(a)}", b
     yield f"minus for plus before {_name(b)}", a - b
@@ -106,15 +109,15 @@ def _number(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _total(one: E) -> Iterator[tuple[str, E]]:
-    (over, axes), x = one.how, one.parts[0]
+    over, (x, *like) = one.how[0], one.parts
     yield f"mean over {over}, for the sum of {_name(x)}", E("average", one.parts, one.how)
     yield f"sum over {over} with the other sign", -one
     if x.op in ("+", "-"):
-        for kept, once in (x.parts, x.parts[::-1]):
-            parts = (E("sum", (part, *one.parts[1:], *(() if len(one.parts) > 1 else (x,))), one.how) for part in (kept,))
-            whole, single = next(parts), E("average", (once, *(one.parts[1:] or (x,))), one.how)
-            signed = whole + single if x.op == "+" else whole - single if kept is x.parts[0] else single - whole
-            yield f"counted once, and not for each of the {over}: {_name(once)}", signed
+        a, b = x.parts
+        whole = [E("sum", (part, *(like or [x])), one.how) for part in (a, b)]
+        once = [E("average", (part, *(like or [x])), one.how) for part in (a, b)]
+        for name, left, right in ((a, once[0], whole[1]), (b, whole[0], once[1])):
+            yield f"counted once, and not for each of the {over}: {_name(name)}", left + right if x.op == "+" else left - right
 
 
 def _mean(one: E) -> Iterator[tuple[str, E]]:
@@ -132,8 +135,9 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     yield f"always {_name(b)}", b + 0 * a
 
 
-_OPERATIONS = {"+": _sum, "-": _difference, "*": _product, "/": _quotient, "neg": _negative, "call": _function, "number": _number,
-               "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
+_OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
+    "+": _sum, "-": _difference, "*": _product, "/": _quotient, "neg": _negative, "call": _function, "number": _number,
+    "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
 
 
 def _columns(one: E, columns: set[Column]) -> Iterator[tuple[str, E]]:

@@ -3,13 +3,14 @@
     number    2, ½, π; constant: an array      given      an argument, by its name
     column    β, 1−β or ᾱ at t, t−1, …         gathered   a table of the model or of the noise, at t
     + − · /   neg                              call       √, log, exp, Φ … of one part
-    sum       over axes, mean, largest         move       entries elsewhere: reshaped, repeated, black outside
+    sum       over axes, mean, largest,        move       entries elsewhere: reshaped, repeated, black outside
+              running along t                  shaped     the same entries in the shape of another part
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
     walk      a step of a chain, taken from the last t to the first
 
-Nodes are built by operators and by the functions below, never changed, and compared by identity, so that a part that is used twice is
-evaluated once.  Nothing is known here of numbers or shapes: an *arithmetic* (`floats`, `digits`, `rounding`) evaluates the
+Nodes are built by operators and by the functions below, never changed, and compared by identity, so that a part that is used
+twice is evaluated once.  Nothing is known here of numbers or shapes: an *arithmetic* (`floats`, `digits`, `rounding`) evaluates the
 nodes on a *page*, which holds the arguments.
 
 A difference is printed as it stands in a book, 1 − ᾱ, although nobody who cares for digits subtracts there.  `term` marks it:
@@ -72,10 +73,10 @@ class Column(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Where entries go: `index` makes from an array of the numbers 1, 2, … in the part's shape that of the result; 0 is black."""
+    """Where entries go: `entries` makes from an array of the numbers 1, 2, … in the part's shape that of the result; 0 is black."""
 
     says: str
-    index: Callable[[Any], Any]
+    entries: Callable[[Any], Any]
 
 
 class Walk(NamedTuple):
@@ -118,7 +119,7 @@ def _call(name: str) -> Callable[[Any], E]:
     return lambda x: E("call", (node(x),), name)
 
 
-sqrt, log, exp, log1p, Phi, cos = map(_call, ("sqrt", "log", "exp", "log1p", "Phi", "cos"))
+sqrt, log, exp, log1p, Phi, cos, tanh = map(_call, ("sqrt", "log", "exp", "log1p", "Phi", "cos", "tanh"))
 
 
 def square(x: E) -> E:
@@ -146,9 +147,9 @@ def kept(x: E, over: str, axes: Axes = (-1,)) -> E:
     return E("kept", (x,), (over, axes))
 
 
-def move(x: E, says: str, index: Callable[[Any], Any]) -> E:
+def move(x: E, says: str, entries: Callable[[Any], Any]) -> E:
     """The entries of x elsewhere; see `Move`."""
-    return E("move", (x,), Move(says, index))
+    return E("move", (x,), Move(says, entries))
 
 
 def shaped(x: E, like: E) -> E:
@@ -166,10 +167,23 @@ def where(condition: E, x: Any, y: Any) -> E:
     return E("where", (condition, node(x), node(y)))
 
 
-def term(formula: Callable[..., E], *parts: Any) -> E:
-    """formula(*parts), which counts as one term: what is lost in it is what its parts have lost already."""
+def term(formula: Callable[..., E], *parts: Any, called: str | None = None) -> E:
+    """formula(*parts), which counts as one term: what is lost in it is what its parts have lost already.
+
+    Written as it is `called`, if that is said.
+    """
     nodes = tuple(map(node, parts))
-    return E("term", (formula(*nodes), *nodes))
+    return E("term", (formula(*nodes), *nodes), called)
+
+
+def running(x: E) -> E:
+    """Σ_{s≤t} x_s for every t, along the first axis."""
+    return E("running", (x,))
+
+
+def slack(x: E) -> E:
+    """0, for which those who work with tables may write a number as small as the rounding of x."""
+    return E("slack", (x,))
 
 
 def less(x: Any) -> E:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import (E, above, exp, kept, largest, log, log1p, mean, move, node, shaped, sqrt, square, term,
-                                        total, where)
+from refdpm.textbook.expression import (E, above, exp, kept, largest, log, log1p, mean, move, node, shaped, sqrt, square, tanh,
+                                        term, total, where)
 from refdpm.textbook.page import Array
 
 
@@ -27,11 +27,6 @@ def sigmoid(x: E) -> E:
 def logit(p: E) -> E:
     """log p − log(1 − p)."""
     return log(p) - log1p(-p)
-
-
-def tanh(x: E) -> E:
-    """(eˣ − e^−x)/(eˣ + e^−x)."""
-    return term(lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)), x)
 
 
 def leaky_relu(x: E, slope: Any) -> E:
@@ -78,7 +73,7 @@ def softmax(x: E) -> E:
 
 
 def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
-    """scale·(x − m)/√(v + ε) + shift; m and v are means over the pixels of an example and the neighbouring channels of a group."""
+    """scale·(x − m)/√(v + ε) + shift; m and v are means over the pixels of an example and the channels of a group."""
     def average(a: E) -> E:
         return mean(a, "group", (1, -1))
 

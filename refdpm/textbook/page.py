@@ -43,10 +43,10 @@ class Page:
 
     def rows(self, where: Column) -> Array:
         """The index of every row in a table (T+1, …), which stays inside of it."""
-        assert self.t is not None and (self.beta is not None or where.at is None)
-        last = len(self.beta) - 1 if self.beta is not None else np.inf
+        assert self.beta is not None
+        last = len(self.beta) - 1
         start = self.t if where.at is None else last if where.at == "T" else where.at
-        return np.asarray(np.clip(start + where.shift, 0, last), dtype=np.int64)
+        return np.asarray(np.clip(np.asarray(start, dtype=np.int64) + where.shift, 0, last))
 
     def gathered(self, where: Column) -> Array:
         """The entries of an argument at every row's t; a table of the model for all examples of a step alike."""
@@ -63,8 +63,8 @@ class Page:
         value = np.asarray(table_of(where.name, where.shift, np.asarray(self.beta, dtype=np.float64))[rows], dtype=object)
         number = to_float(value).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            lost = {"beta": 0 * number, "alpha": number * tables,
-                    "alpha_bar": 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))}[where.name]
+            levels = 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))
+            lost = {"beta": 0 * number, "alpha": number * tables, "alpha_bar": levels}[where.name]
         return value.reshape(shape), lost.reshape(shape)
 
 

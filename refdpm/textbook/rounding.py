@@ -5,8 +5,8 @@
 
 What is given is exact unless the page says otherwise.  Two readers want it:
 
-    of tables    somebody who works with tables of β, 1 − β and ᾱ in his own precision and subtracts as it is printed: 1 − ᾱ then has
-                 the error of ᾱ.  A right implementation stays within a few times this; a wrong one does not.
+    of tables    somebody who works with tables of β, 1 − β and ᾱ in his own precision and subtracts as it is printed: 1 − ᾱ then
+                 has the error of ᾱ.  A right implementation stays within a few times this; a wrong one does not.
     accurate     somebody who takes care, as this package does: what is marked as one `term` loses nothing but what its parts have
                  lost before, and levels come from an accurate ℓ.
 
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.expression import E, Walk, evaluate, nodes
-from refdpm.textbook.page import Array, Page, to_float
-from refdpm.textbook.values import Floats, pages_of, place, moved
+from refdpm.textbook.expression import E, Walk, evaluate
+from refdpm.textbook.page import Array, Page
+from refdpm.textbook.values import Floats, moved, pages_of, place
 
 STEP = 1e-20
 MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
@@ -86,6 +86,8 @@ class Rounding:
                 return self._called(one.how, parts[0], value) + size * (one.how != "Phi") + 2 * self.tables * (one.how == "Phi")
             case "where":
                 return np.where(e[0], e[1], e[2])
+            case "slack":
+                return np.abs(parts[0].value) * self.tables
             case "term":
                 return e[0] if self.tables else self._as_one(one, parts, page) + size
         return self._along_axes(one, parts, value)
@@ -98,6 +100,8 @@ class Rounding:
             case "back" | "fold" | "spread" | "shaped":
                 added = np.abs(x.value) * (one.op in ("back", "fold"))
                 return self.floats.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), parts[1].value)
+            case "running" | "running back":
+                return self.floats.along_axes(one, x.error + np.abs(x.value))
             case "largest" | "count":
                 return np.zeros(np.shape(value))
         like = 0.0 if len(parts) == 1 else parts[1].value
@@ -116,6 +120,8 @@ class Rounding:
                 return _quotient(x.error, np.abs(1 + x.value))
             case "Phi":
                 return np.exp(-x.value * x.value / 2) / np.sqrt(2 * np.pi) * x.error
+            case "tanh":
+                return (1 - value * value) * x.error
             case "phi":
                 return np.abs(x.value * value) * x.error
         return x.error + 0 * value

@@ -8,7 +8,6 @@ the adjoints of the theory, which are derived by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -57,6 +56,8 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             yield one.parts[0], whole if one.op == "kept" else whole / E("count", one.parts, one.how)
         case "move":
             yield one.parts[0], E("back", (g, one.parts[0]), one.how)
+        case "running":
+            yield one.parts[0], E("running back", (g,))
         case "term":
             yield one.parts[0], g
         case "shaped":
@@ -88,8 +89,8 @@ def _element_wise(one: E, g: E) -> Iterator[tuple[E, E]]:
 
 _CALLS: dict[str, Callable[[E, E, E], E]] = {
     "sqrt": lambda g, x, y: g / (2 * y), "log": lambda g, x, y: g / x, "exp": lambda g, x, y: g * y,
-    "log1p": lambda g, x, y: g / (1 + x), "Phi": lambda g, x, y: g * E("call", (x,), "phi"),
-    "phi": lambda g, x, y: -(g * x * y), "cos": lambda g, x, y: -(g * E("call", (x,), "sin")),
+    "tanh": lambda g, x, y: g * (1 - y * y), "log1p": lambda g, x, y: g / (1 + x),
+    "Phi": lambda g, x, y: g * E("call", (x,), "phi"), "phi": lambda g, x, y: -(g * x * y), "cos": lambda g, x, y: -(g * E("call", (x,), "sin")),
     "sin": lambda g, x, y: g * E("call", (x,), "cos")}
 
 
@@ -137,12 +138,12 @@ def _zeros(shape: tuple[int, ...], like: Array) -> Array:
 def _through_levels(levels: Mapping[int, Any], page: Page, like: Array) -> Array:
     T, moved = len(like) - 1, _zeros(like.shape, like)
     if levels:
-        exact, _ = Page({}, beta=page.beta, t=np.arange(T + 1), ndim=1).column(Column("alpha_bar"), tables=False)
-        rate, _ = Page({}, beta=page.beta, t=np.arange(T + 1), ndim=1).column(Column("alpha"), tables=False)
+        every = Page({}, beta=page.beta, t=np.arange(T + 1), ndim=1)
+        exact, rate = (every.column(Column(name), tables=False)[0] for name in ("alpha_bar", "alpha"))
         if like.dtype != object:
             exact, rate = exact.astype(float), rate.astype(float)
         running = 0 * like[0]
         for s in range(T, 0, -1):
             running = running + levels.get(s, 0 * running) * exact[s]
-            moved[s] = -running / rate[s] if rate[s] else running * Decimal("NaN") if like.dtype == object else np.nan
+            moved[s] = -running / rate[s] if rate[s] else running * type(running)("NaN")              # infinite at β_T = 1
     return moved

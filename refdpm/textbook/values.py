@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from typing import Any
 import operator
 
@@ -63,6 +62,8 @@ class Plain:
                 return np.asarray(np.where(*parts))
             case "term":
                 return parts[0]
+            case "slack":
+                return np.asarray(0 * parts[0])
             case "walk":
                 return self.walked(one.parts[0], one.how, page)
         return self.along_axes(one, *parts)
@@ -74,10 +75,15 @@ class Plain:
                 return moved(x, place(one, x.shape), self.number(0))
             case "back":                                             # the adjoint of a move
                 return unmoved(x, place(one, np.shape(like)), np.shape(like), self.number(0))
+            case "running":
+                return np.cumsum(x, axis=0, dtype=x.dtype)
+            case "running back":                                     # the adjoint of a running sum
+                return np.cumsum(x[::-1], axis=0, dtype=x.dtype)[::-1]
             case "largest":
                 return np.asarray(x.max(axis=one.how, keepdims=True))
             case "spread":                                           # the adjoint of a sum
-                return np.asarray(np.broadcast_to(np.expand_dims(x, one.how[1]) if one.how[0] else x, np.shape(like)))
+                x = np.expand_dims(x, one.how[1]) if one.how[0] else x
+                return np.asarray(np.broadcast_to(x, np.shape(like)))
             case "shaped":                                           # the same entries in the shape of the other part
                 return np.asarray(x.reshape(np.shape(like)))
             case "fold":                                             # the adjoint of broadcasting
@@ -101,7 +107,7 @@ class Plain:
 
     def summed(self, x: Array, axes: tuple[int, ...], *, keepdims: bool = False) -> Array:
         """The sum over axes, which may have length 0."""
-        if x.size == 0:
+        if x.size == 0:                                              # whose sum would not be of this kind of number
             return self.array(np.zeros(x.shape).sum(axis=axes, keepdims=keepdims))
         return np.asarray(x.sum(axis=axes, keepdims=keepdims))
 
@@ -142,7 +148,7 @@ def unmoved(x: Array, index: Array, shape: tuple[int, ...], zero: Any) -> Array:
 
 def place(one: E, shape: tuple[int, ...]) -> Array:
     """The index of a move for a part of that shape."""
-    return np.asarray(one.how.index(np.arange(1, int(np.prod(shape)) + 1).reshape(shape)))
+    return np.asarray(one.how.entries(np.arange(1, int(np.prod(shape)) + 1).reshape(shape)))
 
 
 # -- float64 -----------------------------------------------------------------------------------------------------------
@@ -154,7 +160,7 @@ def normal_cdf(z: Array) -> Array:
 
 FLOATS: dict[str, Callable[[Array], Array]] = {
     "sqrt": np.sqrt, "log": np.log, "exp": np.exp, "log1p": np.log1p, "Phi": normal_cdf, "cos": np.cos, "sin": np.sin,
-    "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
+    "tanh": np.tanh, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
 
 
 class Floats(Plain):
@@ -165,7 +171,9 @@ class Floats(Plain):
 
     def array(self, x: Any) -> Array:
         x = np.asarray(x)
-        return x if x.dtype.kind in "fc" else np.asarray(to_float(x) if x.dtype == object else x, dtype=np.float64)
+        if x.dtype.kind in "fc":
+            return x
+        return np.asarray(to_float(x) if x.dtype == object else x, dtype=np.float64)
 
     def call(self, name: str, x: Array) -> Array:
         x = np.where(np.real(x) > 0, x, 0) if name == "sqrt" else x

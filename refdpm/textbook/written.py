@@ -40,11 +40,13 @@ def _text(one: E, level: int) -> str:
             index = index_of(one.how)
             return f"{LETTERS.get(one.how.name, one.how.name)}_{index if len(index) == 1 else '{' + index + '}'}"
         case "term":
-            return _text(one.parts[0], level)
+            return _bracketed(one.how, 1 < level and " " in one.how) if one.how else _text(one.parts[0], level)
         case "call":
             return _called(one)
         case "neg":
             return _bracketed("−" + _text(one.parts[0], 2), 1 < level)
+        case "+" if one.parts[1].op == "slack":
+            return _text(one.parts[0], level)
         case "+" | "-" | "*" | "/":
             own, (a, b) = LEVELS[one.op], one.parts
             return _bracketed(_text(a, own) + SIGNS[one.op] + _text(b, own + (one.op in "-/")), own < level)
@@ -66,6 +68,8 @@ def _named(one: E) -> str:
             return f"number of {one.how[0]}"
         case "largest":
             return f"max {inside}"
+        case "running":
+            return f"Σ_{{s≤t}} {inside}"
         case "move":
             return f"{one.how.says}({_text(one.parts[0], 0)})"
         case "walk":
@@ -122,7 +126,7 @@ def _mark(one: E, level: int) -> str:
         case "given" | "column" | "gathered" | "constant":
             return _word(_text(one, 0))
         case "term":
-            return _mark(one.parts[0], level)
+            return _mark(one.parts[0], level) if one.how is None else _marked(_row(_word(one.how)), 1 < level and " " in one.how)
         case "call" if one.how == "sqrt":
             return f"<msqrt>{_mark(one.parts[0], 0)}</msqrt>"
         case "call":
@@ -132,6 +136,8 @@ def _mark(one: E, level: int) -> str:
             return _marked(_row(_sign("−"), _mark(one.parts[0], 2)), 1 < level)
         case "/":
             return f"<mfrac>{_mark(one.parts[0], 0)}{_mark(one.parts[1], 0)}</mfrac>"
+        case "+" if one.parts[1].op == "slack":
+            return _mark(one.parts[0], level)
         case "+" | "-" | "*":
             own, (a, b) = LEVELS[one.op], one.parts
             sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])
@@ -143,7 +149,7 @@ def _mark(one: E, level: int) -> str:
             return _row(_sign("{"), f"<mtable>{''.join(cells)}</mtable>")
         case "above":
             return _row(_mark(one.parts[0], 1), _sign(">"), _mark(one.parts[1], 1))
-    return _marked(_MARKS.get(one.op, lambda one: _mark(one.parts[0], level))(one), 2 < level)
+    return _marked(_MARKS[one.op](one) if one.op in _MARKS else _mark(one.parts[0], level), 2 < level)
 
 
 def _fraction(how: Fraction) -> str:
@@ -160,6 +166,7 @@ def _over(sign: str) -> Callable[[E], str]:
 
 _MARKS: dict[str, Callable[[E], str]] = {
     "sum": _over("Σ"), "kept": _over("Σ"), "mean": _over("mean"), "average": _over("mean"),
+    "running": lambda one: _row(_sign("Σ"), _mark(one.parts[0], 2)),
     "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
     "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",
     "move": lambda one: _row(f"<mtext>{escape(one.how.says)}</mtext>", _sign("("), _mark(one.parts[0], 0), _sign(")")),

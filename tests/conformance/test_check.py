@@ -15,7 +15,7 @@ from refdpm.conformance.chapters.common import Given
 from refdpm.conformance.example import ddpm, ddpm_wrong
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.mistakes import MISTAKES, Mistake
-from refdpm.conformance.mistakes.planting import instead
+from refdpm.conformance.planting import instead
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference

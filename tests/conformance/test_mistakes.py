@@ -14,7 +14,7 @@ from refdpm.conformance import cases
 from refdpm.conformance.checks import CHECKS
 from refdpm.conformance.matrix import seeing
 from refdpm.conformance.mistakes import MISTAKES, Mistake, caught_by, planted
-from refdpm.conformance.mistakes.planting import instead, target
+from refdpm.conformance.planting import instead, target
 from refdpm.gaussian import Gaussian
 from refdpm.layers import activation, readout
 from refdpm.optimize import Moments

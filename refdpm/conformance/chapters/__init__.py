@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 import importlib
 
-from refdpm.textbook import pairs
 from refdpm.conformance.chapters.ends import Sampler
 from refdpm.conformance.chapters.quantity import Law, Quantity
+from refdpm.textbook import pairs
 
 CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "decoder", "ddpm_bound",
             "bits_bound", "likelihood", "objective", "sampler", "layers", "product", "laws", "sampler_laws", "purity")
 """The topics, in order."""
 
 
-def _found(kind: type) -> Iterator[Any]:
+def in_chapters(kind: type) -> Iterator[Any]:
     """Everything of a kind that stands in a chapter by itself or in a tuple, once each, in the order in which it is written."""
     seen: set[int] = set()
     for name in CONTENTS:
@@ -35,7 +35,7 @@ def _tables(name: str) -> dict[str, Any]:
     return found
 
 
-QUANTITIES: tuple[Quantity, ...] = tuple(_found(Quantity))
-LAWS: tuple[Law, ...] = tuple(_found(Law))
+QUANTITIES: tuple[Quantity, ...] = tuple(in_chapters(Quantity))
+LAWS: tuple[Law, ...] = tuple(in_chapters(Law))
 ENDS: dict[str, Sampler] = _tables("ENDS")
 BOOK = pairs()

@@ -1,7 +1,6 @@
 """What chapters that are not yet made from the textbook still use; it goes with the last of them."""
 
 from types import SimpleNamespace
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,18 +25,25 @@ def step_vjp_of(inputs: Inputs) -> tuple[Step, Pullback]:
     return step, lambda dstep: back(dstep)["beta"]
 
 
-class _Old(quantity.Quantity):
+class Quantity(quantity.Quantity):
+    """In the form that quantities had before they were made from the textbook."""
+
+    def __new__(cls, name: str, id: str, says: str, equations: Any, outputs: Any, inputs: Any, edges: Any, reference: Any,
+                scale: Any, given: Any = None, after: Any = (), choices: Any = (), vjp: Any = None, arguments: Any = (), **more: Any) -> Any:
+        made: Any = super().__new__(cls, name, id, says, equations, outputs, inputs, edges, quantity.ByHand(reference, vjp), scale,
+                                    given, after, choices, arguments=arguments, **more)
+        return made
+
     def scale(self, inputs: Inputs) -> Any:
         return self.book(inputs)
 
     def formulas(self, inputs: Inputs) -> Any:
         return ()
 
-
-def Quantity(name: str, id: str, says: str, equations: Any, outputs: Any, inputs: Any, edges: Any, reference: Any, scale: Any,
-             given: Any = None, after: Any = (), choices: Any = (), vjp: Any = None, arguments: Any = (), **more: Any) -> Any:
-    return _Old(name, id, says, equations, outputs, inputs, edges, quantity.ByHand(reference, vjp), scale, given, after, choices,
-                arguments=arguments, **more)
+    def _replace(self, **changes: Any) -> Any:
+        fields = self._asdict() | changes
+        made: Any = tuple.__new__(type(self), fields.values())
+        return made
 
 
 def predictor(model: Model) -> tuple[Affine, SimpleNamespace]:

@@ -101,7 +101,7 @@ DIVERGENCES = (
 
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
-LAWS_APART = together(lambda rng, n: (lambda a, b, c, d: (Gaussian(a, b), Gaussian(c, d)))(*close_laws(rng, n)))
+LAWS_APART = together(lambda rng, n: tuple(Gaussian(*one) for one in np.reshape(close_laws(rng, n), (2, 2, n))))
 ONE = law(Gaussian, STATE, VARIANCE)
 
 ENDS = {

@@ -41,7 +41,7 @@ def _none(inputs: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
 
 
 class Output(NamedTuple):
-    """One of the things that a quantity consists of; with the quantity's id it names the clause.  `kind` is one of `profile.KINDS`."""
+    """One of the things that a quantity consists of; with the quantity's id it names the clause.  `kind`: see `profile.KINDS`."""
 
     id: str
     kind: str = "real"

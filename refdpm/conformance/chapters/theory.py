@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+import sys
 
 import numpy as np
 
@@ -101,12 +102,12 @@ def symbol(prob: str) -> Take:
 
 # -- what a pair returns, as the outputs of a quantity -----------------------------------------------------------------------
 
-def outputs_vjp(value: Any) -> tuple[tuple[Array, ...], Pullback]:
+def outputs_vjp(value: Any) -> tuple[tuple[Array, ...], Callable[..., Any]]:
     """The arrays that a value is told in, and the way back from their cotangents: a law's mean and its variance, one for each
     component; a bit's probability; what is an array, or a tuple of them, as it is."""
     if isinstance(value, Gaussian):
         var = np.broadcast_to(value.var, np.shape(value.mean))
-        return (value.mean, var), lambda mean, var: Gaussian(mean, unbroadcast(var, np.shape(value.var)))
+        return (value.mean, var), lambda *d: Gaussian(d[0], unbroadcast(d[1], np.shape(value.var)))
     if isinstance(value, Bernoulli):
         prob, back = activation.sigmoid_vjp(value.logit)
         return (prob,), lambda prob: Bernoulli(back(prob))
@@ -131,7 +132,7 @@ class Theory:
         self.fixed = {name: (lambda inputs, name=name: inputs[name]) for name in fixed} | made
 
     def _call(self, f: Callable[..., Any], inputs: Inputs) -> Any:
-        return f(*(take.make(inputs) for take in self.takes), **{name: make(inputs) for name, make in self.fixed.items()})
+        return as_planted(f)(*(take.make(inputs) for take in self.takes), **{name: make(inputs) for name, make in self.fixed.items()})
 
     def values(self, inputs: Inputs) -> tuple[Array, ...]:
         """One array for each output."""
@@ -151,11 +152,17 @@ class Theory:
         return found
 
 
+def as_planted(f: Callable[..., Any]) -> Callable[..., Any]:
+    """What its module has under the name of a function now: the function, or a mistake in its place."""
+    found: Callable[..., Any] = getattr(sys.modules[f.__module__], f.__name__, f)
+    return found
+
+
 def then(f_vjp: Callable[..., Any], g_vjp: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The pair of g(f(…)); keyword-only arguments are g's."""
     def composed_vjp(*arguments: Any, **fixed: Any) -> tuple[Any, Pullback]:
-        middle, back_f = f_vjp(*arguments)
-        value, back_g = g_vjp(middle, **fixed)
+        middle, back_f = as_planted(f_vjp)(*arguments)
+        value, back_g = as_planted(g_vjp)(middle, **fixed)
         return value, lambda dvalue: back_f(back_g(dvalue))
 
     return lambda *arguments, **fixed: composed_vjp(*arguments, **fixed)[0], composed_vjp

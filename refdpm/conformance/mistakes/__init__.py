@@ -8,29 +8,21 @@ wrong formula with its own gradient is a good pair.
 """
 
 from functools import cache
+import importlib
+import pkgutil
 import warnings
 
 import numpy as np
 
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
+from refdpm.conformance.chapters import in_chapters
 from refdpm.conformance.checks import CHECKS, Check, residual
-from refdpm.conformance.mistakes import (binomial, categorical, data, gradient, heartbeat, image, image_network, later, later_chain,
-                                         model, norm, objective, process, product, rounding, tables)
-from refdpm.conformance.mistakes.planting import Mistake, planted
+from refdpm.conformance.planting import Mistake, planted
 
-MISTAKES: tuple[Mistake, ...] = (process.MISTAKES + binomial.MISTAKES + objective.MISTAKES + model.MISTAKES + gradient.MISTAKES
-                                 + product.MISTAKES + data.MISTAKES + heartbeat.MISTAKES + image.MISTAKES + image_network.MISTAKES
-                                 + rounding.MISTAKES + later.MISTAKES + later_chain.MISTAKES + categorical.MISTAKES + norm.MISTAKES
-                                 + tables.MISTAKES)
-
-# the parts of the accuracy list that a function has a share in; all of it for a module that is not named
-GROUPS = {"layers.activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
-          "layers.rbf": ("rbf",), "binomial": ("binomial",), "product": ("product",),
-          "layers.conv": ("image layers",), "layers.norm": ("softmax", "group norm"),
-          "layers.temporal": ("bumps", "mixtures"), "later.decoder": ("decoder",),
-          "later.sampler": ("later", "respaced"), "later.weights": ("later",), "later.objective": ("later",),
-          "later.categorical": ("categorical",)}
+MISTAKES: tuple[Mistake, ...] = tuple(dict.fromkeys(
+    [mistake for module in pkgutil.iter_modules(__path__)
+     for mistake in importlib.import_module(f"{__name__}.{module.name}").MISTAKES] + list(in_chapters(Mistake))))
 
 __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 
@@ -88,7 +80,12 @@ def _pair(name: str) -> gradcheck.Pair:
 
 
 def _by_accuracy(mistake: Mistake) -> list[str]:
-    groups = tuple(group for group in GROUPS.get(mistake.target.rpartition(".")[0], ()) if group in accuracy.GROUPS)
-    with planted(mistake):
-        values = accuracy.accuracy(groups=groups)
-    return [value.name for value in values if not value.units <= accuracy.LIMIT]
+    """The formula of the function itself, then those of the same module."""
+    module = mistake.target.rpartition(".")[0]
+    names = [mistake.target] * (mistake.target in accuracy.BOOK) + [name for name in accuracy.BOOK if name.startswith(f"{module}.")]
+    for name in dict.fromkeys(names):
+        with planted(mistake):
+            values = accuracy.accuracy(names=(name,))
+        if found := [value.name for value in values if not value.units <= accuracy.LIMIT]:
+            return found
+    return []

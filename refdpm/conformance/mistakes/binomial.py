@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, pulled_by, then, zero
+from refdpm.conformance.planting import Mistake, Plant, instead, pullback_then, pulled_by, then, zero
 from refdpm.layers.activation import logit, sigmoid, softplus
 from refdpm.vjp import Array, unbroadcast
 

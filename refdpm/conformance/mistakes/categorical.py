@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead
+from refdpm.conformance.planting import Mistake, Plant, instead
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
 from refdpm.vjp import Array

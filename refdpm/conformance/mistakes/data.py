@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead
+from refdpm.conformance.planting import Mistake, Plant, instead
 from refdpm.data.prepare import Constants, constants_of
 from refdpm.vjp import Array
 

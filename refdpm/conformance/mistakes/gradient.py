@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, pullback_then, pulled_by, zero
+from refdpm.conformance.planting import Mistake, Plant, pullback_then, pulled_by, zero
 from refdpm.gaussian import Gaussian
 from refdpm.layers.activation import sigmoid
 from refdpm.layers.readout import Heads

@@ -7,7 +7,7 @@ import numpy as np
 
 from refdpm import binomial
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, pulled_by, then, zero
+from refdpm.conformance.planting import Mistake, Plant, instead, pullback_then, pulled_by, then, zero
 from refdpm.layers.activation import logit, sigmoid, softplus
 from refdpm.layers.linear import Affine
 from refdpm.networks.heartbeat import Heartbeat

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead
+from refdpm.conformance.planting import Mistake, Plant, instead
 from refdpm.layers import activation, conv, pool
 from refdpm.layers.multiscale import Kernels
 from refdpm.vjp import Array

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, pulled_by, then, zero
+from refdpm.conformance.planting import Mistake, Plant, instead, pullback_then, pulled_by, then, zero
 from refdpm.gaussian import Gaussian
 from refdpm.layers import conv
 from refdpm.layers.linear import Affine

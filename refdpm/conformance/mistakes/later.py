@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from refdpm import gaussian
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, then, value_then
+from refdpm.conformance.planting import Mistake, Plant, instead, then, value_then
 from refdpm.gaussian import Gaussian
 from refdpm.later import decoder
 from refdpm.vjp import Array

@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 from refdpm import gaussian, schedule
 from refdpm.conformance.mistakes.later import weight
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, zero
+from refdpm.conformance.planting import Mistake, Plant, instead, pullback_then, zero
 from refdpm.gaussian import Gaussian
 from refdpm.later import decoder, mean, sampler
 from refdpm.layers.readout import Heads

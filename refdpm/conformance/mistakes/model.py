@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from refdpm import schedule
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, then
+from refdpm.conformance.planting import Mistake, Plant, instead, then
 from refdpm.gaussian import Gaussian
 from refdpm.layers.readout import Heads
 from refdpm.optimize import MeanSquare, Moments, Momentum

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, pulled_by, zero
+from refdpm.conformance.planting import Mistake, Plant, instead, pullback_then, pulled_by, zero
 from refdpm.vjp import Array, tree_map
 
 _SOFTMAX, _GROUPS = "layers.norm.softmax", "layers.norm.group_norm"

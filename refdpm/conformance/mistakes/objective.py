@@ -7,7 +7,7 @@ import numpy as np
 
 from refdpm import bound, schedule
 from refdpm.bound import Terms
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, value_then
+from refdpm.conformance.planting import Mistake, Plant, instead, value_then
 from refdpm.gaussian import Gaussian
 from refdpm.likelihood import Estimate
 from refdpm.vjp import Array

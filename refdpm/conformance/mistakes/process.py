@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, then
+from refdpm.conformance.planting import Mistake, Plant, instead, then
 from refdpm.gaussian import Gaussian
 from refdpm.schedule import Step
 from refdpm.vjp import Array

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, then, zero
+from refdpm.conformance.planting import Mistake, Plant, instead, pullback_then, then, zero
 from refdpm.gaussian import Gaussian
 from refdpm.layers.activation import logit, sigmoid, softplus
 from refdpm.vjp import Array

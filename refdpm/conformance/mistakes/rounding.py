@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, instead, then
+from refdpm.conformance.planting import Mistake, instead, then
 from refdpm.gaussian import Gaussian
 from refdpm.vjp import Array, tree_map
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.mistakes.planting import Mistake, Plant
+from refdpm.conformance.planting import Mistake, Plant
 from refdpm.vjp import Array
 
 Columns = dict[str, Array]

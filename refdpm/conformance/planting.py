@@ -8,6 +8,12 @@ from typing import Any, NamedTuple
 import importlib
 import sys
 
+import numpy as np
+
+from refdpm.conformance.in_textbook import in_textbook
+from refdpm.textbook.edits import edits
+from refdpm.textbook.expression import E
+from refdpm.textbook.values import floats
 from refdpm.vjp import tree_map
 
 Plant = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -67,6 +73,32 @@ def _package() -> list[ModuleType]:
 def instead(wrong: Callable[..., Any]) -> Plant:
     """Another function, which does not need the right one."""
     return lambda right: wrong
+
+
+def edited(says: str, *, also: str | None = None) -> Plant:
+    """The textbook's formula with one edit, or two, in float64: what somebody gets who writes it down so.
+
+    Raises: ValueError if the formula has no such edit.
+    """
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        name = f"{right.__module__}.{right.__name__}".removeprefix("refdpm.")
+
+        def wrong(*arguments: Any, **fixed: Any) -> Any:
+            call = in_textbook(name, arguments, fixed)
+            formulas = tuple(call.formulas)
+            for wanted in filter(None, (says, also)):
+                formulas = _with_edit(formulas, wanted, name)
+            found = iter(floats(formulas, call.page))
+            return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), right(*arguments, **fixed))
+        return wrong
+    return plant
+
+
+def _with_edit(formulas: tuple[E, ...], says: str, name: str) -> tuple[E, ...]:
+    for edit in edits(*formulas):
+        if edit.says == says:
+            return edit.formulas
+    raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
 
 
 def then(change: Callable[[Any], Any]) -> Plant:

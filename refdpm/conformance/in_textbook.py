@@ -1,0 +1,60 @@
+"""A call of a function of this package, in the textbook: the same arguments on a page, and the formulas of its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+import importlib
+import inspect
+
+import numpy as np
+
+from refdpm import textbook
+from refdpm.textbook.expression import E, given
+from refdpm.textbook.page import Page
+from refdpm.vjp import Array, Tree, leaves
+
+
+class Judged(NamedTuple):
+    """A case in the textbook: the leaves of the arguments by name, the formulas of the leaves of the value, and the page."""
+
+    names: list[str]
+    formulas: list[E]
+    page: Page
+
+
+def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], **more: Array) -> Judged:
+    """A call of a function of the package, in the textbook; `more` stands on the page besides."""
+    names = [parameter.name for parameter in inspect.signature(function(name)).parameters.values()
+             if parameter.kind is not parameter.KEYWORD_ONLY]
+    trees: list[Any] = [named(tree, of) for tree, of in zip(arguments, names, strict=True)]
+    held = {str(getattr(leaf, "how")): np.asarray(value) for tree, argument in zip(trees, arguments)
+            for leaf, value in zip(leaves(tree), leaves(argument), strict=True)}
+    formulas: list[Any] = list(leaves(book()[name](*trees, **fixed)))
+    states, beta, t = [value.ndim for value in held.values() if value.ndim > 1], held.get("beta"), fixed.get("t")
+    page = Page(held | more, beta=beta if beta is not None and beta.ndim == 1 else None, t=t,
+                ndim=max(states, default=1) + max(0 if t is None else np.ndim(t) - 1, 0))
+    return Judged(list(held), formulas, page)
+
+
+def named(tree: Tree, name: str) -> Tree:
+    """The same tree of arguments of a page: `x_t`, `q.mean`, `kernels.0.weight`."""
+    if not isinstance(tree, tuple):
+        return given(name)
+    fields = getattr(tree, "_fields", range(len(tree)))
+    parts = [named(child, f"{name}.{field}") for field, child in zip(fields, tree)]
+    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function of that name below refdpm."""
+    module, _, f = name.rpartition(".")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"refdpm.{module}"), f)
+    return found
+
+
+@cache
+def book() -> dict[str, Callable[..., Any]]:
+    """The formula of every function that has one; see `textbook.pairs`."""
+    return textbook.pairs()

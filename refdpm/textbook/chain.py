@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import HALF, PI, E, above, column, cos, exp, less, log, log1p, node, slack, sqrt, square, term, where
+from refdpm.textbook.expression import (HALF, PI, E, above, column, cos, exp, less, log, log1p, node, slack, sqrt, square, term,
+                                        where)
 
 
 class Row(NamedTuple):

@@ -90,7 +90,8 @@ def _element_wise(one: E, g: E) -> Iterator[tuple[E, E]]:
 _CALLS: dict[str, Callable[[E, E, E], E]] = {
     "sqrt": lambda g, x, y: g / (2 * y), "log": lambda g, x, y: g / x, "exp": lambda g, x, y: g * y,
     "tanh": lambda g, x, y: g * (1 - y * y), "log1p": lambda g, x, y: g / (1 + x),
-    "Phi": lambda g, x, y: g * E("call", (x,), "phi"), "phi": lambda g, x, y: -(g * x * y), "cos": lambda g, x, y: -(g * E("call", (x,), "sin")),
+    "Phi": lambda g, x, y: g * E("call", (x,), "phi"), "phi": lambda g, x, y: -(g * x * y),
+    "cos": lambda g, x, y: -(g * E("call", (x,), "sin")),
     "sin": lambda g, x, y: g * E("call", (x,), "cos")}
 
 

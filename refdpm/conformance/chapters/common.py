@@ -29,7 +29,8 @@ class Quantity(quantity.Quantity):
     """In the form that quantities had before they were made from the textbook."""
 
     def __new__(cls, name: str, id: str, says: str, equations: Any, outputs: Any, inputs: Any, edges: Any, reference: Any,
-                scale: Any, given: Any = None, after: Any = (), choices: Any = (), vjp: Any = None, arguments: Any = (), **more: Any) -> Any:
+                scale: Any, given: Any = None, after: Any = (), choices: Any = (), vjp: Any = None, arguments: Any = (),
+                **more: Any) -> Any:
         made: Any = super().__new__(cls, name, id, says, equations, outputs, inputs, edges, quantity.ByHand(reference, vjp), scale,
                                     given, after, choices, arguments=arguments, **more)
         return made

@@ -132,7 +132,8 @@ class Theory:
         self.fixed = {name: (lambda inputs, name=name: inputs[name]) for name in fixed} | made
 
     def _call(self, f: Callable[..., Any], inputs: Inputs) -> Any:
-        return as_planted(f)(*(take.make(inputs) for take in self.takes), **{name: make(inputs) for name, make in self.fixed.items()})
+        fixed = {name: make(inputs) for name, make in self.fixed.items()}
+        return as_planted(f)(*(take.make(inputs) for take in self.takes), **fixed)
 
     def values(self, inputs: Inputs) -> tuple[Array, ...]:
         """One array for each output."""

@@ -119,24 +119,26 @@ def logits_of(beta: Array) -> Array:
 # -- levels ------------------------------------------------------------------------------------------------------------
 
 def log_alpha_bar(beta: Array) -> Array:
-    """ℓ_t = Σ_{s≤t} log(1 − β_s), with ℓ_0 = 0.
+    """ℓ_t = Σ_{s≤t} log(1 − β_s), with ℓ_0 = 0; β_0 is a constant and counts for nothing.
 
     The running sum carries along what each addition rounds off, so that the error stays at a few u·Σ|log(1 − β_s)| for any T.
 
     Shapes: (T+1,) → (T+1,).
     """
-    return _running_sum(log1p(-beta))
+    return _running_sum(np.append(0 * beta[:1], log1p(-beta[1:])))
 
 
 def log_alpha_bar_vjp(beta: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `log_alpha_bar`:   dℓ_t = −Σ_{s≤t} dβ_s/(1 − β_s).
+    """Adjoint of `log_alpha_bar`:   dℓ_t = −Σ_{s≤t} dβ_s/(1 − β_s), s ≥ 1.
 
     Domain: β_t < 1; at β_T = 1 the derivative is infinite.
     """
     level = log_alpha_bar(beta)
 
     def pullback(dlevel: Array) -> Array:
-        return -np.cumsum(dlevel[::-1])[::-1] / (1 - beta)
+        dbeta = -np.cumsum(dlevel[::-1])[::-1] / (1 - beta)
+        dbeta[0] = 0
+        return dbeta
 
     return level, pullback
 

@@ -5,6 +5,7 @@
     + − · /   neg                              call       √, log, exp, Φ … of one part
     sum       over axes, mean, largest,        move       entries elsewhere: reshaped, repeated, black outside
               running along t                  shaped     the same entries in the shape of another part
+    counting  1 … T                            joined     parts one after another
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
     walk      a step of a chain, taken from the last t to the first
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
+At = int | str | tuple[int, ...] | None
 Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
 
@@ -65,11 +67,11 @@ class E:
 
 
 class Column(NamedTuple):
-    """Which entry of a table: at t + shift of every row, or at the step `at` of all rows ("T" is the last)."""
+    """Which entry of a table: at t + shift of every row, or at the step `at` of all rows ("T" is the last), or at several."""
 
     name: str
     shift: int = 0
-    at: int | str | None = None
+    at: At = None
 
 
 class Move(NamedTuple):
@@ -99,12 +101,12 @@ def given(name: str) -> E:
     return E("given", how=name)
 
 
-def column(name: str, shift: int = 0, at: int | str | None = None) -> E:
+def column(name: str, shift: int = 0, at: At = None) -> E:
     """A column of the schedule: `name` is beta, alpha (1 − β) or alpha_bar."""
     return E("column", how=Column(name, shift, at))
 
 
-def gathered(name: str, shift: int = 0, at: int | str | None = None) -> E:
+def gathered(name: str, shift: int = 0, at: At = None) -> E:
     """The entries at t of an argument that has one for every t."""
     return E("gathered", how=Column(name, shift, at))
 
@@ -155,6 +157,16 @@ def move(x: E, says: str, entries: Callable[[Any], Any]) -> E:
 def shaped(x: E, like: E) -> E:
     """The entries of x, in order, in the shape of another part."""
     return E("shaped", (x, like))
+
+
+def counting(T: Any) -> E:
+    """1, 2, …, T."""
+    return E("counting", (node(T),))
+
+
+def joined(*parts: E, axis: int = 0) -> E:
+    """The parts one after another along an axis."""
+    return E("joined", parts, axis)
 
 
 def above(x: Any, y: Any) -> E:

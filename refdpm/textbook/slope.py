@@ -56,6 +56,9 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             yield one.parts[0], whole if one.op == "kept" else whole / E("count", one.parts, one.how)
         case "move":
             yield one.parts[0], E("back", (g, one.parts[0]), one.how)
+        case "joined":
+            for number, part in enumerate(one.parts):
+                yield part, E("piece", (g, *one.parts), (one.how, number))
         case "running":
             yield one.parts[0], E("running back", (g,))
         case "term":

@@ -20,6 +20,8 @@ def index_of(where: Column) -> str:
     start, shift = "t" if where.at is None else str(where.at), where.shift
     if isinstance(where.at, int):
         return str(where.at + shift)
+    if isinstance(where.at, tuple):
+        return "kept" if where.at and where.at[0] else "kept before"
     return start if not shift else f"{start}{'+' if shift > 0 else '−'}{abs(shift)}"
 
 
@@ -68,6 +70,10 @@ def _named(one: E) -> str:
             return f"number of {one.how[0]}"
         case "largest":
             return f"max {inside}"
+        case "counting":
+            return f"1 … {inside}"
+        case "joined":
+            return ", ".join(_text(part, 0) for part in one.parts)
         case "running":
             return f"Σ_{{s≤t}} {inside}"
         case "move":
@@ -166,6 +172,8 @@ def _over(sign: str) -> Callable[[E], str]:
 
 _MARKS: dict[str, Callable[[E], str]] = {
     "sum": _over("Σ"), "kept": _over("Σ"), "mean": _over("mean"), "average": _over("mean"),
+    "counting": lambda one: _row("<mn>1</mn>", _sign("…"), _mark(one.parts[0], 0)),
+    "joined": lambda one: _row(*(_mark(part, 0) + _sign(",") for part in one.parts)),
     "running": lambda one: _row(_sign("Σ"), _mark(one.parts[0], 2)),
     "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
     "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",

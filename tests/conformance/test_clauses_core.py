@@ -19,7 +19,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-QUANTITIES = schedule.QUANTITIES + gaussian.QUANTITIES + binomial.QUANTITIES
+QUANTITIES = (*schedule.NAMED, *schedule.LEARNED, *schedule.FEWER) + gaussian.QUANTITIES + binomial.QUANTITIES
 BY_NAME = {function.name: function for function in QUANTITIES}
 EFFORT = Effort(max_examples=4, shrinks=5)
 SMALL = Effort(max_examples=2, shrinks=0)

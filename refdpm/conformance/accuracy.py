@@ -23,7 +23,7 @@ from refdpm.textbook.digits import digits
 from refdpm.textbook.expression import E
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
-from refdpm.textbook.slope import gradient, named_cotangents, slopes
+from refdpm.textbook.slope import gradient, named_cotangents, slopes as slopes_of
 from refdpm.vjp import Array, Tree, leaves, tree_map
 
 LIMIT = 8.0
@@ -41,12 +41,13 @@ class Accuracy(NamedTuple):
     where: str
 
 
-def accuracy(thorough: bool = False, *, names: tuple[str, ...] = ()) -> list[Accuracy]:
-    """The worst units of every pair, values and pullbacks, or of the named pairs; the same at every call."""
+def accuracy(thorough: bool = False, *, names: tuple[str, ...] | None = None, slopes: bool = True) -> list[Accuracy]:
+    """The worst units of every function, of its values and with `slopes` of its pullbacks, or of the named ones; the same at every
+    call."""
     worst: dict[str, Accuracy] = {}
-    for name in names or tuple(BOOK):
+    for name in BOOK if names is None else names:
         for case in cases_of(name, thorough):
-            for found in (*values(name, *case), *(pullbacks(name, *case) if name in cases.CASES else ())):
+            for found in (*values(name, *case), *(pullbacks(name, *case) if slopes and name in cases.CASES else ())):
                 if found.name not in worst or found.units > worst[found.name].units:
                     worst[found.name] = found
     return list(worst.values())
@@ -76,7 +77,7 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
     got = back(cotangent)
     got = dict(zip(in_textbook(name, arguments, fixed).names, leaves(got if len(arguments) > 1 else (got,)), strict=True))
     book = in_textbook(name, arguments, fixed, **{f"w{i}": w for i, w in enumerate(leaves(cotangent))})
-    found = slopes(book.formulas, named_cotangents(len(book.formulas)))
+    found = slopes_of(book.formulas, named_cotangents(len(book.formulas)))
     read = [leaf for leaf in found if leaf.op != "given" or leaf.how in got]
     right = digits([found[leaf] for leaf in read], book.page)
     exact = gradient(read, right.values, book.page)
@@ -95,7 +96,9 @@ def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterat
 
 
 def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page) -> Iterator[Accuracy]:
-    if value.size:
+    if np.broadcast_shapes(value.shape, exact.shape) != value.shape:
+        yield Accuracy(name, float("inf"), f"shape {value.shape}, expected {exact.shape}")
+    elif value.size:
         far = units(value, np.broadcast_to(exact, value.shape), np.broadcast_to(scale, value.shape))
         at = np.unravel_index(int(np.argmax(far)), value.shape)
         numbers = {key: np.asarray(held) for key, held in page.given.items() if np.asarray(held).dtype.kind == "f"}

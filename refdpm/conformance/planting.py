@@ -75,30 +75,27 @@ def instead(wrong: Callable[..., Any]) -> Plant:
     return lambda right: wrong
 
 
-def edited(says: str, *, also: str | None = None) -> Plant:
-    """The textbook's formula with one edit, or two, in float64: what somebody gets who writes it down so.
+def edited(says: str, *, which: int = 0) -> Plant:
+    """The textbook's formula with one edit, in float64: what somebody gets who writes it down so.
 
-    Raises: ValueError if the formula has no such edit.
+    Where several edits are described alike, `which` counts them.   Raises: ValueError if the formula has no such edit.
     """
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         name = f"{right.__module__}.{right.__name__}".removeprefix("refdpm.")
 
         def wrong(*arguments: Any, **fixed: Any) -> Any:
             call = in_textbook(name, arguments, fixed)
-            formulas = tuple(call.formulas)
-            for wanted in filter(None, (says, also)):
-                formulas = _with_edit(formulas, wanted, name)
-            found = iter(floats(formulas, call.page))
+            found = iter(floats(_with_edit(tuple(call.formulas), says, which, name), call.page))
             return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), right(*arguments, **fixed))
         return wrong
     return plant
 
 
-def _with_edit(formulas: tuple[E, ...], says: str, name: str) -> tuple[E, ...]:
-    for edit in edits(*formulas):
-        if edit.says == says:
-            return edit.formulas
-    raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
+def _with_edit(formulas: tuple[E, ...], says: str, which: int, name: str) -> tuple[E, ...]:
+    found = [edit.formulas for edit in edits(*formulas) if edit.says == says]
+    if len(found) <= which:
+        raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
+    return found[which]
 
 
 def then(change: Callable[[Any], Any]) -> Plant:

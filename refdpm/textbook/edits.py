@@ -30,9 +30,11 @@ def edits(*roots: E) -> Iterator[Edit]:
     everything = nodes(*roots)
     columns = {one.how for one in everything if one.op == "column"}
     arguments = {one.how: one for one in everything if one.op == "given"}
+    within = {part: one for one in reversed(everything) for part in one.parts}
     for one in everything:
         for says, new in _changes(one, columns, arguments):
-            yield Edit(says, replaced(roots, one, new))
+            where = f" in {_name(within[one])}" if one.op == "number" and one in within else ""
+            yield Edit(says + where, replaced(roots, one, new))
 
 
 def _name(one: E) -> str:
@@ -76,6 +78,9 @@ def _difference(one: E) -> Iterator[tuple[str, E]]:
 
 def _product(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
+    if a is b:
+        yield f"square left out: {_name(one)}", a
+        return
     yield f"factor left out: {_name(b)}", a
     yield f"factor left out: {_name(a)}", b
     yield f"divided by {_name(b)}, for times", a / b

@@ -10,6 +10,7 @@ from typing import Any
 from refdpm.textbook.expression import Column, E
 
 LETTERS = {"beta": "β", "alpha": "α", "alpha_bar": "ᾱ"}
+ARGUMENTS = {"beta": "β_t", "log_alpha_bar": "log ᾱ_t", "log_alpha_bar_prev": "log ᾱ_{t−1}"}
 LEVELS = {"+": 1, "-": 1, "neg": 1, "*": 2, "/": 2}
 SIGNS = {"+": " + ", "-": " − ", "*": " ", "/": "/"}
 CALLS = {"Phi": "Φ", "phi": "φ", "log1p": "log"}
@@ -35,7 +36,7 @@ def _text(one: E, level: int) -> str:
         case "number":
             return _number(one.how)
         case "given":
-            return str(one.how)
+            return ARGUMENTS.get(one.how, str(one.how))
         case "constant":
             return "given numbers"
         case "column" | "gathered":
@@ -49,6 +50,8 @@ def _text(one: E, level: int) -> str:
             return _bracketed("−" + _text(one.parts[0], 2), 1 < level)
         case "+" if one.parts[1].op == "slack":
             return _text(one.parts[0], level)
+        case "*" if one.parts[0] is one.parts[1]:
+            return _text(one.parts[0], 9) + "²"
         case "+" | "-" | "*" | "/":
             own, (a, b) = LEVELS[one.op], one.parts
             return _bracketed(_text(a, own) + SIGNS[one.op] + _text(b, own + (one.op in "-/")), own < level)
@@ -144,6 +147,8 @@ def _mark(one: E, level: int) -> str:
             return f"<mfrac>{_mark(one.parts[0], 0)}{_mark(one.parts[1], 0)}</mfrac>"
         case "+" if one.parts[1].op == "slack":
             return _mark(one.parts[0], level)
+        case "*" if one.parts[0] is one.parts[1]:
+            return f"<msup>{_mark(one.parts[0], 9)}<mn>2</mn></msup>"
         case "+" | "-" | "*":
             own, (a, b) = LEVELS[one.op], one.parts
             sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])

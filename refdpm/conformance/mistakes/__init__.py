@@ -7,6 +7,7 @@ Each has to be caught by evidence of its own kind: a wrong value by a value chec
 wrong formula with its own gradient is a good pair.
 """
 
+from collections.abc import Iterable
 from functools import cache
 import importlib
 import pkgutil
@@ -39,11 +40,22 @@ def caught_by(mistake: Mistake) -> list[str]:
 
 
 def _by_values(mistake: Mistake) -> list[str]:
-    """Checks that name the function are asked first, the others only if none of those finds the mistake."""
+    """Checks that name the function are asked first, then its digits, and the other checks only if neither finds the mistake."""
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
     with planted(mistake):
-        return _finding(nearest) or _finding([check for check in CHECKS if check not in nearest])
+        return (_finding(nearest) or _inexact((mistake.target.removesuffix("_vjp"),))
+                or _finding([check for check in CHECKS if check not in nearest]))
+
+
+def _inexact(names: Iterable[str]) -> list[str]:
+    """The values among these functions' that are not those of the textbook; of a function that raises, that it does."""
+    known = tuple(name for name in names if name in accuracy.BOOK)
+    try:
+        found = accuracy.accuracy(names=known, slopes=False)
+    except Exception as error:
+        return [f"{', '.join(known)} raises {type(error).__name__}"]
+    return [value.name for value in found if not value.units <= accuracy.LIMIT]
 
 
 def _finding(checks: list[Check]) -> list[str]:
@@ -82,10 +94,6 @@ def _pair(name: str) -> gradcheck.Pair:
 def _by_accuracy(mistake: Mistake) -> list[str]:
     """The formula of the function itself, then those of the same module."""
     module = mistake.target.rpartition(".")[0]
-    names = [mistake.target] * (mistake.target in accuracy.BOOK) + [name for name in accuracy.BOOK if name.startswith(f"{module}.")]
-    for name in dict.fromkeys(names):
-        with planted(mistake):
-            values = accuracy.accuracy(names=(name,))
-        if found := [value.name for value in values if not value.units <= accuracy.LIMIT]:
-            return found
-    return []
+    others = (name for name in accuracy.BOOK if name.startswith(f"{module}.") and name != mistake.target)
+    with planted(mistake):
+        return next(filter(None, (_inexact([name]) for name in (mistake.target, *others))), [])

@@ -43,9 +43,20 @@ def add(command: Add) -> None:
 
 # -- check -------------------------------------------------------------------------------------------------------------
 
+UNSOUND = 3                             # the exit code where this package disagrees with its own textbook
+
+
 def _check(options: argparse.Namespace) -> int:
-    if options.adapter is None:
-        return _first_look(options)
+    from refdpm.conformance.subject import Unsound
+
+    try:
+        return _first_look(options) if options.adapter is None else _checked(options)
+    except Unsound as error:
+        tell(f"refdpm check: {error}")
+        return UNSOUND
+
+
+def _checked(options: argparse.Namespace) -> int:
     report = _report(options, options.adapter)
     if options.junit:
         from refdpm.conformance import report as reports

@@ -41,6 +41,9 @@ class Quantity(quantity.Quantity):
     def formulas(self, inputs: Inputs) -> Any:
         return ()
 
+    def followed(self, inputs: Inputs) -> Any:
+        return [SimpleNamespace(value=np.nan * scale, scale=scale) for scale in self.scale(inputs)]
+
     def _replace(self, **changes: Any) -> Any:
         fields = self._asdict() | changes
         made: Any = tuple.__new__(type(self), fields.values())

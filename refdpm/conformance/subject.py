@@ -11,7 +11,7 @@ from refdpm.conformance.adapter import Fault, Skip, Source
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.terms import COARSE, LEAST, LIMIT, UNITS
+from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS
 from refdpm.vjp import Array
 
 __all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "expected", "ratios"]

@@ -122,8 +122,8 @@ def reciprocal(T: E) -> E:
 
 
 def share(T: E) -> E:
-    """(t − 1)/(T − 1); 0 for T = 1."""
-    return (counting(T) - 1) / where(above(T, 1), T - 1, 1)
+    """(t − 1)/(T − 1); 0/0 counts as 0, for T = 1."""
+    return (counting(T) - 1) / (T - 1)
 
 
 def linear(T: E, beta_1: E, beta_T: E) -> E:

@@ -90,7 +90,8 @@ def _product(one: E) -> Iterator[tuple[str, E]]:
 def _quotient(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
     yield f"divisor left out: {_name(b)}", a
-    yield f"factor left out: {_name(a)}", 1 / b
+    if a.op != "number" or a.how != 1:
+        yield f"factor left out: {_name(a)}", 1 / b
     yield f"times {_name(b)}, for divided by", a * b
     yield f"{_name(one)} the other way round", b / a
 

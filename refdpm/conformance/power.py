@@ -68,6 +68,8 @@ def _seen(edit: Edit, place: Place, unit: float) -> bool:
 
 
 def _apart(value: Array, right: Rounded, unit: float) -> bool:
-    if np.shape(value) != np.shape(right.value):
-        return not np.array_equal(*np.broadcast_arrays(value, right.value)) if np.size(value) == 1 else True
+    try:
+        value = np.broadcast_to(value, right.value.shape)
+    except ValueError:
+        return True
     return bool(np.max(ratios(value, right.value, right.scale, unit), initial=0.0) > LIMIT)

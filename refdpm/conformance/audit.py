@@ -1,8 +1,8 @@
 """The audit: every gradient against the complex step, values and pullbacks against the textbook's digits, every mistake planted.
 
 The last parts audit the checks themselves.  A mistake that no check of its kind catches is a survivor, and a survivor fails
-the audit just as a wrong gradient does; a clause that sees no mistake could not fail; and of every formula of the textbook the edits
-are counted that the clause on it would let pass in single precision.
+the audit just as a wrong gradient does; a clause that sees no mistake could not fail; and of every formula of the textbook the
+edits are counted that the clause on it would let pass in single precision.
 """
 
 from collections.abc import Callable

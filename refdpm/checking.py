@@ -32,7 +32,7 @@ def add(command: Add) -> None:
     sub.add_argument("--verbose", action="store_true", help="list what is skipped")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("explain", _explain, "a clause, a function or a mistake; without one, all functions that can be checked")
+    sub = command("explain", _explain, "a clause, a function, a mistake, or the word glossary; without one, all that can be checked")
     sub.add_argument("clause", nargs="?", metavar="CLAUSE")
 
     sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
@@ -147,11 +147,14 @@ def _first_look(options: argparse.Namespace) -> int:
 # -- explain, vectors --------------------------------------------------------------------------------------------------
 
 def _explain(options: argparse.Namespace) -> int:
-    from refdpm.conformance import report, session
+    from refdpm.conformance import glossary, report, session
 
     known = session.all_clauses()
     if options.clause is None:
         say(report.listing(known))
+        return 0
+    if options.clause == "glossary":
+        say(glossary.render())
         return 0
     wanted = options.clause.upper()
     found = ([(id, of) for id, of in known if id == wanted] or [(id, of) for id, of in known if id.startswith(wanted)]

@@ -32,7 +32,7 @@ def add(command: Add) -> None:
     sub.add_argument("--verbose", action="store_true", help="list what is skipped")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("explain", _explain, "a clause, a function, a mistake, or the word glossary; without one, all that can be checked")
+    sub = command("explain", _explain, "a clause, a function, a mistake, or the word glossary; without one, all of them")
     sub.add_argument("clause", nargs="?", metavar="CLAUSE")
 
     sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")

@@ -147,6 +147,11 @@ def kept(x: E, over: str, axes: Axes = (-1,)) -> E:
     return E("kept", (x,), (over, axes))
 
 
+def count(x: E, over: str, axes: Axes = (-1,)) -> E:
+    """How many entries x has along axes."""
+    return E("count", (x,), (over, axes))
+
+
 def move(x: E, says: str, entries: Callable[[Any], Any]) -> E:
     """The entries of x elsewhere; see `Move`."""
     return E("move", (x,), Move(says, entries))

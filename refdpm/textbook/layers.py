@@ -75,7 +75,7 @@ def softmax(x: E) -> E:
 def rbf(x: E, centre: E, log_width: E) -> E:
     """exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), for the widths' logarithms."""
     width = exp(log_width)
-    distance = total(square(move(x, "beside every centre", lambda i: i[:, None]) - centre), "coordinates")
+    distance = total(square(move(x, "beside every centre", lambda i: i[..., None, :]) - centre), "coordinates")
     return softmax(-(distance / (2 * square(width))))
 
 

@@ -115,15 +115,15 @@ def side_by_side(a: E, b: E) -> E:
 
 # -- bumps in t --------------------------------------------------------------------------------------------------------
 
-def bumps(t: E, T: int, J: int, basis: str) -> E:
-    """g_j = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²): τ_j in the middle of J parts of (0, T) and w as long as those; or, as
-    released, τ_j from 1 to T, w half their distance."""
-    j, last = node(np.arange(1.0, J + 1)), node(T)
+def bumps(t: E, T: int, j: E, J: E, basis: str) -> E:
+    """g_j = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..J: τ_j in the middle of J parts of (0, T) and w as long as
+    those; or, as released, τ_j from 1 to T, w half their distance."""
+    last = node(T)
     if basis == "paper":
-        width = last / node(J)
+        width = last / J
         centre = (j - HALF) * width
     else:
-        spacing = (last - 1) / node(max(J - 1, 1))
+        spacing = (last - 1) / where(above(J, 1), J - 1, 1)
         centre, width = 1 + (j - 1) * spacing, spacing / 2
     offset = move(t, "of a row", lambda i: i[:, None]) - centre
     return softmax(-(square(offset) / (2 * square(width))))
@@ -146,7 +146,7 @@ def softmax(x: E) -> E:
 def rbf(x: E, centre: E, log_width: E) -> E:
     """exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), for the widths' logarithms."""
     width = exp(log_width)
-    distance = total(square(move(x, "beside every centre", lambda i: i[:, None]) - centre), "coordinates")
+    distance = total(square(move(x, "beside every centre", lambda i: i[..., None, :]) - centre), "coordinates")
     return softmax(-(distance / (2 * square(width))))
 
 
@@ -161,6 +161,10 @@ def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
     return scale * move(z, "as before", lambda i, shape: i.reshape(shape), x) + shift
 
 
+def _formula_of(layer_vjp: Any) -> Callable[..., E]:
+    return PAIRS[f"{layer_vjp.__module__}.{layer_vjp.__name__}".removeprefix("refdpm.").removesuffix("_vjp")]
+
+
 PAIRS: dict[str, Callable[..., Any]] = {
     "layers.activation.softplus": softplus, "layers.activation.sigmoid": sigmoid, "layers.activation.logit": logit,
     "layers.activation.tanh": tanh, "layers.activation.leaky_relu": lambda x, *, slope=SLOPE: leaky_relu(x, slope),
@@ -171,9 +175,10 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "layers.pool.mean_pool": lambda x, *, factor: mean_pool(x, factor),
     "layers.pool.upsample": lambda x, *, factor: upsample(x, factor),
     "layers.multiscale.multiscale": multiscale, "layers.multiscale.multiscale_released": multiscale_released,
-    "layers.stack.stack": lambda x, layers, *, layer_vjp: stack(x, layers, multiscale),
+    "layers.stack.stack": lambda x, layers, *, layer_vjp: stack(x, layers, _formula_of(layer_vjp)),
     "layers.stack.side_by_side": side_by_side,
-    "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(t, T, count, basis),
+    "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(
+        t, T, node(np.arange(1.0, count + 1)), node(count), basis),
     "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),
     "layers.norm.softmax": softmax, "layers.rbf.rbf": rbf,
     "layers.norm.group_norm": lambda x, scale, shift, *, groups, epsilon=1e-5: group_norm(x, scale, shift, groups, epsilon),

@@ -51,7 +51,7 @@ def _element_wise(name: str, id: str, says: str, *, high: float = 1.5, zero: lis
                   **named: float) -> Quantity:
     """A right function of one number rounds a few times, and cancels nowhere."""
     return _layer(activation, name, id, says, "definition", ("x",),
-                  inputs=st.fixed_dictionaries({"x": arrays(3, 2, low=-high, high=high)}), fixed=tuple(named), lost=lost,
+                  inputs=st.fixed_dictionaries({"x": arrays(3, 2, low=-high, high=high)}), lost=lost,
                   edges=[{**edge, **named} for edge in FAR + zero])
 
 

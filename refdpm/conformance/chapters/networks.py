@@ -213,10 +213,11 @@ PULLBACKS = (
 
 # -- the network of images at the ends of the range ------------------------------------------------------------------------
 
-def _off_the_start(form: str, **paths: tuple[int, ...]) -> Sampler:
+def _off_the_start(form: str, conv: tuple[int, ...], dense: tuple[int, ...]) -> Sampler:
     """Images of 2 × 4 pixels in two colours, each at its own step, in a network some way from where training starts."""
     def case(rng: np.random.Generator, n: int) -> Case:
-        start = image.init(rng, shape=(2, 4, 2), scales=2, kernel=(3, 1), pixelwise=(4,), count=3, form=form, **paths)
+        start = image.init(rng, shape=(2, 4, 2), conv=conv, scales=2, kernel=(3, 1), dense=dense, pixelwise=(4,), count=3,
+                           form=form)
         parameters = tree_map(lambda leaf: leaf + 0.5 * rng.normal(size=leaf.shape), start)
         beta, x, t = np.append(0.0, wide(1e-12, 0.9)(rng, 5)), rng.normal(size=(2, 2, 4, 2)), rng.integers(2, 6, 2)
         step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=4)
@@ -224,5 +225,5 @@ def _off_the_start(form: str, **paths: tuple[int, ...]) -> Sampler:
     return case
 
 
-ENDS = {"networks.image.reverse": tuple(_off_the_start(form, conv=conv, dense=dense) for form in image.FORMS
+ENDS = {"networks.image.reverse": tuple(_off_the_start(form, conv, dense) for form in image.FORMS
                                         for conv, dense in (((3,), ()), ((3,), (5,)), ((), (5,))))}

@@ -198,7 +198,7 @@ ENDS = {
     "layers.pool.mean_pool": _arrays((2, 4, 8, 2), factor=4), "layers.pool.upsample": _arrays((2, 4, 8, 2), factor=2),
     "layers.multiscale.multiscale": _scales, "layers.multiscale.multiscale_released": _scales,
     "layers.stack.side_by_side": _arrays((4, 3), (4, 5)),
-    "layers.temporal.bumps": tuple(_times(T, count, basis) for T, count in ((2, 1), (9, 3), (1000, 100))
+    "layers.temporal.bumps": tuple(_times(T, count, basis) for T, count in ((2, 1), (9, 3), (1000, 300))
                                    for basis in temporal.BASES),
     "layers.temporal.temporal": _arrays((2, 3, 10), g=temporal.bumps(np.array([3, 38]), T=40, count=10)),
     "layers.norm.softmax": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}), "layers.rbf.rbf": _centres,

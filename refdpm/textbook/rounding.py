@@ -24,7 +24,7 @@ import numpy as np
 
 from refdpm.textbook.expression import E, Walk, evaluate
 from refdpm.textbook.page import Array, Page
-from refdpm.textbook.values import Floats, moved, pages_of, place
+from refdpm.textbook.values import Floats, moved, pages_along, pages_of, place
 
 STEP = 1e-20
 MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
@@ -57,6 +57,8 @@ class Rounding:
         """The value of a node, and its error."""
         if one.op == "walk":
             return self._walked(one.parts[0], one.how, page)
+        if one.op == "path":
+            return self._passed(one.parts[0], one.how, page)
         masks = [part if isinstance(part, np.ndarray) else part.value for part in parts]
         value = self.known[one] if one in self.known else self.floats.at(one, masks, page)
         if value.dtype == bool:
@@ -150,6 +152,16 @@ class Rounding:
             error = after[0].error + sum(slope * error[:, d:d + 1] for d, slope in enumerate(slopes))
             x = after[0].value
         return Rounded(x, error)
+
+    def _passed(self, step: E, how: Walk, page: Page) -> Rounded:
+        """What each step rounds, given what the one before has left."""
+        x = self.floats.array(page.given[how.start])
+        states = [Rounded(x, np.zeros(x.shape))]
+        for at in pages_along(page):
+            value, error = states[-1]
+            after = Page({**at.given, how.state: value}, beta=at.beta, t=at.t, ndim=at.ndim, errors={how.state: error})
+            states += evaluate([step], self, after)
+        return Rounded(*map(np.stack, zip(*states)))
 
 
 def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: dict[E, Array] | None = None) -> list[Rounded]:

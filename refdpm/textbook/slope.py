@@ -60,8 +60,8 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             yield one.parts[0], E("running back", (g,))
         case "term":
             yield one.parts[0], g
-        case "walk":
-            raise ValueError("formula: expected one without a walk, whose slope is not derived")
+        case "walk" | "path":
+            raise ValueError("formula: expected one without a walk or a path, whose slopes are not derived")
 
 
 def _element_wise(one: E, g: E) -> Iterator[tuple[E, E]]:

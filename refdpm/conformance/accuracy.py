@@ -23,7 +23,7 @@ from refdpm.textbook.digits import digits
 from refdpm.textbook.expression import E, versions
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
-from refdpm.textbook.slope import gradient, named_cotangents, slopes
+from refdpm.textbook.slope import argument_of, gradient, named_cotangents, slopes
 from refdpm.vjp import Array, Tree, leaves, tree_map
 
 LIMIT = 8.0
@@ -90,10 +90,10 @@ def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict
     found = []
     for formulas in versions(book.formulas):
         slope_of = slopes(formulas, named_cotangents(len(formulas)))
-        read = [leaf for leaf in slope_of if leaf.op != "given" or leaf.how in got]
+        read = [leaf for leaf in slope_of if argument_of(leaf) in got]
         right = digits([slope_of[leaf] for leaf in read], book.page)
         lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
-        found.append((gradient(read, right.values, book.page), gradient(read, [part.scale for part in lost], book.page)))
+        found.append((gradient(read, right.values, book.page), gradient(read, [part.scale for part in lost], book.page, sizes=True)))
     (exact, _), *_ = found
     return exact, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
 

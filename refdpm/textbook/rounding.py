@@ -47,6 +47,11 @@ def _quotient(x: Array, y: Array) -> Array:
         return np.asarray(np.where(x == 0, 0.0, x / y))
 
 
+def _product(slope: Array, error: Array) -> Array:
+    """What is lost; nothing where nothing depends on it, though it is infinite."""
+    return np.asarray(np.where(slope == 0, 0.0, slope * error))
+
+
 class Rounding:
     """The arithmetic of values with errors.  Values are those of `Floats`, or of `known` nodes where somebody knows better."""
 
@@ -120,7 +125,7 @@ class Rounding:
             case "log":
                 return _quotient(x.error, np.abs(x.value))
             case "exp":
-                return np.abs(value) * x.error
+                return _product(np.abs(value), x.error)
             case "log1p":
                 return _quotient(x.error, np.abs(1 + x.value))
             case "Phi":
@@ -140,7 +145,7 @@ class Rounding:
             if np.any(part.error):
                 memo: dict[E, Any] = values | {node: part.value + 1j * STEP}
                 moves, = evaluate([inner], self.floats, page, memo)
-                lost = lost + np.abs(np.imag(moves)) / STEP * part.error
+                lost = lost + _product(np.abs(np.imag(moves)) / STEP, part.error)
         return lost
 
     def _walked(self, step: E, how: Walk, page: Page) -> Rounded:

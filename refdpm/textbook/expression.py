@@ -4,7 +4,7 @@
     column    β, 1−β or ᾱ at t, t−1, …         gathered   a table of the model or of the noise, at t
     + − · /   neg                              call       √, log, exp, Φ … of one part
     sum       over axes, mean, largest,        move       entries elsewhere: reshaped, repeated, black outside
-              running along t                  shaped     the same entries in the shape of another part
+              running along t                  count      how many entries there are along axes
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
     walk      a step of a chain, taken from the last t to the first
@@ -73,10 +73,13 @@ class Column(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Where entries go: `entries` makes from an array of the numbers 1, 2, … in the part's shape that of the result; 0 is black."""
+    """Where entries go: `entries` makes from an array of the numbers 1, 2, … in the part's shape that of the result; 0 is black.
+
+    It is also given the shape of another part, if the node has one.
+    """
 
     says: str
-    entries: Callable[[Any], Any]
+    entries: Callable[..., Any]
 
 
 class Walk(NamedTuple):
@@ -147,14 +150,14 @@ def kept(x: E, over: str, axes: Axes = (-1,)) -> E:
     return E("kept", (x,), (over, axes))
 
 
-def move(x: E, says: str, entries: Callable[[Any], Any]) -> E:
+def count(x: E, over: str, axes: Axes = (-1,)) -> E:
+    """How many entries x has along axes."""
+    return E("count", (x,), (over, axes))
+
+
+def move(x: E, says: str, entries: Callable[..., Any], like: E | None = None) -> E:
     """The entries of x elsewhere; see `Move`."""
-    return E("move", (x,), Move(says, entries))
-
-
-def shaped(x: E, like: E) -> E:
-    """The entries of x, in order, in the shape of another part."""
-    return E("shaped", (x, like))
+    return E("move", (x,) if like is None else (x, like), Move(says, entries))
 
 
 def above(x: Any, y: Any) -> E:

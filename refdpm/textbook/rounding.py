@@ -96,10 +96,11 @@ class Rounding:
         x = parts[0]
         match one.op:
             case "move":
-                return moved(np.broadcast_to(x.error, x.value.shape), place(one, x.value.shape), 0.0)
-            case "back" | "fold" | "spread" | "shaped":
+                return moved(np.broadcast_to(x.error, x.value.shape), place(one, *(part.value for part in parts)), 0.0)
+            case "back" | "fold" | "spread":
                 added = np.abs(x.value) * (one.op in ("back", "fold"))
-                return self.floats.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), parts[1].value)
+                others = (part.value for part in parts[1:])
+                return self.floats.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), *others)
             case "running" | "running back":
                 return self.floats.along_axes(one, x.error + np.abs(x.value))
             case "largest" | "count":

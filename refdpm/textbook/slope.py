@@ -58,7 +58,7 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             yield one.parts[0], E("back", (g, *one.parts), one.how)
         case "running":
             yield one.parts[0], E("running back", (g,))
-        case "term":
+        case "term" | "forms":
             yield one.parts[0], g
         case "walk":
             raise ValueError("formula: expected one without a walk, whose slope is not derived")

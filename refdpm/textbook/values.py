@@ -60,7 +60,7 @@ class Plain:
                 return np.asarray(np.asarray(parts[0] > parts[1], dtype=bool))
             case "where":
                 return np.asarray(np.where(*parts))
-            case "term":
+            case "term" | "forms":
                 return parts[0]
             case "slack":
                 return np.asarray(0 * parts[0])

@@ -82,8 +82,8 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
     for leaf, value in got.items():
         if leaf in exact:
             rest = slice(1, None) if leaf == "beta" and book.page.beta is not None else ...         # β_0 is no rate
-            parts = (np.asarray(part)[rest] for part in (value, exact[leaf], scale[leaf]))
-            yield from _compared(f"{name} pullback to {leaf}", *parts, book.page, only_finite=True)
+            got_part, exact_part, scale_part = (np.asarray(part)[rest] for part in (value, exact[leaf], scale[leaf]))
+            yield from _compared(f"{name} pullback to {leaf}", got_part, exact_part, scale_part, book.page, only_finite=True)
 
 
 def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -95,7 +95,8 @@ def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict
         read = [leaf for leaf in slope_of if argument_of(leaf) in got]
         right = digits([slope_of[leaf] for leaf in read], book.page)
         lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
-        found.append((gradient(read, right.values, book.page), gradient(read, [part.scale for part in lost], book.page, sizes=True)))
+        scales = gradient(read, [part.scale for part in lost], book.page, sizes=True)
+        found.append((gradient(read, right.values, book.page), scales))
     (exact, _), *_ = found
     return exact, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
 

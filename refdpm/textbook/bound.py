@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from refdpm.textbook.chain import Normal, Row, draw, entropy, forward, kl, log_prob, marginal, posterior, row
-from refdpm.textbook.expression import (HALF, PI, E, count, exp, given, largest, log, move, node, path, slack, sqrt, square, term,
-                                        total)
+from refdpm.textbook.expression import (HALF, PI, E, column, count, exp, given, largest, log, move, node, path, slack, sqrt, square,
+                                        term, total)
 from refdpm.textbook.networks import formula_of
 
 AFTER = {0: (1, 2, 3, 4, 5), 1: (2, 3, 4, 5)}                       # the axes after that of the examples
@@ -43,10 +45,15 @@ def per_example(x: E, like: E | None = None, examples: int = 0) -> E:
 
 # -- the terms of K ------------------------------------------------------------------------------------------------------
 
+def divergence(q: Normal, p: Normal, examples: int = 0) -> E:
+    """KL(q ‖ p) of each example."""
+    return per_example(kl(q, p), examples=examples)
+
+
 def step_kl(x_0: E, noise: E, row: Row, reverse: Callable[[E], Normal], examples: int = 0) -> E:
     """KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) at x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε."""
     x_t = draw(marginal(x_0, row), noise)
-    return per_example(kl(posterior(x_t, x_0, row), reverse(x_t)), examples=examples)
+    return divergence(posterior(x_t, x_0, row), reverse(x_t), examples)
 
 
 def entropy_at(x_0: E, row: Row) -> E:
@@ -64,9 +71,10 @@ def ends(x_0: E) -> tuple[E, E, E]:
     return entropy_at(x_0, row(at="T")), entropy_at(x_0, row(at=1)), prior_entropy(x_0)
 
 
-def assemble(terms: Any, steps: Any) -> E:
-    """K from its terms: the sum over t has so many steps, of which terms.kl are some."""
-    drawn = node(steps) * total(terms.kl, "steps", (0,)) / count(terms.kl, "steps", (0,))
+def assemble(terms: Any, T: Any) -> E:
+    """K from its terms: the sum over t has T − 1 of them, of which terms.kl are some."""
+    many = term(lambda T: T - 1, T, called="T − 1")
+    drawn = many * total(terms.kl, "steps", (0,)) / count(terms.kl, "steps", (0,))
     return -drawn + terms.entropy_T - terms.entropy_1 - terms.entropy_prior
 
 
@@ -149,8 +157,8 @@ def average(x: E) -> Estimate:
 
 def gaussian_log_likelihood(x: E, mean: E, covariance: E) -> E:
     """log N(x; m, (a, b; b, c)) in two dimensions, with the inverse and the determinant written out."""
-    a, b, c = (move(covariance, name, lambda i, at=at: i[at]) for name, at in (("a of", (0, 0)), ("b of", (0, 1)), ("c of", (1, 1))))
-    u, v = (move(x - mean, name, lambda i, n=n: i[..., n]) for name, n in (("u of", 0), ("v of", 1)))
+    a, b, c = (move(covariance, f"{name} of", lambda i, at=at: i[at]) for name, at in (("a", (0, 0)), ("b", (0, 1)), ("c", (1, 1))))
+    u, v = (move(x - mean, f"{name} of", lambda i, n=n: i[..., n]) for name, n in (("u", 0), ("v", 1)))
     determinant = a * c - square(b)
     form = (c * square(u) - 2 * b * u * v + a * square(v)) / determinant
     return -HALF * (2 * log(2 * PI) + log(determinant) + form)
@@ -179,13 +187,12 @@ def _terms(parameters: Any, x_0: E, t: Any, network: Any) -> Terms:
     return Terms(_step_kl(parameters, x_0, t, network), *ends(x_0))
 
 
-def _bound(parameters: Any, beta: E, x_0: E, t: Any, network: Any) -> E:
-    return assemble(_terms(parameters, x_0, t, network), count(beta, "rates", (0,)) - 2)
+def _bound(parameters: Any, x_0: E, t: Any, network: Any) -> E:
+    return assemble(_terms(parameters, x_0, t, network), column("t", at="T"))
 
 
 def _log_weights(parameters: Any, beta: E, x_0: E, *, noise: Any, kernel: Any, network: Any) -> E:
-    t = [[step] for step in range(2, len(noise) + 1)]
-    return log_weights(_reverse(network, parameters, t))
+    return log_weights(_reverse(network, parameters, np.arange(2, len(noise) + 1)[:, None]))
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
@@ -203,10 +210,10 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "bound.entropy_at": lambda beta, x_0, *, t, kernel: entropy_at(x_0, row()),
     "bound.prior_cross_entropy_at": lambda beta, x_0, *, t, kernel: prior_cross_entropy(x_0, row()),
     "bound.terms": lambda parameters, beta, x_0, *, noise, t, kernel, network: _terms(parameters, x_0, t, network),
-    "bound.assemble": lambda terms, *, T: assemble(terms, T - 1),
-    "bound.bound": lambda parameters, beta, x_0, *, noise, t, kernel, network: _bound(parameters, beta, x_0, t, network),
+    "bound.assemble": lambda terms, *, T: assemble(terms, T),
+    "bound.bound": lambda parameters, beta, x_0, *, noise, t, kernel, network: _bound(parameters, x_0, t, network),
     "bound.correction": lambda beta, x_0, *, kernel: correction(x_0),
     "bound.strict_bound": lambda parameters, beta, x_0, *, noise, t, kernel, network: (
-        _bound(parameters, beta, x_0, t, network) + correction(x_0)),
+        _bound(parameters, x_0, t, network) + correction(x_0)),
     "reversal.entropy_bounds": lambda beta, x_0, *, t, noise, kernel: entropy_bounds(x_0),
 }

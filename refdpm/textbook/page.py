@@ -27,8 +27,8 @@ to_float = np.frompyfunc(float, 1, 1)
 class Page:
     """Arguments by name, `beta` (T+1,) and `t` (rows,) if there are any; states have `ndim` axes.
 
-    Where `steps` is true the rows are the steps of one chain, in front of the axis of examples; without t they are t = 2..T.  `errors` are what arguments have
-    brought along, in units of u, by name.
+    Where `steps` is true the rows are the steps of one chain, in front of the axis of examples; without t they are t = 2..T.
+    `errors` are what arguments have brought along, in units of u, by name.
     """
 
     def __init__(self, given: Mapping[str, Any], *, beta: Array | None = None, t: Array | None = None, ndim: int = 2,

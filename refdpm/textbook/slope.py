@@ -28,7 +28,7 @@ def slopes(roots: Sequence[E], cotangents: Sequence[E]) -> dict[E, E]:
     for one in reversed(nodes(*roots)):
         if one in parts:
             slope = _added(parts[one])
-            if one.op in LEAVES:
+            if one.op in LEAVES and not (one.op == "column" and one.how.name == "t"):
                 found[one] = slope
             for part, contribution in _contributions(one, slope):
                 parts.setdefault(part, []).append(contribution)

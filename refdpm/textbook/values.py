@@ -126,7 +126,6 @@ class Plain:
             x, = evaluate([step], self, at.at(at.t, **{how.state: x}))
         return x
 
-
     def passed(self, step: E, how: Walk, page: Page) -> Array:
         """All states of a chain."""
         states = [self.array(page.given[how.start])]

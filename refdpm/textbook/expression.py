@@ -7,7 +7,9 @@
               running along t                  count      how many entries there are along axes
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
+    forms     one quantity, printed in several ways
     walk      a step of a chain, taken from the last t to the first
+    path      a step of a chain, taken from t = 1 to T, and all states on the way
 
 Nodes are built by operators and by the functions below, never changed, and compared by identity, so that a part that is used
 twice is evaluated once.  Nothing is known here of numbers or shapes: an *arithmetic* (`floats`, `digits`, `rounding`) evaluates the
@@ -65,11 +67,12 @@ class E:
 
 
 class Column(NamedTuple):
-    """Which entry of a table: at t + shift of every row, or at the step `at` of all rows ("T" is the last)."""
+    """Which entry of a table: at t + shift of every row, or at other steps: one for all rows ("T" is the last), some that are listed,
+    or those of an argument of that name, t_prev."""
 
     name: str
     shift: int = 0
-    at: int | str | None = None
+    at: int | str | tuple[int, ...] | None = None
 
 
 class Move(NamedTuple):
@@ -102,8 +105,8 @@ def given(name: str) -> E:
     return E("given", how=name)
 
 
-def column(name: str, shift: int = 0, at: int | str | None = None) -> E:
-    """A column of the schedule: `name` is beta, alpha (1 − β) or alpha_bar."""
+def column(name: str, shift: int = 0, at: int | str | tuple[int, ...] | None = None) -> E:
+    """A column of the schedule: `name` is beta, alpha (1 − β), alpha_bar, or t, which is the number of the step itself."""
     return E("column", how=Column(name, shift, at))
 
 
@@ -179,6 +182,12 @@ def term(formula: Callable[..., E], *parts: Any, called: str | None = None) -> E
     return E("term", (formula(*nodes), *nodes), called)
 
 
+def forms(first: E, *others: E) -> E:
+    """One quantity as it is printed, and other forms of it, in which some evaluate it: what is lost is what any of them loses, and
+    for an accurate evaluation what the best of them does."""
+    return E("forms", (first, *others))
+
+
 def running(x: E) -> E:
     """Σ_{s≤t} x_s for every t, along the first axis."""
     return E("running", (x,))
@@ -197,6 +206,11 @@ def less(x: Any) -> E:
 def walk(step: E, state: str, start: str, times: tuple[int, ...] | None = None) -> E:
     """The chain that begins with the given `start` and takes `step`, a formula of the given `state`, at every t."""
     return E("walk", (step,), Walk(state, start, times))
+
+
+def path(step: E, state: str, start: str) -> E:
+    """The states (T+1, …) of a chain that begins with the given `start` and takes `step` at t = 1..T, each with its own noise."""
+    return E("path", (step,), Walk(state, start))
 
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
@@ -226,6 +240,24 @@ def replaced(roots: tuple[E, ...], old: E, new: E) -> tuple[E, ...]:
     return tuple(changed.get(root, root) for root in roots)
 
 
+def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:
+    """The formulas with everything in its first form, everything in its second, and so on."""
+    formulas = tuple(roots)
+    many = max((len(one.parts) for one in nodes(*formulas) if one.op == "forms"), default=1)
+    return [_version(formulas, number) for number in range(many)] if many > 1 else [formulas]
+
+
+def _version(roots: tuple[E, ...], number: int) -> tuple[E, ...]:
+    changed: dict[E, E] = {}
+    for one in nodes(*roots):
+        if one.op == "forms":
+            form = one.parts[min(number, len(one.parts) - 1)]
+            changed[one] = changed.get(form, form)
+        elif any(part in changed for part in one.parts):
+            changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
+    return tuple(changed.get(root, root) for root in roots)
+
+
 # -- evaluation --------------------------------------------------------------------------------------------------------
 
 class Arithmetic(Protocol):
@@ -245,8 +277,8 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E
 
 
 def _evaluated(one: E) -> tuple[E, ...]:
-    """The parts that are values: of a walk none, since its step is evaluated on pages of its own."""
-    return () if one.op == "walk" else one.parts
+    """The parts that are values: of a walk or a path none, since its step is evaluated on pages of its own."""
+    return () if one.op in ("walk", "path") else one.parts
 
 
 def _missing(root: E, memo: dict[E, Any]) -> Iterator[E]:

@@ -7,21 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from refdpm.textbook.chain import Normal, Row, from_levels, small, weights
-from refdpm.textbook.expression import E, count, exp, move, node, sqrt, term
+from refdpm.textbook.expression import E, count, exp, forms, move, node, sqrt, term
 from refdpm.textbook.layers import linear, logit, rbf, sigmoid
 from refdpm.textbook.page import Array
+from refdpm.textbook.prediction import Heads
 
 Reverse = Callable[..., Normal]                     # (parameters, x_t, row, *, t) → p(x_{t−1} | x_t)
-
-
-class Heads(NamedTuple):
-    """What the last layer puts out, per component: one number for the mean, one for the variance."""
-
-    mean: E
-    var: E
 
 
 def halves(z: E) -> Heads:
@@ -41,7 +35,8 @@ def eq65(heads: Any, x_t: E, row: Row) -> Normal:
     """var = sigmoid(z_var + logit β), mean = (x − z) √(1−var) + z."""
     log_odds = heads.var + logit(row.beta)
     keep = sqrt(term(lambda u: 1 - sigmoid(u), log_odds))
-    return Normal((x_t - heads.mean) * keep + heads.mean, sigmoid(log_odds))
+    pull = term(lambda u: 1 - sqrt(1 - sigmoid(u)), log_odds)
+    return Normal(forms((x_t - heads.mean) * keep + heads.mean, keep * x_t + pull * heads.mean), sigmoid(log_odds))
 
 
 def released(heads: Any, x_t: E, row: Row, T: Any) -> Normal:

@@ -75,8 +75,8 @@ def instead(wrong: Callable[..., Any]) -> Plant:
     return lambda right: wrong
 
 
-def edited(says: str, *, which: int = 0) -> Plant:
-    """The textbook's formula with one edit, in float64: what somebody gets who writes it down so.
+def edited(says: str, *, which: int = 0, also: str | None = None) -> Plant:
+    """The textbook's formula with one edit, or `also` another, in float64: what somebody gets who writes it down so.
 
     Where several edits are described alike, `which` counts them.   Raises: ValueError if the formula has no such edit.
     """
@@ -85,7 +85,8 @@ def edited(says: str, *, which: int = 0) -> Plant:
 
         def wrong(*arguments: Any, **fixed: Any) -> Any:
             call = in_textbook(name, arguments, fixed)
-            found = iter(floats(_with_edit(tuple(call.formulas), says, which, name), call.page))
+            formulas = _with_edit(tuple(call.formulas), says, which, name)
+            found = iter(floats(formulas if also is None else _with_edit(formulas, also, 0, name), call.page))
             return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), right(*arguments, **fixed))
         return wrong
     return plant

@@ -27,8 +27,8 @@ to_float = np.frompyfunc(float, 1, 1)
 class Page:
     """Arguments by name, `beta` (T+1,) and `t` (rows,) if there are any; states have `ndim` axes.
 
-    Where `steps` is true the rows are the steps of one chain, in front of the axis of examples.  `errors` are what arguments have
-    brought along, in units of u, by name.
+    Where `steps` is true the rows are the steps of one chain, in front of the axis of examples; without t they are t = 2..T.
+    `errors` are what arguments have brought along, in units of u, by name.
     """
 
     def __init__(self, given: Mapping[str, Any], *, beta: Array | None = None, t: Array | None = None, ndim: int = 2,
@@ -45,7 +45,9 @@ class Page:
         """The index of every row in a table (T+1, …), which stays inside of it."""
         assert self.beta is not None
         last = len(self.beta) - 1
-        start = self.t if where.at is None else last if where.at == "T" else where.at
+        learned = np.arange(2, last + 1) if self.t is None else self.t
+        start = learned if where.at is None else last if where.at == "T" else where.at
+        start = self.given[start] if isinstance(start, str) else start
         return np.asarray(np.clip(np.asarray(start, dtype=np.int64) + where.shift, 0, last))
 
     def gathered(self, where: Column) -> Array:
@@ -64,20 +66,24 @@ class Page:
         number = np.asarray(to_float(value), dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             levels = 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))
-            lost = {"beta": 0 * number, "alpha": number * tables, "alpha_bar": levels}[where.name]
+            lost = {"alpha": number * tables, "alpha_bar": levels}.get(where.name, 0 * number)
         return value.reshape(shape), lost.reshape(shape)
 
 
 def table_of(name: str, shift: int, beta: Array) -> Array:
-    """A table over t = 0..T: β, 1 − β or ᾱ at t + shift, which stays inside of 0..T."""
+    """A table over t = 0..T: β, 1 − β, ᾱ or t itself at t + shift, which stays inside of 0..T."""
     at = np.clip(np.arange(len(beta)) + shift, 0, len(beta) - 1)
-    exact = _levels if name == "alpha_bar" else _rates if name == "beta" else _kept
-    return np.array(exact(beta.tobytes(), getcontext().prec), dtype=object)[at]
+    exact: dict[str, Any] = {"beta": _rates, "alpha": _kept, "alpha_bar": _levels, "t": _steps}
+    return np.array(exact[name](beta.tobytes(), getcontext().prec), dtype=object)[at]
 
 
 @lru_cache(maxsize=64)
 def _rates(rates: bytes, digits: int) -> tuple[Decimal, ...]:
     return tuple(map(Decimal, np.frombuffer(rates).tolist()))
+
+
+def _steps(rates: bytes, digits: int) -> tuple[Decimal, ...]:
+    return tuple(map(Decimal, range(len(np.frombuffer(rates)))))
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,8 @@ CALLS = {"Phi": "Φ", "phi": "φ", "log1p": "log"}
 def index_of(where: Column) -> str:
     """The index of a column: t − 1, T, 1."""
     start, shift = "t" if where.at is None else str(where.at), where.shift
+    if isinstance(where.at, tuple):
+        return "kept t"
     if isinstance(where.at, int):
         return str(where.at + shift)
     if isinstance(where.at, tuple):
@@ -41,9 +43,13 @@ def _text(one: E, level: int) -> str:
             return "given numbers"
         case "column" | "gathered":
             index = index_of(one.how)
+            if one.how.name == "t":
+                return index
             return f"{LETTERS.get(one.how.name, one.how.name)}_{index if len(index) == 1 else '{' + index + '}'}"
         case "term":
             return _bracketed(one.how, 1 < level and " " in one.how) if one.how else _text(one.parts[0], level)
+        case "forms":
+            return _text(one.parts[0], level)
         case "call":
             return _called(one)
         case "neg":
@@ -83,6 +89,8 @@ def _named(one: E) -> str:
             return f"{one.how.says}({_text(one.parts[0], 0)})"
         case "walk":
             return f"step by step from {one.how.start}: {_text(one.parts[0], 0)}"
+        case "path":
+            return f"{one.how.start} and every {_text(one.parts[0], 0)}"
     return inside                                                    # adjoints of moves and of broadcasting
 
 
@@ -183,4 +191,5 @@ _MARKS: dict[str, Callable[[E], str]] = {
     "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
     "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",
     "move": lambda one: _row(f"<mtext>{escape(one.how.says)}</mtext>", _sign("("), _mark(one.parts[0], 0), _sign(")")),
-    "walk": lambda one: _row(f"<mtext>step by step from {escape(one.how.start)}: </mtext>", _mark(one.parts[0], 0))}
+    "walk": lambda one: _row(f"<mtext>step by step from {escape(one.how.start)}: </mtext>", _mark(one.parts[0], 0)),
+    "path": lambda one: _row(f"<mtext>{escape(one.how.start)} and every </mtext>", _mark(one.parts[0], 0))}

@@ -12,7 +12,8 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.textbook import pairs
 
 CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "decoder", "ddpm_bound",
-            "bits_bound", "likelihood", "objective", "sampler", "layers", "product", "laws", "sampler_laws", "purity")
+            "bits_bound", "likelihood", "objective", "sampler", "layers", "layers_mistakes", "networks", "use", "data",
+            "product", "laws", "sampler_laws", "purity")
 """The topics, in order."""
 
 
@@ -38,5 +39,5 @@ def _tables(name: str) -> dict[str, Any]:
 
 QUANTITIES: tuple[Quantity, ...] = tuple(in_chapters(Quantity))
 LAWS: tuple[Law, ...] = tuple(in_chapters(Law))
-ENDS: dict[str, Sampler] = _tables("ENDS")
+ENDS: dict[str, Sampler | tuple[Sampler, ...]] = _tables("ENDS")
 BOOK = pairs()

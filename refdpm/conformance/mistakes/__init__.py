@@ -7,7 +7,6 @@ Each has to be caught by evidence of its own kind: a wrong value by a value chec
 wrong formula with its own gradient is a good pair.
 """
 
-from collections.abc import Iterable
 from functools import cache
 import importlib
 import pkgutil
@@ -43,19 +42,22 @@ def _by_values(mistake: Mistake) -> list[str]:
     """Checks that name the function are asked first, then its digits, and the other checks only if neither finds the mistake."""
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
+    drawn = _drawn(mistake.target.removesuffix("_vjp"))                                       # by the right package
     with planted(mistake):
-        return (_finding(nearest) or _inexact((mistake.target.removesuffix("_vjp"),))
-                or _finding([check for check in CHECKS if check not in nearest]))
+        return _finding(nearest) or _inexact(*drawn) or _finding([check for check in CHECKS if check not in nearest])
 
 
-def _inexact(names: Iterable[str]) -> list[str]:
-    """The values among these functions' that are not those of the textbook; of a function that raises, that it does."""
-    known = tuple(name for name in names if name in accuracy.BOOK)
+@cache
+def _drawn(name: str) -> tuple[str, tuple[cases.Case, ...]]:
+    return name, tuple(accuracy.cases_of(name)) if name in accuracy.BOOK else ()
+
+
+def _inexact(name: str, drawn: tuple[cases.Case, ...]) -> list[str]:
+    """The values of a function that are not those of the textbook; of one that raises, that it does."""
     try:
-        found = accuracy.accuracy(names=known, slopes=False)
+        return [value.name for case in drawn for value in accuracy.values(name, *case) if not value.units <= accuracy.LIMIT]
     except Exception as error:
-        return [f"{', '.join(known)} raises {type(error).__name__}"]
-    return [value.name for value in found if not value.units <= accuracy.LIMIT]
+        return [f"{name} raises {type(error).__name__}"]
 
 
 def _finding(checks: list[Check]) -> list[str]:
@@ -94,6 +96,7 @@ def _pair(name: str) -> gradcheck.Pair:
 def _by_accuracy(mistake: Mistake) -> list[str]:
     """The formula of the function itself, then those of the same module."""
     module = mistake.target.rpartition(".")[0]
-    others = (name for name in accuracy.BOOK if name.startswith(f"{module}.") and name != mistake.target)
+    names = dict.fromkeys((mistake.target, *(name for name in accuracy.BOOK if name.startswith(f"{module}."))))
+    drawn = [_drawn(name) for name in names]                                                  # by the right package
     with planted(mistake):
-        return next(filter(None, (_inexact([name]) for name in (mistake.target, *others))), [])
+        return next(filter(None, (_inexact(*one) for one in drawn)), [])

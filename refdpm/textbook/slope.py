@@ -8,6 +8,7 @@ the adjoints of the theory, which are derived by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import localcontext
 from typing import Any
 
 import numpy as np
@@ -102,14 +103,22 @@ def named_cotangents(count: int) -> list[E]:
 def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page) -> dict[str, Array]:
     """The slopes of leaves, once evaluated, added up by argument; those of the columns as the slope by β_0 … β_T, named beta.
 
-    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant.
+    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant of the columns.  What several levels bring
+    may cancel, and is added in 100 digits.
     """
+    with localcontext() as context:
+        context.prec = 100
+        return _gradient(leaves, values, page)
+
+
+def _gradient(leaves: Sequence[E], values: Sequence[Array], page: Page) -> dict[str, Array]:
     found: dict[str, Array] = {}
+    arguments: dict[str, Array] = {}
     levels: dict[int, Any] = {}
     for leaf, value in zip(leaves, values, strict=True):
         name = leaf.how if leaf.op == "given" else "beta" if leaf.op == "column" else leaf.how.name
         if leaf.op == "given":
-            found[name] = found[name] + value if name in found else value
+            arguments[name] = arguments[name] + value if name in arguments else value
             continue
         assert page.beta is not None
         table = page.beta if leaf.op == "column" else page.given[name]
@@ -125,7 +134,7 @@ def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page) -> dict[s
     if "beta" in found and page.beta is not None and len(found["beta"]) == len(page.beta):
         found["beta"] = found["beta"] + _through_levels(levels, page, found["beta"])
         found["beta"][0] = found["beta"][0] * 0
-    return found
+    return found | {name: found[name] + value if name in found else value for name, value in arguments.items()}
 
 
 def _zeros(shape: tuple[int, ...], like: Array) -> Array:

@@ -109,7 +109,8 @@ ENDS = {
     **{f"later.parametrisation.{name}": ends(STATE, STATE, BELOW) for name in (
         "x_0_from_noise", "x_0_from_v", "x_0_from_score", "noise_from_x_0", "v_from_x_0", "score_from_x_0")},
     **{f"later.mean.{name}": ends(STATE, STATE, rates, LEVELS) for name, rates in (
-        ("x_0_from_mean", rate), ("mean_from_x_0", rate), ("mean_from_noise", rate_below_1), ("mean_from_v", rate))},
+        ("mean_from_x_0", rate), ("mean_from_noise", rate_below_1), ("mean_from_v", rate))},
+    "later.mean.x_0_from_mean": ends(STATE, STATE, rate, wide(1e-12, 600.0, -0.0, signs=(-1,))),
     "later.mean.mean_from_score": ends(STATE, STATE, rate_below_1),
     "later.weights.snr": ends(BELOW),
     **{f"later.weights.{name}": tuple(ends(rate_below_1, NORMAL, predicts=predicts) for predicts in mean.PREDICTIONS)

@@ -28,29 +28,29 @@ X_0, X_T, NOISE = map(given, ("x_0", "x_t", "noise"))
 SPOKEN = {"x_0": "x_0", "noise": "noise", "v": "v", "score": "the score", "mean": "the mean"}
 
 
-def _conversion(name: str, id: str, says: str, equations: tuple[str, ...], of: str, predicts: str,
-                f: tuple[Callable[..., Any], ...], formula: Callable[..., E]) -> Quantity:
-    """f(of, x_t, step) and its formula, for a prediction of that name."""
+def _conversion(name: str, id: str, says: str, equations: tuple[str, ...], of: str, predicts: str, f: Callable[..., Any],
+                f_vjp: Callable[..., Any], formula: Callable[..., E]) -> Quantity:
+    """f(of, x_t, step) for a prediction of that name, and its formula."""
     return Quantity(
         name, id, says, equations, VALUE, chain(of, "x_t"), chain_edges(of, "x_t"),
-        Theory(*f, of, "x_t", STEP, predicts=lambda i: predicts), lambda i: (formula(given(of), X_T, row(), predicts),),
+        Theory(f, f_vjp, of, "x_t", STEP, predicts=lambda i: predicts), lambda i: (formula(given(of), X_T, row(), predicts),),
         given=own_levels, after=("alpha_bar",), arguments=(of, "x_t", "beta"))
 
 
 def _x_0_from(name: str, formula: str, *equations: str) -> Quantity:
-    return _conversion(f"x_0_from_{name}", f"PAR.X_0_OF_{name.upper()}", f"x_0 from {SPOKEN[name]}: {formula}", equations, name, name,
-                       (mean.x_0_from, mean.x_0_from_vjp), book.x_0_from)
+    return _conversion(f"x_0_from_{name}", f"PAR.X_0_OF_{name.upper()}", f"x_0 from {SPOKEN[name]}: {formula}", equations,
+                       name, name, mean.x_0_from, mean.x_0_from_vjp, book.x_0_from)
 
 
 def _from_x_0(name: str, formula: str, *equations: str) -> Quantity:
-    return _conversion(f"{name}_from_x_0", f"PAR.{name.upper()}_OF_X_0", f"{SPOKEN[name]} from x_0: {formula}", equations, "x_0", name,
-                       (mean.from_x_0, mean.from_x_0_vjp), book.from_x_0)
+    return _conversion(f"{name}_from_x_0", f"PAR.{name.upper()}_OF_X_0", f"{SPOKEN[name]} from x_0: {formula}", equations,
+                       "x_0", name, mean.from_x_0, mean.from_x_0_vjp, book.from_x_0)
 
 
 def _mean_from(name: str, formula: str, *equations: str) -> Quantity:
-    return _conversion(f"mean_from_{name}", f"PAR.MEAN_OF_{name.upper()}",
-                       f"the mean of the reverse step from {SPOKEN[name]}: {formula}", equations, name, name,
-                       (mean.mean_from, mean.mean_from_vjp), book.mean_from)
+    says = f"the mean of the reverse step from {SPOKEN[name]}: {formula}"
+    return _conversion(f"mean_from_{name}", f"PAR.MEAN_OF_{name.upper()}", says, equations,
+                       name, name, mean.mean_from, mean.mean_from_vjp, book.mean_from)
 
 
 PREDICTIONS = (

@@ -127,7 +127,8 @@ def _formulas(book: Book, form: _Form) -> tuple[E, ...]:
 
 
 def page_of(inputs: Inputs, **more: Any) -> Page:
-    """The inputs as a page: the network as its tables weight and bias; `more` besides.  States have the axes of the first of all."""
+    """The inputs as a page: the network as its tables weight and bias; `more` besides, and before all others, so that the first of
+    it says how many axes states have."""
     given = more | {name: value for name, value in inputs.items() if not isinstance(value, Model)} | more
     for value in inputs.values():
         if isinstance(value, Model):

@@ -16,7 +16,7 @@ from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.ends import BELOW, STATE, Sampler, ends, rate, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_network, network, numbers, schedules,
                                                 spread_out)
-from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
+from refdpm.conformance.chapters.quantity import Ask, Book, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of, states, states_edges, telling
 from refdpm.gaussian import Gaussian
 from refdpm.later import sampler
@@ -28,7 +28,6 @@ from refdpm.textbook.prediction import x_0_from
 from refdpm.textbook.sampler import strided
 from refdpm.vjp import Array
 
-AT_END = above(1, column("t", at="t_prev"))
 X_PREV = (Output("X_PREV"),)
 ETAS = (0.0, 0.5, 1.0)
 LONG = 50
@@ -144,7 +143,7 @@ def _ddim(i: Inputs, noise: Array, times: Array, *, steps: int = 1) -> Array:
     return [x for _, x in zip(range(steps + 1), path)][-1][1]
 
 
-def _ancestral_step(i: Inputs) -> tuple[Array, ...]:
+def _own_or_ancestral(i: Inputs) -> tuple[Array, ...]:
     if "own_mean" in i:
         p = Gaussian(i["own_mean"], i["own_var"])
         column = (-1,) + (1,) * (p.mean.ndim - 1)
@@ -182,24 +181,27 @@ def _own_path(step: str) -> Callable[[Inputs, Ask], Inputs]:
 # -- the textbook's formulas ---------------------------------------------------------------------------------------------
 
 X_T, NOISE = given("x_t"), given("noise")
+AT_END = above(1, column("t", at="t_prev"))
 
 
-def _ancestral_formula(i: Inputs) -> E:
-    """β_t itself where no step is skipped."""
+def _step(i: Inputs) -> tuple[E, ...]:
+    """An ancestral step, with β_t itself where none is skipped."""
     columns, last = (strided(), AT_END) if "t_prev" in i else (row(), AT_1)
     p = law(i, columns, last)
     p = Normal(*map(forms, (given("own_mean"), given("own_var")), p)) if "own_mean" in i else p
-    return book.ancestral_step(p, last, NOISE)
+    return book.ancestral_step(p, last, NOISE),
 
 
-def _ddim_formula(i: Inputs) -> E:
-    x_0 = x_0_from(heads().mean, X_T, strided(), i["predicts"])
-    return draw(book.ddim(x_0, X_T, strided(), given("eta")), NOISE)
+def _ddim_step(i: Inputs) -> tuple[E, ...]:
+    columns = strided()
+    x_0 = x_0_from(heads().mean, X_T, columns, i["predicts"])
+    return draw(book.ddim(x_0, X_T, columns, given("eta")), NOISE),
 
 
-def _path_formula(step: Callable[[Inputs], E]) -> Callable[[Inputs], tuple[E]]:
-    def formula(i: Inputs) -> tuple[E]:
-        path = walk(step(i), "x_t", "x_T", tuple(i["times"].tolist()) if "times" in i else None)
+def _path(step: Book) -> Book:
+    """Such steps at all times, or at those that are kept."""
+    def formula(i: Inputs) -> tuple[E, ...]:
+        path = walk(*step(i), "x_t", "x_T", tuple(i["times"].tolist()) if "times" in i else None)
         return forms(given("own_path"), path) if "own_path" in i else path,
     return formula
 
@@ -211,24 +213,25 @@ def _path_page(i: Inputs) -> Page:
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "ancestral_step", "SMP.STEP", "x_{t−1} = mean + √var · noise of p(x_{t−1} | x_t); at t = 1 the mean", ("Ho 2020",),
-        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_ancestral_step), lambda i: (_ancestral_formula(i),),
+        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_own_or_ancestral), _step,
         given=_own_law, after=("reverse",), choices=CHOICES),
     Quantity(
         "strided_step", "SMP.STRIDE", "the same from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in the place of β_t; at "
         "t_prev = 0 the mean", ("Nichol 2021",), X_PREV, lambda given: _skipping(given, {}), _skipping_edges,
-        ByHand(lambda i: (_one_step(_ancestral, i),)), lambda i: (_ancestral_formula(i),), after=("ancestral_step",), choices=CHOICES),
+        ByHand(lambda i: (_one_step(_ancestral, i),)), _step, after=("ancestral_step",), choices=CHOICES),
     Quantity(
         "ddim_step", "SMP.DDIM", "√ᾱ_s x̂_0 + √(1−ᾱ_s−σ²) ε̂ + σ noise, s = t_prev, σ² = η² (1−ᾱ_s)/(1−ᾱ_t) (1 − ᾱ_t/ᾱ_s), "
         "ε̂ = (x_t − √ᾱ_t x̂_0)/√(1−ᾱ_t)", ("Song 2021",), X_PREV, lambda given: _skipping(given, {"eta": numbers(0, 1)}),
-        _ddim_edges, ByHand(lambda i: (_one_step(_ddim, i),)), lambda i: (_ddim_formula(i),), after=("x_0_from_model",), choices=("predicts",)),
+        _ddim_edges, ByHand(lambda i: (_one_step(_ddim, i),)), _ddim_step, after=("x_0_from_model",), choices=("predicts",)),
     Quantity(
         "sample", "SMP.PATH", "x_0 by T ancestral steps: noise[T] is x_T, noise[t−1] draws the step from t", ("Ho 2020",),
-        (Output("X_0"),), _paths, _path_edges, ByHand(_sample), _path_formula(_ancestral_formula), given=_own_path("ancestral_step"),
+        (Output("X_0"),), _paths, _path_edges, ByHand(_sample), _path(_step), given=_own_path("ancestral_step"),
         after=("ancestral_step",), choices=CHOICES, page=_path_page),
     Quantity(
         "ddim_sample", "SMP.DDIM_PATH", "x_0 by steps of DDIM at the kept `times`, increasing to T: noise[S] is x_T, "
-        "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges, ByHand(_ddim_sample),
-        _path_formula(_ddim_formula), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",), page=_path_page),
+        "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges,
+        ByHand(_ddim_sample), _path(_ddim_step), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",),
+        page=_path_page),
 )
 
 

@@ -201,7 +201,8 @@ def _ddim_step(i: Inputs) -> tuple[E, ...]:
 def _path(step: Book) -> Book:
     """Such steps at all times, or at those that are kept."""
     def formula(i: Inputs) -> tuple[E, ...]:
-        path = walk(*step(i), "x_t", "x_T", tuple(i["times"].tolist()) if "times" in i else None)
+        one, = step(i)
+        path = walk(one, "x_t", "x_T", tuple(i["times"].tolist()) if "times" in i else None)
         return forms(given("own_path"), path) if "own_path" in i else path,
     return formula
 

@@ -80,13 +80,19 @@ def edited(says: str, *, which: int = 0, also: str | None = None) -> Plant:
 
     Where several edits are described alike, `which` counts them.   Raises: ValueError if the formula has no such edit.
     """
+    return _by_formula((says, which), *([(also, 0)] if also else []))
+
+
+def _by_formula(*changes: tuple[str, int]) -> Plant:
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         name = f"{right.__module__}.{right.__name__}".removeprefix("refdpm.")
 
         def wrong(*arguments: Any, **fixed: Any) -> Any:
             call = in_textbook(name, arguments, fixed)
-            formulas = _with_edit(tuple(call.formulas), says, which, name)
-            found = iter(floats(formulas if also is None else _with_edit(formulas, also, 0, name), call.page))
+            formulas = tuple(call.formulas)
+            for wanted, number in changes:
+                formulas = _with_edit(formulas, wanted, number, name)
+            found = iter(floats(formulas, call.page))
             return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), right(*arguments, **fixed))
         return wrong
     return plant
@@ -97,6 +103,10 @@ def _with_edit(formulas: tuple[E, ...], says: str, which: int, name: str) -> tup
     if len(found) <= which:
         raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
     return found[which]
+
+
+PRINTED: Plant = _by_formula()
+"""The textbook's formula in float64, with all that it loses as it is printed."""
 
 
 def then(change: Callable[[Any], Any]) -> Plant:

@@ -112,7 +112,8 @@ def argument_of(leaf: E) -> str:
 def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, *, sizes: bool = False) -> dict[str, Array]:
     """The slopes of leaves, once evaluated, added up by argument; those of the columns as the slope by β_0 … β_T, named beta.
 
-    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant.  Of `sizes` no sign is changed.
+    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant of the columns.  What several levels
+    bring may cancel, and is added in 100 digits.  Of `sizes` no sign is changed.
     """
     with localcontext(Context(prec=100, traps=[])):
         return _gradient(leaves, values, page, 1 if sizes else -1)
@@ -120,11 +121,12 @@ def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, *, sizes:
 
 def _gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, sign: int) -> dict[str, Array]:
     found: dict[str, Array] = {}
+    arguments: dict[str, Array] = {}
     levels: dict[int, Any] = {}
     for leaf, value in zip(leaves, values, strict=True):
         name = argument_of(leaf)
         if leaf.op == "given":
-            found[name] = found[name] + value if name in found else value
+            arguments[name] = arguments[name] + value if name in arguments else value
             continue
         assert page.beta is not None
         table = page.beta if leaf.op == "column" else page.given[name]
@@ -140,7 +142,7 @@ def _gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, sign: in
     if "beta" in found and page.beta is not None and len(found["beta"]) == len(page.beta):
         found["beta"] = found["beta"] + sign * _through_levels(levels, page, found["beta"])
         found["beta"][0] = found["beta"][0] * 0
-    return found
+    return found | {name: found[name] + value if name in found else value for name, value in arguments.items()}
 
 
 def _zeros(shape: tuple[int, ...], like: Array) -> Array:

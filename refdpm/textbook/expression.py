@@ -227,7 +227,7 @@ def path(step: E, state: str, start: str) -> E:
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
-def nodes(*roots: E) -> list[E]:
+def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts) -> list[E]:
     """Every node below the roots, once each, parts before what is made of them."""
     seen: set[E] = set()
     found: list[E] = []
@@ -239,7 +239,7 @@ def nodes(*roots: E) -> list[E]:
         elif one not in seen:
             seen.add(one)
             stack.append((one, True))
-            stack.extend((part, False) for part in reversed(one.parts))
+            stack.extend((part, False) for part in reversed(parts_of(one)))
     return found
 
 

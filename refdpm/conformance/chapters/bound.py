@@ -189,8 +189,12 @@ def strict_of_vjp(*arguments: Any, own: Array | None, **fixed: Any) -> tuple[Arr
     return bound.strict_bound_vjp(*arguments, **fixed)
 
 
+def _every_step(i: Inputs) -> Array:
+    return bound.every_step(len(i["beta"]) - 1, len(i["x_0"]))
+
+
 FIXED: dict[str, Any] = dict(kernel=lambda i: gaussian, network=lambda i: as_network(said_by(i)))
-FULL = FIXED | dict(t=lambda i: bound.every_step(len(i["beta"]) - 1, len(i["x_0"])), noise=lambda i: i["noise"][1:])
+FULL = FIXED | dict(t=_every_step, noise=lambda i: i["noise"][_every_step(i)[:, 0] - 1])
 DRAWN = FIXED | dict(t=lambda i: i["t"][None], noise=lambda i: i["noise"][None])
 
 

@@ -56,8 +56,9 @@ def cases_of(name: str, thorough: bool = False) -> Iterator[Case]:
     """The pair's own cases, and rows of its ends."""
     if name in cases.CASES:
         yield from cases.examples(name, count=CASES * (5 if thorough else 1))
-    if name in ENDS:
-        yield ENDS[name](np.random.default_rng(SEED), ROWS * (20 if thorough else 1))
+    found = ENDS.get(name, ())
+    for sampler in found if isinstance(found, tuple) else (found,):
+        yield sampler(np.random.default_rng(SEED), ROWS * (20 if thorough else 1))
 
 
 # -- one case ----------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], *
             for leaf, value in zip(leaves(tree), leaves(argument), strict=True)}
     formulas: list[Any] = list(leaves(book()[name](*trees, **fixed)))
     states, beta, t = [value.ndim for value in held.values() if value.ndim > 1], held.get("beta"), fixed.get("t")
-    page = Page(held | more, beta=beta if beta is not None and beta.ndim == 1 else None, t=t,
+    page = Page(held | more, beta=beta if beta is not None and beta.ndim == 1 and beta[0] == 0 else None, t=t,
                 ndim=max(states, default=1) + max(0 if t is None else np.ndim(t) - 1, 0))
     return Judged(list(held), formulas, page)
 

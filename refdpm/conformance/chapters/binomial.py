@@ -1,4 +1,4 @@
-"""Clauses of the binomial chain, Table App.1, right column: steps of independent bits, and what is measured between their laws.
+"""The binomial chain, Table App.1, right column: steps of independent bits, and what is measured between their laws.
 
 The stationary rate r of ones is the input `rate`, a plain number.  A function that does not ask for it is held to have r = ½.
 """
@@ -12,23 +12,20 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import binomial
 from refdpm.binomial import Bernoulli
-from refdpm.conformance import terms
-from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Row, Strategy, arrays, chain, drawn,
-                                               edge_schedules, listed, own_levels, rates, row_of, scales, spread_out, step_of,
-                                               times_of)
-from refdpm.conformance.terms import Terms
-from refdpm.layers.activation import logit
+from refdpm.conformance.chapters.ends import BELOW, BIT, LOGIT, chosen, close_logits, ends, law, rate, together, wide
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, drawn, edge_schedules, listed, rates,
+                                                spread_out, times_of)
+from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
+from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, Theory, bit
+from refdpm.textbook import bits as book
+from refdpm.textbook.chain import row
+from refdpm.textbook.expression import given
 from refdpm.vjp import Array
 
 LAW = (Output("PROB", "probability"),)
 NATS = (Output("VALUE", "information"),)
-CERTAIN = 750.0                                     # the logit of a bit that is certain: e^−750 is 0
-UNSEEN = 2.0 ** -24                                 # a cut-off this small, of what is to be rounded, is no mistake
-
-
-def _bernoulli(p: Array) -> Bernoulli:
-    with np.errstate(divide="ignore"):
-        return Bernoulli(np.clip(logit(p), -CERTAIN, CERTAIN))
+X_PREV, X_0, X_T, R, X, NOISE = map(given, ("x_prev", "x_0", "x_t", "rate", "x", "noise"))
+Q, P = (book.of_prob(given(name)) for name in ("q", "p"))
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
@@ -64,108 +61,29 @@ def _at(names: tuple[str, ...], beta: Array, rate: float) -> Inputs:
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
 
-def _either(x: Array, kept: Terms, drawn_: Terms, r: float) -> tuple[Terms, Terms]:
-    """P(1) and P(0) of a bit that is x with probability `kept`, and else drawn anew: each a sum of positive terms."""
-    one, zero = drawn_ * r, drawn_ * (1 - r)
-    return terms.where(x == 1, kept + one, one), terms.where(x == 0, kept + zero, zero)
-
-
-def _forward(i: Inputs) -> Terms:
-    row = row_of(i)
-    return _either(i["x_prev"], row.alpha, row.beta, i["rate"])[0]
-
-
-def _marginal(i: Inputs) -> Terms:
-    row = row_of(i)
-    return _either(i["x_0"], row.alpha_bar, 1 - row.alpha_bar, i["rate"])[0]
-
-
-def _posterior(i: Inputs) -> Terms:
-    """m_1 q(x_t | 1) over its sum with m_0 q(x_t | 0), where m is the law of x_{t−1} given x_0."""
-    row, r = row_of(i), i["rate"]
-    m_1, m_0 = _either(i["x_0"], row.alpha_bar_prev, 1 - row.alpha_bar_prev, r)
-    one, zero = m_1 * _seen(i["x_t"], row, 1, r), m_0 * _seen(i["x_t"], row, 0, r)
-    return one / (one + zero) + Terms(0 * row.beta.value, UNSEEN * row.beta.value)
-
-
-def _seen(x_t: Array, row: Row, before: int, r: float) -> Terms:
-    """q(x_t | x_{t−1} = before), of a zero as 1 − that of a one."""
-    one, _ = _either(np.full_like(x_t, before), row.alpha, row.beta, r)
-    return terms.where(x_t == 1, one, 1 - one)
-
-
-def _posterior_reference(i: Inputs) -> tuple[Array, ...]:
-    step = step_of(i)
-    with np.errstate(divide="ignore"):                                  # t = 1
-        return (binomial.posterior(i["x_t"], i["x_0"], step.beta, step.log_alpha_bar_prev, rate=i["rate"]).prob,)
-
-
 KERNELS = (
     Quantity(
         "binomial_forward", "BIN.FWD", "q(x_t = 1 | x_{t−1}) = x_{t−1} (1 − β_t) + r β_t", ("2", "App.1 B forward"), LAW,
-        _chain("x_prev"), _edges("x_prev"),
-        lambda i: (binomial.forward(i["x_prev"], step_of(i).beta, rate=i["rate"]).prob,), lambda i: scales(_forward(i))),
+        _chain("x_prev"), _edges("x_prev"), Theory(binomial.forward, binomial.forward_vjp, "x_prev", BETA, fixed=("rate",)),
+        lambda i: (book.forward(X_PREV, row(), R).one,)),
     Quantity(
         "binomial_marginal", "BIN.MARG", "q(x_t = 1 | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) r", ("App.1 B marginal",), LAW,
-        _chain("x_0"), _edges("x_0"),
-        lambda i: (binomial.marginal(i["x_0"], step_of(i).log_alpha_bar, rate=i["rate"]).prob,), lambda i: scales(_marginal(i)),
-        given=own_levels, after=("alpha_bar",)),
+        _chain("x_0"), _edges("x_0"), Theory(binomial.marginal, binomial.marginal_vjp, "x_0", LEVEL, fixed=("rate",)),
+        lambda i: (book.marginal(X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
     Quantity(
         "binomial_posterior", "BIN.POST", "q(x_{t−1} = 1 | x_t, x_0) = m q(x_t | 1)/[m q(x_t | 1) + (1 − m) q(x_t | 0)] with "
         "m = ᾱ_{t−1} x_0 + (1 − ᾱ_{t−1}) r; x_0 itself at t = 1", ("48", "App.1 B posterior"), LAW,
-        _chain("x_0", "x_t"), _edges("x_0", "x_t"), _posterior_reference, lambda i: scales(_posterior(i)),
-        given=own_levels, after=("alpha_bar",)),
+        _chain("x_0", "x_t"), _edges("x_0", "x_t"),
+        Theory(binomial.posterior, binomial.posterior_vjp, "x_t", "x_0", BETA, PREV, fixed=("rate",)),
+        lambda i: (book.posterior(X_T, X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
 )
 
 
 # -- divergence, entropies, mass, draws ----------------------------------------------------------------------------------
 
-def _laws(i: Inputs) -> tuple[Bernoulli, Bernoulli]:
-    return _bernoulli(i["q"]), _bernoulli(i["p"])
-
-
-def _over_bits(q: Array, p: Array, term: Callable[[Terms, Terms], Terms]) -> Terms:
-    """term(q, p) for ones and for zeros; none for what q never does, 0 · log 0 = 0."""
-    one, other = terms.exact(q), terms.exact(p)
-    return _where_seen(one, other, term) + _where_seen(1 - one, 1 - other, term)
-
-
-def _where_seen(q: Terms, p: Terms, term: Callable[[Terms, Terms], Terms]) -> Terms:
-    seen = q.value > 0
-    return terms.where(seen, term(terms.where(seen, q, 1.0), terms.where(seen, p, 1.0)), 0.0)
-
-
-def _relative(q: Terms, p: Terms) -> Terms:
-    """q log(q/p), of a quotient that is rounded before, or of a difference of logarithms."""
-    return q * (terms.log(q) - terms.log(p) + Terms(0.0, 1.0))
-
-
-def _missed(q: Terms, p: Terms) -> Terms:
-    return q * terms.log(p)
-
-
-def _by_probability(dlaw: Bernoulli, p: Array) -> Array:
-    """The gradient with respect to P(1) from the one with respect to its logit."""
-    with np.errstate(all="ignore"):
-        return np.asarray(dlaw.logit / (p * (1 - p)))
-
-
-def _pair(i: Inputs, cotangents: tuple[Bernoulli, Bernoulli]) -> dict[str, Array]:
-    return {name: _by_probability(dlaw, i[name]) for name, dlaw in zip(("q", "p"), cotangents)}
-
-
-def _entropy_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    return {"p": _by_probability(binomial.entropy_vjp(_bernoulli(i["p"]))[1](*cotangents), i["p"])}
-
-
-def _log_prob_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    _, dp = binomial.log_prob_vjp(i["x"], _bernoulli(i["p"]))[1](*cotangents)
-    return {"p": _by_probability(dp, i["p"])}
-
-
 RARE, RARER = 2.0 ** -13, 2.0 ** -30
 SOME = arrays(N, D, low=RARE, high=1 - RARE)
-PAIRS = (                                            # the last two are certain of some bits
+TWO_LAWS = (                                            # the last two are certain of some bits
     (spread_out(N, 4, low=0.02, high=0.98), spread_out(N, 4, start=0.4, low=0.02, high=0.98)),
     (np.array([[RARE, 1 - RARE, 0.5], [RARE, 0.25, 1 - RARE]]),
      np.array([[1 - RARE, 0.5, RARE], [2 * RARE, 0.2578125, 1 - 2 * RARE]])),
@@ -186,29 +104,39 @@ def _between(p: Array, start: float) -> Array:
 MEASURES = (
     Quantity(
         "binomial_kl", "BIN.KL", "D_KL(q ‖ p) = q log(q/p) + (1 − q) log((1 − q)/(1 − p)) per bit, with 0 · log 0 = 0",
-        ("14", "App.1 B bound"), NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in PAIRS)),
-        lambda i: (binomial.kl(*_laws(i)),), lambda i: scales(_over_bits(i["q"], i["p"], _relative)),
-        vjp=lambda i, c: _pair(i, binomial.kl_vjp(*_laws(i))[1](*c)), arguments=("q", "p")),
+        ("14", "App.1 B bound"), NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.kl, binomial.kl_vjp, bit("q"), bit("p")), lambda i: (book.kl(Q, P),), arguments=("q", "p")),
     Quantity(
         "binomial_entropy", "BIN.ENT", "H(p) = −p log p − (1 − p) log(1 − p) per bit, with 0 · log 0 = 0", ("App.1 B bound",),
-        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in PAIRS)),
-        lambda i: (binomial.entropy(_bernoulli(i["p"])),), lambda i: scales(_over_bits(i["p"], i["p"], _missed)),
-        vjp=_entropy_vjp, arguments=("p",)),
+        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in TWO_LAWS)), Theory(binomial.entropy, binomial.entropy_vjp, bit("p")),
+        lambda i: (book.entropy(P),), arguments=("p",)),
     Quantity(
         "binomial_cross_entropy", "BIN.CROSS", "−E_q log p = −q log p − (1 − q) log(1 − p) per bit", ("43", "46"),
-        NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in PAIRS)),
-        lambda i: (binomial.cross_entropy(*_laws(i)),), lambda i: scales(_over_bits(i["q"], i["p"], _missed)),
-        vjp=lambda i, c: _pair(i, binomial.cross_entropy_vjp(*_laws(i))[1](*c)), arguments=("q", "p")),
+        NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.cross_entropy, binomial.cross_entropy_vjp, bit("q"), bit("p")), lambda i: (book.cross_entropy(Q, P),),
+        arguments=("q", "p")),
     Quantity(
         "binomial_log_prob", "BIN.LOGP", "log p(x): log p of a one, log(1 − p) of a zero", ("App.1 B likelihood",),
-        NATS, drawn(x=BITS, p=SOME), listed(*({"x": np.round(q), "p": p} for q, p in PAIRS)),
-        lambda i: (binomial.log_prob(i["x"], _bernoulli(i["p"])),), lambda i: scales(_over_bits(i["x"], i["p"], _missed)),
-        vjp=_log_prob_vjp, arguments=("p",)),
+        NATS, drawn(x=BITS, p=SOME), listed(*({"x": np.round(q), "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.log_prob, binomial.log_prob_vjp, "x", bit("p")), lambda i: (book.log_prob(X, P),), arguments=("p",)),
     Quantity(
         "binomial_draw", "BIN.DRAW", "1 where noise, uniform on [0, 1), is below P(1), else 0", ("App.1 B forward",),
         (Output("X", "integer"),), drawn(p=_sixty_fourths(64, 0), noise=_sixty_fourths(63, 0.5)),
-        listed(*({"p": np.round(q * 64) / 64, "noise": _between(q, n / 4)} for n, (q, _) in enumerate(PAIRS))),
-        lambda i: (binomial.draw(_bernoulli(i["p"]), noise=i["noise"]),), lambda i: (np.ones(i["p"].shape),)),
+        listed(*({"p": np.round(q * 64) / 64, "noise": _between(q, n / 4)} for n, (q, _) in enumerate(TWO_LAWS))),
+        Theory(binomial.draw, binomial.draw_vjp, bit("p"), fixed=("noise",)), lambda i: (book.draw(P, NOISE),)),
 )
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+SHARES = chosen(0.5, 0.2, 0.01)
+LAWS_APART = together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n))))
+ONE = law(Bernoulli, LOGIT)
+
+ENDS = {
+    "binomial.prior": lambda rng, n: (((n, 1),), {"rate": SHARES(rng, n)[:, None]}),
+    "binomial.forward": ends(BIT, rate, rate=SHARES), "binomial.marginal": ends(BIT, BELOW, rate=SHARES),
+    "binomial.posterior": ends(BIT, BIT, rate, BELOW, rate=SHARES), "binomial.kl": LAWS_APART, "binomial.cross_entropy": LAWS_APART,
+    "binomial.entropy": ends(ONE), "binomial.log_prob": ends(BIT, ONE), "binomial.draw": ends(ONE, noise=wide(1e-6, 0.999))}
 
 QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)

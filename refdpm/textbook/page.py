@@ -61,7 +61,7 @@ class Page:
         rows = self.rows(where._replace(shift=0))
         shape = rows.shape if rows.ndim == 0 else rows.shape + (1,) * (self.ndim - rows.ndim)
         value = np.asarray(table_of(where.name, where.shift, np.asarray(self.beta, dtype=np.float64))[rows], dtype=object)
-        number = to_float(value).astype(np.float64)
+        number = np.asarray(to_float(value), dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             levels = 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))
             lost = {"beta": 0 * number, "alpha": number * tables, "alpha_bar": levels}[where.name]

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import binomial
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.chapters.ends import BELOW, BIT, LOGIT, chosen, close_logits, ends, law, rate, together, wide
+from refdpm.conformance.chapters.ends import BELOW, BIT, BOTH, LOGIT, chosen, close_logits, ends, law, rate, together, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, drawn, edge_schedules, listed, rates,
                                                 spread_out, times_of)
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
@@ -130,13 +130,13 @@ MEASURES = (
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 SHARES = chosen(0.5, 0.2, 0.01)
-LAWS_APART = together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n))))
-ONE = law(Bernoulli, LOGIT)
+ONE, OTHER = law(Bernoulli, LOGIT), law(Bernoulli, wide(1e-6, 40.0, signs=BOTH))
 
 ENDS = {
     "binomial.prior": lambda rng, n: (((n, 1),), {"rate": SHARES(rng, n)[:, None]}),
     "binomial.forward": ends(BIT, rate, rate=SHARES), "binomial.marginal": ends(BIT, BELOW, rate=SHARES),
-    "binomial.posterior": ends(BIT, BIT, rate, BELOW, rate=SHARES), "binomial.kl": LAWS_APART, "binomial.cross_entropy": LAWS_APART,
+    "binomial.posterior": ends(BIT, BIT, rate, BELOW, rate=SHARES),
+    "binomial.kl": together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n)))), "binomial.cross_entropy": ends(ONE, OTHER),
     "binomial.entropy": ends(ONE), "binomial.log_prob": ends(BIT, ONE), "binomial.draw": ends(ONE, noise=wide(1e-6, 0.999))}
 
 QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)

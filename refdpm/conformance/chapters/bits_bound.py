@@ -1,4 +1,4 @@
-"""Clauses of K for bits: the divergence of a step and the sum.
+"""K for bits: the divergence of a step and the sum.
 
 The network puts out the logit of p(x_{t−1} = 1 | x_t).  The states x_t are given and not drawn: a bit on the edge would fall on
 either side in different precisions.  π has the rate r of ones.
@@ -14,19 +14,22 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import binomial, bound
 from refdpm.binomial import Bernoulli
-from refdpm.conformance import terms
-from refdpm.conformance.adapter import Model
-from refdpm.conformance.chapters import textbook
-from refdpm.conformance.chapters.bound import own, shown, tame_first, with_shown
-from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, edge_network, network, scales,
-                                               schedules, times_of)
-from refdpm.conformance.terms import Terms
+from refdpm.conformance.chapters.bound import own, shown, tame_first
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, edge_network, network, schedules, times_of)
+from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
+from refdpm.conformance.chapters.theory import Take, Theory, as_planted
 from refdpm.layers.linear import per_step_vjp
 from refdpm.schedule import Step
+from refdpm.textbook import bits as book
+from refdpm.textbook.chain import row
+from refdpm.textbook.expression import E, gathered, given, total
+from refdpm.textbook.layers import linear
+from refdpm.textbook.page import Page
 from refdpm.vjp import Array, Pullback, fix
 
 TOTAL = (Output("VALUE", "total"),)
 RATES = (0.5, 0.5, 0.25, 0.875)
+X_0, X_T, R = map(given, ("x_0", "x_t", "rate"))
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
@@ -45,7 +48,7 @@ def _rated(betas: list[Array]) -> Iterator[tuple[Array, float]]:
 
 
 @st.composite
-def _steps(draw: st.DrawFn, given: Given) -> Inputs:
+def _step_inputs(draw: st.DrawFn, given: Given) -> Inputs:
     beta = draw(schedules(given, low=2))
     t = draw(npst.arrays(np.int64, N, elements=st.integers(2, len(beta) - 1)))
     return {"x_0": draw(_bits(N, D)), "x_t": draw(_bits(N, D)), "t": t, "beta": beta, "rate": draw(st.sampled_from(RATES)),
@@ -73,102 +76,71 @@ def _path_edges(given: Given) -> list[Inputs]:
              "rate": rate, "model": edge_network(len(beta) - 1, outputs=D)} for beta, rate in _rated(tame_first(given))]
 
 
-# -- the reference -------------------------------------------------------------------------------------------------------
+# -- the theory ----------------------------------------------------------------------------------------------------------
 
-def _kernel(i: Inputs, x_t: Array) -> SimpleNamespace:
-    """The binomial kernel with x_t given."""
+def _reverse_vjp(parameters: tuple[Array, Array, Array], x_t: Array, step: Step, *, t: Array) -> tuple[Bernoulli, Pullback]:
+    """The network as the reverse step; what is added to its output is the last of its parameters."""
+    weight, bias, more = parameters
+    logit, back = per_step_vjp(x_t, weight, bias, t=t)
+    return Bernoulli(logit + more), lambda dp: ((*back(dp.logit)[1:], dp.logit), None, None)
+
+
+NETWORK = SimpleNamespace(reverse_vjp=_reverse_vjp)
+PARAMETERS = Take(lambda i: (i["model"].weight, i["model"].bias, np.zeros(())),
+                  lambda i, d: dict(zip(("weight", "bias", "output"), d)))
+
+
+def _at(x_t: Array, i: Inputs) -> SimpleNamespace:
+    """The binomial kernel whose draw is x_t."""
     given = {"draw": lambda q, noise: x_t, "draw_vjp": lambda q, noise: (x_t, None)}
     return SimpleNamespace(**vars(fix(binomial, rate=i["rate"])) | given)
 
 
-def _reverse_vjp(parameters: Any, x_t: Array, step: Step, *, t: Array) -> tuple[Bernoulli, Pullback]:
-    logit, back = per_step_vjp(x_t, *parameters, t=t)
-    return Bernoulli(logit), lambda dp: (back(dp.logit)[1:], None, None)
-
-
-NETWORK = SimpleNamespace(reverse_vjp=_reverse_vjp)
-
-
-def _parameters(model: Model) -> tuple[Array, Array]:
-    return model.weight, model.bias
-
-
-def _step_kl(i: Inputs) -> tuple[Array, ...]:
-    return (bound.network_kl(_parameters(i["model"]), beta=i["beta"], x_0=i["x_0"], noise=i["x_t"], t=i["t"],
-                             kernel=_kernel(i, i["x_t"]), network=NETWORK),)
-
-
-def _step_kl_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    def back(model: Model, told: Array | None = None) -> tuple[Array, Array]:
-        network = NETWORK if told is None else SimpleNamespace(
-            reverse_vjp=lambda parameters, x_t, step, t: _reverse_vjp(parameters, x_t, step, t=told))
-        found: tuple[Array, Array] = bound.network_kl_vjp(
-            _parameters(model), beta=i["beta"], x_0=i["x_0"], noise=i["x_t"], t=i["t"], kernel=_kernel(i, i["x_t"]),
-            network=network)[1](cotangents[0])
-        return found
-
-    weight, bias = back(i["model"])
-    alone = i["model"]._replace(weight=i["model"].weight[i["t"]], bias=i["model"].bias[i["t"]])
-    return {"weight": weight, "bias": bias, "output": back(alone, np.arange(len(i["t"])))[1]}
+STEP_KL = Theory(bound.network_kl, bound.network_kl_vjp, PARAMETERS, fixed=("beta", "x_0", "t"), noise=lambda i: i["x_t"],
+                 kernel=lambda i: _at(i["x_t"], i), network=lambda i: NETWORK)
 
 
 def _bound(i: Inputs) -> tuple[Array, ...]:
-    t = bound.every_step(len(i["beta"]) - 1, len(i["x_0"]))
+    """K of the terms, of which the adapter's own divergences take the place of ours where they are shown."""
+    T, x_0 = len(i["beta"]) - 1, i["x_0"]
+    t = bound.every_step(T, len(x_0))
     x_t = i["x_t"][t[:, 0] - 1]
-    full = dict(noise=x_t, t=t, kernel=_kernel(i, x_t.reshape(-1, *i["x_0"].shape[1:])), network=NETWORK)
-    if "own_kl" not in i:
-        return (bound.bound(_parameters(i["model"]), i["beta"], i["x_0"], **full),)
-    parts = bound.terms(_parameters(i["model"]), i["beta"], i["x_0"], **full)
-    return (bound.assemble(parts._replace(kl=i["own_kl"][0]), T=len(i["beta"]) - 1),)
+    parts = as_planted(bound.terms)(PARAMETERS.make(i), i["beta"], x_0, noise=x_t, t=t, network=NETWORK,
+                                    kernel=_at(x_t.reshape(-1, *x_0.shape[1:]), i))
+    return (as_planted(bound.assemble)(parts._replace(kl=i["own_kl"][0]) if "own_kl" in i else parts, T=T),)
 
 
 def _own_kl(i: Inputs, ask: Ask) -> Inputs:
     count = len(i["x_0"])
-    found = [own(ask, "binomial_step_kl", {"x_0": i["x_0"], "x_t": i["x_t"][t - 1], "t": np.full(count, t), "beta": i["beta"],
-                                           "rate": i["rate"], "model": i["model"]}) for t in range(2, len(i["beta"]))]
+    found = [own(ask, "binomial_step_kl", i | {"x_t": i["x_t"][t - 1], "t": np.full(count, t)}) for t in range(2, len(i["beta"]))]
     return shown(own_kl=None if not found or None in found else (np.array([value[0] for value in found if value]),))
 
 
-# -- the scale ---------------------------------------------------------------------------------------------------------
+# -- the clauses -----------------------------------------------------------------------------------------------------------
 
-def _one(kept: Terms, x: Array, rate: float) -> Terms:
-    """P(1) of a bit that was x, and has been kept with that probability."""
-    return kept * x + (1 - kept) * rate
-
-
-def _kl_terms(i: Inputs, x_t: Array, t: Array) -> Terms:
-    row, rate = textbook.rows(i["beta"], t), i["rate"]
-    before, from_one, from_zero = (_one(kept, x, rate) for kept, x in (
-        (row.alpha_bar_prev, i["x_0"]), (row.alpha, np.ones_like(x_t)), (row.alpha, np.zeros_like(x_t))))
-    one = terms.where(x_t == 1, from_one, 1 - from_one) * before
-    zero = terms.where(x_t == 1, from_zero, 1 - from_zero) * (1 - before)
-    q, p = one / (one + zero), 1 / (1 + terms.exp(-textbook.outputs(i["model"], terms.exact(x_t), t)))
-    rest_q, rest_p = 1 - q, 1 - p
-    return terms.total(q * (terms.log(q) - terms.log(p)) + rest_q * (terms.log(rest_q) - terms.log(rest_p)))
+def _step_kl(i: Inputs) -> E:
+    said = book.of_prob(book.sigmoid(linear(X_T, gathered("weight"), gathered("bias"))))
+    return book.step_kl(X_T, X_0, row(), R, said)
 
 
-def _entropy(p: Terms) -> Terms:
-    return -terms.total(p * terms.log(p) + (1 - p) * terms.log(1 - p))
+def _K(i: Inputs) -> tuple[E, ...]:
+    kl = total(given("own_kl"), "answers", (0,)) if "own_kl" in i else _step_kl(i)
+    return (book.bound(kl, X_0, row(at=1), row(at="T"), R),)
 
 
-def _bound_terms(i: Inputs) -> Terms:
-    count, T = len(i["x_0"]), len(i["beta"]) - 1
-    repeated = i | {"x_0": np.tile(i["x_0"], (T - 1,) + (1,) * (i["x_0"].ndim - 1))}
-    parts = _kl_terms(repeated, i["x_t"][1:].reshape(repeated["x_0"].shape), np.repeat(np.arange(2, T + 1), count))
-    at_T, at_1 = (_entropy(_one(textbook.rows(i["beta"], np.full(count, t)).alpha_bar, i["x_0"], i["rate"])) for t in (T, 1))
-    prior = _entropy(terms.exact(np.full(i["x_0"].shape, i["rate"])))
-    return at_T - at_1 - prior - textbook.over_t(parts.reshape(T - 1, count))
+def _steps(i: Inputs) -> Page:
+    """Rows are t = 2..T."""
+    found = page_of(i, x_t=i["x_t"][1:])
+    return Page(found.given, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=3, steps=True)
 
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "binomial_step_kl", "BIT.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of bits, t ≥ 2, π(1) = rate; the "
-        "model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _steps, _step_edges, _step_kl,
-        textbook.remembered(lambda i: scales(_kl_terms(i, i["x_t"], i["t"]))),
-        vjp=_step_kl_vjp, arguments=("output", "weight", "bias")),
+        "model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _step_inputs, _step_edges, STEP_KL,
+        lambda i: (_step_kl(i),), arguments=("output", "weight", "bias")),
     Quantity(
         "binomial_bound", "BIT.K", "K = −Σ_{t=2}^T KL + H(x_T | x_0) − H(x_1 | x_0) − H(π) of bits, π(1) = rate, x_t (T, N, …) "
         "given, x_t[t−1] for t; the model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _paths,
-        _path_edges, _bound, textbook.remembered(lambda i: with_shown(_bound_terms(i).scale, i)),
-        given=_own_kl, after=("binomial_step_kl",)),
+        _path_edges, ByHand(_bound), _K, given=_own_kl, after=("binomial_step_kl",), page=_steps),
 )

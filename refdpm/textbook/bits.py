@@ -137,21 +137,21 @@ def skip(z: E, x_t: E, row: Row, rate: E) -> E:
 
 
 def denoising(z: E, x_t: E, row: Row, rate: E) -> E:
-    """That of q(x_t | x_{t−1}) q(x_{t−1} | x̂) with x̂ = sigmoid(logit r + z): by detailed balance the forward kernel's at x_t, plus
-    logit m − logit r with m = ᾱ_{t−1} x̂ + (1 − ᾱ_{t−1}) r."""
+    """That of q(x_t | x_{t−1}) q(x_{t−1} | x̂) with x̂ = sigmoid(logit r + z): by detailed balance the forward kernel's at x_t,
+    plus logit m − logit r with m = ᾱ_{t−1} x̂ + (1 − ᾱ_{t−1}) r."""
     return log_odds(forward(x_t, row, rate)) + (log_odds(before(sigmoid(z + logit(rate)), row, rate)) - logit(rate))
 
 
 def read_out(z: E, x_t: E, row: Row, rate: E, readout: str) -> E:
     """The read-out of that name."""
-    return {"paper": lambda: z, "skip": lambda: skip(z, x_t, row, rate), "denoising": lambda: denoising(z, x_t, row, rate)}[readout]()
+    return z if readout == "paper" else {"skip": skip, "denoising": denoising}[readout](z, x_t, row, rate)
 
 
 # -- bumps in t, and the network ---------------------------------------------------------------------------------------------
 
 def bumps(t: E, T: E, count: int, basis: str) -> E:
-    """g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²): τ_j = T (j − ½)/J and w = T/J (paper), or τ_j from 1 to T and half
-    their spacing for w (released).   Shapes: t (N,) → (N, J)."""
+    """g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²): τ_j = T (j − ½)/J and w = T/J (paper), or τ_j from 1 to T and
+    half their spacing for w (released).   Shapes: t (N,) → (N, J)."""
     t, T = (move(x, "as a column", lambda i: i[..., None]) for x in (t, T))
     j = node(np.arange(count))
     z = t * count / T - (j + 0.5) if basis == "paper" else ((t - 1) * (count - 1) / (T - 1) - j) * 2
@@ -187,21 +187,28 @@ def _measure(formula: Callable[..., E]) -> Callable[..., E]:
     return lambda *laws: term(lambda *logits: formula(*map(of_logit, logits)), *(law.logit for law in laws))
 
 
+def _heartbeat(parameters: Any, x_t: E, step: Any, *, t: Array, T: int = 0, rate: float = 0.2, readout: str = "denoising",
+               last: str = "per_step") -> E:
+    row = from_levels(step.beta, step.log_alpha_bar_prev)
+    return heartbeat(parameters, x_t, row, node(rate), t=t, T=T, readout=readout, last=last)
+
+
 PAIRS: dict[str, Callable[..., Any]] = {
     "binomial.prior": lambda shape, *, rate=0.5: log_odds(of_prob(node(rate))),
     "binomial.forward": lambda x_prev, beta, *, rate=0.5: log_odds(forward(x_prev, from_levels(beta), node(rate))),
     "binomial.marginal": lambda x_0, level, *, rate=0.5: log_odds(marginal(x_0, from_levels(log_alpha_bar=level), node(rate))),
-    "binomial.posterior": lambda x_t, x_0, beta, level, *, rate=0.5: posterior_log_odds(x_t, x_0, from_levels(beta, level), node(rate)),
+    "binomial.posterior": lambda x_t, x_0, beta, level, *, rate=0.5: posterior_log_odds(
+        x_t, x_0, from_levels(beta, level), node(rate)),
     "binomial.kl": _measure(kl), "binomial.entropy": _measure(entropy), "binomial.cross_entropy": _measure(cross_entropy),
     "binomial.log_prob": lambda x, p: _measure(lambda p: log_prob(x, p))(p),
     "binomial.draw": lambda p, *, noise: draw(of_logit(p.logit), node(noise)),
     "layers.bit_readout.paper": lambda z: z,
     "layers.bit_readout.skip": lambda z, x_t, beta, *, rate=0.5: skip(z, x_t, from_levels(beta), node(rate)),
-    "layers.bit_readout.denoising": lambda z, x_t, beta, level, *, rate=0.5: denoising(z, x_t, from_levels(beta, level), node(rate)),
+    "layers.bit_readout.denoising": lambda z, x_t, beta, level, *, rate=0.5: denoising(
+        z, x_t, from_levels(beta, level), node(rate)),
     "layers.bit_readout.read_out": lambda z, x_t, step, *, rate, readout: read_out(
         z, x_t, from_levels(step.beta, step.log_alpha_bar_prev), node(rate), readout),
     "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(t, node(T), count, basis),
     "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),
-    "networks.heartbeat.reverse": lambda parameters, x_t, step, *, t, T=0, rate=0.2, readout="denoising", last="per_step": heartbeat(
-        parameters, x_t, from_levels(step.beta, step.log_alpha_bar_prev), node(rate), t=t, T=T, readout=readout, last=last),
+    "networks.heartbeat.reverse": _heartbeat,
 }

@@ -37,7 +37,7 @@ def marginal(x_0: E, row: Row, K: E | None = None) -> E:
 
 
 def posterior(x_t: E, x_0: E, row: Row, K: E | None = None) -> E:
-    """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0); the kernel is symmetric, so that q(x_t | ·) is x_t mixed.
+    """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0); the kernel is symmetric: q(x_t | ·) is x_t mixed.
 
     Where q(x_{t−1} | x_0) is 0 some have a tiny number for its logarithm.
     """
@@ -50,7 +50,7 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
 
         joint               ∝ Σ_k p̂_k q(x_{t−1}, x_t | k): the posterior at p̂
         joint_but_first     p̂ itself at t = 1
-        average             Σ_k p̂_k q(x_{t−1} | x_t, k) = q(x_t | x_{t−1}) Σ_k q(x_{t−1} | k) p̂_k/q(x_t | k): that at p̂/q(x_t | ·)
+        average             Σ_k p̂_k q(x_{t−1} | x_t, k) = q(x_t | x_{t−1}) Σ_k q(x_{t−1} | k) p̂_k/q(x_t | k): at p̂/q(x_t | ·)
     """
     said = softmax(logits)
     if mixing == "average":
@@ -81,7 +81,8 @@ def _reverse(logits: E, x_t: E, step: Any, *, mixing: str) -> E:
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
-    "later.categorical.transition": lambda beta, *, classes: forward(node(np.eye(classes)), from_levels(_matrices(beta)), node(classes)),
+    "later.categorical.transition": lambda beta, *, classes: forward(
+        node(np.eye(classes)), from_levels(_matrices(beta)), node(classes)),
     "later.categorical.cumulative": lambda level, *, classes: marginal(
         node(np.eye(classes)), from_levels(log_alpha_bar=_matrices(level)), node(classes)),
     "later.categorical.marginal": lambda x_0, level: marginal(x_0, from_levels(log_alpha_bar=level)),

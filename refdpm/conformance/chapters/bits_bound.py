@@ -6,19 +6,22 @@ either side in different precisions.  π has the rate r of ones.
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm import binomial, bound
+from refdpm import binomial, bound, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters.bound import own, shown, tame_first
+from refdpm.conformance.chapters.ends import BIT, BOTH, HEAD, Case, Sampler, chosen, ends, law, rate, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, edge_network, network, schedules, times_of)
 from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.theory import Take, Theory, as_planted
-from refdpm.layers.linear import per_step_vjp
+from refdpm.layers import temporal
+from refdpm.layers.bit_readout import READOUTS
+from refdpm.layers.linear import Affine, per_step_vjp
+from refdpm.networks.heartbeat import COUNT, Heartbeat
 from refdpm.schedule import Step
 from refdpm.textbook import bits as book
 from refdpm.textbook.chain import row
@@ -144,3 +147,44 @@ QUANTITIES: tuple[Quantity, ...] = (
         "given, x_t[t−1] for t; the model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _paths,
         _path_edges, ByHand(_bound), _K, given=_own_kl, after=("binomial_step_kl",), page=_steps),
 )
+
+
+# -- the read-outs, the bumps and the heartbeat's network at the ends of the range ------------------------------------------
+
+SHARES = chosen(0.5, 0.2, 0.01)
+OFF, FAR = wide(1e-6, 40.0, signs=BOTH), wide(1e-12, 600.0, signs=(-1,))           # heads, and levels whose products do not vanish
+
+
+def _bumps(basis: str) -> Sampler:
+    """T up to 1000, at both ends and between, of ten bumps."""
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        T = rng.choice([2, 9, 40, 1000], n)
+        return (np.ceil(rng.choice([0.0, rng.random(), 1.0], n) * (T - 1) + 1),), {"T": T, "count": COUNT, "basis": basis}
+    return drawn
+
+
+def _mixtures(rng: np.random.Generator, n: int) -> Case:
+    return (rng.normal(size=(n, 2, COUNT)),), {"g": temporal.bumps(rng.integers(1, 41, n), T=40, count=COUNT)}
+
+
+def _network(last: str) -> Sampler:
+    """Two hidden layers, three bits, six rows at their own steps, the last step a fresh draw."""
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        T = 4
+        beta, t = np.array([0.0, *wide(1e-12, 0.9)(rng, T - 1), 1.0]), rng.integers(2, T + 1, 6)
+        hidden = tuple(Affine(rng.normal(size=shape), rng.normal(size=shape[1])) for shape in ((3, 4), (4, 5)))
+        shape = (T + 1, 5, 3) if last == "per_step" else (5, 3 * COUNT)
+        parameters = Heartbeat(hidden, rng.normal(size=shape) * 3, rng.normal(size=shape[:-2] + shape[-1:]))
+        with np.errstate(divide="ignore"):
+            step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2)
+        return (parameters, rng.integers(0, 2, (6, 3)).astype(float), step), {"t": t, "T": T, "rate": 0.01, "last": last}
+    return drawn
+
+
+ENDS = {
+    "layers.bit_readout.paper": ends(HEAD), "layers.bit_readout.skip": ends(HEAD, BIT, rate, rate=SHARES),
+    "layers.bit_readout.denoising": ends(OFF, BIT, rate, FAR, rate=SHARES),
+    "layers.bit_readout.read_out": tuple(
+        ends(OFF, BIT, law(Step, rate, FAR, FAR), rate=SHARES, readout=readout) for readout in READOUTS),
+    "layers.temporal.bumps": tuple(map(_bumps, temporal.BASES)), "layers.temporal.temporal": _mixtures,
+    "networks.heartbeat.reverse": tuple(map(_network, ("per_step", "bumps")))}

@@ -5,7 +5,6 @@ the adapter's own, if it has an attribute of that name, else drawn.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -137,7 +136,8 @@ MATRIX = (Output("MATRIX", "matrix"),)
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew",
-        SOURCE, MATRIX, chain(), chain_edges(), Theory(categorical.transition, categorical.transition_vjp, BETA, fixed=("classes",)),
+        SOURCE, MATRIX, chain(), chain_edges(),
+        Theory(categorical.transition, categorical.transition_vjp, BETA, fixed=("classes",)),
         lambda i: (book.forward(IDENTITY, row(), K),), sizes=lambda inputs: 1, page=_page),
     Quantity(
         "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K", SOURCE, MATRIX, chain(), chain_edges(),
@@ -158,7 +158,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
         Theory(categorical.reverse, categorical.reverse_vjp, "logits", _told("x_t"), STEP, fixed=("mixing",)),
         lambda i: (book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K),),
-        given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"), page=_page),
+        given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"),
+        page=_page),
     Quantity(
         "categorical_kl", "CAT.KL", "D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0", ("14", *SOURCE),
         (Output("VALUE", "information"),), _laws, _laws_edges,
@@ -199,6 +200,7 @@ ENDS = {
     "later.categorical.transition": lambda rng, n: ((rate(rng, n),), {"classes": 3}),
     "later.categorical.cumulative": lambda rng, n: ((BELOW(rng, n),), {"classes": 3}),
     "later.categorical.marginal": lambda rng, n: ((_soft(rng, n), BELOW(rng, n)[:, None]), {}),
-    "later.categorical.posterior": lambda rng, n: ((_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], BELOW(rng, n)[:, None]), {}),
+    "later.categorical.posterior": lambda rng, n: (
+        (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], BELOW(rng, n)[:, None]), {}),
     "later.categorical.softmax": lambda rng, n: ((_three(rng, n),), {}), "later.categorical.kl": _close,
     "later.categorical.reverse": tuple(map(_reverse, categorical.MIXINGS))}

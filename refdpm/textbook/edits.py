@@ -27,7 +27,7 @@ class Edit(NamedTuple):
 
 def edits(*roots: E) -> Iterator[Edit]:
     """Every single change of some formulas; of a part that several have in common, in all of them."""
-    everything = nodes(*roots)
+    everything = nodes(*roots, printed=True)
     columns = {one.how for one in everything if one.op == "column"}
     arguments = {one.how: one for one in everything if one.op == "given"}
     for one in everything:

@@ -198,8 +198,8 @@ def walk(step: E, state: str, start: str, times: tuple[int, ...] | None = None) 
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
-def nodes(*roots: E) -> list[E]:
-    """Every node below the roots, once each, parts before what is made of them."""
+def nodes(*roots: E, printed: bool = False) -> list[E]:
+    """Every node below the roots, once each, parts before what is made of them; if only what is printed, then nothing of slacks."""
     seen: set[E] = set()
     found: list[E] = []
     stack = [(root, False) for root in reversed(roots)]
@@ -210,7 +210,7 @@ def nodes(*roots: E) -> list[E]:
         elif one not in seen:
             seen.add(one)
             stack.append((one, True))
-            stack.extend((part, False) for part in reversed(one.parts))
+            stack.extend((part, False) for part in reversed(one.parts) if not (printed and one.op == "slack"))
     return found
 
 

@@ -39,9 +39,9 @@ def marginal(x_0: E, row: Row, K: E | None = None) -> E:
 def posterior(x_t: E, x_0: E, row: Row, K: E | None = None) -> E:
     """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0); the kernel is symmetric: q(x_t | ·) is x_t mixed.
 
-    Where q(x_{t−1} | x_0) is 0 some have a tiny number for its logarithm.
+    Where q(x_{t−1} | x_0) is 0 some have a tiny number for it, and take its logarithm.
     """
-    before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K) + slack(row.alpha_bar_prev)
+    before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
     return forward(x_t, row, K) * before / kept(x_t * marginal(x_0, row, K), "classes")
 
 

@@ -4,8 +4,9 @@ The network puts out the logit of p(x_{t−1} = 1 | x_t).  The states x_t are gi
 either side in different precisions.  π has the rate r of ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,11 +15,13 @@ from hypothesis.extra import numpy as npst
 from refdpm import binomial, bound, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters.bound import own, shown, tame_first
-from refdpm.conformance.chapters.ends import BIT, BOTH, HEAD, Case, Sampler, chosen, ends, law, rate, wide
+from refdpm.conformance.chapters.ends import BIT, BOTH, HEAD, Case, Sampler, chosen, ends, law, rate as rates, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, edge_network, network, schedules, times_of)
 from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.theory import Take, Theory, as_planted
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, then, zero
 from refdpm.layers import temporal
+from refdpm.layers.activation import logit, sigmoid, softplus
 from refdpm.layers.bit_readout import READOUTS
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.networks.heartbeat import COUNT, Heartbeat
@@ -47,7 +50,7 @@ def _edge_bits(*shape: int, start: float = 0.0) -> Array:
 
 def _rated(betas: list[Array]) -> Iterator[tuple[Array, float]]:
     """Each at ½, and the first few at other rates, last, because not everybody has one."""
-    return ((beta, rate) for rates in (RATES[:1] * len(betas), RATES[2:]) for beta, rate in zip(betas, rates))
+    return ((beta, rate) for some in (RATES[:1] * len(betas), RATES[2:]) for beta, rate in zip(betas, some))
 
 
 @st.composite
@@ -155,12 +158,9 @@ SHARES = chosen(0.5, 0.2, 0.01)
 OFF, FAR = wide(1e-6, 40.0, signs=BOTH), wide(1e-12, 600.0, signs=(-1,))           # heads, and levels whose products do not vanish
 
 
-def _bumps(basis: str) -> Sampler:
-    """T up to 1000, at both ends and between, of ten bumps."""
-    def drawn(rng: np.random.Generator, n: int) -> Case:
-        T = rng.choice([2, 9, 40, 1000], n)
-        return (np.ceil(rng.choice([0.0, rng.random(), 1.0], n) * (T - 1) + 1),), {"T": T, "count": COUNT, "basis": basis}
-    return drawn
+def _bumps(T: int, count: int, basis: str) -> Sampler:
+    """Both ends, and steps between."""
+    return lambda rng, n: ((np.unique([1, 2, T, *rng.integers(1, T + 1, n // 10)]),), {"T": T, "count": count, "basis": basis})
 
 
 def _mixtures(rng: np.random.Generator, n: int) -> Case:
@@ -182,9 +182,178 @@ def _network(last: str) -> Sampler:
 
 
 ENDS = {
-    "layers.bit_readout.paper": ends(HEAD), "layers.bit_readout.skip": ends(HEAD, BIT, rate, rate=SHARES),
-    "layers.bit_readout.denoising": ends(OFF, BIT, rate, FAR, rate=SHARES),
+    "layers.bit_readout.paper": ends(HEAD), "layers.bit_readout.skip": ends(HEAD, BIT, rates, rate=SHARES),
+    "layers.bit_readout.denoising": ends(OFF, BIT, rates, FAR, rate=SHARES),
     "layers.bit_readout.read_out": tuple(
-        ends(OFF, BIT, law(Step, rate, FAR, FAR), rate=SHARES, readout=readout) for readout in READOUTS),
-    "layers.temporal.bumps": tuple(map(_bumps, temporal.BASES)), "layers.temporal.temporal": _mixtures,
+        ends(OFF, BIT, law(Step, rates, FAR, FAR), rate=SHARES, readout=readout) for readout in READOUTS),
+    "layers.temporal.bumps": tuple(
+        _bumps(T, J, basis) for T, J in ((2, 1), (9, 3), (1000, 10), (1000, 100)) for basis in temporal.BASES),
+    "layers.temporal.temporal": _mixtures,
     "networks.heartbeat.reverse": tuple(map(_network, ("per_step", "bumps")))}
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+_SPEC = "the table prints ½, the experiment has 0.2"
+_UNIT = "horenbergerb/BernoulliDiffusion@"
+
+Denoising = Callable[[Array, Array, Array, Array, float], Bernoulli]
+
+
+def _denoising(law: Denoising) -> Plant:
+    """Another law(z, x_t, β, ℓ_{t−1}, r) of the step."""
+    return instead(lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: law(z, x_t, beta, log_alpha_bar_prev, rate))
+
+
+def _after(beta: Array, level: Array) -> Array:
+    """ℓ_t from ℓ_{t−1}."""
+    return level + np.log1p(-np.minimum(beta, 1 - 1e-12))
+
+
+def _of_x_0(z: Array, x_t: Array, beta: Array, level: Array, rate: float) -> Array:
+    """P(x_0 = 1 | x_t)."""
+    return sigmoid(binomial.marginal(x_t, _after(beta, level), rate=rate).logit + z)
+
+
+def _posterior(x_0: Callable[[Array], Array]) -> Plant:
+    """The posterior at one x_0, made of P(x_0 = 1 | x_t)."""
+    return _denoising(lambda z, x_t, beta, level, rate: binomial.posterior(
+        x_t, x_0(_of_x_0(z, x_t, beta, level, rate)), beta, level, rate=rate))
+
+
+def _unseen(z: Array, x_t: Array, beta: Array, level: Array, rate: float) -> Bernoulli:
+    return binomial.marginal(_of_x_0(z, x_t, beta, level, rate), level, rate=rate)
+
+
+def _by_probabilities(z: Array, x_t: Array, beta: Array, level: Array, rate: float) -> Bernoulli:
+    one = _of_x_0(z, x_t, beta, level, rate)
+    p = [binomial.posterior(x_t, k + 0 * x_t, beta, level, rate=rate).prob for k in (0, 1)]
+    return Bernoulli(logit(np.clip((1 - one) * p[0] + one * p[1], 1e-10, 1 - 1e-7)))
+
+
+WRONG_READOUTS = (
+    Mistake("NEW-PLUG", "P(x_0 | x_t) in the place of x_0 in the posterior → the posterior averaged over x_0",
+            "normalised after the average instead of before; x_t counts twice", "layers.bit_readout.denoising", "value",
+            _posterior(lambda p: p)),
+    Mistake("NEW-ARGMAX", "the likelier x_0 taken for certain → both, weighted",
+            "the average ignored", "layers.bit_readout.denoising", "value", _posterior(lambda p: (p > 0.5).astype(float))),
+    Mistake("DIS-11", "q(x_{t−1} | x̂_0) without x_t's evidence → times q(x_t | x_{t−1})",
+            "ehoogeboom/multinomial_diffusion#7", "layers.bit_readout.denoising", "value", _denoising(_unseen)),
+    Mistake("NEW-LEVEL-X0", "x̂_0 mixed at ᾱ_t → at ᾱ_{t−1}",
+            "an index, as in SCH-01", "layers.bit_readout.denoising", "value",
+            lambda right: lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: right(
+                z, x_t, beta, _after(beta, log_alpha_bar_prev), rate=rate)),
+    Mistake("NEW-PRIOR-X0", "sigmoid(z) for x̂_0 → sigmoid(logit r + z)",
+            _SPEC, "layers.bit_readout.denoising", "value",
+            lambda right: lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: right(
+                z - logit(np.asarray(rate)), x_t, beta, log_alpha_bar_prev, rate=rate)),
+    Mistake("NEW-RATEe", "denoising in the chain with rate ½ → with the rate of π",
+            _SPEC, "layers.bit_readout.denoising", "value", lambda right: lambda *args, rate=0.5: right(*args)),
+    Mistake("DIS-04b", "averaged probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere",
+            _UNIT + "3d1f72a", "layers.bit_readout.denoising", "value", _denoising(_by_probabilities)),
+    Mistake("NEW-SKIP", "z alone → added to the forward kernel's logit",
+            "the literal f_b", "layers.bit_readout.skip", "value", instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli(z))),
+    Mistake("NEW-SKIP-SIGN", "z subtracted from the forward kernel's logit → added",
+            "a sign", "layers.bit_readout.skip", "value",
+            edited("minus for plus before z")),
+    Mistake("NEW-RATEf", "skip over the kernel with rate ½ → with the rate of π",
+            _SPEC, "layers.bit_readout.skip", "value", lambda right: lambda *args, rate=0.5: right(*args)),
+    Mistake("NEW-SKIP-STATE", "skip by β(2x − 1) → by the kernel's log odds",
+            "a hand-made skip, as in " + _UNIT + "HEAD", "layers.bit_readout.skip", "value",
+            instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli((2 * x_t - 1) * (1 - beta) + z))),
+    Mistake("DIS-10b", "log sigmoid(z) taken for the logit → z",
+            "cloneofsimo/d3pm#7", "layers.bit_readout.paper", "value", instead(lambda z: Bernoulli(-softplus(-z)))),
+    Mistake("NEW-FLIP-Z", "f_b the probability of a flip → of a one",
+            "the name in the paper's §2.2", "layers.bit_readout.paper", "value", instead(lambda z: Bernoulli(-z))),
+)
+
+
+Change = Callable[[Heartbeat, Array, Step, Array], tuple[Heartbeat, Array, Step, Array]]
+
+
+def _asked(change: Change) -> Plant:
+    """The right network asked for something else; for the value and for its adjoint alike."""
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, **named: Any) -> Any:
+            parameters, x_t, step, t = change(parameters, x_t, step, t)
+            return right(parameters, x_t, step, t=t, **named)
+        return reverse_vjp
+    return plant
+
+
+def _before(t: Array) -> Array:
+    return np.maximum(t - 1, 2)
+
+
+def _unscaled(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The first layer's weights and bias changed so that it sees the bits themselves."""
+    def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, rate: float = 0.2, **named: Any) -> Any:
+        (weight, bias), *others = parameters.hidden
+        deviation = np.sqrt(rate * (1 - rate))
+        first = Affine(deviation * weight, bias + rate * weight.sum(axis=0))
+        return right(parameters._replace(hidden=(first, *others)), x_t, step, t=t, rate=rate, **named)
+    return reverse_vjp
+
+
+WRONG_NETWORKS = (
+    Mistake("NEW-HEAD-T", "read-out of step t − 1 at step t → of t",
+            "code index t − 1, PAPER §6 item 6", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters, x_t, step, _before(t)))),
+    Mistake("SHP-08b", "one t for all rows → each row's own",
+            "youngunghan/Deep-Unsupervised-…@fa1712e", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters, x_t, step, np.full_like(t, t[0])))),
+    Mistake("DIS-17", "bits as ±1 for the layers, in training only → the same bits everywhere",
+            "Edward-Sun/DIFUSCO#17", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters, 2 * x_t - 1, step, t))),
+    Mistake("NEW-STANDARD", "bits as they are → standardised with their moments under π",
+            "a scale of training forgotten", "networks.heartbeat.reverse_vjp", "value", _unscaled),
+    Mistake("NEW-BIAS-TANH", "hidden layers without biases → with them",
+            "a layer built with bias off", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters._replace(hidden=tuple(
+                Affine(weight, 0 * bias) for weight, bias in parameters.hidden)), x_t, step, t))),
+    Mistake("NEW-INIT", "hidden weights of variance 1/out → 1/in",
+            "fan-out for fan-in", "networks.heartbeat.init", "value",
+            then(lambda start: start._replace(hidden=tuple(
+                Affine(weight * np.sqrt(weight.shape[0] / weight.shape[1]), bias) for weight, bias in start.hidden)))),
+    Mistake("NEW-INIT-LAST", "last layer random → zero, so that training starts from the forward kernel",
+            "PAPER §6 item 13", "networks.heartbeat.init", "value",
+            then(lambda start: start._replace(bias=start.bias + 0.1))),
+)
+
+
+WRONG_PULLBACKS = (
+    Mistake("GRD-01j", "denoising's x_t detached → differentiated",
+            "GRD-01c for bits", "layers.bit_readout.denoising_vjp", "gradient",
+            pullback_then(lambda d: (d[0], zero(d[1]), *d[2:]))),
+    Mistake("GRD-01k", "denoising's ᾱ_{t−1} detached → differentiated",
+            "GRD-01b for bits", "layers.bit_readout.denoising_vjp", "gradient", pullback_then(lambda d: (*d[:3], zero(d[3])))),
+    Mistake("NEW-DHEAD", "dlogit taken for dz, as with the skip → through x̂ and the posterior",
+            "the other read-out's gradient", "layers.bit_readout.denoising_vjp", "gradient",
+            lambda right: lambda *args, **fixed: _first(lambda dp: dp.logit, *right(*args, **fixed))),
+    Mistake("GRD-01l", "skip's β detached → differentiated",
+            "GRD-01b for bits", "layers.bit_readout.skip_vjp", "gradient", pullback_then(lambda d: (*d[:2], zero(d[2])))),
+    Mistake("NEW-DPAPER", "dlogit times p(1−p) → dlogit",
+            "the gradient by the probability", "layers.bit_readout.paper_vjp", "gradient",
+            pulled_by(lambda dp, z: dp.logit * sigmoid(z) * sigmoid(-z))),
+    Mistake("NEW-DNAMED", "ℓ_{t−1}'s cotangent handed to ℓ_t → to ℓ_{t−1}",
+            "an index, as in SCH-01", "layers.bit_readout.read_out_vjp", "gradient",
+            pullback_then(lambda d: (*d[:2], Step(d[2].beta, d[2].log_alpha_bar, d[2].log_alpha_bar_prev)))),
+    Mistake("GRD-01m", "network's x_t detached from the skip → both paths",
+            "one of two cotangents lost", "networks.heartbeat.reverse_vjp", "gradient",
+            lambda right: lambda parameters, x_t, step, **named: _without_layers(right, parameters, x_t, step, **named)),
+    Mistake("NEW-DBIAS", "biases of the last layer without a gradient → with one",
+            "a parameter left out of the list", "networks.heartbeat.reverse_vjp", "gradient",
+            pullback_then(lambda d: (d[0]._replace(bias=zero(d[0].bias)), *d[1:]))),
+)
+
+
+def _first(change: Callable[[Bernoulli], Array], value: Bernoulli, pullback: Callable[..., Any]) -> Any:
+    return value, lambda dp: (change(dp), *pullback(dp)[1:])
+
+
+def _without_layers(right: Callable[..., Any], parameters: Heartbeat, x_t: Array, step: Step, **named: Any) -> Any:
+    """The cotangent of x_t of a network whose layers do not see it."""
+    value, pullback = right(parameters, x_t, step, **named)
+    blind = parameters._replace(hidden=(Affine(0 * parameters.hidden[0].weight, parameters.hidden[0].bias), *parameters.hidden[1:]))
+    _, pullback_blind = right(blind, x_t, step, **named)
+    return value, lambda dp: (pullback(dp)[0], pullback_blind(dp)[1], pullback(dp)[2])

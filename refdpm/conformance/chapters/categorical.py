@@ -5,6 +5,7 @@ the adapter's own, if it has an attribute of that name, else drawn.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, a
                                                 spread_out, times_of)
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import Take, Theory, step_of, step_vjp_of, symbol
+from refdpm.conformance.planting import Mistake, Plant, edited
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
@@ -95,7 +97,7 @@ def _symbols(i: Inputs, name: str) -> Array:
     return np.eye(i["classes"])[i[name]]
 
 
-def _told(name: str) -> Take:
+def _one_hot(name: str) -> Take:
     return Take(lambda i: _symbols(i, name), lambda i, d: {})
 
 
@@ -145,18 +147,18 @@ QUANTITIES: tuple[Quantity, ...] = (
         lambda i: (book.marginal(IDENTITY, row(), K),), given=own_levels, after=("alpha_bar",), sizes=lambda inputs: 1, page=_page),
     Quantity(
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t)/K, one number for each class", SOURCE, LAW,
-        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, categorical.marginal_vjp, _told("x_0"), LEVEL),
+        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, categorical.marginal_vjp, _one_hot("x_0"), LEVEL),
         lambda i: (book.marginal(X_0, row(), K),), given=own_levels, after=("alpha_bar",), page=_page),
     Quantity(
         "categorical_posterior", "CAT.POST", "q(x_{t−1} | x_t, x_0) ∝ q(x_t | x_{t−1}) q(x_{t−1} | x_0), adding to 1",
         ("48", *SOURCE), LAW, chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
-        Theory(categorical.posterior, categorical.posterior_vjp, _told("x_t"), _told("x_0"), BETA, PREV),
+        Theory(categorical.posterior, categorical.posterior_vjp, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV),
         lambda i: (book.posterior(X_T, X_0, row(), K),), given=own_levels, after=("alpha_bar",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
         "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
         "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
-        Theory(categorical.reverse, categorical.reverse_vjp, "logits", _told("x_t"), STEP, fixed=("mixing",)),
+        Theory(categorical.reverse, categorical.reverse_vjp, "logits", _one_hot("x_t"), STEP, fixed=("mixing",)),
         lambda i: (book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K),),
         given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"),
         page=_page),
@@ -204,3 +206,73 @@ ENDS = {
         (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], BELOW(rng, n)[:, None]), {}),
     "later.categorical.softmax": lambda rng, n: ((_three(rng, n),), {}), "later.categorical.kl": _close,
     "later.categorical.reverse": tuple(map(_reverse, categorical.MIXINGS))}
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+# Not yet plantable: DIS-07 needs a hybrid loss; DIS-08 a sampler that draws for itself; DIS-16 a π that is not uniform.
+
+
+def _told(change: Callable[[Array], Array] = lambda z: z, rename: Callable[[str], str] = lambda name: name) -> Plant:
+    """A reverse step of other logits, or by another name."""
+    return lambda right: lambda logits, *rest, mixing: right(change(logits), *rest, mixing=rename(mixing))
+
+
+def _level(change: Callable[[Array], Any]) -> Plant:
+    """A function of a level told another one."""
+    return lambda right: lambda *args, **fixed: right(*args[:-1], change(args[-1]), **fixed)
+
+
+def _gathered(logits: Array) -> Array:
+    """(N, …, K) filled in the order of (N, K, …)."""
+    return np.moveaxis(logits, -1, 1).reshape(logits.shape)
+
+
+MISTAKES = (
+    Mistake("DIS-02b", "posterior of a symbol not divided by q(x_t | x_0) → divided",
+            "horenbergerb/BernoulliDiffusion@b1588e0", "later.categorical.posterior", "value",
+            edited("divisor left out: Σ_classes x_t (ᾱ_t x_0 + (1 − ᾱ_t) mean…")),
+    Mistake("DIS-05c", "0 · log 0 = NaN in the divergence → 0",
+            "Lightning-AI/torchmetrics#1029", "later.categorical.kl", "value",
+            edited("always q.prob (log(q.prob) − log(p.prob))")),
+    Mistake("DIS-10c", "softmax of probabilities, taken for logits → of logits",
+            "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(categorical.softmax)),
+    Mistake("DIS-11b", "p(x_0 | x_1) = p̂ → in proportion to p̂ q(x_1 | ·), and the other way round",
+            "ehoogeboom/multinomial_diffusion#7", "later.categorical.reverse_vjp", "value", _told(
+                rename=lambda name: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(name, name))),
+    Mistake("DIS-14", "axes of the categorical head reshaped → moved",
+            "ehoogeboom/multinomial_diffusion@66f1734", "later.categorical.reverse_vjp", "value", _told(_gathered)),
+    Mistake("NEW-CAT-MIX", "sum of joint laws → of posteriors, and the other way round",
+            "D3PM's eq. 4 read as an average", "later.categorical.reverse_vjp", "value", _told(
+                rename=lambda name: "joint" if name == "average" else "average")),
+    Mistake("NEW-CAT-FLIP", "β the probability of a change → of a fresh draw",
+            "K − 1 other classes share β", "later.categorical.transition", "value",
+            lambda right: lambda beta, *, classes: right(beta * classes / (classes - 1), classes=classes)),
+    Mistake("NEW-CAT-FLIPb", "evidence with β the probability of a change → of a fresh draw",
+            "as NEW-CAT-FLIP", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, beta * x_t.shape[-1] / (x_t.shape[-1] - 1), level)),
+    Mistake("NEW-CAT-SHARE", "the rest 1 − β divided among K − 1 → K classes, so that rows do not add to 1",
+            "a diagonal that is not diminished", "later.categorical.transition", "value",
+            lambda right: lambda beta, *, classes: right(beta, classes=classes) + np.eye(classes) * beta[:, None, None] / classes),
+    Mistake("NEW-CAT-ROOT", "a symbol kept with √ᾱ → ᾱ",
+            "the share of a mean, from the Gaussian chain", "later.categorical.marginal", "value", _level(lambda level: level / 2)),
+    Mistake("NEW-CAT-ROOTb", "Q̄ with √ᾱ → ᾱ",
+            "as NEW-CAT-ROOT", "later.categorical.cumulative", "value", _level(lambda level: level / 2)),
+    Mistake("NEW-CAT-INDEX", "posterior with Q̄_t → Q̄_{t−1}",
+            "an index off by one, D3PM's x_start being t = −1", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, beta, np.where(level == 0, 0, level + np.log1p(-beta)))),
+    Mistake("NEW-CAT-TOTAL", "evidence q(x_t | x_0) → q(x_t | x_{t−1})",
+            "Q̄_t in the place of Q_t", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, -np.expm1(level + np.log1p(-beta)), level)),
+    Mistake("NEW-CAT-PRIOR", "p(x_{t−1}) without x_t's evidence → times q(x_t | x_{t−1})",
+            "DIS-11 of the binary heartbeat", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, 0 * beta + 1, level)),
+    Mistake("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)",
+            "BND-13 for symbols", "later.categorical.kl", "value", lambda right: lambda q, p: right(p, q)),
+    Mistake("NEW-CAT-BITS", "divergence averaged over classes → summed",
+            "a mean over the last axis", "later.categorical.kl", "value",
+            edited("mean over classes, for the sum of (q.prob (log(q.prob) − log(p.prob)) if …")),
+    Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted",
+            "the diagonal of a Jacobian", "later.categorical.softmax_vjp", "gradient",
+            lambda right: lambda logits: (right(logits)[0], lambda dp: right(logits)[0] * dp)),
+)

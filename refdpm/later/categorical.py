@@ -105,7 +105,7 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     s = (e * m.prob).sum(axis=-1, keepdims=True)
 
     def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
-        djoint = (dq.prob - (q.prob * dq.prob).sum(axis=-1, keepdims=True)) / s
+        djoint = _off_average(dq.prob, q.prob) / s
         de = m.prob * djoint
         dx_0, dlevel = back_marginal(Categorical(e * djoint))
         dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
@@ -123,7 +123,13 @@ def softmax(logits: Array) -> Array:
 def softmax_vjp(logits: Array) -> tuple[Array, Pullback]:
     """Adjoint of `softmax`:   dp = p (dz − Σ p dz)."""
     p = softmax(logits)
-    return p, lambda dp: p * (dp - (p * dp).sum(axis=-1, keepdims=True))
+    return p, lambda dp: p * _off_average(dp, p)
+
+
+def _off_average(x: Array, p: Array) -> Array:
+    """x − Σ p x, from what x is more than at the likeliest class: nothing is lost where that has nearly all of p."""
+    x = x - np.take_along_axis(x, np.argmax(np.real(p), axis=-1)[..., None], axis=-1)
+    return np.asarray(x - (p * x).sum(axis=-1, keepdims=True))
 
 
 def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str) -> Categorical:

@@ -61,7 +61,7 @@ def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Berno
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
         dp = dq.logit / _variance(q.logit)
-        return (1 - beta) * dp, unbroadcast((rate - x_prev) * dp, beta.shape)
+        return unbroadcast((1 - beta) * dp, x_prev.shape), unbroadcast((rate - x_prev) * dp, beta.shape)
 
     return q, pullback
 
@@ -90,8 +90,8 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tupl
     q = marginal(x_0, log_alpha_bar, rate=rate)
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
-        dx_0 = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
-        return dx_0, unbroadcast((x_0 - rate) * dx_0, log_alpha_bar.shape)
+        dp = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
+        return unbroadcast(dp, x_0.shape), unbroadcast((x_0 - rate) * dp, log_alpha_bar.shape)
 
     return q, pullback
 
@@ -124,13 +124,14 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
         dlogit = dlogit m + (A − B) dx_t + (x_t A' + (1−x_t) B') dβ
         A' = −(1−r)/(1−β(1−r)) − 1/β        B' = 1/β + r/(1−rβ).
     """
-    _, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev, rate=rate)
+    m, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev, rate=rate)
     if_one, if_zero = _evidence(beta, rate)
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array, Array, Array]:
         slope = -x_t * ((1 - rate) / (1 - beta * (1 - rate)) + 1 / beta) + (1 - x_t) * (1 / beta + rate / (1 - rate * beta))
-        dx_0, dlevel = back_marginal(dq)
-        return (if_one - if_zero) * dq.logit, dx_0, unbroadcast(slope * dq.logit, beta.shape), dlevel
+        dx_t, dbeta = unbroadcast((if_one - if_zero) * dq.logit, x_t.shape), unbroadcast(slope * dq.logit, beta.shape)
+        dx_0, dlevel = back_marginal(Bernoulli(unbroadcast(dq.logit, m.logit.shape)))
+        return dx_t, dx_0, dbeta, dlevel
 
     return posterior(x_t, x_0, beta, log_alpha_bar_prev, rate=rate), pullback
 

@@ -25,7 +25,7 @@ import numpy as np
 from refdpm import schedule
 from refdpm.likelihood import total, total_vjp
 from refdpm.paper import eq
-from refdpm.vjp import Array, Module, Pullback, Tree
+from refdpm.vjp import Array, Module, Pullback, Tree, unbroadcast
 
 
 class Terms(NamedTuple):
@@ -184,7 +184,8 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
         dbeta_1, dx_0_1 = back_1(dterms.entropy_1)
         dbeta_T, dx_0_T = back_T(dterms.entropy_T)
         dparameters, dbeta_kl, dx_0_rows = back_kl(dterms.kl.ravel())
-        return dparameters, dbeta_kl + dbeta_T + dbeta_1, dx_0_rows.reshape(shape).sum(axis=0) + dx_0_T + dx_0_1
+        dx_0_kl = unbroadcast(dx_0_rows.reshape(shape), x_0.shape)
+        return dparameters, dbeta_kl + dbeta_T + dbeta_1, dx_0_kl + dx_0_T + dx_0_1
 
     return Terms(kl.reshape(t.shape), entropy_T, entropy_1, entropy_prior), pullback
 
@@ -200,7 +201,9 @@ def assemble_vjp(terms: Terms, *, T: int) -> tuple[Array, Pullback]:
     S = len(terms.kl)
 
     def pullback(dbound: Array) -> Terms:
-        return Terms(np.broadcast_to(-(T - 1) / max(S, 1) * dbound, terms.kl.shape), dbound, -dbound, -dbound)
+        dkl = -(T - 1) / max(S, 1) * unbroadcast(dbound, terms.kl.shape[1:])
+        return Terms(np.broadcast_to(dkl, terms.kl.shape), unbroadcast(dbound, terms.entropy_T.shape),
+                     -unbroadcast(dbound, terms.entropy_1.shape), -unbroadcast(dbound, terms.entropy_prior.shape))
 
     return assemble(terms, T=T), pullback
 
@@ -263,7 +266,7 @@ def strict_bound_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array,
     c, back_correction = correction_vjp(beta, x_0, kernel=kernel)
 
     def pullback(dvalue: Array) -> tuple[Tree, Array, Array]:
-        dbeta_c, dx_0_c = back_correction(dvalue)
+        dbeta_c, dx_0_c = back_correction(unbroadcast(dvalue, c.shape))
         dparameters, dbeta, dx_0 = back_bound(dvalue)
         return dparameters, dbeta + dbeta_c, dx_0 + dx_0_c
 

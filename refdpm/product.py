@@ -84,7 +84,7 @@ def times_gaussian_vjp(p: Gaussian, r: Gaussian) -> tuple[Gaussian, Pullback]:
     rest, k = _shares(p.var, r.var)
 
     def pullback(dproduct: Gaussian) -> tuple[Gaussian, Gaussian]:
-        dk = (r.mean - p.mean) * dproduct.mean / p.var
+        dk = unbroadcast((r.mean - p.mean) * dproduct.mean, k.shape) / p.var
         dp_var, dr_var = rest * (k * dk + rest * dproduct.var), k * k * (dproduct.var - dk)
         return (Gaussian(unbroadcast(rest * dproduct.mean, p.mean.shape), unbroadcast(dp_var, p.var.shape)),
                 Gaussian(unbroadcast(k * dproduct.mean, r.mean.shape), unbroadcast(dr_var, r.var.shape)))

@@ -77,7 +77,8 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Categorical, Pullbac
 
     def pullback(dq: Categorical) -> tuple[Array, Array]:
         moved = kept * (x_0 - x_0.mean(axis=-1, keepdims=True)) * dq.prob
-        return _mixed(dq.prob, kept, -np.expm1(log_alpha_bar)), unbroadcast(moved, log_alpha_bar.shape)
+        dx_0 = _mixed(dq.prob, kept, -np.expm1(log_alpha_bar))
+        return unbroadcast(dx_0, x_0.shape), unbroadcast(moved, log_alpha_bar.shape)
 
     return marginal(x_0, log_alpha_bar), pullback
 
@@ -107,9 +108,9 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
         djoint = (dq.prob - (q.prob * dq.prob).sum(axis=-1, keepdims=True)) / s
         de = m.prob * djoint
-        dx_0, dlevel = back_marginal(Categorical(e * djoint))
+        dx_0, dlevel = back_marginal(Categorical(unbroadcast(e * djoint, m.prob.shape)))
         dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
-        return _mixed(de, 1 - beta, beta), dx_0, dbeta, dlevel
+        return unbroadcast(_mixed(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
 
     return q, pullback
 
@@ -152,8 +153,8 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str) -> tuple[
     def pullback(dp: Categorical) -> tuple[Array, Array, Step]:
         dx_t, dx_0, dbeta, dprev = back_posterior(dp)
         dlogits = back_softmax(dx_0)
-        dx_t_said, dlevel = back_marginal(Categorical(-share * dlogits / said.prob))
-        return dlogits, dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
+        dx_t_said, dlevel = back_marginal(Categorical(unbroadcast(-share * dlogits / said.prob, said.prob.shape)))
+        return unbroadcast(dlogits, logits.shape), dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
 
     return p, pullback
 

@@ -15,6 +15,7 @@ this bound, with first = "fixed", is −(K + C) − D log(width): log₂(1/width
 to 1.
 """
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ def prior_kl_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Array, Pullback]:
 
     def pullback(dkl: Array) -> tuple[Array, Array]:
         dlevel = alpha_bar / 2 * (x_0 * x_0 - alpha_bar / np.expm1(log_alpha_bar)) * dkl
-        return alpha_bar * x_0 * dkl, unbroadcast(dlevel, log_alpha_bar.shape)
+        return unbroadcast(alpha_bar * x_0 * dkl, x_0.shape), unbroadcast(dlevel, log_alpha_bar.shape)
 
     return prior_kl(x_0, log_alpha_bar), pullback
 
@@ -77,8 +78,10 @@ def edge(x_0: Array, beta_1: Array) -> Array:
 
 def edge_vjp(x_0: Array, beta_1: Array) -> tuple[Array, Pullback]:
     """Adjoint of `edge`:   −β_1 x_0 dx_0 − ½ (1/β_1 + x_0² − 1) dβ_1."""
+
     def pullback(dvalue: Array) -> tuple[Array, Array]:
-        return -beta_1 * x_0 * dvalue, unbroadcast(-(1 / beta_1 + x_0 * x_0 - 1) / 2 * dvalue, beta_1.shape)
+        dbeta_1 = -(1 / beta_1 + x_0 * x_0 - 1) / 2 * dvalue
+        return unbroadcast(-beta_1 * x_0 * dvalue, x_0.shape), unbroadcast(dbeta_1, beta_1.shape)
 
     return edge(x_0, beta_1), pullback
 
@@ -153,14 +156,20 @@ def assemble(terms: Terms, *, T: int) -> Array:
 def assemble_vjp(terms: Terms, *, T: int) -> tuple[Array, Pullback]:
     """Adjoint of `assemble`:   dprior + (T−1)/S Σ_s dkl[s] + ddecoder."""
     share = (T - 1) / max(len(terms.kl), 1)
-    return assemble(terms, T=T), lambda dvalue: Terms(dvalue, np.broadcast_to(share * dvalue, terms.kl.shape), dvalue)
+
+    def pullback(dvalue: Array) -> Terms:
+        dkl = share * unbroadcast(dvalue, terms.kl.shape[1:])
+        return Terms(unbroadcast(dvalue, terms.prior.shape), np.broadcast_to(dkl, terms.kl.shape),
+                     unbroadcast(dvalue, terms.decoder.shape))
+
+    return assemble(terms, T=T), pullback
 
 
 def per_dimension(nats: Array, *, k: Array) -> Array:
     """Nats per example as bits per dimension: divided by log 2 and by the number of components.   Shapes: nats (N,), k (N, …)."""
-    return nats * bits(1.0) / k[0].size
+    return nats * bits(1.0) / prod(k.shape[1:])
 
 
 def per_dimension_vjp(nats: Array, *, k: Array) -> tuple[Array, Pullback]:
     """Adjoint of `per_dimension`:   dnats/(D log 2)."""
-    return per_dimension(nats, k=k), lambda dvalue: dvalue * bits(1.0) / k[0].size
+    return per_dimension(nats, k=k), lambda dvalue: dvalue * bits(1.0) / prod(k.shape[1:])

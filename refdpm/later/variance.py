@@ -90,7 +90,7 @@ def ranged_vjp(head: Array, beta: Array, small: Array) -> tuple[Array, Pullback]
 
     def pullback(dvar: Array) -> tuple[Array, Array, Array]:
         dlog = value * dvar
-        return (np.log(beta / small) / 2 * dlog, unbroadcast(share / beta * dlog, beta.shape),
+        return (unbroadcast(np.log(beta / small) / 2 * dlog, head.shape), unbroadcast(share / beta * dlog, beta.shape),
                 unbroadcast((1 - share) / small * dlog, small.shape))
 
     return value, pullback

@@ -60,8 +60,12 @@ def skip(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 
 def skip_vjp(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
     """Adjoint of `skip`:   dlogit = dz + dlogit of the forward kernel."""
-    _, back_forward = forward_vjp(x_t, beta, rate=rate)
-    return skip(z, x_t, beta, rate=rate), lambda dp: (dp.logit, *back_forward(dp))
+    q, back_forward = forward_vjp(x_t, beta, rate=rate)
+
+    def pullback(dp: Bernoulli) -> tuple[Array, Array, Array]:
+        return unbroadcast(dp.logit, z.shape), *back_forward(Bernoulli(unbroadcast(dp.logit, q.logit.shape)))
+
+    return skip(z, x_t, beta, rate=rate), pullback
 
 
 def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
@@ -90,12 +94,13 @@ def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, 
 
         dlogit = dlogit of the forward kernel + dm/(m(1−m))        dm = a x̂ (1−x̂) dz + (m − r) dℓ.
     """
-    _, back_forward = forward_vjp(x_t, beta, rate=rate)
+    q, back_forward = forward_vjp(x_t, beta, rate=rate)
     one, zero, slope = _at_level(z, log_alpha_bar_prev, rate)
 
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array, Array]:
         dm = dp.logit / (one * zero)
-        return slope * dm, *back_forward(dp), unbroadcast((one - rate) * dm, log_alpha_bar_prev.shape)
+        dx_t, dbeta = back_forward(Bernoulli(unbroadcast(dp.logit, q.logit.shape)))
+        return unbroadcast(slope * dm, z.shape), dx_t, dbeta, unbroadcast((one - rate) * dm, log_alpha_bar_prev.shape)
 
     return denoising(z, x_t, beta, log_alpha_bar_prev, rate=rate), pullback
 

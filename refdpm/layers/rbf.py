@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refdpm.vjp import Array, Pullback
+from refdpm.vjp import Array, Pullback, unbroadcast
 
 
 def rbf(x: Array, centre: Array, log_width: Array) -> Array:
@@ -47,13 +47,13 @@ def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]
     def pullback(dg: Array) -> tuple[Array, Array, Array]:
         ds = dg - np.einsum("nk,nk->n", g, dg)[:, None]
         ds *= g
-        dlog_width = -2 * np.einsum("nk,nk->k", ds, s)
+        dlog_width = unbroadcast(-2 * np.einsum("nk,nk->k", ds, s), log_width.shape)
         precision = np.exp(-2 * log_width)[:, None]
         # Σ a (c − x) as two products: its error is that of the larger one, which training and the adjoint gap do not notice
         to_centre, to_x = ds @ (precision * _with_one(centre)), precision * (ds.T @ _with_one(x))
         dx = to_centre[:, :-1] - x * to_centre[:, -1:]
         dcentre = to_x[:, :-1] - centre * to_x[:, -1:]
-        return dx, dcentre, dlog_width
+        return dx, unbroadcast(dcentre, centre.shape), dlog_width
 
     return g, pullback
 

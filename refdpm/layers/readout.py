@@ -57,9 +57,10 @@ def eq65_vjp(heads: Heads, x_t: Array, beta: Array) -> tuple[Gaussian, Pullback]
     keep = np.sqrt(sigmoid(-(heads.var + logit(beta))))
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
-        dkeep = dp.mean * (x_t - heads.mean)
+        dkeep = unbroadcast(dp.mean * (x_t - heads.mean), keep.shape)
         du = dp.var * p.var * keep * keep - dkeep * keep * p.var / 2
-        return Heads((1 - keep) * dp.mean, du), keep * dp.mean, unbroadcast(du / (beta * (1 - beta)), beta.shape)
+        dheads = Heads(unbroadcast((1 - keep) * dp.mean, heads.mean.shape), unbroadcast(du, heads.var.shape))
+        return dheads, unbroadcast(keep * dp.mean, x_t.shape), unbroadcast(du / (beta * (1 - beta)), beta.shape)
 
     return p, pullback
 
@@ -87,8 +88,9 @@ def released_vjp(heads: Heads, x_t: Array, beta: Array, *, T: int) -> tuple[Gaus
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
         du = dp.var * p.var * sigmoid(-log_odds)
-        dbeta = du / (beta * (1 - beta)) + dp.mean * (heads.mean / mix - x_t / keep) / 2
-        return Heads(mix * dp.mean, du / T ** 0.5), keep * dp.mean, unbroadcast(dbeta, beta.shape)
+        dheads = Heads(unbroadcast(mix * dp.mean, heads.mean.shape), unbroadcast(du / T ** 0.5, heads.var.shape))
+        dbeta_mean = unbroadcast(dp.mean * (heads.mean / mix - x_t / keep) / 2, beta.shape)
+        return dheads, unbroadcast(keep * dp.mean, x_t.shape), dbeta_mean + unbroadcast(du / (beta * (1 - beta)), beta.shape)
 
     return p, pullback
 
@@ -125,11 +127,14 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
     y = a * beta * beta / w * np.exp(heads.var)
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array, Array]:
-        dc_0 = dp.mean * heads.mean
-        dbeta = dc_0 * np.sqrt(a) * v / (w * w) - dp.mean * x_t / (2 * keep) + dp.var * ((v / w) ** 2 + y * (2 / beta - a / w))
-        dlevel = dc_0 * c_0 * (1 / w - 0.5) + dp.var * (y / w - a * (beta / w) ** 2)
-        return (Heads(c_0 * dp.mean, y * dp.var), keep * dp.mean,
-                unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, beta.shape))
+        dheads = Heads(unbroadcast(c_0 * dp.mean, heads.mean.shape), unbroadcast(y * dp.var, heads.var.shape))
+        dc_0 = unbroadcast(dp.mean * heads.mean, w.shape)
+        dbeta_keep = unbroadcast(-dp.mean * x_t / (2 * keep), beta.shape)
+        dbeta_c_0, dlevel_c_0 = dc_0 * np.sqrt(a) * v / (w * w), dc_0 * c_0 * (1 / w - 0.5)
+        dbeta_var, dlevel_var = dp.var * ((v / w) ** 2 + y * (2 / beta - a / w)), dp.var * (y / w - a * (beta / w) ** 2)
+        dbeta = dbeta_keep + unbroadcast(dbeta_c_0, beta.shape) + unbroadcast(dbeta_var, beta.shape)
+        dlevel = unbroadcast(dlevel_c_0, log_alpha_bar_prev.shape) + unbroadcast(dlevel_var, log_alpha_bar_prev.shape)
+        return dheads, unbroadcast(keep * dp.mean, x_t.shape), dbeta, dlevel
 
     return p, pullback
 

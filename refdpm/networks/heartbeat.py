@@ -109,7 +109,7 @@ def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: s
         raise ValueError(f"T: expected the length of the chain, at least 2, for bumps in t, got {T}")
     g = bumps(t, T=T, count=COUNT, basis="released")
     y, back_linear = linear_vjp(h, weight, bias)
-    z, back_bumps = temporal_vjp(y.reshape(len(h), -1, COUNT), g=g)
+    z, back_bumps = temporal_vjp(y.reshape(len(h), y.shape[1] // COUNT, COUNT), g=g)
     return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))
 
 

@@ -186,13 +186,14 @@ def _features_vjp(x: Array, conv: tuple[Kernels, ...], dense: tuple[Affine, ...]
 
 def _whole_image_vjp(x: Array, dense: tuple[Affine, ...], layer_vjp: LayerVjp) -> tuple[Array, Pullback]:
     """Layers on the image as one row, whose outputs are dealt to the pixels: (N, H, W, C) → (N, H, W, features)."""
-    row, back = stack_vjp(x.reshape(len(x), -1), dense, layer_vjp=layer_vjp)
+    N, H, W, C = x.shape
+    row, back = stack_vjp(x.reshape(N, H * W * C), dense, layer_vjp=layer_vjp)
 
     def pullback(dy: Array) -> tuple[Array, tuple[Affine, ...]]:
         drow, ddense = back(dy.reshape(row.shape))
         return drow.reshape(x.shape), ddense
 
-    return row.reshape(*x.shape[:-1], -1), pullback
+    return row.reshape(N, H, W, row.shape[1] // (H * W)), pullback
 
 
 # -- layers of the two forms -------------------------------------------------------------------------------------------

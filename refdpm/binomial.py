@@ -124,13 +124,13 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
         dlogit = dlogit m + (A − B) dx_t + (x_t A' + (1−x_t) B') dβ
         A' = −(1−r)/(1−β(1−r)) − 1/β        B' = 1/β + r/(1−rβ).
     """
-    m, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev, rate=rate)
+    _, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev, rate=rate)
     if_one, if_zero = _evidence(beta, rate)
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array, Array, Array]:
         slope = -x_t * ((1 - rate) / (1 - beta * (1 - rate)) + 1 / beta) + (1 - x_t) * (1 / beta + rate / (1 - rate * beta))
         dx_t, dbeta = unbroadcast((if_one - if_zero) * dq.logit, x_t.shape), unbroadcast(slope * dq.logit, beta.shape)
-        dx_0, dlevel = back_marginal(Bernoulli(unbroadcast(dq.logit, m.logit.shape)))
+        dx_0, dlevel = back_marginal(dq)                         # which sums over what m was stretched along
         return dx_t, dx_0, dbeta, dlevel
 
     return posterior(x_t, x_0, beta, log_alpha_bar_prev, rate=rate), pullback

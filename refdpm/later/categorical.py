@@ -108,7 +108,7 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
         djoint = (dq.prob - (q.prob * dq.prob).sum(axis=-1, keepdims=True)) / s
         de = m.prob * djoint
-        dx_0, dlevel = back_marginal(Categorical(unbroadcast(e * djoint, m.prob.shape)))
+        dx_0, dlevel = back_marginal(Categorical(e * djoint))
         dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
         return unbroadcast(_mixed(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
 
@@ -153,7 +153,7 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str) -> tuple[
     def pullback(dp: Categorical) -> tuple[Array, Array, Step]:
         dx_t, dx_0, dbeta, dprev = back_posterior(dp)
         dlogits = back_softmax(dx_0)
-        dx_t_said, dlevel = back_marginal(Categorical(unbroadcast(-share * dlogits / said.prob, said.prob.shape)))
+        dx_t_said, dlevel = back_marginal(Categorical(-share * dlogits / said.prob))
         return unbroadcast(dlogits, logits.shape), dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
 
     return p, pullback

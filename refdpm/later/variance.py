@@ -130,7 +130,7 @@ def _variance_vjp(head: Array, beta: Array, small: Array, variance: str) -> tupl
     chosen = small if variance == "small" else beta
 
     def pullback(dvar: Array) -> tuple[Array, Array, Array]:
-        dchosen = unbroadcast(dvar, chosen.shape)
-        return (np.zeros_like(head), *((0 * dchosen, dchosen) if variance == "small" else (dchosen, 0 * dchosen)))
+        dchosen, nothing = unbroadcast(dvar, chosen.shape), np.zeros_like(beta if variance == "small" else small)
+        return (np.zeros_like(head), *((nothing, dchosen) if variance == "small" else (dchosen, nothing)))
 
     return chosen + np.zeros_like(head), pullback

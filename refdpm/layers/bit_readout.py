@@ -60,10 +60,10 @@ def skip(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 
 def skip_vjp(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
     """Adjoint of `skip`:   dlogit = dz + dlogit of the forward kernel."""
-    q, back_forward = forward_vjp(x_t, beta, rate=rate)
+    _, back_forward = forward_vjp(x_t, beta, rate=rate)
 
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array]:
-        return unbroadcast(dp.logit, z.shape), *back_forward(Bernoulli(unbroadcast(dp.logit, q.logit.shape)))
+        return unbroadcast(dp.logit, z.shape), *back_forward(dp)
 
     return skip(z, x_t, beta, rate=rate), pullback
 
@@ -94,13 +94,13 @@ def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, 
 
         dlogit = dlogit of the forward kernel + dm/(m(1−m))        dm = a x̂ (1−x̂) dz + (m − r) dℓ.
     """
-    q, back_forward = forward_vjp(x_t, beta, rate=rate)
+    _, back_forward = forward_vjp(x_t, beta, rate=rate)
     one, zero, slope = _at_level(z, log_alpha_bar_prev, rate)
 
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array, Array]:
         dm = dp.logit / (one * zero)
-        dx_t, dbeta = back_forward(Bernoulli(unbroadcast(dp.logit, q.logit.shape)))
-        return unbroadcast(slope * dm, z.shape), dx_t, dbeta, unbroadcast((one - rate) * dm, log_alpha_bar_prev.shape)
+        dlevel = unbroadcast((one - rate) * dm, log_alpha_bar_prev.shape)
+        return unbroadcast(slope * dm, z.shape), *back_forward(dp), dlevel
 
     return denoising(z, x_t, beta, log_alpha_bar_prev, rate=rate), pullback
 

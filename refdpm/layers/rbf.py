@@ -48,7 +48,7 @@ def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]
         ds = dg - np.einsum("nk,nk->n", g, dg)[:, None]
         ds *= g
         dlog_width = unbroadcast(-2 * np.einsum("nk,nk->k", ds, s), log_width.shape)
-        precision = np.exp(-2 * log_width)[:, None]
+        precision = np.exp(-2 * log_width).reshape(-1, 1)
         # Σ a (c − x) as two products: its error is that of the larger one, which training and the adjoint gap do not notice
         to_centre, to_x = ds @ (precision * _with_one(centre)), precision * (ds.T @ _with_one(x))
         dx = to_centre[:, :-1] - x * to_centre[:, -1:]

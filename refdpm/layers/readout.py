@@ -128,7 +128,7 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array, Array]:
         dheads = Heads(unbroadcast(c_0 * dp.mean, heads.mean.shape), unbroadcast(y * dp.var, heads.var.shape))
-        dc_0 = unbroadcast(dp.mean * heads.mean, w.shape)
+        dc_0 = dp.mean * heads.mean
         dbeta_keep = unbroadcast(-dp.mean * x_t / (2 * keep), beta.shape)
         dbeta_c_0, dlevel_c_0 = dc_0 * np.sqrt(a) * v / (w * w), dc_0 * c_0 * (1 / w - 0.5)
         dbeta_var, dlevel_var = dp.var * ((v / w) ** 2 + y * (2 / beta - a / w)), dp.var * (y / w - a * (beta / w) ** 2)
@@ -152,7 +152,6 @@ def read_out(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> G
 
 def read_out_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> tuple[Gaussian, Pullback]:
     """Adjoint of `read_out`; what it does not take from the step gets zeros."""
-    unused = np.zeros_like(step.beta)
     if readout == "denoising":
         p, back = denoising_vjp(heads, x_t, step.beta, step.log_alpha_bar_prev)
     elif readout == "eq65":
@@ -164,6 +163,7 @@ def read_out_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) 
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Step]:
         dheads, dx_t, dbeta, *dlevel = back(dp)
-        return dheads, dx_t, Step(dbeta, dlevel[0] if dlevel else unused, unused)
+        dprev = dlevel[0] if dlevel else np.zeros_like(step.log_alpha_bar_prev)
+        return dheads, dx_t, Step(dbeta, dprev, np.zeros_like(step.log_alpha_bar))
 
     return p, pullback

@@ -62,8 +62,7 @@ def step_kl(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array
 def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
                 ) -> tuple[Array, Pullback]:
     """Adjoint of `step_kl`."""
-    level, back_level = schedule.log_alpha_bar_vjp(beta)
-    step, back_step = schedule.step_vjp(beta, level, t=t, ndim=x_0.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=t, ndim=x_0.ndim)
     q_t, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
     x_t, back_draw = kernel.draw_vjp(q_t, noise=noise)
     q, back_posterior = kernel.posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
@@ -77,10 +76,9 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
         dx_t_posterior, dx_0_posterior, dbeta_posterior, dprev_posterior = back_posterior(dq)
         dq_t = back_draw(dx_t_posterior + dx_t_reverse)
         dx_0_marginal, dlevel_marginal = back_marginal(dq_t)
-        dbeta_step, dlevel = back_step(schedule.Step(dstep.beta + dbeta_posterior,
-                                                     dstep.log_alpha_bar_prev + dprev_posterior,
-                                                     dstep.log_alpha_bar + dlevel_marginal))
-        return dparameters, dbeta_step + back_level(dlevel), dx_0_posterior + dx_0_marginal
+        dbeta = back_step(schedule.Step(dstep.beta + dbeta_posterior, dstep.log_alpha_bar_prev + dprev_posterior,
+                                        dstep.log_alpha_bar + dlevel_marginal))
+        return dparameters, dbeta, dx_0_posterior + dx_0_marginal
 
     return kl, pullback
 
@@ -95,7 +93,7 @@ def network_kl(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Ar
 def network_kl_vjp(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Array, kernel: Module, network: Module
                    ) -> tuple[Array, Pullback]:
     """Adjoint of `network_kl`."""
-    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=x_0.ndim)
+    step = schedule.step_at(beta, t=t, ndim=x_0.ndim)
     x_t = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar), noise=noise)
     q = kernel.posterior(x_t, x_0, step.beta, step.log_alpha_bar_prev)
     p, back_reverse = network.reverse_vjp(parameters, x_t, step, t=t)
@@ -146,15 +144,13 @@ def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Modul
 
 def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
     """q(x_t | x_0) of every row at one t, and its adjoint for (beta, x_0)."""
-    level, back_level = schedule.log_alpha_bar_vjp(beta)
-    step, back_step = schedule.step_vjp(beta, level, t=np.full(len(x_0), t), ndim=x_0.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=np.full(len(x_0), t), ndim=x_0.ndim)
     q, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
 
     def pullback(dq: Tree) -> tuple[Array, Array]:
         dx_0, dlevel_t = back_marginal(dq)
         unused = np.zeros_like(dlevel_t)
-        dbeta, dlevel = back_step(schedule.Step(unused, unused, dlevel_t))
-        return dbeta + back_level(dlevel), dx_0
+        return back_step(schedule.Step(unused, unused, dlevel_t)), dx_0
 
     return q, pullback
 

@@ -268,7 +268,7 @@ def denoiser(parameters: Tree, beta: Array, x_t: Array, *, t: int, kernel: Modul
     Shapes: x_t (N, …), which is √ᾱ_t times a noisy image → (N, …).
     """
     rows = np.full(len(x_t), t)
-    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=rows, ndim=x_t.ndim)
+    step = schedule.step_at(beta, t=rows, ndim=x_t.ndim)
     p = network.reverse(parameters, x_t, step, t=rows)
     nothing, levels = np.zeros_like(x_t), (step.beta, step.log_alpha_bar_prev)
     c_0 = kernel.posterior(nothing, nothing + 1, *levels).mean

@@ -39,7 +39,7 @@ def entropy_bounds(beta: Array, x_0: Array, *, t: int, noise: Array, kernel: Mod
     Shapes: beta (T+1,), x_0 and noise (N, …) → two arrays (N,).
     Domain: t = 2..T; at t = 1 the lower bound contains H(X_0|X_0), which is −∞ for densities and says nothing.
     """
-    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=np.full(len(x_0), t), ndim=x_0.ndim)
+    step = schedule.step_at(beta, t=np.full(len(x_0), t), ndim=x_0.ndim)
     x_prev = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar_prev), noise=noise)
     upper = total(kernel.entropy(kernel.forward(x_prev, np.broadcast_to(step.beta, x_prev.shape))))
     gained = entropy_at(beta, x_0, t=t, kernel=kernel) - entropy_at(beta, x_0, t=t - 1, kernel=kernel)

@@ -79,7 +79,7 @@ def times(*shape: int, low: int, high: int) -> st.SearchStrategy[Array]:
 def steps(draw: st.DrawFn, N: int, T: int, ndim: int = 2) -> tuple[Step, Array]:
     """The schedule's columns for N rows at steps t in 2..T of one schedule, and t."""
     beta, t = draw(schedules(T)), draw(times(N, low=2, high=T))
-    return schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=ndim), t
+    return schedule.step_at(beta, t=t, ndim=ndim), t
 
 
 # -- states, distributions, networks -----------------------------------------------------------------------------------

@@ -275,7 +275,7 @@ def _variance_read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
 def _last_step(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
     def of(beta: Array) -> st.SearchStrategy[Case]:
         t = np.ones(N, dtype=int)
-        step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2)
+        step = schedule.step_at(beta, t=t, ndim=2)
         return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T))
 
     return s.schedules(T).flatmap(of)
@@ -355,6 +355,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "schedule.log_alpha_bar": _of_a_schedule(),
     "schedule.step": tuple(_case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
                            for N, T in ((5, 6), (4, 2), (2, 5), (1, 3), (3, 1), (0, 2))),
+    "schedule.step_at": tuple(_case(s.schedules(T), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
+                              for N, T in ((5, 6), (4, 2), (2, 5), (1, 3), (3, 1), (0, 2))),
     "gaussian.forward": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N)), states=[0], columns=[1]),
     "gaussian.marginal": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.level_columns(N)), states=[0], columns=[1]),
     "gaussian.posterior": _of_all_sizes(_two_states, states=range(2), columns=[2, 3]),

@@ -96,9 +96,8 @@ def decoder(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Array
 
 def decoder_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Array, model: Model) -> tuple[Array, Pullback]:
     """Adjoint of `decoder`."""
-    levels, back_levels = schedule.log_alpha_bar_vjp(beta)
     t = np.ones(len(k), dtype=int)
-    step, back_step = schedule.step_vjp(beta, levels, t=t, ndim=k.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=t, ndim=k.ndim)
     q, back_marginal = gaussian.marginal_vjp(level(k, grid=grid), step.log_alpha_bar)
     x_1, back_draw = gaussian.draw_vjp(q, noise=noise)
     p, back_last = last_step_vjp(parameters, beta, x_1, step, t=t, model=model)
@@ -108,8 +107,8 @@ def decoder_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: A
     def pullback(dvalue: Array) -> tuple[Tree, Array]:
         dparameters, dbeta_last, dx_1, dstep = back_last(back_mass(back_total(-dvalue)))
         _, dlevel_marginal = back_marginal(back_draw(dx_1))
-        dbeta_step, dlevels = back_step(dstep._replace(log_alpha_bar=dstep.log_alpha_bar + dlevel_marginal))
-        return dparameters, dbeta_last + dbeta_step + back_levels(dlevels)
+        dbeta_step = back_step(dstep._replace(log_alpha_bar=dstep.log_alpha_bar + dlevel_marginal))
+        return dparameters, dbeta_last + dbeta_step
 
     return -log_p, pullback
 
@@ -131,8 +130,7 @@ def terms_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Arr
     rows = (t.size,) + k.shape[1:]
     kl, back_kl = bound.step_kl_vjp(parameters, beta, np.broadcast_to(x_0, t.shape + k.shape[1:]).reshape(rows),
                                     noise=noise.reshape(rows), t=t.ravel(), kernel=gaussian, network=as_network(model))
-    levels, back_levels = schedule.log_alpha_bar_vjp(beta)
-    step, back_step = schedule.step_vjp(beta, levels, t=np.full(len(k), T), ndim=k.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=np.full(len(k), T), ndim=k.ndim)
     per_component, back_prior = prior_kl_vjp(x_0, step.log_alpha_bar)
     prior, back_total = total_vjp(per_component)
     decoded, back_decoder = decoder_vjp(parameters, beta, k=k, grid=grid, noise=noise_1, model=model)
@@ -140,10 +138,9 @@ def terms_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Arr
     def pullback(dterms: Terms) -> tuple[Tree, Array]:
         dparameters_decoder, dbeta_decoder = back_decoder(dterms.decoder)
         _, dlevel_T = back_prior(back_total(dterms.prior))
-        dbeta_T, dlevels = back_step(Step(0 * dlevel_T, 0 * dlevel_T, dlevel_T))
+        dbeta_T = back_step(Step(0 * dlevel_T, 0 * dlevel_T, dlevel_T))
         dparameters_kl, dbeta_kl, _ = back_kl(dterms.kl.ravel())
-        return (tree_map(np.add, dparameters_kl, dparameters_decoder),
-                dbeta_kl + dbeta_decoder + dbeta_T + back_levels(dlevels))
+        return tree_map(np.add, dparameters_kl, dparameters_decoder), dbeta_kl + dbeta_decoder + dbeta_T
 
     return Terms(prior, kl.reshape(t.shape), decoded), pullback
 

@@ -54,6 +54,7 @@ def test_every_formula_has_its_rows(found):
 WITHOUT_ROW = {
     "schedule.checked": "returns its argument",
     "schedule.step": "gathers",
+    "schedule.step_at": "gathers from log_alpha_bar",
     "gaussian.prior": "zeros and ones",
     "gaussian.draw_noise": "random",
     "binomial.draw": "bits, by one comparison; the probability is activation.sigmoid",

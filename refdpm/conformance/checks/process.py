@@ -76,14 +76,15 @@ def learned_starts_where_it_is_told() -> float:
 
 
 def rows_are_at_their_own_step() -> float:
-    """Row i of `step` is (β, ℓ_{t−1}, ℓ_t) at t = t_i, for mixed and repeated t from 1 to T, in states of 2 to 4 axes."""
-    t, level = np.array([3, 1, 5, 3, 2, 1, 4]), -np.arange(6.0) ** 2
+    """Row i of `step` is (β, ℓ_{t−1}, ℓ_t) at t = t_i, for mixed and repeated t from 1 to T, in states of 2 to 4 axes; so is
+    that of `step_at`, with the levels of β."""
+    t, given, own = np.array([3, 1, 5, 3, 2, 1, 4]), -np.arange(6.0) ** 2, np.log(np.cumprod(1 - BETA))
     found = []
     for ndim in (2, 3, 4):
-        step = schedule.step(BETA, level, t=t, ndim=ndim)
-        rows = [[BETA[s], level[s - 1], level[s]] for s in t.tolist()]
-        for got, expected in zip(step, zip(*rows)):
-            found.append(apart(got, np.array(expected).reshape((7,) + (1,) * (ndim - 1))))
+        for level, step in ((given, schedule.step(BETA, given, t=t, ndim=ndim)), (own, schedule.step_at(BETA, t=t, ndim=ndim))):
+            rows = [[BETA[s], level[s - 1], level[s]] for s in t.tolist()]
+            for got, expected in zip(step, zip(*rows)):
+                found.append(apart(got, np.array(expected).reshape((7,) + (1,) * (ndim - 1))))
     return worst(*found)
 
 
@@ -253,7 +254,7 @@ CHECKS = (
     Check("cosine is a ratio of squared cosines", ("schedule.cosine",), cosine_is_a_ratio_of_squares),
     Check("a learned schedule starts where it is told", ("schedule.learned", "schedule.logits_of"),
           learned_starts_where_it_is_told),
-    Check("rows are at their own step", ("schedule.step",), rows_are_at_their_own_step),
+    Check("rows are at their own step", ("schedule.step", "schedule.step_at"), rows_are_at_their_own_step),
     Check("wrong schedules are refused", ("schedule.checked",), wrong_schedules_are_refused),
     Check("forward step by hand", ("gaussian.forward",), forward_by_hand),
     Check("steps compose to the marginal", ("gaussian.marginal",), steps_compose),

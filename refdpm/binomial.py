@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.layers.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
+from refdpm.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.layers.activation import x_minus_log1p
+from refdpm.activation import x_minus_log1p
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log1p
 
-from refdpm.layers.activation import logit, sigmoid, sigmoid_vjp
+from refdpm.activation import logit, sigmoid, sigmoid_vjp
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
 

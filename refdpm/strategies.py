@@ -22,10 +22,10 @@ from refdpm.bound import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.later import objective
 from refdpm.layers.linear import Affine
-from refdpm.layers.readout import Heads
 from refdpm.networks import heartbeat, image
 from refdpm.networks.heartbeat import Heartbeat
 from refdpm.networks.image import Image
+from refdpm.networks.readout import Heads
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Tree, tree_map

@@ -25,12 +25,11 @@ from refdpm.later.decoder import Grid
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
-from refdpm.layers import bit_readout
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.layers.multiscale import multiscale_vjp
-from refdpm.layers.readout import READOUTS, Heads
 from refdpm.layers.temporal import BASES
-from refdpm.networks import heartbeat, swiss_roll
+from refdpm.networks import bit_readout, heartbeat, swiss_roll
+from refdpm.networks.readout import READOUTS, Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, fix, tree_map
 
@@ -38,10 +37,10 @@ Case = tuple[tuple[Any, ...], dict[str, Any]]
 Alternatives = tuple[st.SearchStrategy[Case], ...]
 Cut = Callable[[Array], Array]
 
-PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "layers.linear", "layers.rbf",
-                "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal",
-                "layers.stack", "layers.norm",
-                "networks.swiss_roll", "networks.image", "product", "layers.bit_readout", "networks.heartbeat",
+PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound",
+                "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
+                "layers.norm", "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat",
+                "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
                 "later.objective", "later.sampler", "later.categorical")
 
@@ -111,7 +110,7 @@ def _of_sizes(of: Callable[..., st.SearchStrategy[Case]], *sizes: tuple[int, ...
 # -- the bound ---------------------------------------------------------------------------------------------------------
 
 def _any_network() -> st.SearchStrategy[Any]:
-    return st.sampled_from([fix(swiss_roll, readout=name) for name in swiss_roll.READOUTS])
+    return st.sampled_from([fix(swiss_roll, readout=name) for name in READOUTS])
 
 
 def _times(*shape: int, T: int) -> st.SearchStrategy[Array]:
@@ -220,7 +219,7 @@ def _image_networks() -> Alternatives:
 
 def _swiss_roll(N: int, D: int, T: int, units: int) -> st.SearchStrategy[Case]:
     return s.steps(N, T).flatmap(lambda drawn: _case(s.swiss_roll_networks(T, units, D), s.states(N, D), st.just(drawn[0]),
-                                                     t=drawn[1], readout=st.sampled_from(swiss_roll.READOUTS)))
+                                                     t=drawn[1], readout=st.sampled_from(READOUTS)))
 
 
 def _heartbeat(N: int, bits: int, T: int, last: str) -> st.SearchStrategy[Case]:
@@ -346,11 +345,11 @@ def _of_a_schedule(**fixed: Any) -> Alternatives:
 
 
 ALTERNATIVES: dict[str, Alternatives] = {
-    "layers.activation.softplus": _elementwise(partial(s.arrays, low=-40, high=40)),
-    "layers.activation.sigmoid": _elementwise(partial(s.arrays, low=-40, high=40)),
-    "layers.activation.logit": _elementwise(partial(s.arrays, low=1e-3, high=0.95)),
-    "layers.activation.tanh": _elementwise(s.arrays),
-    "layers.activation.leaky_relu": _elementwise(s.nonzero_arrays, slope=s.numbers(0, 0.9)),
+    "activation.softplus": _elementwise(partial(s.arrays, low=-40, high=40)),
+    "activation.sigmoid": _elementwise(partial(s.arrays, low=-40, high=40)),
+    "activation.logit": _elementwise(partial(s.arrays, low=1e-3, high=0.95)),
+    "activation.tanh": _elementwise(s.arrays),
+    "activation.leaky_relu": _elementwise(s.nonzero_arrays, slope=s.numbers(0, 0.9)),
     "schedule.learned": tuple(_case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)) for T in (6, 2, 1)),
     "schedule.log_alpha_bar": _of_a_schedule(),
     "schedule.step": tuple(_case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
@@ -402,13 +401,13 @@ ALTERNATIVES: dict[str, Alternatives] = {
         _with_cut(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), 1, rows),
         *(_case(s.states(N, D), s.states(units, D), s.arrays(units, low=-1, high=1))
           for N, D, units in ((5, 2, 4), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 3, 2)))),
-    "layers.readout.eq65": _of_all_sizes(lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N)),
+    "networks.readout.eq65": _of_all_sizes(lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N)),
                                          states=range(3), columns=[3]),
-    "layers.readout.released": _of_all_sizes(
+    "networks.readout.released": _of_all_sizes(
         lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), T=st.integers(1, 50)), states=range(3), columns=[3]),
-    "layers.readout.denoising": _of_all_sizes(
+    "networks.readout.denoising": _of_all_sizes(
         lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)), states=range(3), columns=[3, 4]),
-    "layers.readout.read_out": _of_all_sizes(_read_out, states=range(3), columns=[3, 4, 5]),
+    "networks.readout.read_out": _of_all_sizes(_read_out, states=range(3), columns=[3, 4, 5]),
     "layers.conv.conv2d": _convolutions(),
     "layers.pool.mean_pool": tuple(_case(s.normal_arrays(*image), factor=st.integers(1, 3))
                                    for image in ((3, 6, 12, 2), (1, 6, 6, 2), (2, 12, 6, 1), (0, 6, 6, 2))),
@@ -434,13 +433,13 @@ ALTERNATIVES: dict[str, Alternatives] = {
         _case(_shared_variances(4, 3), _shared_variances(1, 3).map(lambda r: Gaussian(r.mean + 0.71, r.var * 1.37)))),
     "product.times_bernoulli": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D), s.other_bernoullis(N, D)), states=range(2)),
     "product.perturbed": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.states(N, D)), states=range(3)),
-    "layers.bit_readout.paper": _of_all_sizes(lambda N, D: _case(s.bit_heads(N, D))),
-    "layers.bit_readout.skip": _of_all_sizes(
+    "networks.bit_readout.paper": _of_all_sizes(lambda N, D: _case(s.bit_heads(N, D))),
+    "networks.bit_readout.skip": _of_all_sizes(
         lambda N, D: _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()), states=range(2), columns=[2]),
-    "layers.bit_readout.denoising": _of_all_sizes(
+    "networks.bit_readout.denoising": _of_all_sizes(
         lambda N, D: _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N), rate=s.rates()),
         states=range(2), columns=[2, 3]),
-    "layers.bit_readout.read_out": _of_all_sizes(_bit_read_out, states=range(2), columns=[2, 3]),
+    "networks.bit_readout.read_out": _of_all_sizes(_bit_read_out, states=range(2), columns=[2, 3]),
     "networks.heartbeat.reverse": tuple(_heartbeat(*size, last) for size in ((N, D, T), (1, 3, 4), (4, 1, 2), (0, 2, 4))
                                         for last in heartbeat.LAST),
     **{f"later.parametrisation.{name}": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.other_states(N, D), s.level_columns(N)),

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.layers.activation import x_minus_log1p
+from refdpm.activation import x_minus_log1p
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 

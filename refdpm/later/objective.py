@@ -21,10 +21,10 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import bound, gaussian, schedule
+from refdpm.activation import x_minus_log1p
 from refdpm.gaussian import LOG_2PI
 from refdpm.later.decoder import Grid, level, log_mass_vjp
 from refdpm.later.model import Model, as_network, last_step_vjp
-from refdpm.layers.activation import x_minus_log1p
 from refdpm.likelihood import bits, total_vjp
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, Tree, tree_map, unbroadcast

@@ -10,7 +10,7 @@ With an angle φ, cos φ = √ᾱ and sin φ = √(1−ᾱ), the pair (x_t, v) i
 without a division, at every level; from ε it does not where ᾱ = 0, nor ε from x_0 where ᾱ = 1.
 
 All of it is linear, so an average over x_0 given x_t goes through: E[x_0 | x_t], E[ε | x_t] … are related in the same way, and the
-score of an average is ∇ log q(x_t), the score of the marginal.  The head z_mean of `layers.readout.denoising` is −√(1−ᾱ) v.
+score of an average is ∇ log q(x_t), the score of the marginal.  The head z_mean of `networks.readout.denoising` is −√(1−ᾱ) v.
 
 The mean of the reverse step is in `mean`.
 

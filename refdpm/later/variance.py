@@ -19,7 +19,7 @@ import numpy as np
 
 from refdpm.gaussian import Gaussian, shares
 from refdpm.later.mean import mean_from_vjp
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 

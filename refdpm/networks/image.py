@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refdpm.activation import leaky_relu_vjp, softplus_vjp, tanh_vjp
 from refdpm.gaussian import Gaussian
-from refdpm.layers.activation import leaky_relu_vjp, softplus_vjp, tanh_vjp
 from refdpm.layers.linear import Affine, linear_vjp
 from refdpm.layers.multiscale import Kernels, multiscale_released_vjp, multiscale_vjp
-from refdpm.layers.readout import Heads, read_out_vjp
 from refdpm.layers.stack import LayerVjp, side_by_side_vjp, stack_vjp
 from refdpm.layers.temporal import bumps, temporal_vjp
+from refdpm.networks.readout import Heads, read_out_vjp
 from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback

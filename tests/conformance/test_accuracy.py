@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy.special import log1p, ndtr, softmax
 
-from refdpm import binomial, bound, gaussian, likelihood, product, schedule
+from refdpm import activation, binomial, bound, gaussian, likelihood, product, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.accuracy import LIMIT, SMALLEST, UNIT, accuracy, units
 from refdpm.conformance.accuracy.core import FORMULAS
 from refdpm.conformance.cases import PAIR_MODULES
 from refdpm.gaussian import Gaussian
 from refdpm.later import decoder
-from refdpm.layers import activation, bit_readout, conv, linear, pool, rbf, readout, temporal
-from refdpm.networks import image
+from refdpm.layers import conv, linear, pool, rbf, temporal
+from refdpm.networks import bit_readout, image, readout
 from refdpm.oracles.decimals import Exact
 
 

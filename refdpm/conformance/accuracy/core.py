@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from refdpm import binomial, bound, gaussian, likelihood, schedule
+from refdpm import activation, binomial, bound, gaussian, likelihood, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.accuracy.common import (
     BELOW, BOTH, HEAD, LEVEL, LOGIT, RATES, REAL, STATE, VARIANCE, Formula, Generator, Groups, Point, formulas, independent,
     lengths, near_zero, shares_of_ones, some_bits, some_rates, wide)
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation, linear, rbf, readout
-from refdpm.layers.readout import Heads
-from refdpm.networks import swiss_roll
+from refdpm.layers import linear, rbf
+from refdpm.networks import readout, swiss_roll
+from refdpm.networks.readout import Heads
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.oracles import decimals, decimals_binomial
 from refdpm.oracles.decimals import Exact

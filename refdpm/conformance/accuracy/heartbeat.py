@@ -7,9 +7,8 @@ import numpy as np
 from refdpm import schedule
 from refdpm.conformance.accuracy.common import (BELOW, HEAD, RATES, Formula, Generator, Groups, Point, formulas, independent,
                                                 shares_of_ones, some_bits, some_rates, wide)
-from refdpm.layers import bit_readout
 from refdpm.layers.linear import Affine
-from refdpm.networks import heartbeat
+from refdpm.networks import bit_readout, heartbeat
 from refdpm.networks.heartbeat import Heartbeat
 from refdpm.oracles import decimals_heartbeat
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from refdpm import binomial
+from refdpm.activation import logit
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
 from refdpm.conformance.families.common import (D, N, Function, Given, Inputs, Output, Row, Strategy, arrays, chain, drawn,
                                                edge_schedules, listed, own_levels, rates, row_of, scales, spread_out, step_of,
                                                times_of)
 from refdpm.conformance.terms import Terms
-from refdpm.layers.activation import logit
 from refdpm.vjp import Array
 
 LAW = (Output("PROB", "probability"),)

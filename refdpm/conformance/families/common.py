@@ -13,7 +13,7 @@ from refdpm.conformance import terms
 from refdpm.conformance.adapter import Model, Skip
 from refdpm.conformance.terms import Terms
 from refdpm.layers.linear import Affine, per_step_vjp
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, tree_map
 

@@ -12,11 +12,12 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from refdpm import activation
 from refdpm.conformance import terms
 from refdpm.conformance.families.common import (Function, Inputs, Output, Strategy, arrays, drawn, exactly, listed, numbers,
                                                spread_out)
 from refdpm.conformance.terms import Terms, exact
-from refdpm.layers import activation, conv, linear, norm, pool, rbf, temporal
+from refdpm.layers import conv, linear, norm, pool, rbf, temporal
 from refdpm.vjp import Array
 
 # A number so small that the next lower ones are lost to float32: what is less than 2⁻²⁴ of it need not be there at all.

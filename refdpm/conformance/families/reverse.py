@@ -23,7 +23,7 @@ from refdpm.conformance.terms import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance
 from refdpm.later.model import Model
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Tree
 

@@ -25,7 +25,7 @@ MISTAKES: tuple[Mistake, ...] = (process.MISTAKES + binomial.MISTAKES + objectiv
                                  + tables.MISTAKES)
 
 # the parts of the accuracy list that a function has a share in; all of it for a module that is not named
-GROUPS = {"layers.activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
+GROUPS = {"activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
           "layers.rbf": ("rbf",), "binomial": ("binomial",), "product": ("product",),
           "layers.conv": ("image layers",), "layers.norm": ("softmax", "group norm"),
           "layers.temporal": ("bumps", "mixtures"), "later.decoder": ("decoder",),

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from refdpm.activation import logit, sigmoid, softplus
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, pulled_by, then, zero
-from refdpm.layers.activation import logit, sigmoid, softplus
 from refdpm.vjp import Array, unbroadcast
 
 _UNIT = "horenbergerb/BernoulliDiffusion@"
@@ -156,9 +156,9 @@ SUMS = (
             "huggingface/diffusers!13677, goodfire-ai/spd!412", "binomial.draw_noise", "value",
             lambda right: lambda rng, shape: np.broadcast_to(right(rng, (1, *shape[1:])), shape).copy()),
     Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series",
-            "the textbook form", "layers.activation.x_minus_log1p", "value", instead(lambda x: x - np.log1p(x))),
+            "the textbook form", "activation.x_minus_log1p", "value", instead(lambda x: x - np.log1p(x))),
     Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series",
-            "the textbook form", "layers.activation.expm1_minus_x", "value", instead(lambda x: np.expm1(x) - x)),
+            "the textbook form", "activation.expm1_minus_x", "value", instead(lambda x: np.expm1(x) - x)),
 )
 
 

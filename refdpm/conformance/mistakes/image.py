@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from refdpm import activation
 from refdpm.conformance.mistakes.planting import Mistake, Plant, instead
-from refdpm.layers import activation, conv, pool
+from refdpm.layers import conv, pool
 from refdpm.layers.multiscale import Kernels
 from refdpm.vjp import Array
 

@@ -14,8 +14,8 @@ from refdpm.gaussian import Gaussian
 from refdpm.layers import conv
 from refdpm.layers.linear import Affine
 from refdpm.layers.multiscale import Kernels
-from refdpm.layers.readout import Heads
 from refdpm.networks.image import Image
+from refdpm.networks.readout import Heads
 from refdpm.vjp import Array, tree_map
 
 _ORIG = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57"
@@ -45,10 +45,10 @@ TOGETHER = (
     Mistake("NEW-I-BOTH", "features divided by the root of the number of all → of their own path",
             "scaled after they are joined", "layers.stack.side_by_side", "value", _side_by_side(lambda own, both: both ** 0.5)),
     Mistake("NEW-I-SQRT-T", "z_var/T → z_var/√T, in the released read-out",
-            _ORIG + ", root overlooked", "layers.readout.released", "value",
+            _ORIG + ", root overlooked", "networks.readout.released", "value",
             lambda right: lambda heads, x_t, beta, *, T: right(heads, x_t, beta, T=T * T)),
     Mistake("NEW-I-OWN-VAR", "x √(1−var) + z √var → √(1−β) and √β, in the released mean",
-            _ORIG + ", β of the forward step", "layers.readout.released", "value",
+            _ORIG + ", β of the forward step", "networks.readout.released", "value",
             lambda right: lambda heads, x_t, beta, *, T: _with_own_variance(right(heads, x_t, beta, T=T), heads, x_t)),
 )
 
@@ -246,7 +246,7 @@ PULLBACKS = (
             _ORIG + " divides", "layers.multiscale.multiscale_released_vjp", "gradient",
             pullback_then(lambda d: tree_map(lambda leaf: leaf * len(d[1]), d))),
     Mistake("NEW-I-DLEAKY", "slope below 0 forgotten in the pullback → kept",
-            "ReLU pulled back", "layers.activation.leaky_relu_vjp", "gradient",
+            "ReLU pulled back", "activation.leaky_relu_vjp", "gradient",
             pulled_by(lambda dy, x, *, slope=0.05: np.where(np.real(x) > 0, dy, 0))),
     Mistake("NEW-I-DBUMPS", "every coefficient gets dz → g_j dz",
             "a sum without weights", "layers.temporal.temporal_vjp", "gradient",

@@ -12,7 +12,7 @@ from refdpm.conformance.mistakes.later import weight
 from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, zero
 from refdpm.gaussian import Gaussian
 from refdpm.later import decoder, mean, sampler
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.vjp import Array
 
 # Not yet plantable: REV-14 needs a sampler that draws for itself; REV-19 one that encodes; SCH-23 a corrector.

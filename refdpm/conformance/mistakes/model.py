@@ -8,7 +8,7 @@ import numpy as np
 from refdpm import schedule
 from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, then
 from refdpm.gaussian import Gaussian
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.optimize import MeanSquare, Moments, Momentum
 from refdpm.vjp import Array, tree_map
 
@@ -69,32 +69,32 @@ LAYERS = (
             "gmongaras/Diffusion_models_from_scratch@cb4fd62", "layers.linear.per_step", "value",
             lambda right: lambda x, weight, bias, *, t: right(x, weight, bias, t=t - 1)),
     Mistake("NEW-TANH", "2/(1 + e^−x) − 1, which is tanh of x/2 → 2/(1 + e^−2x) − 1",
-            "a hyperbolic tangent made of a sigmoid", "layers.activation.tanh", "value",
+            "a hyperbolic tangent made of a sigmoid", "activation.tanh", "value",
             lambda right: lambda x: right(x / 2)),
     Mistake("TRN-08", "leaky ReLU with slope 0.01 → 0.05, as released",
-            "ORIG, notes in its code", "layers.activation.leaky_relu", "value",
+            "ORIG, notes in its code", "activation.leaky_relu", "value",
             lambda right: lambda x, *, slope=0.01: right(x, slope=slope)),
     Mistake("NEW-BIAS", "bias of the first output for all → each its own",
             "broadcast of one row", "layers.linear.linear", "value",
             lambda right: lambda x, weight, bias: right(x, weight, bias[:1])),
     Mistake("NEW-65", "mean (x − z)(1 − var) + z, as printed → √(1 − var)",
-            "the paper's eq. 65", "layers.readout.eq65", "value",
+            "the paper's eq. 65", "networks.readout.eq65", "value",
             lambda right: lambda heads, x_t, beta: _eq65_as_printed(right(heads, x_t, beta), heads, x_t)),
     Mistake("BND-11b", "deviation returned as a variance → variance",
-            "hwlee11/Example_diffusion_probabilistic_models@07942cd", "layers.readout.released", "value",
+            "hwlee11/Example_diffusion_probabilistic_models@07942cd", "networks.readout.released", "value",
             then(lambda p: Gaussian(p.mean, np.sqrt(p.var)))),
     Mistake("REV-17", "prediction of x_0 used as the mean of x_{t−1} → passed through the posterior",
-            "youngunghan/Deep-Unsupervised-…@fa1712e known-issues D2", "layers.readout.denoising", "value",
+            "youngunghan/Deep-Unsupervised-…@fa1712e known-issues D2", "networks.readout.denoising", "value",
             lambda right: lambda heads, x_t, beta, level: right(heads, x_t, beta, level)._replace(
                 mean=np.sqrt((1 - beta) * np.exp(level)) * x_t + heads.mean)),
     Mistake("NEW-SPREAD", "posterior variance alone → plus what not knowing x_0 adds",
-            "law of total variance overlooked", "layers.readout.denoising", "value",
+            "law of total variance overlooked", "networks.readout.denoising", "value",
             lambda right: lambda heads, *args: right(Heads(heads.mean, heads.var - 1e3), *args)),
     Mistake("LAY-31", "ReLU left after the last layer → none",
-            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "layers.readout.read_out_vjp", "value",
+            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "networks.readout.read_out_vjp", "value",
             _heads(lambda heads: Heads(*(np.maximum(z, 0) for z in heads)))),
     Mistake("SHP-11", "outputs of mean and variance interleaved → one half each",
-            "derived from ORIG temporal_readout", "layers.readout.read_out_vjp", "value", _heads(_interleaved)),
+            "derived from ORIG temporal_readout", "networks.readout.read_out_vjp", "value", _heads(_interleaved)),
     Mistake("NEW-WIDTH", "width stored where its logarithm is meant → the logarithm",
             "as BND-11, for a scale", "networks.swiss_roll.init", "value",
             then(lambda start: start._replace(log_width=np.exp(start.log_width)))),

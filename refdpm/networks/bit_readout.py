@@ -32,8 +32,8 @@ forward kernel at x_t divided by π, and in logits the three factors add.
 
 import numpy as np
 
+from refdpm.activation import logit, sigmoid
 from refdpm.binomial import Bernoulli, forward, forward_vjp
-from refdpm.layers.activation import logit, sigmoid
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refdpm.activation import logit, sigmoid
 from refdpm.gaussian import Gaussian, shares
-from refdpm.layers.activation import logit, sigmoid
 from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast

@@ -350,6 +350,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "activation.logit": _elementwise(partial(s.arrays, low=1e-3, high=0.95)),
     "activation.tanh": _elementwise(s.arrays),
     "activation.leaky_relu": _elementwise(s.nonzero_arrays, slope=s.numbers(0, 0.9)),
+    "activation.softmax": _normalised_weights(),
     "schedule.learned": tuple(_case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)) for T in (6, 2, 1)),
     "schedule.log_alpha_bar": _of_a_schedule(),
     "schedule.step": tuple(_case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
@@ -423,7 +424,6 @@ ALTERNATIVES: dict[str, Alternatives] = {
             ((2, 4, 3, 1), (s.kernels((1, 3), 1, 1, scales=1),)), ((0, 2, 4, 3), (s.kernels((3, 1), 3, 2, scales=1),)))),
     "layers.stack.side_by_side": tuple(_case(s.normal_arrays(*shape, a), s.normal_arrays(*shape, b)) for shape, a, b in (
         ((3, 4, 6), 2, 5), ((1, 4, 6), 3, 2), ((4,), 1, 3), ((4,), 2, 1), ((0, 3), 2, 4))),
-    "layers.norm.softmax": _normalised_weights(),
     "layers.norm.group_norm": _normalisations(),
     "networks.image.reverse": _image_networks(),
     "networks.swiss_roll.reverse": _of_sizes(_swiss_roll, (N, D, T, UNITS), (1, 3, 4, 2), (4, 1, 3, 2), (3, 2, 4, 1), (3, 1, 2, 4),
@@ -479,7 +479,6 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.categorical.posterior": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
                               s.level_columns(N).map(_third)), states=range(2), columns=[2, 3]),
-    "later.categorical.softmax": _normalised_weights(),
     "later.categorical.reverse": _of_symbols(_reverse_symbols, states=range(2), columns=[2, 3, 4]),
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),

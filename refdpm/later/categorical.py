@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.activation import x_minus_log1p
+from refdpm.activation import softmax_vjp, x_minus_log1p
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -113,18 +113,6 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
         return unbroadcast(_mixed(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
 
     return q, pullback
-
-
-def softmax(logits: Array) -> Array:
-    """e^z/Σ e^z: the probabilities that a network's logits stand for.   Edge: what is added to all logits changes nothing."""
-    weight = np.exp(logits - np.max(np.real(logits), axis=-1, keepdims=True))
-    return weight / weight.sum(axis=-1, keepdims=True)
-
-
-def softmax_vjp(logits: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `softmax`:   dp = p (dz − Σ p dz)."""
-    p = softmax(logits)
-    return p, lambda dp: p * (dp - (p * dp).sum(axis=-1, keepdims=True))
 
 
 def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str) -> Categorical:

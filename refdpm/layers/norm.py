@@ -1,7 +1,7 @@
-"""Normalisation: of weights to the sum 1, and of groups of channels to mean 0 and variance 1.
+"""Normalisation of groups of channels to mean 0 and variance 1.
 
-The paper's networks have neither; those that came later have both, softmax for attention and group normalisation between
-convolutions.  They stand here by themselves, for whoever wants to compare theirs.
+The paper's networks have none; those that came later have it between convolutions.  It stands here by itself, for whoever wants to
+compare theirs.
 """
 
 from math import prod
@@ -9,22 +9,6 @@ from math import prod
 import numpy as np
 
 from refdpm.vjp import Array, Pullback, unbroadcast
-
-
-def softmax(x: Array) -> Array:
-    """g_k = exp(x_k)/Σ_j exp(x_j), along the last axis: positive weights, Σ_k g_k = 1.
-
-    Shapes: (…, K) → (…, K).
-    Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.
-    """
-    g = np.exp(x - np.max(np.real(x), axis=-1, keepdims=True))
-    return g / g.sum(axis=-1, keepdims=True)
-
-
-def softmax_vjp(x: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `softmax`:   dg_k = g_k (dx_k − Σ_j g_j dx_j), which is its own adjoint."""
-    g = softmax(x)
-    return g, lambda dg: g * (dg - (g * dg).sum(axis=-1, keepdims=True))
 
 
 def group_norm(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: float = 1e-5) -> Array:

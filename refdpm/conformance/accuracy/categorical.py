@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from refdpm import activation
 from refdpm.conformance.accuracy.common import BELOW, LEVEL, Formula, Generator, Groups, formulas, independent, some_rates, wide
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
@@ -46,8 +47,8 @@ FORMULAS = {
                 decimals_categorical.marginal, independent(a=_PART, b=_PART, c=_some_part, level=BELOW)),
         Formula("categorical.posterior", _posterior, decimals_categorical.posterior, independent(
             a=_PART, b=_PART, c=_some_part, p=_PART, q=_PART, r=_some_part, beta=some_rates, level=BELOW)),
-        Formula("categorical.softmax", lambda a, b, c: categorical.softmax(_symbols(a, b, c))[:, 0], decimals_categorical.softmax,
-                independent(a=_LOGIT, b=_LOGIT, c=_LOGIT)),
+        Formula("activation.softmax of three", lambda a, b, c: activation.softmax(_symbols(a, b, c))[:, 0],
+                decimals_categorical.softmax, independent(a=_LOGIT, b=_LOGIT, c=_LOGIT)),
         Formula("categorical.kl", lambda a, p, share: categorical.kl(_law(a, share), _law(p, share)), decimals_categorical.kl,
                 independent(a=wide(1e-9, 0.9), p=wide(1e-9, 0.9), share=wide(1e-3, 0.5))),
     ),

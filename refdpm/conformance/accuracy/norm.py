@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from refdpm import activation
 from refdpm.conformance.accuracy.common import BOTH, Generator, Groups, Point, wide
 from refdpm.layers import norm
 from refdpm.oracles import decimals_norm
@@ -13,8 +14,8 @@ def _weights(rng: Generator, n: int) -> Iterator[Point]:
     """Rows of five, from 1e-9 to 800 and in between."""
     for _ in range(n // 20):
         x = wide(1e-9, 800.0, 0.0, signs=BOTH)(rng, 5) if rng.random() < 0.5 else 30 * rng.normal() + rng.normal(size=5)
-        for k, (got, exact) in enumerate(zip(norm.softmax(x[None])[0], decimals_norm.softmax(x.tolist()))):
-            yield Point("norm.softmax", float(got), exact, dict(x=x.tolist(), k=k))
+        for k, (got, exact) in enumerate(zip(activation.softmax(x[None])[0], decimals_norm.softmax(x.tolist()))):
+            yield Point("activation.softmax", float(got), exact, dict(x=x.tolist(), k=k))
 
 
 def _groups(rng: Generator, n: int) -> Iterator[Point]:

@@ -182,7 +182,7 @@ def _steps(draw: st.DrawFn) -> Inputs:
 
 
 NORMALISED = (
-    _layer(norm, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
+    _layer(activation, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
            edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
                   dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))],

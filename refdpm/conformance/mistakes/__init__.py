@@ -25,9 +25,9 @@ MISTAKES: tuple[Mistake, ...] = (process.MISTAKES + binomial.MISTAKES + objectiv
                                  + tables.MISTAKES)
 
 # the parts of the accuracy list that a function has a share in; all of it for a module that is not named
-GROUPS = {"activation": ("activation",), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
+GROUPS = {"activation": ("activation", "softmax"), "schedule": ("schedules", "chain"), "gaussian": ("gaussian",),
           "layers.rbf": ("rbf",), "binomial": ("binomial",), "product": ("product",),
-          "layers.conv": ("image layers",), "layers.norm": ("softmax", "group norm"),
+          "layers.conv": ("image layers",), "layers.norm": ("group norm",),
           "layers.temporal": ("bumps", "mixtures"), "later.decoder": ("decoder",),
           "later.sampler": ("later", "respaced"), "later.weights": ("later",), "later.objective": ("later",),
           "later.categorical": ("categorical",)}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from refdpm import activation
 from refdpm.conformance.mistakes.planting import Mistake, Plant, instead
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
@@ -46,7 +47,7 @@ MISTAKES = (
     Mistake("DIS-05c", "0 · log 0 = NaN in the divergence → 0",
             "Lightning-AI/torchmetrics#1029", "later.categorical.kl", "value", instead(_with_zero_log_zero)),
     Mistake("DIS-10c", "softmax of probabilities, taken for logits → of logits",
-            "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(categorical.softmax)),
+            "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(activation.softmax)),
     Mistake("DIS-11b", "p(x_0 | x_1) = p̂ → in proportion to p̂ q(x_1 | ·), and the other way round",
             "ehoogeboom/multinomial_diffusion#7", "later.categorical.reverse_vjp", "value", _told(
                 rename=lambda name: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(name, name))),
@@ -83,6 +84,6 @@ MISTAKES = (
             "a mean over the last axis", "later.categorical.kl", "value",
             lambda right: lambda q, p: right(q, p) / q.prob.shape[-1]),
     Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted",
-            "the diagonal of a Jacobian", "later.categorical.softmax_vjp", "gradient",
+            "the diagonal of a Jacobian", "activation.softmax_vjp", "gradient",
             lambda right: lambda logits: (right(logits)[0], lambda dp: right(logits)[0] * dp)),
 )

@@ -8,7 +8,7 @@ import numpy as np
 from refdpm.conformance.mistakes.planting import Mistake, Plant, instead, pullback_then, pulled_by, zero
 from refdpm.vjp import Array, tree_map
 
-_SOFTMAX, _GROUPS = "layers.norm.softmax", "layers.norm.group_norm"
+_SOFTMAX, _GROUPS = "activation.softmax", "layers.norm.group_norm"
 
 
 def _along(axis: int | None, *, shift: bool = True) -> Callable[[Array], Array]:

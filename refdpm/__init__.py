@@ -11,7 +11,7 @@ which a module imports only from modules above it:
     using it              data, optimize, train, sample, product
     what came later       later
     the evidence          gradcheck, oracles, strategies, conformance
-    the edges             run, experiments, figure, checking, cli
+    the edges             run, experiments, figure, checking, traceability, cli
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -41,5 +41,5 @@ READING_ORDER = (
     "conformance.inference", "conformance.naming", "conformance.judge", "conformance.gradients", "conformance.known",
     "conformance.report", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
     "conformance.brief", "conformance.wire", "conformance.remote", "conformance.serve", "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "cli",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

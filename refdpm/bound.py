@@ -9,13 +9,14 @@ With the noise frozen, K is a smooth function of the network's parameters *and* 
 the draw of x_t, the posterior, the read-out of the reverse step, x_t through the network, and the entropies.  The composites
 below name every one of them; `bound_vjp` adds them up.
 
-K is sure to be a bound on log p(x_0) only if the data have the second moments of π: its derivation (eqs. 43, 46) takes the
-cross-entropy of π as constant along the chain.  What that leaves out is `correction`,
+K is sure to be a bound on the average of log p(x_0) only if the average of C is not negative: its derivation (eqs. 43, 46) takes
+E log π(x_t) as constant along the chain.  What that leaves out is `correction`,
 
     strict bound (eq. 12) = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)],
 
-which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  So Gaussian data must be
-centred and scaled, bits need r = ½ or a share r of ones, and reports give C.
+which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  It is 0 on average if
+Gaussian data have E x² = 1, and for bits with r = ½ or a share r of ones.  So Gaussian data are centred and scaled, and reports
+give C.
 """
 
 from typing import NamedTuple

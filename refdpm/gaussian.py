@@ -8,7 +8,7 @@ so that N(0, 1) is stationary.  Steps compose: t of them scale x_0 by √ᾱ_t a
 on both ends the step can be run backwards exactly; that posterior is what the learned reverse step is compared with.
 
 Every function works component by component; an example is a row.  Levels come as ℓ = log ᾱ (see `schedule`).  A kernel is
-a module with these names: `binomial` will have the same ones.
+a module with these names: `binomial` has the same ones.
 """
 
 from typing import NamedTuple

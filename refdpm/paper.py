@@ -90,8 +90,8 @@ _ROWS: tuple[tuple[str, ...], ...] = (      # number, section, status, what it s
     ("26", "A", "property", "H(X_{t−1} | X_t) + H(X_t) = H(X_t | X_{t−1}) + H(X_{t−1}): the chain rule both ways"),
     ("27", "A", "property", "H(X_{t−1} | X_t) = H(X_t | X_{t−1}) + H(X_{t−1}) − H(X_t)"),
     ("28", "A", "property", "H(X_t) ≥ H(X_{t−1})",
-     "Correction: that π maximises entropy does not prove it. KL(q(x_t) ‖ π) never rises, so it holds if E log π(x_t) is the "
-     "same for all t: Gaussian S = n, binomial M = n·r or r = ½. For r < ½ M ≤ n·r is enough; with M > n·r it can fail."),
+     "Correction: that π maximises entropy does not prove it. KL(q(x_t) ‖ π) never rises, so it is enough that E log π(x_t) does "
+     "not either, which is C ≥ 0: Gaussian S ≤ n; binomial r = ½, or r < ½ and M ≤ n·r. Otherwise it can fail."),
     ("29", "A", "property", "H(X_{t−1}) − H(X_t) ≤ 0", "Under the condition of eq. 28."),
     ("30", "A", "code", "H(X_{t−1} | X_t) ≤ H(X_t | X_{t−1}): the upper bound", "Under the condition of eq. 28."),
     ("31", "A", "property", "H(X_0 | X_t) ≥ H(X_0 | X_{t−1}): a further step does not tell more about x_0"),

@@ -202,11 +202,11 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "binomial.kl": _measure(kl), "binomial.entropy": _measure(entropy), "binomial.cross_entropy": _measure(cross_entropy),
     "binomial.log_prob": lambda x, p: _measure(lambda p: log_prob(x, p))(p),
     "binomial.draw": lambda p, *, noise: draw(of_logit(p.logit), node(noise)),
-    "layers.bit_readout.paper": lambda z: z,
-    "layers.bit_readout.skip": lambda z, x_t, beta, *, rate=0.5: skip(z, x_t, from_levels(beta), node(rate)),
-    "layers.bit_readout.denoising": lambda z, x_t, beta, level, *, rate=0.5: denoising(
+    "networks.bit_readout.paper": lambda z: z,
+    "networks.bit_readout.skip": lambda z, x_t, beta, *, rate=0.5: skip(z, x_t, from_levels(beta), node(rate)),
+    "networks.bit_readout.denoising": lambda z, x_t, beta, level, *, rate=0.5: denoising(
         z, x_t, from_levels(beta, level), node(rate)),
-    "layers.bit_readout.read_out": lambda z, x_t, step, *, rate, readout: read_out(
+    "networks.bit_readout.read_out": lambda z, x_t, step, *, rate, readout: read_out(
         z, x_t, from_levels(step.beta, step.log_alpha_bar_prev), node(rate), readout),
     "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(t, node(T), count, basis),
     "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),

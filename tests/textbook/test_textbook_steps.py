@@ -1,4 +1,4 @@
-"""The textbook of the reverse step and of samplers tried in digits: one step named in five ways, divergences, paths as compositions."""
+"""The formulas of predictions, reverse steps and samplers keep identities in digits; and an edit breaks one: a misprint is seen.
 
 from decimal import Decimal
 from types import SimpleNamespace

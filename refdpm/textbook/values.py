@@ -70,7 +70,7 @@ class Plain:
 
     def along_axes(self, one: E, x: Array, *others: Any) -> Array:
         """Sums, means and moves."""
-        like = others[0] if others else None
+        like: Any = others[0] if others else None
         match one.op:
             case "move":
                 return moved(x, place(one, x, *others), self.number(0))

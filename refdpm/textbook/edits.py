@@ -34,7 +34,8 @@ def edits(*formulas: E) -> Iterator[Edit]:
 def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
     everything = nodes(*roots, parts_of=_values_of)
     columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
-    arguments = {one.how: one for one in everything if one.op == "given"}
+    states = {one.how.state for one in everything if one.op in ("walk", "path")}
+    arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     within = {part: one for one in reversed(everything) for part in one.parts}
     for one in everything:
         for says, new in _changes(one, columns, arguments):

@@ -24,8 +24,8 @@ def worth(*formulas):
 
 def same(*formulas):
     """Whether all are numbers and worth the same."""
-    first, *others = worth(*formulas)
-    return all(value.is_finite() for value in (first, *others)) and all(abs(value - first) <= Decimal("1e-25") * (1 + abs(first)) for value in others)
+    values = worth(*formulas)
+    return all(value.is_finite() and abs(value - values[0]) <= Decimal("1e-25") * (1 + abs(values[0])) for value in values)
 
 
 def unseen(formulas, holds):

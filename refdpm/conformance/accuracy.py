@@ -18,9 +18,9 @@ import numpy as np
 
 from refdpm.conformance import cases
 from refdpm.conformance.chapters import BOOK, ENDS
-from refdpm.conformance.in_textbook import function, in_textbook
+from refdpm.conformance.in_textbook import Judged, function, in_textbook
 from refdpm.textbook.digits import digits
-from refdpm.textbook.expression import E
+from refdpm.textbook.expression import E, versions
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import gradient, named_cotangents, slopes
@@ -56,8 +56,9 @@ def cases_of(name: str, thorough: bool = False) -> Iterator[Case]:
     """The pair's own cases, and rows of its ends."""
     if name in cases.CASES:
         yield from cases.examples(name, count=CASES * (5 if thorough else 1))
-    if name in ENDS:
-        yield ENDS[name](np.random.default_rng(SEED), ROWS * (20 if thorough else 1))
+    samplers = ENDS.get(name, ())
+    for sampler in samplers if isinstance(samplers, tuple) else (samplers,):
+        yield sampler(np.random.default_rng(SEED), ROWS * (20 if thorough else 1))
 
 
 # -- one case ----------------------------------------------------------------------------------------------------------
@@ -76,15 +77,24 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
     got = back(cotangent)
     got = dict(zip(in_textbook(name, arguments, fixed).names, leaves(got if len(arguments) > 1 else (got,)), strict=True))
     book = in_textbook(name, arguments, fixed, **{f"w{i}": w for i, w in enumerate(leaves(cotangent))})
-    found = slopes(book.formulas, named_cotangents(len(book.formulas)))
-    read = [leaf for leaf in found if leaf.op != "given" or leaf.how in got]
-    right = digits([found[leaf] for leaf in read], book.page)
-    exact = gradient(read, right.values, book.page)
-    lost = rounding([found[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
-    scale = gradient(read, [part.scale for part in lost], book.page)
+    exact, scale = _slopes(book, got)
     for leaf, value in got.items():
         if leaf in exact and all(x.is_finite() for x in exact[leaf].ravel()):
-            yield from _compared(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], np.abs(scale[leaf]), book.page)
+            yield from _compared(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], scale[leaf], book.page)
+
+
+def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The gradients of formulas with respect to the leaves that are asked for, in digits, and their scales: the least of what the
+    forms of a formula have."""
+    found = []
+    for formulas in versions(book.formulas):
+        slope_of = slopes(formulas, named_cotangents(len(formulas)))
+        read = [leaf for leaf in slope_of if leaf.op != "given" or leaf.how in got]
+        right = digits([slope_of[leaf] for leaf in read], book.page)
+        lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
+        found.append((gradient(read, right.values, book.page), gradient(read, [part.scale for part in lost], book.page)))
+    (exact, _), *_ = found
+    return exact, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
 
 
 def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterator[Accuracy]:

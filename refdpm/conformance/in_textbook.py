@@ -32,10 +32,16 @@ def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], *
     held = {str(getattr(leaf, "how")): np.asarray(value) for tree, argument in zip(trees, arguments)
             for leaf, value in zip(leaves(tree), leaves(argument), strict=True)}
     formulas: list[Any] = list(leaves(book()[name](*trees, **fixed)))
-    states, beta, t = [value.ndim for value in held.values() if value.ndim > 1], held.get("beta"), fixed.get("t")
-    page = Page(held | more, beta=beta if beta is not None and beta.ndim == 1 else None, t=t,
-                ndim=max(states, default=1) + max(0 if t is None else np.ndim(t) - 1, 0))
+    beta = held.get("beta")
+    page = Page(held | more, beta=beta if beta is not None and beta.ndim == 1 else None, t=fixed.get("t"), ndim=_axes(held, fixed))
     return Judged(list(held), formulas, page)
+
+
+def _axes(held: dict[str, Array], fixed: dict[str, Any]) -> int:
+    """How many axes states have: those of the noise, which has one of S steps in front where t has; else those of the arguments."""
+    noise = fixed.get("noise")
+    states = [value.ndim for name, value in held.items() if not name.startswith("parameters")]
+    return int(np.ndim(noise)) if noise is not None else max([1, *states]) + max(np.ndim(fixed.get("t", 0)) - 1, 0)
 
 
 def named(tree: Tree, name: str) -> Tree:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from refdpm.textbook.expression import E, Column, node, nodes, replaced, sqrt
+from refdpm.textbook.expression import E, Column, node, nodes, replaced, sqrt, versions
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
@@ -25,10 +25,15 @@ class Edit(NamedTuple):
     formulas: tuple[E, ...]
 
 
-def edits(*roots: E) -> Iterator[Edit]:
-    """Every single change of some formulas; of a part that several have in common, in all of them."""
+def edits(*formulas: E) -> Iterator[Edit]:
+    """Every single change of some formulas, in each form; of a part that several have in common, in all of them."""
+    for version in versions(formulas):
+        yield from _edits(version)
+
+
+def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
     everything = nodes(*roots)
-    columns = {one.how for one in everything if one.op == "column"}
+    columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
     arguments = {one.how: one for one in everything if one.op == "given"}
     for one in everything:
         for says, new in _changes(one, columns, arguments):
@@ -142,9 +147,10 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 
 def _columns(one: E, columns: set[Column]) -> Iterator[tuple[str, E]]:
     here: Column = one.how
-    others = [here._replace(name=name) for name in COLUMNS if name != here.name]
-    others += [here._replace(shift=here.shift + shift) for shift in (-1, 1)]
-    others += [other for other in columns if other != here]
+    others = [here._replace(shift=here.shift + shift) for shift in (-1, 1)]
+    if here.name != "t":                                             # which is only compared with
+        others = [here._replace(name=name) for name in COLUMNS if name != here.name] + others
+        others += [other for other in columns if other != here]
     for other in dict.fromkeys(others):
         new = E("column", how=other)
         yield f"{written(new)} for {written(one)}", new

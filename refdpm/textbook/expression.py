@@ -4,9 +4,10 @@
     column    β, 1−β or ᾱ at t, t−1, …         gathered   a table of the model or of the noise, at t
     + − · /   neg                              call       √, log, exp, Φ … of one part
     sum       over axes, mean, largest,        move       entries elsewhere: reshaped, repeated, black outside
-              running along t                  shaped     the same entries in the shape of another part
+              running along t                  count      how many entries there are along axes
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
+    forms     one quantity, printed in several ways
     walk      a step of a chain, taken from the last t to the first
 
 Nodes are built by operators and by the functions below, never changed, and compared by identity, so that a part that is used
@@ -65,18 +66,22 @@ class E:
 
 
 class Column(NamedTuple):
-    """Which entry of a table: at t + shift of every row, or at the step `at` of all rows ("T" is the last)."""
+    """Which entry of a table: at t + shift of every row, or at other steps: one for all rows ("T" is the last), some that are listed,
+    or those of an argument of that name, t_prev."""
 
     name: str
     shift: int = 0
-    at: int | str | None = None
+    at: int | str | tuple[int, ...] | None = None
 
 
 class Move(NamedTuple):
-    """Where entries go: `entries` makes from an array of the numbers 1, 2, … in the part's shape that of the result; 0 is black."""
+    """Where entries go: `entries` makes from an array of the numbers 1, 2, … in the part's shape that of the result; 0 is black.
+
+    It is also given the shape of another part, if the node has one.
+    """
 
     says: str
-    entries: Callable[[Any], Any]
+    entries: Callable[..., Any]
 
 
 class Walk(NamedTuple):
@@ -99,8 +104,8 @@ def given(name: str) -> E:
     return E("given", how=name)
 
 
-def column(name: str, shift: int = 0, at: int | str | None = None) -> E:
-    """A column of the schedule: `name` is beta, alpha (1 − β) or alpha_bar."""
+def column(name: str, shift: int = 0, at: int | str | tuple[int, ...] | None = None) -> E:
+    """A column of the schedule: `name` is beta, alpha (1 − β), alpha_bar, or t, which is the number of the step itself."""
     return E("column", how=Column(name, shift, at))
 
 
@@ -147,14 +152,14 @@ def kept(x: E, over: str, axes: Axes = (-1,)) -> E:
     return E("kept", (x,), (over, axes))
 
 
-def move(x: E, says: str, entries: Callable[[Any], Any]) -> E:
+def count(x: E, over: str, axes: Axes = (-1,)) -> E:
+    """How many entries x has along axes."""
+    return E("count", (x,), (over, axes))
+
+
+def move(x: E, says: str, entries: Callable[..., Any], like: E | None = None) -> E:
     """The entries of x elsewhere; see `Move`."""
-    return E("move", (x,), Move(says, entries))
-
-
-def shaped(x: E, like: E) -> E:
-    """The entries of x, in order, in the shape of another part."""
-    return E("shaped", (x, like))
+    return E("move", (x,) if like is None else (x, like), Move(says, entries))
 
 
 def above(x: Any, y: Any) -> E:
@@ -174,6 +179,12 @@ def term(formula: Callable[..., E], *parts: Any, called: str | None = None) -> E
     """
     nodes = tuple(map(node, parts))
     return E("term", (formula(*nodes), *nodes), called)
+
+
+def forms(first: E, *others: E) -> E:
+    """One quantity as it is printed, and other forms of it, in which some evaluate it: what is lost is what any of them loses, and
+    for an accurate evaluation what the best of them does."""
+    return E("forms", (first, *others))
 
 
 def running(x: E) -> E:
@@ -219,6 +230,24 @@ def replaced(roots: tuple[E, ...], old: E, new: E) -> tuple[E, ...]:
     changed = {old: new}
     for one in nodes(*roots):
         if one is not old and any(part in changed for part in one.parts):
+            changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
+    return tuple(changed.get(root, root) for root in roots)
+
+
+def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:
+    """The formulas with everything in its first form, everything in its second, and so on."""
+    formulas = tuple(roots)
+    many = max((len(one.parts) for one in nodes(*formulas) if one.op == "forms"), default=1)
+    return [_version(formulas, number) for number in range(many)] if many > 1 else [formulas]
+
+
+def _version(roots: tuple[E, ...], number: int) -> tuple[E, ...]:
+    changed: dict[E, E] = {}
+    for one in nodes(*roots):
+        if one.op == "forms":
+            form = one.parts[min(number, len(one.parts) - 1)]
+            changed[one] = changed.get(form, form)
+        elif any(part in changed for part in one.parts):
             changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
     return tuple(changed.get(root, root) for root in roots)
 

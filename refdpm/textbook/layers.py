@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import (E, above, exp, kept, largest, log, log1p, mean, move, node, shaped, sqrt, square, tanh,
-                                        term, total, where)
+from refdpm.textbook.expression import (E, above, exp, kept, largest, log, log1p, mean, move, node, sqrt, square, tanh, term,
+                                        total, where)
 from refdpm.textbook.page import Array
 
 
@@ -80,7 +80,7 @@ def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
     grouped = move(x, "grouped", lambda i: i.reshape(len(i), -1, groups, i.shape[-1] // groups))
     offset = grouped - average(grouped)
     z = offset / sqrt(average(square(offset)) + node(epsilon))
-    return scale * shaped(z, x) + shift
+    return scale * move(z, "as before", lambda i, shape: i.reshape(shape), x) + shift
 
 
 PAIRS: dict[str, Callable[..., Any]] = {

@@ -46,6 +46,7 @@ class Page:
         assert self.beta is not None
         last = len(self.beta) - 1
         start = self.t if where.at is None else last if where.at == "T" else where.at
+        start = self.given[start] if isinstance(start, str) else start
         return np.asarray(np.clip(np.asarray(start, dtype=np.int64) + where.shift, 0, last))
 
     def gathered(self, where: Column) -> Array:
@@ -61,23 +62,27 @@ class Page:
         rows = self.rows(where._replace(shift=0))
         shape = rows.shape if rows.ndim == 0 else rows.shape + (1,) * (self.ndim - rows.ndim)
         value = np.asarray(table_of(where.name, where.shift, np.asarray(self.beta, dtype=np.float64))[rows], dtype=object)
-        number = to_float(value).astype(np.float64)
+        number = np.asarray(to_float(value), dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             levels = 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))
-            lost = {"beta": 0 * number, "alpha": number * tables, "alpha_bar": levels}[where.name]
+            lost = {"alpha": number * tables, "alpha_bar": levels}.get(where.name, 0 * number)
         return value.reshape(shape), lost.reshape(shape)
 
 
 def table_of(name: str, shift: int, beta: Array) -> Array:
-    """A table over t = 0..T: β, 1 − β or ᾱ at t + shift, which stays inside of 0..T."""
+    """A table over t = 0..T: β, 1 − β, ᾱ or t itself at t + shift, which stays inside of 0..T."""
     at = np.clip(np.arange(len(beta)) + shift, 0, len(beta) - 1)
-    exact = _levels if name == "alpha_bar" else _rates if name == "beta" else _kept
+    exact = {"beta": _rates, "alpha": _kept, "alpha_bar": _levels, "t": _steps}[name]
     return np.array(exact(beta.tobytes(), getcontext().prec), dtype=object)[at]
 
 
 @lru_cache(maxsize=64)
 def _rates(rates: bytes, digits: int) -> tuple[Decimal, ...]:
     return tuple(map(Decimal, np.frombuffer(rates).tolist()))
+
+
+def _steps(rates: bytes, digits: int) -> tuple[Decimal, ...]:
+    return tuple(map(Decimal, range(len(np.frombuffer(rates)))))
 
 
 @lru_cache(maxsize=64)

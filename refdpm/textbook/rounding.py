@@ -90,16 +90,19 @@ class Rounding:
                 return np.abs(parts[0].value) * self.tables
             case "term":
                 return e[0] if self.tables else self._as_one(one, parts, page) + size
+            case "forms":
+                return (np.fmax if self.tables else np.fmin).reduce(np.broadcast_arrays(*e))
         return self._along_axes(one, parts, value)
 
     def _along_axes(self, one: E, parts: list[Any], value: Array) -> Any:
         x = parts[0]
         match one.op:
             case "move":
-                return moved(np.broadcast_to(x.error, x.value.shape), place(one, x.value.shape), 0.0)
-            case "back" | "fold" | "spread" | "shaped":
+                return moved(np.broadcast_to(x.error, x.value.shape), place(one, *(part.value for part in parts)), 0.0)
+            case "back" | "fold" | "spread":
                 added = np.abs(x.value) * (one.op in ("back", "fold"))
-                return self.floats.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), parts[1].value)
+                others = (part.value for part in parts[1:])
+                return self.floats.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), *others)
             case "running" | "running back":
                 return self.floats.along_axes(one, x.error + np.abs(x.value))
             case "largest" | "count":

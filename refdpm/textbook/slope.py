@@ -55,13 +55,11 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             whole = E("spread", (g, one.parts[0]), (False, one.how[1]))
             yield one.parts[0], whole if one.op == "kept" else whole / E("count", one.parts, one.how)
         case "move":
-            yield one.parts[0], E("back", (g, one.parts[0]), one.how)
+            yield one.parts[0], E("back", (g, *one.parts), one.how)
         case "running":
             yield one.parts[0], E("running back", (g,))
-        case "term":
+        case "term" | "forms":
             yield one.parts[0], g
-        case "shaped":
-            yield one.parts[0], E("shaped", (g, one.parts[0]))
         case "walk":
             raise ValueError("formula: expected one without a walk, whose slope is not derived")
 

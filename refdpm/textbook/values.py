@@ -60,7 +60,7 @@ class Plain:
                 return np.asarray(np.asarray(parts[0] > parts[1], dtype=bool))
             case "where":
                 return np.asarray(np.where(*parts))
-            case "term":
+            case "term" | "forms":
                 return parts[0]
             case "slack":
                 return np.asarray(0 * parts[0])
@@ -68,13 +68,14 @@ class Plain:
                 return self.walked(one.parts[0], one.how, page)
         return self.along_axes(one, *parts)
 
-    def along_axes(self, one: E, x: Array, like: Any = None) -> Array:
+    def along_axes(self, one: E, x: Array, *others: Any) -> Array:
         """Sums, means and moves."""
+        like = others[0] if others else None
         match one.op:
             case "move":
-                return moved(x, place(one, x.shape), self.number(0))
+                return moved(x, place(one, x, *others), self.number(0))
             case "back":                                             # the adjoint of a move
-                return unmoved(x, place(one, np.shape(like)), np.shape(like), self.number(0))
+                return unmoved(x, place(one, *others), np.shape(like), self.number(0))
             case "running":
                 return np.cumsum(x, axis=0, dtype=x.dtype)
             case "running back":                                     # the adjoint of a running sum
@@ -84,8 +85,6 @@ class Plain:
             case "spread":                                           # the adjoint of a sum
                 x = np.expand_dims(x, one.how[1]) if one.how[0] else x
                 return np.asarray(np.broadcast_to(x, np.shape(like)))
-            case "shaped":                                           # the same entries in the shape of the other part
-                return np.asarray(x.reshape(np.shape(like)))
             case "fold":                                             # the adjoint of broadcasting
                 return self.folded(x, np.shape(like))
         _, axes = one.how
@@ -101,7 +100,7 @@ class Plain:
                 return np.asarray(self.quotient(self.summed(x, axes, keepdims=True), np.asarray(self.number(count))))
             case "average":                                          # an edit of a sum
                 return np.asarray(self.quotient(self.summed(x, axes), np.asarray(self.number(count))))
-            case "count":                                            # an edit: as often as there are entries along axes
+            case "count":                                            # how many entries there are along axes
                 return np.asarray(self.number(count))
         raise ValueError(f"op: expected an operation of a formula, got {one.op}")
 
@@ -146,9 +145,10 @@ def unmoved(x: Array, index: Array, shape: tuple[int, ...], zero: Any) -> Array:
     return found[1:].reshape(shape)
 
 
-def place(one: E, shape: tuple[int, ...]) -> Array:
-    """The index of a move for a part of that shape."""
-    return np.asarray(one.how.entries(np.arange(1, int(np.prod(shape)) + 1).reshape(shape)))
+def place(one: E, x: Any, *others: Any) -> Array:
+    """The index of a move of x, as far as the shapes of it and of others say."""
+    index = np.arange(1, np.size(x) + 1).reshape(np.shape(x))
+    return np.asarray(one.how.entries(index, *map(np.shape, others)))
 
 
 # -- float64 -----------------------------------------------------------------------------------------------------------

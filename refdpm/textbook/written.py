@@ -18,6 +18,8 @@ CALLS = {"Phi": "Φ", "phi": "φ", "log1p": "log"}
 def index_of(where: Column) -> str:
     """The index of a column: t − 1, T, 1."""
     start, shift = "t" if where.at is None else str(where.at), where.shift
+    if isinstance(where.at, tuple):
+        return "kept t"
     if isinstance(where.at, int):
         return str(where.at + shift)
     return start if not shift else f"{start}{'+' if shift > 0 else '−'}{abs(shift)}"
@@ -38,9 +40,13 @@ def _text(one: E, level: int) -> str:
             return "given numbers"
         case "column" | "gathered":
             index = index_of(one.how)
+            if one.how.name == "t":
+                return index
             return f"{LETTERS.get(one.how.name, one.how.name)}_{index if len(index) == 1 else '{' + index + '}'}"
         case "term":
             return _bracketed(one.how, 1 < level and " " in one.how) if one.how else _text(one.parts[0], level)
+        case "forms":
+            return _text(one.parts[0], level)
         case "call":
             return _called(one)
         case "neg":

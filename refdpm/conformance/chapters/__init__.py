@@ -37,5 +37,5 @@ def _tables(name: str) -> dict[str, Any]:
 
 QUANTITIES: tuple[Quantity, ...] = tuple(in_chapters(Quantity))
 LAWS: tuple[Law, ...] = tuple(in_chapters(Law))
-ENDS: dict[str, Sampler] = _tables("ENDS")
+ENDS: dict[str, Sampler | tuple[Sampler, ...]] = _tables("ENDS")
 BOOK = pairs()

@@ -2,7 +2,8 @@
 
     ENDS = {"gaussian.marginal": ends(STATE, LEVEL)}
 
-says for each positional argument of a pair how its numbers are drawn; every row is a case of its own, in arrays (n, 1).
+says for each positional argument of a pair how its numbers are drawn; every row is a case of its own, in arrays (n, 1).  A pair
+may have several.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,208 @@
+"""What a network says about the reverse step, as it is printed: predictions, each from each, weights, variances, the step itself.
+
+Given x_t a network may name x_0 or the noise, v, the score, or the mean of the step; all are affine in one another.  Sources: Ho,
+Jain, Abbeel 2020 (noise); Song, Ermon 2019 (score); Kingma, Salimans, Poole, Ho 2021 (signal-to-noise ratios); Salimans, Ho 2022
+(v); Nichol, Dhariwal 2021 (a range of variances).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from refdpm.textbook.chain import Normal, Row, forward, from_levels, posterior, row, small, weights
+from refdpm.textbook.expression import HALF, E, exp, forms, log, move, node, slack, sqrt, square, term
+from refdpm.textbook.layers import linear, per_step
+
+FLOOR = 1e-20                                       # what some put in the place of β̃_1 = 0
+
+
+# -- from a prediction, and to one ---------------------------------------------------------------------------------------
+
+def x_0_from(said: E, x_t: E, row: Row, predicts: str) -> E:
+    """x_0 from a prediction of that name."""
+    match predicts:
+        case "noise":
+            return (x_t - sqrt(row.rest) * said) / sqrt(row.alpha_bar)
+        case "v":
+            return sqrt(row.alpha_bar) * x_t - sqrt(row.rest) * said
+        case "score":
+            return (x_t + row.rest * said) / sqrt(row.alpha_bar)
+        case "mean":
+            c_0, c_t = weights(row)
+            return (said - c_t * x_t) / c_0
+    return said
+
+
+def from_x_0(x_0: E, x_t: E, row: Row, predicts: str) -> E:
+    """The prediction of that name at a given x_0."""
+    match predicts:
+        case "noise":
+            return (x_t - sqrt(row.alpha_bar) * x_0) / sqrt(row.rest)
+        case "v":
+            return (sqrt(row.alpha_bar) * x_t - x_0) / sqrt(row.rest)
+        case "score":
+            return (sqrt(row.alpha_bar) * x_0 - x_t) / row.rest
+        case "mean":
+            return posterior(x_t, x_0, row).mean
+    return x_0
+
+
+def velocity(x_0: E, noise: E, row: Row) -> E:
+    """v = √ᾱ_t ε − √(1−ᾱ_t) x_0."""
+    return sqrt(row.alpha_bar) * noise - sqrt(row.rest) * x_0
+
+
+def mean_from(said: E, x_t: E, row: Row, predicts: str) -> E:
+    """The mean of the reverse step: from noise, v and score at once, or by way of x_0."""
+    if predicts == "mean":
+        return said
+    by_x_0 = posterior(x_t, x_0_from(said, x_t, row, predicts), row).mean
+    return by_x_0 if predicts == "x_0" else forms(_mean_at_once(said, x_t, row, predicts), by_x_0)
+
+
+def _mean_at_once(said: E, x_t: E, row: Row, predicts: str) -> E:
+    match predicts:
+        case "noise":
+            return (x_t - row.beta / sqrt(row.rest) * said) / sqrt(row.alpha)
+        case "v":
+            return sqrt(row.alpha) * x_t - sqrt(row.alpha_bar_prev / row.rest) * row.beta * said
+    return (x_t + row.beta * said) / sqrt(row.alpha)
+
+
+# -- what an error costs -------------------------------------------------------------------------------------------------
+
+def snr(alpha_bar: E, rest: E) -> E:
+    """ᾱ/(1−ᾱ)."""
+    return alpha_bar / rest
+
+
+def snr_drop(row: Row) -> E:
+    """SNR_{t−1} − SNR_t."""
+    return term(lambda: snr(row.alpha_bar_prev, row.rest_prev) - snr(row.alpha_bar, row.rest))
+
+
+def error_weight(row: Row, predicts: str) -> E:
+    """The square of what an error 1 of x_0 is in the prediction of that name."""
+    match predicts:
+        case "noise":
+            return snr(row.alpha_bar, row.rest)
+        case "v":
+            return 1 / row.rest
+        case "score":
+            return row.alpha_bar / square(row.rest)
+        case "mean":
+            return square(weights(row)[0])
+    return node(1)
+
+
+def kl_weight(row: Row, predicts: str) -> E:
+    """w with D_KL(q(x_{t−1} | x_t, x_0) ‖ p) = ½ w Δ² for an error Δ of the prediction of that name."""
+    drop = snr_drop(row)
+    return drop if predicts == "x_0" else drop / error_weight(row, predicts)
+
+
+def kl_of_x_0(x_0: E, guess: E, row: Row) -> E:
+    """½ (SNR_{t−1} − SNR_t) (x_0 − x̂_0)²."""
+    return HALF * snr_drop(row) * square(x_0 - guess)
+
+
+# -- variances -----------------------------------------------------------------------------------------------------------
+
+def first_variance(policy: str) -> E:
+    """What stands at t = 1 for β̃_1 = 0: β̃_2, β_1, or a floor, instead of which some have nothing."""
+    match policy:
+        case "next":
+            return small(row(at=2))
+        case "floor":
+            return node(FLOOR) + slack(node(FLOOR * 2.0 ** 48))
+    return row(at=1).beta
+
+
+def ranged(head: E, beta: E, least: E) -> E:
+    """β^f β̃^(1−f) with f = (1 + head)/2, by logarithms."""
+    share = HALF * (1 + head)
+    return exp(share * log(beta) + (1 - share) * log(least))
+
+
+# -- the reverse step ----------------------------------------------------------------------------------------------------
+
+class Heads(NamedTuple):
+    """What a network puts out for each component: a prediction, and where the variance is learned a head for it."""
+
+    mean: E
+    var: E
+
+
+def heads_of(outputs: E, x_t: E) -> Heads:
+    """The first outputs, as many as x_t has components, and the others."""
+    return Heads(move(outputs, "the prediction in", lambda i, shape: i[..., :shape[-1]], x_t),
+                 move(outputs, "the heads in", lambda i, shape: i[..., shape[-1]:], x_t))
+
+
+def affine(x_t: E, weight: E, bias: E) -> Heads:
+    """x_t W_t + b_t, the network that an adapter is given."""
+    return heads_of(linear(x_t, weight, bias), x_t)
+
+
+def reverse(heads: Any, x_t: E, row: Row, least: E, *, predicts: str, variance: str) -> Normal:
+    """p(x_{t−1} | x_t); `least` is β̃_t, or what stands for it at t = 1."""
+    var = {"small": lambda: least, "large": lambda: row.beta, "ranged": lambda: ranged(heads.var, row.beta, least)}[variance]()
+    return Normal(mean_from(heads.mean, x_t, row, predicts), var)
+
+
+def last_step(heads: Any, x_1: E, row: Row, *, predicts: str, variance: str, first: str) -> Normal:
+    """p(x_0 | x_1) under the policy `first`: about x̂_0, or for "fixed" the forward kernel."""
+    if first == "fixed":
+        return forward(x_1, row)
+    return reverse(heads, x_1, row, first_variance(first), predicts=predicts, variance=variance)
+
+
+# -- which pair of the package each formula judges -------------------------------------------------------------------------
+
+def _from_a_level(f: Callable[..., E], predicts: str) -> Callable[..., E]:
+    return lambda value, x_t, level: f(value, x_t, from_levels(log_alpha_bar=level), predicts)
+
+
+def _from_a_rate(f: Callable[..., E], predicts: str) -> Callable[..., E]:
+    return lambda value, x_t, beta, level=None: f(value, x_t, from_levels(beta, level), predicts)
+
+
+def _by_name(f: Callable[..., E], *, at_level: tuple[str, ...] = ()) -> Callable[..., E]:
+    """Of a step, ℓ_t where the prediction is one of those, and β_t and ℓ_{t−1} otherwise."""
+    def formula(value: E, x_t: E, step: Any, *, predicts: str) -> E:
+        levels = from_levels(log_alpha_bar=step.log_alpha_bar) if predicts in at_level else _of(step)
+        return f(value, x_t, levels, predicts)
+    return formula
+
+
+def _of(step: Any) -> Row:
+    return from_levels(step.beta, step.log_alpha_bar_prev)
+
+
+def _last_step(parameters: Any, beta: E, x_1: E, step: Any, *, t: Any, model: Any) -> Normal:
+    heads = heads_of(per_step(x_1, parameters.weight, parameters.bias, t), x_1)
+    return last_step(heads, x_1, _of(step), predicts=model.predicts, variance=model.variance, first=model.first)
+
+
+AT_A_LEVEL = ("noise", "v", "score")
+
+PAIRS: dict[str, Callable[..., Any]] = {
+    **{f"later.parametrisation.x_0_from_{name}": _from_a_level(x_0_from, name) for name in AT_A_LEVEL},
+    **{f"later.parametrisation.{name}_from_x_0": _from_a_level(from_x_0, name) for name in AT_A_LEVEL},
+    **{f"later.mean.mean_from_{name}": _from_a_rate(mean_from, name) for name in ("x_0", "noise", "v", "score")},
+    "later.mean.x_0_from_mean": _from_a_rate(x_0_from, "mean"),
+    "later.mean.x_0_from": _by_name(x_0_from, at_level=AT_A_LEVEL),
+    "later.mean.from_x_0": _by_name(from_x_0, at_level=AT_A_LEVEL),
+    "later.mean.mean_from": _by_name(mean_from),
+    "later.weights.snr": lambda level: snr(*from_levels(log_alpha_bar=level)[2:5:2]),
+    "later.weights.error_weight": lambda beta, level, *, predicts: error_weight(from_levels(beta, level), predicts),
+    "later.weights.kl_weight": lambda beta, level, *, predicts: kl_weight(from_levels(beta, level), predicts),
+    "later.weights.kl_of_x_0": lambda x_0, guess, beta, level: kl_of_x_0(x_0, guess, from_levels(beta, level)),
+    "later.variance.small": lambda beta, level: small(from_levels(beta, level)),
+    "later.variance.first": lambda beta, *, policy: first_variance(policy),
+    "later.variance.ranged": ranged,
+    "later.variance.read_out": lambda heads, x_t, step, least, *, predicts, variance: reverse(
+        heads, x_t, _of(step), least, predicts=predicts, variance=variance),
+    "later.model.last_step": _last_step,
+}

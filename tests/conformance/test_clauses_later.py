@@ -11,7 +11,7 @@ from refdpm.conformance import naming
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.session import Session
 from refdpm.conformance.chapters import decoder, gaussian, parametrisation, reverse, sampler, sampler_laws
-from refdpm.conformance.chapters.common import Given, rates
+from refdpm.conformance.chapters.inputs import Given, rates
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference

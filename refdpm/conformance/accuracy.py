@@ -23,9 +23,10 @@ from refdpm.textbook.digits import digits
 from refdpm.textbook.expression import E, versions
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
-from refdpm.textbook.slope import gradient, named_cotangents, slopes
+from refdpm.textbook.slope import argument_of, gradient, named_cotangents, slopes
 from refdpm.vjp import Array, Tree, leaves, tree_map
 
+finite = np.frompyfunc(lambda x: x.is_finite(), 1, 1)
 LIMIT = 8.0
 SEED = 2015
 CASES, ROWS = 3, 60                     # of each pair: drawn cases, and rows of its ends
@@ -79,8 +80,10 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
     book = in_textbook(name, arguments, fixed, **{f"w{i}": w for i, w in enumerate(leaves(cotangent))})
     exact, scale = _slopes(book, got)
     for leaf, value in got.items():
-        if leaf in exact and all(x.is_finite() for x in exact[leaf].ravel()):
-            yield from _compared(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], scale[leaf], book.page)
+        if leaf in exact:
+            rest = slice(1, None) if leaf == "beta" and book.page.beta is not None else ...         # β_0 is no rate
+            got_part, exact_part, scale_part = (np.asarray(part)[rest] for part in (value, exact[leaf], scale[leaf]))
+            yield from _compared(f"{name} pullback to {leaf}", got_part, exact_part, scale_part, book.page, only_finite=True)
 
 
 def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -89,10 +92,11 @@ def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict
     found = []
     for formulas in versions(book.formulas):
         slope_of = slopes(formulas, named_cotangents(len(formulas)))
-        read = [leaf for leaf in slope_of if leaf.op != "given" or leaf.how in got]
+        read = [leaf for leaf in slope_of if argument_of(leaf) in got]
         right = digits([slope_of[leaf] for leaf in read], book.page)
         lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
-        found.append((gradient(read, right.values, book.page), gradient(read, [part.scale for part in lost], book.page)))
+        scales = gradient(read, [part.scale for part in lost], book.page, sizes=True)
+        found.append((gradient(read, right.values, book.page), scales))
     (exact, _), *_ = found
     return exact, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
 
@@ -104,9 +108,12 @@ def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterat
         yield from _compared(f"{name}{f' {number}' if len(got) > 1 else ''}", np.asarray(value), exact, scale.scale, page)
 
 
-def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page) -> Iterator[Accuracy]:
+def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page, *, only_finite: bool = False) -> Iterator[Accuracy]:
+    """The worst entry; of a derivative only where there is one."""
     if value.size:
-        far = units(value, np.broadcast_to(exact, value.shape), np.broadcast_to(scale, value.shape))
+        exact = np.broadcast_to(exact, value.shape)
+        far = units(value, exact, np.broadcast_to(scale, value.shape))
+        far = np.where(np.asarray(finite(exact), dtype=bool), far, 0.0) if only_finite else far
         at = np.unravel_index(int(np.argmax(far)), value.shape)
         numbers = {key: np.asarray(held) for key, held in page.given.items() if np.asarray(held).dtype.kind == "f"}
         where = ", ".join(f"{key} = {_entry(held, at):.6g}" for key, held in numbers.items())

@@ -32,9 +32,10 @@ def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], *
     held = {str(getattr(leaf, "how")): np.asarray(value) for tree, argument in zip(trees, arguments)
             for leaf, value in zip(leaves(tree), leaves(argument), strict=True)}
     formulas: list[Any] = list(leaves(book()[name](*trees, **fixed)))
-    beta = held.get("beta")
-    page = Page(held | more, beta=beta if beta is not None and beta.ndim == 1 else None, t=fixed.get("t"), ndim=_axes(held, fixed))
-    return Judged(list(held), formulas, page)
+    page = {key: value for key, value in fixed.items() if isinstance(value, np.ndarray)} | held | more
+    beta = page.get("beta")
+    beta = beta if beta is not None and beta.ndim == 1 else None
+    return Judged(list(held), formulas, Page(page, beta=beta, t=fixed.get("t"), ndim=_axes(held, fixed)))
 
 
 def _axes(held: dict[str, Array], fixed: dict[str, Any]) -> int:

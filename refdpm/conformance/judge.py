@@ -137,7 +137,8 @@ def _edits(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inp
     """The textbook's formulas with one edit each."""
     chosen = partial(subject.chosen, quantity)
     formulas = quantity.formulas(chosen(inputs))
-    if len(nodes(*formulas)) > LONG:                                 # made of formulas that have clauses of their own
+    parts = nodes(*formulas)
+    if len(parts) > LONG or any(one.op == "walk" for one in parts):  # made of formulas that have clauses of their own
         return []
     values = _Evaluated(quantity, chosen)
     return [((edit.says,), partial(values.of, tuple(edit.formulas[at] for at in outputs))) for edit in edits(*formulas)]

@@ -83,7 +83,11 @@ def kl_weight_vjp(beta: Array, log_alpha_bar_prev: Array, *, predicts: str) -> t
 
         dlog a = dℓ    dlog β = dβ/β    dlog(1−β) = −dβ/(1−β)    dlog v = −(a/v) dℓ    dlog w = [a dβ − a(1−β) dℓ]/w.
 
-    Domain: β < 1.
+    Exponents p of β, q of v and r of w leave differences where they have opposite signs.  With w = v + aβ = (1−β) v + β those are
+
+        p/β + ra/w = [pv + (p+r) aβ]/(βw)        −qa/v − ra(1−β)/w = −a [qβ + (q+r)(1−β) v]/(vw).
+
+    Domain: β < 1 where 1−β has a power.
     """
     return _product_vjp(beta, log_alpha_bar_prev, _powers(KL, predicts))
 
@@ -126,11 +130,13 @@ def _product(beta: Array, log_alpha_bar_prev: Array, powers: Powers) -> Array:
 def _product_vjp(beta: Array, log_alpha_bar_prev: Array, powers: Powers) -> tuple[Array, Pullback]:
     value = _product(beta, log_alpha_bar_prev, powers)
     a, v, w = shares(beta, log_alpha_bar_prev)
+    p, q, r = powers.beta, powers.v, powers.w
 
     def pullback(dvalue: Array) -> tuple[Array, Array]:
         dlog = value * dvalue
-        dbeta = dlog * (powers.beta / beta - powers.keep / (1 - beta) + powers.w * a / w)
-        dlevel = dlog * (powers.a - powers.v * a / v - powers.w * a * (1 - beta) / w)
+        dbeta = dlog * (p * v + (p + r) * a * beta) / (beta * w)
+        dbeta = dbeta - dlog * powers.keep / (1 - beta) if powers.keep else dbeta
+        dlevel = dlog * (powers.a - a * (q * beta + (q + r) * (1 - beta) * v) / (v * w))
         return unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape)
 
     return value, pullback

@@ -33,7 +33,8 @@ class Heads(NamedTuple):
 
 @eq("64", "65")
 def eq65(heads: Heads, x_t: Array, beta: Array) -> Gaussian:
-    """var = sigmoid(z_var + logit β)        mean = (x − z) √(1−var) + z,   z = z_mean: the state is pulled towards z.
+    """var = sigmoid(z_var + logit β)        mean = (x − z) √(1−var) + z,   z = z_mean: the state is pulled towards z,
+    by 1 − √(1−var) = var/(1 + √(1−var)).
 
     The paper prints (1 − var) without the root.  With z = 0 many small steps would then shrink
     unit-variance data to half their variance.
@@ -41,8 +42,8 @@ def eq65(heads: Heads, x_t: Array, beta: Array) -> Gaussian:
     Shapes: heads two arrays (N, …), x_t (N, …), beta (N, 1, …).
     """
     log_odds = heads.var + logit(beta)
-    keep = np.sqrt(sigmoid(-log_odds))
-    return Gaussian((x_t - heads.mean) * keep + heads.mean, sigmoid(log_odds))
+    var, keep = sigmoid(log_odds), np.sqrt(sigmoid(-log_odds))
+    return Gaussian(keep * x_t + var / (1 + keep) * heads.mean, var)
 
 
 def eq65_vjp(heads: Heads, x_t: Array, beta: Array) -> tuple[Gaussian, Pullback]:
@@ -59,7 +60,7 @@ def eq65_vjp(heads: Heads, x_t: Array, beta: Array) -> tuple[Gaussian, Pullback]
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
         dkeep = dp.mean * (x_t - heads.mean)
         du = dp.var * p.var * keep * keep - dkeep * keep * p.var / 2
-        return Heads((1 - keep) * dp.mean, du), keep * dp.mean, unbroadcast(du / (beta * (1 - beta)), beta.shape)
+        return Heads(p.var / (1 + keep) * dp.mean, du), keep * dp.mean, unbroadcast(du / (beta * (1 - beta)), beta.shape)
 
     return p, pullback
 

@@ -32,12 +32,18 @@ def edits(*formulas: E) -> Iterator[Edit]:
 
 
 def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
-    everything = nodes(*roots)
+    everything = nodes(*roots, parts_of=_values_of)
     columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
-    arguments = {one.how: one for one in everything if one.op == "given"}
+    states = {one.how.state for one in everything if one.op in ("walk", "path")}
+    arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     for one in everything:
         for says, new in _changes(one, columns, arguments):
             yield Edit(says, replaced(roots, one, new))
+
+
+def _values_of(one: E) -> tuple[E, ...]:
+    """The parts of a node whose values it has a part of, and not only their size or shape."""
+    return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move") else one.parts
 
 
 def _name(one: E) -> str:

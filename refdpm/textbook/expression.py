@@ -9,6 +9,7 @@
     term      what counts as one term, though it is printed as a difference
     forms     one quantity, printed in several ways
     walk      a step of a chain, taken from the last t to the first
+    path      a step of a chain, taken from t = 1 to T, and all states on the way
 
 Nodes are built by operators and by the functions below, never changed, and compared by identity, so that a part that is used
 twice is evaluated once.  Nothing is known here of numbers or shapes: an *arithmetic* (`floats`, `digits`, `rounding`) evaluates the
@@ -207,9 +208,14 @@ def walk(step: E, state: str, start: str, times: tuple[int, ...] | None = None) 
     return E("walk", (step,), Walk(state, start, times))
 
 
+def path(step: E, state: str, start: str) -> E:
+    """The states (T+1, …) of a chain that begins with the given `start` and takes `step` at t = 1..T, each with its own noise."""
+    return E("path", (step,), Walk(state, start))
+
+
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
-def nodes(*roots: E) -> list[E]:
+def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts) -> list[E]:
     """Every node below the roots, once each, parts before what is made of them."""
     seen: set[E] = set()
     found: list[E] = []
@@ -221,7 +227,7 @@ def nodes(*roots: E) -> list[E]:
         elif one not in seen:
             seen.add(one)
             stack.append((one, True))
-            stack.extend((part, False) for part in reversed(one.parts))
+            stack.extend((part, False) for part in reversed(parts_of(one)))
     return found
 
 
@@ -271,8 +277,8 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E
 
 
 def _evaluated(one: E) -> tuple[E, ...]:
-    """The parts that are values: of a walk none, since its step is evaluated on pages of its own."""
-    return () if one.op == "walk" else one.parts
+    """The parts that are values: of a walk or a path none, since its step is evaluated on pages of its own."""
+    return () if one.op in ("walk", "path") else one.parts
 
 
 def _missing(root: E, memo: dict[E, Any]) -> Iterator[E]:

@@ -72,6 +72,13 @@ def softmax(x: E) -> E:
     return power / kept(power, "classes")
 
 
+def rbf(x: E, centre: E, log_width: E) -> E:
+    """exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), for the widths' logarithms."""
+    width = exp(log_width)
+    distance = total(square(move(x, "beside every centre", lambda i: i[..., None, :]) - centre), "coordinates")
+    return softmax(-(distance / (2 * square(width))))
+
+
 def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
     """scale·(x − m)/√(v + ε) + shift; m and v are means over the pixels of an example and the channels of a group."""
     def average(a: E) -> E:
@@ -84,7 +91,7 @@ def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
-    "layers.norm.softmax": softmax,
+    "layers.norm.softmax": softmax, "layers.rbf.rbf": rbf,
     "layers.norm.group_norm": lambda x, scale, shift, *, groups, epsilon: group_norm(x, scale, shift, groups, epsilon),
     "layers.activation.softplus": softplus, "layers.activation.sigmoid": sigmoid, "layers.activation.logit": logit,
     "layers.activation.tanh": tanh, "layers.activation.leaky_relu": leaky_relu,

@@ -27,8 +27,8 @@ to_float = np.frompyfunc(float, 1, 1)
 class Page:
     """Arguments by name, `beta` (T+1,) and `t` (rows,) if there are any; states have `ndim` axes.
 
-    Where `steps` is true the rows are the steps of one chain, in front of the axis of examples.  `errors` are what arguments have
-    brought along, in units of u, by name.
+    Where `steps` is true the rows are the steps of one chain, in front of the axis of examples; without t they are t = 2..T.
+    `errors` are what arguments have brought along, in units of u, by name.
     """
 
     def __init__(self, given: Mapping[str, Any], *, beta: Array | None = None, t: Array | None = None, ndim: int = 2,
@@ -45,7 +45,8 @@ class Page:
         """The index of every row in a table (T+1, …), which stays inside of it."""
         assert self.beta is not None
         last = len(self.beta) - 1
-        start = self.t if where.at is None else last if where.at == "T" else where.at
+        learned = np.arange(2, last + 1) if self.t is None else self.t
+        start = learned if where.at is None else last if where.at == "T" else where.at
         start = self.given[start] if isinstance(start, str) else start
         return np.asarray(np.clip(np.asarray(start, dtype=np.int64) + where.shift, 0, last))
 

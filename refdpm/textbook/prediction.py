@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refdpm.textbook.chain import Normal, Row, forward, from_levels, posterior, row, small, weights
-from refdpm.textbook.expression import HALF, E, exp, forms, log, move, node, slack, sqrt, square, term
+from refdpm.textbook.expression import HALF, E, exp, forms, log, move, node, slack, sqrt, square, term, where
 from refdpm.textbook.layers import linear, per_step
 
 FLOOR = 1e-20                                       # what some put in the place of β̃_1 = 0
@@ -72,21 +72,21 @@ def _mean_at_once(said: E, x_t: E, row: Row, predicts: str) -> E:
 
 # -- what an error costs -------------------------------------------------------------------------------------------------
 
-def snr(alpha_bar: E, rest: E) -> E:
-    """ᾱ/(1−ᾱ)."""
-    return alpha_bar / rest
+def snr(row: Row) -> E:
+    """ᾱ_t/(1−ᾱ_t)."""
+    return row.alpha_bar / row.rest
 
 
 def snr_drop(row: Row) -> E:
     """SNR_{t−1} − SNR_t."""
-    return term(lambda: snr(row.alpha_bar_prev, row.rest_prev) - snr(row.alpha_bar, row.rest))
+    return term(lambda: row.alpha_bar_prev / row.rest_prev - snr(row))
 
 
 def error_weight(row: Row, predicts: str) -> E:
     """The square of what an error 1 of x_0 is in the prediction of that name."""
     match predicts:
         case "noise":
-            return snr(row.alpha_bar, row.rest)
+            return snr(row)
         case "v":
             return 1 / row.rest
         case "score":
@@ -158,6 +158,14 @@ def last_step(heads: Any, x_1: E, row: Row, *, predicts: str, variance: str, fir
     return reverse(heads, x_1, row, first_variance(first), predicts=predicts, variance=variance)
 
 
+def any_step(heads: Any, x_t: E, row: Row, last: E, *, predicts: str, variance: str, first: str) -> Normal:
+    """The reverse step, and where it is the `last` one under the policy `first`, for which there is no β but what that names."""
+    at_end = first_variance(first)
+    p = reverse(heads, x_t, row, where(last, at_end, small(row)), predicts=predicts, variance=variance)
+    p = p._replace(var=where(last, at_end, row.beta)) if variance == "large" else p
+    return Normal(*(where(last, a, b) for a, b in zip(forward(x_t, row), p))) if first == "fixed" else p
+
+
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
 
 def _from_a_level(f: Callable[..., E], predicts: str) -> Callable[..., E]:
@@ -195,7 +203,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.mean.x_0_from": _by_name(x_0_from, at_level=AT_A_LEVEL),
     "later.mean.from_x_0": _by_name(from_x_0, at_level=AT_A_LEVEL),
     "later.mean.mean_from": _by_name(mean_from),
-    "later.weights.snr": lambda level: snr(*from_levels(log_alpha_bar=level)[2:5:2]),
+    "later.weights.snr": lambda level: snr(from_levels(log_alpha_bar=level)),
     "later.weights.error_weight": lambda beta, level, *, predicts: error_weight(from_levels(beta, level), predicts),
     "later.weights.kl_weight": lambda beta, level, *, predicts: kl_weight(from_levels(beta, level), predicts),
     "later.weights.kl_of_x_0": lambda x_0, guess, beta, level: kl_of_x_0(x_0, guess, from_levels(beta, level)),

@@ -24,7 +24,7 @@ import numpy as np
 
 from refdpm.textbook.expression import E, Walk, evaluate
 from refdpm.textbook.page import Array, Page
-from refdpm.textbook.values import Floats, moved, pages_of, place
+from refdpm.textbook.values import Floats, moved, pages_along, pages_of, place
 
 STEP = 1e-20
 MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
@@ -47,6 +47,11 @@ def _quotient(x: Array, y: Array) -> Array:
         return np.asarray(np.where(x == 0, 0.0, x / y))
 
 
+def _product(slope: Array, error: Array) -> Array:
+    """What is lost; nothing where nothing depends on it, though it is infinite."""
+    return np.asarray(np.where(slope == 0, 0.0, slope * error))
+
+
 class Rounding:
     """The arithmetic of values with errors.  Values are those of `Floats`, or of `known` nodes where somebody knows better."""
 
@@ -57,6 +62,8 @@ class Rounding:
         """The value of a node, and its error."""
         if one.op == "walk":
             return self._walked(one.parts[0], one.how, page)
+        if one.op == "path":
+            return self._passed(one.parts[0], one.how, page)
         masks = [part if isinstance(part, np.ndarray) else part.value for part in parts]
         value = self.known[one] if one in self.known else self.floats.at(one, masks, page)
         if value.dtype == bool:
@@ -118,7 +125,7 @@ class Rounding:
             case "log":
                 return _quotient(x.error, np.abs(x.value))
             case "exp":
-                return np.abs(value) * x.error
+                return _product(np.abs(value), x.error)
             case "log1p":
                 return _quotient(x.error, np.abs(1 + x.value))
             case "Phi":
@@ -140,7 +147,7 @@ class Rounding:
             if np.any(part.error):
                 memo: dict[E, Any] = values | {node: part.value + 1j * STEP}
                 moves, = evaluate([inner], self.floats, page, memo)
-                lost = lost + np.abs(np.imag(moves)) / STEP * part.error
+                lost = lost + _product(np.abs(np.imag(moves)) / STEP, part.error)
         return lost
 
     def _walked(self, step: E, how: Walk, page: Page) -> Rounded:
@@ -154,6 +161,16 @@ class Rounding:
             error = after[0].error + sum(slope * error[:, d:d + 1] for d, slope in enumerate(slopes))
             x = after[0].value
         return Rounded(x, error)
+
+    def _passed(self, step: E, how: Walk, page: Page) -> Rounded:
+        """What each step rounds, given what the one before has left."""
+        x = self.floats.array(page.given[how.start])
+        states = [Rounded(x, np.zeros(x.shape))]
+        for at in pages_along(page):
+            value, error = states[-1]
+            after = Page({**at.given, how.state: value}, beta=at.beta, t=at.t, ndim=at.ndim, errors={how.state: error})
+            states += evaluate([step], self, after)
+        return Rounded(*map(np.stack, zip(*states)))
 
 
 def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: dict[E, Array] | None = None) -> list[Rounded]:

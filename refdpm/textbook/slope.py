@@ -8,6 +8,7 @@ the adjoints of the theory, which are derived by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Context, localcontext
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def slopes(roots: Sequence[E], cotangents: Sequence[E]) -> dict[E, E]:
     for one in reversed(nodes(*roots)):
         if one in parts:
             slope = _added(parts[one])
-            if one.op in LEAVES:
+            if one.op in LEAVES and not (one.op == "column" and one.how.name == "t"):
                 found[one] = slope
             for part, contribution in _contributions(one, slope):
                 parts.setdefault(part, []).append(contribution)
@@ -60,8 +61,8 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             yield one.parts[0], E("running back", (g,))
         case "term" | "forms":
             yield one.parts[0], g
-        case "walk":
-            raise ValueError("formula: expected one without a walk, whose slope is not derived")
+        case "walk" | "path":
+            raise ValueError("formula: expected one without a walk or a path, whose slopes are not derived")
 
 
 def _element_wise(one: E, g: E) -> Iterator[tuple[E, E]]:
@@ -100,15 +101,25 @@ def named_cotangents(count: int) -> list[E]:
     return [given(f"w{i}") for i in range(count)]
 
 
-def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page) -> dict[str, Array]:
+def argument_of(leaf: E) -> str:
+    """The name of the argument that a leaf is made of."""
+    return str(leaf.how if leaf.op == "given" else "beta" if leaf.op == "column" else leaf.how.name)
+
+
+def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, *, sizes: bool = False) -> dict[str, Array]:
     """The slopes of leaves, once evaluated, added up by argument; those of the columns as the slope by β_0 … β_T, named beta.
 
-    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant.
+    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant.  Of `sizes` no sign is changed.
     """
+    with localcontext(Context(prec=100, traps=[])):
+        return _gradient(leaves, values, page, 1 if sizes else -1)
+
+
+def _gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, sign: int) -> dict[str, Array]:
     found: dict[str, Array] = {}
     levels: dict[int, Any] = {}
     for leaf, value in zip(leaves, values, strict=True):
-        name = leaf.how if leaf.op == "given" else "beta" if leaf.op == "column" else leaf.how.name
+        name = argument_of(leaf)
         if leaf.op == "given":
             found[name] = found[name] + value if name in found else value
             continue
@@ -122,9 +133,9 @@ def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page) -> dict[s
             for t, part in zip(rows.ravel().tolist(), value.ravel()):
                 levels[t] = levels.get(t, 0) + part
         else:
-            np.add.at(whole, rows.ravel(), value.ravel() * (1 if leaf.how.name == "beta" else -1))
+            np.add.at(whole, rows.ravel(), value.ravel() * (1 if leaf.how.name == "beta" else sign))
     if "beta" in found and page.beta is not None and len(found["beta"]) == len(page.beta):
-        found["beta"] = found["beta"] + _through_levels(levels, page, found["beta"])
+        found["beta"] = found["beta"] + sign * _through_levels(levels, page, found["beta"])
         found["beta"][0] = found["beta"][0] * 0
     return found
 
@@ -144,5 +155,5 @@ def _through_levels(levels: Mapping[int, Any], page: Page, like: Array) -> Array
         running = 0 * like[0]
         for s in range(T, 0, -1):
             running = running + levels.get(s, 0 * running) * exact[s]
-            moved[s] = -running / rate[s] if rate[s] else running * type(running)("NaN")              # infinite at β_T = 1
+            moved[s] = running / rate[s] if rate[s] else running * type(running)("NaN")              # infinite at β_T = 1
     return moved

@@ -66,11 +66,13 @@ class Plain:
                 return np.asarray(0 * parts[0])
             case "walk":
                 return self.walked(one.parts[0], one.how, page)
+            case "path":
+                return self.passed(one.parts[0], one.how, page)
         return self.along_axes(one, *parts)
 
     def along_axes(self, one: E, x: Array, *others: Any) -> Array:
         """Sums, means and moves."""
-        like = others[0] if others else None
+        like: Any = others[0] if others else None
         match one.op:
             case "move":
                 return moved(x, place(one, x, *others), self.number(0))
@@ -83,13 +85,13 @@ class Plain:
             case "largest":
                 return np.asarray(x.max(axis=one.how, keepdims=True))
             case "spread":                                           # the adjoint of a sum
-                x = np.expand_dims(x, one.how[1]) if one.how[0] else x
+                x = np.expand_dims(x, inside(one.how[1], np.ndim(like))) if one.how[0] else x
                 return np.asarray(np.broadcast_to(x, np.shape(like)))
             case "fold":                                             # the adjoint of broadcasting
                 return self.folded(x, np.shape(like))
         _, axes = one.how
         x = x if like is None else np.broadcast_to(x, np.broadcast_shapes(np.shape(x), np.shape(like)))
-        axes = tuple(axis for axis in axes if -x.ndim <= axis < x.ndim)
+        axes = inside(axes, x.ndim)
         count = int(np.prod([x.shape[axis] for axis in axes]))
         match one.op:
             case "sum":
@@ -123,6 +125,25 @@ class Plain:
         for at in pages_of(how, page, len(x)):
             x, = evaluate([step], self, at.at(at.t, **{how.state: x}))
         return x
+
+    def passed(self, step: E, how: Walk, page: Page) -> Array:
+        """All states of a chain."""
+        states = [self.array(page.given[how.start])]
+        for at in pages_along(page):
+            states += evaluate([step], self, at.at(at.t, **{how.state: states[-1]}))
+        return np.stack(states)
+
+
+def inside(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """Those of some axes that an array of `ndim` axes has."""
+    return tuple(axis for axis in axes if -ndim <= axis < ndim)
+
+
+def pages_along(page: Page) -> Iterable[Page]:
+    """The pages of a path, from t = 1 to T, with the noise of each step; t is one for all rows."""
+    assert page.beta is not None
+    for t in range(1, len(page.beta)):
+        yield page.at(np.asarray(t), noise=page.given["noise"][t - 1])
 
 
 def pages_of(how: Walk, page: Page, rows: int) -> Iterable[Page]:

@@ -80,6 +80,8 @@ def _named(one: E) -> str:
             return f"{one.how.says}({_text(one.parts[0], 0)})"
         case "walk":
             return f"step by step from {one.how.start}: {_text(one.parts[0], 0)}"
+        case "path":
+            return f"{one.how.start} and every {_text(one.parts[0], 0)}"
     return inside                                                    # adjoints of moves and of broadcasting
 
 
@@ -176,4 +178,5 @@ _MARKS: dict[str, Callable[[E], str]] = {
     "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
     "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",
     "move": lambda one: _row(f"<mtext>{escape(one.how.says)}</mtext>", _sign("("), _mark(one.parts[0], 0), _sign(")")),
-    "walk": lambda one: _row(f"<mtext>step by step from {escape(one.how.start)}: </mtext>", _mark(one.parts[0], 0))}
+    "walk": lambda one: _row(f"<mtext>step by step from {escape(one.how.start)}: </mtext>", _mark(one.parts[0], 0)),
+    "path": lambda one: _row(f"<mtext>{escape(one.how.start)} and every </mtext>", _mark(one.parts[0], 0))}

@@ -11,8 +11,8 @@ from refdpm.conformance.chapters.ends import Sampler
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.textbook import pairs
 
-CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "decoder", "ddpm_bound",
-            "bits_bound", "likelihood", "objective", "sampler", "layers", "product", "laws", "sampler_laws", "purity")
+CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "bound_mistakes", "decoder",
+            "ddpm_bound", "bits_bound", "likelihood", "objective", "sampler", "layers", "product", "laws", "sampler_laws", "purity")
 """The topics, in order."""
 
 

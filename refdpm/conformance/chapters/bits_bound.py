@@ -17,7 +17,8 @@ from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Model
 from refdpm.conformance.chapters import textbook
-from refdpm.conformance.chapters.bound import own, shown, tame_first, with_shown
+from refdpm.conformance.chapters.bound import own, shown, tame_first
+from refdpm.conformance.chapters.common import with_shown
 from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, edge_network, network, scales,
                                                schedules, times_of)
 from refdpm.conformance.terms import Terms

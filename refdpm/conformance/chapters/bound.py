@@ -5,6 +5,7 @@ noise.  Full sums over t take noise (T, N, …), of which noise[t−1] is for x_
 """
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,22 +13,27 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm import bound, gaussian
-from refdpm.bound import Terms as Parts
-from refdpm.conformance import terms
+from refdpm import bound, gaussian, schedule
+from refdpm.bound import Terms
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.chapters import textbook
-from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
-                                               edge_network, edge_schedules, network, predictor, rates, scales, schedules,
-                                               spread_out, times_of)
-from refdpm.conformance.terms import Terms
+from refdpm.conformance.chapters.ends import Case, Sampler
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, chain_edges, edge_network,
+                                                edge_schedules, network, rates, schedules, spread_out, times_of)
+from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of, with_errors
+from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR_OF_ROWS, ROWS, SCHEDULE, Theory, said_by, step_of
 from refdpm.gaussian import Gaussian
-from refdpm.later.model import Model, as_network
-from refdpm.vjp import Array
+from refdpm.later.model import as_network
+from refdpm.networks import swiss_roll
+from refdpm.networks.swiss_roll import READOUTS, SwissRoll
+from refdpm.textbook import bound as book, prediction
+from refdpm.textbook.chain import Normal, draw, marginal, posterior, row, small
+from refdpm.textbook.expression import E, column, gathered, given
+from refdpm.textbook.page import Page
+from refdpm.vjp import Array, Pullback, Tree, fix
 
 CHOICES = ("predicts", "variance")
 TOTAL = (Output("VALUE", "total"),)
-NETWORK = ("weight", "bias", "beta", "x_0")
+ARGUMENTS = ("weight", "bias", "beta", "x_0")
 TAME = rates([0.5, 0.375, 0.5])
 
 
@@ -101,14 +107,9 @@ def _own_laws(i: Inputs, ask: Ask) -> Inputs:
     """Its x_t, and its posterior and its reverse step there."""
     at = {"t": i["t"], "beta": i["beta"]}
     x_t = own(ask, "marginal_sample", {"x_0": i["x_0"], "noise": i["noise"]} | at)
-    state = x_t[0] if x_t else gaussian.draw(_marginal(i), noise=i["noise"])
+    state = x_t[0] if x_t else gaussian.draw(gaussian.marginal(i["x_0"], step_of(i).log_alpha_bar), noise=i["noise"])
     return shown(own_x_t=x_t, own_q=own(ask, "posterior", {"x_0": i["x_0"], "x_t": state} | at),
                  own_p=own(ask, "reverse", {"x_t": state, "model": i["model"]} | at))
-
-
-def _marginal(i: Inputs) -> Gaussian:
-    row = textbook.rows(i["beta"], i["t"]).alpha_bar.value
-    return Gaussian(np.sqrt(row) * i["x_0"], 1 - row)
 
 
 def own_kl(i: Inputs, ask: Ask) -> tuple[Array, ...] | None:
@@ -133,167 +134,213 @@ def _own_step(i: Inputs, ask: Ask) -> Inputs:
     return shown(own_kl=None if found is None else (found[0][None],), **_own_ends(i, ask))
 
 
-# -- the reference -------------------------------------------------------------------------------------------------------
-
-def model_of(i: Inputs, *, first: str = "fixed") -> tuple[Any, Model]:
-    """The parameters of the adapter's network, and how it is read."""
-    parameters, module = predictor(i["model"] if i["variance"] == "ranged" else i["model"].without_head())
-    return parameters, Model(module, i["predicts"], i["variance"], i.get("first", first))
-
+# -- the theory ----------------------------------------------------------------------------------------------------------
 
 def _shown_law(module: Any, name: str, law: Any) -> Any:
     return module if law is None else SimpleNamespace(**{**vars(module), name: lambda *_, **__: (law, None)})
 
 
-def step_kl(i: Inputs) -> tuple[Array, ...]:
-    """`bound.step_kl`; of the adapter's own laws where they are shown."""
-    parameters, model = model_of(i)
+def _kernel(i: Inputs) -> Any:
+    """The Gaussian kernel; with the adapter's own x_t and posterior where they are shown."""
     kernel = _shown_law(gaussian, "draw_vjp", i["own_x_t"][0] if "own_x_t" in i else None)
-    kernel = _shown_law(kernel, "posterior_vjp", Gaussian(*i["own_q"]) if "own_q" in i else None)
-    reverse = _shown_law(as_network(model), "reverse_vjp", Gaussian(*i["own_p"]) if "own_p" in i else None)
-    return (bound.step_kl(parameters, i["beta"], i["x_0"], noise=i["noise"], t=i["t"], kernel=kernel, network=reverse),)
+    return _shown_law(kernel, "posterior_vjp", Gaussian(*i["own_q"]) if "own_q" in i else None)
 
 
-def _step_kl_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    parameters, model = model_of(i)
-    _, back = bound.step_kl_vjp(parameters, i["beta"], i["x_0"], noise=i["noise"], t=i["t"], kernel=gaussian,
-                                network=as_network(model))
-    return _named(*back(cotangents[0])) | {"output": _at_output(i, cotangents[0])}
+def _network_of_rows(i: Inputs) -> Any:
+    """The network, every row with tables of its own; with the adapter's own reverse step where it is shown."""
+    return _shown_law(as_network(said_by(i, PREDICTOR_OF_ROWS)), "reverse_vjp", Gaussian(*i["own_p"]) if "own_p" in i else None)
 
 
-def _at_output(i: Inputs, cotangent: Array) -> Array:
-    """The gradient with respect to what the network puts out: that of a bias that every row has for itself."""
-    alone = i["model"]._replace(weight=i["model"].weight[i["t"]], bias=i["model"].bias[i["t"]])
-    parameters, model = model_of(i | {"model": alone})
-    own_rows = SimpleNamespace(predict_vjp=lambda *args, t: model.predictor.predict_vjp(*args, t=np.arange(len(t))))
-    _, back = bound.network_kl_vjp(parameters, beta=i["beta"], x_0=i["x_0"], noise=i["noise"], t=i["t"], kernel=gaussian,
-                                   network=as_network(model._replace(predictor=own_rows)))
-    return np.asarray(back(cotangent).bias)
+def entropies_vjp(beta: Array, x_0: Array, *, t: Array) -> tuple[Array, Pullback]:
+    """`bound.entropy_at` of every row at its own t, and its adjoint."""
+    rows = [bound.entropy_at_vjp(beta, x[None], t=int(s), kernel=gaussian) for x, s in zip(x_0, t)]
+
+    def pullback(dvalue: Array) -> tuple[Array, Array]:
+        dbeta, dx_0 = zip(*(back(w[None]) for (_, back), w in zip(rows, dvalue)))
+        return np.sum(dbeta, axis=0), np.concatenate(dx_0)
+
+    return np.concatenate([value for value, _ in rows]), pullback
 
 
-def _named(dparameters: Any, dbeta: Array, dx_0: Array) -> dict[str, Array]:
-    return {"weight": dparameters.weight, "bias": dparameters.bias, "beta": dbeta[1:], "x_0": dx_0}
+def own_terms(i: Inputs) -> dict[str, Array]:
+    """The adapter's own terms of K, as far as they are shown."""
+    return {name: i[f"own_{name}"][0] for name in Terms._fields if f"own_{name}" in i}
 
 
-def entropy_at(i: Inputs) -> tuple[Array, ...]:
-    """`bound.entropy_at` of every row at its own t."""
-    return (np.concatenate([bound.entropy_at(i["beta"], x[None], t=int(t), kernel=gaussian) for x, t in zip(i["x_0"], i["t"])]),)
+def bound_of(parameters: Tree, beta: Array, x_0: Array, *, own: dict[str, Array], **fixed: Any) -> Array:
+    """`bound.bound`; assembled from the adapter's own terms where they are shown."""
+    if not own:
+        return bound.bound(parameters, beta, x_0, **fixed)
+    return bound.assemble(bound.terms(parameters, beta, x_0, **fixed)._replace(**own), T=len(beta) - 1)
 
 
-def _entropy_at_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    rows = [bound.entropy_at_vjp(i["beta"], x[None], t=int(t), kernel=gaussian)[1](w[None])
-            for x, t, w in zip(i["x_0"], i["t"], cotangents[0])]
-    return {"beta": np.sum([dbeta for dbeta, _ in rows], axis=0)[1:]}
+def bound_of_vjp(*arguments: Any, own: dict[str, Array], **fixed: Any) -> tuple[Array, Pullback]:
+    """Adjoint of `bound_of` where nothing is shown."""
+    return bound.bound_vjp(*arguments, **fixed)
 
 
-def _full(f: Callable[..., Any]) -> Callable[[Inputs], Any]:
-    """f with the full sum over t."""
-    def full(i: Inputs) -> Any:
-        parameters, model = model_of(i)
-        t = bound.every_step(len(i["beta"]) - 1, len(i["x_0"]))
-        return f(parameters, i["beta"], i["x_0"], noise=i["noise"][t[:, 0] - 1], t=t, kernel=gaussian, network=as_network(model))
-    return full
-
-
-def _drawn(f: Callable[..., Any]) -> Callable[[Inputs], Any]:
-    """f with one t per example."""
-    def drawn(i: Inputs) -> Any:
-        parameters, model = model_of(i)
-        return f(parameters, i["beta"], i["x_0"], noise=i["noise"][None], t=i["t"][None], kernel=gaussian,
-                 network=as_network(model))
-    return drawn
-
-
-def _value(sums: Callable[..., Callable[[Inputs], Any]], f: str) -> Callable[[Inputs], tuple[Array, ...]]:
-    """The bound f; assembled from the adapter's own terms where they are shown."""
-    def value(i: Inputs) -> tuple[Array, ...]:
-        given = {name: i[f"own_{name}"][0] for name in Parts._fields if f"own_{name}" in i}
-        if not given:
-            return (sums(getattr(bound, f))(i),)
-        return (bound.assemble(sums(bound.terms)(i)._replace(**given), T=len(i["beta"]) - 1),)
-    return value
-
-
-def _vjp(sums: Callable[..., Callable[[Inputs], Any]], f: str) -> Callable[[Inputs, tuple[Array, ...]], dict[str, Array]]:
-    return lambda i, cotangents: _named(*sums(getattr(bound, f))(i)[1](cotangents[0]))
-
-
-def strict(i: Inputs) -> tuple[Array, ...]:
+def strict_of(parameters: Tree, beta: Array, x_0: Array, *, own: Array | None, **fixed: Any) -> Array:
     """`bound.strict_bound`; the adapter's own K with our C where it is shown."""
-    if "own_K" in i:
-        return (i["own_K"][0] + bound.correction(i["beta"], i["x_0"], kernel=gaussian),)
-    return (_full(bound.strict_bound)(i),)
+    return bound.strict_bound(parameters, beta, x_0, **fixed) if own is None else own + bound.correction(beta, x_0, kernel=gaussian)
 
 
-# -- the scale ---------------------------------------------------------------------------------------------------------
-
-def with_shown(scale: Array, i: Inputs) -> tuple[Array, ...]:
-    """What the adapter's own terms round besides, where they stand in the place of ours and are larger."""
-    return (scale + sum(np.abs(value[0]).reshape(-1, *scale.shape[-1:]).sum(axis=0) for name, value in i.items()
-                        if name in ("own_kl", "own_K", "own_prior", "own_decoder", "own_entropy_T", "own_entropy_1")),)
+def strict_of_vjp(*arguments: Any, own: Array | None, **fixed: Any) -> tuple[Array, Pullback]:
+    """Adjoint of `strict_of` where nothing is shown."""
+    return bound.strict_bound_vjp(*arguments, **fixed)
 
 
-def _step_scale(i: Inputs) -> tuple[Array, ...]:
-    x_0 = terms.exact(i["x_0"])
-    scale = textbook.step_kl(i, x_0, i["t"], i["noise"]).scale
-    if not {"own_x_t", "own_q", "own_p"} & i.keys():
-        return (scale,)
-    row = textbook.rows(i["beta"], i["t"])
-    x_t = terms.exact(i["own_x_t"][0]) if "own_x_t" in i else textbook.draw(textbook.marginal(row, x_0), i["noise"])
-    q = textbook.Normal(*map(terms.exact, i["own_q"])) if "own_q" in i else textbook.posterior(row, x_0, x_t)
-    p = textbook.Normal(*map(terms.exact, i["own_p"])) if "own_p" in i else textbook.reverse(i, i["t"], x_t)
-    return (np.maximum(scale, terms.total(textbook.kl(q, p)).scale),)
+def _every_step(i: Inputs) -> Array:
+    return bound.every_step(len(i["beta"]) - 1, len(i["x_0"]))
 
 
-def _ends(i: Inputs) -> Terms:
-    count, T = len(i["x_0"]), len(i["beta"]) - 1
-    at_T, at_1 = (textbook.entropy_at(i, i["x_0"], np.full(count, t)) for t in (T, 1))
-    return at_T - at_1 - i["x_0"][0].size * (1 + np.log(2 * np.pi)) / 2
+FIXED: dict[str, Any] = dict(kernel=lambda i: gaussian, network=lambda i: as_network(said_by(i)))
+FULL = FIXED | dict(t=_every_step, noise=lambda i: i["noise"][_every_step(i)[:, 0] - 1])
+DRAWN = FIXED | dict(t=lambda i: i["t"][None], noise=lambda i: i["noise"][None])
 
 
-def k_terms(i: Inputs) -> Terms:
-    """K of each example."""
-    return _ends(i) - textbook.over_t(textbook.steps_kl(i, terms.exact(i["x_0"]), i["noise"]))
+# -- the textbook --------------------------------------------------------------------------------------------------------
+
+X_0, NOISE = book.X_0, book.NOISE
+OWN_Q, OWN_P = (Normal(given(f"{name}.0"), given(f"{name}.1")) for name in ("own_q", "own_p"))
 
 
-def _strict_terms(i: Inputs) -> Terms:
-    x_0, count, T = terms.exact(i["x_0"]), len(i["x_0"]), len(i["beta"]) - 1
-    at_T, at_1 = (terms.total(textbook.cross_entropy(textbook.marginal(textbook.rows(i["beta"], np.full(count, t)), x_0)))
-                  for t in (T, 1))
-    prior = terms.total((np.log(2 * np.pi) + x_0 * x_0) / 2)
-    return k_terms(i) + i["x_0"][0].size * (1 + np.log(2 * np.pi)) / 2 - at_T + at_1 - prior
+def reverse(i: Inputs, x_t: E) -> Normal:
+    """p(x_{t−1} | x_t) of the network."""
+    heads = prediction.affine(x_t, gathered("weight"), gathered("bias"))
+    return prediction.reverse(heads, x_t, row(), small(row()), predicts=i["predicts"], variance=i["variance"])
 
 
-def _one_step_scale(i: Inputs) -> tuple[Array, ...]:
-    many = len(i["beta"]) - 2
-    found = _ends(i) - many * textbook.step_kl(i, terms.exact(i["x_0"]), i["t"], i["noise"])
-    shown = {name: (many * value[0],) if name == "own_kl" else value for name, value in i.items() if name.startswith("own_")}
-    return with_shown(found.scale, shown)
+def _laws(i: Inputs) -> tuple[E, Normal, Normal]:
+    """x_t, the posterior and the reverse step there; the adapter's own where they are shown."""
+    x_t = given("own_x_t") if "own_x_t" in i else draw(marginal(X_0, row()), NOISE)
+    return x_t, OWN_Q if "own_q" in i else posterior(x_t, X_0, row()), OWN_P if "own_p" in i else reverse(i, x_t)
 
+
+def _step_kl(i: Inputs, examples: int = 0) -> E:
+    _, q, p = _laws(i)
+    return book.divergence(q, p, examples)
+
+
+def terms_of(i: Inputs) -> book.Terms:
+    """The terms of K on a page of steps; the adapter's own where they are shown."""
+    found = book.Terms(_step_kl(i, 1), *book.ends(X_0))
+    return found._replace(**{name: given(f"own_{name}") for name in Terms._fields if f"own_{name}" in i})
+
+
+def k_of(i: Inputs) -> E:
+    """K; the adapter's own where it is shown."""
+    return given("own_K") if "own_K" in i else book.whole(terms_of(i))
+
+
+def _without_own(i: Inputs) -> Inputs:
+    return {name: value for name, value in i.items() if not name.startswith("own_")}
+
+
+def _page_of_a_step(i: Inputs) -> Page:
+    x_t, q, p = _laws(_without_own(i))
+    laws = {"own_x_t": x_t, "own_q.0": q.mean, "own_q.1": q.var, "own_p.0": p.mean, "own_p.1": p.var}
+    return with_errors(Page(arguments_of(i), beta=i["beta"], t=i["t"], ndim=2), laws)
+
+
+def page_of_steps(i: Inputs) -> Page:
+    """The page whose rows are t = 2..T, with the noise for them."""
+    steps = Page(arguments_of(i) | {"noise": i["noise"][1:]}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=3, steps=True)
+    return _with_errors_of_terms(steps, i)
+
+
+def _page_of_one_step(i: Inputs) -> Page:
+    return _with_errors_of_terms(Page(arguments_of(i) | {"noise": i["noise"][None]}, beta=i["beta"], t=i["t"][None], ndim=3), i)
+
+
+def _with_errors_of_terms(page: Page, i: Inputs) -> Page:
+    found = terms_of(_without_own(i))
+    return with_errors(page, {f"own_{name}": part for name, part in found._asdict().items()} | {"own_K": book.whole(found)})
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+RATES = (schedule.geometric(12, beta_1=1e-12, beta_T=0.5), rates(np.full(4, 1e-12)), np.array([0.0, 1e-15, 0.5, 1 - 1e-6]),
+         rates([1e-6, 1e-3, 0.9, 1e-9]), schedule.linear(40, beta_1=1e-4, beta_T=0.02), schedule.reciprocal(5), rates([0.375]))
+
+
+def on_a_chain(case: Callable[..., Case]) -> tuple[Sampler, ...]:
+    """Cases of (parameters, beta, x_0, noise, t, network): each of those schedules with every t, and networks that are the forward
+    kernel and far from it; the read-outs take turns, and so do three examples of two components and one of one."""
+    kinds = [(beta, READOUTS[(n + k) % 3], 3.0 * k, ((3, 2), (1, 1))[n % 2]) for n, beta in enumerate(RATES) for k in (0, 1)]
+    return tuple(partial(_on_a_chain, case, *kind) for kind in kinds)
+
+
+def _on_a_chain(case: Callable[..., Case], beta: Array, readout: str, size: float, shape: tuple[int, int],
+                rng: np.random.Generator, n: int) -> Case:
+    T, (N, D) = len(beta) - 1, shape
+    weight, bias = rng.normal(size=(T + 1, 4, 2 * D)) * size, rng.normal(size=(T + 1, 2 * D)) * size
+    parameters = SwissRoll(rng.normal(size=(4, D)), rng.uniform(-2, 1, 4), weight, bias)
+    t = bound.every_step(T, N)
+    return case(parameters, beta, rng.normal(size=shape), rng.normal(size=(*t.shape, D)), t, fix(swiss_roll, readout=readout))
+
+
+def _k(parameters: Tree, beta: Array, x_0: Array, noise: Array, t: Array, network: Any) -> Case:
+    return (parameters, beta, x_0), dict(noise=noise, t=t, kernel=gaussian, network=network)
+
+
+def _rows(parameters: Tree, beta: Array, x_0: Array, noise: Array, t: Array, network: Any) -> Case:
+    flat = dict(noise=noise.reshape(-1, x_0.shape[1]), t=t.ravel(), kernel=gaussian, network=network)
+    return (parameters, beta, np.tile(x_0, (len(t), 1))), flat
+
+
+def _rows_of_a_network(*chain: Any) -> Case:
+    (parameters, beta, x_0), fixed = _rows(*chain)
+    return (parameters,), dict(beta=beta, x_0=x_0, **fixed)
+
+
+def _at(step: int) -> Callable[..., Case]:
+    """x_0 at one step of all, −1 for the last."""
+    return lambda _, beta, x_0, *rest: ((beta, x_0), dict(t=step % len(beta), kernel=gaussian))
+
+
+def _between(step: int) -> Callable[..., Case]:
+    return lambda _, beta, x_0, *rest: ((beta, x_0), dict(t=step % len(beta), noise=x_0, kernel=gaussian))
+
+
+def _assembled(rng: np.random.Generator, n: int, S: int, T: int) -> Case:
+    return (Terms(rng.random((S, n)), *rng.normal(size=(3, n))),), dict(T=T)
+
+
+K, ENDS_OF_A_CHAIN = on_a_chain(_k), on_a_chain(_at(-1)) + on_a_chain(_at(1))
+ENDS = {
+    "bound.step_kl": on_a_chain(_rows), "bound.network_kl": on_a_chain(_rows_of_a_network), "bound.terms": K, "bound.bound": K,
+    "bound.strict_bound": K, "bound.correction": on_a_chain(lambda _, beta, x_0, *rest: ((beta, x_0), dict(kernel=gaussian))),
+    "bound.entropy_at": ENDS_OF_A_CHAIN, "bound.prior_cross_entropy_at": ENDS_OF_A_CHAIN,
+    "bound.assemble": tuple(partial(_assembled, S=S, T=T) for S, T in ((0, 1), (1, 2), (1, 1000), (3, 40))),
+    "reversal.entropy_bounds": on_a_chain(_between(2))[:-2] + on_a_chain(_between(-1))[:-2]}
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
-        chain("x_0"), chain_edges("x_0"), entropy_at,
-        lambda i: scales(textbook.entropy_at(i, i["x_0"].reshape(len(i["t"]), -1), i["t"])),
-        vjp=_entropy_at_vjp, arguments=("beta",)),
+        chain("x_0"), chain_edges("x_0"),
+        Theory(lambda *args, t: entropies_vjp(*args, t=t)[0], entropies_vjp, SCHEDULE, "x_0", fixed=("t",)),
+        lambda i: (book.entropy_at(X_0, row()),), arguments=("beta",)),
     Quantity(
         "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
-        ("14", "App.1 G bound"), TOTAL, step, step_edges, step_kl, textbook.remembered(_step_scale), given=_own_laws,
-        after=("marginal_sample", "posterior", "reverse"), choices=CHOICES, vjp=_step_kl_vjp, arguments=("output", *NETWORK)),
+        ("14", "App.1 G bound"), TOTAL, step, step_edges,
+        Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=_kernel,
+               network=_network_of_rows),
+        lambda i: (_step_kl(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
+        arguments=("output", *ARGUMENTS), page=_page_of_a_step),
     Quantity(
         "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
-        "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, path, path_edges, _value(_full, "bound"),
-        textbook.remembered(lambda i: with_shown(k_terms(i).scale, i)),
-        given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES,
-        vjp=_vjp(_full, "bound_vjp"), arguments=NETWORK),
+        "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, path, path_edges,
+        Theory(bound_of, bound_of_vjp, NETWORK, SCHEDULE, "x_0", own=own_terms, **FULL), lambda i: (k_of(i),),
+        given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
     Quantity(
         "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
-        ("14",), TOTAL, step, step_edges, _value(_drawn, "bound"), textbook.remembered(_one_step_scale), given=_own_step,
-        after=("step_kl", "entropy_at"), choices=CHOICES, vjp=_vjp(_drawn, "bound_vjp"), arguments=NETWORK),
+        ("14",), TOTAL, step, step_edges, Theory(bound_of, bound_of_vjp, NETWORK, SCHEDULE, "x_0", own=own_terms, **DRAWN),
+        lambda i: (book.assemble(terms_of(i), column("t", at="T")),), given=_own_step, after=("step_kl", "entropy_at"),
+        choices=CHOICES, arguments=ARGUMENTS, page=_page_of_one_step),
     Quantity(
         "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
-        path, path_edges, strict, textbook.remembered(lambda i: with_shown(_strict_terms(i).scale, i)),
-        given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",), choices=CHOICES,
-        vjp=_vjp(_full, "strict_bound_vjp"), arguments=NETWORK),
+        path, path_edges, Theory(strict_of, strict_of_vjp, NETWORK, SCHEDULE, "x_0",
+                                 own=lambda i: i["own_K"][0] if "own_K" in i else None, **FULL),
+        lambda i: (k_of(i) + book.correction(X_0),), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
+        choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
 )

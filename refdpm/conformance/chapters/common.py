@@ -14,6 +14,7 @@ from refdpm.conformance.chapters.inputs import (  # noqa: F401
 from refdpm.conformance.chapters.quantity import Ask, Finding, Law, Output, own_levels  # noqa: F401
 from refdpm.conformance.chapters.theory import step_of, step_vjp_of as _step_vjp_of  # noqa: F401
 from refdpm.conformance.terms import Terms
+from refdpm.later import model as later_model
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.layers.readout import Heads
 from refdpm.schedule import Step
@@ -98,3 +99,13 @@ def scales(*found: Terms) -> Textbook:
     textbook = Textbook(part.scale for part in found)
     textbook.values = tuple(part.value for part in found)
     return textbook
+
+
+def model_of(i: Inputs, *, first: str = "fixed") -> tuple[Any, Any]:
+    parameters, module = predictor(i["model"] if i["variance"] == "ranged" else i["model"].without_head())
+    return parameters, later_model.Model(module, i["predicts"], i["variance"], i.get("first", first))
+
+
+def with_shown(scale: Array, i: Inputs) -> tuple[Array, ...]:
+    return (scale + sum(np.abs(value[0]).reshape(-1, *scale.shape[-1:]).sum(axis=0) for name, value in i.items()
+                        if name in ("own_kl", "own_K", "own_prior", "own_decoder", "own_entropy_T", "own_entropy_1")),)

@@ -14,7 +14,8 @@ from refdpm import bound, schedule
 from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters import textbook
-from refdpm.conformance.chapters.bound import model_of, own, own_kl, shown, tame_first, with_shown
+from refdpm.conformance.chapters.bound import own, own_kl, shown, tame_first
+from refdpm.conformance.chapters.common import model_of, with_shown
 from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, arrays, drawn, edge_network,
                                                exactly, listed, network, scales, schedules, spread_out)
 from refdpm.conformance.terms import Terms

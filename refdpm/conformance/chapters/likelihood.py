@@ -3,53 +3,31 @@
 At t = 1 the reverse step of a path is the forward kernel (eq. 44), which the network has no part in.
 """
 
+from functools import partial
+
 import numpy as np
-from scipy.special import logsumexp
 
 from refdpm import gaussian, likelihood
-from refdpm.conformance import terms
-from refdpm.conformance.chapters import textbook
-from refdpm.conformance.chapters.bound import model_of, path, path_edges
-from refdpm.conformance.chapters.common import (D, N, Quantity, Inputs, Output, arrays, drawn, exactly, listed, numbers, scales,
-                                               spread_out)
-from refdpm.conformance.terms import Terms
-from refdpm.later.model import as_network
-from refdpm.vjp import Array
+from refdpm.conformance.chapters.bound import FIXED, RATES, path, path_edges, reverse
+from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
+from refdpm.conformance.chapters.inputs import D, N, Inputs, arrays, drawn, exactly, listed, numbers, spread_out
+from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, arguments_of
+from refdpm.conformance.chapters.theory import NETWORK, SCHEDULE, Theory
+from refdpm.networks import swiss_roll
+from refdpm.networks.swiss_roll import READOUTS, SwissRoll
+from refdpm.textbook import bound as book
+from refdpm.textbook.expression import given
+from refdpm.textbook.page import Page
+from refdpm.vjp import Array, fix
 
 M = 4                           # paths of an example, or centres
-UNSEEN = 2.0 ** -48             # a number so small that float32 loses its square
 TOTAL = (Output("VALUE", "total"),)
+X_0, MEAN, COVARIANCE, CENTRES, BANDWIDTH, LOG_W, VALUES = map(given, (
+    "x_0", "mean", "covariance", "centres", "bandwidth", "log_w", "values"))
 
 
-def _log_weights(i: Inputs) -> tuple[Array, ...]:
-    parameters, model = model_of(i)
-    return (likelihood.log_weights(parameters, i["beta"], i["x_0"], noise=i["noise"], kernel=gaussian, network=as_network(model)),)
-
-
-def _weight_terms(i: Inputs) -> Terms:
-    count, parts, before = len(i["x_0"]), [], terms.exact(i["x_0"])
-    for t in range(1, len(i["beta"])):
-        at = np.full(count, t)
-        row = textbook.rows(i["beta"], at)
-        q = textbook.Normal(terms.sqrt(row.alpha) * before, row.beta)
-        x_t = textbook.draw(q, i["noise"][t - 1])
-        p = textbook.reverse(i, at, x_t) if t > 1 else textbook.Normal(terms.sqrt(row.alpha) * x_t, row.beta)
-        parts.append(terms.total(textbook.log_prob(before, p) - textbook.log_prob(x_t, q)))
-        before = x_t
-    return textbook.summed(parts, over=count) + _null(before)
-
-
-def _null(x: Terms) -> Terms:
-    return terms.total((np.log(2 * np.pi) + x * x) / -2)
-
-
-def _log_mean_terms(i: Inputs) -> Terms:
-    largest = i["log_w"].max(axis=0)
-    weight = terms.exp(terms.exact(i["log_w"]) - largest)
-    mean = terms.exact(0.0)
-    for part in range(len(i["log_w"])):
-        mean = mean + weight[part]
-    return largest + terms.log(mean / len(i["log_w"]))
+def _page_of_paths(i: Inputs) -> Page:
+    return Page(arguments_of(i), beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=3, steps=True)
 
 
 def _log_mean(i: Inputs) -> tuple[Array, ...]:
@@ -57,72 +35,78 @@ def _log_mean(i: Inputs) -> tuple[Array, ...]:
     return (np.array([likelihood.log_likelihood(column[:, None]).value for column in i["log_w"].T]),)
 
 
-def _standard_error(i: Inputs) -> tuple[Array, ...]:
-    return (np.asarray(likelihood.average(i["values"]).stderr),)
-
-
-def _standard_error_scale(i: Inputs) -> tuple[Array, ...]:
-    """Of a mean of n values each is short by u Σ|values|/n, and so is its distance from the mean; its square may underflow."""
-    n = len(i["values"])
-    return (np.asarray((np.abs(i["values"]).max() + UNSEEN) * 4 / np.sqrt(n - 1) + float(_standard_error(i)[0])),)
-
-
-def _normal_scale(i: Inputs) -> tuple[Array, ...]:
-    """The quadratic form's error grows with the condition of the covariance."""
-    value = likelihood.gaussian_log_likelihood(i["x_0"], mean=i["mean"], covariance=i["covariance"])
-    offset = i["x_0"] - i["mean"]
-    form = np.einsum("nd,de,ne->n", offset, np.linalg.inv(i["covariance"]), offset)
-    return (8 * np.linalg.cond(i["covariance"]) * (form + D * np.log(2 * np.pi) + D) + np.abs(value),)
-
-
-def _normal(i: Inputs) -> tuple[Array, ...]:
-    return (likelihood.gaussian_log_likelihood(i["x_0"], mean=i["mean"], covariance=i["covariance"]),)
-
-
 def _covariance(root: Array) -> Array:
     return exactly(root @ root.T + 0.25 * np.eye(D))
 
 
-def _parzen(i: Inputs) -> tuple[Array, ...]:
-    return (likelihood.parzen_log_likelihood(i["x_0"], i["centres"], bandwidth=float(i["bandwidth"])),)
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+NUMBERS = wide(1e-6, 1e6, 0.0, signs=BOTH)
 
 
-def _parzen_scale(i: Inputs) -> tuple[Array, ...]:
-    difference = i["x_0"][:, None] - i["centres"]
-    exponent = (difference ** 2).sum(axis=2) / (2 * i["bandwidth"] ** 2)
-    weight = np.exp(-exponent - logsumexp(-exponent, axis=1, keepdims=True))
-    return (6 * (weight * exponent).sum(axis=1) + np.abs(_parzen(i)[0]) + exponent.min(axis=1) + 4 * D,)
+def _paths(rng: np.random.Generator, n: int, beta: Array, readout: str) -> Case:
+    T = len(beta) - 1
+    parameters = SwissRoll(rng.normal(size=(4, 2)), rng.normal(size=4), rng.normal(size=(T + 1, 4, 4)), rng.normal(size=(T + 1, 4)))
+    model = fix(swiss_roll, readout=readout)
+    return (parameters, beta, rng.normal(size=(6, 2))), dict(noise=rng.normal(size=(T, 6, 2)), kernel=gaussian, network=model)
 
+
+def _normal(rng: np.random.Generator, n: int, least: float) -> Case:
+    """Two dimensions, almost one where `least` is small."""
+    root = np.tril(rng.normal(size=(2, 2)))
+    return (rng.normal(size=(n, 2)) * 100,), dict(mean=rng.normal(size=2), covariance=root @ root.T + least * np.eye(2))
+
+
+def _window(rng: np.random.Generator, n: int, bandwidth: float) -> Case:
+    return (rng.normal(size=(n, 5, 1)), rng.normal(size=(M, 5, 1))), dict(bandwidth=bandwidth)
+
+
+def _of(*shape: int, size: float = 1.0, offset: float = 0.0) -> Sampler:
+    return lambda rng, n: ((rng.normal(size=shape) * size + offset,), {})
+
+
+ENDS = {
+    "likelihood.total": lambda rng, n: ((NUMBERS(rng, 5 * n).reshape(n, 5),), {}),
+    "likelihood.null_log_likelihood": lambda rng, n: ((NUMBERS(rng, 5 * n).reshape(n, 5),), {"kernel": gaussian}),
+    "likelihood.bits": _of(1), "likelihood.in_bits": lambda rng, n: ((likelihood.Estimate(*rng.random(2)),), {}),
+    "likelihood.average": tuple(_of(n, offset=offset) for n in (2, 6, 60) for offset in (0.0, 100.0, 1e6)),
+    "likelihood.log_likelihood": tuple(_of(*shape, size=size) for shape in ((2, 1), (4, 3), (40, 1)) for size in (1e-3, 50.0)),
+    "likelihood.gaussian_log_likelihood": tuple(partial(_normal, least=least) for least in (0.1, 1e-3, 1e-8)),
+    "likelihood.parzen_log_likelihood": tuple(partial(_window, bandwidth=bandwidth) for bandwidth in (0.05, 0.5, 3.0)),
+    "likelihood.log_weights": tuple(partial(_paths, beta=beta, readout=readout) for beta in RATES for readout in READOUTS)}
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "null_log_likelihood", "LIK.NULL", "log N(x_0; 0, 1) = −½ Σ [log 2π + x_0²]: L_null", ("App.1 G likelihood",), TOTAL,
         drawn(x_0=arrays(N, D)), listed({"x_0": spread_out(N, D)}, {"x_0": spread_out(3, 4, 5, 2)}),
-        lambda i: (likelihood.null_log_likelihood(i["x_0"], kernel=gaussian),), lambda i: scales(_null(terms.exact(i["x_0"])))),
+        Theory(likelihood.null_log_likelihood, None, "x_0", kernel=lambda i: gaussian), lambda i: (book.log_prior(X_0),)),
     Quantity(
         "gaussian_log_likelihood", "LIK.NORMAL", "log N(x_0; mean, covariance), whole vectors", ("App.1 G likelihood",),
         (Output("VALUE", "information"),),
         drawn(x_0=arrays(N, D), mean=arrays(D), covariance=arrays(D, D).map(_covariance)),
         listed({"x_0": spread_out(N, D), "mean": exactly([0.5, -0.25]), "covariance": exactly([[2.0, 0.5], [0.5, 0.25]])}),
-        _normal, _normal_scale),
+        Theory(likelihood.gaussian_log_likelihood, None, "x_0", fixed=("mean", "covariance")),
+        lambda i: (book.gaussian_log_likelihood(X_0, MEAN, COVARIANCE),)),
     Quantity(
         "parzen_log_likelihood", "LIK.PARZEN", "log (1/M) Σ_m N(x_0; c_m, h² I) with centres c_m and bandwidth h, a deviation",
         ("Table 2",), (Output("VALUE", "information"),),
         drawn(x_0=arrays(N, D), centres=arrays(M, D), bandwidth=numbers(0.25, 2.0).map(np.asarray)),
         listed({"x_0": spread_out(N, D), "centres": spread_out(M, D, start=0.4), "bandwidth": np.asarray(0.5)}),
-        _parzen, _parzen_scale),
+        Theory(likelihood.parzen_log_likelihood, None, "x_0", "centres", bandwidth=lambda i: float(i["bandwidth"])),
+        lambda i: (book.parzen_log_likelihood(X_0, CENTRES, BANDWIDTH),)),
     Quantity(
         "log_weights", "LIK.WEIGHT", "log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) on the path "
         "x_t = √(1−β_t) x_{t−1} + √β_t ε_t, noise (T, N, …); p(x_0 | x_1) is the forward kernel at β_1", ("7", "8", "9", "44"),
-        TOTAL, path, path_edges, _log_weights, textbook.remembered(lambda i: scales(_weight_terms(i))),
-        choices=("predicts", "variance")),
+        TOTAL, path, path_edges, Theory(likelihood.log_weights, None, NETWORK, SCHEDULE, "x_0", fixed=("noise",), **FIXED),
+        lambda i: (book.log_weights(lambda x_t: reverse(i, x_t)),), choices=("predicts", "variance"), page=_page_of_paths),
     Quantity(
         "log_mean_weight", "LIK.MEAN", "log (1/M) Σ_m w_m of each example from log w (M, N)", ("9",),
         (Output("VALUE", "information"),), drawn(log_w=arrays(M, N, low=-30.0, high=10.0)),
         listed({"log_w": spread_out(M, N, low=-3.0, high=2.0)}, {"log_w": spread_out(M, N, low=-1000.0, high=-900.0)}),
-        _log_mean, lambda i: scales(_log_mean_terms(i))),
+        ByHand(_log_mean), lambda i: (book.log_mean(LOG_W),)),
     Quantity(
         "standard_error", "LIK.ERROR", "the standard error of the mean of n values, √[Σ (x − x̄)²/(n(n−1))]", ("Table 1",),
         (Output("VALUE"),), drawn(values=arrays(5)), listed({"values": exactly([1.0, 2.5, -0.5])}, {"values": spread_out(9)}),
-        _standard_error, _standard_error_scale, sizes=lambda i: 1),
+        Theory(lambda values: np.asarray(likelihood.average(values).stderr), None, "values"),
+        lambda i: (book.average(VALUES).stderr,), sizes=lambda i: 1),
 )

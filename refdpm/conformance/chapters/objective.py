@@ -13,21 +13,26 @@ The read-out of the heads is a choice (`readout`):
     denoising   mean = √(1−β) x + c_0 z_mean, var = β̃ + c_0² (1−ᾱ_t) exp(z_var)
 """
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm import bound, gaussian
-from refdpm.conformance import terms
-from refdpm.conformance.chapters import textbook
+from refdpm import bound, gaussian, schedule
 from refdpm.conformance.chapters.bound import tame_first
-from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Strategy, arrays, scales, schedules,
-                                               spread_out, times_of)
-from refdpm.conformance.chapters.textbook import Normal
-from refdpm.conformance.terms import Terms
+from refdpm.conformance.chapters.ends import HEAD, LEVEL, STATE, Case, ends, law, rate, wide
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, Strategy, arrays, schedules, spread_out, times_of
+from refdpm.conformance.chapters.quantity import Output, Quantity
+from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
+from refdpm.layers.readout import READOUTS, Heads
 from refdpm.networks import swiss_roll
 from refdpm.networks.swiss_roll import SwissRoll
-from refdpm.vjp import Array, fix
+from refdpm.textbook import bound as book, networks
+from refdpm.textbook.chain import Normal, row
+from refdpm.textbook.expression import E, column, count, gathered, given, total
+from refdpm.vjp import Array, Pullback, Tree, fix
 
 UNITS = 4
 
@@ -56,72 +61,51 @@ def _inputs(given: Given) -> Strategy:
     return _draws(given)
 
 
-def _parameters(i: Inputs) -> SwissRoll:
-    return SwissRoll(*(i[name] for name in SwissRoll._fields))
+# -- the quantity ------------------------------------------------------------------------------------------------------
+
+def objective_vjp(parameters: Tree, beta: Array, x_0: Array, **fixed: Any) -> tuple[Array, Pullback]:
+    """The mean over examples of `bound.step_kl`, and its adjoint."""
+    kl, back = bound.step_kl_vjp(parameters, beta, x_0, **fixed)
+    return np.asarray(kl.mean()), lambda dvalue: back(np.full_like(kl, dvalue / len(kl)))
 
 
-def _value(i: Inputs) -> tuple[Array, ...]:
-    kl = bound.step_kl(_parameters(i), i["beta"], i["x_0"], noise=i["noise"], t=i["t"], kernel=gaussian,
-                       network=fix(swiss_roll, readout=i["readout"]))
-    return (np.asarray(kl.mean()),)
+PARAMETERS = Take(lambda i: SwissRoll(*(i[name] for name in SwissRoll._fields)), lambda i, d: d._asdict())
+CENTRE, LOG_WIDTH = map(given, ("centre", "log_width"))
 
 
-def _vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    kl, back = bound.step_kl_vjp(_parameters(i), i["beta"], i["x_0"], noise=i["noise"], t=i["t"], kernel=gaussian,
-                                 network=fix(swiss_roll, readout=i["readout"]))
-    dparameters, dbeta, dx_0 = back(np.full_like(kl, cotangents[0] / len(kl)))
-    return dparameters._asdict() | {"beta": dbeta[1:], "x_0": dx_0}
+def _objective(i: Inputs) -> E:
+    def reverse(x_t: E) -> Normal:
+        return networks.swiss_roll(x_t, row(), CENTRE, LOG_WIDTH, gathered("weight"), gathered("bias"), T=column("t", at="T"),
+                                   readout=i["readout"])
+
+    kl = book.step_kl(book.X_0, book.NOISE, row(), reverse)
+    return total(kl, "examples", (0,)) / count(kl, "examples", (0,))
 
 
-# -- the scale ---------------------------------------------------------------------------------------------------------
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
-def _bumps(i: Inputs, x: Terms) -> list[Terms]:
-    """g_k of every row, each (N, 1)."""
-    width = terms.exp(terms.exact(i["log_width"]))
-    exponents = []
-    for k in range(UNITS):
-        difference = x - i["centre"][k]
-        square = (difference * difference).reshape(len(x.value), -1)
-        exponents.append(-terms.total(square).reshape(-1, 1) / (2 * (width[k] * width[k])))
-    largest = np.max([s.value for s in exponents], axis=0)
-    heights = [terms.exp(s - largest) for s in exponents]
-    mass = heights[0]
-    for height in heights[1:]:
-        mass = mass + height
-    return [height / mass for height in heights]
+def _network(rng: np.random.Generator, n: int, readout: str) -> Case:
+    T, count = 5, n // 4
+    beta, t = np.append(0.0, wide(1e-12, 0.9)(rng, T)), rng.integers(2, T + 1, count)
+    weight, bias = 3 * rng.normal(size=(T + 1, UNITS, 2 * D)), rng.normal(size=(T + 1, 2 * D))
+    parameters = SwissRoll(rng.normal(size=(UNITS, D)), rng.uniform(-2, 1, UNITS), weight, bias)
+    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2)
+    return (parameters, rng.normal(size=(count, D)), step), dict(t=t, readout=readout)
 
 
-def _heads(i: Inputs, x: Terms) -> tuple[Terms, Terms]:
-    z = terms.exact(i["bias"][i["t"]])
-    for k, bump in enumerate(_bumps(i, x)):
-        z = z + bump * i["weight"][i["t"], k]
-    return z[:, :D], z[:, D:]
-
-
-def _read_out(i: Inputs, x: Terms) -> Normal:
-    row, (mean, var) = textbook.rows(i["beta"], i["t"]), _heads(i, x)
-    if i["readout"] == "denoising":
-        rest = 1 - row.alpha_bar
-        c_0 = row.beta * terms.sqrt(row.alpha_bar_prev) / rest
-        return Normal(terms.sqrt(row.alpha) * x + c_0 * mean, textbook.small(row) + c_0 * c_0 * rest * terms.exp(var))
-    z = (var if i["readout"] == "eq65" else var / np.sqrt(len(i["beta"]) - 1)) + terms.log(row.beta / row.alpha)
-    spread = 1 / (1 + terms.exp(-z))
-    if i["readout"] == "eq65":
-        return Normal((x - mean) * terms.sqrt(1 - spread) + mean, spread)
-    return Normal(terms.sqrt(row.alpha) * x + terms.sqrt(row.beta) * mean, spread)
-
-
-def _scale(i: Inputs) -> tuple[Array, ...]:
-    row, x_0 = textbook.rows(i["beta"], i["t"]), terms.exact(i["x_0"])
-    x_t = textbook.draw(textbook.marginal(row, x_0), i["noise"])
-    kl = textbook.kl(textbook.posterior(row, x_0, x_t), _read_out(i, x_t))
-    return scales(terms.total(terms.total(kl).reshape(1, -1))[0] / len(i["t"]))
-
+HEADS = law(Heads, HEAD, HEAD)
+ENDS = {
+    "layers.readout.eq65": ends(HEADS, STATE, rate), "layers.readout.denoising": ends(HEADS, STATE, rate, LEVEL),
+    "layers.readout.released": tuple(ends(HEADS, STATE, rate, T=T) for T in (1, 40, 100000)),
+    "networks.swiss_roll.reverse": tuple(partial(_network, readout=readout) for readout in READOUTS)}
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "objective", "NET.OBJECTIVE", "mean over examples of KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), t ≥ 2, p by the network "
         "rbf(centre, log_width) → affine(weight[t], bias[t]) → read-out", ("14", "65", "App.1 G reverse"),
-        (Output("VALUE", "total"),), _inputs, _edges, _value, _scale, choices=("readout",), vjp=_vjp,
+        (Output("VALUE", "total"),), _inputs, _edges,
+        Theory(lambda *args, **fixed: objective_vjp(*args, **fixed)[0], objective_vjp, PARAMETERS, SCHEDULE, "x_0",
+               fixed=("noise", "t"), kernel=lambda i: gaussian, network=lambda i: fix(swiss_roll, readout=i["readout"])),
+        lambda i: (_objective(i),), choices=("readout",),
         arguments=("centre", "log_width", "weight", "bias", "beta", "x_0")),
 )

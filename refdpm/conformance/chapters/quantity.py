@@ -10,7 +10,7 @@ from refdpm.conformance.adapter import Model
 from refdpm.conformance.chapters.inputs import Given, Inputs, Strategy, states_of
 from refdpm.textbook.expression import E
 from refdpm.textbook.page import Page
-from refdpm.textbook.rounding import scales
+from refdpm.textbook.rounding import rounding, scales
 from refdpm.vjp import Array
 
 Ask = Callable[[str, Inputs], tuple[Array, ...]]
@@ -127,14 +127,33 @@ def _formulas(book: Book, form: _Form) -> tuple[E, ...]:
 
 
 def page_of(inputs: Inputs, **more: Any) -> Page:
-    """The inputs as a page: the network as its tables weight and bias; `more` besides."""
-    given = {name: value for name, value in inputs.items() if not isinstance(value, Model)} | more
-    for value in inputs.values():
-        if isinstance(value, Model):
-            given |= {"weight": value.weight, "bias": value.bias}
+    """The inputs as a page, with `more` besides.  States have the axes of the first of all."""
+    given = more | arguments_of(inputs) | more
     t = inputs.get("t")
     states = [value.ndim for value in given.values() if isinstance(value, np.ndarray) and value.ndim > 1]
     return Page(given, beta=inputs.get("beta"), t=t, ndim=states[0] if states else 1)
+
+
+def arguments_of(inputs: Inputs) -> Inputs:
+    """The inputs as arguments of a page: the network as its tables weight and bias; of the adapter's own answers own_kl where there
+    is one, own_q.0 and own_q.1 where there are several."""
+    found: Inputs = {}
+    for name, value in inputs.items():
+        if isinstance(value, Model):
+            found |= {"weight": value.weight, "bias": value.bias}
+        elif isinstance(value, tuple):
+            found |= {name: value[0]} if len(value) == 1 else {f"{name}.{n}": part for n, part in enumerate(value)}
+        else:
+            found[name] = value
+    return found
+
+
+def with_errors(page: Page, upstream: dict[str, E]) -> Page:
+    """The page on which what the adapter shows of its own has the errors that formulas of it round to."""
+    shown = {name: formula for name, formula in upstream.items() if name in page.given}
+    lost = rounding(shown.values(), page)
+    return Page(page.given, beta=page.beta, t=page.t, ndim=page.ndim, steps=page.steps,
+                errors={name: part.error for name, part in zip(shown, lost)})
 
 
 def every_step(inputs: Inputs) -> Page:

@@ -1,4 +1,4 @@
-"""Clauses of the reverse step that a network makes: its variance, at t = 1 too, its law, and the x_0 that it has in mind.
+"""The reverse step that a network makes: its variance, at t = 1 too, its law, and the x_0 that it has in mind.
 
 The variance at t = 1 is a choice of its own (`first`), whatever the variance of the other steps is.  For β̃_1 = 0 itself, which no
 density has, "floor" stands: 1e-20 or nothing.
@@ -12,23 +12,23 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.chapters import parametrisation, textbook
-from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Strategy, arrays, chain, chain_edges,
-                                               edge_network, edge_schedules, network, own_levels, rates, row_of, scales,
-                                               schedules, spread_out, step_of, step_vjp_of, times_of)
-from refdpm.conformance.chapters.textbook import Normal
-from refdpm.conformance.terms import Terms
+from refdpm.conformance.chapters.ends import BOTH, LEVEL, Sampler, ends, rate, wide
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, chain_edges, edge_network,
+                                                edge_schedules, network, rates, schedules, spread_out, times_of)
+from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
+from refdpm.conformance.chapters.theory import BETA, PREV, Theory, step_of
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance
 from refdpm.later.model import Model
 from refdpm.layers.readout import Heads
 from refdpm.schedule import Step
-from refdpm.vjp import Array, Tree
+from refdpm.textbook import prediction as book
+from refdpm.textbook.chain import Normal, Row, row, small
+from refdpm.textbook.expression import E, above, column, gathered, given, where
+from refdpm.vjp import Array, Pullback, Tree
 
 CHOICES = ("predicts", "variance", "first")
-NO_VARIANCE = variance.FLOOR * 2.0 ** 48            # so that 32 u of it are the floor in double precision
 
 # where the policies at t = 1 are far apart, and where β̃ and β are
 TELLING = (rates([0.5, 0.0625, 0.25]), rates([0.03125, 0.75, 0.25]))
@@ -65,6 +65,9 @@ def states_edges(given: Given) -> list[Inputs]:
 
 # -- variances without a network -----------------------------------------------------------------------------------------
 
+AT_1 = above(2, column("t"))
+
+
 def first_variance(i: Inputs) -> Array:
     """The variance at t = 1, (1,).   Raises: Skip if the policy has none."""
     if i["first"] == "next" and len(i["beta"]) < 3:
@@ -75,65 +78,44 @@ def first_variance(i: Inputs) -> Array:
 def _variance(i: Inputs) -> tuple[Array, ...]:
     if i["variance"] == "ranged":
         raise Skip("the variance is in a range, and depends on the network")
-    first, step = i["t"] == 1, step_of(i, ndim=1)
+    first, step = i["t"] == 1, step_of(i)
     later = variance.small(step.beta, step.log_alpha_bar_prev) if i["variance"] == "small" else step.beta
     return np.where(first, first_variance(i) if np.any(first) else 0.0, later),
 
 
-def first_terms(i: Inputs, ndim: int) -> Terms:
-    """The variance at t = 1 in the textbook."""
-    at = {"beta": i["beta"], "t": np.array([min(2, len(i["beta"]) - 1)])}
-    match i["first"]:
-        case "next":
-            return textbook.small(row_of(at, ndim=ndim))
-        case "floor":
-            return Terms(variance.FLOOR, NO_VARIANCE)
-    return row_of(at | {"t": np.array([1])}, ndim=ndim).beta
+def ranged_vjp(head: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Pullback]:
+    """`variance.ranged` between β̃ and β, and its adjoint."""
+    least, back_small = variance.small_vjp(beta, log_alpha_bar_prev)
+    var, back = variance.ranged_vjp(head, beta, least)
 
+    def pullback(dvar: Array) -> tuple[Array, Array, Array]:
+        dhead, dbeta, dleast = back(dvar)
+        dbeta_small, dlevel = back_small(dleast)
+        return dhead, dbeta + dbeta_small, dlevel
 
-def _variance_scale(i: Inputs) -> tuple[Array, ...]:
-    row = row_of(i, ndim=1)
-    return scales(terms.where(i["t"] == 1, first_terms(i, 1), textbook.small(row) if i["variance"] == "small" else row.beta))
-
-
-def _ranged(i: Inputs) -> tuple[Array, ...]:
-    step = step_of(i)
-    return variance.ranged(i["head"], step.beta, variance.small(step.beta, step.log_alpha_bar_prev)),
-
-
-def between(head: Terms, beta: Terms, least: Terms) -> Terms:
-    """The variance that a head chooses."""
-    share = (1 + head) / 2
-    return terms.exp(share * terms.log(beta) + (1 - share) * terms.log(least))
-
-
-def _ranged_scale(i: Inputs) -> tuple[Array, ...]:
-    row = row_of(i)
-    return scales(between(terms.exact(i["head"]), row.beta, textbook.small(row)))
-
-
-def _ranged_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    step, back_step = step_vjp_of(i)
-    least, back_small = variance.small_vjp(step.beta, step.log_alpha_bar_prev)
-    dhead, dbeta, dleast = variance.ranged_vjp(i["head"], step.beta, least)[1](cotangents[0])
-    dbeta_small, dlevel = back_small(dleast)
-    return {"head": dhead, "beta": back_step(Step(dbeta + dbeta_small, dlevel, 0 * dlevel))}
+    return var, pullback
 
 
 VARIANCES = (
     Quantity(
         "reverse_variance", "REV.VAR",
         "β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t) or β_t, one number for each row; at t = 1 β̃_2, 1e-20 or β_1", ("Ho 2020",),
-        (Output("VALUE", "variance"),), chain(), chain_edges(), _variance, _variance_scale, given=own_levels,
-        after=("alpha_bar", "posterior"), choices=("variance", "first"), sizes=lambda i: 1),
+        (Output("VALUE", "variance"),), chain(), chain_edges(), ByHand(_variance),
+        lambda i: (where(AT_1, book.first_variance(i["first"]), small(row()) if i["variance"] == "small" else row().beta),),
+        given=own_levels, after=("alpha_bar", "posterior"), choices=("variance", "first"), sizes=lambda i: 1),
     Quantity(
         "ranged_variance", "REV.RANGE", "β_t^f β̃_t^(1−f) with f = (1 + head)/2, t ≥ 2", ("Nichol 2021",),
-        (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2), _ranged, _ranged_scale, given=own_levels,
-        after=("alpha_bar", "posterior"), vjp=_ranged_vjp, arguments=("head", "beta")),
+        (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2),
+        Theory(lambda *arguments: ranged_vjp(*arguments)[0], ranged_vjp, "head", BETA, PREV),
+        lambda i: (book.ranged(given("head"), row().beta, small(row())),), given=own_levels, after=("alpha_bar", "posterior"),
+        arguments=("head", "beta")),
 )
 
 
 # -- with a network ------------------------------------------------------------------------------------------------------
+
+X_T = given("x_t")
+
 
 def model_of(i: Inputs) -> Model:
     """The network that the adapter is given, called as the adapter calls it, and how it is read."""
@@ -145,9 +127,14 @@ def model_of(i: Inputs) -> Model:
     return Model(said, i["predicts"], i.get("variance", "small"), i.get("first", "beta"))
 
 
+def heads() -> book.Heads:
+    """The same in the textbook."""
+    return book.affine(X_T, gathered("weight"), gathered("bias"))
+
+
 def _x_0(i: Inputs) -> tuple[Array, ...]:
-    heads = model_of(i).predictor.predict((), i["x_t"], step_of(i), t=i["t"])
-    return mean.x_0_from(heads.mean, i["x_t"], step_of(i), predicts=i["predicts"]),
+    said = model_of(i).predictor.predict((), i["x_t"], step_of(i), t=i["t"])
+    return mean.x_0_from(said.mean, i["x_t"], step_of(i), predicts=i["predicts"]),
 
 
 def _law(i: Inputs) -> Gaussian:
@@ -172,39 +159,37 @@ def _at_first(said: Model) -> Model:
     return said if said.variance == "ranged" else said._replace(variance="small")
 
 
-def law_terms(i: Inputs, row: textbook.Row, t: Array, x_t: Terms, last: Array) -> Normal:
-    """The same in the textbook, for the columns of a step from t down; `last` (N,) where it goes down to 0."""
-    size = x_t.value.shape[1]
-    z = textbook.outputs(i["model"], x_t, t)
-    first = last[:, None]
-    centre = parametrisation.mean_of(z[:, :size], x_t, row, i["predicts"])
-    centre = terms.where(first, terms.sqrt(row.alpha) * x_t, centre) if i["first"] == "fixed" else centre
-    least = terms.where(first, first_terms(i, 2), textbook.small(row))
-    if i["variance"] == "ranged":
-        var = between(z[:, size:], row.beta, least)
-        return Normal(centre, terms.where(first, row.beta + 0 * var, var) if i["first"] == "fixed" else var)
-    return Normal(centre, (least if i["variance"] == "small" else terms.where(first, least, row.beta)) + 0 * centre.value)
-
-
-def _law_scale(i: Inputs) -> tuple[Array, ...]:
-    return scales(*law_terms(i, row_of(i), i["t"], terms.exact(i["x_t"]), i["t"] == 1))
-
-
-def _x_0_scale(i: Inputs) -> tuple[Array, ...]:
-    x_t = terms.exact(i["x_t"])
-    z = textbook.outputs(i["model"], x_t, i["t"])[:, :x_t.value.shape[1]]
-    return scales(parametrisation.x_0_of(z, x_t, row_of(i), i["predicts"]))
+def law(i: Inputs, row: Row, last: E) -> Normal:
+    """The same in the textbook, for the columns of a step; `last` is where it goes down to 0."""
+    return book.any_step(heads(), X_T, row, last, **{name: i[name] for name in CHOICES})
 
 
 WITH_A_NETWORK = (
     Quantity(
         "x_0_from_model", "REV.X_0", "x̂_0 of what model(x_t, t) predicts, nothing clipped", ("Ho 2020",), (Output("VALUE"),),
-        states, states_edges, _x_0, _x_0_scale, given=own_levels, after=("alpha_bar",), choices=("predicts",)),
+        states, states_edges, ByHand(_x_0), lambda i: (book.x_0_from(heads().mean, X_T, row(), i["predicts"]),),
+        given=own_levels, after=("alpha_bar",), choices=("predicts",)),
     Quantity(
         "reverse", "REV.LAW", "p(x_{t−1} | x_t) = N(c_0 x̂_0 + c_t x_t, β̃_t, β_t or between), x̂_0 of what model(x_t, t) "
         "predicts; the model puts out D predictions, and D heads if the variance is learned", ("Ho 2020", "Nichol 2021"),
-        (Output("MEAN"), Output("VAR", "variance")), states, states_edges, lambda i: tuple(_law(i)), _law_scale, given=own_levels,
-        after=("alpha_bar", "posterior"), choices=CHOICES),
+        (Output("MEAN"), Output("VAR", "variance")), states, states_edges, ByHand(_law), lambda i: law(i, row(), AT_1),
+        given=own_levels, after=("alpha_bar", "posterior"), choices=CHOICES),
 )
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _two_rates(number: int) -> Sampler:
+    """A schedule of T = 2, or of T = 1 + number."""
+    def drawn(rng: np.random.Generator, n: int) -> tuple[tuple[Array, ...], dict[str, str]]:
+        beta = rate(np.random.default_rng(number), 1 + number)
+        return (np.append(0.0, np.minimum(beta, 1 - 1e-6 * (np.arange(len(beta)) == 0))),), {"policy": "next"}
+    return drawn
+
+
+ENDS = {
+    "later.variance.first": tuple(map(_two_rates, range(1, 20))),
+    "later.variance.small": ends(rate, LEVEL),
+    "later.variance.ranged": ends(wide(1e-6, 8.0, -1.0, 1.0, 0.0, signs=BOTH), rate, wide(1e-20, 1.0))}
 
 QUANTITIES: tuple[Quantity, ...] = (*VARIANCES, *WITH_A_NETWORK)

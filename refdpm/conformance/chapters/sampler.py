@@ -12,21 +12,25 @@ import numpy as np
 from hypothesis import strategies as st
 
 from refdpm import gaussian
-from refdpm.conformance import terms
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.chapters import parametrisation, textbook
-from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, arrays, edge_network, network,
-                                               numbers, scales, schedules, spread_out)
-from refdpm.conformance.chapters.reverse import CHOICES, law_terms, model_of, states, states_edges, telling
-from refdpm.conformance.chapters.textbook import Row
-from refdpm.conformance.terms import Terms
+from refdpm.conformance.chapters.ends import BELOW, STATE, Sampler, ends, rate, wide
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_network, network, numbers, schedules,
+                                                spread_out)
+from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
+from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of, states, states_edges, telling
 from refdpm.gaussian import Gaussian
 from refdpm.later import sampler
+from refdpm.textbook import sampler as book
+from refdpm.textbook.chain import Normal, draw, row
+from refdpm.textbook.expression import E, above, column, forms, given, walk
+from refdpm.textbook.page import Page
+from refdpm.textbook.prediction import x_0_from
+from refdpm.textbook.sampler import strided
 from refdpm.vjp import Array
 
+AT_END = above(1, column("t", at="t_prev"))
 X_PREV = (Output("X_PREV"),)
 ETAS = (0.0, 0.5, 1.0)
-DELTA = 2.0 ** -20
 LONG = 50
 
 
@@ -141,15 +145,11 @@ def _ddim(i: Inputs, noise: Array, times: Array, *, steps: int = 1) -> Array:
 
 
 def _ancestral_step(i: Inputs) -> tuple[Array, ...]:
-    if "own_law" in i:
-        p = Gaussian(*i["own_law"])
+    if "own_mean" in i:
+        p = Gaussian(i["own_mean"], i["own_var"])
         column = (-1,) + (1,) * (p.mean.ndim - 1)
         return np.where(i["t"].reshape(column) == 1, p.mean, gaussian.draw(p, noise=i["noise"])),
     return _one_step(_ancestral, i),
-
-
-def _ddim_step(i: Inputs) -> tuple[Array, ...]:
-    return _one_step(_ddim, i),
 
 
 def _sample(i: Inputs) -> tuple[Array, ...]:
@@ -163,7 +163,8 @@ def _ddim_sample(i: Inputs) -> tuple[Array, ...]:
 # -- what the adapter had before -----------------------------------------------------------------------------------------
 
 def _own_law(i: Inputs, ask: Ask) -> Inputs:
-    return {"own_law": ask("reverse", {name: i[name] for name in ("x_t", "t", "beta", "model")})}
+    mean, var = ask("reverse", {name: i[name] for name in ("x_t", "t", "beta", "model")})
+    return {"own_mean": mean, "own_var": var}
 
 
 def _own_path(step: str) -> Callable[[Inputs, Ask], Inputs]:
@@ -180,77 +181,69 @@ def _own_path(step: str) -> Callable[[Inputs, Ask], Inputs]:
 
 # -- the textbook's formulas ---------------------------------------------------------------------------------------------
 
-def _columns(beta: Array, t: Array, before: Array, *, whole: bool) -> Row:
-    """Those of a step from t to `before`, whose rate is 1 − ᾱ_t/ᾱ_s; β_t itself where only `whole` steps are taken."""
-    row = textbook.rows(beta, t)
-    if whole:
-        return row
-    last = textbook.rows(beta, np.maximum(before, 1)).alpha_bar
-    start = terms.where(before[:, None] == 0, 1.0, last)
-    return Row(1 - row.alpha_bar / start, row.alpha_bar / start, row.alpha_bar, start)
+X_T, NOISE = given("x_t"), given("noise")
 
 
-def _ancestral_terms(i: Inputs, x_t: Terms, t: Array, before: Array, noise: Array) -> Terms:
-    p = law_terms(i, _columns(i["beta"], t, before, whole="t_prev" not in i), t, x_t, before == 0)
-    return terms.where(before[:, None] == 0, p.mean, p.mean + terms.sqrt(p.var) * noise)
+def _ancestral_formula(i: Inputs) -> E:
+    """β_t itself where no step is skipped."""
+    columns, last = (strided(), AT_END) if "t_prev" in i else (row(), AT_1)
+    p = law(i, columns, last)
+    p = Normal(*map(forms, (given("own_mean"), given("own_var")), p)) if "own_mean" in i else p
+    return book.ancestral_step(p, last, NOISE)
 
 
-def _ddim_terms(i: Inputs, x_t: Terms, t: Array, before: Array, noise: Array) -> Terms:
-    row = _columns(i["beta"], t, before, whole=False)
-    z = textbook.outputs(i["model"], x_t, t)[:, :x_t.value.shape[1]]
-    x_0 = parametrisation.x_0_of(z, x_t, _own_rate(row, i, t, before), i["predicts"])
-    rest, var = 1 - row.alpha_bar_prev, i["eta"] ** 2 * textbook.small(row)
-    direction = terms.sqrt(rest - var) / terms.sqrt(1 - row.alpha_bar) * (x_t - terms.sqrt(row.alpha_bar) * x_0)
-    return terms.sqrt(row.alpha_bar_prev) * x_0 + direction + terms.sqrt(var) * noise
+def _ddim_formula(i: Inputs) -> E:
+    x_0 = x_0_from(heads().mean, X_T, strided(), i["predicts"])
+    return draw(book.ddim(x_0, X_T, strided(), given("eta")), NOISE)
 
 
-def _own_rate(row: Row, i: Inputs, t: Array, before: Array) -> Row:
-    return row if i["predicts"] == "mean" else textbook.rows(i["beta"], t)
+def _path_formula(step: Callable[[Inputs], E]) -> Callable[[Inputs], tuple[E]]:
+    def formula(i: Inputs) -> tuple[E]:
+        path = walk(step(i), "x_t", "x_T", tuple(i["times"].tolist()) if "times" in i else None)
+        return forms(given("own_path"), path) if "own_path" in i else path,
+    return formula
 
 
-Step = Callable[[Inputs, Terms, Array, Array, Array], Terms]
-
-
-def _step_scale(step: Step) -> Callable[[Inputs], tuple[Array, ...]]:
-    return lambda i: scales(step(i, terms.exact(i["x_t"]), i["t"], i.get("t_prev", i["t"] - 1), i["noise"]))
-
-
-def _path_scale(step: Step) -> Callable[[Inputs], tuple[Array, ...]]:
-    """What each step rounds, and what the slopes of the steps after it make of that."""
-    def scale(i: Inputs) -> tuple[Array, ...]:
-        x, times = i["noise"][-1], np.append(0, i.get("times", np.arange(1, len(i["noise"]))))
-        error = np.zeros(x.shape)
-        for n in range(len(times) - 1, 0, -1):
-            states = np.concatenate([x, *(x + move for move in DELTA * np.eye(x.shape[1]))])
-            count, copies = len(x), len(states) // len(x)
-            t, before = (np.full(len(states), at) for at in (times[n], times[n - 1]))
-            after = step(i, terms.exact(states), t, before, np.tile(i["noise"][n - 1], (copies, 1)))
-            x, *moved = np.split(after.value, copies)
-            slopes = [np.abs(one - x) / DELTA for one in moved]
-            error = after.error[:count] + sum(slope * error[:, d:d + 1] for d, slope in enumerate(slopes))
-        return scales(Terms(x, error))
-    return scale
+def _path_page(i: Inputs) -> Page:
+    return page_of(i, x_T=i["noise"][-1])
 
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "ancestral_step", "SMP.STEP", "x_{t−1} = mean + √var · noise of p(x_{t−1} | x_t); at t = 1 the mean", ("Ho 2020",),
-        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, _ancestral_step, _step_scale(_ancestral_terms),
+        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_ancestral_step), lambda i: (_ancestral_formula(i),),
         given=_own_law, after=("reverse",), choices=CHOICES),
     Quantity(
         "strided_step", "SMP.STRIDE", "the same from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in the place of β_t; at "
         "t_prev = 0 the mean", ("Nichol 2021",), X_PREV, lambda given: _skipping(given, {}), _skipping_edges,
-        lambda i: (_one_step(_ancestral, i),), _step_scale(_ancestral_terms), after=("ancestral_step",), choices=CHOICES),
+        ByHand(lambda i: (_one_step(_ancestral, i),)), lambda i: (_ancestral_formula(i),), after=("ancestral_step",), choices=CHOICES),
     Quantity(
         "ddim_step", "SMP.DDIM", "√ᾱ_s x̂_0 + √(1−ᾱ_s−σ²) ε̂ + σ noise, s = t_prev, σ² = η² (1−ᾱ_s)/(1−ᾱ_t) (1 − ᾱ_t/ᾱ_s), "
         "ε̂ = (x_t − √ᾱ_t x̂_0)/√(1−ᾱ_t)", ("Song 2021",), X_PREV, lambda given: _skipping(given, {"eta": numbers(0, 1)}),
-        _ddim_edges, _ddim_step, _step_scale(_ddim_terms), after=("x_0_from_model",), choices=("predicts",)),
+        _ddim_edges, ByHand(lambda i: (_one_step(_ddim, i),)), lambda i: (_ddim_formula(i),), after=("x_0_from_model",), choices=("predicts",)),
     Quantity(
         "sample", "SMP.PATH", "x_0 by T ancestral steps: noise[T] is x_T, noise[t−1] draws the step from t", ("Ho 2020",),
-        (Output("X_0"),), _paths, _path_edges, _sample, _path_scale(_ancestral_terms), given=_own_path("ancestral_step"),
-        after=("ancestral_step",), choices=CHOICES),
+        (Output("X_0"),), _paths, _path_edges, ByHand(_sample), _path_formula(_ancestral_formula), given=_own_path("ancestral_step"),
+        after=("ancestral_step",), choices=CHOICES, page=_path_page),
     Quantity(
         "ddim_sample", "SMP.DDIM_PATH", "x_0 by steps of DDIM at the kept `times`, increasing to T: noise[S] is x_T, "
-        "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges, _ddim_sample,
-        _path_scale(_ddim_terms), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",)),
+        "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges, ByHand(_ddim_sample),
+        _path_formula(_ddim_formula), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",), page=_path_page),
 )
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _steps_together(T: int, last: float | None = None) -> Sampler:
+    """A schedule of T steps, some of which are taken at once; the rate at T is `last` if that is said."""
+    def drawn(rng: np.random.Generator, n: int) -> tuple[tuple[Array, ...], dict[str, Array]]:
+        beta = np.append(0.0, wide(1e-12, 0.9)(rng, T))
+        beta[T] = beta[T] if last is None else last
+        return (beta,), {"times": np.unique(np.append(rng.integers(1, T + 1, 4), T))}
+    return drawn
+
+
+ENDS = {
+    "later.sampler.jump": ends(STATE, STATE, rate, BELOW, eta=wide(1e-3, 1.0, 0.0)),
+    "later.sampler.respaced": (_steps_together(1), _steps_together(1, 1.0), _steps_together(5), _steps_together(5, 1.0),
+                               _steps_together(200), _steps_together(200, 1.0))}

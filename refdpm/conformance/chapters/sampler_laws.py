@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.conformance.adapter import Fault, Model, Skip, to_array
-from refdpm.conformance.chapters.common import D, N, Finding, Given, Inputs, Law, edge_network, rates, spread_out
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_network, rates, spread_out
+from refdpm.conformance.chapters.quantity import Finding, Law
 from refdpm.conformance.chapters.sampler import QUANTITIES
 from refdpm.vjp import Array
 

@@ -12,6 +12,7 @@ is all that there is to say about the posterior, its values and its gradients.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 import sys
 
@@ -19,10 +20,13 @@ import numpy as np
 
 from refdpm import schedule
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.chapters.inputs import Inputs, states_of
+from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation
 from refdpm.later.categorical import Categorical
+from refdpm.later.model import Model
+from refdpm.layers import activation
+from refdpm.layers.linear import Affine, per_step_vjp
+from refdpm.layers.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -59,7 +63,8 @@ def step_vjp_of(inputs: Inputs, *, ndim: int | None = None) -> tuple[Step, Calla
 
 
 def _axes(inputs: Inputs) -> int:
-    return states_of(inputs).ndim
+    """Those of the states, and where there are none a single one: of rows."""
+    return next((value.ndim for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1), 1)
 
 
 def _column(field: str) -> Take:
@@ -98,6 +103,52 @@ def bit(prob: str) -> Take:
 def symbol(prob: str) -> Take:
     """The symbol whose probabilities are an input."""
     return Take(lambda inputs: Categorical(inputs[prob]), lambda inputs, d: {prob: d.prob})
+
+
+# -- the network that an adapter is given ----------------------------------------------------------------------------------
+
+def _predict_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tuple[Heads, Pullback]:
+    size = int(np.prod(x_t.shape[1:]))
+    z, back = per_step_vjp(x_t.reshape(len(x_t), size), *parameters, t=t)
+    K = z.shape[1]
+    head = z[:, size:] if K > size else np.zeros_like(z)
+
+    def pullback(dheads: Heads) -> tuple[Affine, Array, Step]:
+        dz = np.concatenate([part.reshape(len(x_t), size) for part in dheads], axis=1)[:, :K]
+        dx_t, *dparameters = back(dz)
+        return Affine(*dparameters), dx_t.reshape(x_t.shape), Step(*map(np.zeros_like, step))
+
+    return Heads(z[:, :size].reshape(x_t.shape), head.reshape(x_t.shape)), pullback
+
+
+PREDICTOR = SimpleNamespace(predict=lambda *args, **fixed: _predict_vjp(*args, **fixed)[0], predict_vjp=_predict_vjp)
+PREDICTOR_OF_ROWS = SimpleNamespace(predict_vjp=lambda *args, t: _predict_vjp(*args, t=np.arange(len(t))))
+
+
+def tables_of(inputs: Inputs) -> Affine:
+    """weight (T+1, D, K) and bias (T+1, K); without the heads for the variance where it is not learned."""
+    model = inputs["model"] if inputs.get("variance") == "ranged" else inputs["model"].without_head()
+    return Affine(model.weight, model.bias)
+
+
+def _rows_of(inputs: Inputs) -> Affine:
+    return Affine(*(table[inputs["t"]] for table in tables_of(inputs)))
+
+
+def _at_their_steps(inputs: Inputs, drows: Affine) -> Gradients:
+    found = [np.zeros_like(table) for table in tables_of(inputs)]
+    for table, rows in zip(found, drows):
+        np.add.at(table, inputs["t"], rows)
+    return {"weight": found[0], "bias": found[1], "output": drows.bias}
+
+
+NETWORK = Take(tables_of, lambda inputs, d: {"weight": d.weight, "bias": d.bias})
+ROWS = Take(_rows_of, _at_their_steps)              # each row has tables of its own: the gradient of its bias is that of its output
+
+
+def said_by(inputs: Inputs, predictor: SimpleNamespace = PREDICTOR, *, first: str = "fixed") -> Model:
+    """How the network is read: `predicts`, `variance` and `first`, as far as they are chosen."""
+    return Model(predictor, inputs["predicts"], inputs["variance"], inputs.get("first", first))
 
 
 # -- what a pair returns, as the outputs of a quantity -----------------------------------------------------------------------

@@ -39,11 +39,22 @@ def caught_by(mistake: Mistake) -> list[str]:
 
 
 def _by_values(mistake: Mistake) -> list[str]:
-    """Checks that name the function are asked first, the others only if none of those finds the mistake."""
+    """Checks that name the function are asked first, then its digits, and the other checks only if none of those finds it."""
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
+    drawn = _drawn(mistake.target.removesuffix("_vjp"))                                       # by the right package
     with planted(mistake):
-        return _finding(nearest) or _finding([check for check in CHECKS if check not in nearest])
+        return _finding(nearest) or _far_off(*drawn) or _finding([check for check in CHECKS if check not in nearest])
+
+
+@cache
+def _drawn(name: str) -> tuple[str, tuple[cases.Case, ...]]:
+    return name, tuple(accuracy.cases_of(name)) if name in accuracy.BOOK else ()
+
+
+def _far_off(name: str, drawn: tuple[cases.Case, ...]) -> list[str]:
+    """The values of a function that the digits of its formula do not bear out."""
+    return [value.name for case in drawn for value in accuracy.values(name, *case) if not value.units <= accuracy.LIMIT]
 
 
 def _finding(checks: list[Check]) -> list[str]:

@@ -80,13 +80,17 @@ def edited(says: str, *, also: str | None = None) -> Plant:
 
     Raises: ValueError if the formula has no such edit.
     """
+    return _by_formula(says, *((also,) if also else ()))
+
+
+def _by_formula(*changes: str) -> Plant:
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         name = f"{right.__module__}.{right.__name__}".removeprefix("refdpm.")
 
         def wrong(*arguments: Any, **fixed: Any) -> Any:
             call = in_textbook(name, arguments, fixed)
             formulas = tuple(call.formulas)
-            for wanted in filter(None, (says, also)):
+            for wanted in changes:
                 formulas = _with_edit(formulas, wanted, name)
             found = iter(floats(formulas, call.page))
             return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), right(*arguments, **fixed))
@@ -99,6 +103,10 @@ def _with_edit(formulas: tuple[E, ...], says: str, name: str) -> tuple[E, ...]:
         if edit.says == says:
             return edit.formulas
     raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
+
+
+PRINTED: Plant = _by_formula()
+"""The textbook's formula in float64, with all that it loses as it is printed."""
 
 
 def then(change: Callable[[Any], Any]) -> Plant:

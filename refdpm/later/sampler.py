@@ -117,14 +117,14 @@ def respaced(beta: Array, *, times: Array) -> Array:
 
 def respaced_vjp(beta: Array, *, times: Array) -> tuple[Array, Pullback]:
     """Adjoint of `respaced`:   dβ′_i = (1−β′_i) Σ dβ_r/(1−β_r), over the steps r that it takes at once.   Domain: β < 1."""
-    value = respaced(beta, times=times)
+    kept = np.exp(_sums(log1p(-beta[1:]), times))
 
     def pullback(dvalue: Array) -> Array:
         lengths = np.diff(times, prepend=0)
-        taken = np.repeat(((1 - value) * dvalue)[1:], lengths) / (1 - beta[1:times[-1] + 1])
+        taken = np.repeat(kept * dvalue[1:], lengths) / (1 - beta[1:times[-1] + 1])
         return np.concatenate([dvalue[:1], taken, np.zeros(len(beta) - 1 - times[-1])])
 
-    return value, pullback
+    return respaced(beta, times=times), pullback
 
 
 def _sums(terms: Array, times: Array) -> Array:

@@ -117,11 +117,12 @@ def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, *, sizes:
 
 def _gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, sign: int) -> dict[str, Array]:
     found: dict[str, Array] = {}
+    arguments: dict[str, Array] = {}
     levels: dict[int, Any] = {}
     for leaf, value in zip(leaves, values, strict=True):
         name = argument_of(leaf)
         if leaf.op == "given":
-            found[name] = found[name] + value if name in found else value
+            arguments[name] = arguments[name] + value if name in arguments else value
             continue
         assert page.beta is not None
         table = page.beta if leaf.op == "column" else page.given[name]
@@ -137,7 +138,7 @@ def _gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, sign: in
     if "beta" in found and page.beta is not None and len(found["beta"]) == len(page.beta):
         found["beta"] = found["beta"] + sign * _through_levels(levels, page, found["beta"])
         found["beta"][0] = found["beta"][0] * 0
-    return found
+    return found | {name: found[name] + value if name in found else value for name, value in arguments.items()}
 
 
 def _zeros(shape: tuple[int, ...], like: Array) -> Array:

@@ -19,7 +19,7 @@ def index_of(where: Column) -> str:
     """The index of a column: t − 1, T, 1."""
     start, shift = "t" if where.at is None else str(where.at), where.shift
     if isinstance(where.at, tuple):
-        return "kept t"
+        return ",".join(map(str, where.at))
     if isinstance(where.at, int):
         return str(where.at + shift)
     return start if not shift else f"{start}{'+' if shift > 0 else '−'}{abs(shift)}"

@@ -32,7 +32,7 @@ READING_ORDER = (
     "gradcheck",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals", "oracles.decimals_binomial",
-    "oracles.decimals_product", "oracles.decimals_heartbeat",
+    "oracles.decimals_heartbeat",
     "oracles.decimals_later", "oracles.decimals_categorical", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
     "strategies",

@@ -12,7 +12,7 @@ from refdpm.textbook import digits as decimals, pairs
 from refdpm.textbook.digits import digits
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import (HALF, PI, Phi, above, column, cos, counting, exp, given, joined, kept, largest, less, log,
-                                        log1p, mean, move, node, nodes, replaced, running, shaped, sqrt, square, tanh, term,
+                                        log1p, mean, move, node, nodes, replaced, running, sqrt, square, tanh, term,
                                         total, where)
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
@@ -31,7 +31,8 @@ FORMULAS = {
     "mean": X - mean(X, "row", (-1,)), "softmax": exp(X - largest(X)) / kept(exp(X - largest(X)), "row"),
     "moved": move(X, "turned", lambda i: np.pad(i[:, ::-1], ((0, 0), (1, 0)))), "cases": where(above(X, Y), X * X, Y * X),
     "term": term(lambda x, y: x - log1p(x) + y, X, Y), "running": running(X),
-    "joined": joined(X, Y, axis=1), "shaped": shaped(X, move(X, "flat", lambda i: i.ravel())),
+    "joined": joined(X, Y, axis=1), "flat": move(X, "flat", lambda i: i.ravel()),
+    "stretched": move(Y, "stretched like x", lambda i, j: np.broadcast_to(i, j.shape), X),
     "numbers": HALF * X + PI / 4 + node(np.array([[1.0], [2.0]]))}
 GIVEN = {"x": np.array([[0.5, 1.25, 2.0], [0.75, 1.0, 3.0]]), "y": np.array([[0.375], [1.5]])}
 

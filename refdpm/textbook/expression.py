@@ -66,8 +66,8 @@ class E:
 
 
 class Column(NamedTuple):
-    """Which entry of a table: at t + shift of every row, or at other steps: one for all rows ("T" is the last), some that are listed,
-    or those of an argument of that name, t_prev."""
+    """Which entry of a table: at t + shift of every row, or at other steps: one for all rows ("T" is the last), a list of them, or
+    those of an argument of that name, t_prev."""
 
     name: str
     shift: int = 0

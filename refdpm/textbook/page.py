@@ -9,7 +9,7 @@ it has brought along, in units of u, under two habits:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, getcontext
 from functools import lru_cache
 from typing import Any
@@ -72,9 +72,15 @@ class Page:
 
 def table_of(name: str, shift: int, beta: Array) -> Array:
     """A table over t = 0..T: β, 1 − β, ᾱ or t itself at t + shift, which stays inside of 0..T."""
-    at = np.clip(np.arange(len(beta)) + shift, 0, len(beta) - 1)
-    exact = {"beta": _rates, "alpha": _kept, "alpha_bar": _levels, "t": _steps}[name]
-    return np.array(exact(beta.tobytes(), getcontext().prec), dtype=object)[at]
+    return _table(name, shift, beta.tobytes(), getcontext().prec)
+
+
+@lru_cache(maxsize=64)
+def _table(name: str, shift: int, rates: bytes, digits: int) -> Array:
+    tables: dict[str, Callable[[bytes, int], tuple[Decimal, ...]]]
+    tables = {"beta": _rates, "alpha": _kept, "alpha_bar": _levels, "t": _steps}
+    found = np.array(tables[name](rates, digits), dtype=object)
+    return found[np.clip(np.arange(len(found)) + shift, 0, len(found) - 1)]
 
 
 @lru_cache(maxsize=64)

@@ -6,9 +6,15 @@ The variance of a product of normal laws is v w/(v + w), one term: nothing in it
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
-from refdpm.oracles import decimals_binomial
 from refdpm.oracles.decimals import Exact, Law, exactly, summed
+
+
+class Bit(NamedTuple):
+    """A bit's law, by its logit."""
+
+    logit: Exact
 
 
 @exactly
@@ -19,9 +25,9 @@ def times_gaussian(mean: Decimal, var: Decimal, r_mean: Decimal, r_var: Decimal)
 
 
 @exactly
-def times_bernoulli(logit: Decimal, r_logit: Decimal) -> decimals_binomial.Law:
+def times_bernoulli(logit: Decimal, r_logit: Decimal) -> Bit:
     """The sum of the logits."""
-    return decimals_binomial.Law(summed(logit, r_logit))
+    return Bit(summed(logit, r_logit))
 
 
 @exactly
@@ -55,7 +61,7 @@ def noisy(y: Decimal, std: Decimal) -> Law:
 
 
 @exactly
-def flipped(y: Decimal, rate: Decimal) -> decimals_binomial.Law:
+def flipped(y: Decimal, rate: Decimal) -> Bit:
     """±[log(1 − rate) − log rate], + for a one."""
     sign = 2 * y - 1
-    return decimals_binomial.Law(summed(sign * (1 - rate).ln(), -sign * rate.ln()))
+    return Bit(summed(sign * (1 - rate).ln(), -sign * rate.ln()))

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from refdpm.oracles import decimals, decimals_binomial
+from refdpm.oracles import decimals
 from refdpm.oracles.decimals import PI, Exact
 
 TINY = Decimal("1e-50")
@@ -68,13 +68,6 @@ KNOWN = {
     "log_likelihood of two examples": lambda: (decimals.log_likelihood([[0, 2], [LOG_3, LOG_3 + 2]]).value, LOG_2 + 1),
     "log_likelihood of w = 1 and 3": lambda: (decimals.log_likelihood([[Decimal(0)], [LOG_3]]).value, LOG_2),
     "its standard error": lambda: (decimals.log_likelihood([[Decimal(0)], [LOG_3]]).stderr, Fraction(1, 2)),
-    "binomial prior": lambda: (decimals_binomial.prior(0.75).logit, LOG_3),
-    "binomial forward": lambda: (decimals_binomial.forward(1.0, 0.5, 0.5).logit, LOG_3),
-    "binomial marginal": lambda: (decimals_binomial.marginal(0.0, -LOG_2, 0.5).logit, -LOG_3),
-    "binomial entropy": lambda: (decimals_binomial.entropy(0.0), LOG_2),
-    "binomial cross_entropy": lambda: (decimals_binomial.cross_entropy(LOG_3, LOG_3), 2 * LOG_2 - Decimal("0.75") * LOG_3),
-    "binomial log_prob": lambda: (decimals_binomial.log_prob(0.0, LOG_3), -2 * LOG_2),
-    "binomial kl": lambda: (decimals_binomial.kl(LOG_3, 0.0), Decimal("0.75") * LOG_3 - LOG_2),
     "draw": lambda: (decimals.draw(1.0, 2.25, -2.0), -2),
     "kl of variances": lambda: (decimals.kl(0.0, 2.0, 0.0, 1.0), (1 - LOG_2) / 2),
     "kl of means": lambda: (decimals.kl(5.0, 3.0, 2.0, 3.0), Fraction(3, 2)),
@@ -168,53 +161,20 @@ def test_read_outs_in_rational_numbers():
     assert same(denoising.var.value - posterior.var.value, share ** 2 * (1 - root_after ** 2))
 
 
-# -- bits, by rational arithmetic --------------------------------------------------------------------------------------
-
-def bits_forward(x, beta, rate):
-    return x * (1 - beta) + rate * beta
-
-
-@pytest.mark.eq("48", "App.1 B posterior")
-@pytest.mark.parametrize("x_t, x_0", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_binomial_posterior_is_bayes_rule_over_a_chain(x_t, x_0):
-    beta = [0.0, 0.25, 1e-9, 0.5, 0.75]
-    rate, drawn = Fraction(0.2), Fraction(x_0)
-    found = decimals_binomial.chain_posterior(beta, [2, 3, 4], x_t, x_0, 0.2)
-    for t in (2, 3, 4):
-        drawn = bits_forward(drawn, Fraction(beta[t - 1]), rate)
-        one, zero = (bits_forward(x, Fraction(beta[t]), rate) for x in (1, 0))
-        if not x_t:
-            one, zero = 1 - one, 1 - zero
-        odds = drawn * one / ((1 - drawn) * zero)
-        assert same(found[t].logit.value.exp(), odds)
-        assert same(found[t].flip, 1 / (1 + odds) if x_t else odds / (1 + odds))
-        before = math.prod(1 - Fraction(rate_s) for rate_s in beta[:t])
-        assert same(decimals_binomial.posterior(x_t, x_0, beta[t], as_decimal(before).ln(), 0.2).logit.value.exp(), odds)
-
-
-@pytest.mark.parametrize("d", [1e-12, -1e-6])
-def test_binomial_kl_near_equality_is_half_the_variance_times_the_square(d):
-    assert same(decimals_binomial.kl(0.0, d), Decimal(d) ** 2 / 8, Decimal(d) ** 2)
-    assert decimals_binomial.kl(40.0, 40.0) == Exact(Decimal(0), Decimal(0))
-
-
 @pytest.mark.eq("43", "46")
 def test_corrections_have_their_closed_forms():
     beta = [0.0, 0.25, 0.5]
-    rate, share = Decimal(0.2), Decimal("0.375") + Decimal("0.25")
+    share = Decimal("0.375") + Decimal("0.25")
     for x in (0.0, 1.0):
-        odds = (rate / (1 - rate)).ln()
-        assert same(decimals_binomial.correction(beta, [x], 0.2), share * (Decimal(x) - rate) * odds)
         assert same(decimals.correction(beta, [3 * x]), share * (1 - 9 * Decimal(x)) / 2)
     assert same(decimals.strict_bound(beta, [1.0], [[0.5]]), decimals.bound(beta, [1.0], [[0.5]]).value)
 
 
 def test_weights_of_a_reversible_chain_are_the_stationary_law():
     """Detailed balance: with the forward kernel as the model every path has the weight π(x_0)."""
-    beta, rate = [0.0, 0.25, 1e-9, 0.75], Decimal(0.2)
+    beta = [0.0, 0.25, 1e-9, 0.75]
     noise = [[0.9, 0.1], [0.3, -2.0], [0.05, 0.7]]
     assert same(decimals.log_weights(beta, [2.0, -1.0], noise), decimals.null_log_likelihood([2.0, -1.0]).value)
-    assert same(decimals_binomial.log_weights(beta, [1.0, 0.0], noise, 0.2), rate.ln() + (1 - rate).ln())
 
 
 def test_gaussian_log_likelihood_is_the_product_of_two_laws():
@@ -278,10 +238,7 @@ def test_no_scale_is_below_its_value():
             found += [law.mean, law.var]
         found += [decimals.softplus(x), decimals.sigmoid(x), decimals.logit(beta), decimals.tanh(x), decimals.entropy(var),
                   decimals.log_prob(x, y, var), decimals.kl(x, var, y, beta), decimals.draw(x, var, y),
-                  decimals.cross_entropy(x, var, y, beta), decimals_binomial.kl(x, y), decimals_binomial.entropy(x),
-                  decimals_binomial.cross_entropy(x, y), decimals_binomial.forward(1.0, beta, 0.2).logit,
-                  *decimals_binomial.chain_posterior([0.0, beta, beta], [2], 1.0, 0.0, 0.2)[2],
-                  *decimals.rbf([x, y], [[y, z], [z, x]], [0.0, 1.0]), *decimals.chain([0.0, beta, beta], [2])[2]]
+                  decimals.cross_entropy(x, var, y, beta), *decimals.rbf([x, y], [[y, z], [z, x]], [0.0, 1.0]), *decimals.chain([0.0, beta, beta], [2])[2]]
     assert all(exact.scale >= abs(exact.value) for exact in found)
 
 

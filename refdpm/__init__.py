@@ -4,14 +4,14 @@ Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli, *Deep Unsupervised Learning usi
 in NumPy and without automatic differentiation.  The source is meant to be read from top to bottom in `READING_ORDER`, in
 which a module imports only from modules above it:
 
-    the ground            paper, vjp, layers.activation
+    the ground            paper, vjp, activation
     the process           schedule, gaussian, binomial
     the objective         likelihood, bound, reversal
     the model             layers, networks
     using it              data, optimize, train, sample, product
     what came later       later
     the evidence          gradcheck, oracles, strategies, conformance
-    the edges             run, experiments, figure, checking, cli
+    the edges             run, experiments, figure, checking, traceability, cli
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -19,12 +19,12 @@ Nothing is imported here: `from refdpm import gaussian, bound` loads what it nam
 __version__ = "0.1.0"
 
 READING_ORDER = (
-    "paper", "vjp", "layers.activation",
+    "paper", "vjp", "activation",
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
-    "layers.linear", "layers.rbf", "layers.readout", "layers.bit_readout", "layers.conv", "layers.pool", "layers.multiscale",
-    "layers.temporal", "layers.stack", "layers.norm",
-    "networks.swiss_roll", "networks.heartbeat", "networks.image",
+    "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
+    "layers.norm",
+    "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat", "networks.image",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
@@ -40,5 +40,5 @@ READING_ORDER = (
     "conformance.inference", "conformance.naming", "conformance.judge", "conformance.gradients", "conformance.known",
     "conformance.report", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
     "conformance.brief", "conformance.wire", "conformance.remote", "conformance.serve", "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "cli",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.layers.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
+from refdpm.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -61,7 +61,7 @@ def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Berno
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
         dp = dq.logit / _variance(q.logit)
-        return (1 - beta) * dp, unbroadcast((rate - x_prev) * dp, beta.shape)
+        return unbroadcast((1 - beta) * dp, x_prev.shape), unbroadcast((rate - x_prev) * dp, beta.shape)
 
     return q, pullback
 
@@ -90,8 +90,8 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tupl
     q = marginal(x_0, log_alpha_bar, rate=rate)
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
-        dx_0 = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
-        return dx_0, unbroadcast((x_0 - rate) * dx_0, log_alpha_bar.shape)
+        dp = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
+        return unbroadcast(dp, x_0.shape), unbroadcast((x_0 - rate) * dp, log_alpha_bar.shape)
 
     return q, pullback
 
@@ -129,9 +129,10 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array, Array, Array]:
         of_one, of_zero = (1 / beta + other / (1 - beta + (1 - other) * beta) for other in (1 - rate, rate))
-        dbeta = ((1 - x_t) * of_zero - x_t * of_one) * dq.logit
-        dx_0, dlevel = back_marginal(dq)
-        return (if_one - if_zero) * dq.logit, dx_0, unbroadcast(dbeta, beta.shape), dlevel
+        dx_t = unbroadcast((if_one - if_zero) * dq.logit, x_t.shape)
+        dbeta = unbroadcast(((1 - x_t) * of_zero - x_t * of_one) * dq.logit, beta.shape)
+        dx_0, dlevel = back_marginal(dq)                         # which sums over what m was stretched along
+        return dx_t, dx_0, dbeta, dlevel
 
     return posterior(x_t, x_0, beta, log_alpha_bar_prev, rate=rate), pullback
 

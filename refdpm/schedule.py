@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log1p
 
-from refdpm.layers.activation import logit, sigmoid, sigmoid_vjp
+from refdpm.activation import logit, sigmoid, sigmoid_vjp
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
 
@@ -178,5 +178,22 @@ def step_vjp(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> tuple
         np.add.at(dlevel, t - 1, dstep.log_alpha_bar_prev.ravel())
         np.add.at(dlevel, t, dstep.log_alpha_bar.ravel())
         return dbeta, dlevel
+
+    return value, pullback
+
+
+def step_at(beta: Array, *, t: Array, ndim: int) -> Step:
+    """`step` with the levels of that schedule: from its rates to the columns at steps t.   Shapes: beta (T+1,), t as in `step`."""
+    return step_at_vjp(beta, t=t, ndim=ndim)[0]
+
+
+def step_at_vjp(beta: Array, *, t: Array, ndim: int) -> tuple[Step, Pullback]:
+    """Adjoint of `step_at`: β_t counts as the rate of its own step and in every level from t on."""
+    level, back_level = log_alpha_bar_vjp(beta)
+    value, back_step = step_vjp(beta, level, t=t, ndim=ndim)
+
+    def pullback(dstep: Step) -> Array:
+        dbeta, dlevel = back_step(dstep)
+        return dbeta + back_level(dlevel)
 
     return value, pullback

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.chain import Row, from_levels
-from refdpm.textbook.expression import E, above, less, log, move, node, slack, sqrt, tanh, term, total, where
+from refdpm.textbook.expression import E, above, less, log, move, node, slack, sqrt, tanh, term, total, understood, where
 from refdpm.textbook.layers import bumps, linear, logit, per_step, sigmoid, temporal
 from refdpm.textbook.page import Array
 
@@ -83,12 +83,12 @@ def posterior_log_odds(x_t: E, x_0: E, row: Row, rate: E) -> E:
 
 def relative(q: E, p: E) -> E:
     """q log(q/p), 0 where q is."""
-    return where(above(q, 0), q * (log(q) - log(p) + slack(node(1))), 0)
+    return understood(above(q, 0), q * (log(q) - log(p) + slack(node(1))))
 
 
 def _nats(q: E, p: E) -> E:
     """q log p, 0 where both are."""
-    return where(above(q + p, 0), q * log(p), 0)
+    return understood(above(q + p, 0), q * log(p))
 
 
 def kl(q: Bit, p: Bit) -> E:
@@ -187,11 +187,11 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "binomial.kl": _measure(kl), "binomial.entropy": _measure(entropy), "binomial.cross_entropy": _measure(cross_entropy),
     "binomial.log_prob": lambda x, p: _measure(lambda p: log_prob(x, p))(p),
     "binomial.draw": lambda p, *, noise: draw(of_logit(p.logit), node(noise)),
-    "layers.bit_readout.paper": lambda z: z,
-    "layers.bit_readout.skip": lambda z, x_t, beta, *, rate=0.5: skip(z, x_t, from_levels(beta), node(rate)),
-    "layers.bit_readout.denoising": lambda z, x_t, beta, level, *, rate=0.5: denoising(
+    "networks.bit_readout.paper": lambda z: z,
+    "networks.bit_readout.skip": lambda z, x_t, beta, *, rate=0.5: skip(z, x_t, from_levels(beta), node(rate)),
+    "networks.bit_readout.denoising": lambda z, x_t, beta, level, *, rate=0.5: denoising(
         z, x_t, from_levels(beta, level), node(rate)),
-    "layers.bit_readout.read_out": lambda z, x_t, step, *, rate, readout: read_out(
+    "networks.bit_readout.read_out": lambda z, x_t, step, *, rate, readout: read_out(
         z, x_t, from_levels(step.beta, step.log_alpha_bar_prev), node(rate), readout),
     "networks.heartbeat.reverse": _heartbeat,
 }

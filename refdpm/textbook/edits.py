@@ -34,7 +34,8 @@ def edits(*formulas: E) -> Iterator[Edit]:
 def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
     everything = nodes(*roots, parts_of=_values_of)
     columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
-    arguments = {one.how: one for one in everything if one.op == "given"}
+    states = {one.how.state for one in everything if one.op in ("walk", "path")}
+    arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     within = {part: one for one in reversed(everything) for part in one.parts}
     for one in everything:
         for says, new in _changes(one, columns, arguments):
@@ -44,6 +45,8 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
 
 def _values_of(one: E) -> tuple[E, ...]:
     """The parts of a node whose values it has a part of, and not only their size or shape."""
+    if one.op == "where" and one.how:
+        return one.parts[1:2]
     return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move") else one.parts
 
 
@@ -146,6 +149,8 @@ def _kept(one: E) -> Iterator[tuple[str, E]]:
 
 def _cases(one: E) -> Iterator[tuple[str, E]]:
     mask, a, b = one.parts
+    if one.how:
+        return
     yield f"cases exchanged: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
     yield f"always {_name(a)}", a + 0 * b
     yield f"always {_name(b)}", b + 0 * a

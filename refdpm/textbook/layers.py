@@ -166,10 +166,10 @@ def _formula_of(layer_vjp: Any) -> Callable[..., E]:
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
-    "layers.activation.softplus": softplus, "layers.activation.sigmoid": sigmoid, "layers.activation.logit": logit,
-    "layers.activation.tanh": tanh, "layers.activation.leaky_relu": lambda x, *, slope=SLOPE: leaky_relu(x, slope),
-    "layers.activation.x_minus_log1p": lambda x: term(lambda x: x - log1p(x), x),
-    "layers.activation.expm1_minus_x": lambda x: term(lambda x: exp(x) - 1 - x, x),
+    "activation.softplus": softplus, "activation.sigmoid": sigmoid, "activation.logit": logit,
+    "activation.tanh": tanh, "activation.leaky_relu": lambda x, *, slope=SLOPE: leaky_relu(x, slope),
+    "activation.x_minus_log1p": lambda x: term(lambda x: x - log1p(x), x),
+    "activation.expm1_minus_x": lambda x: term(lambda x: exp(x) - 1 - x, x),
     "layers.linear.linear": linear, "layers.linear.per_step": lambda x, weight, bias, *, t: per_step(x, weight, bias, t),
     "layers.conv.conv2d": conv2d,
     "layers.pool.mean_pool": lambda x, *, factor: mean_pool(x, factor),
@@ -180,6 +180,6 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(
         t, T, node(np.arange(1.0, count + 1)), node(count), basis),
     "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),
-    "layers.norm.softmax": softmax, "layers.rbf.rbf": rbf,
+    "activation.softmax": softmax, "layers.rbf.rbf": rbf,
     "layers.norm.group_norm": lambda x, scale, shift, *, groups, epsilon=1e-5: group_norm(x, scale, shift, groups, epsilon),
 }

@@ -87,7 +87,6 @@ PAIRS: dict[str, Callable[..., Any]] = {
         node(np.eye(classes)), from_levels(log_alpha_bar=_matrices(level)), node(classes)),
     "later.categorical.marginal": lambda x_0, level: marginal(x_0, from_levels(log_alpha_bar=level)),
     "later.categorical.posterior": lambda x_t, x_0, beta, level: posterior(x_t, x_0, from_levels(beta, level)),
-    "later.categorical.softmax": softmax,
     "later.categorical.reverse": _reverse,
     "later.categorical.kl": lambda q, p: kl_of_any(q.prob, p.prob),
 }

@@ -18,7 +18,7 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, a
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, Theory, bit
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, then, zero
-from refdpm.layers.activation import logit, sigmoid, softplus
+from refdpm.activation import logit, sigmoid, softplus
 from refdpm.textbook import bits as book
 from refdpm.textbook.chain import row
 from refdpm.textbook.expression import given
@@ -292,9 +292,9 @@ WRONG_MEASURES = (
             "huggingface/diffusers!13677, goodfire-ai/spd!412", "binomial.draw_noise", "value",
             lambda right: lambda rng, shape: np.broadcast_to(right(rng, (1, *shape[1:])), shape).copy()),
     Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series",
-            "the textbook form", "layers.activation.x_minus_log1p", "value", instead(lambda x: x - np.log1p(x))),
+            "the textbook form", "activation.x_minus_log1p", "value", instead(lambda x: x - np.log1p(x))),
     Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series",
-            "the textbook form", "layers.activation.expm1_minus_x", "value", instead(lambda x: np.expm1(x) - x)),
+            "the textbook form", "activation.expm1_minus_x", "value", instead(lambda x: np.expm1(x) - x)),
 )
 
 

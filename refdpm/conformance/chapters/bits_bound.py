@@ -20,8 +20,8 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, e
 from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.theory import Take, Theory, as_planted
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, then, zero
-from refdpm.layers.activation import logit, sigmoid, softplus
-from refdpm.layers.bit_readout import READOUTS
+from refdpm.activation import logit, sigmoid, softplus
+from refdpm.networks.bit_readout import READOUTS
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.networks.heartbeat import COUNT, Heartbeat
 from refdpm.schedule import Step
@@ -172,9 +172,9 @@ def _network(last: str) -> Sampler:
 
 
 ENDS = {
-    "layers.bit_readout.paper": ends(HEAD), "layers.bit_readout.skip": ends(HEAD, BIT, rates, rate=SHARES),
-    "layers.bit_readout.denoising": ends(OFF, BIT, rates, FAR, rate=SHARES),
-    "layers.bit_readout.read_out": tuple(
+    "networks.bit_readout.paper": ends(HEAD), "networks.bit_readout.skip": ends(HEAD, BIT, rates, rate=SHARES),
+    "networks.bit_readout.denoising": ends(OFF, BIT, rates, FAR, rate=SHARES),
+    "networks.bit_readout.read_out": tuple(
         ends(OFF, BIT, law(Step, rates, FAR, FAR), rate=SHARES, readout=readout) for readout in READOUTS),
     "networks.heartbeat.reverse": tuple(map(_network, ("per_step", "bumps")))}
 
@@ -220,38 +220,38 @@ def _by_probabilities(z: Array, x_t: Array, beta: Array, level: Array, rate: flo
 
 WRONG_READOUTS = (
     Mistake("NEW-PLUG", "P(x_0 | x_t) in the place of x_0 in the posterior → the posterior averaged over x_0",
-            "normalised after the average instead of before; x_t counts twice", "layers.bit_readout.denoising", "value",
+            "normalised after the average instead of before; x_t counts twice", "networks.bit_readout.denoising", "value",
             _posterior(lambda p: p)),
     Mistake("NEW-ARGMAX", "the likelier x_0 taken for certain → both, weighted",
-            "the average ignored", "layers.bit_readout.denoising", "value", _posterior(lambda p: (p > 0.5).astype(float))),
+            "the average ignored", "networks.bit_readout.denoising", "value", _posterior(lambda p: (p > 0.5).astype(float))),
     Mistake("DIS-11", "q(x_{t−1} | x̂_0) without x_t's evidence → times q(x_t | x_{t−1})",
-            "ehoogeboom/multinomial_diffusion#7", "layers.bit_readout.denoising", "value", _denoising(_unseen)),
+            "ehoogeboom/multinomial_diffusion#7", "networks.bit_readout.denoising", "value", _denoising(_unseen)),
     Mistake("NEW-LEVEL-X0", "x̂_0 mixed at ᾱ_t → at ᾱ_{t−1}",
-            "an index, as in SCH-01", "layers.bit_readout.denoising", "value",
+            "an index, as in SCH-01", "networks.bit_readout.denoising", "value",
             lambda right: lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: right(
                 z, x_t, beta, _after(beta, log_alpha_bar_prev), rate=rate)),
     Mistake("NEW-PRIOR-X0", "sigmoid(z) for x̂_0 → sigmoid(logit r + z)",
-            _SPEC, "layers.bit_readout.denoising", "value",
+            _SPEC, "networks.bit_readout.denoising", "value",
             lambda right: lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: right(
                 z - logit(np.asarray(rate)), x_t, beta, log_alpha_bar_prev, rate=rate)),
     Mistake("NEW-RATEe", "denoising in the chain with rate ½ → with the rate of π",
-            _SPEC, "layers.bit_readout.denoising", "value", lambda right: lambda *args, rate=0.5: right(*args)),
+            _SPEC, "networks.bit_readout.denoising", "value", lambda right: lambda *args, rate=0.5: right(*args)),
     Mistake("DIS-04b", "averaged probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere",
-            _UNIT + "3d1f72a", "layers.bit_readout.denoising", "value", _denoising(_by_probabilities)),
+            _UNIT + "3d1f72a", "networks.bit_readout.denoising", "value", _denoising(_by_probabilities)),
     Mistake("NEW-SKIP", "z alone → added to the forward kernel's logit",
-            "the literal f_b", "layers.bit_readout.skip", "value", instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli(z))),
+            "the literal f_b", "networks.bit_readout.skip", "value", instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli(z))),
     Mistake("NEW-SKIP-SIGN", "z subtracted from the forward kernel's logit → added",
-            "a sign", "layers.bit_readout.skip", "value",
+            "a sign", "networks.bit_readout.skip", "value",
             edited("minus for plus before z")),
     Mistake("NEW-RATEf", "skip over the kernel with rate ½ → with the rate of π",
-            _SPEC, "layers.bit_readout.skip", "value", lambda right: lambda *args, rate=0.5: right(*args)),
+            _SPEC, "networks.bit_readout.skip", "value", lambda right: lambda *args, rate=0.5: right(*args)),
     Mistake("NEW-SKIP-STATE", "skip by β(2x − 1) → by the kernel's log odds",
-            "a hand-made skip, as in " + _UNIT + "HEAD", "layers.bit_readout.skip", "value",
+            "a hand-made skip, as in " + _UNIT + "HEAD", "networks.bit_readout.skip", "value",
             instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli((2 * x_t - 1) * (1 - beta) + z))),
     Mistake("DIS-10b", "log sigmoid(z) taken for the logit → z",
-            "cloneofsimo/d3pm#7", "layers.bit_readout.paper", "value", instead(lambda z: Bernoulli(-softplus(-z)))),
+            "cloneofsimo/d3pm#7", "networks.bit_readout.paper", "value", instead(lambda z: Bernoulli(-softplus(-z)))),
     Mistake("NEW-FLIP-Z", "f_b the probability of a flip → of a one",
-            "the name in the paper's §2.2", "layers.bit_readout.paper", "value", instead(lambda z: Bernoulli(-z))),
+            "the name in the paper's §2.2", "networks.bit_readout.paper", "value", instead(lambda z: Bernoulli(-z))),
 )
 
 
@@ -310,20 +310,20 @@ WRONG_NETWORKS = (
 
 WRONG_PULLBACKS = (
     Mistake("GRD-01j", "denoising's x_t detached → differentiated",
-            "GRD-01c for bits", "layers.bit_readout.denoising_vjp", "gradient",
+            "GRD-01c for bits", "networks.bit_readout.denoising_vjp", "gradient",
             pullback_then(lambda d: (d[0], zero(d[1]), *d[2:]))),
     Mistake("GRD-01k", "denoising's ᾱ_{t−1} detached → differentiated",
-            "GRD-01b for bits", "layers.bit_readout.denoising_vjp", "gradient", pullback_then(lambda d: (*d[:3], zero(d[3])))),
+            "GRD-01b for bits", "networks.bit_readout.denoising_vjp", "gradient", pullback_then(lambda d: (*d[:3], zero(d[3])))),
     Mistake("NEW-DHEAD", "dlogit taken for dz, as with the skip → through x̂ and the posterior",
-            "the other read-out's gradient", "layers.bit_readout.denoising_vjp", "gradient",
+            "the other read-out's gradient", "networks.bit_readout.denoising_vjp", "gradient",
             lambda right: lambda *args, **fixed: _first(lambda dp: dp.logit, *right(*args, **fixed))),
     Mistake("GRD-01l", "skip's β detached → differentiated",
-            "GRD-01b for bits", "layers.bit_readout.skip_vjp", "gradient", pullback_then(lambda d: (*d[:2], zero(d[2])))),
+            "GRD-01b for bits", "networks.bit_readout.skip_vjp", "gradient", pullback_then(lambda d: (*d[:2], zero(d[2])))),
     Mistake("NEW-DPAPER", "dlogit times p(1−p) → dlogit",
-            "the gradient by the probability", "layers.bit_readout.paper_vjp", "gradient",
+            "the gradient by the probability", "networks.bit_readout.paper_vjp", "gradient",
             pulled_by(lambda dp, z: dp.logit * sigmoid(z) * sigmoid(-z))),
     Mistake("NEW-DNAMED", "ℓ_{t−1}'s cotangent handed to ℓ_t → to ℓ_{t−1}",
-            "an index, as in SCH-01", "layers.bit_readout.read_out_vjp", "gradient",
+            "an index, as in SCH-01", "networks.bit_readout.read_out_vjp", "gradient",
             pullback_then(lambda d: (*d[:2], Step(d[2].beta, d[2].log_alpha_bar, d[2].log_alpha_bar_prev)))),
     Mistake("GRD-01m", "network's x_t detached from the skip → both paths",
             "one of two cotangents lost", "networks.heartbeat.reverse_vjp", "gradient",

@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from refdpm import activation
 from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, schedules,
                                                 spread_out, times_of)
@@ -204,7 +205,7 @@ ENDS = {
     "later.categorical.marginal": lambda rng, n: ((_soft(rng, n), BELOW(rng, n)[:, None]), {}),
     "later.categorical.posterior": lambda rng, n: (
         (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], BELOW(rng, n)[:, None]), {}),
-    "later.categorical.softmax": lambda rng, n: ((_three(rng, n),), {}), "later.categorical.kl": _close,
+    "later.categorical.kl": _close,
     "later.categorical.reverse": tuple(map(_reverse, categorical.MIXINGS))}
 
 
@@ -236,7 +237,7 @@ MISTAKES = (
             "Lightning-AI/torchmetrics#1029", "later.categorical.kl", "value",
             edited("always q.prob (log(q.prob) − log(p.prob))")),
     Mistake("DIS-10c", "softmax of probabilities, taken for logits → of logits",
-            "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(categorical.softmax)),
+            "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(activation.softmax)),
     Mistake("DIS-11b", "p(x_0 | x_1) = p̂ → in proportion to p̂ q(x_1 | ·), and the other way round",
             "ehoogeboom/multinomial_diffusion#7", "later.categorical.reverse_vjp", "value", _told(
                 rename=lambda name: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(name, name))),
@@ -273,6 +274,6 @@ MISTAKES = (
             "a mean over the last axis", "later.categorical.kl", "value",
             edited("mean over classes, for the sum of (q.prob (log(q.prob) − log(p.prob)) if …")),
     Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted",
-            "the diagonal of a Jacobian", "later.categorical.softmax_vjp", "gradient",
+            "the diagonal of a Jacobian", "activation.softmax_vjp", "gradient",
             lambda right: lambda logits: (right(logits)[0], lambda dp: right(logits)[0] * dp)),
 )

@@ -16,7 +16,7 @@ from refdpm.conformance.chapters.theory import step_of, step_vjp_of as _step_vjp
 from refdpm.conformance.terms import Terms
 from refdpm.later import model as later_model
 from refdpm.layers.linear import Affine, per_step_vjp
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
 

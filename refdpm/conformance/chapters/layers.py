@@ -15,7 +15,8 @@ from refdpm.conformance.chapters.ends import BOTH, REAL, Case, Sampler, ends, ne
 from refdpm.conformance.chapters.inputs import Inputs, Strategy, arrays, drawn, exactly, listed, numbers, spread_out
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import Theory
-from refdpm.layers import activation, conv, linear, norm, pool, rbf, temporal
+from refdpm import activation
+from refdpm.layers import conv, linear, norm, pool, rbf, temporal
 from refdpm.layers.linear import Affine
 from refdpm.textbook.expression import HALF, given, node, slack
 from refdpm.textbook.layers import PAIRS
@@ -121,7 +122,7 @@ def _steps(draw: st.DrawFn) -> Inputs:
 
 
 NORMALISED = (
-    _layer(norm, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
+    _layer(activation, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
            edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
                   dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))],
@@ -188,10 +189,10 @@ def _alike(rng: np.random.Generator, n: int) -> Case:
 
 
 ENDS = {
-    **{f"layers.activation.{name}": ends(REAL) for name in ("softplus", "sigmoid", "tanh", "leaky_relu")},
-    "layers.activation.logit": (ends(rate), ends(wide(1e-300, 0.5))),
-    "layers.activation.x_minus_log1p": ends(near_zero(-0.5, 0.999)),
-    "layers.activation.expm1_minus_x": ends(near_zero(-0.999, 0.999)),
+    **{f"activation.{name}": ends(REAL) for name in ("softplus", "sigmoid", "tanh", "leaky_relu")},
+    "activation.logit": (ends(rate), ends(wide(1e-300, 0.5))),
+    "activation.x_minus_log1p": ends(near_zero(-0.5, 0.999)),
+    "activation.expm1_minus_x": ends(near_zero(-0.999, 0.999)),
     "layers.linear.linear": _arrays((7, 5), (5, 3), (3,)),
     "layers.linear.per_step": _arrays((7, 5), (4, 5, 3), (4, 3), t=np.array([3, 1, 0, 3, 3, 1, 3])),
     "layers.conv.conv2d": _arrays((2, 4, 8, 2), (3, 5, 2, 3), (3,)),
@@ -201,7 +202,7 @@ ENDS = {
     "layers.temporal.bumps": tuple(_times(T, count, basis) for T, count in ((2, 1), (9, 3), (1000, 300))
                                    for basis in temporal.BASES),
     "layers.temporal.temporal": _arrays((2, 3, 10), g=temporal.bumps(np.array([3, 38]), T=40, count=10)),
-    "layers.norm.softmax": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}), "layers.rbf.rbf": _centres,
+    "activation.softmax": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}), "layers.rbf.rbf": _centres,
     "layers.norm.group_norm": (_arrays((2, 4, 3, 6), (6,), (6,), groups=3, epsilon=1e-5), _alike)}
 
 QUANTITIES: tuple[Quantity, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, zero
-from refdpm.layers import activation, conv, pool
+from refdpm import activation
+from refdpm.layers import conv, pool
 from refdpm.layers.multiscale import Kernels
 from refdpm.vjp import Array, tree_map
 
@@ -63,10 +64,10 @@ ROWS = (
             "gmongaras/Diffusion_models_from_scratch@cb4fd62", "layers.linear.per_step", "value",
             lambda right: lambda x, weight, bias, *, t: right(x, weight, bias, t=t - 1)),
     Mistake("NEW-TANH", "2/(1 + e^−x) − 1, which is tanh of x/2 → 2/(1 + e^−2x) − 1",
-            "a hyperbolic tangent made of a sigmoid", "layers.activation.tanh", "value",
+            "a hyperbolic tangent made of a sigmoid", "activation.tanh", "value",
             lambda right: lambda x: right(x / 2)),
     Mistake("TRN-08", "leaky ReLU with slope 0.01 → 0.05, as released",
-            "ORIG, notes in its code", "layers.activation.leaky_relu", "value",
+            "ORIG, notes in its code", "activation.leaky_relu", "value",
             lambda right: lambda x, *, slope=0.01: right(x, slope=slope)),
     Mistake("NEW-BIAS", "bias of the first output for all → each its own",
             "broadcast of one row", "layers.linear.linear", "value",
@@ -307,7 +308,7 @@ BUMPS = (
 
 # -- normalised --------------------------------------------------------------------------------------------------------
 
-_SOFTMAX, _GROUPS = "layers.norm.softmax", "layers.norm.group_norm"
+_SOFTMAX, _GROUPS = "activation.softmax", "layers.norm.group_norm"
 
 
 def _along(axis: int | None, *, shift: bool = True) -> Callable[[Array], Array]:
@@ -474,7 +475,7 @@ OF_IMAGES = (
             _ORIG + " divides", "layers.multiscale.multiscale_released_vjp", "gradient",
             pullback_then(lambda d: tree_map(lambda leaf: leaf * len(d[1]), d))),
     Mistake("NEW-I-DLEAKY", "slope below 0 forgotten in the pullback → kept",
-            "ReLU pulled back", "layers.activation.leaky_relu_vjp", "gradient",
+            "ReLU pulled back", "activation.leaky_relu_vjp", "gradient",
             pulled_by(lambda dy, x, *, slope=0.05: np.where(np.real(x) > 0, dy, 0))),
     Mistake("NEW-I-DBUMPS", "every coefficient gets dz → g_j dz",
             "a sum without weights", "layers.temporal.temporal_vjp", "gradient",

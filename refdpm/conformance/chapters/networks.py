@@ -14,7 +14,7 @@ from refdpm.conformance.chapters.ends import Case, Sampler, wide
 from refdpm.conformance.planting import Mistake, Plant, pullback_then, then, zero
 from refdpm.gaussian import Gaussian
 from refdpm.layers.linear import Affine
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.networks import image
 from refdpm.networks.image import Image
 from refdpm.vjp import Array, tree_map
@@ -44,31 +44,31 @@ def _with_own_variance(p: Gaussian, heads: Heads, x_t: Array) -> Gaussian:
 
 READ_OUTS = (
     Mistake("NEW-65", "mean (x − z)(1 − var) + z, as printed → √(1 − var)",
-            "the paper's eq. 65", "layers.readout.eq65", "value",
+            "the paper's eq. 65", "networks.readout.eq65", "value",
             lambda right: lambda heads, x_t, beta: _mean_as_printed(right(heads, x_t, beta), heads, x_t)),
     Mistake("BND-11b", "deviation returned as a variance → variance",
-            "hwlee11/Example_diffusion_probabilistic_models@07942cd", "layers.readout.released", "value",
+            "hwlee11/Example_diffusion_probabilistic_models@07942cd", "networks.readout.released", "value",
             then(lambda p: Gaussian(p.mean, np.sqrt(p.var)))),
     Mistake("REV-17", "prediction of x_0 used as the mean of x_{t−1} → passed through the posterior",
-            "youngunghan/Deep-Unsupervised-…@fa1712e known-issues D2", "layers.readout.denoising", "value",
+            "youngunghan/Deep-Unsupervised-…@fa1712e known-issues D2", "networks.readout.denoising", "value",
             lambda right: lambda heads, x_t, beta, level: right(heads, x_t, beta, level)._replace(
                 mean=np.sqrt((1 - beta) * np.exp(level)) * x_t + heads.mean)),
     Mistake("NEW-SPREAD", "posterior variance alone → plus what not knowing x_0 adds",
-            "law of total variance overlooked", "layers.readout.denoising", "value",
+            "law of total variance overlooked", "networks.readout.denoising", "value",
             lambda right: lambda heads, *args: right(Heads(heads.mean, heads.var - 1e3), *args)),
     Mistake("LAY-31", "ReLU left after the last layer → none",
-            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "layers.readout.read_out_vjp", "value",
+            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "networks.readout.read_out_vjp", "value",
             _heads(lambda heads: Heads(*(np.maximum(z, 0) for z in heads)))),
     Mistake("SHP-11", "outputs of mean and variance interleaved → one half each",
-            "derived from ORIG temporal_readout", "layers.readout.read_out_vjp", "value", _heads(_in_turn)),
+            "derived from ORIG temporal_readout", "networks.readout.read_out_vjp", "value", _heads(_in_turn)),
     Mistake("NEW-WIDTH", "width stored where its logarithm is meant → the logarithm",
             "as BND-11, for a scale", "networks.swiss_roll.init", "value",
             then(lambda start: start._replace(log_width=np.exp(start.log_width)))),
     Mistake("NEW-I-SQRT-T", "z_var/T → z_var/√T, in the released read-out",
-            _ORIG + ", root overlooked", "layers.readout.released", "value",
+            _ORIG + ", root overlooked", "networks.readout.released", "value",
             lambda right: lambda heads, x_t, beta, *, T: right(heads, x_t, beta, T=T * T)),
     Mistake("NEW-I-OWN-VAR", "x √(1−var) + z √var → √(1−β) and √β, in the released mean",
-            _ORIG + ", β of the forward step", "layers.readout.released", "value",
+            _ORIG + ", β of the forward step", "networks.readout.released", "value",
             lambda right: lambda heads, x_t, beta, *, T: _with_own_variance(right(heads, x_t, beta, T=T), heads, x_t)),
 )
 

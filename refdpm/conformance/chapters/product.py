@@ -8,14 +8,13 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis.extra import numpy as npst
 
-from refdpm import gaussian, product
+from refdpm import activation, gaussian, product
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import terms
 from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, arrays, chain, chain_edges, drawn, exactly,
                                                listed, own_levels, positive, row_of, scales, spread_out, step_of, step_vjp_of)
 from refdpm.conformance.terms import Terms, exact
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
 

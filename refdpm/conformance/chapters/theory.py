@@ -24,9 +24,9 @@ from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import Categorical
 from refdpm.later.model import Model
-from refdpm.layers import activation
+from refdpm import activation
 from refdpm.layers.linear import Affine, per_step_vjp
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 

@@ -14,8 +14,7 @@ import numpy as np
 from refdpm import binomial
 from refdpm.conformance.checks.binomial import RATES, _log_odds, _table
 from refdpm.conformance.checks.common import Check, apart, column, passes, refused, worst
-from refdpm.layers import bit_readout
-from refdpm.networks import heartbeat
+from refdpm.networks import bit_readout, heartbeat
 from refdpm.oracles import enumeration
 from refdpm.oracles import heartbeat as oracle
 from refdpm.schedule import Step
@@ -157,12 +156,12 @@ def network_starts_at_the_forward_kernel() -> float:
 
 
 CHECKS = (
-    Check("bits: read-outs by hand", ("layers.bit_readout.paper", "layers.bit_readout.skip", "layers.bit_readout.read_out_vjp"),
-          read_outs_by_hand),
-    Check("bits: denoising is a sum over x_0", ("layers.bit_readout.denoising", "layers.bit_readout.read_out_vjp"),
+    Check("bits: read-outs by hand",
+          ("networks.bit_readout.paper", "networks.bit_readout.skip", "networks.bit_readout.read_out_vjp"), read_outs_by_hand),
+    Check("bits: denoising is a sum over x_0", ("networks.bit_readout.denoising", "networks.bit_readout.read_out_vjp"),
           denoising_is_a_sum_over_x_0),
-    Check("bits: denoising makes the best step", ("layers.bit_readout.denoising",), denoising_makes_the_best_step),
-    Check("heartbeat: known phases give K*", ("layers.bit_readout.denoising", "binomial.posterior", "binomial.kl"),
+    Check("bits: denoising makes the best step", ("networks.bit_readout.denoising",), denoising_makes_the_best_step),
+    Check("heartbeat: known phases give K*", ("networks.bit_readout.denoising", "binomial.posterior", "binomial.kl"),
           known_phases_give_the_best_bound),
     Check("the heartbeat's network starts at the forward kernel", ("networks.heartbeat.init", "networks.heartbeat.reverse_vjp"),
           network_starts_at_the_forward_kernel),

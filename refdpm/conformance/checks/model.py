@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import gaussian, optimize, sample
+from refdpm import activation, gaussian, optimize, sample
 from refdpm.conformance.checks.common import Check, apart, linear as linear_network, network, passes, refused, worst
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation, linear, rbf, readout
-from refdpm.layers.readout import Heads
-from refdpm.networks import swiss_roll
+from refdpm.layers import linear, rbf
+from refdpm.networks import readout, swiss_roll
+from refdpm.networks.readout import Heads
 from refdpm.oracles import linear_gaussian, mixture
 from refdpm.schedule import Step
 from refdpm.vjp import Array
@@ -260,15 +260,15 @@ def lbfgs_finds_the_minimum() -> float:
 
 CHECKS = (
     Check("activations at special points",
-          ("layers.activation.softplus", "layers.activation.sigmoid", "layers.activation.logit", "layers.activation.tanh",
-           "layers.activation.leaky_relu"), activations_at_special_points),
+          ("activation.softplus", "activation.sigmoid", "activation.logit", "activation.tanh",
+           "activation.leaky_relu"), activations_at_special_points),
     Check("affine layers by loops", ("layers.linear.linear", "layers.linear.per_step"), affine_layers_by_loops),
     Check("radial basis by loops", ("layers.rbf.rbf",), rbf_by_loops),
     Check("read-outs start at the forward kernel",
-          ("layers.readout.eq65", "layers.readout.released", "layers.readout.denoising"),
+          ("networks.readout.eq65", "networks.readout.released", "networks.readout.denoising"),
           read_outs_start_at_the_forward_kernel),
-    Check("read-outs by hand", ("layers.readout.eq65", "layers.readout.released"), read_outs_by_hand),
-    Check("denoising has the moments of the reversal", ("layers.readout.denoising",),
+    Check("read-outs by hand", ("networks.readout.eq65", "networks.readout.released"), read_outs_by_hand),
+    Check("denoising has the moments of the reversal", ("networks.readout.denoising",),
           denoising_has_the_moments_of_the_reversal),
     Check("the network starts on the data", ("networks.swiss_roll.init",), network_starts_on_the_data),
     Check("reverse path has the model's law", ("sample.reverse_path",), reverse_path_has_the_models_law),

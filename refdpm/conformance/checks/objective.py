@@ -90,35 +90,20 @@ def one_step_has_no_divergence() -> float:
     return worst(apart(k, np.full(3, -log(2 * pi) - 1)), apart(strict, null))
 
 
-def terms_one_by_one() -> float:
-    """KL at every t is the oracle's; the entropies are ½ n log(2πe(1 − ᾱ)) at T and at 1, and ½ n log(2πe); −E log π(x_t) is
-    ½ (n log 2π + ᾱ |x_0|² + n (1 − ᾱ))."""
+def divergences_one_by_one() -> float:
+    """The KL at every t is the oracle's, in the sum and alone."""
     x_0, noise = gaussian_data(COVARIANCE)
     model = linear_gaussian.reverse_kernels(COVARIANCE, BETA, kernels="diagonal")
-    terms = _of(bound.terms, BETA, x_0, noise, model, linear)
-    costs = linear_gaussian.step_costs(COVARIANCE, BETA, kernels=model)
-    of_noise = [np.full(len(x_0), log(2 * pi) + 1 + log(var)) for var in (1 - np.prod(1 - BETA), BETA[1], 1)]
+    kl, costs = _of(bound.terms, BETA, x_0, noise, model, linear).kl, linear_gaussian.step_costs(COVARIANCE, BETA, kernels=model)
     at_3 = dict[str, Any](noise=noise, t=np.full(len(x_0), 3), kernel=gaussian, network=linear)
     alone = bound.step_kl(model, BETA, x_0, **at_3), bound.network_kl(model, beta=BETA, x_0=x_0, **at_3)
-    a = np.prod(1 - BETA[:3])
-    cross = bound.prior_cross_entropy_at(BETA, x_0, t=2, kernel=gaussian)
-    return worst(apart(terms.kl.mean(axis=1), costs[2:]), *(apart(kl.mean(), costs[3]) for kl in alone),
-                 *(apart(got, expected) for got, expected in zip(terms[1:], of_noise)),
-                 *(apart(bound.entropy_at(BETA, x_0, t=t, kernel=gaussian), of_noise[i]) for i, t in enumerate((4, 1))),
-                 apart(cross, log(2 * pi) + 1 - a + a * (x_0 * x_0).sum(axis=1) / 2))
+    return worst(apart(kl.mean(axis=1), costs[2:]), *(apart(one.mean(), costs[3]) for one in alone))
 
 
 def assembled_by_hand() -> float:
     """T = 5, two of the four terms drawn: K = −(4/2)(0.5 + 1) + 3 − (−2) − 4 = −2 and −(4/2)(0.25 + 0) + 1 − 0.5 − 4 = −4."""
     terms = bound.Terms(np.array([[0.5, 0.25], [1.0, 0.0]]), np.array([3.0, 1]), np.array([-2.0, 0.5]), np.array([4.0, 4.0]))
     return apart(bound.assemble(terms, T=5), [-2, -4])
-
-
-def correction_in_closed_form() -> float:
-    """C = ½ Σ (1 − x_0²)(ᾱ_T + β_1) for each example, 0 where x_0² = 1."""
-    x_0 = np.array([[0.5, -1.0, 2.0], [1.0, 1.0, -1.0], [0.0, 0.3, -0.7]])
-    expected = (1 - x_0 * x_0).sum(axis=1) / 2 * (np.prod(1 - BETA) + BETA[1])
-    return apart(bound.correction(BETA, x_0, kernel=gaussian), expected)
 
 
 # -- t, examples, components -------------------------------------------------------------------------------------------
@@ -199,49 +184,11 @@ def arguments_are_left_alone() -> float:
 
 # -- likelihood --------------------------------------------------------------------------------------------------------
 
-def null_models_by_hand() -> float:
-    """−½ (n log 2π + |x|²), and log N(x; m, Σ) with the inverse and the determinant of a 2 × 2 matrix written out."""
-    x, mean, (a, b, c) = np.array([[0.5, -1.0], [2.0, 0.3], [0.0, 1.0]]), np.array([0.1, -0.4]), (0.8, 0.35, 0.3)
-    u, v = (x - mean).T
-    square = (c * u * u - 2 * b * u * v + a * v * v) / (a * c - b * b)
-    null = -(2 * log(2 * pi) + (x * x).sum(axis=1)) / 2
-    return worst(apart(likelihood.null_log_likelihood(x, kernel=gaussian), null),
-                 apart(likelihood.null_log_likelihood(x.reshape(3, 1, 2), kernel=gaussian), null),
-                 apart(likelihood.gaussian_log_likelihood(x, mean=mean, covariance=np.array([[a, b], [b, c]])),
-                       -(2 * log(2 * pi) + log(a * c - b * b) + square) / 2))
-
-
-def parzen_window_by_hand() -> float:
-    """One sample: log N(x; c, ¼ I), whatever the shape of an example; and at the middle of two samples that of either, because
-    ½ (a + a) = a; far from all, ½ of the nearest alone."""
-    x, c = np.array([[[0.5], [1.0]], [[-1.0], [2.0]]]), np.array([[[1.0], [-1.0]]])
-    one = -log(2 * pi / 4) - 2 * ((x - c) ** 2).sum(axis=(1, 2))
-    pair, far = np.array([[1.0], [3.0]]), np.array([[2.0], [103.0]])
-    density = [-log(2 * pi) / 2 - 1 / 2, -log(2 * pi) / 2 - 5000 - log(2)]
-    return worst(apart(likelihood.parzen_log_likelihood(x, c, bandwidth=0.5), one),
-                 apart(likelihood.parzen_log_likelihood(far, pair, bandwidth=1.0), density))
-
-
 def weights_of_the_exact_reversal_are_constant() -> float:
     """Isotropic data, exact reversal: every forward path has the weight π(x_0), because every step is reversible."""
     x_0, noise = np.linspace(-2, 2, 10).reshape(5, 2), 2 * np.sin(np.arange(40.0)).reshape(4, 5, 2)
     log_w = likelihood.log_weights((), BETA, x_0, noise=noise, kernel=gaussian, network=network(forward_law(BETA)))
     return apart(log_w, -log(2 * pi) - (x_0 * x_0).sum(axis=1) / 2)
-
-
-def weight_of_a_path_by_hand() -> float:
-    """Two steps of a component, every density written out; noise[0] makes x_1, noise[1] makes x_2; for any shape of states."""
-    def log_normal(x: Array, mean: Array, var: Array | float) -> Array:
-        return -(np.log(2 * pi * np.asarray(var)) + (x - mean) ** 2 / var) / 2
-
-    beta, x_0, noise = np.array([0, 0.2, 0.6]), np.linspace(-2, 2, 5), np.array([[0.3, -1, 0.1, 2, 0], [1, 0.5, -0.2, -1, 3]])
-    x_1 = np.sqrt(0.8) * x_0 + np.sqrt(0.2) * noise[0]
-    x_2 = np.sqrt(0.4) * x_1 + np.sqrt(0.6) * noise[1]
-    log_w = (log_normal(x_2, 0 * x_2, 1) + log_normal(x_1, *curved(x_2, 2)) - log_normal(x_2, np.sqrt(0.4) * x_1, 0.6)
-             + log_normal(x_0, np.sqrt(0.8) * x_1, 0.2) - log_normal(x_1, np.sqrt(0.8) * x_0, 0.2))
-    rows, image = (likelihood.log_weights((), beta, x_0.reshape(shape), noise=noise.reshape(2, *shape), kernel=gaussian,
-                                          network=network(curved)) for shape in ((5, 1), (1, 5, 1)))
-    return worst(apart(rows, log_w), apart(image, [log_w.sum()]))
 
 
 def weights_average_to_the_likelihood() -> float:
@@ -293,20 +240,15 @@ CHECKS = (
     Check("K and strict bound by quadrature", STRICT, bounds_by_quadrature),
     Check("isotropic data gain nothing: K = L_null", WHOLE, isotropic_data_gain_nothing),
     Check("T = 1 has no divergence", STRICT, one_step_has_no_divergence),
-    Check("terms of K one by one", (*WHOLE[:3], "bound.network_kl_vjp", "bound.prior_cross_entropy_at_vjp"), terms_one_by_one),
+    Check("divergences of K one by one", (*WHOLE[:3:2], "bound.network_kl_vjp"), divergences_one_by_one),
     Check("K assembled by hand", ("bound.assemble",), assembled_by_hand),
-    Check("correction in closed form", ("bound.correction_vjp",), correction_in_closed_form),
     Check("every t drawn is the full sum", ("bound.assemble", "bound.every_step"), every_t_drawn_is_the_full_sum),
     Check("examples do not mix", STRICT, examples_do_not_mix),
     Check("components add", (*STRICT, "likelihood.total"), components_add),
     Check("drawn t are uniform on 2..T", ("bound.draw_steps",), drawn_steps_are_uniform),
     Check("arguments are left alone", (*STRICT, "gaussian.draw", "likelihood.log_weights", "sample.forward_path",
                                        "sample.reverse_path"), arguments_are_left_alone),
-    Check("null models by hand", ("likelihood.null_log_likelihood", "likelihood.gaussian_log_likelihood"),
-          null_models_by_hand),
-    Check("Parzen window by hand", ("likelihood.parzen_log_likelihood",), parzen_window_by_hand),
     Check("exact reversal: every path weighs π(x_0)", ("likelihood.log_weights",), weights_of_the_exact_reversal_are_constant),
-    Check("weight of a path by hand", ("likelihood.log_weights",), weight_of_a_path_by_hand),
     Check("weights average to the likelihood", ("likelihood.log_weights",), weights_average_to_the_likelihood),
     Check("log-likelihood of given weights", ("likelihood.log_likelihood",), estimate_by_hand),
     Check("sampled log-likelihood", ("likelihood.log_weights", "likelihood.log_likelihood"), estimate_is_near_the_likelihood),

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from refdpm.activation import logit, sigmoid, softplus
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.planting import Mistake, Plant, instead, pullback_then, then, zero
 from refdpm.gaussian import Gaussian
-from refdpm.layers.activation import logit, sigmoid, softplus
 from refdpm.vjp import Array
 
 _GUIDED = "openai/guided-diffusion#51, lucidrains/denoising-diffusion-pytorch#276"

@@ -32,8 +32,8 @@ forward kernel at x_t divided by π, and in logits the three factors add.
 
 import numpy as np
 
+from refdpm.activation import logit, sigmoid
 from refdpm.binomial import Bernoulli, forward, forward_vjp
-from refdpm.layers.activation import logit, sigmoid
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -61,7 +61,11 @@ def skip(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 def skip_vjp(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
     """Adjoint of `skip`:   dlogit = dz + dlogit of the forward kernel."""
     _, back_forward = forward_vjp(x_t, beta, rate=rate)
-    return skip(z, x_t, beta, rate=rate), lambda dp: (dp.logit, *back_forward(dp))
+
+    def pullback(dp: Bernoulli) -> tuple[Array, Array, Array]:
+        return unbroadcast(dp.logit, z.shape), *back_forward(dp)
+
+    return skip(z, x_t, beta, rate=rate), pullback
 
 
 def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
@@ -95,7 +99,8 @@ def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, 
 
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array, Array]:
         dm = dp.logit / (one * zero)
-        return by_z * dm, *back_forward(dp), unbroadcast(by_level * dm, log_alpha_bar_prev.shape)
+        dlevel = unbroadcast(by_level * dm, log_alpha_bar_prev.shape)
+        return unbroadcast(by_z * dm, z.shape), *back_forward(dp), dlevel
 
     return denoising(z, x_t, beta, log_alpha_bar_prev, rate=rate), pullback
 

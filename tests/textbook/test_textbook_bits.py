@@ -47,6 +47,8 @@ def unseen(formula, expected, page=PAGE):
 
 
 OF_BITS = {f"{word} of {x} for {x}" for word in ("root", "square") for x in ("x_t", "x_0")}            # of 0 and of 1
+OF_1_AND_0 = {"factor left out: 1", "factor left out: α_t", "divided by 1, for times", "divided by α_t, for times",
+              "minus for plus before 0 α_t", "term left out: 0 α_t"}                                   # in 1 α and 0 α
 
 
 # -- by tables of two by two -------------------------------------------------------------------------------------------------
@@ -103,8 +105,7 @@ def test_the_prior_is_stationary_and_the_step_reversible():
 def test_the_posterior_is_bayes_rule():
     expected = by_tables(lambda t, x_t, x_0: joint(t, x_t, x_0)[1] / SO_FAR[t][x_0, x_t])
     p = bits.posterior(X_T, X_0, ROWS, R)
-    assert unseen(p.one, expected) == {f"{what} α_t" for what in ("factor left out:", "minus for plus before 0", "term left out: 0")} | {
-        "factor left out: 1", "divided by 1, for times", "divided by α_t, for times"}                       # in 1 α and 0 α
+    assert unseen(p.one, expected) == OF_1_AND_0
     assert same(bits.log_odds(p), bits.posterior_log_odds(X_T, X_0, ROWS, R)) and same(p.one + p.zero, node(1))
 
 
@@ -196,3 +197,9 @@ def test_stationary_data_gain_nothing():
     K = bits.bound(bits.step_kl(X_T, X_0, ROWS, R, forward), X_0, row(at=1), row(at="T"), R)
     null = 0.7 * np.log(0.7) + 0.3 * np.log(0.3)
     assert abs(weight @ worth(K, page=page)[0] - null) < 1e-15
+    right = []
+    for edit in edits(K):
+        value = np.asarray(floats(edit.formulas, page)[0])
+        if value.shape == weight.shape and abs(weight @ value - null) < 1e-9 and "components" not in edit.says:      # of which one
+            right.append(edit.says)
+    assert set(right) - OF_BITS == OF_1_AND_0 | {"r for x_0", "α_1 for ᾱ_1", "ᾱ_{T+1} for ᾱ_T"}          # and there is no T + 1

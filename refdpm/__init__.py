@@ -32,7 +32,7 @@ READING_ORDER = (
     "gradcheck",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals",
-    "oracles.decimals_product", "oracles.decimals_later", "oracles.two_sample", "oracles.enumeration",
+    "oracles.decimals_later", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
     "strategies",
     "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes",

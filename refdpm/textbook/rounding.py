@@ -137,6 +137,8 @@ class Rounding:
                 return _quotient(x.error, np.abs(1 + x.value))
             case "Phi":
                 return np.exp(-x.value * x.value / 2) / np.sqrt(2 * np.pi) * x.error
+            case "log Φ":
+                return np.exp(-x.value * x.value / 2 - np.log(2 * np.pi) / 2 - value) * x.error
             case "tanh":
                 return (1 - value * value) * x.error
             case "phi":

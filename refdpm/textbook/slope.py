@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import E, Column, given, nodes, where
+from refdpm.textbook.expression import HALF, PI, E, Column, exp, given, log, nodes, where
 from refdpm.textbook.page import Array, Page, exactly
 
 LEAVES = ("given", "column", "gathered")
@@ -92,6 +92,7 @@ def _element_wise(one: E, g: E) -> Iterator[tuple[E, E]]:
 _CALLS: dict[str, Callable[[E, E, E], E]] = {
     "sqrt": lambda g, x, y: g / (2 * y), "log": lambda g, x, y: g / x, "exp": lambda g, x, y: g * y,
     "tanh": lambda g, x, y: g * (1 - y * y), "log1p": lambda g, x, y: g / (1 + x),
+    "log Φ": lambda g, x, y: g * exp(-HALF * (x * x + log(2 * PI)) - y),
     "Phi": lambda g, x, y: g * E("call", (x,), "phi"), "phi": lambda g, x, y: -(g * x * y),
     "cos": lambda g, x, y: -(g * E("call", (x,), "sin")),
     "sin": lambda g, x, y: g * E("call", (x,), "cos")}

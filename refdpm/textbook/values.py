@@ -7,7 +7,7 @@ from typing import Any
 import operator
 
 import numpy as np
-from scipy.special import erfc
+from scipy.special import erfc, log_ndtr
 
 from refdpm.textbook.expression import E, Walk, evaluate
 from refdpm.textbook.page import Array, Page, to_float
@@ -189,7 +189,7 @@ def normal_cdf(z: Array) -> Array:
 
 FLOATS: dict[str, Callable[[Array], Array]] = {
     "sqrt": np.sqrt, "log": np.log, "exp": np.exp, "log1p": np.log1p, "Phi": normal_cdf, "cos": np.cos, "sin": np.sin,
-    "tanh": np.tanh, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
+    "tanh": np.tanh, "log Φ": log_ndtr, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
 
 
 class Floats(Plain):

@@ -10,10 +10,9 @@ from scipy.special import log_ndtr
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.session import Session
-from refdpm.conformance.chapters import in_chapters
+from refdpm.conformance.chapters import decoder, in_chapters, parametrisation, reverse, sampler, sampler_laws
+from refdpm.conformance.chapters.inputs import Given, rates
 from refdpm.conformance.chapters.quantity import Quantity
-from refdpm.conformance.chapters import decoder, parametrisation, reverse, sampler, sampler_laws
-from refdpm.conformance.chapters.common import Given, rates
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference

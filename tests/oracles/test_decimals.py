@@ -238,7 +238,8 @@ def test_no_scale_is_below_its_value():
             found += [law.mean, law.var]
         found += [decimals.softplus(x), decimals.sigmoid(x), decimals.logit(beta), decimals.tanh(x), decimals.entropy(var),
                   decimals.log_prob(x, y, var), decimals.kl(x, var, y, beta), decimals.draw(x, var, y),
-                  decimals.cross_entropy(x, var, y, beta), *decimals.rbf([x, y], [[y, z], [z, x]], [0.0, 1.0]), *decimals.chain([0.0, beta, beta], [2])[2]]
+                  decimals.cross_entropy(x, var, y, beta), *decimals.rbf([x, y], [[y, z], [z, x]], [0.0, 1.0]),
+                  *decimals.chain([0.0, beta, beta], [2])[2]]
     assert all(exact.scale >= abs(exact.value) for exact in found)
 
 

@@ -63,7 +63,7 @@ def _jump_weights(beta: Array, log_alpha_bar_prev: Array, eta: float) -> tuple[A
 def jump_vjp(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, eta: float) -> tuple[Gaussian, Pullback]:
     """Adjoint of `jump`.  With ℓ = log a, κ = 1−β, e = η², the weight c_0 of x_0, R = √(κvg), N = β + (1+e) κv and
 
-        dv = −a dℓ    dw = a dβ − aκ dℓ    dg = (1 − e − v) dβ − aκ dℓ    dN = [1 − (1+e) v] dβ − (1+e) κa dℓ:
+        dv = −a dℓ    dw = a dβ − aκ dℓ    dg = (a − e) dβ − aκ dℓ    dN = [1 − (1+e) v] dβ − (1+e) κa dℓ:
 
         dmean = c_0 dx_0 + k dx_t + x_0 dc_0 + x_t dk        dvar = e [(v/w)² dβ − a (β/w)² dℓ]
         dk    = k [½ dv/v + ½ dg/g − dw/w]                   dR   = ½ R [dv/v + dg/g − dβ/κ]
@@ -79,7 +79,7 @@ def jump_vjp(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, 
     g, N = keep * v + (1 - e) * beta, beta + (1 + e) * keep * v
     R = np.sqrt(keep * v * g)
 
-    dlog_k = (1 - e - v) / g / 2 - a / w
+    dlog_k = (a - e) / g / 2 - a / w
     by_beta = -np.sqrt(a) * R / w * (dlog_k - 1 / keep / 2), k * dlog_k
     dw, dlog_vg = -a * keep, -a / v - a * keep / g
     dc_0 = c_0 * (0.5 - (1 + e) * keep * a / N - dw / w - (dw + R / 2 * dlog_vg) / (w + R))

@@ -88,7 +88,8 @@ def jump_vjp(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, 
         dc_0, dk = unbroadcast(x_0 * dq.mean, w.shape), unbroadcast(x_t * dq.mean, w.shape)
         dbeta = dc_0 * by_beta[0] + dk * by_beta[1] + dq.var * e * (v / w) ** 2
         dlevel = dc_0 * by_level[0] + dk * by_level[1] - dq.var * e * a * (beta / w) ** 2
-        return c_0 * dq.mean, k * dq.mean, unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape)
+        return (unbroadcast(c_0 * dq.mean, x_0.shape), unbroadcast(k * dq.mean, x_t.shape),
+                unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape))
 
     return jump(x_0, x_t, beta, log_alpha_bar_prev, eta=eta), pullback
 
@@ -117,14 +118,14 @@ def respaced(beta: Array, *, times: Array) -> Array:
 
 def respaced_vjp(beta: Array, *, times: Array) -> tuple[Array, Pullback]:
     """Adjoint of `respaced`:   dβ′_i = (1−β′_i) Σ dβ_r/(1−β_r), over the steps r that it takes at once.   Domain: β < 1."""
-    value = respaced(beta, times=times)
+    kept = np.exp(_sums(log1p(-beta[1:]), times))
 
     def pullback(dvalue: Array) -> Array:
         lengths = np.diff(times, prepend=0)
-        taken = np.repeat(((1 - value) * dvalue)[1:], lengths) / (1 - beta[1:times[-1] + 1])
+        taken = np.repeat(kept * dvalue[1:], lengths) / (1 - beta[1:times[-1] + 1])
         return np.concatenate([dvalue[:1], taken, np.zeros(len(beta) - 1 - times[-1])])
 
-    return value, pullback
+    return respaced(beta, times=times), pullback
 
 
 def _sums(terms: Array, times: Array) -> Array:

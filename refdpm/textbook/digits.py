@@ -91,6 +91,11 @@ def normal_cdf(z: Decimal) -> Decimal:
         return tail if z < 0 else 1 - tail
 
 
+def log_normal_cdf(z: Decimal) -> Decimal:
+    """log Φ(z), above 0 from what is missing to 1."""
+    return log(normal_cdf(z)) if not z > 0 else log1p(-_tail(z)) if z.is_finite() else Decimal(0)
+
+
 def _tail(size: Decimal) -> Decimal:
     """1 − Φ(size): near 0 by the series of Φ, ½ + φ(z) [z + z³/3 + z⁵/(3·5) + …], further out by φ(z)/(z + 1/(z + 2/(z + …)))."""
     with localcontext() as context:
@@ -113,7 +118,7 @@ def density(z: Decimal) -> Decimal:
     return (-z * z / 2).exp() / (2 * pi()).sqrt()
 
 
-_CALLS: dict[str, Callable[[Decimal], Decimal]] = {"sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf,
+_CALLS: dict[str, Callable[[Decimal], Decimal]] = {"sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf, "log Φ": log_normal_cdf,
                                                    "phi": density, "cos": cos, "tanh": tanh, "sin": lambda x: cos(x - pi() / 2)}
 CALLS = {name: np.frompyfunc(f, 1, 1) for name, f in _CALLS.items()}
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from refdpm.textbook.chain import Normal, Row, draw, from_levels, small
-from refdpm.textbook.expression import E, column, forms, less, node, sqrt, square, term, where
+from refdpm.textbook.expression import E, column, forms, less, move, node, sqrt, square, term, where
 from refdpm.textbook.prediction import from_x_0
 
 
@@ -30,13 +32,17 @@ def ancestral_step(p: Normal, last: E, noise: E) -> E:
 
 
 def ddim(x_0: E, x_t: E, row: Row, eta: E) -> Normal:
-    """√ᾱ_s x_0 + √(1−ᾱ_s−σ²) ε with ε = (x_t − √ᾱ_t x_0)/√(1−ᾱ_t), and σ² = η² β̃; or a weighted sum of x_0 and x_t."""
+    """√ᾱ_s x_0 + √(1−ᾱ_s−σ²) ε with ε = (x_t − √ᾱ_t x_0)/√(1−ᾱ_t), and σ² = η² β̃."""
     var = square(eta) * small(row)
-    direction = sqrt(row.rest_prev - var)
-    k = term(lambda: direction / sqrt(row.rest))
+    return Normal(sqrt(row.alpha_bar_prev) * x_0 + sqrt(row.rest_prev - var) * from_x_0(x_0, x_t, row, "noise"), var)
+
+
+def jump(x_0: E, x_t: E, row: Row, eta: E) -> Normal:
+    """The same step; and as a weighted sum of x_0 and x_t, in which an accurate evaluation subtracts nothing."""
+    p = ddim(x_0, x_t, row, eta)
+    k = term(lambda: sqrt(row.rest_prev - p.var) / sqrt(row.rest))
     c_0 = term(lambda: sqrt(row.alpha_bar_prev) - k * sqrt(row.alpha_bar))
-    by_noise = sqrt(row.alpha_bar_prev) * x_0 + direction * from_x_0(x_0, x_t, row, "noise")
-    return Normal(forms(by_noise, c_0 * x_0 + k * x_t), var)
+    return p._replace(mean=forms(p.mean, c_0 * x_0 + k * x_t))
 
 
 def respaced(times: Any) -> E:
@@ -46,6 +52,7 @@ def respaced(times: Any) -> E:
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
-    "later.sampler.jump": lambda x_0, x_t, beta, level, *, eta: ddim(x_0, x_t, from_levels(beta, level), node(eta)),
-    "later.sampler.respaced": lambda beta, *, times: respaced(times),
+    "later.sampler.jump": lambda x_0, x_t, beta, level, *, eta: jump(x_0, x_t, from_levels(beta, level), node(eta)),
+    "later.sampler.respaced": lambda beta, *, times: respaced(times) + move(
+        beta, "in front the first of", lambda i: i[0] * (np.arange(len(times) + 1) == 0)),
 }

@@ -7,7 +7,7 @@ from typing import Any
 import operator
 
 import numpy as np
-from scipy.special import erfc
+from scipy.special import erfc, log_ndtr
 
 from refdpm.textbook.expression import E, Walk, evaluate
 from refdpm.textbook.page import Array, Page, to_float
@@ -62,6 +62,14 @@ class Plain:
                 return np.asarray(np.where(*parts))
             case "term" | "forms":
                 return parts[0]
+            case "joined":
+                return np.concatenate(parts, axis=one.how)
+            case "piece":                                            # the adjoint of joining
+                axis, number = one.how
+                start = sum(part.shape[axis] for part in parts[1:number + 1])
+                return np.take(parts[0], range(start, start + parts[number + 1].shape[axis]), axis=axis)
+            case "counting":
+                return self.array(np.arange(1.0, int(parts[0]) + 1))
             case "slack":
                 return np.asarray(0 * parts[0])
             case "walk":
@@ -181,7 +189,7 @@ def normal_cdf(z: Array) -> Array:
 
 FLOATS: dict[str, Callable[[Array], Array]] = {
     "sqrt": np.sqrt, "log": np.log, "exp": np.exp, "log1p": np.log1p, "Phi": normal_cdf, "cos": np.cos, "sin": np.sin,
-    "tanh": np.tanh, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
+    "tanh": np.tanh, "log Φ": log_ndtr, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
 
 
 class Floats(Plain):

@@ -6,7 +6,7 @@ import pytest
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.chapters import gaussian, product as family
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES

@@ -54,23 +54,6 @@ def test_masses_add_to_one():
     assert near(total, Decimal(1))
 
 
-def test_there_and_back():
-    x_0, x_t, level = 1.25, -0.75, -0.5
-    for there, back in ((exact.noise_from_x_0, exact.x_0_from_noise), (exact.v_from_x_0, exact.x_0_from_v),
-                        (exact.score_from_x_0, exact.x_0_from_score)):
-        assert near(back(there(x_0, x_t, level).value, x_t, level).value, Decimal(x_0))
-    assert near(exact.x_0_from_mean(exact.mean_from_x_0(x_0, x_t, 0.25, level).value, x_t, 0.25, level).value, Decimal(x_0))
-
-
-def test_weights_belong_together():
-    """kl_weight · error_weight is the same for all; the step of DDIM with η = 1 has the posterior's mean and variance."""
-    drops = [exact.kl_weight(name, 0.25, -0.5).value * exact.error_weight(name, 0.25, -0.5).value for name in exact.PREDICTIONS]
-    assert all(near(drop, drops[0]) for drop in drops)
-    q = exact.jump(1.25, -0.75, 0.25, -0.5, 1.0)
-    assert near(q.mean.value, exact.mean_from_x_0(1.25, -0.75, 0.25, -0.5).value)
-    assert near(q.var.value, exact.small(0.25, -0.5).value)
-
-
 def test_prior_kl_of_a_faint_signal():
     """½ᾱ x² + ¼ᾱ² + …: at ᾱ = e^−100 the rest is far below."""
     with localcontext() as context:

@@ -22,7 +22,8 @@ from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, argument
 from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR_OF_ROWS, ROWS, SCHEDULE, Theory, said_by, step_of
 from refdpm.later.model import as_network
 from refdpm.networks import swiss_roll
-from refdpm.networks.swiss_roll import READOUTS, SwissRoll
+from refdpm.networks.readout import READOUTS
+from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.textbook import bound as book, prediction
 from refdpm.textbook.chain import Normal, draw, marginal, posterior, row, small
 from refdpm.textbook.expression import E, column, forms, gathered, given

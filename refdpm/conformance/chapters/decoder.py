@@ -3,17 +3,26 @@
 Source: Ho, Jain, Abbeel 2020, sec. 3.3.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from scipy.special import log_ndtr
+from scipy.special import expit, ndtr
 
-from refdpm.conformance import terms
-from refdpm.conformance.chapters.common import D, N, Quantity, Given, Inputs, Output, arrays, exactly, positive, scales, spread_out
-from refdpm.conformance.terms import Terms
-from refdpm.gaussian import LOG_2PI, Gaussian
+from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, arrays, exactly, positive, spread_out
+from refdpm.conformance.chapters.quantity import Output, Quantity
+from refdpm.conformance.chapters.theory import Theory, normal
+from refdpm.conformance.planting import Mistake, instead
+from refdpm.gaussian import Gaussian
 from refdpm.later import decoder
 from refdpm.later.decoder import Grid
+from refdpm.textbook import decoder as book
+from refdpm.textbook.chain import Normal
+from refdpm.textbook.expression import given
+from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
 GRIDS = (Grid(-1.0, 1.0, 256), Grid(-1.0, 1.0, 5), Grid(0.0, 1.0, 2), Grid(-1.0, 3.0, 9), Grid(0.0, 255.0, 256))
@@ -48,43 +57,92 @@ def _edges(given: Given) -> list[Inputs]:
     return found
 
 
-# -- the reference, and its scale ----------------------------------------------------------------------------------------
-
 def _grid(i: Inputs) -> Grid:
     return Grid(i["low"], i["high"], i["levels"])
 
 
-def _log_mass(i: Inputs) -> tuple[Array, ...]:
-    return decoder.log_mass(Gaussian(i["mean"], i["var"]), k=i["k"], grid=_grid(i)),
+def _page(i: Inputs) -> Page:
+    """Levels are rounded, even those that are given."""
+    return Page(i, errors={"x_0": np.abs(i["x_0"]) + _grid(i).width})
 
 
-def _log_mass_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    return decoder.log_mass_vjp(Gaussian(i["mean"], i["var"]), k=i["k"], grid=_grid(i))[1](cotangents[0])._asdict()
+LAW, GRID = Normal(given("mean"), given("var")), book.Grid(given("low"), given("high"), given("levels"))
+
+LOG_MASS = Quantity(
+    "decoder_log_mass", "DEC.MASS", "log P(k) = log [Φ((x_k + w/2 − m)/σ) − Φ((x_k − w/2 − m)/σ)] per component, levels x_k "
+    "from low to high, w apart, the first and the last bin open; k counts from 0, x_0 is x_k", ("Ho 2020",),
+    (Output("VALUE", "information"),), lambda given: _draws(), _edges,
+    Theory(decoder.log_mass, decoder.log_mass_vjp, normal("mean", "var"), fixed=("k",), grid=_grid),
+    lambda i: (book.log_mass(given("x_0"), LAW, given("k"), GRID),), arguments=("mean", "var"), page=_page)
+
+QUANTITIES: tuple[Quantity, ...] = (LOG_MASS,)
 
 
-def _scale(i: Inputs) -> tuple[Array, ...]:
-    """log Φ(b) + log(1 − Φ(a)/Φ(b)) on the side where Φ is small; log Φ in the open bins."""
-    grid = _grid(i)
-    x = Terms(i["x_0"], np.abs(i["x_0"]) + grid.width)
-    sigma = terms.sqrt(i["var"])
-    half, c = grid.width / 2 / sigma, (x - i["mean"]) / sigma
-    turned = terms.where(c.value > 0, -c, c)
-    above, below = _log_cdf(turned + half), _log_cdf(turned - half)
-    inside = above + terms.log(1 - terms.exp(below - above))
-    ends = terms.where(i["k"] == 0, c, -c) + half
-    return scales(terms.where((i["k"] == 0) | (i["k"] == grid.levels - 1), _log_cdf(ends) + Terms(0.0, 1.0), inside))
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _masses(grid: Grid) -> Sampler:
+    """Laws of every width at every distance from a level: open, narrow and wide bins."""
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        size, distance = wide(1e-3, 1e9)(rng, n), wide(1e-3, 300.0, 0.0, signs=BOTH)(rng, n)
+        k = rng.choice([0, 1 % grid.levels, grid.levels // 2, grid.levels - 1], n)
+        with_digits = np.abs(np.abs(distance) + 0.5 / size - 38) > 1     # else a mass misses 1 by less than the smallest normal number
+        k, size, distance = (part[with_digits, None] for part in (k, size, distance))
+        sigma = grid.width * size
+        return (Gaussian(decoder.level(k, grid=grid) + distance * sigma, sigma ** 2),), dict(k=k, grid=grid)
+    return drawn
 
 
-def _log_cdf(z: Terms) -> Terms:
-    """log Φ, whose slope is φ/Φ."""
-    value = log_ndtr(z.value)
-    return Terms(value, np.exp(-z.value * z.value / 2 - LOG_2PI / 2 - value) * z.error + np.abs(value))
+def _levels(rng: np.random.Generator, n: int) -> Case:
+    grid = Grid(-0.3, 11.0, 17)
+    return (np.arange(grid.levels),), dict(grid=grid)
 
 
-QUANTITIES: tuple[Quantity, ...] = (
-    Quantity(
-        "decoder_log_mass", "DEC.MASS", "log P(k) = log [Φ((x_k + w/2 − m)/σ) − Φ((x_k − w/2 − m)/σ)] per component, levels x_k "
-        "from low to high, w apart, the first and the last bin open; k counts from 0, x_0 is x_k", ("Ho 2020",),
-        (Output("VALUE", "information"),), lambda given: _draws(), _edges, _log_mass, _scale, vjp=_log_mass_vjp,
-        arguments=("mean", "var")),
+ENDS = {"later.decoder.level": _levels,
+        "later.decoder.log_mass": tuple(map(_masses, (Grid(), Grid(0.0, 1.0, 2), Grid(-0.3, 11.0, 17))))}
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+def _logistic_mass(p: Gaussian, *, k: Array, grid: Grid) -> Any:
+    """Φ by a logistic function, a floor of 1e-12 under every mass."""
+    x, half, scale = decoder.level(k, grid=grid), grid.width / 2, np.sqrt(8 / np.pi)
+    above, below = (np.where(k == end, 1 - side, expit(scale * (z + 0.044715 * z ** 3)))
+                    for end, side, z in ((grid.levels - 1, 0, (x + half - p.mean) / np.sqrt(p.var)),
+                                         (0, 1, (x - half - p.mean) / np.sqrt(p.var))))
+    return np.log(np.maximum(above - below, 1e-12)), None
+
+
+def _written_edges(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The open bins are those beyond ±0.999, whatever the grid."""
+    def log_mass_vjp(p: Gaussian, *, k: Array, grid: Grid) -> Any:
+        x = decoder.level(k, grid=grid)
+        inside = np.where((x < -0.999) | (x > 0.999), k, k + 1)                   # no end of a grid with a level more on both sides
+        wider = Grid(grid.low - grid.width, grid.high + grid.width, grid.levels + 2)
+        value = np.where((x < -0.999) | (x > 0.999), right(p, k=np.where(x < 0, 0, grid.levels - 1), grid=grid)[0],
+                         right(p, k=np.where(inside == k, 1, inside), grid=wider)[0])
+        return value, None
+    return log_mass_vjp
+
+
+def _with_bins(right: Callable[..., Any]) -> Callable[..., Any]:
+    """Bins (high − low)/levels wide about the same levels."""
+    def log_mass_vjp(p: Gaussian, *, k: Array, grid: Grid) -> Any:
+        half = (grid.high - grid.low) / grid.levels / 2
+        x, sigma = decoder.level(k, grid=grid), np.sqrt(p.var)
+        above = np.where(k == grid.levels - 1, 1, ndtr((x + half - p.mean) / sigma))
+        return np.log(above - np.where(k == 0, 0, ndtr((x - half - p.mean) / sigma))), None
+    return log_mass_vjp
+
+
+MISTAKES = (
+    Mistake("BND-22", "open bins beyond ±0.999 → at the ends of the grid",
+            "tqch/ddpm-torch@4969a9e", "later.decoder.log_mass_vjp", "value", _written_edges),
+    Mistake("BND-23", "bins of range/256 → of range/255, the distance of the levels",
+            "rosinality/glow-pytorch#17", "later.decoder.log_mass_vjp", "value", _with_bins),
+    Mistake("NEW-CLAMP", "Φ by a logistic function and masses not below 1e-12, 39.9 bits at most → exact",
+            "hojonathanho/diffusion and five others; FA-10 for the part that is a tolerance", "later.decoder.log_mass_vjp", "value",
+            instead(_logistic_mass)),
+    Mistake("NEW-LEVELS", "levels k/256 of the range → k/255, both ends on the grid",
+            "BND-23 for the levels", "later.decoder.level", "value",
+            lambda right: lambda k, *, grid: grid.low + k * (grid.high - grid.low) / grid.levels),
 )

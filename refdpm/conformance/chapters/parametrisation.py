@@ -13,6 +13,7 @@ from refdpm.conformance.chapters.ends import BELOW, LEVEL as LEVELS, STATE, ends
 from refdpm.conformance.chapters.inputs import Inputs, chain, chain_edges
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, STEP, Theory, step_of
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, pullback_then, then, value_then, zero
 from refdpm.later import mean, weights
 from refdpm.textbook import prediction as book
 from refdpm.textbook.chain import draw, marginal, row
@@ -28,29 +29,29 @@ X_0, X_T, NOISE = map(given, ("x_0", "x_t", "noise"))
 SPOKEN = {"x_0": "x_0", "noise": "noise", "v": "v", "score": "the score", "mean": "the mean"}
 
 
-def _conversion(name: str, id: str, says: str, equations: tuple[str, ...], of: str, predicts: str,
-                f: tuple[Callable[..., Any], ...], formula: Callable[..., E]) -> Quantity:
-    """f(of, x_t, step) and its formula, for a prediction of that name."""
+def _conversion(name: str, id: str, says: str, equations: tuple[str, ...], of: str, predicts: str, f: Callable[..., Any],
+                f_vjp: Callable[..., Any], formula: Callable[..., E]) -> Quantity:
+    """f(of, x_t, step) for a prediction of that name, and its formula."""
     return Quantity(
         name, id, says, equations, VALUE, chain(of, "x_t"), chain_edges(of, "x_t"),
-        Theory(*f, of, "x_t", STEP, predicts=lambda i: predicts), lambda i: (formula(given(of), X_T, row(), predicts),),
+        Theory(f, f_vjp, of, "x_t", STEP, predicts=lambda i: predicts), lambda i: (formula(given(of), X_T, row(), predicts),),
         given=own_levels, after=("alpha_bar",), arguments=(of, "x_t", "beta"))
 
 
 def _x_0_from(name: str, formula: str, *equations: str) -> Quantity:
-    return _conversion(f"x_0_from_{name}", f"PAR.X_0_OF_{name.upper()}", f"x_0 from {SPOKEN[name]}: {formula}", equations, name, name,
-                       (mean.x_0_from, mean.x_0_from_vjp), book.x_0_from)
+    return _conversion(f"x_0_from_{name}", f"PAR.X_0_OF_{name.upper()}", f"x_0 from {SPOKEN[name]}: {formula}", equations,
+                       name, name, mean.x_0_from, mean.x_0_from_vjp, book.x_0_from)
 
 
 def _from_x_0(name: str, formula: str, *equations: str) -> Quantity:
-    return _conversion(f"{name}_from_x_0", f"PAR.{name.upper()}_OF_X_0", f"{SPOKEN[name]} from x_0: {formula}", equations, "x_0", name,
-                       (mean.from_x_0, mean.from_x_0_vjp), book.from_x_0)
+    return _conversion(f"{name}_from_x_0", f"PAR.{name.upper()}_OF_X_0", f"{SPOKEN[name]} from x_0: {formula}", equations,
+                       "x_0", name, mean.from_x_0, mean.from_x_0_vjp, book.from_x_0)
 
 
 def _mean_from(name: str, formula: str, *equations: str) -> Quantity:
-    return _conversion(f"mean_from_{name}", f"PAR.MEAN_OF_{name.upper()}",
-                       f"the mean of the reverse step from {SPOKEN[name]}: {formula}", equations, name, name,
-                       (mean.mean_from, mean.mean_from_vjp), book.mean_from)
+    says = f"the mean of the reverse step from {SPOKEN[name]}: {formula}"
+    return _conversion(f"mean_from_{name}", f"PAR.MEAN_OF_{name.upper()}", says, equations,
+                       name, name, mean.mean_from, mean.mean_from_vjp, book.mean_from)
 
 
 PREDICTIONS = (
@@ -109,7 +110,8 @@ ENDS = {
     **{f"later.parametrisation.{name}": ends(STATE, STATE, BELOW) for name in (
         "x_0_from_noise", "x_0_from_v", "x_0_from_score", "noise_from_x_0", "v_from_x_0", "score_from_x_0")},
     **{f"later.mean.{name}": ends(STATE, STATE, rates, LEVELS) for name, rates in (
-        ("x_0_from_mean", rate), ("mean_from_x_0", rate), ("mean_from_noise", rate_below_1), ("mean_from_v", rate))},
+        ("mean_from_x_0", rate), ("mean_from_noise", rate_below_1), ("mean_from_v", rate))},
+    "later.mean.x_0_from_mean": ends(STATE, STATE, rate, wide(1e-12, 600.0, -0.0, signs=(-1,))),
     "later.mean.mean_from_score": ends(STATE, STATE, rate_below_1),
     "later.weights.snr": ends(BELOW),
     **{f"later.weights.{name}": tuple(ends(rate_below_1, NORMAL, predicts=predicts) for predicts in mean.PREDICTIONS)
@@ -117,3 +119,78 @@ ENDS = {
     "later.weights.kl_of_x_0": ends(STATE, STATE, rate, NORMAL)}
 
 QUANTITIES: tuple[Quantity, ...] = (*PREDICTIONS, VELOCITY, *WEIGHTS)
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+def _taking(change: Callable[[str], str]) -> Plant:
+    """A function that takes a prediction for one of another name."""
+    return lambda right: lambda value, x_t, step, *, predicts: right(value, x_t, step, predicts=change(predicts))
+
+
+def _share_by_precedence(noise: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array) -> Array:
+    w = 1 - np.exp(log_alpha_bar_prev) * (1 - beta)
+    return (x_t - (1 - (1 - beta) / np.sqrt(w)) * noise) / np.sqrt(1 - beta)
+
+
+def _alike_for_noise(right: Callable[..., Array]) -> Callable[..., Array]:
+    """Every error of the noise weighs 1."""
+    def weight(beta: Array, level: Array, *, predicts: str) -> Array:
+        value = right(beta, level, predicts=predicts)
+        return np.ones_like(value) if predicts == "noise" else value
+    return weight
+
+
+MISTAKES = (
+    Mistake("FWD-08", "√ᾱ x_t − √(1−ᾱ) ε → (x_t − √(1−ᾱ) ε)/√ᾱ",
+            "lucidrains/imagen-pytorch@5f45ca0", "later.parametrisation.x_0_from_noise", "value",
+            instead(lambda noise, x_t, level: np.exp(level / 2) * x_t - np.sqrt(-np.expm1(level)) * noise)),
+    Mistake("FWD-10", "a network's x_0 taken for noise → for x_0",
+            "huggingface/diffusers@c812d97", "later.mean.mean_from_vjp", "value",
+            _taking(lambda name: "noise" if name == "x_0" else name)),
+    Mistake("FWD-10b", "every prediction turned into x_0 as if it were noise → by its own name",
+            "Project-MONAI/GenerativeModels@9e95e54", "later.mean.x_0_from_vjp", "value", _taking(lambda name: "noise")),
+    Mistake("NEW-V-TARGET", "target of a v-network is the noise → √ᾱ ε − √(1−ᾱ) x_0",
+            "FWD-10 on the side of training", "later.mean.from_x_0_vjp", "value",
+            _taking(lambda name: "noise" if name == "v" else name)),
+    Mistake("REV-17b", "a network's x_0 used as the mean of the reverse step → c_0 x_0 + c_t x_t",
+            "youngunghan/Deep-Unsupervised-…-Thermodynamics known-issues D2", "later.mean.mean_from_x_0_vjp", "value",
+            lambda right: lambda x_0, *rest: (x_0, right(x_0, *rest)[1])),
+    Mistake("REV-01", "1 − α/√(1−ᾱ) → (1 − α)/√(1−ᾱ), a matter of brackets",
+            "gmongaras/Diffusion_models_from_scratch@41dae90", "later.mean.mean_from_noise", "value",
+            instead(_share_by_precedence)),
+    Mistake("NEW-V-SIGN", "v = √(1−ᾱ) x_0 − √ᾱ ε → √ᾱ ε − √(1−ᾱ) x_0",
+            "x_t differentiated by the angle, the wrong way round", "later.parametrisation.v_from_x_0", "value",
+            then(lambda v: -v)),
+    Mistake("NEW-V-SIGNb", "x_0 = √ᾱ x_t + √(1−ᾱ) v → minus",
+            "as NEW-V-SIGN", "later.parametrisation.x_0_from_v", "value", edited("plus for minus before √(1 − ᾱ_t) v")),
+    Mistake("NEW-V-MEAN", "v's share of the mean √a β v/w → √a β v/√w",
+            "c_0 v without the √w of x_0 from v", "later.mean.mean_from_v", "value",
+            lambda right: lambda v, x, beta, level: right(v / np.sqrt(1 - np.exp(level) * (1 - beta)), x, beta, level)),
+    Mistake("NEW-SCORE", "score −ε → −ε/√(1−ᾱ)",
+            "a noise network called a score network", "later.parametrisation.score_from_x_0", "value",
+            lambda right: lambda x_0, x_t, level: right(x_0, x_t, level) * np.sqrt(-np.expm1(level))),
+    Mistake("NEW-SCOREb", "x_t + √(1−ᾱ) score → x_t + (1−ᾱ) score",
+            "σ for σ² in Tweedie's formula", "later.parametrisation.x_0_from_score", "value",
+            lambda right: lambda score, x, level: right(score / np.sqrt(-np.expm1(level)), x, level)),
+    Mistake("NEW-SCORE-MEAN", "x_t + ½ β score → x_t + β score",
+            "the drift of the probability flow", "later.mean.mean_from_score", "value",
+            lambda right: lambda score, x, beta: right(score / 2, x, beta)),
+    Mistake("NEW-EPS", "noise (x_t − x_0)/√(1−ᾱ) → (x_t − √ᾱ x_0)/√(1−ᾱ)",
+            "FWD-07 for the target", "later.parametrisation.noise_from_x_0", "value", edited("factor left out: √ᾱ_t")),
+    Mistake("NEW-MEAN-BACK", "x_0 from the mean as mean/c_0 → (mean − c_t x_t)/c_0",
+            "the part of x_t forgotten", "later.mean.x_0_from_mean", "value",
+            edited("term left out: √(1 − beta) (1 − ᾱ_{t−1})/(1 − ᾱ_t) x_t")),
+    Mistake("NEW-SNR", "√ᾱ/√(1−ᾱ) → ᾱ/(1−ᾱ)",
+            "a ratio of deviations", "later.weights.snr", "value", then(np.sqrt)),
+    Mistake("NEW-SIMPLE", "noise weighed by 1 → by SNR_{t−1}/SNR_t − 1",
+            "the simple loss reported as a bound", "later.weights.kl_weight", "value", _alike_for_noise),
+    Mistake("NEW-WEIGHT", "errors of x_0 and noise weighed alike → by SNR",
+            "a loss of x_0 with the weights of noise", "later.weights.error_weight", "value", _alike_for_noise),
+    Mistake("NEW-HALF", "(SNR_{t−1} − SNR_t) |x_0 − x̂_0|² → half of it",
+            "BND-16 in the form of SNR", "later.weights.kl_of_x_0_vjp", "value", value_then(lambda kl: 2 * kl)),
+    Mistake("NEW-V-LEVEL", "v's weights taken for constants of the schedule → differentiated",
+            "as GRD-01", "later.parametrisation.x_0_from_v_vjp", "gradient", pullback_then(lambda d: (d[0], d[1], zero(d[2])))),
+    Mistake("NEW-SNR-DROP", "SNR_{t−1} − SNR_t subtracted → aβ/(vw)",
+            "the textbook form", "later.weights.kl_weight", "accuracy", PRINTED),
+)

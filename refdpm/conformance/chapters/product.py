@@ -3,77 +3,43 @@
 r is a law of the same family, N(mean_r, var_r) or the bit of probability r = r(1)/(r(0) + r(1)), and need not be normalised.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from hypothesis.extra import numpy as npst
 
 from refdpm import gaussian, product
+from refdpm.activation import logit, sigmoid, softplus
 from refdpm.binomial import Bernoulli
-from refdpm.conformance import terms
-from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, arrays, chain, chain_edges, drawn, exactly,
-                                               listed, own_levels, positive, row_of, scales, spread_out, step_of, step_vjp_of)
-from refdpm.conformance.terms import Terms, exact
+from refdpm.conformance.chapters.ends import BIT, BOTH, LOGIT, STATE, VARIANCE, Case, ends, law, wide
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, chain, chain_edges, drawn, exactly, listed, positive,
+                                               spread_out)
+from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
+from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, normal, step_of, then
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, then as afterwards, zero
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation
-from refdpm.schedule import Step
+from refdpm.textbook import product as book
+from refdpm.textbook.chain import Normal, draw, row
+from refdpm.textbook.expression import given
 from refdpm.vjp import Array, Pullback
 
-Cotangents = tuple[Array, ...]
+LAW, R = Normal(given("mean"), given("var")), Normal(given("mean_r"), given("var_r"))
+TAKES = (normal("mean", "var"), normal("mean_r", "var_r"))
+X, Y = given("x"), given("y")
 
 
 # -- one law times r ---------------------------------------------------------------------------------------------------
 
-def _laws(i: Inputs) -> tuple[Gaussian, Gaussian]:
-    return Gaussian(i["mean"], i["var"]), Gaussian(i["mean_r"], i["var_r"])
+def mean_vjp(law: Gaussian) -> tuple[Array, Pullback]:
+    """The mean of a law, and the way back."""
+    return law.mean, lambda dmean: Gaussian(dmean, np.zeros_like(law.var))
 
 
-def _product(i: Inputs) -> tuple[Terms, Terms]:
-    """Precisions added."""
-    p, r = 1 / exact(i["var"]), 1 / exact(i["var_r"])
-    return (p * i["mean"] + r * i["mean_r"]) / (p + r), 1 / (p + r)
-
-
-def _step(i: Inputs) -> Terms:
-    mean, var = _product(i)
-    return mean + terms.sqrt(var) * i["noise"]
-
-
-def _named(dp: Gaussian, dr: Gaussian) -> dict[str, Array]:
-    return {"mean": dp.mean, "var": dp.var, "mean_r": dr.mean, "var_r": dr.var}
-
-
-def _step_vjp(i: Inputs, cotangents: Cotangents) -> dict[str, Array]:
-    product_, back = product.times_gaussian_vjp(*_laws(i))
-    _, back_draw = gaussian.draw_vjp(product_, noise=i["noise"])
-    return _named(*back(back_draw(*cotangents)))
-
-
-def _bits(i: Inputs) -> tuple[tuple[Bernoulli, Bernoulli], Pullback]:
-    """p and r by their logits, and the way back to probabilities."""
-    found = [activation.logit_vjp(i[name]) for name in ("p", "r")]
-    p, r = (Bernoulli(logit) for logit, _ in found)
-    return (p, r), lambda laws: tuple(back(law.logit) for (_, back), law in zip(found, laws))
-
-
-def _bits_vjp(i: Inputs, cotangents: Cotangents) -> dict[str, Array]:
-    laws, back_logits = _bits(i)
-    law, back = product.times_bernoulli_vjp(*laws)
-    _, back_prob = activation.sigmoid_vjp(law.logit)
-    dp, dr = back_logits(back(Bernoulli(back_prob(*cotangents))))
-    return {"p": dp, "r": dr}
-
-
-def _bit_product(i: Inputs) -> Terms:
-    """Bayes' rule."""
-    p, r = exact(i["p"]), exact(i["r"])
-    return p * r / (p * r + (1 - p) * (1 - r))
-
-
-def _guided_vjp(i: Inputs, cotangents: Cotangents) -> dict[str, Array]:
-    _, back = product.perturbed_vjp(Gaussian(i["mean"], i["var"]), i["gradient"])
-    dp, dgradient = back(Gaussian(cotangents[0], np.zeros_like(i["var"])))
-    return {"mean": dp.mean, "var": dp.var, "gradient": dgradient}
+def conditioned_step(p: Gaussian, r: Gaussian, *, noise: Array) -> Array:
+    """A draw from p times r."""
+    return gaussian.draw(product.times(p, r), noise=noise)
 
 
 # r not much narrower than p: the textbook's derivative by its variance has mean_r less the product's mean, which cancels there
@@ -92,41 +58,59 @@ EDGES = (_edge(4, 3), _edge(3, 2, size=2.0 ** -10, ratio=0.5), _edge(3, 2, size=
 STEPS = (
     Quantity("times_gaussian", "CON.GAU", "N(mean, var) times r = N(mean_r, var_r), normalised: 1/var + 1/var_r is the precision, "
              "(mean/var + mean_r/var_r) over it the mean", ("22", "52", "53"), (Output("MEAN"), Output("VAR", "variance")),
-             drawn(**LAWS_OF), listed(*EDGES), lambda i: product.times(*_laws(i)), lambda i: scales(*_product(i)),
-             vjp=lambda i, cotangents: _named(*product.times_gaussian_vjp(*_laws(i))[1](Gaussian(*cotangents))),
-             arguments=("mean", "var", "mean_r", "var_r")),
+             drawn(**LAWS_OF), listed(*EDGES), Theory(product.times, product.times_gaussian_vjp, *TAKES),
+             lambda i: book.times_gaussian(LAW, R), arguments=("mean", "var", "mean_r", "var_r")),
     Quantity("times_bits", "CON.BITS", "a bit of probability p times r, normalised: p r/(p r + (1−p)(1−r))",
              ("22", "App.1 B perturbed"), (Output("PROB", "probability"),),
              drawn(p=arrays(N, D, low=0.02, high=0.98), r=arrays(N, D, low=0.02, high=0.98)),
              listed(dict(p=spread_out(4, 3, low=0.05, high=0.95), r=spread_out(4, 3, start=0.5, low=0.05, high=0.95)),
                     dict(p=exactly([[0.5, 0.25], [0.01, 0.99], [0.75, 0.999]]),
                          r=exactly([[0.75, 0.5], [0.99, 0.99], [0.25, 0.001]]))),
-             lambda i: (product.times(*_bits(i)[0]).prob,), lambda i: scales(_bit_product(i)), vjp=_bits_vjp, arguments=("p", "r")),
+             Theory(product.times, product.times_bernoulli_vjp, bit("p"), bit("r")),
+             lambda i: (book.times_bits(given("p"), given("r")),), arguments=("p", "r")),
     Quantity("guided_mean", "CON.GUIDE", "the mean of N(mean, var) times r to first order: mean + var·gradient, where "
              "gradient = ∇log r at the mean", ("61", "App.1 G perturbed"), (Output("MEAN"),),
              drawn(mean=arrays(N, D), var=positive(N, D), gradient=arrays(N, D)),
              listed(*(dict(mean=edge["mean"], var=edge["var"], gradient=edge["mean_r"]) for edge in EDGES)),
-             lambda i: (product.perturbed(Gaussian(i["mean"], i["var"]), i["gradient"]).mean,),
-             lambda i: scales(exact(i["var"]) * i["gradient"] + i["mean"]), vjp=_guided_vjp, arguments=("mean", "var", "gradient")),
+             Theory(*then(product.perturbed_vjp, mean_vjp), TAKES[0], "gradient"),
+             lambda i: (book.guided_mean(LAW, given("gradient")),), arguments=("mean", "var", "gradient")),
     Quantity("conditioned_step", "CON.STEP", "x_{t−1} drawn from the reverse step N(mean, var) times r = N(mean_r, var_r): the "
              "product's mean + its deviation·ε", ("22",), (Output("X_PREV"),), drawn(**LAWS_OF, noise=arrays(N, D)),
              listed(*(edge | dict(noise=spread_out(*edge["mean"].shape, start=0.9)) for edge in EDGES)),
-             lambda i: (gaussian.draw(product.times(*_laws(i)), noise=i["noise"]),),
-             lambda i: scales(_step(i)), after=("times_gaussian",),
-             vjp=_step_vjp, arguments=("mean", "var", "mean_r", "var_r")),
+             Theory(conditioned_step, then(product.times_gaussian_vjp, gaussian.draw_vjp)[1], *TAKES, fixed=("noise",)),
+             lambda i: (draw(book.times_gaussian(LAW, R), given("noise")),), after=("times_gaussian",),
+             arguments=("mean", "var", "mean_r", "var_r")),
 )
 
 
 # -- inpainting --------------------------------------------------------------------------------------------------------
+
+LAST_BIT = 1 / 64              # of a value: 32 u of that is half of u, less than the last bit
+NOTHING = 2.0 ** -26            # beside 0, which has no digits: finite, so that one such component does not outweigh all others
+MASKS = npst.arrays(np.bool_, (N, D))
+
+
+class KeptToTheBit(Quantity):
+    """A quantity that is something given where the mask is true: there no rounding is allowed at all."""
+
+    def scale(self, inputs: Inputs) -> tuple[Array, ...]:
+        scale, = super().scale(inputs)
+        return np.where(inputs["mask"], LAST_BIT * scale, scale) + NOTHING,
+
 
 def _kept(x: Array, y: Array, mask: Array) -> Array:
     """y where it is known: any law times a point there, and times 1 elsewhere."""
     return np.asarray(product.times(Gaussian(x, np.ones_like(x)), product.known(y, mask=mask, kernel=gaussian)).mean)
 
 
-def _kept_vjp(i: Inputs, cotangents: Cotangents) -> dict[str, Array]:
+def _kept_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
     """Each component has one source."""
     return {"x": np.where(i["mask"], 0.0, cotangents[0]), "y": np.where(i["mask"], cotangents[0], 0.0)}
+
+
+def _painted(i: Inputs) -> tuple[Array, ...]:
+    known = gaussian.draw(gaussian.marginal(i["y"], step_of(i).log_alpha_bar_prev), noise=i["noise"])
+    return _kept(i["x_prev"], known, i["mask"]),
 
 
 def _mask(shape: tuple[int, ...]) -> Array:
@@ -138,50 +122,246 @@ def _with_mask(edges: Callable[[Given], list[Inputs]]) -> Callable[[Given], list
     return lambda given: [edge | dict(mask=_mask(edge["y"].shape)) for edge in edges(given)]
 
 
-BIT = 1 / 64                   # of a value: 32 u of that is half of u, less than the last bit
-NOTHING = 2.0 ** -26            # beside 0, which has no digits: finite, so that one such component does not outweigh all others
-MASKS = npst.arrays(np.bool_, (N, D))
-
-
-def _at_level(i: Inputs, level: Array) -> Array:
-    return gaussian.draw(gaussian.marginal(i["y"], level), noise=i["noise"])
-
-
-def _at_level_terms(i: Inputs, alpha_bar: Terms) -> Terms:
-    return terms.sqrt(alpha_bar) * i["y"] + terms.sqrt(1 - alpha_bar) * i["noise"]
-
-
-def _at_level_vjp(i: Inputs, cotangents: Cotangents) -> dict[str, Array]:
-    step, back_step = step_vjp_of(i)
-    q, back = gaussian.marginal_vjp(i["y"], step.log_alpha_bar)
-    dy, dlevel = back(gaussian.draw_vjp(q, noise=i["noise"])[1](*cotangents))
-    return {"y": dy, "beta": np.asarray(back_step(Step(np.zeros_like(step.beta), np.zeros_like(step.beta), dlevel)))}
-
-
-def _inpaint_scale(i: Inputs) -> tuple[Array, ...]:
-    known = _at_level_terms(i, row_of(i).alpha_bar_prev)
-    return (terms.where(i["mask"], known, i["x_prev"]).scale + NOTHING,)
-
-
 INPAINTING = (
-    Quantity("keep_known", "CON.KEEP", "y where the mask is true, bit for bit, and x elsewhere", ("22",), (Output("X"),),
-             drawn(x=arrays(N, D), y=arrays(N, D), mask=MASKS),
-             _with_mask(listed(dict(x=spread_out(4, 3), y=spread_out(4, 3, start=0.5)),
-                               dict(x=spread_out(2, 3, 5, 1), y=spread_out(2, 3, 5, 1, start=0.5)))),
-             lambda i: (_kept(i["x"], i["y"], i["mask"]),),
-             lambda i: (np.where(i["mask"], BIT * np.abs(i["y"]), np.abs(i["x"])) + NOTHING,),
-             vjp=_kept_vjp, arguments=("x", "y")),
+    KeptToTheBit("keep_known", "CON.KEEP", "y where the mask is true, bit for bit, and x elsewhere", ("22",), (Output("X"),),
+                 drawn(x=arrays(N, D), y=arrays(N, D), mask=MASKS),
+                 _with_mask(listed(dict(x=spread_out(4, 3), y=spread_out(4, 3, start=0.5)),
+                                   dict(x=spread_out(2, 3, 5, 1), y=spread_out(2, 3, 5, 1, start=0.5)))),
+                 ByHand(lambda i: (_kept(i["x"], i["y"], i["mask"]),), _kept_vjp), lambda i: (book.kept(Y, X),),
+                 arguments=("x", "y")),
     Quantity("noised_known", "CON.LEVEL", "what is known, y, with the noise of level t: √ᾱ_t y + √(1−ᾱ_t) ε", ("Lugmayr 2022",),
              (Output("X_T"),), chain("y", "noise"), chain_edges("y", "noise"),
-             lambda i: (_at_level(i, step_of(i).log_alpha_bar),),
-             lambda i: scales(_at_level_terms(i, row_of(i).alpha_bar)), given=own_levels, after=("alpha_bar",),
-             vjp=_at_level_vjp, arguments=("y", "beta")),
+             Theory(*then(gaussian.marginal_vjp, gaussian.draw_vjp), "y", LEVEL, fixed=("noise",)),
+             lambda i: (book.noised(Y, row()),), given=own_levels, after=("alpha_bar",), arguments=("y", "beta")),
     Quantity("inpaint_step", "CON.PAINT", "x_{t−1} with what is known in it: where the mask is true √ᾱ_{t−1} y + √(1−ᾱ_{t−1}) ε, "
              "which at t = 1 is y, and x_prev elsewhere", ("Lugmayr 2022",), (Output("X_PREV"),),
-             chain("x_prev", "y", "noise", mask=MASKS),
-             _with_mask(chain_edges("x_prev", "y", "noise")),
-             lambda i: (_kept(i["x_prev"], _at_level(i, step_of(i).log_alpha_bar_prev), i["mask"]),), _inpaint_scale,
+             chain("x_prev", "y", "noise", mask=MASKS), _with_mask(chain_edges("x_prev", "y", "noise")),
+             ByHand(_painted), lambda i: (book.kept(book.noised(Y, row(-1)), given("x_prev")),),
              given=own_levels, after=("alpha_bar", "noised_known", "keep_known")),
 )
 
 QUANTITIES: tuple[Quantity, ...] = (*STEPS, *INPAINTING)
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+WIDTH = wide(1e-12, 1e6, 1.0, 0.0)
+FACTOR = law(Gaussian, STATE, WIDTH)
+BITS = law(Bernoulli, LOGIT)
+
+
+def _ramps(rng: np.random.Generator, n: int) -> Case:
+    """One t of a chain of T steps."""
+    T = int(rng.choice([2, 40, 3000]))
+    return (int(rng.integers(T)),), dict(T=T, choice="ramp")
+
+
+def _powers(rng: np.random.Generator, n: int) -> Case:
+    (t,), fixed = _ramps(rng, n)
+    return (Gaussian(STATE(rng, n), WIDTH(rng, n)), (fixed["T"] - t) / fixed["T"]), {}
+
+
+ENDS = {
+    "product.times_gaussian": ends(law(Gaussian, STATE, VARIANCE), FACTOR), "product.times_bernoulli": ends(BITS, BITS),
+    "product.perturbed": ends(law(Gaussian, STATE, VARIANCE), STATE), "product.exponent": _ramps, "product.power": _powers,
+    "product.expected": ends(FACTOR, wide(1e-3, 10.0, 1.0, signs=BOTH), VARIANCE),
+    "product.noisy": ends(STATE, std=0.37), "product.flipped": ends(BIT, rate=1e-5)}
+
+
+# -- mistakes: one law times r -------------------------------------------------------------------------------------------
+
+_GUIDED = "openai/guided-diffusion#51, lucidrains/denoising-diffusion-pytorch#276"
+_RELEASED = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57 sampler.py"
+_TABLE = "Table App.1 as printed"
+
+Change = Callable[[Any, int, int], Any]
+
+
+def _product(mean_and_var: Callable[[Array, Array, Array, Array], tuple[Array, Array]]) -> Plant:
+    """Another (mean, var) of the means m, c and variances v, w of p and r."""
+    return instead(lambda p, r: Gaussian(*mean_and_var(p.mean, p.var, r.mean, r.var)))
+
+
+def _bit_product(prob: Callable[[Array, Array], Array]) -> Plant:
+    """Another P(1) of c = P(1) under p and d = r(1)/(r(0) + r(1))."""
+    return instead(lambda p, r: Bernoulli(logit(prob(sigmoid(p.logit), sigmoid(r.logit)))))
+
+
+WRONG_STEPS = (
+    Mistake("CON-02", "first order for a normal r, variance unchanged → the exact product",
+            _GUIDED, "product.times_gaussian", "value", _product(lambda m, v, c, w: (m + v * (c - m) / w, v))),
+    Mistake("CON-10", "weighted with the variances → with their inverses",
+            "google-deepmind/proeval!6", "product.times_gaussian", "value",
+            _product(lambda m, v, c, w: ((v * m + w * c) / (v + w), v * w / (v + w)))),
+    Mistake("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
+            "a product of densities taken for a mixture", "product.times_gaussian", "value",
+            _product(lambda m, v, c, w: ((w * m + v * c) / (v + w), (w * v + v * w) / (v + w)))),
+    Mistake("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator",
+            _TABLE, "product.times_bernoulli", "value", _bit_product(lambda c, d: c * d / (d + (1 - c) * (1 - d)))),
+    Mistake("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)",
+            "DIS-02 for the product", "product.times_bernoulli", "value", _bit_product(lambda c, d: c * d)),
+    Mistake("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)",
+            _TABLE + ": d = r(1)", "product.times_bernoulli", "value",
+            instead(lambda p, r: Bernoulli(p.logit - softplus(-r.logit)))),
+    Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r",
+            "Σ^½ for Σ in eq. 61", "product.perturbed", "value",
+            instead(lambda p, gradient: Gaussian(p.mean + np.sqrt(p.var) * gradient, p.var))),
+    Mistake("NEW-P-SIGN", "mean − var ∇log r → + (eq. 60 has the gradient of −log r)",
+            "eq. 60 read as eq. 61", "product.perturbed", "value", edited("minus for plus before p.var gradient")),
+    Mistake("NEW-P-IGNORED", "r ignored → multiplied in",
+            "CON-07: an argument that does nothing", "product.times", "value", instead(lambda p, r: p)),
+)
+
+
+# -- mistakes: r at every t --------------------------------------------------------------------------------------------
+
+AT_EVERY_T = (
+    Mistake("NEW-P-INDEX", "exponent (T−t−1)/T → (T−t)/T",
+            "the released code's index t − 1", "product.exponent", "value",
+            lambda right: lambda t, *, T, choice="constant": right(t if choice == "constant" else t + 1, T=T, choice=choice)),
+    Mistake("NEW-P-BACKWARDS", "exponent t/T → (T−t)/T",
+            "time counted the other way", "product.exponent", "value",
+            lambda right: lambda t, *, T, choice="constant": right(T - t, T=T, choice=choice)),
+    Mistake("NEW-P-SQUARE", "r² → r",
+            "r multiplied in twice", "product.power", "value", lambda right: lambda r, e: right(r, 2 * e)),
+    Mistake("NEW-P-POWER", "variance times the exponent → divided by it",
+            "variance for precision", "product.power", "value",
+            lambda right: lambda r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else right(r, e)),
+    Mistake("NEW-P-POINT", "0·∞ for a known component and exponent 0 → nothing",
+            "r⁰ by arithmetic", "product.power", "value",
+            lambda right: lambda r, e: right(r, e) if isinstance(r, Gaussian) else Bernoulli(r.logit * e)),
+    Mistake("NEW-P-T", "exponent at t − 1 → at t, that of the state drawn",
+            "an index, as in SCH-01", "product.powers", "value",
+            lambda right: lambda r, *, T, choice="constant": lambda p, t: right(r, T=T, choice=choice)(p, t - 1)),
+    Mistake("NEW-P-GUIDE", "the exponent left out for a gradient → in both forms",
+            "eq. 23 with eq. 61", "product.guided", "value",
+            lambda right: lambda gradient, *, T, choice="constant": right(gradient, T=T)),
+    Mistake("NEW-P-ORIGIN", "gradient at 0 → at the mean of the step",
+            "CON-01 at its worst", "product.guided", "value",
+            lambda right: lambda gradient, *, T, choice="constant": right(lambda x: gradient(0 * x), T=T, choice=choice)),
+    Mistake("NEW-P-GAIN", "(var + w)/gain → (var + w)/gain²",
+            "a variance scaled like a mean", "product.expected", "value", edited("factor left out: gain")),
+    Mistake("NEW-P-STEP", "the step's own variance left out → r.var + var",
+            "E[r(x)] taken for r(E[x])", "product.expected", "value", edited("term left out: var")),
+    Mistake("NEW-P-DEVIATION", "deviation for variance → squared",
+            "GAU, as everywhere", "product.noisy", "value",
+            instead(lambda y, *, std: Gaussian(y, np.full(np.shape(y), std)))),
+    Mistake("NEW-P-PRECISION", "precision for variance → 1/precision",
+            "CON-10 at the door", "product.noisy", "value",
+            instead(lambda y, *, std: Gaussian(y, np.full(np.shape(y), std ** -2)))),
+    Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen",
+            "a sign in 2y − 1", "product.flipped", "value", afterwards(lambda r: Bernoulli(-r.logit))),
+    Mistake("NEW-P-ODDS", "log(1−ρ) for log (1−ρ)/ρ → both",
+            _TABLE + ": d = r(1)", "product.flipped", "value",
+            instead(lambda y, *, rate: Bernoulli((2 * y - 1) * np.log1p(-rate)))),
+    Mistake("CON-05", "mask inverted → true where known",
+            "CompVis/latent-diffusion#106", "product.known", "value",
+            lambda right: lambda y, *, mask, kernel: right(np.nan_to_num(y), mask=~np.asarray(mask), kernel=kernel)),
+    Mistake("NEW-P-UNKNOWN", "what stands where nothing is known is used → never read",
+            "0·NaN", "product.known", "value",
+            instead(lambda y, *, mask, kernel: Gaussian(y, np.where(mask, 0.0, np.inf)))),
+    Mistake("CON-04", "deviation 1 − ᾱ of what is known at level t → √(1 − ᾱ)",
+            "huggingface/diffusers!10185, after a slip of the pen in RePaint's algorithm; taken back in !10644",
+            "gaussian.marginal", "value", afterwards(lambda q: Gaussian(q.mean, q.var ** 2))),
+)
+
+
+# -- mistakes: the chain -----------------------------------------------------------------------------------------------
+
+def _factor(change: Callable[[Callable[..., Any], int], Callable[..., Any]]) -> Plant:
+    """The chain with another factor, made of the right one and T."""
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        def path(parameters: Any, beta: Array, *, factor: Any, **parts: Any) -> Iterator[tuple[int, Array]]:
+            return right(parameters, beta, factor=change(factor, len(beta) - 1), **parts)
+        return path
+    return plant
+
+
+def _at_the_image(p: Any, factor: Callable[..., Any], T: int) -> Any:
+    """No draw at T but the place where r is largest."""
+    return Gaussian(factor(Gaussian(p.mean, 1e14 + p.var), T).mean, 0 * p.var) if isinstance(p, Gaussian) else factor(p, T)
+
+
+def _at_x_t(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The shift that r makes is found at x_t and added to the mean."""
+    def path(parameters: Any, beta: Array, *, network: Any, factor: Any, **parts: Any) -> Iterator[tuple[int, Array]]:
+        def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Any:
+            p = network.reverse(parameters, x_t, step, t=t)
+            if not isinstance(p, Gaussian):
+                return factor(p, int(t[0]) - 1)
+            moved = factor(Gaussian(x_t, p.var), int(t[0]) - 1)
+            return Gaussian(p.mean + moved.mean - x_t, moved.var)
+
+        return right(parameters, beta, network=SimpleNamespace(reverse=reverse),
+                     factor=lambda p, t: factor(p, t) if t in (0, len(beta) - 1) else p, **parts)
+    return path
+
+
+def _ends_at_x_1(right: Callable[..., Any]) -> Callable[..., Any]:
+    def sample(parameters: Any, beta: Array, *, noise: Array, kernel: Any, network: Any, factor: Any) -> Array:
+        ends = SimpleNamespace(draw=kernel.draw, prior=kernel.prior, forward=lambda x, beta: Gaussian(x, 0 * x))
+        return right(parameters, beta, noise=noise, kernel=ends, network=network,
+                     factor=lambda p, t: factor(p, t) if t else p)
+    return sample
+
+
+CHAIN = (
+    Mistake("CON-01", "gradient of log r taken at x_t → at the mean of the step",
+            _GUIDED, "product.posterior_path", "value", _at_x_t),
+    Mistake("CON-11", "start at the noisy image → at a draw from π r",
+            _RELEASED, "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: _at_the_image(p, factor, T) if t == T else factor(p, t))),
+    Mistake("NEW-P-START", "start at a draw from π → from π r",
+            "r applied in the loop only", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: p if t == T else factor(p, t))),
+    Mistake("NEW-P-LAST", "last step not multiplied → as all others",
+            "r applied to the network only", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: factor(p, t) if t else p)),
+    Mistake("NEW-P-TIME", "r_t in the step from t → r_{t−1}",
+            "an index, as in SCH-01", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: factor(p, min(t + 1, T)))),
+    Mistake("NEW-P-TWICE", "every law multiplied twice → once",
+            "in the sampler and in the model", "product.posterior_path", "value",
+            _factor(lambda factor, T: lambda p, t: factor(factor(p, t), t))),
+    Mistake("NEW-P-EDGE", "sampling ends with x_1 → with x_0",
+            _RELEASED, "product.posterior_sample", "value", _ends_at_x_1),
+    Mistake("NEW-P-NOISE", "noise variance in the place of the deviation → the deviation",
+            "a number without a name", "product.denoise", "value",
+            lambda right: lambda *args, noise_std, **parts: right(*args, noise_std=noise_std ** 2, **parts)),
+    Mistake("NEW-P-ENTER", "the noisy image itself for the state x_t → √ᾱ_t times it",
+            _RELEASED, "product.enter", "value",
+            lambda right: lambda parameters, beta, y, **parts: right(parameters, beta, y / np.sqrt(np.prod(1 - beta[1:3])),
+                                                                     **parts)),
+    Mistake("NEW-P-DENOISER", "the mean of x_{t−1} for that of x_0 → solved for it",
+            "a step for a denoiser", "product.denoiser", "value",
+            lambda right: lambda parameters, beta, x_t, *, t, kernel, network: network.reverse(
+                parameters, x_t, None, t=np.full(len(x_t), t)).mean),
+    Mistake("NEW-P-CHOICE", "the choice of r_t not passed on → passed on",
+            "CON-07", "product.inpaint", "value",
+            lambda right: lambda *args, choice="constant", **parts: right(*args, **parts)),
+)
+
+
+# -- mistakes: pullbacks -----------------------------------------------------------------------------------------------
+
+def _mean_only(right: Callable[..., Any]) -> Callable[..., Any]:
+    """k held to be a constant of the mean."""
+    def wrong(p: Gaussian, r: Gaussian) -> Any:
+        value, pullback = right(p, r)
+        return value, lambda d: tuple(whole._replace(var=of_var.var) for whole, of_var in zip(
+            pullback(d), pullback(Gaussian(0 * d.mean, d.var))))
+    return wrong
+
+
+PULLBACKS = (
+    Mistake("NEW-P-DK", "the shares held to be constants of the mean → differentiated",
+            "GRD-01 for the product", "product.times_gaussian_vjp", "gradient", _mean_only),
+    Mistake("NEW-P-DR", "r held to be a constant → differentiated",
+            "GRD-01 for the product", "product.times_gaussian_vjp", "gradient", pullback_then(lambda d: (d[0], zero(d[1])))),
+    Mistake("NEW-P-DBITS", "r held to be a constant → differentiated",
+            "GRD-01 for the product", "product.times_bernoulli_vjp", "gradient", pullback_then(lambda d: (d[0], zero(d[1])))),
+    Mistake("NEW-P-DVAR", "var held to be a constant of the shift → differentiated",
+            "GRD-01 for the product", "product.perturbed_vjp", "gradient",
+            lambda right: lambda p, gradient: (right(p, gradient)[0], lambda d: (
+                right(p, gradient)[1](d)[0]._replace(var=right(p, 0 * gradient)[1](d)[0].var), right(p, gradient)[1](d)[1]))),
+)

@@ -6,20 +6,23 @@ steps has noise (S+1, …) in the same order.
 Sources: Ho, Jain, Abbeel 2020; Song, Meng, Ermon 2021 (DDIM).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from refdpm import gaussian
+from refdpm import gaussian, schedule
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.ends import BELOW, STATE, Sampler, ends, rate, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_network, network, numbers, schedules,
                                                 spread_out)
-from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
+from refdpm.conformance.chapters.quantity import Ask, Book, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of, states, states_edges, telling
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, instead, pullback_then, zero
 from refdpm.gaussian import Gaussian
-from refdpm.later import sampler
+from refdpm.later import mean, sampler
 from refdpm.textbook import sampler as book
 from refdpm.textbook.chain import Normal, draw, row
 from refdpm.textbook.expression import E, above, column, forms, given, walk
@@ -28,7 +31,6 @@ from refdpm.textbook.prediction import x_0_from
 from refdpm.textbook.sampler import strided
 from refdpm.vjp import Array
 
-AT_END = above(1, column("t", at="t_prev"))
 X_PREV = (Output("X_PREV"),)
 ETAS = (0.0, 0.5, 1.0)
 LONG = 50
@@ -144,7 +146,7 @@ def _ddim(i: Inputs, noise: Array, times: Array, *, steps: int = 1) -> Array:
     return [x for _, x in zip(range(steps + 1), path)][-1][1]
 
 
-def _ancestral_step(i: Inputs) -> tuple[Array, ...]:
+def _own_or_ancestral(i: Inputs) -> tuple[Array, ...]:
     if "own_mean" in i:
         p = Gaussian(i["own_mean"], i["own_var"])
         column = (-1,) + (1,) * (p.mean.ndim - 1)
@@ -163,8 +165,8 @@ def _ddim_sample(i: Inputs) -> tuple[Array, ...]:
 # -- what the adapter had before -----------------------------------------------------------------------------------------
 
 def _own_law(i: Inputs, ask: Ask) -> Inputs:
-    mean, var = ask("reverse", {name: i[name] for name in ("x_t", "t", "beta", "model")})
-    return {"own_mean": mean, "own_var": var}
+    own_mean, own_var = ask("reverse", {name: i[name] for name in ("x_t", "t", "beta", "model")})
+    return {"own_mean": own_mean, "own_var": own_var}
 
 
 def _own_path(step: str) -> Callable[[Inputs, Ask], Inputs]:
@@ -182,24 +184,28 @@ def _own_path(step: str) -> Callable[[Inputs, Ask], Inputs]:
 # -- the textbook's formulas ---------------------------------------------------------------------------------------------
 
 X_T, NOISE = given("x_t"), given("noise")
+AT_END = above(1, column("t", at="t_prev"))
 
 
-def _ancestral_formula(i: Inputs) -> E:
-    """β_t itself where no step is skipped."""
+def ancestral_formula(i: Inputs) -> tuple[E, ...]:
+    """An ancestral step, with β_t itself where none is skipped."""
     columns, last = (strided(), AT_END) if "t_prev" in i else (row(), AT_1)
     p = law(i, columns, last)
     p = Normal(*map(forms, (given("own_mean"), given("own_var")), p)) if "own_mean" in i else p
-    return book.ancestral_step(p, last, NOISE)
+    return book.ancestral_step(p, last, NOISE),
 
 
-def _ddim_formula(i: Inputs) -> E:
-    x_0 = x_0_from(heads().mean, X_T, strided(), i["predicts"])
-    return draw(book.ddim(x_0, X_T, strided(), given("eta")), NOISE)
+def ddim_formula(i: Inputs) -> tuple[E, ...]:
+    columns = strided()
+    x_0 = x_0_from(heads().mean, X_T, columns, i["predicts"])
+    return draw(book.ddim(x_0, X_T, columns, given("eta")), NOISE),
 
 
-def _path_formula(step: Callable[[Inputs], E]) -> Callable[[Inputs], tuple[E]]:
-    def formula(i: Inputs) -> tuple[E]:
-        path = walk(step(i), "x_t", "x_T", tuple(i["times"].tolist()) if "times" in i else None)
+def _path(step: Book) -> Book:
+    """Such steps at all times, or at those that are kept."""
+    def formula(i: Inputs) -> tuple[E, ...]:
+        one, = step(i)
+        path = walk(one, "x_t", "x_T", tuple(i["times"].tolist()) if "times" in i else None)
         return forms(given("own_path"), path) if "own_path" in i else path,
     return formula
 
@@ -211,24 +217,25 @@ def _path_page(i: Inputs) -> Page:
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "ancestral_step", "SMP.STEP", "x_{t−1} = mean + √var · noise of p(x_{t−1} | x_t); at t = 1 the mean", ("Ho 2020",),
-        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_ancestral_step), lambda i: (_ancestral_formula(i),),
+        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_own_or_ancestral), ancestral_formula,
         given=_own_law, after=("reverse",), choices=CHOICES),
     Quantity(
         "strided_step", "SMP.STRIDE", "the same from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in the place of β_t; at "
         "t_prev = 0 the mean", ("Nichol 2021",), X_PREV, lambda given: _skipping(given, {}), _skipping_edges,
-        ByHand(lambda i: (_one_step(_ancestral, i),)), lambda i: (_ancestral_formula(i),), after=("ancestral_step",), choices=CHOICES),
+        ByHand(lambda i: (_one_step(_ancestral, i),)), ancestral_formula, after=("ancestral_step",), choices=CHOICES),
     Quantity(
         "ddim_step", "SMP.DDIM", "√ᾱ_s x̂_0 + √(1−ᾱ_s−σ²) ε̂ + σ noise, s = t_prev, σ² = η² (1−ᾱ_s)/(1−ᾱ_t) (1 − ᾱ_t/ᾱ_s), "
         "ε̂ = (x_t − √ᾱ_t x̂_0)/√(1−ᾱ_t)", ("Song 2021",), X_PREV, lambda given: _skipping(given, {"eta": numbers(0, 1)}),
-        _ddim_edges, ByHand(lambda i: (_one_step(_ddim, i),)), lambda i: (_ddim_formula(i),), after=("x_0_from_model",), choices=("predicts",)),
+        _ddim_edges, ByHand(lambda i: (_one_step(_ddim, i),)), ddim_formula, after=("x_0_from_model",), choices=("predicts",)),
     Quantity(
         "sample", "SMP.PATH", "x_0 by T ancestral steps: noise[T] is x_T, noise[t−1] draws the step from t", ("Ho 2020",),
-        (Output("X_0"),), _paths, _path_edges, ByHand(_sample), _path_formula(_ancestral_formula), given=_own_path("ancestral_step"),
+        (Output("X_0"),), _paths, _path_edges, ByHand(_sample), _path(ancestral_formula), given=_own_path("ancestral_step"),
         after=("ancestral_step",), choices=CHOICES, page=_path_page),
     Quantity(
         "ddim_sample", "SMP.DDIM_PATH", "x_0 by steps of DDIM at the kept `times`, increasing to T: noise[S] is x_T, "
-        "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges, ByHand(_ddim_sample),
-        _path_formula(_ddim_formula), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",), page=_path_page),
+        "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges,
+        ByHand(_ddim_sample), _path(ddim_formula), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",),
+        page=_path_page),
 )
 
 
@@ -247,3 +254,120 @@ ENDS = {
     "later.sampler.jump": ends(STATE, STATE, rate, BELOW, eta=wide(1e-3, 1.0, 0.0)),
     "later.sampler.respaced": (_steps_together(1), _steps_together(1, 1.0), _steps_together(5), _steps_together(5, 1.0),
                                _steps_together(200), _steps_together(200, 1.0))}
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+# Not yet plantable: REV-14 needs a sampler that draws for itself; REV-19 one that encodes; SCH-23 a corrector.
+
+def _jump(weights: Callable[[Array, Array, Array, Array], tuple[Array, Array]]) -> Plant:
+    """Another step weights(a, v, w, σ²) → (share of x_0, share of ε)."""
+    def jump(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, eta: float) -> Gaussian:
+        a, v, w = gaussian.shares(beta, log_alpha_bar_prev)
+        var = eta * eta * beta * v / w
+        from_x_0, direction = weights(a, v, w, var)
+        return Gaussian(from_x_0 * x_0 + direction * (x_t - np.sqrt(a * (1 - beta)) * x_0) / np.sqrt(w), var)
+    return instead(jump)
+
+
+def _from(change: Callable[[Array], Array]) -> Plant:
+    """A path from other noise."""
+    return lambda right: lambda *args, noise, **fixed: right(*args, noise=change(noise), **fixed)
+
+
+def _without(noise: Array, *places: int) -> Array:
+    keep = np.ones(len(noise))
+    keep[[place for place in places if place < len(noise) - 1]] = 0
+    return noise * keep.reshape((-1,) + (1,) * (noise.ndim - 1))
+
+
+def _noise_at_the_end(right: Callable[..., Any]) -> Callable[..., Any]:
+    def path(parameters: Any, beta: Array, *, noise: Array, **fixed: Any) -> Iterator[tuple[int, Array]]:
+        for t, x in right(parameters, beta, noise=noise, **fixed):
+            yield t, x if t else x + np.sqrt(beta[1]) * noise[0]
+    return path
+
+
+def _told_the_index(right: Callable[..., Any]) -> Callable[..., Any]:
+    def path(*args: Any, times: Array, model: Any, **fixed: Any) -> Any:
+        told = SimpleNamespace(predict=lambda *a, t: model.predictor.predict(*a, t=np.searchsorted(times, t) + 1))
+        return right(*args, times=times, model=model._replace(predictor=told), **fixed)
+    return path
+
+
+def _stale_noise(right: Callable[..., Any]) -> Callable[..., Any]:
+    """x̂_0 is clipped, the direction is that of the noise before."""
+    def path(parameters: Any, beta: Array, *, noise: Array, times: Array, model: Any, eta: float, clip: float | None = None
+             ) -> Iterator[tuple[int, Array]]:
+        if clip is None:
+            yield from right(parameters, beta, noise=noise, times=times, model=model, eta=eta)
+            return
+        rates, x = sampler.respaced(beta, times=times), noise[len(times)]
+        level = schedule.log_alpha_bar(rates)
+        yield int(times[-1]), x
+        for i in range(len(times), 0, -1):
+            step = schedule.step(rates, level, t=np.full(len(x), i), ndim=x.ndim)
+            heads = model.predictor.predict(parameters, x, step, t=np.full(len(x), times[i - 1]))
+            x_0 = mean.x_0_from(heads.mean, x, step, predicts=model.predicts)
+            q = sampler.jump(x_0, x, step.beta, step.log_alpha_bar_prev, eta=eta)
+            shift = np.exp(step.log_alpha_bar_prev / 2) * (np.clip(x_0, -clip, clip) - x_0)
+            x = q.mean + shift + np.sqrt(q.var) * noise[i - 1]
+            yield int(times[i - 2]) if i > 1 else 0, x
+    return path
+
+
+def _large_of_the_full_chain(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The variance β_t of one step of the chain where the step takes several at once."""
+    def path(parameters: Any, beta: Array, *, noise: Array, times: Array, model: Any, end: str = "mean") -> Any:
+        if model.variance != "large":
+            return right(parameters, beta, noise=noise, times=times, model=model, end=end)
+        rates = sampler.respaced(beta, times=times)
+        scale = np.append(np.sqrt(beta[times] / rates[1:]), 1.0).reshape((-1,) + (1,) * (noise.ndim - 1))
+        return right(parameters, beta, noise=noise * scale, times=times, model=model, end=end)
+    return path
+
+
+MISTAKES = (
+    Mistake("REV-10", "direction of DDIM scaled by σ → by √(1 − ᾱ_{t−1} − σ²)",
+            "jsboige/CoursIA!16158", "later.sampler.jump", "value", _jump(lambda a, v, w, var: (np.sqrt(a), np.sqrt(var)))),
+    Mistake("REV-11", "x̂_0 scaled by ᾱ_{t−1} → by √ᾱ_{t−1}",
+            "mathpluscode/ImgX-DiffSeg@5a54cff", "later.sampler.jump", "value",
+            _jump(lambda a, v, w, var: (a, np.sqrt(np.maximum(v - var, 0))))),
+    Mistake("NEW-DDIM-VAR", "direction √(1 − ᾱ_{t−1}) whatever η → √(1 − ᾱ_{t−1} − σ²)",
+            "noise on top of a step that has enough", "later.sampler.jump", "value",
+            _jump(lambda a, v, w, var: (np.sqrt(a), np.sqrt(v)))),
+    Mistake("NEW-ETA", "σ² = η β̃ → η² β̃",
+            "η taken for a share of the variance", "later.sampler.jump", "value",
+            lambda right: lambda *args, eta: right(*args, eta=np.sqrt(eta))),
+    Mistake("POS-08", "strided chain with the rates of single steps → with 1 − ᾱ_t/ᾱ_s",
+            "huggingface/diffusers@cedafb8", "later.sampler.respaced", "value",
+            instead(lambda beta, *, times: beta[np.append(0, times)])),
+    Mistake("POS-11", "strided chain with the large variance of single steps → of its own",
+            "huggingface/diffusers@1dc856e", "later.sampler.ancestral_path", "value", _large_of_the_full_chain),
+    Mistake("SCH-16", "steps by a stride: one more than asked for → as many as asked for, up to T",
+            "huggingface/diffusers@675ef1f", "later.sampler.spaced", "value",
+            lambda right: lambda T, count: right(T, count) if not 1 <= count <= T else np.arange(1, T + 1, T // count)),
+    Mistake("SCH-17b", "kept steps 1, 1 + stride, … never reach T → end there",
+            "openai/improved-diffusion#44", "later.sampler.spaced", "value",
+            lambda right: lambda T, count: right(T, count) - T // count + 1),
+    Mistake("REV-04b", "noise on the sample itself → none at the last step",
+            "Burak599/NumPy-Diffusion@71f6e20", "later.sampler.ddim_path", "value", _noise_at_the_end),
+    Mistake("REV-04c", "noise on the last step's mean → none",
+            "jgcarrasco/diffusion@d85c464", "later.sampler.ancestral_path", "value", _noise_at_the_end),
+    Mistake("REV-05b", "noise switched off at the last two steps → at the last",
+            "AkiRusProd/numpy-diffusion@5116f79", "later.sampler.ancestral_path", "value",
+            _from(lambda noise: _without(noise, 0, 1))),
+    Mistake("REV-23b", "noise of the steps never added → added",
+            "huggingface/diffusers@7e11392", "later.sampler.ddim_path", "value",
+            _from(lambda noise: _without(noise, *range(len(noise))))),
+    Mistake("REV-13", "x̂_0 clipped, noise not computed anew → computed anew",
+            "lucidrains/denoising-diffusion-pytorch@6dda508", "later.sampler.ddim_path", "value", _stale_noise),
+    Mistake("TRN-05b", "network told the number of a kept step → its t",
+            "gmongaras/Diffusion_models_from_scratch@cb4fd62", "later.sampler.ddim_path", "value", _told_the_index),
+    Mistake("NEW-JUMP-GRAD", "no gradient through the direction's β → with it",
+            "as GRD-01", "later.sampler.jump_vjp", "gradient", pullback_then(lambda d: (d[0], d[1], zero(d[2]), d[3]))),
+    Mistake("NEW-JUMP", "share of x_0 in DDIM as √ᾱ_{t−1} − k √ᾱ_t → as a quotient of sums",
+            "the textbook form", "later.sampler.jump", "accuracy", PRINTED),
+    Mistake("NEW-RATES", "1 − ᾱ_t/ᾱ_s → −expm1 of a sum of logarithms",
+            "the textbook form", "later.sampler.respaced", "accuracy", PRINTED),
+)

@@ -216,14 +216,15 @@ def _laws(i: Inputs) -> tuple[E, Normal, Normal]:
     return x_t, OWN_Q if "own_q" in i else posterior(x_t, X_0, row()), OWN_P if "own_p" in i else reverse(i, x_t)
 
 
-def _step_kl(i: Inputs, examples: int = 0) -> E:
+def step_kl_of(i: Inputs, examples: int = 0) -> E:
+    """KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of each example."""
     _, q, p = _laws(i)
     return book.divergence(q, p, examples)
 
 
 def terms_of(i: Inputs) -> book.Terms:
     """The terms of K on a page of steps; the adapter's own where they are shown."""
-    found = book.Terms(_step_kl(i, 1), *book.ends(X_0))
+    found = book.Terms(step_kl_of(i, 1), *book.ends(X_0))
     return found._replace(**{name: given(f"own_{name}") for name in Terms._fields if f"own_{name}" in i})
 
 
@@ -325,7 +326,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         ("14", "App.1 G bound"), TOTAL, step, step_edges,
         Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=_kernel,
                network=_network_of_rows),
-        lambda i: (_step_kl(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
+        lambda i: (step_kl_of(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
         arguments=("output", *ARGUMENTS), page=_page_of_a_step),
     Quantity(
         "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "

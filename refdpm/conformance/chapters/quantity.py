@@ -153,7 +153,7 @@ def with_errors(page: Page, upstream: dict[str, E]) -> Page:
     shown = {name: formula for name, formula in upstream.items() if name in page.given}
     lost = rounding(shown.values(), page)
     return Page(page.given, beta=page.beta, t=page.t, ndim=page.ndim, steps=page.steps,
-                errors={name: part.error for name, part in zip(shown, lost)})
+                errors={**page.errors, **{name: part.error for name, part in zip(shown, lost)}})
 
 
 def every_step(inputs: Inputs) -> Page:

@@ -4,14 +4,14 @@ Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli, *Deep Unsupervised Learning usi
 in NumPy and without automatic differentiation.  The source is meant to be read from top to bottom in `READING_ORDER`, in
 which a module imports only from modules above it:
 
-    the ground            paper, vjp, layers.activation
+    the ground            paper, vjp, activation
     the process           schedule, gaussian, binomial
     the objective         likelihood, bound, reversal
     the model             layers, networks
     using it              data, optimize, train, sample, product
     what came later       later
-    the evidence          gradcheck, oracles, strategies, conformance
-    the edges             run, experiments, figure, checking, cli
+    the evidence          gradcheck, textbook, oracles, strategies, conformance
+    the edges             run, experiments, figure, checking, traceability, cli
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -19,27 +19,26 @@ Nothing is imported here: `from refdpm import gaussian, bound` loads what it nam
 __version__ = "0.1.0"
 
 READING_ORDER = (
-    "paper", "vjp", "layers.activation",
+    "paper", "vjp", "activation",
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
-    "layers.linear", "layers.rbf", "layers.readout", "layers.bit_readout", "layers.conv", "layers.pool", "layers.multiscale",
-    "layers.temporal", "layers.stack", "layers.norm",
-    "networks.swiss_roll", "networks.heartbeat", "networks.image",
+    "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
+    "layers.norm",
+    "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat", "networks.image",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
     "later.objective", "later.sampler", "later.categorical",
-    "gradcheck",
+    "gradcheck", "textbook",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
-    "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals", "oracles.decimals_binomial",
-    "oracles.decimals_heartbeat", "oracles.decimals_image", "oracles.decimals_norm",
-    "oracles.decimals_later", "oracles.decimals_categorical", "oracles.two_sample", "oracles.enumeration",
+    "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
     "strategies",
-    "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes",
-    "conformance.adapter", "conformance.profile", "conformance.terms", "conformance.chapters", "conformance.subject",
-    "conformance.inference", "conformance.naming", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.report", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
-    "conformance.brief", "conformance.wire", "conformance.remote", "conformance.serve", "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "cli",
+    "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
+    "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
+    "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.naming",
+    "conformance.judge", "conformance.gradients", "conformance.known", "conformance.report", "conformance.session",
+    "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief", "conformance.wire",
+    "conformance.remote", "conformance.serve", "conformance.example",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.layers.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
+from refdpm.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -61,7 +61,7 @@ def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Berno
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
         dp = dq.logit / _variance(q.logit)
-        return (1 - beta) * dp, unbroadcast((rate - x_prev) * dp, beta.shape)
+        return unbroadcast((1 - beta) * dp, x_prev.shape), unbroadcast((rate - x_prev) * dp, beta.shape)
 
     return q, pullback
 
@@ -90,8 +90,8 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tupl
     q = marginal(x_0, log_alpha_bar, rate=rate)
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
-        dx_0 = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
-        return dx_0, unbroadcast((x_0 - rate) * dx_0, log_alpha_bar.shape)
+        dp = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
+        return unbroadcast(dp, x_0.shape), unbroadcast((x_0 - rate) * dp, log_alpha_bar.shape)
 
     return q, pullback
 
@@ -122,15 +122,17 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     """Adjoint of `posterior`:
 
         dlogit = dlogit m + (A − B) dx_t + (x_t A' + (1−x_t) B') dβ
-        A' = −(1−r)/(1−β(1−r)) − 1/β        B' = 1/β + r/(1−rβ).
+        A' = −(1−r)/(1−β+rβ) − 1/β        B' = 1/β + r/(1−β+(1−r)β).
     """
     _, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev, rate=rate)
     if_one, if_zero = _evidence(beta, rate)
 
     def pullback(dq: Bernoulli) -> tuple[Array, Array, Array, Array]:
-        slope = -x_t * ((1 - rate) / (1 - beta * (1 - rate)) + 1 / beta) + (1 - x_t) * (1 / beta + rate / (1 - rate * beta))
-        dx_0, dlevel = back_marginal(dq)
-        return (if_one - if_zero) * dq.logit, dx_0, unbroadcast(slope * dq.logit, beta.shape), dlevel
+        of_one, of_zero = (1 / beta + other / (1 - beta + (1 - other) * beta) for other in (1 - rate, rate))
+        dx_t = unbroadcast((if_one - if_zero) * dq.logit, x_t.shape)
+        dbeta = unbroadcast(((1 - x_t) * of_zero - x_t * of_one) * dq.logit, beta.shape)
+        dx_0, dlevel = back_marginal(dq)                         # which sums over what m was stretched along
+        return dx_t, dx_0, dbeta, dlevel
 
     return posterior(x_t, x_0, beta, log_alpha_bar_prev, rate=rate), pullback
 
@@ -161,33 +163,43 @@ def kl_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
 
     def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
         dq = _variance(q.logit) * (q.logit - p.logit) * dvalue
-        dp = (sigmoid(p.logit) - sigmoid(q.logit)) * dvalue
+        dp = _rise(q.logit, p.logit) * dvalue
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return kl(q, p), pullback
 
 
+def _rise(a: Array, b: Array) -> Array:
+    """sigmoid(b) − sigmoid(a), which keeps its digits where both are near 1."""
+    return sigmoid(-a) * sigmoid(b) - sigmoid(a) * sigmoid(-b)
+
+
+def _weighted(weight: Array, x: Array) -> Array:
+    """weight · x, 0 where the weight is 0: nothing of what cannot be, which is 0 · log 0."""
+    return weight * np.where(weight == 0, 0.0, x)
+
+
 def entropy(q: Bernoulli) -> Array:
     """H(q) per bit, in nats:   softplus(−|a|) + |a| sigmoid(−|a|), a sum of positive terms."""
     less_likely = np.minimum(q.logit, -q.logit)
-    return softplus(less_likely) - less_likely * sigmoid(less_likely)
+    return softplus(less_likely) - _weighted(sigmoid(less_likely), less_likely)
 
 
 def entropy_vjp(q: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `entropy`:   dH = −a s (1−s) da,   s = sigmoid(a)."""
-    return entropy(q), lambda dvalue: Bernoulli(-q.logit * _variance(q.logit) * dvalue)
+    return entropy(q), lambda dvalue: Bernoulli(-_weighted(_variance(q.logit), q.logit) * dvalue)
 
 
 def cross_entropy(q: Bernoulli, p: Bernoulli) -> Array:
     """−E_q log p per bit, in nats:   s softplus(−b) + (1−s) softplus(b)."""
-    return sigmoid(q.logit) * softplus(-p.logit) + sigmoid(-q.logit) * softplus(p.logit)
+    return _weighted(sigmoid(q.logit), softplus(-p.logit)) + _weighted(sigmoid(-q.logit), softplus(p.logit))
 
 
 def cross_entropy_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `cross_entropy`:   dH = −s (1−s) b da + (sigmoid(b) − s) db."""
 
     def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
-        dq, dp = -_variance(q.logit) * p.logit * dvalue, (sigmoid(p.logit) - sigmoid(q.logit)) * dvalue
+        dq, dp = -_weighted(_variance(q.logit), p.logit) * dvalue, _rise(q.logit, p.logit) * dvalue
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return cross_entropy(q, p), pullback
@@ -195,14 +207,15 @@ def cross_entropy_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
 
 def log_prob(x: Array, p: Bernoulli) -> Array:
     """log p(x) per bit, in nats:   −x softplus(−b) − (1−x) softplus(b)."""
-    return -x * softplus(-p.logit) - (1 - x) * softplus(p.logit)
+    return -_weighted(x, softplus(-p.logit)) - _weighted(1 - x, softplus(p.logit))
 
 
 def log_prob_vjp(x: Array, p: Bernoulli) -> tuple[Array, Pullback]:
-    """Adjoint of `log_prob`:   dlog p = b dx + (x − sigmoid(b)) db."""
+    """Adjoint of `log_prob`:   dlog p = b dx + (x − sigmoid(b)) db,   with x − sigmoid(b) = x sigmoid(−b) − (1−x) sigmoid(b)."""
 
     def pullback(dvalue: Array) -> tuple[Array, Bernoulli]:
-        return (unbroadcast(p.logit * dvalue, x.shape), Bernoulli(unbroadcast((x - sigmoid(p.logit)) * dvalue, p.logit.shape)))
+        dp = (x * sigmoid(-p.logit) - (1 - x) * sigmoid(p.logit)) * dvalue
+        return unbroadcast(p.logit * dvalue, x.shape), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return log_prob(x, p), pullback
 

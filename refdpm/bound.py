@@ -9,13 +9,14 @@ With the noise frozen, K is a smooth function of the network's parameters *and* 
 the draw of x_t, the posterior, the read-out of the reverse step, x_t through the network, and the entropies.  The composites
 below name every one of them; `bound_vjp` adds them up.
 
-K is sure to be a bound on log p(x_0) only if the data have the second moments of π: its derivation (eqs. 43, 46) takes the
-cross-entropy of π as constant along the chain.  What that leaves out is `correction`,
+K is sure to be a bound on the average of log p(x_0) only if the average of C is not negative: its derivation (eqs. 43, 46) takes
+E log π(x_t) as constant along the chain.  What that leaves out is `correction`,
 
     strict bound (eq. 12) = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)],
 
-which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  So Gaussian data must be
-centred and scaled, bits need r = ½ or a share r of ones, and reports give C.
+which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  It is 0 on average if
+Gaussian data have E x² = 1, and for bits with r = ½ or a share r of ones.  So Gaussian data are centred and scaled, and reports
+give C.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,7 @@ import numpy as np
 from refdpm import schedule
 from refdpm.likelihood import total, total_vjp
 from refdpm.paper import eq
-from refdpm.vjp import Array, Module, Pullback, Tree
+from refdpm.vjp import Array, Module, Pullback, Tree, unbroadcast
 
 
 class Terms(NamedTuple):
@@ -62,8 +63,7 @@ def step_kl(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array
 def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
                 ) -> tuple[Array, Pullback]:
     """Adjoint of `step_kl`."""
-    level, back_level = schedule.log_alpha_bar_vjp(beta)
-    step, back_step = schedule.step_vjp(beta, level, t=t, ndim=x_0.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=t, ndim=x_0.ndim)
     q_t, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
     x_t, back_draw = kernel.draw_vjp(q_t, noise=noise)
     q, back_posterior = kernel.posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
@@ -77,10 +77,9 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
         dx_t_posterior, dx_0_posterior, dbeta_posterior, dprev_posterior = back_posterior(dq)
         dq_t = back_draw(dx_t_posterior + dx_t_reverse)
         dx_0_marginal, dlevel_marginal = back_marginal(dq_t)
-        dbeta_step, dlevel = back_step(schedule.Step(dstep.beta + dbeta_posterior,
-                                                     dstep.log_alpha_bar_prev + dprev_posterior,
-                                                     dstep.log_alpha_bar + dlevel_marginal))
-        return dparameters, dbeta_step + back_level(dlevel), dx_0_posterior + dx_0_marginal
+        dbeta = back_step(schedule.Step(dstep.beta + dbeta_posterior, dstep.log_alpha_bar_prev + dprev_posterior,
+                                        dstep.log_alpha_bar + dlevel_marginal))
+        return dparameters, dbeta, dx_0_posterior + dx_0_marginal
 
     return kl, pullback
 
@@ -95,7 +94,7 @@ def network_kl(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Ar
 def network_kl_vjp(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Array, kernel: Module, network: Module
                    ) -> tuple[Array, Pullback]:
     """Adjoint of `network_kl`."""
-    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=x_0.ndim)
+    step = schedule.step_at(beta, t=t, ndim=x_0.ndim)
     x_t = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar), noise=noise)
     q = kernel.posterior(x_t, x_0, step.beta, step.log_alpha_bar_prev)
     p, back_reverse = network.reverse_vjp(parameters, x_t, step, t=t)
@@ -146,15 +145,13 @@ def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Modul
 
 def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
     """q(x_t | x_0) of every row at one t, and its adjoint for (beta, x_0)."""
-    level, back_level = schedule.log_alpha_bar_vjp(beta)
-    step, back_step = schedule.step_vjp(beta, level, t=np.full(len(x_0), t), ndim=x_0.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=np.full(len(x_0), t), ndim=x_0.ndim)
     q, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
 
     def pullback(dq: Tree) -> tuple[Array, Array]:
         dx_0, dlevel_t = back_marginal(dq)
         unused = np.zeros_like(dlevel_t)
-        dbeta, dlevel = back_step(schedule.Step(unused, unused, dlevel_t))
-        return dbeta + back_level(dlevel), dx_0
+        return back_step(schedule.Step(unused, unused, dlevel_t)), dx_0
 
     return q, pullback
 
@@ -184,7 +181,8 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
         dbeta_1, dx_0_1 = back_1(dterms.entropy_1)
         dbeta_T, dx_0_T = back_T(dterms.entropy_T)
         dparameters, dbeta_kl, dx_0_rows = back_kl(dterms.kl.ravel())
-        return dparameters, dbeta_kl + dbeta_T + dbeta_1, dx_0_rows.reshape(shape).sum(axis=0) + dx_0_T + dx_0_1
+        dx_0_kl = unbroadcast(dx_0_rows.reshape(shape), x_0.shape)
+        return dparameters, dbeta_kl + dbeta_T + dbeta_1, dx_0_kl + dx_0_T + dx_0_1
 
     return Terms(kl.reshape(t.shape), entropy_T, entropy_1, entropy_prior), pullback
 
@@ -200,7 +198,9 @@ def assemble_vjp(terms: Terms, *, T: int) -> tuple[Array, Pullback]:
     S = len(terms.kl)
 
     def pullback(dbound: Array) -> Terms:
-        return Terms(np.broadcast_to(-(T - 1) / max(S, 1) * dbound, terms.kl.shape), dbound, -dbound, -dbound)
+        dkl = -(T - 1) / max(S, 1) * unbroadcast(dbound, terms.kl.shape[1:])
+        return Terms(np.broadcast_to(dkl, terms.kl.shape), unbroadcast(dbound, terms.entropy_T.shape),
+                     -unbroadcast(dbound, terms.entropy_1.shape), -unbroadcast(dbound, terms.entropy_prior.shape))
 
     return assemble(terms, T=T), pullback
 
@@ -263,7 +263,7 @@ def strict_bound_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array,
     c, back_correction = correction_vjp(beta, x_0, kernel=kernel)
 
     def pullback(dvalue: Array) -> tuple[Tree, Array, Array]:
-        dbeta_c, dx_0_c = back_correction(dvalue)
+        dbeta_c, dx_0_c = back_correction(unbroadcast(dvalue, c.shape))
         dparameters, dbeta, dx_0 = back_bound(dvalue)
         return dparameters, dbeta + dbeta_c, dx_0 + dx_0_c
 

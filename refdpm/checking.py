@@ -32,7 +32,7 @@ def add(command: Add) -> None:
     sub.add_argument("--verbose", action="store_true", help="list what is skipped")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("explain", _explain, "a clause, a function or a mistake; without one, all functions that can be checked")
+    sub = command("explain", _explain, "a clause, a function, a mistake, or the word glossary; without one, all of them")
     sub.add_argument("clause", nargs="?", metavar="CLAUSE")
 
     sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
@@ -43,9 +43,20 @@ def add(command: Add) -> None:
 
 # -- check -------------------------------------------------------------------------------------------------------------
 
+UNSOUND = 3                             # the exit code where this package disagrees with its own textbook
+
+
 def _check(options: argparse.Namespace) -> int:
-    if options.adapter is None:
-        return _first_look(options)
+    from refdpm.conformance.subject import Unsound
+
+    try:
+        return _first_look(options) if options.adapter is None else _checked(options)
+    except Unsound as error:
+        tell(f"refdpm check: {error}")
+        return UNSOUND
+
+
+def _checked(options: argparse.Namespace) -> int:
     report = _report(options, options.adapter)
     if options.junit:
         from refdpm.conformance import report as reports
@@ -136,11 +147,14 @@ def _first_look(options: argparse.Namespace) -> int:
 # -- explain, vectors --------------------------------------------------------------------------------------------------
 
 def _explain(options: argparse.Namespace) -> int:
-    from refdpm.conformance import report, session
+    from refdpm.conformance import glossary, report, session
 
     known = session.all_clauses()
     if options.clause is None:
         say(report.listing(known))
+        return 0
+    if options.clause == "glossary":
+        say(glossary.render())
         return 0
     wanted = options.clause.upper()
     found = ([(id, of) for id, of in known if id == wanted] or [(id, of) for id, of in known if id.startswith(wanted)]

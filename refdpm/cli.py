@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from refdpm import checking, experiments, figure, likelihood, product, run, schedule
+from refdpm import checking, experiments, figure, likelihood, product, run, schedule, traceability
 from refdpm.console import say, tell, to_json
 from refdpm.experiments import EXPERIMENTS, Run, common
 
@@ -414,9 +414,8 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _equations(options: argparse.Namespace) -> int:
-    from refdpm import paper
-    rows = paper.matrix()
+    rows = traceability.matrix()
     if not any(row["tests"] for row in rows):
         tell("the tests are not installed with the package; from a checkout they are listed too")
-    say(to_json(rows) if options.json else paper.render(rows))
+    say(to_json(rows) if options.json else traceability.render(rows))
     return 0

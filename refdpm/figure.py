@@ -81,7 +81,7 @@ def _drift(axis: Any, posed: Run, t: int) -> None:
     line = np.linspace(-2, 2, 19)
     x = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
     rows, beta = np.full(len(x), t), common.beta_of(posed.problem, posed.state)
-    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=rows, ndim=2)
+    step = schedule.step_at(beta, t=rows, ndim=2)
     p = posed.problem.network.reverse(posed.state.model.parameters, x, step, t=rows)
     axis.quiver(*x.T, *(p.mean - x).T, angles="xy", width=0.004, color="#333333")
 

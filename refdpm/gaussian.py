@@ -8,14 +8,14 @@ so that N(0, 1) is stationary.  Steps compose: t of them scale x_0 by √ᾱ_t a
 on both ends the step can be run backwards exactly; that posterior is what the learned reverse step is compared with.
 
 Every function works component by component; an example is a row.  Levels come as ℓ = log ᾱ (see `schedule`).  A kernel is
-a module with these names: `binomial` will have the same ones.
+a module with these names: `binomial` has the same ones.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.layers.activation import x_minus_log1p
+from refdpm.activation import x_minus_log1p
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -55,7 +55,8 @@ def forward_vjp(x_prev: Array, beta: Array) -> tuple[Gaussian, Pullback]:
     root = np.sqrt(1 - beta)
 
     def pullback(dq: Gaussian) -> tuple[Array, Array]:
-        return root * dq.mean, unbroadcast(-x_prev / (2 * root) * dq.mean, beta.shape) + dq.var
+        dbeta = unbroadcast(-x_prev / (2 * root) * dq.mean, beta.shape) + dq.var
+        return unbroadcast(root * dq.mean, x_prev.shape), dbeta
 
     return q, pullback
 
@@ -79,7 +80,7 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Gaussian, Pullback]:
 
     def pullback(dq: Gaussian) -> tuple[Array, Array]:
         dlevel = unbroadcast(q.mean / 2 * dq.mean, log_alpha_bar.shape) - np.exp(log_alpha_bar) * dq.var
-        return np.exp(log_alpha_bar / 2) * dq.mean, dlevel
+        return unbroadcast(np.exp(log_alpha_bar / 2) * dq.mean, x_0.shape), dlevel
 
     return q, pullback
 
@@ -131,11 +132,11 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     a, v, w = shares(beta, log_alpha_bar_prev)
 
     def pullback(dq: Gaussian) -> tuple[Array, Array, Array, Array]:
-        dc_0 = unbroadcast(x_0 * dq.mean, beta.shape)
-        dc_t = unbroadcast(x_t * dq.mean, beta.shape)
+        dc_0, dc_t = unbroadcast(x_0 * dq.mean, w.shape), unbroadcast(x_t * dq.mean, w.shape)
         dbeta = dc_0 * np.sqrt(a) * v / (w * w) - dc_t * c_t * (a / w + 0.5 / (1 - beta)) + dq.var * (v / w) ** 2
         dlevel = dc_0 * c_0 * (1 / w - 0.5) - dc_t * np.sqrt(1 - beta) * a * beta / (w * w) - dq.var * a * (beta / w) ** 2
-        return c_t * dq.mean, c_0 * dq.mean, dbeta, dlevel
+        return (unbroadcast(c_t * dq.mean, x_t.shape), unbroadcast(c_0 * dq.mean, x_0.shape),
+                unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape))
 
     return q, pullback
 

@@ -19,17 +19,14 @@ the rate of ones of the binomial π (with an argument, r(x) is the factor of sec
 h is the entropy of one bit; E without an index is over q(x_{0:T}).
 
 C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)] is the correction that eq. 14 lacks (see its note).
+
+Which code and which tests carry which number is found by `traceability`.
 """
 
-import ast
-import importlib
-import pkgutil
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple, TypedDict, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
-__all__ = ["EQUATIONS", "Equation", "Row", "code_of", "eq", "matrix", "render", "tests_of"]
+__all__ = ["EQUATIONS", "Equation", "code_of", "eq", "known"]
 
 
 class Equation(NamedTuple):
@@ -93,8 +90,8 @@ _ROWS: tuple[tuple[str, ...], ...] = (      # number, section, status, what it s
     ("26", "A", "property", "H(X_{t−1} | X_t) + H(X_t) = H(X_t | X_{t−1}) + H(X_{t−1}): the chain rule both ways"),
     ("27", "A", "property", "H(X_{t−1} | X_t) = H(X_t | X_{t−1}) + H(X_{t−1}) − H(X_t)"),
     ("28", "A", "property", "H(X_t) ≥ H(X_{t−1})",
-     "Correction: that π maximises entropy does not prove it. KL(q(x_t) ‖ π) never rises, so it holds if E log π(x_t) is the "
-     "same for all t: Gaussian S = n, binomial M = n·r or r = ½. For r < ½ M ≤ n·r is enough; with M > n·r it can fail."),
+     "Correction: that π maximises entropy does not prove it. KL(q(x_t) ‖ π) never rises, so it is enough that E log π(x_t) does "
+     "not either, which is C ≥ 0: Gaussian S ≤ n; binomial r = ½, or r < ½ and M ≤ n·r. Otherwise it can fail."),
     ("29", "A", "property", "H(X_{t−1}) − H(X_t) ≤ 0", "Under the condition of eq. 28."),
     ("30", "A", "code", "H(X_{t−1} | X_t) ≤ H(X_t | X_{t−1}): the upper bound", "Under the condition of eq. 28."),
     ("31", "A", "property", "H(X_0 | X_t) ≥ H(X_0 | X_{t−1}): a further step does not tell more about x_0"),
@@ -194,7 +191,8 @@ _code: dict[str, set[str]] = {}
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
-def _known(number: object, where: str) -> str:
+def known(number: object, where: str) -> str:
+    """`number`, if it is one of the registry.   Raises: ValueError that begins with `where`."""
     if isinstance(number, str) and number in EQUATIONS:
         return number
     raise ValueError(f"{where}: expected a number of the registry, got {number!r}")
@@ -205,11 +203,11 @@ def eq(*numbers: str) -> Callable[[_F], _F]:
 
     Raises: ValueError when the module is imported, if a number is not in the registry.
     """
-    known = [_known(number, "eq") for number in numbers or (None,)]
+    marked = [known(number, "eq") for number in numbers or (None,)]
 
     def record(function: _F) -> _F:
         name = f"{function.__module__}.{function.__qualname__}".removeprefix("refdpm.")
-        for number in known:
+        for number in marked:
             _code.setdefault(number, set()).add(name)
         return function
     return record
@@ -217,87 +215,4 @@ def eq(*numbers: str) -> Callable[[_F], _F]:
 
 def code_of(number: str) -> tuple[str, ...]:
     """The functions that carry `number`, as "module.function", sorted; of the modules imported so far."""
-    return tuple(sorted(_code.get(_known(number, "code_of"), ())))
-
-
-# -- the number on a test, found without running it --
-
-def tests_of(tests_dir: Path) -> dict[str, tuple[str, ...]]:
-    """The tests below `tests_dir` that carry each number, as pytest names them: "oracles/test_mixture.py::test_density".
-
-    A mark counts on the test, on its class, in a `pytestmark` of its class or module, and in a `pytest.param` of its decorators.
-    Edge: no directory, no tests.
-    Raises: ValueError naming the file and the number, if that is not in the registry.
-    """
-    found: dict[str, list[str]] = {}
-    for path in sorted(tests_dir.rglob("test_*.py")) if tests_dir.is_dir() else []:
-        file = path.relative_to(tests_dir).as_posix()
-        for number, test in _marked(ast.parse(path.read_text(encoding="utf-8"), file), [], file):
-            found.setdefault(_known(number, f"{file}: eq"), []).append(test)
-    return {number: tuple(dict.fromkeys(found[number])) for number in EQUATIONS if number in found}
-
-
-def _marked(node: ast.AST, above: list[object], name: str) -> Iterator[tuple[object, str]]:
-    """(number, test) for every test inside `node`; `above` are the numbers that everything in it inherits."""
-    children = list(ast.iter_child_nodes(node))
-    above = above + [number for child in children if isinstance(child, ast.Assign) and ast.unparse(child.targets[0]) == "pytestmark"
-                     for number in _numbers(child.value)]
-    for child in children:
-        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            numbers = above + [number for decorator in child.decorator_list for number in _numbers(decorator)]
-            if isinstance(child, ast.ClassDef):
-                yield from _marked(child, numbers, f"{name}::{child.name}")
-            elif child.name.startswith("test"):
-                yield from ((number, f"{name}::{child.name}") for number in numbers)
-
-
-def _numbers(expression: ast.expr) -> Iterator[object]:
-    """The arguments of every `pytest.mark.eq(…)` inside `expression`; an argument that is no literal comes as its source text."""
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.mark.eq", "mark.eq"):
-            yield from [arg.value if isinstance(arg, ast.Constant) else ast.unparse(arg) for arg in node.args] or [None]
-
-
-# -- the two together --
-
-class Row(TypedDict):
-    """One row of `matrix`: an equation, its code and its tests."""
-
-    number: str
-    section: str
-    says: str
-    status: str
-    code: tuple[str, ...]
-    tests: tuple[str, ...]
-    note: str
-
-
-def matrix(tests_dir: Path | None = None) -> list[Row]:
-    """Equation → code → tests → note, in the paper's order. Imports the whole package: an unimported module has no margin.
-
-    `tests_dir` is by default the folder `tests` beside the package, if it is the project's own.
-    """
-    package = importlib.import_module(__name__.rpartition(".")[0])
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not module.name.endswith(".__main__"):
-            importlib.import_module(module.name)
-    beside = Path(__file__).resolve().parent.parent / "tests"
-    ours = (beside / "test_traceability.py").is_file()
-    tests = tests_of(tests_dir) if tests_dir is not None else tests_of(beside) if ours else {}
-    return [Row(number=e.number, section=e.section, says=e.says, status=e.status, code=code_of(e.number),
-                tests=tests.get(e.number, ()), note=e.note) for e in EQUATIONS.values()]
-
-
-def render(rows: Iterable[Row], width: int = 150) -> str:
-    """The matrix as plain text: number, status and formula on a line; below it the code → the test files, then the note."""
-    rows = list(rows)
-    first = max((len(row["number"]) for row in rows), default=0)
-    indent = " " * (first + 17)
-    lines = [f"{'':{first}}  {'status':13}  says, code → tests, note"]
-    for row in rows:
-        files = dict.fromkeys(test.partition("::")[0] for test in row["tests"])
-        evidence = f"{', '.join(row['code'])} → {', '.join(files) or 'no test'}".strip() if row["code"] or files else ""
-        lines.append(f"{row['number']:{first}}  {row['status']:13}  {row['says']}")
-        for text in (evidence, row["note"]):
-            lines += textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-    return "\n".join(lines)
+    return tuple(sorted(_code.get(known(number, "code_of"), ())))

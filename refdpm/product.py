@@ -84,7 +84,7 @@ def times_gaussian_vjp(p: Gaussian, r: Gaussian) -> tuple[Gaussian, Pullback]:
     rest, k = _shares(p.var, r.var)
 
     def pullback(dproduct: Gaussian) -> tuple[Gaussian, Gaussian]:
-        dk = (r.mean - p.mean) * dproduct.mean / p.var
+        dk = unbroadcast((r.mean - p.mean) * dproduct.mean, k.shape) / p.var
         dp_var, dr_var = rest * (k * dk + rest * dproduct.var), k * k * (dproduct.var - dk)
         return (Gaussian(unbroadcast(rest * dproduct.mean, p.mean.shape), unbroadcast(dp_var, p.var.shape)),
                 Gaussian(unbroadcast(k * dproduct.mean, r.mean.shape), unbroadcast(dr_var, r.var.shape)))
@@ -268,7 +268,7 @@ def denoiser(parameters: Tree, beta: Array, x_t: Array, *, t: int, kernel: Modul
     Shapes: x_t (N, …), which is √ᾱ_t times a noisy image → (N, …).
     """
     rows = np.full(len(x_t), t)
-    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=rows, ndim=x_t.ndim)
+    step = schedule.step_at(beta, t=rows, ndim=x_t.ndim)
     p = network.reverse(parameters, x_t, step, t=rows)
     nothing, levels = np.zeros_like(x_t), (step.beta, step.log_alpha_bar_prev)
     c_0 = kernel.posterior(nothing, nothing + 1, *levels).mean

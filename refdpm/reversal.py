@@ -5,11 +5,26 @@
 The middle is the entropy of the true reverse step, which nobody knows for real data; both sides come from the forward process.
 
 The lower bound holds always: by the chain rule H(X_{t−1}|X_t) = H(X_t|X_{t−1}) + H(X_{t−1}) − H(X_t) (eq. 27), and what x_t tells
-about x_0 is no more than what x_{t−1} does (eq. 31).  The upper bound needs H(X_t) ≥ H(X_{t−1}) (eq. 28).  The paper argues that π
-has the largest entropy, which does not prove it: the distance to π shrinks, and the entropy grows with that only if E log π(x_t) is
-the same at every t.  So it holds for Gaussian data with E|x|² = n (and, by another argument, with less), for bits with r = ½ or a
-share r of ones (if r < ½, or fewer).  For Gaussian data more spread out than π it fails, for bits with more ones it can.  Summed
-over t the bounds say little; they are for one step.
+about x_0 is no more than what x_{t−1} does (eq. 31).
+
+The upper bound is the same as H(X_t) ≥ H(X_{t−1}) (eq. 28).  The paper argues that π has the largest entropy, which does not
+prove it.  Write D_t = KL(q(x_t) ‖ π) = −H(X_t) − E log π(x_t).  In both kernels E log π(x_t) goes straight from that of the data to
+−H(π), E log π(x_t) = ᾱ_t E log π(x_0) − (1−ᾱ_t) H(π), so that
+
+    H(X_t) − H(X_{t−1}) = [D_{t−1} − D_t] + (ᾱ_{t−1} − ᾱ_t) [E log π(x_0) + H(π)].
+
+The first bracket is never negative: a step of the chain brings no law further from π.  So it is enough, for every t, that
+
+    E log π(x_0) ≥ −H(π)        normal π: E|x_0|² ≤ n        bits: (M − n·r) log(r/(1−r)) ≥ 0, M the expected number of ones
+
+which for r < ½ means no more ones than under π, and for r = ½ is always true.  It is the condition C ≥ 0, under which K is sure to
+be a bound (see `bound`).  It is not necessary, because D may fall by more than the second term takes away.  Where it does not hold,
+
+    N(0, s), s > 1                      the upper bound fails at every t: the variance falls, and with it the entropy
+    x_0 = ±10, β_t = 0.1                it holds for t = 2..25, while the two humps widen, and fails from t = 26 on, when they merge
+    three fair bits, r = 0.2            it fails at every t.
+
+Summed over t the bounds say little; they are for one step.
 """
 
 from typing import NamedTuple
@@ -24,7 +39,7 @@ from refdpm.vjp import Array, Module
 
 
 class EntropyBounds(NamedTuple):
-    """Bounds on H(X_{t−1} | X_t), in nats: their averages over examples."""
+    """Bounds on H(X_{t−1} | X_t), in nats: their averages over examples; `upper` if H(X_t) ≥ H(X_{t−1})."""
 
     lower: Array
     upper: Array
@@ -32,14 +47,14 @@ class EntropyBounds(NamedTuple):
 
 @eq("24", "30", "35", "36")
 def entropy_bounds(beta: Array, x_0: Array, *, t: int, noise: Array, kernel: Module) -> EntropyBounds:
-    """Both bounds of eq. 24 per example, to be averaged.
+    """Both sides of eq. 24 per example, to be averaged.  The upper one is sure to be a bound if E log π(x_0) ≥ −H(π), see above.
 
     H(X_t|X_{t−1}) is taken at an x_{t−1} drawn with frozen noise; for Gaussian steps and for bits with r = ½ all are alike.
 
     Shapes: beta (T+1,), x_0 and noise (N, …) → two arrays (N,).
     Domain: t = 2..T; at t = 1 the lower bound contains H(X_0|X_0), which is −∞ for densities and says nothing.
     """
-    step = schedule.step(beta, schedule.log_alpha_bar(beta), t=np.full(len(x_0), t), ndim=x_0.ndim)
+    step = schedule.step_at(beta, t=np.full(len(x_0), t), ndim=x_0.ndim)
     x_prev = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar_prev), noise=noise)
     upper = total(kernel.entropy(kernel.forward(x_prev, np.broadcast_to(step.beta, x_prev.shape))))
     gained = entropy_at(beta, x_0, t=t, kernel=kernel) - entropy_at(beta, x_0, t=t - 1, kernel=kernel)

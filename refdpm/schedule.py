@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log1p
 
-from refdpm.layers.activation import logit, sigmoid, sigmoid_vjp
+from refdpm.activation import logit, sigmoid, sigmoid_vjp
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
 
@@ -119,24 +119,26 @@ def logits_of(beta: Array) -> Array:
 # -- levels ------------------------------------------------------------------------------------------------------------
 
 def log_alpha_bar(beta: Array) -> Array:
-    """ℓ_t = Σ_{s≤t} log(1 − β_s), with ℓ_0 = 0.
+    """ℓ_t = Σ_{s≤t} log(1 − β_s), with ℓ_0 = 0; β_0 is a constant and counts for nothing.
 
     The running sum carries along what each addition rounds off, so that the error stays at a few u·Σ|log(1 − β_s)| for any T.
 
     Shapes: (T+1,) → (T+1,).
     """
-    return _running_sum(log1p(-beta))
+    return _running_sum(np.append(0 * beta[:1], log1p(-beta[1:])))
 
 
 def log_alpha_bar_vjp(beta: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `log_alpha_bar`:   dℓ_t = −Σ_{s≤t} dβ_s/(1 − β_s).
+    """Adjoint of `log_alpha_bar`:   dℓ_t = −Σ_{s≤t} dβ_s/(1 − β_s), s ≥ 1.
 
     Domain: β_t < 1; at β_T = 1 the derivative is infinite.
     """
     level = log_alpha_bar(beta)
 
     def pullback(dlevel: Array) -> Array:
-        return -np.cumsum(dlevel[::-1])[::-1] / (1 - beta)
+        dbeta = -np.cumsum(dlevel[::-1])[::-1] / (1 - beta)
+        dbeta[0] = 0
+        return dbeta
 
     return level, pullback
 
@@ -176,5 +178,22 @@ def step_vjp(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> tuple
         np.add.at(dlevel, t - 1, dstep.log_alpha_bar_prev.ravel())
         np.add.at(dlevel, t, dstep.log_alpha_bar.ravel())
         return dbeta, dlevel
+
+    return value, pullback
+
+
+def step_at(beta: Array, *, t: Array, ndim: int) -> Step:
+    """`step` with the levels of that schedule: from its rates to the columns at steps t.   Shapes: beta (T+1,), t as in `step`."""
+    return step_at_vjp(beta, t=t, ndim=ndim)[0]
+
+
+def step_at_vjp(beta: Array, *, t: Array, ndim: int) -> tuple[Step, Pullback]:
+    """Adjoint of `step_at`: β_t counts as the rate of its own step and in every level from t on."""
+    level, back_level = log_alpha_bar_vjp(beta)
+    value, back_step = step_vjp(beta, level, t=t, ndim=ndim)
+
+    def pullback(dstep: Step) -> Array:
+        dbeta, dlevel = back_step(dstep)
+        return dbeta + back_level(dlevel)
 
     return value, pullback

@@ -22,10 +22,10 @@ from refdpm.bound import Terms
 from refdpm.gaussian import Gaussian
 from refdpm.later import objective
 from refdpm.layers.linear import Affine
-from refdpm.layers.readout import Heads
 from refdpm.networks import heartbeat, image
 from refdpm.networks.heartbeat import Heartbeat
 from refdpm.networks.image import Image
+from refdpm.networks.readout import Heads
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Tree, tree_map
@@ -79,7 +79,7 @@ def times(*shape: int, low: int, high: int) -> st.SearchStrategy[Array]:
 def steps(draw: st.DrawFn, N: int, T: int, ndim: int = 2) -> tuple[Step, Array]:
     """The schedule's columns for N rows at steps t in 2..T of one schedule, and t."""
     beta, t = draw(schedules(T)), draw(times(N, low=2, high=T))
-    return schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=ndim), t
+    return schedule.step_at(beta, t=t, ndim=ndim), t
 
 
 # -- states, distributions, networks -----------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ Two kinds of function keep the contract.
                 one line.
 
 Written as `dx`, the cotangent of `x` has the structure and shape of `x`: an array for an array, a `Gaussian` for a
-`Gaussian`.  A value that is used twice has two cotangents, added in one visible place.  Every `f` stays analytic for
+`Gaussian`.  Where the value stretches an argument to the shape of another, the pullback sums over what was stretched
+(`unbroadcast`).  A value that is used twice has two cotangents, added in one visible place.  Every `f` stays analytic for
 complex arguments (no |·|, no conjugate, no ordering but of real parts), so that the complex step can check it.
 
 A *tree* is an array or a tuple (plain or named) of trees.  `fix` makes a named choice in a module that is exchanged as a whole.

@@ -38,6 +38,35 @@ def test_upper_bound_fails_for_data_more_spread_out_than_the_prior():
     assert all(gaussian_step(2.0, t) > gaussian_bounds(t)[1] + 1e-3 for t in (2, 3, 4))
 
 
+def entropy_of_two_points(distance, alpha_bar):
+    """H(X_t) of x_0 = ±distance, by the trapezoidal rule on a grid of 1/1000."""
+    x, mean, var = np.arange(-16, 16, 1e-3), distance * np.sqrt(alpha_bar), 1 - alpha_bar
+    density = sum(np.exp(-np.square(x - side * mean) / (2 * var)) for side in (-1, 1)) / np.sqrt(8 * np.pi * var)
+    return -np.sum(density * np.log(np.maximum(density, 1e-300))) * 1e-3
+
+
+@pytest.mark.eq("28", "29")
+def test_upper_bound_may_hold_for_data_more_spread_out_than_the_prior():
+    """Two points at ±10, β = 0.1: entropy grows up to t = 25, while the humps widen, and falls from then on."""
+    h = np.array([entropy_of_two_points(10, 0.9 ** t) for t in range(1, 80)])
+    assert (np.diff(h[:25]) > 1e-4).all() and (np.diff(h[24:]) < -1e-4).all()
+
+
+@pytest.mark.eq("28")
+@pytest.mark.parametrize("rate", [0.5, 0.2, 0.7])
+@pytest.mark.parametrize("seed", range(3))
+def test_entropy_changes_with_the_divergence_and_with_the_data(rate, seed):
+    """H_t − H_{t−1} = D_{t−1} − D_t + (ᾱ_{t−1} − ᾱ_t)[E log π(x_0) + H(π)], D never grows; on three correlated bits."""
+    data = np.random.default_rng(seed).dirichlet(np.full(8, 0.3))
+    ones, h = data @ enumeration.states(3).sum(axis=1), enumeration.entropies(data, BETA, rate=rate).marginal
+    alpha_bar, odds = np.cumprod(1 - BETA), np.log(rate / (1 - rate))
+    log_prior = 3 * np.log(1 - rate) + (alpha_bar * ones + (1 - alpha_bar) * 3 * rate) * odds
+    divergence, excess = -h - log_prior, (ones - 3 * rate) * odds
+    assert (np.diff(divergence) <= 1e-12).all()
+    assert np.diff(h) == pytest.approx(-np.diff(divergence) - np.diff(alpha_bar) * excess, abs=1e-12)
+    assert excess < 0 or (np.diff(h) >= -1e-12).all()
+
+
 @pytest.mark.parametrize("rate", [0.5, 0.2])
 @pytest.mark.eq("24", "35", "36")
 def test_bounds_of_bits_are_those_of_the_enumerated_chain(rate):

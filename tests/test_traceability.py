@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from refdpm import paper
+from refdpm import paper, traceability
 
 TESTS = Path(__file__).parent
-ROWS = {row["number"]: row for row in paper.matrix(TESTS)}
+ROWS = {row["number"]: row for row in traceability.matrix(TESTS)}
 README = TESTS.parent / "README.md"
 
 
@@ -37,7 +37,7 @@ def test_unknown_number_is_refused_at_import():
 def test_unknown_number_in_a_test_is_refused(tmp_path):
     (tmp_path / "test_x.py").write_text("import pytest\n@pytest.mark.eq('99')\ndef test_it(): pass\n")
     with pytest.raises(ValueError, match="test_x.*99"):
-        paper.tests_of(tmp_path)
+        traceability.tests_of(tmp_path)
 
 
 def test_decorator_returns_the_function_itself():
@@ -47,4 +47,5 @@ def test_decorator_returns_the_function_itself():
 
 def test_readme_holds_the_matrix():
     text = README.read_text(encoding="utf-8")
-    assert paper.render(paper.matrix(TESTS)).strip() in text, "run: python -m refdpm equations, and paste it into the README"
+    rendered = traceability.render(traceability.matrix(TESTS)).strip()
+    assert rendered in text, "run: python -m refdpm equations, and paste it into the README"

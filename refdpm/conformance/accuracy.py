@@ -23,7 +23,7 @@ from refdpm.textbook.digits import digits
 from refdpm.textbook.expression import E, versions
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
-from refdpm.textbook.slope import argument_of, gradient, named_cotangents, slopes
+from refdpm.textbook.slope import argument_of, gradient, named_cotangents, slopes as slopes_of
 from refdpm.vjp import Array, Tree, leaves, tree_map
 
 finite = np.frompyfunc(lambda x: x.is_finite(), 1, 1)
@@ -42,12 +42,13 @@ class Accuracy(NamedTuple):
     where: str
 
 
-def accuracy(thorough: bool = False, *, names: tuple[str, ...] = ()) -> list[Accuracy]:
-    """The worst units of every pair, values and pullbacks, or of the named pairs; the same at every call."""
+def accuracy(thorough: bool = False, *, names: tuple[str, ...] | None = None, slopes: bool = True) -> list[Accuracy]:
+    """The worst units of every function, of its values and with `slopes` of its pullbacks, or of the named ones; the same at every
+    call."""
     worst: dict[str, Accuracy] = {}
-    for name in names or tuple(BOOK):
+    for name in BOOK if names is None else names:
         for case in cases_of(name, thorough):
-            for found in (*values(name, *case), *(pullbacks(name, *case) if name in cases.CASES else ())):
+            for found in (*values(name, *case), *(pullbacks(name, *case) if slopes and name in cases.CASES else ())):
                 if found.name not in worst or found.units > worst[found.name].units:
                     worst[found.name] = found
     return list(worst.values())
@@ -81,9 +82,8 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
     exact, scale = _slopes(book, got)
     for leaf, value in got.items():
         if leaf in exact:
-            rest = slice(1, None) if leaf == "beta" and book.page.beta is not None else ...         # β_0 is no rate
-            got_part, exact_part, scale_part = (np.asarray(part)[rest] for part in (value, exact[leaf], scale[leaf]))
-            yield from _compared(f"{name} pullback to {leaf}", got_part, exact_part, scale_part, book.page, only_finite=True)
+            yield from _compared(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], scale[leaf], book.page,
+                                 only_finite=True)
 
 
 def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -91,7 +91,7 @@ def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict
     forms of a formula have."""
     found = []
     for formulas in versions(book.formulas):
-        slope_of = slopes(formulas, named_cotangents(len(formulas)))
+        slope_of = slopes_of(formulas, named_cotangents(len(formulas)))
         read = [leaf for leaf in slope_of if argument_of(leaf) in got]
         right = digits([slope_of[leaf] for leaf in read], book.page)
         lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
@@ -110,7 +110,9 @@ def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterat
 
 def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page, *, only_finite: bool = False) -> Iterator[Accuracy]:
     """The worst entry; of a derivative only where there is one."""
-    if value.size:
+    if np.broadcast_shapes(value.shape, exact.shape) != value.shape:
+        yield Accuracy(name, float("inf"), f"shape {value.shape}, expected {exact.shape}")
+    elif value.size:
         exact = np.broadcast_to(exact, value.shape)
         far = units(value, exact, np.broadcast_to(scale, value.shape))
         far = np.where(np.asarray(finite(exact), dtype=bool), far, 0.0) if only_finite else far

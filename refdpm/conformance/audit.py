@@ -1,7 +1,8 @@
-"""The audit: every gradient against the complex step, every value against 70 digits, and every named mistake planted.
+"""The audit: every gradient against the complex step, values and pullbacks against the textbook's digits, every mistake planted.
 
-The last part audits the checks themselves.  A mistake that no check of its kind catches is a survivor, and a survivor fails the
-audit just as a wrong gradient does.
+The last parts audit the checks themselves.  A mistake that no check of its kind catches is a survivor, and a survivor fails
+the audit just as a wrong gradient does; a clause that sees no mistake could not fail; and of every formula of the textbook the
+edits are counted that the clause on it would let pass in single precision.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from refdpm import gradcheck
-from refdpm.conformance import accuracy, cases, checks, matrix, mistakes
+from refdpm.conformance import accuracy, cases, checks, matrix, mistakes, power
+from refdpm.conformance.chapters import QUANTITIES
 
 
 def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
 
     Keys: pairs (name, argument, gap), worst_gap, breaches (of the contract, the guard or the symmetry), accuracy (name, units,
     where), worst_units, checks (name, residual in units of its tolerance), mistakes (planted, caught, survivors, by),
-    matrix (mistake → the clauses of the kit that see it), idle_clauses (that see none), ok.
+    matrix (mistake → the clauses of the kit that see it), idle_clauses (that see none), edits (made, unseen: by quantity), ok.
     """
     tell("gradients …")
     rows, breaches = gradients(count=200 if thorough else 15)
@@ -28,6 +30,8 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
     tell("clauses …")
     seen = matrix.matrix()
     idle = matrix.idle(seen)
+    tell("edits …")
+    found = {quantity.id: power.power(quantity) for quantity in QUANTITIES}
     tell("mistakes …")
     caught = {mistake.id: seen.get(mistake.id, []) if mistake.kind == "clause" else mistakes.caught_by(mistake)
               for mistake in mistakes.MISTAKES}
@@ -41,7 +45,9 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
             "worst_units": _finite(worst_units),
             "checks": [{"name": name, "residual": _finite(residual)} for name, residual in residuals.items()],
             "mistakes": {"planted": len(caught), "caught": len(caught) - len(survivors), "survivors": survivors, "by": caught},
-            "matrix": seen, "idle_clauses": idle}
+            "matrix": seen, "idle_clauses": idle,
+            "edits": {"made": sum(one.edits for one in found.values()),
+                      "unseen": {id: one.unseen for id, one in found.items() if one.unseen}}}
 
 
 def gradients(*, count: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -72,7 +78,7 @@ def render(report: dict[str, Any]) -> str:
     lines = [f"gradients: {len(gaps)} arguments, adjoint gap at most {gradcheck.GAP:g}"]
     lines += [f"  {row['gap']:8.1e}  {row['name']}  {row['argument']}" for row in gaps]
     lines += [f"  breach: {breach}" for breach in report["breaches"]]
-    lines += ["", f"values: error in units of u·Σ|terms| against 70 digits, at most {accuracy.LIMIT:g}"]
+    lines += ["", f"values and pullbacks: error in units of u·scale against the textbook's digits, at most {accuracy.LIMIT:g}"]
     lines += [f"  {row['units']:8.2f}  {row['name']}   {row['where']}" for row in units]
     lines += ["", "values against oracles: residual in units of the tolerance"]
     residuals = sorted(report["checks"], key=lambda row: -row["residual"])
@@ -86,6 +92,9 @@ def render(report: dict[str, Any]) -> str:
     lines += [f"  {mistake:15s} {', '.join(seen[:4])}" + (f" and {len(seen) - 4} more" if len(seen) > 4 else "")
               for mistake, seen in report["matrix"].items()]
     lines += [f"  sees no mistake: {clause}" for clause in report["idle_clauses"]]
+    edits = report["edits"]
+    lines += ["", f"edits of the textbook: {edits['made']}; float32 does not tell apart {sum(map(len, edits['unseen'].values()))}"]
+    lines += [f"  {id:15s} {says}" for id, unseen in edits["unseen"].items() for says in unseen]
     lines += ["", f"worst gap {report['worst_gap']:.1e}, worst value {report['worst_units']:.2f} units, "
                   f"{len(report['mistakes']['survivors'])} survivors: {'ok' if report['ok'] else 'NOT OK'}"]
     return "\n".join(lines)

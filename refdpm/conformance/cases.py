@@ -1,8 +1,16 @@
 """Arguments for every `f`/`f_vjp` pair.  A pair without cases is a failure of the audit and of the tests.
 
-All sizes of one case differ (N ≠ D ≠ units ≠ T), so that a transposed or misplaced axis cannot hide.
+The cases of a pair come from several strategies, its alternatives, and `examples` takes from every one of them:
+
+    the usual sizes     all different (N ≠ D ≠ units ≠ T), so that a transposed or misplaced axis cannot hide
+    stretched           each argument in its turn with an axis of length 1, or as one number, where the others are longer: the
+                        cotangent has to be summed over what was stretched
+    the least sizes     one row, one component, one unit, T = 1, and no rows at all, which come last
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import count as counted
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,32 +19,37 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from refdpm import gaussian, schedule, strategies as s
+from refdpm.binomial import Bernoulli
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import MIXINGS, Categorical
 from refdpm.later.decoder import Grid
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
-from refdpm.layers import bit_readout
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.layers.multiscale import multiscale_vjp
-from refdpm.layers.readout import READOUTS, Heads
 from refdpm.layers.temporal import BASES
-from refdpm.networks import heartbeat, swiss_roll
+from refdpm.networks import bit_readout, heartbeat, swiss_roll
+from refdpm.networks.readout import READOUTS, Heads
 from refdpm.schedule import Step
-from refdpm.vjp import Array, Pullback, fix
+from refdpm.vjp import Array, Pullback, fix, tree_map
 
-N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
-PAIR_MODULES = ("layers.activation", "schedule", "gaussian", "binomial", "likelihood", "bound", "layers.linear", "layers.rbf",
-                "layers.readout", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal",
-                "layers.stack", "layers.norm",
-                "networks.swiss_roll", "networks.image", "product", "layers.bit_readout", "networks.heartbeat",
+Case = tuple[tuple[Any, ...], dict[str, Any]]
+Alternatives = tuple[st.SearchStrategy[Case], ...]
+Cut = Callable[[Array], Array]
+
+PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound",
+                "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
+                "layers.norm", "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat",
+                "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
                 "later.objective", "later.sampler", "later.categorical")
 
-IMAGES, KERNEL, FILTERS = (3, 4, 6, 2), (3, 5), 5         # (N, H, W, C), (kh, kw), K
-
-Case = tuple[tuple[Any, ...], dict[str, Any]]
+LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
+N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
+SMALL = ((1, 3), (4, 1), (1, 1), (0, 2))                  # (N, D)
+IMAGES = (3, 4, 6, 2)                                     # (N, H, W, C)
+SMALL_IMAGES = ((1, 4, 2, 2), (2, 2, 4, 1), (0, 2, 4, 3))
 
 
 def _case(*arguments: s.Strategy, **fixed: Any) -> st.SearchStrategy[Case]:
@@ -45,35 +58,180 @@ def _case(*arguments: s.Strategy, **fixed: Any) -> st.SearchStrategy[Case]:
     return st.tuples(st.tuples(*arguments), st.fixed_dictionaries(drawn))
 
 
+# -- arguments that are stretched --------------------------------------------------------------------------------------
+
+def rows(leaf: Array) -> Array:
+    """One row for all."""
+    return leaf[:1]
+
+
+def components(leaf: Array) -> Array:
+    """One component for all of a row."""
+    return leaf[:, :1]
+
+
+def both(leaf: Array) -> Array:
+    """One component of one row for all."""
+    return leaf[:1, :1]
+
+
+def number(leaf: Array) -> Array:
+    """One number for all, without an axis."""
+    return np.array(leaf.flat[0])
+
+
+def _with_cut(case: st.SearchStrategy[Case], leaf: int, *cuts: Cut) -> st.SearchStrategy[Case]:
+    """Cases in which the argument, or the part of one, that is counted as `leaf` has been cut in one of these ways."""
+    return st.tuples(case, st.sampled_from(cuts)).map(partial(_cut, leaf))
+
+
+def _cut(leaf: int, drawn: tuple[Case, Cut]) -> Case:
+    (arguments, fixed), cut = drawn
+    position = counted()
+    return tree_map(lambda part: cut(part) if next(position) == leaf else part, arguments), fixed
+
+
+def _stretched(case: st.SearchStrategy[Case], *, states: Iterable[int] = (), columns: Iterable[int] = ()) -> Alternatives:
+    """Each of these leaves in its turn: states have one row or one component for all, columns one row."""
+    return (*(_with_cut(case, leaf, rows, both, number) for leaf in states),
+            *(_with_cut(case, leaf, components) for leaf in states),
+            *(_with_cut(case, leaf, rows, number) for leaf in columns))
+
+
+def _of_all_sizes(of: Callable[..., st.SearchStrategy[Case]], *, states: Iterable[int] = (), columns: Iterable[int] = ()
+                  ) -> Alternatives:
+    """The usual size of `of(N, D)`, those leaves stretched, and the least sizes."""
+    return (of(N, D), *_stretched(of(4, 3), states=states, columns=columns), *(of(*size) for size in SMALL))
+
+
+def _of_sizes(of: Callable[..., st.SearchStrategy[Case]], *sizes: tuple[int, ...]) -> Alternatives:
+    return tuple(of(*size) for size in sizes)
+
+
+# -- the bound ---------------------------------------------------------------------------------------------------------
+
 def _any_network() -> st.SearchStrategy[Any]:
-    return st.sampled_from([fix(swiss_roll, readout=name) for name in swiss_roll.READOUTS])
+    return st.sampled_from([fix(swiss_roll, readout=name) for name in READOUTS])
 
 
-def _bound() -> st.SearchStrategy[Case]:
-    return _case(s.swiss_roll_networks(T, UNITS, D), s.schedules(T), s.states(N, D), noise=s.arrays(S, N, D),
-                 t=s.times(S, N, low=2, high=T), kernel=gaussian, network=_any_network())
+def _times(*shape: int, T: int) -> st.SearchStrategy[Array]:
+    """Steps of which the bound takes the divergence; T = 1 has none, and only an array without entries will do."""
+    return s.times(*shape, low=2, high=max(T, 2))
 
 
-def _convolutions() -> st.SearchStrategy[Case]:
-    """Kernels of several odd sides, one of them larger than the image."""
-    def of(kernel: tuple[int, int]) -> st.SearchStrategy[Case]:
-        return _case(s.normal_arrays(*IMAGES), s.normal_arrays(*kernel, IMAGES[3], FILTERS), s.normal_arrays(FILTERS))
-
-    return st.sampled_from([(1, 1), (3, 3), (1, 3), (3, 1), (5, 3), (3, 7), (9, 3)]).flatmap(of)
+def _step_kl(N: int, D: int, T: int = T, units: int = UNITS) -> st.SearchStrategy[Case]:
+    return _case(s.swiss_roll_networks(T, units, D), s.schedules(T), s.states(N, D), noise=s.states(N, D), t=_times(N, T=T),
+                 kernel=gaussian, network=_any_network())
 
 
-def _image_networks(drawn: tuple[Any, Any]) -> st.SearchStrategy[Case]:
-    """The image network at drawn steps, in either form."""
-    step, t = drawn
-    named: dict[str, Any] = dict(t=t, T=T, basis=st.sampled_from(BASES), readout=st.sampled_from(READOUTS))
-    return (_case(s.image_networks(*IMAGES[1:], form="paper"), s.normal_arrays(*IMAGES), st.just(step), form="paper", **named)
-            | _case(s.image_networks(*IMAGES[1:], form="released"), s.normal_arrays(*IMAGES).map(s.alternating_images),
-                    st.just(step), form="released", **named))
+def _network_kl(N: int, D: int, T: int = T, units: int = UNITS) -> st.SearchStrategy[Case]:
+    return _case(s.swiss_roll_networks(T, units, D), beta=s.schedules(T), x_0=s.states(N, D), noise=s.states(N, D),
+                 t=_times(N, T=T), kernel=gaussian, network=_any_network())
 
 
-def _shared_variances() -> st.SearchStrategy[Any]:
+def _bound(S: int, N: int, D: int, T: int = T, units: int = UNITS) -> st.SearchStrategy[Case]:
+    return _case(s.swiss_roll_networks(T, units, D), s.schedules(T), s.states(N, D), noise=s.arrays(S, N, D),
+                 t=_times(S, N, T=T), kernel=gaussian, network=_any_network())
+
+
+def _bounds() -> Alternatives:
+    """Also S = 1 and S = 0, T = 1 and 2, one row of data for many, and none."""
+    return (_bound(S, N, D), _with_cut(_bound(S, N, D), 5, rows),
+            *_of_sizes(_bound, (1, 4, 3), (2, 1, 1, 2, 1), (2, 3, 1, 4, 2), (0, 3, 2), (0, 2, 1, 1), (2, 0, 3)))
+
+
+def _at_one_step(N: int, D: int, T: int, low: int) -> st.SearchStrategy[Case]:
+    return _case(s.schedules(T), s.states(N, D), t=st.integers(low, T), kernel=gaussian)
+
+
+def _assembled(terms: Callable[[int, int], s.Strategy], kl: int, others: Iterable[int]) -> Alternatives:
+    """The terms of a bound, of which `kl` counts the divergences and `others` the rest."""
+    def of(S: int, N: int) -> st.SearchStrategy[Case]:
+        return _case(terms(S, N), T=st.integers(1, 50))
+
+    return (of(S, N), of(1, 4), _with_cut(of(S, N), kl, components), *_stretched(of(2, 4), columns=others),
+            *_of_sizes(of, (2, 1), (1, 1), (0, 3), (2, 0)))
+
+
+# -- layers ------------------------------------------------------------------------------------------------------------
+
+def _convolution(kernel: tuple[int, int], image: tuple[int, ...] = IMAGES, filters: int = 5) -> st.SearchStrategy[Case]:
+    return _case(s.normal_arrays(*image), s.normal_arrays(*kernel, image[3], filters), s.normal_arrays(filters))
+
+
+def _convolutions() -> Alternatives:
+    """Kernels of several odd sides, one of them larger than the image; one image, channel, filter, pixel; none."""
+    return (*(_convolution(kernel) for kernel in ((3, 3), (1, 1), (1, 3), (3, 1), (5, 3), (3, 7), (9, 3))),
+            _convolution((3, 1), (1, 4, 6, 2)), _convolution((1, 3), (2, 4, 3, 1)), _convolution((3, 3), (2, 3, 4, 3), 1),
+            _convolution((3, 5), (2, 1, 1, 3)), _convolution((3, 3), (0, 4, 6, 2)))
+
+
+def _multiscale(image: tuple[int, ...] = IMAGES, filters: int = 5, scales: int = 2) -> st.SearchStrategy[Case]:
+    return _case(s.normal_arrays(*image), s.kernels((3, 5), image[3], filters, scales=scales))
+
+
+def _multiscales() -> Alternatives:
+    return (_multiscale(), _multiscale((2, 4, 8, 3), 2, 3), _multiscale((1, 4, 2, 2)), _multiscale((2, 2, 4, 1)),
+            _multiscale((2, 6, 4, 3), 1), _multiscale((2, 1, 3, 2), 4, 1), _multiscale((0, 2, 4, 3)))
+
+
+def _alternating(case: Case) -> Case:
+    (x, kernels), fixed = case
+    return (s.alternating_images(x), s.alternating(kernels)), fixed
+
+
+def _normalised(*shape: int, scale: tuple[int, ...] | None = None, groups: tuple[int, ...] = (1,)) -> st.SearchStrategy[Case]:
+    of = (shape[-1],) if scale is None else scale
+    return _case(s.normal_arrays(*shape), s.normal_arrays(*of), s.normal_arrays(*of), groups=st.sampled_from(groups),
+                 epsilon=st.sampled_from([1e-5, 0.5]))
+
+
+def _normalisations() -> Alternatives:
+    """The usual layer; scale and shift of every example its own; one of them for all channels; one channel, one image, none."""
+    usual, own = _normalised(3, 4, 5, 6, groups=(1, 2, 3, 6)), _normalised(3, 4, 5, 6, scale=(3, 1, 1, 6), groups=(1, 2, 3, 6))
+    return (usual, own, *(_with_cut(case, leaf, rows, number) for leaf in (1, 2) for case in (usual, own)),
+            _normalised(1, 3, 2, 4, groups=(2,)), _normalised(3, 4, 5, 1), _normalised(5, 6, groups=(2, 3)),
+            _normalised(2, 1, 1, 4, groups=(1, 2)), _with_cut(own, 0, rows), _normalised(0, 3, 2, 4, groups=(2,)))
+
+
+def _read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
+    return s.steps(N, T).flatmap(lambda drawn: _case(s.heads(N, D), s.states(N, D), st.just(drawn[0]), T=st.integers(1, 50),
+                                                     readout=st.sampled_from(READOUTS)))
+
+
+def _bit_read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
+    return s.steps(N, T).flatmap(lambda drawn: _case(s.bit_heads(N, D), s.soft_bits(N, D), st.just(drawn[0]), rate=s.rates(),
+                                                     readout=st.sampled_from(bit_readout.READOUTS)))
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+def _image_network(form: str, *image: int) -> st.SearchStrategy[Case]:
+    """The image network at drawn steps."""
+    images = s.normal_arrays(*image)
+    return s.steps(image[0], T, ndim=4).flatmap(lambda drawn: _case(
+        s.image_networks(*image[1:], form=form), images.map(s.alternating_images) if form == "released" else images,
+        st.just(drawn[0]), form=form, t=drawn[1], T=T, basis=st.sampled_from(BASES), readout=st.sampled_from(READOUTS)))
+
+
+def _image_networks() -> Alternatives:
+    return tuple(_image_network(form, *image) for image in (IMAGES, *SMALL_IMAGES) for form in ("paper", "released"))
+
+
+def _swiss_roll(N: int, D: int, T: int, units: int) -> st.SearchStrategy[Case]:
+    return s.steps(N, T).flatmap(lambda drawn: _case(s.swiss_roll_networks(T, units, D), s.states(N, D), st.just(drawn[0]),
+                                                     t=drawn[1], readout=st.sampled_from(READOUTS)))
+
+
+def _heartbeat(N: int, bits: int, T: int, last: str) -> st.SearchStrategy[Case]:
+    return s.steps(N, T).flatmap(lambda drawn: _case(
+        s.heartbeat_networks(T, bits, last=last), s.soft_bits(N, bits), st.just(drawn[0]), t=drawn[1], T=T, rate=s.rates(),
+        readout=st.sampled_from(bit_readout.READOUTS), last=last))
+
+
+def _shared_variances(N: int, D: int) -> st.SearchStrategy[Gaussian]:
     """Normal laws with one variance for all components of a row."""
-    return s.gaussians(N, D).map(lambda p: p._replace(var=p.var[:, :1]))
+    return s.gaussians(N, D).map(lambda p: Gaussian(p.mean, p.var[:, :1]))
 
 
 # -- what came later ---------------------------------------------------------------------------------------------------
@@ -95,37 +253,53 @@ def _predict_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tup
 PREDICTOR = SimpleNamespace(predict=lambda *args, **fixed: _predict_vjp(*args, **fixed)[0], predict_vjp=_predict_vjp)
 
 
-def _models() -> st.SearchStrategy[Model]:
-    """Every way to read a predictor; a variance of 1e-20 at t = 1 alone leaves nothing to compare."""
+def _models(T: int) -> st.SearchStrategy[Model]:
+    """Every way to read a predictor; a variance of 1e-20 at t = 1 alone leaves nothing to compare, and T = 1 has no next one."""
+    left_out = {"floor"} if T > 1 else {"floor", "next"}
     return st.builds(Model, st.just(PREDICTOR), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
-                     st.sampled_from([policy for policy in FIRST if policy != "floor"]))
+                     st.sampled_from([policy for policy in FIRST if policy not in left_out]))
 
 
-def _step_case(**fixed: Any) -> st.SearchStrategy[Case]:
-    """A state and another at the steps of a schedule."""
-    return s.steps(N, T).flatmap(lambda drawn: _case(s.states(N, D), s.other_states(N, D), st.just(drawn[0]), **fixed))
+def _by_name(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
+    """A state and another at the steps of a schedule, and the name of a prediction."""
+    return s.steps(N, T).flatmap(lambda drawn: _case(s.states(N, D), s.other_states(N, D), st.just(drawn[0]),
+                                                     predicts=st.sampled_from(PREDICTIONS)))
 
 
-def _last_steps() -> st.SearchStrategy[Case]:
+def _variance_read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
+    return s.steps(N, T).flatmap(lambda drawn: _case(
+        s.heads(N, D), s.other_states(N, D), st.just(drawn[0]), s.rate_columns(N),
+        predicts=st.sampled_from(PREDICTIONS), variance=st.sampled_from(VARIANCES)))
+
+
+def _last_step(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    """Rates from 0.3: at t = 1 the parts of a level's cotangent are as large as 3/β, and may cancel but for rounding errors."""
     def of(beta: Array) -> st.SearchStrategy[Case]:
         t = np.ones(N, dtype=int)
-        step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2)
-        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models())
+        step = schedule.step_at(beta, t=t, ndim=2)
+        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T))
 
-    return s.schedules(T).flatmap(of)
+    return s.schedules(T).map(lambda beta: np.append(beta[:1], np.maximum(beta[1:], 0.3))).flatmap(of)
 
 
-def _on_a_grid(**fixed: Any) -> st.SearchStrategy[Case]:
+def _decoder(N: int, D: int, T: int, **fixed: Any) -> st.SearchStrategy[Case]:
     """A predictor and a schedule, with levels of one of the grids."""
     return st.sampled_from(GRIDS).flatmap(lambda grid: _case(
-        s.predictors(T, D), s.schedules(T), k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid, model=_models(), **fixed))
+        s.predictors(T, D), s.schedules(T), k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid, model=_models(T), **fixed))
 
 
-def _masses() -> st.SearchStrategy[Case]:
+def _decoded(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    return _decoder(N, D, T, noise=s.states(N, D))
+
+
+def _later_bound(S: int, N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    return _decoder(N, D, T, noise=s.arrays(S, N, D), noise_1=s.states(N, D), t=_times(S, N, T=T))
+
+
+def _masses(N: int, D: int) -> st.SearchStrategy[Case]:
     """Levels in bins of every kind: open ones, narrow and wide ones, near the mean and far from it."""
     return st.sampled_from(GRIDS).flatmap(lambda grid: _case(
-        s.gaussians(N, D) | s.gaussians(N, D).map(lambda p: Gaussian(p.mean, p.var[:, :1])),
-        k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid))
+        s.gaussians(N, D), k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid))
 
 
 def _line(columns: s.Strategy) -> s.Strategy:
@@ -136,136 +310,217 @@ def _third(column: Array) -> Array:
     return column[:, :, None]
 
 
-CASES: dict[str, st.SearchStrategy[Case]] = {
-    "layers.activation.softplus": _case(s.arrays(N, D, low=-40, high=40)),
-    "layers.activation.sigmoid": _case(s.arrays(N, D, low=-40, high=40)),
-    "layers.activation.logit": _case(s.rate_columns(N)),
-    "layers.activation.tanh": _case(s.states(N, D)),
-    "layers.activation.leaky_relu": _case(s.nonzero_arrays(N, D), slope=s.numbers(0, 0.9)),
-    "schedule.learned": _case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)),
-    "schedule.log_alpha_bar": _case(s.schedules(T)),
-    "schedule.step": _case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(2, 4)),
-    "gaussian.forward": _case(s.states(N, D), s.rate_columns(N)),
-    "gaussian.marginal": _case(s.states(N, D), s.level_columns(N)),
-    "gaussian.posterior": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N)),
-    "gaussian.kl": _case(s.gaussians(N, D), s.other_gaussians(N, D)),
-    "gaussian.entropy": _case(s.gaussians(N, D)),
-    "gaussian.cross_entropy": _case(s.gaussians(N, D), s.other_gaussians(N, D)),
-    "gaussian.log_prob": _case(s.states(N, D), s.gaussians(N, D)),
-    "gaussian.draw": _case(s.gaussians(N, D), noise=s.states(N, D)),
-    "binomial.forward": _case(s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()),
-    "binomial.marginal": _case(s.soft_bits(N, D), s.level_columns(N), rate=s.rates()),
-    "binomial.posterior": _case(s.bits(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N), rate=s.rates()),
-    "binomial.kl": _case(s.bernoullis(N, D), s.other_bernoullis(N, D)),
-    "binomial.entropy": _case(s.bernoullis(N, D)),
-    "binomial.cross_entropy": _case(s.bernoullis(N, D), s.other_bernoullis(N, D)),
-    "binomial.log_prob": _case(s.bits(N, D), s.bernoullis(N, D)),
-    "binomial.draw": _case(s.bernoullis(N, D), noise=s.arrays(N, D, low=0, high=1)),
-    "likelihood.total": _case(s.states(N, D)),
-    "bound.step_kl": _case(s.swiss_roll_networks(T, UNITS, D), s.schedules(T), s.states(N, D), noise=s.states(N, D),
-                           t=s.times(N, low=2, high=T), kernel=gaussian, network=_any_network()),
-    "bound.network_kl": _case(s.swiss_roll_networks(T, UNITS, D), beta=s.schedules(T), x_0=s.states(N, D), noise=s.states(N, D),
-                              t=s.times(N, low=2, high=T), kernel=gaussian, network=_any_network()),
-    "bound.entropy_at": _case(s.schedules(T), s.states(N, D), t=st.integers(1, T), kernel=gaussian),
-    "bound.prior_cross_entropy_at": _case(s.schedules(T), s.states(N, D), t=st.integers(0, T), kernel=gaussian),
-    "bound.terms": _bound(),
-    "bound.assemble": _case(s.bound_terms(S, N), T=st.integers(1, 50)),
-    "bound.bound": _bound(),
-    "bound.correction": _case(s.schedules(T), s.states(N, D), kernel=gaussian),
-    "bound.strict_bound": _bound(),
-    "layers.linear.linear": _case(s.states(N, D), s.arrays(D, UNITS), s.arrays(UNITS))
-    | _case(s.normal_arrays(*IMAGES), s.arrays(2, UNITS), s.arrays(UNITS)),
-    "layers.linear.per_step": _case(s.states(N, UNITS), s.arrays(T + 1, UNITS, D), s.arrays(T + 1, D),
-                                    t=s.times(N, low=0, high=T)),
-    "layers.rbf.rbf": _case(s.states(N, D), s.states(UNITS, D), s.arrays(UNITS, low=-1, high=1)),
-    "layers.readout.eq65": _case(s.heads(N, D), s.states(N, D), s.rate_columns(N)),
-    "layers.readout.released": _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), T=st.integers(1, 50)),
-    "layers.readout.denoising": _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)),
-    "layers.readout.read_out": s.steps(N, T).flatmap(
-        lambda drawn: _case(s.heads(N, D), s.states(N, D), st.just(drawn[0]), T=st.integers(1, 50),
-                            readout=st.sampled_from(READOUTS))),
+def _of_symbols(of: Callable[..., st.SearchStrategy[Case]], *, states: Iterable[int] = (), columns: Iterable[int] = ()
+                ) -> Alternatives:
+    """As `_of_all_sizes`, for of(N, D, K); symbols keep their axis of classes."""
+    case = of(4, 3, 2)
+    return (of(N, D, K), *(_with_cut(case, leaf, rows, both) for leaf in states),
+            *(_with_cut(case, leaf, components) for leaf in states), *(_with_cut(case, leaf, rows, number) for leaf in columns),
+            *_of_sizes(of, (1, 3, 2), (4, 1, 3), (1, 1, 4), (2, 3, 1), (0, 2, 3)))
+
+
+def _reverse_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
+    return s.steps(N, T, 3).flatmap(lambda drawn: _case(
+        s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS)))
+
+
+def _respaced(T: int, *times: int) -> st.SearchStrategy[Case]:
+    return _case(s.schedules(T), times=np.array(times))
+
+
+# -- all of them -------------------------------------------------------------------------------------------------------
+
+def _two_states(N: int, D: int, **fixed: Any) -> st.SearchStrategy[Case]:
+    return _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N), **fixed)
+
+
+def _quarters(N: int, D: int) -> st.SearchStrategy[Array]:
+    """Uniform noise of 0, ¼, ½ or ¾."""
+    return s.times(N, D, low=0, high=3).map(lambda k: k / 4)
+
+
+def _off_the_quarters(p: Bernoulli) -> Bernoulli:
+    """Logits like these, none of them near that of a quarter: a bit that jumps has no derivative."""
+    return Bernoulli(np.round(2 * p.logit) / 2 + 0.25)
+
+
+def _normalised_weights() -> Alternatives:
+    return tuple(_case(s.normal_arrays(*shape, scale=3.0)) for shape in ((N, S, UNITS), (4,), (1, 3), (4, 1), (0, 3)))
+
+
+def _elementwise(of: Callable[..., s.Strategy], **fixed: Any) -> Alternatives:
+    return tuple(_case(of(*shape), **fixed) for shape in ((N, D), (), (1, 1), (3,), (0, 2)))
+
+
+def _of_a_schedule(**fixed: Any) -> Alternatives:
+    return tuple(_case(s.schedules(T), **fixed) for T in (6, 1, 2))
+
+
+ALTERNATIVES: dict[str, Alternatives] = {
+    "activation.softplus": _elementwise(partial(s.arrays, low=-40, high=40)),
+    "activation.sigmoid": _elementwise(partial(s.arrays, low=-40, high=40)),
+    "activation.logit": _elementwise(partial(s.arrays, low=1e-3, high=0.95)),
+    "activation.tanh": _elementwise(s.arrays),
+    "activation.leaky_relu": _elementwise(s.nonzero_arrays, slope=s.numbers(0, 0.9)),
+    "activation.softmax": _normalised_weights(),
+    "schedule.learned": tuple(_case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)) for T in (6, 2, 1)),
+    "schedule.log_alpha_bar": _of_a_schedule(),
+    "schedule.step": tuple(_case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
+                           for N, T in ((5, 6), (4, 2), (2, 5), (1, 3), (3, 1), (0, 2))),
+    "schedule.step_at": tuple(_case(s.schedules(T), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
+                              for N, T in ((5, 6), (4, 2), (2, 5), (1, 3), (3, 1), (0, 2))),
+    "gaussian.forward": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N)), states=[0], columns=[1]),
+    "gaussian.marginal": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.level_columns(N)), states=[0], columns=[1]),
+    "gaussian.posterior": _of_all_sizes(_two_states, states=range(2), columns=[2, 3]),
+    "gaussian.kl": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.other_gaussians(N, D)), states=range(4)),
+    "gaussian.entropy": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D)), states=range(2)),
+    "gaussian.cross_entropy": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.other_gaussians(N, D)), states=range(4)),
+    "gaussian.log_prob": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.gaussians(N, D)), states=range(3)),
+    "gaussian.draw": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), noise=s.states(N, D)), states=range(2)),
+    "binomial.forward": _of_all_sizes(lambda N, D: _case(s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()),
+                                      states=[0], columns=[1]),
+    "binomial.marginal": _of_all_sizes(lambda N, D: _case(s.soft_bits(N, D), s.level_columns(N), rate=s.rates()),
+                                       states=[0], columns=[1]),
+    "binomial.posterior": _of_all_sizes(lambda N, D: _case(s.bits(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N),
+                                                           rate=s.rates()), states=[0, 1], columns=[2, 3]),
+    "binomial.kl": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D), s.other_bernoullis(N, D)), states=range(2)),
+    "binomial.entropy": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D))),
+    "binomial.cross_entropy": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D), s.other_bernoullis(N, D)), states=range(2)),
+    "binomial.log_prob": _of_all_sizes(lambda N, D: _case(s.bits(N, D), s.bernoullis(N, D)), states=range(2)),
+    "binomial.draw": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D).map(_off_the_quarters), noise=_quarters(N, D)),
+                                   states=range(1)),
+    "likelihood.total": tuple(_case(s.arrays(*shape)) for shape in ((N, D), (3,), (4, 2, 3), (1, 1), (0, 2), (2, 0))),
+    "bound.step_kl": (_step_kl(N, D), _with_cut(_step_kl(4, 3), 5, rows), _with_cut(_step_kl(4, 3), 5, components),
+                      *_of_sizes(_step_kl, (1, 3), (4, 1, 2, 1), (1, 1, 3), (0, 2), (0, 2, 1))),
+    "bound.network_kl": _of_sizes(_network_kl, (N, D), (1, 3), (4, 1, 2, 1), (1, 1, 3), (0, 2), (0, 2, 1)),
+    "bound.entropy_at": _of_sizes(_at_one_step, (N, D, T, 1), (1, 3, 2, 1), (4, 1, 3, 1), (3, 2, 1, 1), (0, 2, 4, 1)),
+    "bound.prior_cross_entropy_at": _of_sizes(_at_one_step, (N, D, T, 0), (1, 3, 2, 0), (4, 1, 3, 0), (3, 2, 1, 0), (0, 2, 4, 0)),
+    "bound.terms": _bounds(),
+    "bound.assemble": _assembled(s.bound_terms, 0, (1, 2, 3)),
+    "bound.bound": _bounds(),
+    "bound.correction": tuple(_case(s.schedules(T), s.states(N, D), kernel=gaussian)
+                              for N, D, T in ((5, 2, 6), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4))),
+    "bound.strict_bound": _bounds(),
+    "layers.linear.linear": (
+        _case(s.states(N, D), s.arrays(D, UNITS), s.arrays(UNITS)),
+        _case(s.normal_arrays(*IMAGES), s.arrays(2, UNITS), s.arrays(UNITS)),
+        _with_cut(_case(s.states(N, D), s.arrays(D, UNITS), s.arrays(UNITS)), 2, rows, number),
+        *(_case(s.arrays(*shape), s.arrays(shape[-1], out), s.arrays(out))
+          for shape, out in (((1, 3), 2), ((4, 1), 3), ((3, 2), 1), ((2,), 3), ((0, 2), 3)))),
+    "layers.linear.per_step": tuple(
+        _case(s.states(N, inside), s.arrays(T + 1, inside, out), s.arrays(T + 1, out), t=s.times(N, low=0, high=T))
+        for N, inside, out, T in ((5, 4, 2, 6), (1, 3, 2, 4), (4, 1, 3, 2), (4, 3, 1, 2), (3, 2, 4, 1), (0, 3, 2, 4))),
+    "layers.rbf.rbf": (
+        *_stretched(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), columns=[2]),
+        _with_cut(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), 1, rows),
+        *(_case(s.states(N, D), s.states(units, D), s.arrays(units, low=-1, high=1))
+          for N, D, units in ((5, 2, 4), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 3, 2)))),
+    "networks.readout.eq65": _of_all_sizes(lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N)),
+                                         states=range(3), columns=[3]),
+    "networks.readout.released": _of_all_sizes(
+        lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), T=st.integers(1, 50)), states=range(3), columns=[3]),
+    "networks.readout.denoising": _of_all_sizes(
+        lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)), states=range(3), columns=[3, 4]),
+    "networks.readout.read_out": _of_all_sizes(_read_out, states=range(3), columns=[3, 4, 5]),
     "layers.conv.conv2d": _convolutions(),
-    "layers.pool.mean_pool": _case(s.normal_arrays(3, 6, 12, 2), factor=st.integers(1, 3)),
-    "layers.pool.upsample": _case(s.normal_arrays(*IMAGES), factor=st.integers(1, 3)),
-    "layers.multiscale.multiscale": _case(s.normal_arrays(*IMAGES), s.kernels(KERNEL, 2, FILTERS, scales=2)),
-    "layers.multiscale.multiscale_released": _case(s.normal_arrays(*IMAGES).map(s.alternating_images),
-                                                   s.kernels(KERNEL, 2, FILTERS, scales=2).map(s.alternating)),
-    "layers.temporal.temporal": _case(s.arrays(N, S, D, UNITS), g=s.arrays(N, UNITS)),
-    "layers.stack.stack": _case(s.normal_arrays(*IMAGES), st.tuples(s.kernels(KERNEL, 2, FILTERS, scales=2),
-                                                                    s.kernels((1, 3), FILTERS, 1, scales=1)),
-                                layer_vjp=multiscale_vjp),
-    "layers.stack.side_by_side": _case(s.normal_arrays(3, 4, 6, 2), s.normal_arrays(3, 4, 6, 5)),
-    "layers.norm.softmax": _case(s.normal_arrays(N, S, UNITS)),
-    "layers.norm.group_norm": _case(s.normal_arrays(3, 4, 5, 6), s.normal_arrays(6), s.normal_arrays(6),
-                                    groups=st.sampled_from([1, 2, 3, 6]), epsilon=st.sampled_from([1e-5, 0.5])),
-    "networks.image.reverse": s.steps(3, T, ndim=4).flatmap(_image_networks),
-    "networks.swiss_roll.reverse": s.steps(N, T).flatmap(
-        lambda drawn: _case(s.swiss_roll_networks(T, UNITS, D), s.states(N, D), st.just(drawn[0]), t=drawn[1],
-                            readout=st.sampled_from(swiss_roll.READOUTS))),
-    "product.times_gaussian": _case(s.gaussians(N, D), s.other_gaussians(N, D))
-    | _case(_shared_variances(), s.other_gaussians(1, D)),
-    "product.times_bernoulli": _case(s.bernoullis(N, D), s.other_bernoullis(1, D)),
-    "product.perturbed": _case(s.gaussians(N, D), s.states(N, D)) | _case(_shared_variances(), s.states(1, D)),
-    "layers.bit_readout.paper": _case(s.bit_heads(N, D)),
-    "layers.bit_readout.skip": _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()),
-    "layers.bit_readout.denoising": _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N),
-                                          rate=s.rates()),
-    "layers.bit_readout.read_out": s.steps(N, T).flatmap(
-        lambda drawn: _case(s.bit_heads(N, D), s.soft_bits(N, D), st.just(drawn[0]), rate=s.rates(),
-                            readout=st.sampled_from(bit_readout.READOUTS))),
-    "networks.heartbeat.reverse": s.steps(N, T).flatmap(
-        lambda drawn: st.sampled_from(heartbeat.LAST).flatmap(
-            lambda last: _case(s.heartbeat_networks(T, D, last=last), s.soft_bits(N, D), st.just(drawn[0]), t=drawn[1], T=T,
-                               rate=s.rates(), readout=st.sampled_from(bit_readout.READOUTS), last=last))),
-    **{f"later.parametrisation.{name}": _case(s.states(N, D), s.other_states(N, D), s.level_columns(N))
+    "layers.pool.mean_pool": tuple(_case(s.normal_arrays(*image), factor=st.integers(1, 3))
+                                   for image in ((3, 6, 12, 2), (1, 6, 6, 2), (2, 12, 6, 1), (0, 6, 6, 2))),
+    "layers.pool.upsample": tuple(_case(s.normal_arrays(*image), factor=st.integers(1, 3)) for image in (IMAGES, *SMALL_IMAGES)),
+    "layers.multiscale.multiscale": _multiscales(),
+    "layers.multiscale.multiscale_released": tuple(case.map(_alternating) for case in _multiscales()),
+    "layers.temporal.temporal": tuple(_case(s.arrays(*shape), g=s.arrays(rows, shape[-1])) for shape, rows in (
+        ((N, S, D, UNITS), N), ((4, 3, 2), 4), ((4, 3), 4), ((4, 3, 2), 1), ((1, 3, 2), 1), ((4, 3, 1), 4), ((0, 2, 3), 0))),
+    "layers.stack.stack": tuple(
+        _case(s.normal_arrays(*image), st.tuples(*layers), layer_vjp=multiscale_vjp) for image, layers in (
+            (IMAGES, (s.kernels((3, 5), 2, 5, scales=2), s.kernels((1, 3), 5, 1, scales=1))),
+            (IMAGES, ()), ((1, 2, 4, 3), (s.kernels((3, 1), 3, 2, scales=1),)),
+            ((2, 4, 3, 1), (s.kernels((1, 3), 1, 1, scales=1),)), ((0, 2, 4, 3), (s.kernels((3, 1), 3, 2, scales=1),)))),
+    "layers.stack.side_by_side": tuple(_case(s.normal_arrays(*shape, a), s.normal_arrays(*shape, b)) for shape, a, b in (
+        ((3, 4, 6), 2, 5), ((1, 4, 6), 3, 2), ((4,), 1, 3), ((4,), 2, 1), ((0, 3), 2, 4))),
+    "layers.norm.group_norm": _normalisations(),
+    "networks.image.reverse": _image_networks(),
+    "networks.swiss_roll.reverse": _of_sizes(_swiss_roll, (N, D, T, UNITS), (1, 3, 4, 2), (4, 1, 3, 2), (3, 2, 4, 1), (3, 1, 2, 4),
+                                             (0, 2, 4, 3)),
+    "product.times_gaussian": (
+        *_of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.other_gaussians(N, D)), states=range(4)),
+        _case(_shared_variances(4, 3), _shared_variances(1, 3).map(lambda r: Gaussian(r.mean + 0.71, r.var * 1.37)))),
+    "product.times_bernoulli": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D), s.other_bernoullis(N, D)), states=range(2)),
+    "product.perturbed": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.states(N, D)), states=range(3)),
+    "networks.bit_readout.paper": _of_all_sizes(lambda N, D: _case(s.bit_heads(N, D))),
+    "networks.bit_readout.skip": _of_all_sizes(
+        lambda N, D: _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()), states=range(2), columns=[2]),
+    "networks.bit_readout.denoising": _of_all_sizes(
+        lambda N, D: _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N), rate=s.rates()),
+        states=range(2), columns=[2, 3]),
+    "networks.bit_readout.read_out": _of_all_sizes(_bit_read_out, states=range(2), columns=[2, 3]),
+    "networks.heartbeat.reverse": tuple(_heartbeat(*size, last) for size in ((N, D, T), (1, 3, 4), (4, 1, 2), (0, 2, 4))
+                                        for last in heartbeat.LAST),
+    **{f"later.parametrisation.{name}": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.other_states(N, D), s.level_columns(N)),
+                                                      states=range(2), columns=[2])
        for name in ("x_0_from_noise", "x_0_from_v", "x_0_from_score", "noise_from_x_0", "v_from_x_0", "score_from_x_0")},
-    **{f"later.mean.{name}": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N))
+    **{f"later.mean.{name}": _of_all_sizes(_two_states, states=range(2), columns=[2, 3])
        for name in ("x_0_from_mean", "mean_from_x_0", "mean_from_noise", "mean_from_v")},
-    "later.mean.mean_from_score": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N)),
-    **{f"later.mean.{name}": _step_case(predicts=st.sampled_from(PREDICTIONS)) for name in ("x_0_from", "from_x_0", "mean_from")},
-    "later.weights.snr": _case(s.level_columns(N)),
-    **{f"later.weights.{name}": _case(s.rate_columns(N), s.level_columns(N), predicts=st.sampled_from(PREDICTIONS))
+    "later.mean.mean_from_score": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N)),
+                                                states=range(2), columns=[2]),
+    **{f"later.mean.{name}": _of_all_sizes(_by_name, states=range(2), columns=[2, 3, 4])
+       for name in ("x_0_from", "from_x_0", "mean_from")},
+    "later.weights.snr": _of_all_sizes(lambda N, D: _case(s.level_columns(N))),
+    **{f"later.weights.{name}": _of_all_sizes(
+        lambda N, D: _case(s.rate_columns(N), s.level_columns(N), predicts=st.sampled_from(PREDICTIONS)), columns=range(2))
        for name in ("error_weight", "kl_weight")},
-    "later.weights.kl_of_x_0": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N)),
-    "later.variance.small": _case(s.rate_columns(N), s.level_columns(N)),
-    "later.variance.first": _case(s.schedules(T), policy=st.sampled_from(FIRST)),
-    "later.variance.ranged": _case(s.states(N, D), s.rate_columns(N), s.rate_columns(N)),
-    "later.variance.read_out": s.steps(N, T).flatmap(
-        lambda drawn: _case(s.heads(N, D), s.other_states(N, D), st.just(drawn[0]), s.rate_columns(N),
-                            predicts=st.sampled_from(PREDICTIONS), variance=st.sampled_from(VARIANCES))),
-    "later.decoder.log_mass": _masses(),
-    "later.model.last_step": _last_steps(),
-    "later.objective.prior_kl": _case(s.states(N, D), s.level_columns(N)),
-    "later.objective.edge": _case(s.states(N, D), s.rate_columns(N)),
-    "later.objective.decoder": _on_a_grid(noise=s.states(N, D)),
-    "later.objective.terms": _on_a_grid(noise=s.arrays(S, N, D), noise_1=s.states(N, D), t=s.times(S, N, low=2, high=T)),
-    "later.objective.assemble": _case(s.later_terms(S, N), T=st.integers(1, 50)),
-    "later.objective.per_dimension": _case(s.arrays(N), k=s.times(N, D, low=0, high=9)),
-    "later.sampler.jump": _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N),
-                                eta=s.numbers(0, 1)),
-    "later.categorical.transition": _case(_line(s.rate_columns(N)), classes=st.integers(2, 5)),
-    "later.categorical.cumulative": _case(_line(s.level_columns(N)), classes=st.integers(2, 5)),
-    "later.categorical.marginal": _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third)),
-    "later.categorical.posterior": _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
-                                         s.level_columns(N).map(_third)),
-    "later.categorical.softmax": _case(s.normal_arrays(N, D, K, scale=3.0)),
-    "later.categorical.reverse": s.steps(N, T, 3).flatmap(
-        lambda drawn: _case(s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS))),
-    "later.categorical.kl": _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
-    "later.sampler.respaced": _case(s.schedules(T), times=st.sampled_from([np.arange(1, T + 1), np.array([2, 3, T]),
-                                                                           np.array([T]), np.array([1, 4])])),
+    "later.weights.kl_of_x_0": _of_all_sizes(_two_states, states=range(2), columns=[2, 3]),
+    "later.variance.small": _of_all_sizes(lambda N, D: _case(s.rate_columns(N), s.level_columns(N)), columns=range(2)),
+    "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),
+                             *(_case(s.schedules(T), policy="next") for T in (6, 2))),
+    "later.variance.ranged": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N), s.rate_columns(N)),
+                                           states=[0], columns=[1, 2]),
+    "later.variance.read_out": _of_all_sizes(_variance_read_out, states=range(3), columns=[3, 4, 6]),
+    "later.decoder.log_mass": _of_all_sizes(_masses, states=range(2)),
+    "later.model.last_step": _of_sizes(_last_step, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
+    "later.objective.prior_kl": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.level_columns(N)), states=[0], columns=[1]),
+    "later.objective.edge": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N)), states=[0], columns=[1]),
+    "later.objective.decoder": _of_sizes(_decoded, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
+    "later.objective.terms": _of_sizes(_later_bound, (S, N, D, T), (1, 4, 3, 2), (2, 1, 1, 4), (0, 3, 2, 4), (0, 2, 3, 1),
+                                       (2, 0, 3, 4)),
+    "later.objective.assemble": _assembled(s.later_terms, 1, (0, 2)),
+    "later.objective.per_dimension": tuple(_case(s.arrays(N), k=s.times(N, D, low=0, high=9)) for N, D in ((N, D), *SMALL)),
+    "later.sampler.jump": _of_all_sizes(partial(_two_states, eta=s.numbers(0, 1)), states=range(2), columns=[2, 3]),
+    "later.categorical.transition": tuple(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
+    "later.categorical.cumulative": tuple(_case(_line(s.level_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
+    "later.categorical.marginal": _of_symbols(lambda N, D, K: _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third)),
+                                              states=[0], columns=[1]),
+    "later.categorical.posterior": _of_symbols(
+        lambda N, D, K: _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
+                              s.level_columns(N).map(_third)), states=range(2), columns=[2, 3]),
+    "later.categorical.reverse": _of_symbols(_reverse_symbols, states=range(2), columns=[2, 3, 4]),
+    "later.categorical.kl": _of_symbols(
+        lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
+        states=range(2)),
+    "later.sampler.respaced": (_respaced(T, *range(1, T + 1)), _respaced(T, 2, 3, T), _respaced(T, T), _respaced(T, 1, 4),
+                               _respaced(1, 1), _respaced(2, 2)),
 }
+
+CASES: dict[str, st.SearchStrategy[Case]] = {name: st.one_of(*alternatives) for name, alternatives in ALTERNATIVES.items()}
 
 
 def examples(name: str, *, count: int) -> list[Case]:
-    """`count` cases of a pair, the same at every call."""
+    """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows."""
+    first, *others = ALTERNATIVES[name]
+    share, left = divmod(count, len(others) + 1)
+    found = [case for i, alternative in enumerate(others, 2) for case in _drawn(alternative, share + (i <= left))]
+    return _drawn(first, count - len(found)) + found
+
+
+def _drawn(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
+    """`count` cases of one strategy, not the first, which has the simplest values there are."""
     found: list[Case] = []
 
-    @settings(max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+    @settings(max_examples=count + 1, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))
-    @given(CASES[name])
+    @given(alternative)
     def collect(case: Case) -> None:
         found.append(case)
 
-    collect()
-    return found
+    if count:
+        collect()
+    return found[-count:] if count else found

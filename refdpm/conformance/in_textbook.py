@@ -34,7 +34,7 @@ def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], *
     formulas: list[Any] = list(leaves(book()[name](*trees, **fixed)))
     page = {key: value for key, value in fixed.items() if isinstance(value, np.ndarray)} | held | more
     beta = page.get("beta")
-    beta = beta if beta is not None and beta.ndim == 1 else None
+    beta = beta if beta is not None and beta.ndim == 1 and len(beta) and beta[0] == 0 else None
     return Judged(list(held), formulas, Page(page, beta=beta, t=fixed.get("t"), ndim=_axes(held, fixed)))
 
 

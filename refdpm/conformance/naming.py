@@ -23,7 +23,7 @@ import numpy as np
 from refdpm.conformance.chapters.inputs import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.planting import target
-from refdpm.conformance.terms import LIMIT, UNITS
+from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.vjp import Array
 
 NEAR = 0.05                     # a distance that is as good as none

@@ -75,34 +75,34 @@ def instead(wrong: Callable[..., Any]) -> Plant:
     return lambda right: wrong
 
 
-def edited(says: str, *, also: str | None = None) -> Plant:
-    """The textbook's formula with one edit, or two, in float64: what somebody gets who writes it down so.
+def edited(says: str, *, which: int = 0, also: str | None = None) -> Plant:
+    """The textbook's formula with one edit, or `also` another, in float64: what somebody gets who writes it down so.
 
-    Raises: ValueError if the formula has no such edit.
+    Where several edits are described alike, `which` counts them.   Raises: ValueError if the formula has no such edit.
     """
-    return _by_formula(says, *((also,) if also else ()))
+    return _by_formula((says, which), *([(also, 0)] if also else []))
 
 
-def _by_formula(*changes: str) -> Plant:
+def _by_formula(*changes: tuple[str, int]) -> Plant:
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         name = f"{right.__module__}.{right.__name__}".removeprefix("refdpm.")
 
         def wrong(*arguments: Any, **fixed: Any) -> Any:
             call = in_textbook(name, arguments, fixed)
             formulas = tuple(call.formulas)
-            for wanted in changes:
-                formulas = _with_edit(formulas, wanted, name)
+            for wanted, number in changes:
+                formulas = _with_edit(formulas, wanted, number, name)
             found = iter(floats(formulas, call.page))
             return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), right(*arguments, **fixed))
         return wrong
     return plant
 
 
-def _with_edit(formulas: tuple[E, ...], says: str, name: str) -> tuple[E, ...]:
-    for edit in edits(*formulas):
-        if edit.says == says:
-            return edit.formulas
-    raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
+def _with_edit(formulas: tuple[E, ...], says: str, which: int, name: str) -> tuple[E, ...]:
+    found = [edit.formulas for edit in edits(*formulas) if edit.says == says]
+    if len(found) <= which:
+        raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
+    return found[which]
 
 
 PRINTED: Plant = _by_formula()

@@ -11,10 +11,10 @@ from refdpm.conformance.adapter import Fault, Skip, Source
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.terms import COARSE, LEAST, LIMIT, UNITS
+from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS
 from refdpm.vjp import Array
 
-__all__ = ["COARSE", "LIMIT", "UNITS", "Answer", "Subject", "expected", "ratios"]
+__all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "expected", "ratios"]
 
 
 class Answer(NamedTuple):
@@ -70,7 +70,7 @@ class Subject:
     def scales(self, function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of every output, in the form in which the adapter rounds."""
         chosen, values = self.chosen(function, inputs), self.right(function, inputs)
-        found = self._once(("scale", function.name, *map(_key, chosen.values())), lambda: function.scale(chosen))
+        found = self._once(("scale", function.name, *map(_key, chosen.values())), lambda: _sound(function, chosen, values))
         return _widened(function, values, found, self.profile)
 
     def _raw(self, function: Quantity, inputs: Inputs) -> Any:
@@ -136,11 +136,29 @@ def ratios(value: Array, reference: Array, scale: Array, unit: float) -> Array:
                                np.where(np.isfinite(error), error, np.inf)))
 
 
+class Unsound(RuntimeError):
+    """This package does not agree with its own textbook, so that it can judge nobody."""
+
+
+def _sound(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The scale of every output.   Raises: Unsound where our own value is not what the textbook's formula gives.
+
+    What the adapter itself has shown before (`given`) need not be what its formulas give, and is not held against us.
+    """
+    found, own = quantity.followed(inputs), any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
+    for output, value, book in zip(quantity.outputs, values, found, strict=True):
+        far = ratios(value, book.value, book.scale, UNITS["float64"])
+        if not own and np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > LIMIT):
+            raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook says, so "
+                          f"that it cannot judge others; please reinstall it and report this")
+    return tuple(part.scale for part in found)
+
+
 def expected(function: Quantity, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """The reference of every output and its scale, widened to the form in which an adapter of that profile rounds."""
     with np.errstate(all="ignore"):
         values = _values(function, inputs)
-        return values, _widened(function, values, function.scale(inputs), profile)
+        return values, _widened(function, values, _sound(function, inputs, values), profile)
 
 
 def _values(function: Quantity, inputs: Inputs) -> tuple[Array, ...]:

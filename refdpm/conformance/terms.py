@@ -22,12 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS  # noqa: F401
 from refdpm.vjp import Array
-
-UNITS = {"float64": 2.0 ** -53, "float32": 2.0 ** -24, "float16": 2.0 ** -11}
-COARSE = {"float64": 2.0 ** -24, "float32": 2.0 ** -16, "float16": 2.0 ** -11}     # of an answer that is inaccurate, not wrong
-LEAST = {2.0 ** -53: 2.0 ** -1022, 2.0 ** -24: 2.0 ** -126, 2.0 ** -16: 2.0 ** -126, 2.0 ** -11: 2.0 ** -14}        # normal numbers
-LIMIT = 32.0                    # of error/(u·scale): the rounding of a textbook formula stays within a few
 
 
 class Terms:

@@ -11,7 +11,7 @@ LEAST = 100                   # with fewer examples a standard error says little
 def checked(x_0: Array, *, name: str = "data") -> Array:
     """`x_0` as float64 if K may be computed on it: finite, two axes, centred, and E x² = 1 on average over components.
 
-    K is sure to be a bound only for data with the second moments of π; with S in the place of n, it is off by ½ (n − S)(ᾱ_T + β_1).
+    With S = E|x_0|², K is off the strict bound by C = ½ (n − S)(ᾱ_T + β_1); S > n would make it too large, S < n too small.
 
     Tolerance: 0.02 plus six standard errors, so that a false alarm comes once in 10⁸ at most.
     Raises: ValueError that names what was expected and what came.

@@ -23,9 +23,9 @@ from refdpm import gaussian, likelihood, run, schedule, train
 from refdpm.data import cifar, dead_leaves, idx, images as pictures
 from refdpm.data.prepare import Constants, checked_images, constants_of, prepare
 from refdpm.experiments import common
-from refdpm.layers.readout import READOUTS
 from refdpm.layers.temporal import BASES
 from refdpm.networks import image as network_module
+from refdpm.networks.readout import READOUTS
 from refdpm.oracles import wiener
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, fix

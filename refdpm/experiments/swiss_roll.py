@@ -16,6 +16,7 @@ from refdpm import gaussian, optimize, run, schedule, train
 from refdpm.data import checked as checked_data, swiss_roll as roll
 from refdpm.experiments import common
 from refdpm.networks import swiss_roll as network_module
+from refdpm.networks.readout import READOUTS
 from refdpm.oracles import swiss_roll as oracle, two_sample
 from refdpm.train import Purpose
 from refdpm.vjp import Array, fix
@@ -59,7 +60,7 @@ def checked(settings: Settings) -> Settings:
     common.check_numbers(settings, width=(0, np.inf), rate=(0, np.inf), schedule_rate=(0, np.inf), beta_T=(0, 1))
     if not 1e-5 <= settings.beta_1 <= 0.5:
         raise ValueError(f"beta_1: expected a value in [1e-5, 0.5], where the ceilings are computed, got {settings.beta_1!r}")
-    common.check_choice(settings, learn_schedule=(True, False), readout=network_module.READOUTS)
+    common.check_choice(settings, learn_schedule=(True, False), readout=READOUTS)
     return settings
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.layers.activation import x_minus_log1p
+from refdpm.activation import softmax, x_minus_log1p
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -77,7 +77,8 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Categorical, Pullbac
 
     def pullback(dq: Categorical) -> tuple[Array, Array]:
         moved = kept * (x_0 - x_0.mean(axis=-1, keepdims=True)) * dq.prob
-        return _mixed(dq.prob, kept, -np.expm1(log_alpha_bar)), unbroadcast(moved, log_alpha_bar.shape)
+        dx_0 = _mixed(dq.prob, kept, -np.expm1(log_alpha_bar))
+        return unbroadcast(dx_0, x_0.shape), unbroadcast(moved, log_alpha_bar.shape)
 
     return marginal(x_0, log_alpha_bar), pullback
 
@@ -105,25 +106,19 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     s = (e * m.prob).sum(axis=-1, keepdims=True)
 
     def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
-        djoint = (dq.prob - (q.prob * dq.prob).sum(axis=-1, keepdims=True)) / s
+        djoint = _off_average(dq.prob, q.prob) / s
         de = m.prob * djoint
         dx_0, dlevel = back_marginal(Categorical(e * djoint))
         dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
-        return _mixed(de, 1 - beta, beta), dx_0, dbeta, dlevel
+        return unbroadcast(_mixed(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
 
     return q, pullback
 
 
-def softmax(logits: Array) -> Array:
-    """e^z/Σ e^z: the probabilities that a network's logits stand for.   Edge: what is added to all logits changes nothing."""
-    weight = np.exp(logits - np.max(np.real(logits), axis=-1, keepdims=True))
-    return weight / weight.sum(axis=-1, keepdims=True)
-
-
-def softmax_vjp(logits: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `softmax`:   dp = p (dz − Σ p dz)."""
-    p = softmax(logits)
-    return p, lambda dp: p * (dp - (p * dp).sum(axis=-1, keepdims=True))
+def _off_average(x: Array, p: Array) -> Array:
+    """x − Σ p x, from what x is more than at the likeliest class: nothing is lost where that has nearly all of p."""
+    x = x - np.take_along_axis(x, np.argmax(np.real(p), axis=-1)[..., None], axis=-1)
+    return np.asarray(x - (p * x).sum(axis=-1, keepdims=True))
 
 
 def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str) -> Categorical:
@@ -146,14 +141,14 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str) -> tuple[
         raise ValueError(f"mixing: expected one of {MIXINGS}, got {mixing!r}")
     share = {"average": 1.0, "joint": 0.0, "joint_but_first": 1.0 * (step.log_alpha_bar_prev == 0)}[mixing]
     said, back_marginal = marginal_vjp(x_t, step.log_alpha_bar)
-    x_0, back_softmax = softmax_vjp(logits - share * np.log(said.prob))
+    x_0 = softmax(logits - share * np.log(said.prob))
     p, back_posterior = posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
 
     def pullback(dp: Categorical) -> tuple[Array, Array, Step]:
         dx_t, dx_0, dbeta, dprev = back_posterior(dp)
-        dlogits = back_softmax(dx_0)
+        dlogits = x_0 * _off_average(dx_0, x_0)                      # as in `softmax_vjp`, and near certainty too
         dx_t_said, dlevel = back_marginal(Categorical(-share * dlogits / said.prob))
-        return dlogits, dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
+        return unbroadcast(dlogits, logits.shape), dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
 
     return p, pullback
 

@@ -55,7 +55,7 @@ def mean_from_noise_vjp(noise: Array, x_t: Array, beta: Array, log_alpha_bar_pre
     def pullback(dmean: Array) -> tuple[Array, Array, Array, Array]:
         dk = -noise / keep * dmean / (2 * w * root)
         dbeta, dlevel = dk * (w + v) + mean / (2 * (1 - beta)) * dmean, dk * a * beta * (1 - beta)
-        return (-beta / (root * keep) * dmean, dmean / keep,
+        return (unbroadcast(-beta / (root * keep) * dmean, noise.shape), unbroadcast(dmean / keep, x_t.shape),
                 unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape))
 
     return mean, pullback
@@ -82,7 +82,7 @@ def mean_from_v_vjp(v: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array
 
     def pullback(dmean: Array) -> tuple[Array, Array, Array, Array]:
         dk = -v * gain / (2 * w) * dmean
-        return (-gain * beta * dmean, keep * dmean,
+        return (unbroadcast(-gain * beta * dmean, v.shape), unbroadcast(keep * dmean, x_t.shape),
                 unbroadcast(dk * (w + before) - x_t / (2 * keep) * dmean, beta.shape),
                 unbroadcast(dk * beta, log_alpha_bar_prev.shape))
 
@@ -103,7 +103,8 @@ def mean_from_score_vjp(score: Array, x_t: Array, beta: Array) -> tuple[Array, P
 
     def pullback(dmean: Array) -> tuple[Array, Array, Array]:
         dbeta = (score / keep + mean / (2 * (1 - beta))) * dmean
-        return beta / keep * dmean, dmean / keep, unbroadcast(dbeta, beta.shape)
+        return (unbroadcast(beta / keep * dmean, score.shape), unbroadcast(dmean / keep, x_t.shape),
+                unbroadcast(dbeta, beta.shape))
 
     return mean, pullback
 
@@ -130,7 +131,7 @@ def x_0_from_mean_vjp(mean: Array, x_t: Array, beta: Array, log_alpha_bar_prev: 
     def pullback(dx_0: Array) -> tuple[Array, Array, Array, Array]:
         dbeta = (keep * x_t * (1 / beta + 0.5 / (1 - beta)) - mean / beta) * v * unit * dx_0
         dlevel = (keep * x_t * (1 + a) - mean * (1 + a * (1 - beta))) / 2 * unit * dx_0
-        return (w * unit * dx_0, -keep * v * unit * dx_0,
+        return (unbroadcast(w * unit * dx_0, mean.shape), unbroadcast(-keep * v * unit * dx_0, x_t.shape),
                 unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape))
 
     return x_0_from_mean(mean, x_t, beta, log_alpha_bar_prev), pullback

@@ -15,15 +15,16 @@ this bound, with first = "fixed", is −(K + C) − D log(width): log₂(1/width
 to 1.
 """
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from refdpm import bound, gaussian, schedule
+from refdpm.activation import x_minus_log1p
 from refdpm.gaussian import LOG_2PI
 from refdpm.later.decoder import Grid, level, log_mass_vjp
 from refdpm.later.model import Model, as_network, last_step_vjp
-from refdpm.layers.activation import x_minus_log1p
 from refdpm.likelihood import bits, total_vjp
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, Tree, tree_map, unbroadcast
@@ -59,7 +60,7 @@ def prior_kl_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Array, Pullback]:
 
     def pullback(dkl: Array) -> tuple[Array, Array]:
         dlevel = alpha_bar / 2 * (x_0 * x_0 - alpha_bar / np.expm1(log_alpha_bar)) * dkl
-        return alpha_bar * x_0 * dkl, unbroadcast(dlevel, log_alpha_bar.shape)
+        return unbroadcast(alpha_bar * x_0 * dkl, x_0.shape), unbroadcast(dlevel, log_alpha_bar.shape)
 
     return prior_kl(x_0, log_alpha_bar), pullback
 
@@ -77,8 +78,10 @@ def edge(x_0: Array, beta_1: Array) -> Array:
 
 def edge_vjp(x_0: Array, beta_1: Array) -> tuple[Array, Pullback]:
     """Adjoint of `edge`:   −β_1 x_0 dx_0 − ½ (1/β_1 + x_0² − 1) dβ_1."""
+
     def pullback(dvalue: Array) -> tuple[Array, Array]:
-        return -beta_1 * x_0 * dvalue, unbroadcast(-(1 / beta_1 + x_0 * x_0 - 1) / 2 * dvalue, beta_1.shape)
+        dbeta_1 = -(1 / beta_1 + x_0 * x_0 - 1) / 2 * dvalue
+        return unbroadcast(-beta_1 * x_0 * dvalue, x_0.shape), unbroadcast(dbeta_1, beta_1.shape)
 
     return edge(x_0, beta_1), pullback
 
@@ -93,9 +96,8 @@ def decoder(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Array
 
 def decoder_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Array, model: Model) -> tuple[Array, Pullback]:
     """Adjoint of `decoder`."""
-    levels, back_levels = schedule.log_alpha_bar_vjp(beta)
     t = np.ones(len(k), dtype=int)
-    step, back_step = schedule.step_vjp(beta, levels, t=t, ndim=k.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=t, ndim=k.ndim)
     q, back_marginal = gaussian.marginal_vjp(level(k, grid=grid), step.log_alpha_bar)
     x_1, back_draw = gaussian.draw_vjp(q, noise=noise)
     p, back_last = last_step_vjp(parameters, beta, x_1, step, t=t, model=model)
@@ -105,8 +107,8 @@ def decoder_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: A
     def pullback(dvalue: Array) -> tuple[Tree, Array]:
         dparameters, dbeta_last, dx_1, dstep = back_last(back_mass(back_total(-dvalue)))
         _, dlevel_marginal = back_marginal(back_draw(dx_1))
-        dbeta_step, dlevels = back_step(dstep._replace(log_alpha_bar=dstep.log_alpha_bar + dlevel_marginal))
-        return dparameters, dbeta_last + dbeta_step + back_levels(dlevels)
+        dbeta_step = back_step(dstep._replace(log_alpha_bar=dstep.log_alpha_bar + dlevel_marginal))
+        return dparameters, dbeta_last + dbeta_step
 
     return -log_p, pullback
 
@@ -128,8 +130,7 @@ def terms_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Arr
     rows = (t.size,) + k.shape[1:]
     kl, back_kl = bound.step_kl_vjp(parameters, beta, np.broadcast_to(x_0, t.shape + k.shape[1:]).reshape(rows),
                                     noise=noise.reshape(rows), t=t.ravel(), kernel=gaussian, network=as_network(model))
-    levels, back_levels = schedule.log_alpha_bar_vjp(beta)
-    step, back_step = schedule.step_vjp(beta, levels, t=np.full(len(k), T), ndim=k.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=np.full(len(k), T), ndim=k.ndim)
     per_component, back_prior = prior_kl_vjp(x_0, step.log_alpha_bar)
     prior, back_total = total_vjp(per_component)
     decoded, back_decoder = decoder_vjp(parameters, beta, k=k, grid=grid, noise=noise_1, model=model)
@@ -137,10 +138,9 @@ def terms_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Arr
     def pullback(dterms: Terms) -> tuple[Tree, Array]:
         dparameters_decoder, dbeta_decoder = back_decoder(dterms.decoder)
         _, dlevel_T = back_prior(back_total(dterms.prior))
-        dbeta_T, dlevels = back_step(Step(0 * dlevel_T, 0 * dlevel_T, dlevel_T))
+        dbeta_T = back_step(Step(0 * dlevel_T, 0 * dlevel_T, dlevel_T))
         dparameters_kl, dbeta_kl, _ = back_kl(dterms.kl.ravel())
-        return (tree_map(np.add, dparameters_kl, dparameters_decoder),
-                dbeta_kl + dbeta_decoder + dbeta_T + back_levels(dlevels))
+        return tree_map(np.add, dparameters_kl, dparameters_decoder), dbeta_kl + dbeta_decoder + dbeta_T
 
     return Terms(prior, kl.reshape(t.shape), decoded), pullback
 
@@ -153,14 +153,20 @@ def assemble(terms: Terms, *, T: int) -> Array:
 def assemble_vjp(terms: Terms, *, T: int) -> tuple[Array, Pullback]:
     """Adjoint of `assemble`:   dprior + (T−1)/S Σ_s dkl[s] + ddecoder."""
     share = (T - 1) / max(len(terms.kl), 1)
-    return assemble(terms, T=T), lambda dvalue: Terms(dvalue, np.broadcast_to(share * dvalue, terms.kl.shape), dvalue)
+
+    def pullback(dvalue: Array) -> Terms:
+        dkl = share * unbroadcast(dvalue, terms.kl.shape[1:])
+        return Terms(unbroadcast(dvalue, terms.prior.shape), np.broadcast_to(dkl, terms.kl.shape),
+                     unbroadcast(dvalue, terms.decoder.shape))
+
+    return assemble(terms, T=T), pullback
 
 
 def per_dimension(nats: Array, *, k: Array) -> Array:
     """Nats per example as bits per dimension: divided by log 2 and by the number of components.   Shapes: nats (N,), k (N, …)."""
-    return nats * bits(1.0) / k[0].size
+    return nats * bits(1.0) / prod(k.shape[1:])
 
 
 def per_dimension_vjp(nats: Array, *, k: Array) -> tuple[Array, Pullback]:
     """Adjoint of `per_dimension`:   dnats/(D log 2)."""
-    return per_dimension(nats, k=k), lambda dvalue: dvalue * bits(1.0) / k[0].size
+    return per_dimension(nats, k=k), lambda dvalue: dvalue * bits(1.0) / prod(k.shape[1:])

@@ -10,7 +10,7 @@ With an angle φ, cos φ = √ᾱ and sin φ = √(1−ᾱ), the pair (x_t, v) i
 without a division, at every level; from ε it does not where ᾱ = 0, nor ε from x_0 where ᾱ = 1.
 
 All of it is linear, so an average over x_0 given x_t goes through: E[x_0 | x_t], E[ε | x_t] … are related in the same way, and the
-score of an average is ∇ log q(x_t), the score of the marginal.  The head z_mean of `layers.readout.denoising` is −√(1−ᾱ) v.
+score of an average is ∇ log q(x_t), the score of the marginal.  The head z_mean of `networks.readout.denoising` is −√(1−ᾱ) v.
 
 The mean of the reverse step is in `mean`.
 
@@ -38,7 +38,8 @@ def x_0_from_noise_vjp(noise: Array, x_t: Array, log_alpha_bar: Array) -> tuple[
 
     def pullback(dx_0: Array) -> tuple[Array, Array, Array]:
         dlevel = (noise / sigma - x_t) * grow / 2 * dx_0
-        return -sigma * grow * dx_0, grow * dx_0, unbroadcast(dlevel, log_alpha_bar.shape)
+        return (unbroadcast(-sigma * grow * dx_0, noise.shape), unbroadcast(grow * dx_0, x_t.shape),
+                unbroadcast(dlevel, log_alpha_bar.shape))
 
     return x_0_from_noise(noise, x_t, log_alpha_bar), pullback
 
@@ -57,7 +58,8 @@ def x_0_from_v_vjp(v: Array, x_t: Array, log_alpha_bar: Array) -> tuple[Array, P
 
     def pullback(dx_0: Array) -> tuple[Array, Array, Array]:
         dlevel = (s * x_t + s * s / sigma * v) / 2 * dx_0
-        return -sigma * dx_0, s * dx_0, unbroadcast(dlevel, log_alpha_bar.shape)
+        return (unbroadcast(-sigma * dx_0, v.shape), unbroadcast(s * dx_0, x_t.shape),
+                unbroadcast(dlevel, log_alpha_bar.shape))
 
     return x_0_from_v(v, x_t, log_alpha_bar), pullback
 
@@ -76,7 +78,8 @@ def x_0_from_score_vjp(score: Array, x_t: Array, log_alpha_bar: Array) -> tuple[
 
     def pullback(dx_0: Array) -> tuple[Array, Array, Array]:
         dlevel = -(x_t + (1 + np.exp(log_alpha_bar)) * score) * grow / 2 * dx_0
-        return -np.expm1(log_alpha_bar) * grow * dx_0, grow * dx_0, unbroadcast(dlevel, log_alpha_bar.shape)
+        return (unbroadcast(-np.expm1(log_alpha_bar) * grow * dx_0, score.shape), unbroadcast(grow * dx_0, x_t.shape),
+                unbroadcast(dlevel, log_alpha_bar.shape))
 
     return x_0_from_score(score, x_t, log_alpha_bar), pullback
 
@@ -98,7 +101,8 @@ def noise_from_x_0_vjp(x_0: Array, x_t: Array, log_alpha_bar: Array) -> tuple[Ar
 
     def pullback(dnoise: Array) -> tuple[Array, Array, Array]:
         dlevel = (s * noise / sigma - x_0) * s / sigma / 2 * dnoise
-        return -s / sigma * dnoise, dnoise / sigma, unbroadcast(dlevel, log_alpha_bar.shape)
+        return (unbroadcast(-s / sigma * dnoise, x_0.shape), unbroadcast(dnoise / sigma, x_t.shape),
+                unbroadcast(dlevel, log_alpha_bar.shape))
 
     return noise, pullback
 
@@ -121,7 +125,8 @@ def v_from_x_0_vjp(x_0: Array, x_t: Array, log_alpha_bar: Array) -> tuple[Array,
 
     def pullback(dv: Array) -> tuple[Array, Array, Array]:
         dlevel = (x_t + s * v / sigma) * s / sigma / 2 * dv
-        return -dv / sigma, s / sigma * dv, unbroadcast(dlevel, log_alpha_bar.shape)
+        return (unbroadcast(-dv / sigma, x_0.shape), unbroadcast(s / sigma * dv, x_t.shape),
+                unbroadcast(dlevel, log_alpha_bar.shape))
 
     return v, pullback
 
@@ -141,7 +146,8 @@ def score_from_x_0_vjp(x_0: Array, x_t: Array, log_alpha_bar: Array) -> tuple[Ar
 
     def pullback(dscore: Array) -> tuple[Array, Array, Array]:
         dlevel = (x_0 / 2 + s * score) * s / var * dscore
-        return s / var * dscore, -dscore / var, unbroadcast(dlevel, log_alpha_bar.shape)
+        return (unbroadcast(s / var * dscore, x_0.shape), unbroadcast(-dscore / var, x_t.shape),
+                unbroadcast(dlevel, log_alpha_bar.shape))
 
     return score, pullback
 

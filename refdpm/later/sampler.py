@@ -88,7 +88,8 @@ def jump_vjp(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, 
         dc_0, dk = unbroadcast(x_0 * dq.mean, w.shape), unbroadcast(x_t * dq.mean, w.shape)
         dbeta = dc_0 * by_beta[0] + dk * by_beta[1] + dq.var * e * (v / w) ** 2
         dlevel = dc_0 * by_level[0] + dk * by_level[1] - dq.var * e * a * (beta / w) ** 2
-        return c_0 * dq.mean, k * dq.mean, unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape)
+        return (unbroadcast(c_0 * dq.mean, x_0.shape), unbroadcast(k * dq.mean, x_t.shape),
+                unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape))
 
     return jump(x_0, x_t, beta, log_alpha_bar_prev, eta=eta), pullback
 

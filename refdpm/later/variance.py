@@ -19,7 +19,7 @@ import numpy as np
 
 from refdpm.gaussian import Gaussian, shares
 from refdpm.later.mean import mean_from_vjp
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -90,7 +90,7 @@ def ranged_vjp(head: Array, beta: Array, small: Array) -> tuple[Array, Pullback]
 
     def pullback(dvar: Array) -> tuple[Array, Array, Array]:
         dlog = value * dvar
-        return (np.log(beta / small) / 2 * dlog, unbroadcast(share / beta * dlog, beta.shape),
+        return (unbroadcast(np.log(beta / small) / 2 * dlog, head.shape), unbroadcast(share / beta * dlog, beta.shape),
                 unbroadcast((1 - share) / small * dlog, small.shape))
 
     return value, pullback
@@ -130,7 +130,7 @@ def _variance_vjp(head: Array, beta: Array, small: Array, variance: str) -> tupl
     chosen = small if variance == "small" else beta
 
     def pullback(dvar: Array) -> tuple[Array, Array, Array]:
-        dchosen = unbroadcast(dvar, chosen.shape)
-        return (np.zeros_like(head), *((0 * dchosen, dchosen) if variance == "small" else (dchosen, 0 * dchosen)))
+        dchosen, nothing = unbroadcast(dvar, chosen.shape), np.zeros_like(beta if variance == "small" else small)
+        return (np.zeros_like(head), *((nothing, dchosen) if variance == "small" else (dchosen, nothing)))
 
     return chosen + np.zeros_like(head), pullback

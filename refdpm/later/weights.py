@@ -104,8 +104,8 @@ def kl_of_x_0_vjp(x_0: Array, guess: Array, beta: Array, log_alpha_bar_prev: Arr
 
     def pullback(dkl: Array) -> tuple[Array, Array, Array, Array]:
         derror = weight * error * dkl
-        dbeta, dlevel = back_weight(unbroadcast(error * error / 2 * dkl, weight.shape))
-        return derror, -derror, dbeta, dlevel
+        dbeta, dlevel = back_weight(error * error / 2 * dkl)
+        return unbroadcast(derror, x_0.shape), -unbroadcast(derror, guess.shape), dbeta, dlevel
 
     return weight * error * error / 2, pullback
 

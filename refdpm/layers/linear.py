@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.vjp import Array, Pullback
+from refdpm.vjp import Array, Pullback, unbroadcast
 
 
 class Affine(NamedTuple):
@@ -19,7 +19,7 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
 
     Shapes: x (…, in), weight (in, out), bias (out,) → (…, out).
     """
-    return (_rows(x) @ weight + bias).reshape(*x.shape[:-1], -1)
+    return (_rows(x) @ weight + bias).reshape(*x.shape[:-1], weight.shape[1])
 
 
 def linear_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
@@ -27,7 +27,7 @@ def linear_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         drows = _rows(dy)
-        return (drows @ weight.T).reshape(x.shape), _rows(x).T @ drows, drows.sum(axis=0)
+        return (drows @ weight.T).reshape(x.shape), _rows(x).T @ drows, unbroadcast(drows, bias.shape)
 
     return linear(x, weight, bias), pullback
 

@@ -11,7 +11,7 @@ In the paper φ is the identity, and one softplus follows.  In the released code
 is divided by S.
 """
 
-from refdpm.layers.activation import leaky_relu_vjp
+from refdpm.activation import leaky_relu_vjp
 from refdpm.layers.conv import conv2d_vjp
 from refdpm.layers.linear import Affine
 from refdpm.layers.pool import mean_pool_vjp, upsample_vjp

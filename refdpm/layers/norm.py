@@ -1,28 +1,14 @@
-"""Normalisation: of weights to the sum 1, and of groups of channels to mean 0 and variance 1.
+"""Normalisation of groups of channels to mean 0 and variance 1.
 
-The paper's networks have neither; those that came later have both, softmax for attention and group normalisation between
-convolutions.  They stand here by themselves, for whoever wants to compare theirs.
+The paper's networks have none; those that came later have it between convolutions.  It stands here by itself, for whoever wants to
+compare theirs.
 """
+
+from math import prod
 
 import numpy as np
 
-from refdpm.vjp import Array, Pullback
-
-
-def softmax(x: Array) -> Array:
-    """g_k = exp(x_k)/Σ_j exp(x_j), along the last axis: positive weights, Σ_k g_k = 1.
-
-    Shapes: (…, K) → (…, K).
-    Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.
-    """
-    g = np.exp(x - np.max(np.real(x), axis=-1, keepdims=True))
-    return g / g.sum(axis=-1, keepdims=True)
-
-
-def softmax_vjp(x: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `softmax`:   dg_k = g_k (dx_k − Σ_j g_j dx_j), which is its own adjoint."""
-    g = softmax(x)
-    return g, lambda dg: g * (dg - (g * dg).sum(axis=-1, keepdims=True))
+from refdpm.vjp import Array, Pullback, unbroadcast
 
 
 def group_norm(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: float = 1e-5) -> Array:
@@ -31,7 +17,7 @@ def group_norm(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: fl
     m = M x and v = M (x − m)², where M is the mean over all pixels of one example and over the channels of one group, C/groups
     neighbours.  v is the variance of those numbers, not an estimate of another one: they are divided by how many they are.
 
-    Shapes: x (N, …, C), scale and shift (C,) → as x.   Domain: C divisible by groups.
+    Shapes: x (N, …, C), scale and shift (C,), or (N, 1, …, C) for every example its own → as x.   Domain: C divisible by groups.
     Edge: numbers that are all alike have v = 0, and y = shift.
     """
     z, _ = _normalised(x, groups, epsilon)
@@ -47,7 +33,7 @@ def _normalised(x: Array, groups: int, epsilon: float) -> tuple[Array, Array]:
 
 
 def _grouped(x: Array, groups: int) -> Array:
-    return x.reshape(len(x), -1, groups, x.shape[-1] // groups)
+    return x.reshape(len(x), prod(x.shape[1:-1]), groups, x.shape[-1] // groups)
 
 
 def _mean(grouped: Array) -> Array:
@@ -66,9 +52,9 @@ def group_norm_vjp(x: Array, scale: Array, shift: Array, *, groups: int, epsilon
     z, root = _normalised(x, groups, epsilon)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        dz = _grouped(dy * scale, groups)
+        dz = _grouped(unbroadcast(dy * scale, x.shape), groups)
         dx = (dz - _mean(dz) - z * _mean(z * dz)) / root
-        over_pixels = tuple(range(x.ndim - 1))
-        return dx.reshape(x.shape), (z.reshape(x.shape) * dy).sum(axis=over_pixels), dy.sum(axis=over_pixels)
+        dscale, dshift = unbroadcast(z.reshape(x.shape) * dy, scale.shape), unbroadcast(dy, shift.shape)
+        return dx.reshape(x.shape), dscale, dshift
 
     return group_norm(x, scale, shift, groups=groups, epsilon=epsilon), pullback

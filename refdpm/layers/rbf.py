@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from refdpm.vjp import Array, Pullback
+from refdpm.activation import softmax, softmax_vjp
+from refdpm.vjp import Array, Pullback, unbroadcast
 
 
 def rbf(x: Array, centre: Array, log_width: Array) -> Array:
@@ -11,7 +12,7 @@ def rbf(x: Array, centre: Array, log_width: Array) -> Array:
     Shapes: x (N, D), centre (K, D), log_width (K,) → (N, K).
     Source: App. D.1.1; the widths are given as logarithms, so they stay positive.
     """
-    return _softmax(_exponents(x, centre, log_width))
+    return softmax(_exponents(x, centre, log_width))
 
 
 def _exponents(x: Array, centre: Array, log_width: Array) -> Array:
@@ -28,32 +29,23 @@ def _squared_difference(x_d: Array, centre_d: Array) -> Array:
     return difference
 
 
-def _softmax(s: Array) -> Array:
-    g = s - np.max(np.real(s), axis=1, keepdims=True)
-    np.exp(g, out=g)
-    g /= g.sum(axis=1, keepdims=True)
-    return g
-
-
 def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `rbf`.
+    """Adjoint of `rbf`, the softmax of s:
 
-        dg_k = g_k (ds_k − Σ_j g_j ds_j)
         ds_k = −(x − c_k)·(dx − dc_k)/w_k² − 2 s_k dlog w_k
     """
     s = _exponents(x, centre, log_width)
-    g = _softmax(s)
+    g, back_softmax = softmax_vjp(s)
 
     def pullback(dg: Array) -> tuple[Array, Array, Array]:
-        ds = dg - np.einsum("nk,nk->n", g, dg)[:, None]
-        ds *= g
-        dlog_width = -2 * np.einsum("nk,nk->k", ds, s)
-        precision = np.exp(-2 * log_width)[:, None]
+        ds = back_softmax(dg)
+        dlog_width = unbroadcast(-2 * np.einsum("nk,nk->k", ds, s), log_width.shape)
+        precision = np.exp(-2 * log_width).reshape(-1, 1)
         # Σ a (c − x) as two products: its error is that of the larger one, which training and the adjoint gap do not notice
         to_centre, to_x = ds @ (precision * _with_one(centre)), precision * (ds.T @ _with_one(x))
         dx = to_centre[:, :-1] - x * to_centre[:, -1:]
         dcentre = to_x[:, :-1] - centre * to_x[:, -1:]
-        return dx, dcentre, dlog_width
+        return dx, unbroadcast(dcentre, centre.shape), dlog_width
 
     return g, pullback
 

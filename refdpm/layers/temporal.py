@@ -4,9 +4,11 @@ A read-out of its own for every t has too many weights for an image.  Instead th
 coefficients for each number that is wanted, and those of neighbouring steps are neighbouring mixtures of them.
 """
 
-import numpy as np
-from scipy.special import softmax
+from math import prod
 
+import numpy as np
+
+from refdpm.activation import softmax
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
 
@@ -30,7 +32,7 @@ def bumps(t: Array, *, T: int, count: int, basis: str = "paper") -> Array:
         position, width = (t - 1) * (count - 1) / (T - 1), 0.5
     else:
         raise ValueError(f"basis: expected one of {BASES}, got {basis!r}")
-    return softmax(-((position[:, None] - np.arange(count)) / width) ** 2 / 2, axis=1)
+    return softmax(-((position[:, None] - np.arange(count)) / width) ** 2 / 2)
 
 
 @eq("62")
@@ -39,10 +41,10 @@ def temporal(y: Array, *, g: Array) -> Array:
 
     Shapes: y (N, …, J), g (N, J) → (N, …).
     """
-    return np.matmul(y.reshape(len(y), -1, y.shape[-1]), g[:, :, None]).reshape(y.shape[:-1])
+    return np.matmul(y.reshape(len(y), prod(y.shape[1:-1]), y.shape[-1]), g[:, :, None]).reshape(y.shape[:-1])
 
 
 def temporal_vjp(y: Array, *, g: Array) -> tuple[Array, Pullback]:
     """Adjoint of `temporal`:   dz = Σ_j g_j dy_j."""
-    columns = g.reshape(len(g), *(1,) * (y.ndim - 2), -1)
+    columns = g.reshape(len(g), *(1,) * (y.ndim - 2), g.shape[1])
     return temporal(y, g=g), lambda dz: dz[..., None] * columns

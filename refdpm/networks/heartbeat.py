@@ -5,7 +5,7 @@
 The paper's layers are 20-50-50-50 with sigmoids.  Those are meant here too: tanh(a) = 2 sigmoid(2a) − 1, and the 2, the 2 and the
 −1 go into the weights and biases before and after.  But sigmoids all have a mean near ½, which one bias shifts and all weights
 feel; with centred units, and bits of mean 0 and variance 1 under π, short trainings came nearer to K*.  What z means is a named
-choice (`layers.bit_readout`), and so is what the last layer has of t:
+choice (`networks.bit_readout`), and so is what the last layer has of t:
 
     per_step    weights of its own for every t: the paper's, two million numbers at T = 2000, each for one row in T
     bumps       J sets of weights, of which every t has its own mixture, those of neighbours alike (`layers.temporal`)
@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refdpm.activation import tanh_vjp
 from refdpm.binomial import Bernoulli
-from refdpm.layers import bit_readout
-from refdpm.layers.activation import tanh_vjp
 from refdpm.layers.linear import Affine, linear_vjp, per_step_vjp
 from refdpm.layers.stack import stack_vjp
 from refdpm.layers.temporal import bumps, temporal_vjp
+from refdpm.networks import bit_readout
 from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
@@ -109,7 +109,7 @@ def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: s
         raise ValueError(f"T: expected the length of the chain, at least 2, for bumps in t, got {T}")
     g = bumps(t, T=T, count=COUNT, basis="released")
     y, back_linear = linear_vjp(h, weight, bias)
-    z, back_bumps = temporal_vjp(y.reshape(len(h), -1, COUNT), g=g)
+    z, back_bumps = temporal_vjp(y.reshape(len(h), y.shape[1] // COUNT, COUNT), g=g)
     return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))
 
 

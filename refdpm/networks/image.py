@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refdpm.activation import leaky_relu_vjp, softplus_vjp, tanh_vjp
 from refdpm.gaussian import Gaussian
-from refdpm.layers.activation import leaky_relu_vjp, softplus_vjp, tanh_vjp
 from refdpm.layers.linear import Affine, linear_vjp
 from refdpm.layers.multiscale import Kernels, multiscale_released_vjp, multiscale_vjp
-from refdpm.layers.readout import Heads, read_out_vjp
 from refdpm.layers.stack import LayerVjp, side_by_side_vjp, stack_vjp
 from refdpm.layers.temporal import bumps, temporal_vjp
+from refdpm.networks.readout import Heads, read_out_vjp
 from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
@@ -186,13 +186,14 @@ def _features_vjp(x: Array, conv: tuple[Kernels, ...], dense: tuple[Affine, ...]
 
 def _whole_image_vjp(x: Array, dense: tuple[Affine, ...], layer_vjp: LayerVjp) -> tuple[Array, Pullback]:
     """Layers on the image as one row, whose outputs are dealt to the pixels: (N, H, W, C) → (N, H, W, features)."""
-    row, back = stack_vjp(x.reshape(len(x), -1), dense, layer_vjp=layer_vjp)
+    N, H, W, C = x.shape
+    row, back = stack_vjp(x.reshape(N, H * W * C), dense, layer_vjp=layer_vjp)
 
     def pullback(dy: Array) -> tuple[Array, tuple[Affine, ...]]:
         drow, ddense = back(dy.reshape(row.shape))
         return drow.reshape(x.shape), ddense
 
-    return row.reshape(*x.shape[:-1], -1), pullback
+    return row.reshape(N, H, W, row.shape[1] // (H * W)), pullback
 
 
 # -- layers of the two forms -------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
     x_t ─ rbf ─ g(x_t) ─ per_step ─ z ┤        ├ read-out ─ p(x_{t−1} | x_t) = N(mean, var)
                                       └ z_var  ┘
 
-The paper's has 16 units; more are needed to come near the ceiling.  The read-out is a named choice (`layers.readout`).
+The paper's has 16 units; more are needed to come near the ceiling.  The read-out is a named choice (`networks.readout`).
 
 Source: App. D.1.1.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from refdpm.gaussian import Gaussian
 from refdpm.layers.linear import per_step_vjp
 from refdpm.layers.rbf import rbf_vjp
-from refdpm.layers.readout import READOUTS, Heads, read_out_vjp    # noqa: F401  (READOUTS: what `readout` may be)
+from refdpm.networks.readout import Heads, read_out_vjp
 from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback

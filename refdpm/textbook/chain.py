@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import HALF, PI, E, above, column, cos, exp, less, log, log1p, node, slack, sqrt, square, term, where
+import numpy as np
+
+from refdpm.textbook.expression import (HALF, PI, At, E, above, column, cos, counting, exp, joined, less, log, log1p, move, node,
+                                        running, slack, sqrt, square, term, where)
+from refdpm.textbook.layers import sigmoid
 
 
 class Row(NamedTuple):
@@ -30,7 +34,7 @@ class Normal(NamedTuple):
     var: E
 
 
-def row(shift: int = 0, at: int | str | None = None) -> Row:
+def row(shift: int = 0, at: At = None) -> Row:
     """The columns of the schedule at t + shift, or at one step for all rows."""
     now, before = column("alpha_bar", shift, at), column("alpha_bar", shift - 1, at)
     return Row(column("beta", shift, at), column("alpha", shift, at), now, before, less(now), less(before))
@@ -107,36 +111,88 @@ def log_prob(x: E, p: Normal) -> E:
 
 # -- the schedule --------------------------------------------------------------------------------------------------------
 
-def reciprocal(T: E, t: E) -> E:
+def table(rates: E) -> E:
+    """β_0 = 0 in front of the rates."""
+    return move(rates, "0 in front of", lambda i: np.append(0, i))
+
+
+def reciprocal(T: E) -> E:
     """β_t = 1/(T − t + 1)."""
-    return 1 / (T - t + 1)
+    return 1 / (T - counting(T) + 1)
 
 
-def linear(T: E, t: E, beta_1: E, beta_T: E) -> E:
-    """β_1 + (β_T − β_1) (t−1)/(T−1), at T = 1 the first."""
-    share = (t - 1) / where(above(T, 1), T - 1, 1)
-    return (1 - share) * beta_1 + share * beta_T
+def share(T: E) -> E:
+    """(t − 1)/(T − 1); 0/0 counts as 0, for T = 1."""
+    return (counting(T) - 1) / (T - 1)
 
 
-def geometric(T: E, t: E, beta_1: E, beta_T: E) -> E:
-    """β_1 (β_T/β_1)^((t−1)/(T−1))."""
-    share = (t - 1) / where(above(T, 1), T - 1, 1)
-    return exp((1 - share) * log(beta_1) + share * log(beta_T))
+def linear(T: E, beta_1: E, beta_T: E) -> E:
+    """β_t = β_1 + (β_T − β_1) (t − 1)/(T − 1)."""
+    return beta_1 + (beta_T - beta_1) * share(T)
 
 
-def cosine(T: E, t: E, offset: E, cap: E) -> E:
-    """1 − cos²φ_t/cos²φ_{t−1} with φ_t = (π/2)(t/T + offset)/(1 + offset), and no more than cap."""
-    def rate(T: E, t: E, offset: E) -> E:
-        before, after = (square(cos(PI / 2 * (s / T + offset) / (1 + offset))) for s in (t - 1, t))
+def geometric(T: E, beta_1: E, beta_T: E) -> E:
+    """log β_t = log β_1 + (log β_T − log β_1) (t − 1)/(T − 1)."""
+    return exp(log(beta_1) + (log(beta_T) - log(beta_1)) * share(T))
+
+
+def cosine(T: E, offset: E, cap: E) -> E:
+    """β_t = 1 − f(t)/f(t−1), f(t) = cos²[(π/2)(t/T + offset)/(1 + offset)], and no more than `cap`."""
+    def rate(T: E, offset: E) -> E:
+        before, after = (square(cos(PI / 2 * ((s / T + offset) / (1 + offset)))) for s in (counting(T) - 1, counting(T)))
         return 1 - after / before
 
-    found = term(rate, T, t, offset)
-    return where(above(found, cap), cap, found)
+    rates = term(rate, T, offset)
+    return where(above(rates, cap), cap, rates)
+
+
+def learned(logit_beta: E, beta_1: E) -> E:
+    """β_1 as it is given, then 1/(1 + exp(−logit β_t))."""
+    return joined(move(beta_1, "alone", lambda i: i.reshape(1)), sigmoid(logit_beta))
+
+
+def logits_of(row: Row) -> E:
+    """log β_t − log(1 − β_t)."""
+    return log(row.beta) - log(row.alpha)
+
+
+def respaced(times: tuple[int, ...]) -> E:
+    """1 − ᾱ_t/ᾱ_s for every kept t, with s the one kept before."""
+    return less(column("alpha_bar", at=times) / column("alpha_bar", at=(0, *times[:-1])))
+
+
+def log_alpha_bar(beta: E) -> E:
+    """ℓ_t = Σ_{s≤t} log(1 − β_s), where β_0 counts for nothing."""
+    return move(running(log1p(-move(beta, "from t = 1 on", lambda i: i[1:]))), "0 in front of", lambda i: np.append(0, i))
+
+
+def step(beta: E, level: E, t: Any, ndim: int) -> tuple[E, E, E]:
+    """β_t, ℓ_{t−1} and ℓ_t as columns."""
+    def at(x: E, shift: int) -> E:
+        return move(x, "at t − 1" if shift else "at t", lambda i: i[np.asarray(t) + shift].reshape((-1,) + (1,) * (ndim - 1)))
+
+    return at(beta, 0), at(level, -1), at(level, 0)
 
 
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
 
+def shares(beta: E, log_alpha_bar_prev: E) -> tuple[E, E, E]:
+    """ᾱ_{t−1}, 1 − ᾱ_{t−1} and 1 − ᾱ_t."""
+    row = from_levels(beta, log_alpha_bar_prev)
+    return row.alpha_bar_prev, row.rest_prev, row.rest
+
+
 PAIRS: dict[str, Callable[..., Any]] = {
+    "schedule.reciprocal": lambda T: table(reciprocal(T)),
+    "schedule.linear": lambda T, *, beta_1, beta_T: table(linear(T, node(beta_1), node(beta_T))),
+    "schedule.geometric": lambda T, *, beta_1, beta_T: table(geometric(T, node(beta_1), node(beta_T))),
+    "schedule.cosine": lambda T, *, offset=0.008, cap=0.999: table(cosine(T, node(offset), node(cap))),
+    "schedule.learned": lambda logit_beta, *, beta_1: table(learned(logit_beta, node(beta_1))),
+    "schedule.logits_of": lambda beta: move(log(beta) - log(less(beta)), "from t = 2 on", lambda i: i[2:]),
+    "schedule.log_alpha_bar": log_alpha_bar,
+    "schedule.alpha_bar": lambda beta: exp(log_alpha_bar(beta)),
+    "schedule.step": lambda beta, level, *, t, ndim: step(beta, level, t, ndim),
+    "gaussian.shares": shares,
     "gaussian.forward": lambda x_prev, beta: forward(x_prev, from_levels(beta)),
     "gaussian.marginal": lambda x_0, level: marginal(x_0, from_levels(log_alpha_bar=level)),
     "gaussian.posterior": lambda x_t, x_0, beta, level: posterior(x_t, x_0, from_levels(beta, level)),

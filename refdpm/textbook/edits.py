@@ -36,13 +36,17 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
     columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
     states = {one.how.state for one in everything if one.op in ("walk", "path")}
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
+    within = {part: one for one in reversed(everything) for part in one.parts}
     for one in everything:
         for says, new in _changes(one, columns, arguments):
-            yield Edit(says, replaced(roots, one, new))
+            where = f" in {_name(within[one])}" if one.op == "number" and one in within else ""
+            yield Edit(says + where, replaced(roots, one, new))
 
 
 def _values_of(one: E) -> tuple[E, ...]:
     """The parts of a node whose values it has a part of, and not only their size or shape."""
+    if one.op == "where" and one.how:
+        return one.parts[1:2]
     return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move") else one.parts
 
 
@@ -87,6 +91,9 @@ def _difference(one: E) -> Iterator[tuple[str, E]]:
 
 def _product(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
+    if a is b:
+        yield f"square left out: {_name(one)}", a
+        return
     yield f"factor left out: {_name(b)}", a
     yield f"factor left out: {_name(a)}", b
     yield f"divided by {_name(b)}, for times", a / b
@@ -96,7 +103,8 @@ def _product(one: E) -> Iterator[tuple[str, E]]:
 def _quotient(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
     yield f"divisor left out: {_name(b)}", a
-    yield f"factor left out: {_name(a)}", 1 / b
+    if a.op != "number" or a.how != 1:
+        yield f"factor left out: {_name(a)}", 1 / b
     yield f"times {_name(b)}, for divided by", a * b
     yield f"{_name(one)} the other way round", b / a
 
@@ -141,6 +149,8 @@ def _kept(one: E) -> Iterator[tuple[str, E]]:
 
 def _cases(one: E) -> Iterator[tuple[str, E]]:
     mask, a, b = one.parts
+    if one.how:
+        return
     yield f"cases exchanged: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
     yield f"always {_name(a)}", a + 0 * b
     yield f"always {_name(b)}", b + 0 * a

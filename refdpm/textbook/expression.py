@@ -5,6 +5,7 @@
     + − · /   neg                              call       √, log, exp, Φ … of one part
     sum       over axes, mean, largest,        move       entries elsewhere: reshaped, repeated, black outside
               running along t                  count      how many entries there are along axes
+    counting  1 … T                            joined     parts one after another
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
     forms     one quantity, printed in several ways
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
+At = int | str | tuple[int, ...] | None
 Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
 
@@ -67,12 +69,12 @@ class E:
 
 
 class Column(NamedTuple):
-    """Which entry of a table: at t + shift of every row, or at other steps: one for all rows ("T" is the last), some that are listed,
-    or those of an argument of that name, t_prev."""
+    """Which entry of a table: at t + shift of every row, or at other steps: one for all rows ("T" is the last), some that are
+    listed, or those of an argument of that name, t_prev."""
 
     name: str
     shift: int = 0
-    at: int | str | tuple[int, ...] | None = None
+    at: At = None
 
 
 class Move(NamedTuple):
@@ -105,12 +107,12 @@ def given(name: str) -> E:
     return E("given", how=name)
 
 
-def column(name: str, shift: int = 0, at: int | str | tuple[int, ...] | None = None) -> E:
+def column(name: str, shift: int = 0, at: At = None) -> E:
     """A column of the schedule: `name` is beta, alpha (1 − β), alpha_bar, or t, which is the number of the step itself."""
     return E("column", how=Column(name, shift, at))
 
 
-def gathered(name: str, shift: int = 0, at: int | str | None = None) -> E:
+def gathered(name: str, shift: int = 0, at: At = None) -> E:
     """The entries at t of an argument that has one for every t."""
     return E("gathered", how=Column(name, shift, at))
 
@@ -163,6 +165,16 @@ def move(x: E, says: str, entries: Callable[..., Any], like: E | None = None) ->
     return E("move", (x,) if like is None else (x, like), Move(says, entries))
 
 
+def counting(T: Any) -> E:
+    """1, 2, …, T."""
+    return E("counting", (node(T),))
+
+
+def joined(*parts: E, axis: int = 0) -> E:
+    """The parts one after another along an axis."""
+    return E("joined", parts, axis)
+
+
 def above(x: Any, y: Any) -> E:
     """Where x > y."""
     return E("above", (node(x), node(y)))
@@ -171,6 +183,11 @@ def above(x: Any, y: Any) -> E:
 def where(condition: E, x: Any, y: Any) -> E:
     """x where the condition holds, y elsewhere.  A condition is `above`, or the given argument that is a mask."""
     return E("where", (condition, node(x), node(y)))
+
+
+def understood(condition: E, x: E) -> E:
+    """x where the condition holds, else 0: as a book has it that says once 0 · log 0 = 0 and prints x.  Nobody edits that."""
+    return E("where", (condition, x, node(0)), "understood")
 
 
 def term(formula: Callable[..., E], *parts: Any, called: str | None = None) -> E:

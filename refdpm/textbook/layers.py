@@ -7,21 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import (E, above, exp, kept, largest, log, log1p, mean, move, node, sqrt, square, tanh, term,
-                                        total, where)
+from refdpm.textbook.expression import (HALF, E, above, count, exp, kept, largest, log, log1p, mean, move, node, sqrt, square, tanh,
+                                        term, total, where)
 from refdpm.textbook.page import Array
+
+Layer = Callable[[E], E]
+SLOPE = 0.05                                                         # of the released code's leaky ReLU
 
 
 # -- element by element ------------------------------------------------------------------------------------------------
 
+def _far(x: E) -> E:
+    """−|x|, whose exponential does not overflow."""
+    return where(above(x, 0), -x, x)
+
+
 def softplus(x: E) -> E:
-    """log(1 + eˣ)."""
-    return term(lambda x: log1p(exp(x)), x)
+    """log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
+    return term(lambda x: where(above(x, 0), x, 0) + log1p(exp(_far(x))), x)
 
 
 def sigmoid(x: E) -> E:
-    """1/(1 + e^−x)."""
-    return 1 / (1 + exp(-x))
+    """1/(1 + e^−x) = e^min(x, 0)/(1 + e^−|x|)."""
+    return exp(where(above(x, 0), 0, x)) / (1 + exp(_far(x)))
 
 
 def logit(p: E) -> E:
@@ -51,17 +59,80 @@ def per_step(x: E, weight: E, bias: E, t: Array) -> E:
     return linear(x, move(weight, "at t", lambda i: i[t]), move(bias, "at t", lambda i: i[t]))
 
 
-def conv2d(image: E, kernel: E, bias: E, sides: tuple[int, int]) -> E:
-    """y[h, w] = b + Σ_ij x[h+i−a, w+j−b] W[i, j] for a kernel of those odd sides: black outside, the kernel not flipped."""
-    patches = move(image, "squares of", lambda i: _squares(i, *sides))
+def conv2d(image: E, kernel: E, bias: E) -> E:
+    """y[h, w] = b + Σ_ij x[h+i−a, w+j−b] W[i, j] for a kernel of odd sides: black outside, the kernel not flipped."""
+    patches = move(image, "what the kernel sees of", _patches, kernel)
     return product(patches, move(kernel, "as a matrix", lambda i: i.reshape(-1, i.shape[-1]))) + bias
 
 
-def _squares(index: Array, height: int, width: int) -> Array:
+def _patches(index: Array, kernel: tuple[int, ...]) -> Array:
     """(N, H, W, C) → (N, H, W, height·width·C): the pixels under the kernel at each place."""
-    _, H, W, _ = index.shape
+    (_, H, W, _), (height, width) = index.shape, kernel[:2]
     padded = np.pad(index, ((0, 0), (height // 2,) * 2, (width // 2,) * 2, (0, 0)))
     return np.concatenate([padded[:, i:i + H, j:j + W] for i in range(height) for j in range(width)], axis=-1)
+
+
+def mean_pool(image: E, factor: int) -> E:
+    """The sum over a square of factor × factor pixels, divided by their number."""
+    squares = move(image, "in squares", lambda i: np.stack(
+        [i[:, a::factor, b::factor] for a in range(factor) for b in range(factor)], axis=-1))
+    return total(squares, "pixels of a square") / node(factor ** 2)
+
+
+def upsample(image: E, factor: int) -> E:
+    """Every pixel as a square of factor × factor."""
+    return move(image, "repeated", lambda i: i.repeat(factor, axis=1).repeat(factor, axis=2))
+
+
+def multiscale(image: E, kernels: tuple[Any, ...], inside: Layer = lambda x: x) -> E:
+    """Σ_s up_{2^s}( inside( conv_s( pool_{2^s}(x) ) ) ); a kernel has a weight and a bias."""
+    scales = [upsample(inside(conv2d(mean_pool(image, 2 ** s), *kernel)), 2 ** s) for s, kernel in enumerate(kernels)]
+    return sum(scales[1:], scales[0])
+
+
+def multiscale_released(image: E, kernels: tuple[Any, ...]) -> E:
+    """The mean over scales, with a leaky ReLU in each."""
+    return multiscale(image, kernels, lambda x: leaky_relu(x, SLOPE)) / node(len(kernels))
+
+
+# -- layers together ---------------------------------------------------------------------------------------------------
+
+def stack(x: E, layers: tuple[Any, ...], layer: Callable[[E, Any], E]) -> E:
+    """layer(… layer(layer(x, layers[0]), layers[1]) …)."""
+    for parameters in layers:
+        x = layer(x, parameters)
+    return x
+
+
+def side_by_side(a: E, b: E) -> E:
+    """[a/√A, b/√B], of A and B features."""
+    def scaled(x: E) -> E:
+        return x / sqrt(count(x, "features"))
+
+    return (move(scaled(a), "first", lambda i, other: np.concatenate([i, np.zeros((*i.shape[:-1], other[-1]), int)], axis=-1), b)
+            + move(scaled(b), "then", lambda i, other: np.concatenate([np.zeros((*i.shape[:-1], other[-1]), int), i], axis=-1), a))
+
+
+# -- bumps in t --------------------------------------------------------------------------------------------------------
+
+def bumps(t: E, T: int, j: E, J: E, basis: str) -> E:
+    """g_j = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..J: τ_j in the middle of J parts of (0, T) and w as long as
+    those; or, as released, τ_j from 1 to T, w half their distance."""
+    last = node(T)
+    if basis == "paper":
+        width = last / J
+        centre = (j - HALF) * width
+    else:
+        spacing = (last - 1) / where(above(J, 1), J - 1, 1)
+        centre, width = 1 + (j - 1) * spacing, spacing / 2
+    offset = move(t, "of a row", lambda i: i[:, None]) - centre
+    return softmax(-(square(offset) / (2 * square(width))))
+
+
+def temporal(y: E, g: E) -> E:
+    """Σ_j y_j g_j(t), every example with its own g."""
+    own = move(g, "for all numbers of an example", lambda i, shape: i.reshape(len(i), *(1,) * (len(shape) - 2), -1), y)
+    return total(y * own, "bumps")
 
 
 # -- normalised --------------------------------------------------------------------------------------------------------
@@ -90,10 +161,25 @@ def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
     return scale * move(z, "as before", lambda i, shape: i.reshape(shape), x) + shift
 
 
+def _formula_of(layer_vjp: Any) -> Callable[..., E]:
+    return PAIRS[f"{layer_vjp.__module__}.{layer_vjp.__name__}".removeprefix("refdpm.").removesuffix("_vjp")]
+
+
 PAIRS: dict[str, Callable[..., Any]] = {
-    "layers.norm.softmax": softmax, "layers.rbf.rbf": rbf,
-    "layers.norm.group_norm": lambda x, scale, shift, *, groups, epsilon: group_norm(x, scale, shift, groups, epsilon),
-    "layers.activation.softplus": softplus, "layers.activation.sigmoid": sigmoid, "layers.activation.logit": logit,
-    "layers.activation.tanh": tanh, "layers.activation.leaky_relu": leaky_relu,
+    "activation.softplus": softplus, "activation.sigmoid": sigmoid, "activation.logit": logit,
+    "activation.tanh": tanh, "activation.leaky_relu": lambda x, *, slope=SLOPE: leaky_relu(x, slope),
+    "activation.x_minus_log1p": lambda x: term(lambda x: x - log1p(x), x),
+    "activation.expm1_minus_x": lambda x: term(lambda x: exp(x) - 1 - x, x),
     "layers.linear.linear": linear, "layers.linear.per_step": lambda x, weight, bias, *, t: per_step(x, weight, bias, t),
+    "layers.conv.conv2d": conv2d,
+    "layers.pool.mean_pool": lambda x, *, factor: mean_pool(x, factor),
+    "layers.pool.upsample": lambda x, *, factor: upsample(x, factor),
+    "layers.multiscale.multiscale": multiscale, "layers.multiscale.multiscale_released": multiscale_released,
+    "layers.stack.stack": lambda x, layers, *, layer_vjp: stack(x, layers, _formula_of(layer_vjp)),
+    "layers.stack.side_by_side": side_by_side,
+    "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(
+        t, T, node(np.arange(1.0, count + 1)), node(count), basis),
+    "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),
+    "activation.softmax": softmax, "layers.rbf.rbf": rbf,
+    "layers.norm.group_norm": lambda x, scale, shift, *, groups, epsilon=1e-5: group_norm(x, scale, shift, groups, epsilon),
 }

@@ -90,10 +90,10 @@ def _of(step: Any) -> Row:
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
-    "layers.readout.eq65": lambda heads, x_t, beta: eq65(heads, x_t, from_levels(beta)),
-    "layers.readout.released": lambda heads, x_t, beta, *, T: released(heads, x_t, from_levels(beta), T),
-    "layers.readout.denoising": lambda heads, x_t, beta, level: denoising(heads, x_t, from_levels(beta, level)),
-    "layers.readout.read_out": lambda heads, x_t, step, *, T, readout: read_out(heads, x_t, _of(step), T=T, readout=readout),
+    "networks.readout.eq65": lambda heads, x_t, beta: eq65(heads, x_t, from_levels(beta)),
+    "networks.readout.released": lambda heads, x_t, beta, *, T: released(heads, x_t, from_levels(beta), T),
+    "networks.readout.denoising": lambda heads, x_t, beta, level: denoising(heads, x_t, from_levels(beta, level)),
+    "networks.readout.read_out": lambda heads, x_t, step, *, T, readout: read_out(heads, x_t, _of(step), T=T, readout=readout),
     "networks.swiss_roll.reverse": lambda parameters, x_t, step, *, t, readout="denoising": _swiss_roll(
         parameters, x_t, _of(step), t=t, readout=readout),
 }

@@ -93,6 +93,13 @@ class Rounding:
                 return self._called(one.how, parts[0], value) + size * (one.how != "Phi") + 2 * self.tables * (one.how == "Phi")
             case "where":
                 return np.where(e[0], e[1], e[2])
+            case "counting":
+                return 0 * value
+            case "joined":
+                return np.concatenate([np.broadcast_to(part.error, part.value.shape) for part in parts], axis=one.how)
+            case "piece":
+                errors = [np.broadcast_to(parts[0].error, parts[0].value.shape), *(part.value for part in parts[1:])]
+                return self.floats.at(one, errors, page)
             case "slack":
                 return np.abs(parts[0].value) * self.tables
             case "term":

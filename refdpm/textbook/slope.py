@@ -57,6 +57,9 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             yield one.parts[0], whole if one.op == "kept" else whole / E("count", one.parts, one.how)
         case "move":
             yield one.parts[0], E("back", (g, *one.parts), one.how)
+        case "joined":
+            for number, part in enumerate(one.parts):
+                yield part, E("piece", (g, *one.parts), (one.how, number))
         case "running":
             yield one.parts[0], E("running back", (g,))
         case "term" | "forms":
@@ -90,7 +93,8 @@ _CALLS: dict[str, Callable[[E, E, E], E]] = {
     "sqrt": lambda g, x, y: g / (2 * y), "log": lambda g, x, y: g / x, "exp": lambda g, x, y: g * y,
     "tanh": lambda g, x, y: g * (1 - y * y), "log1p": lambda g, x, y: g / (1 + x),
     "log Φ": lambda g, x, y: g * exp(-HALF * (x * x + log(2 * PI)) - y),
-    "Phi": lambda g, x, y: g * E("call", (x,), "phi"), "phi": lambda g, x, y: -(g * x * y), "cos": lambda g, x, y: -(g * E("call", (x,), "sin")),
+    "Phi": lambda g, x, y: g * E("call", (x,), "phi"), "phi": lambda g, x, y: -(g * x * y),
+    "cos": lambda g, x, y: -(g * E("call", (x,), "sin")),
     "sin": lambda g, x, y: g * E("call", (x,), "cos")}
 
 
@@ -109,7 +113,8 @@ def argument_of(leaf: E) -> str:
 def gradient(leaves: Sequence[E], values: Sequence[Array], page: Page, *, sizes: bool = False) -> dict[str, Array]:
     """The slopes of leaves, once evaluated, added up by argument; those of the columns as the slope by β_0 … β_T, named beta.
 
-    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant.  Of `sizes` no sign is changed.
+    ᾱ_t = ∏ (1 − β_s) hands −ᾱ_t/(1 − β_s) down to every β_s with s ≤ t; β_0 is a constant of the columns.  What several levels
+    bring may cancel, and is added in 100 digits.  Of `sizes` no sign is changed.
     """
     with localcontext(Context(prec=100, traps=[])):
         return _gradient(leaves, values, page, 1 if sizes else -1)

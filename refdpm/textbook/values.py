@@ -62,6 +62,14 @@ class Plain:
                 return np.asarray(np.where(*parts))
             case "term" | "forms":
                 return parts[0]
+            case "joined":
+                return np.concatenate(parts, axis=one.how)
+            case "piece":                                            # the adjoint of joining
+                axis, number = one.how
+                start = sum(part.shape[axis] for part in parts[1:number + 1])
+                return np.take(parts[0], range(start, start + parts[number + 1].shape[axis]), axis=axis)
+            case "counting":
+                return self.array(np.arange(1.0, int(parts[0]) + 1))
             case "slack":
                 return np.asarray(0 * parts[0])
             case "walk":

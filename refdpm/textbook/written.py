@@ -10,6 +10,7 @@ from typing import Any
 from refdpm.textbook.expression import Column, E
 
 LETTERS = {"beta": "β", "alpha": "α", "alpha_bar": "ᾱ"}
+ARGUMENTS = {"beta": "β_t", "log_alpha_bar": "log ᾱ_t", "log_alpha_bar_prev": "log ᾱ_{t−1}"}
 LEVELS = {"+": 1, "-": 1, "neg": 1, "*": 2, "/": 2}
 SIGNS = {"+": " + ", "-": " − ", "*": " ", "/": "/"}
 CALLS = {"Phi": "Φ", "phi": "φ", "log1p": "log"}
@@ -22,6 +23,8 @@ def index_of(where: Column) -> str:
         return ",".join(map(str, where.at))
     if isinstance(where.at, int):
         return str(where.at + shift)
+    if isinstance(where.at, tuple):
+        return "kept" if where.at and where.at[0] else "kept before"
     return start if not shift else f"{start}{'+' if shift > 0 else '−'}{abs(shift)}"
 
 
@@ -35,7 +38,7 @@ def _text(one: E, level: int) -> str:
         case "number":
             return _number(one.how)
         case "given":
-            return str(one.how)
+            return ARGUMENTS.get(one.how, str(one.how))
         case "constant":
             return "given numbers"
         case "column" | "gathered":
@@ -53,9 +56,13 @@ def _text(one: E, level: int) -> str:
             return _bracketed("−" + _text(one.parts[0], 2), 1 < level)
         case "+" if one.parts[1].op == "slack":
             return _text(one.parts[0], level)
+        case "*" if one.parts[0] is one.parts[1]:
+            return _text(one.parts[0], 9) + "²"
         case "+" | "-" | "*" | "/":
             own, (a, b) = LEVELS[one.op], one.parts
             return _bracketed(_text(a, own) + SIGNS[one.op] + _text(b, own + (one.op in "-/")), own < level)
+        case "where" if one.how:
+            return _text(one.parts[1], level)
         case "where":
             return f"({_text(one.parts[1], 0)} if {_text(one.parts[0], 0)}, else {_text(one.parts[2], 0)})"
         case "above":
@@ -74,6 +81,10 @@ def _named(one: E) -> str:
             return f"number of {one.how[0]}"
         case "largest":
             return f"max {inside}"
+        case "counting":
+            return f"1 … {inside}"
+        case "joined":
+            return ", ".join(_text(part, 0) for part in one.parts)
         case "running":
             return f"Σ_{{s≤t}} {inside}"
         case "move":
@@ -146,10 +157,14 @@ def _mark(one: E, level: int) -> str:
             return f"<mfrac>{_mark(one.parts[0], 0)}{_mark(one.parts[1], 0)}</mfrac>"
         case "+" if one.parts[1].op == "slack":
             return _mark(one.parts[0], level)
+        case "*" if one.parts[0] is one.parts[1]:
+            return f"<msup>{_mark(one.parts[0], 9)}<mn>2</mn></msup>"
         case "+" | "-" | "*":
             own, (a, b) = LEVELS[one.op], one.parts
             sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])
             return _marked(_row(_mark(a, own), sign, _mark(b, own + (one.op == "-"))), own < level)
+        case "where" if one.how:
+            return _mark(one.parts[1], level)
         case "where":
             rows = ((one.parts[1], "if ", one.parts[0]), (one.parts[2], "else", None))
             cells = (f"<mtr><mtd>{_mark(x, 0)}</mtd><mtd><mtext>{word}</mtext>{_mark(mask, 0) if mask else ''}</mtd></mtr>"
@@ -174,6 +189,8 @@ def _over(sign: str) -> Callable[[E], str]:
 
 _MARKS: dict[str, Callable[[E], str]] = {
     "sum": _over("Σ"), "kept": _over("Σ"), "mean": _over("mean"), "average": _over("mean"),
+    "counting": lambda one: _row("<mn>1</mn>", _sign("…"), _mark(one.parts[0], 0)),
+    "joined": lambda one: _row(*(_mark(part, 0) + _sign(",") for part in one.parts)),
     "running": lambda one: _row(_sign("Σ"), _mark(one.parts[0], 2)),
     "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
     "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",

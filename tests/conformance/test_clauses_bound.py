@@ -6,8 +6,10 @@ from scipy.special import erf
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Fault, Local
-from refdpm.conformance.chapters import bits_bound, bound, ddpm_bound, gaussian, likelihood, objective, reverse
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters import in_chapters
+from refdpm.conformance.chapters.quantity import Quantity
+from refdpm.conformance.chapters import bits_bound, bound, ddpm_bound, likelihood, objective
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import touched
@@ -16,7 +18,7 @@ from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import LIMIT, Subject
 
 QUANTITIES = bound.QUANTITIES + ddpm_bound.QUANTITIES + bits_bound.QUANTITIES + likelihood.QUANTITIES + objective.QUANTITIES
-UPSTREAM = gaussian.QUANTITIES + reverse.QUANTITIES
+UPSTREAM = tuple(in_chapters(Quantity, "gaussian", "reverse"))
 BY_NAME = {function.name: function for function in QUANTITIES}
 EFFORT = Effort(max_examples=4, shrinks=0)
 SMALL = Effort(max_examples=1, shrinks=0)

@@ -5,22 +5,21 @@ import pytest
 
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.session import NAMES, check
-from refdpm.conformance.chapters import categorical as family
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters import categorical as chapter
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
-from refdpm.conformance.mistakes.categorical import MISTAKES
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 from refdpm.later.categorical import MIXINGS
 
 EFFORT = Effort(max_examples=4, shrinks=5)
-VALUE = [mistake for mistake in MISTAKES if mistake.kind == "value"]
+VALUE = [mistake for mistake in chapter.MISTAKES if mistake.kind == "value"]
 
 
 def verdicts(source, profile=Profile()):
-    subject = Subject(source, family.QUANTITIES, profile)
+    subject = Subject(source, chapter.QUANTITIES, profile)
     return {result.id: result for function in subject.functions.values() for result in judge(subject, function, EFFORT)}
 
 
@@ -28,7 +27,7 @@ def verdicts(source, profile=Profile()):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_reference_passes(dtype, mixing):
     profile = Profile(mixing=mixing)
-    found = verdicts(Reference(dtype, functions=family.QUANTITIES, profile=profile), profile)
+    found = verdicts(Reference(dtype, functions=chapter.QUANTITIES, profile=profile), profile)
     assert {result.verdict for result in found.values()} == {"pass"}, found
     assert len(found) == 6
 
@@ -36,7 +35,7 @@ def test_the_reference_passes(dtype, mixing):
 @pytest.mark.parametrize("mistake", VALUE, ids=lambda mistake: mistake.id)
 def test_a_planted_mistake_is_seen_and_named(mistake):
     profile = Profile(mixing="average" if mistake.id == "NEW-CAT-MIX" else "joint")
-    found = verdicts(Reference("float32", mistake, functions=family.QUANTITIES, profile=profile), profile)
+    found = verdicts(Reference("float32", mistake, functions=chapter.QUANTITIES, profile=profile), profile)
     wrong = [result for result in found.values() if result.verdict == "wrong"]
     assert wrong and any(mistake.id in (result.mistake or ()) for result in wrong), wrong
 
@@ -98,7 +97,7 @@ class Textbook:
 @pytest.mark.parametrize("mixing,form", [("average", "probability"), ("joint", "log_probability"), ("joint_but_first", "logits")])
 def test_a_textbook_passes_and_its_conventions_are_found(dtype, mixing, form):
     beta = np.linspace(0.02, 0.7, 12).astype(np.float32).astype(np.float64)
-    subject = Subject(Local(Textbook(beta, dtype, mixing=mixing, form=form), names=NAMES), family.QUANTITIES)
+    subject = Subject(Local(Textbook(beta, dtype, mixing=mixing, form=form), names=NAMES), chapter.QUANTITIES)
     subject.profile, known = infer(subject, {})
     found = {result.id: result for function in subject.functions.values() for result in judge(subject, function, EFFORT)}
     assert {result.verdict for result in found.values()} == {"pass"}, found
@@ -113,6 +112,6 @@ def test_a_long_chain_in_float32_passes():
 
 
 def test_laws_to_compare_add_to_1_in_float32():
-    for inputs in family._laws_edges(Given(classes=5)) + family._laws_edges(Given()):
+    for inputs in chapter._laws_edges(Given(classes=5)) + chapter._laws_edges(Given()):
         for law in inputs.values():
             assert np.array_equal(law, law.astype(np.float32)) and np.all(law.sum(axis=1) == 1)

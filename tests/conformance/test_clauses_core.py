@@ -9,8 +9,10 @@ from scipy.special import expit, log_expit, logit
 
 from refdpm.conformance import gradients, judge as judging
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.chapters import binomial, gaussian, schedule
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters import in_chapters
+from refdpm.conformance.chapters.quantity import Quantity
+
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES
@@ -19,7 +21,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-QUANTITIES = schedule.QUANTITIES + gaussian.QUANTITIES + binomial.QUANTITIES
+QUANTITIES = tuple(in_chapters(Quantity, "schedule", "gaussian", "binomial"))
 BY_NAME = {function.name: function for function in QUANTITIES}
 EFFORT = Effort(max_examples=4, shrinks=5)
 SMALL = Effort(max_examples=2, shrinks=0)

@@ -10,15 +10,16 @@ from scipy.special import log_ndtr
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.session import Session
-from refdpm.conformance.chapters import decoder, gaussian, parametrisation, reverse, sampler, sampler_laws
+from refdpm.conformance.chapters import decoder, in_chapters, parametrisation, reverse, sampler, sampler_laws
 from refdpm.conformance.chapters.inputs import Given, rates
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import LIMIT, Subject
 
 QUANTITIES = parametrisation.QUANTITIES + reverse.QUANTITIES + decoder.QUANTITIES + sampler.QUANTITIES
-ALL = gaussian.QUANTITIES + QUANTITIES
+ALL = tuple(in_chapters(Quantity, "gaussian")) + QUANTITIES
 QUICK = Effort(max_examples=4, shrinks=0)
 PROFILES = (Profile(), Profile(predicts="v", variance="large", first="beta"),
             Profile(predicts="x_0", variance="ranged", first="floor"), Profile(predicts="mean", variance="large", first="next"),
@@ -267,7 +268,8 @@ def test_a_schedule_of_its_own_with_a_thousand_steps():
 
 # -- gradients -----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("function", [function for function in QUANTITIES if function.arguments], ids=lambda function: function.name)
+@pytest.mark.parametrize("function", [function for function in QUANTITIES if function.arguments],
+                         ids=lambda function: function.name)
 def test_gradients_are_slopes(function):
     """⟨cotangent, output⟩ changes along a random direction as the gradients say: central differences, good to 1e-6."""
     rng, profile = np.random.default_rng(1), Profile(predicts="v")

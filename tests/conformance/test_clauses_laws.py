@@ -6,15 +6,16 @@ import pytest
 from refdpm import binomial, bound, gaussian
 from refdpm.conformance.adapter import Fault, Local
 from refdpm.conformance.session import NAMES
-from refdpm.conformance.chapters import gaussian as gaussian_clauses, laws, purity
-from refdpm.conformance.chapters import bound as bound_clauses
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters import in_chapters
+from refdpm.conformance.chapters.quantity import Quantity
+from refdpm.conformance.chapters import laws, purity
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-QUANTITIES = gaussian_clauses.QUANTITIES + bound_clauses.QUANTITIES
+QUANTITIES = tuple(in_chapters(Quantity, "gaussian", "bound"))
 LAWS = {law.id: law for law in laws.LAWS + purity.LAWS}
 DTYPES = ("float64", "float32")
 

@@ -8,7 +8,7 @@ import scipy.signal
 import scipy.special
 import scipy.stats
 
-from refdpm import binomial, gaussian, gradcheck, schedule
+from refdpm import activation, binomial, gaussian, gradcheck, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import cases
 from refdpm.conformance.checks import CHECKS
@@ -16,7 +16,7 @@ from refdpm.conformance.matrix import seeing
 from refdpm.conformance.mistakes import MISTAKES, Mistake, caught_by, planted
 from refdpm.conformance.planting import instead, target
 from refdpm.gaussian import Gaussian
-from refdpm.layers import activation, readout
+from refdpm.networks import readout
 from refdpm.optimize import Moments
 from refdpm.vjp import leaves, tree_map
 
@@ -26,8 +26,9 @@ OF_KIND = {kind: [m for m in MISTAKES if m.kind == kind] for kind in ("value", "
 
 @pytest.mark.parametrize("mistake", OF_KIND["value"], ids=lambda mistake: mistake.id)
 def test_wrong_value_is_found_by_a_check_that_names_the_function_or_by_its_digits(mistake):
-    targets = {name for found in caught_by(mistake) for name in (CHECK[found].targets if found in CHECK else (found.split()[0],))}
-    assert {mistake.target, f"{mistake.target}_vjp", mistake.target.removesuffix("_vjp")} & targets
+    found = caught_by(mistake)
+    targets = {target for name in found for target in (CHECK[name].targets if name in CHECK else (name,))}
+    assert any(name.startswith(mistake.target.removesuffix("_vjp")) for name in targets)
 
 
 @pytest.mark.parametrize("mistake", OF_KIND["gradient"], ids=lambda mistake: mistake.id)
@@ -84,7 +85,7 @@ def test_planted_function_keeps_name_and_signature_and_is_taken_out_again(mistak
 
 def test_planted_wherever_it_was_imported_and_taken_out_after_an_error():
     right = activation.sigmoid
-    zero = Mistake("", "", "", "layers.activation.sigmoid", "value", instead(lambda x: 0 * x))
+    zero = Mistake("", "", "", "activation.sigmoid", "value", instead(lambda x: 0 * x))
     with pytest.raises(RuntimeError), planted(zero):
         assert schedule.sigmoid is activation.sigmoid is readout.sigmoid is not right
         assert schedule.learned(np.array([1.0]), beta_1=0.1)[2] == 0
@@ -263,11 +264,11 @@ FALSE_ALARMS = (
      lambda terms, *, T: terms.entropy_T - terms.entropy_1 - terms.entropy_prior
      - ((T - 1) * terms.kl.mean(axis=0) if len(terms.kl) else 0)),
     ("log-density by SciPy", "likelihood.gaussian_log_likelihood", _log_normal),
-    ("softplus as logaddexp", "layers.activation.softplus", lambda x: np.logaddexp(0, x)),
-    ("sigmoid as a hyperbolic tangent", "layers.activation.sigmoid", lambda x: (1 + np.tanh(x / 2)) / 2),
+    ("softplus as logaddexp", "activation.softplus", lambda x: np.logaddexp(0, x)),
+    ("sigmoid as a hyperbolic tangent", "activation.sigmoid", lambda x: (1 + np.tanh(x / 2)) / 2),
     ("rows at once", "layers.linear.per_step", _per_step_at_once),
-    ("eq. 65 with its terms sorted", "layers.readout.eq65", _eq65_with_sorted_terms),
-    ("denoising through the posterior", "layers.readout.denoising", _denoising_through_the_posterior),
+    ("eq. 65 with its terms sorted", "networks.readout.eq65", _eq65_with_sorted_terms),
+    ("denoising through the posterior", "networks.readout.denoising", _denoising_through_the_posterior),
     ("bits: 1 − ᾱ by subtraction", "binomial.marginal", _marginal_by_subtraction),
     ("bits: posterior by products", "binomial.posterior", _posterior_by_products),
     ("bits: KL as a difference of entropies", "binomial.kl", lambda q, p: binomial.cross_entropy(q, p) - binomial.entropy(q)),

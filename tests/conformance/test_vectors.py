@@ -14,8 +14,9 @@ import refdpm
 from refdpm import run
 from refdpm.conformance import vectors
 from refdpm.conformance.vectors import cases as vectors_cases, schema as vectors_schema
-from refdpm.conformance.chapters import QUANTITIES, Given
-from refdpm.conformance.chapters.common import Quantity, Output
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Given
+from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.subject import LIMIT, UNITS, ratios
 from refdpm.conformance.vectors.text import array_of, inputs_of, inputs_text, rendered, text, three_digits

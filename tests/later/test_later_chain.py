@@ -9,7 +9,7 @@ from refdpm import schedule
 from refdpm.later import mean, model, objective, parametrisation, sampler, variance, weights
 from refdpm.later.decoder import Grid
 from refdpm.later.model import Model
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 
 

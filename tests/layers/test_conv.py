@@ -61,13 +61,6 @@ def test_convolution_of_complex_images():
     assert np.abs(conv2d(x, weight, np.zeros(2)) - conv_by_loops(x, weight, np.zeros(2))).max() < 1e-13
 
 
-def test_orientation():
-    """The first tap of a 3 × 3 kernel looks at the pixel above and to the left."""
-    x, weight = np.zeros((1, 4, 5, 1)), np.zeros((3, 3, 1, 1))
-    x[0, 1, 2], weight[0, 0] = 1, 1
-    assert np.argwhere(conv2d(x, weight, np.zeros(1))).tolist() == [[0, 2, 3, 0]]
-
-
 def test_images_do_not_see_each_other():
     """What stands at the last pixel of one image and the first of the next stays out of the others, whatever the shift."""
     weight, x = np.ones((5, 5, 1, 1)), np.zeros((3, 3, 4, 1))
@@ -133,16 +126,6 @@ def test_pooling_and_repetition_by_loops(factor):
     fine = upsample(x, factor=factor)
     assert fine.shape == (2, 6 * factor, 12 * factor, 5)
     assert all(fine[n, h, w, c] == x[n, h // factor, w // factor, c] for n, h, w, c in np.ndindex(fine.shape))
-
-
-def test_pooling_undoes_repetition():
-    x = normal(2, 3, 5, 4)
-    assert np.array_equal(mean_pool(upsample(x, factor=2), factor=2), x)
-
-
-def test_pooling_twice_is_pooling_by_four():
-    x = normal(2, 4, 8, 3)
-    assert np.abs(mean_pool(mean_pool(x, factor=2), factor=2) - mean_pool(x, factor=4)).max() < 1e-15
 
 
 # -- scales ------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ import pytest
 
 from refdpm import binomial, bound, likelihood, schedule, train
 from refdpm.data import heartbeat as data
-from refdpm.layers import bit_readout
-from refdpm.networks import heartbeat
+from refdpm.networks import bit_readout, heartbeat
 from refdpm.oracles import heartbeat as oracle
 from refdpm.vjp import fix, leaves, tree_map
 

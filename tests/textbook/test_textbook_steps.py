@@ -1,4 +1,4 @@
-"""The textbook of the reverse step and of samplers tried in digits: one step named in five ways, divergences, paths as compositions."""
+"""The textbook of the reverse step and of samplers tried in digits: a step named in five ways, divergences, paths step by step."""
 
 from decimal import Decimal
 from types import SimpleNamespace
@@ -234,5 +234,6 @@ def test_every_pair_takes_what_its_function_takes():
     step = SimpleNamespace(beta=given("b"), log_alpha_bar_prev=given("level"))
     model = SimpleNamespace(predicts="x_0", variance="large", first="next")
     formula = prediction.PAIRS["later.model.last_step"](parameters, None, X_T, step, t=np.array([2]), model=model)
-    page = Page(dict(weight=np.full((3, 1, 2), 2.0), bias=np.full((3, 2), 0.5), x_t=np.array([[1.5]]), b=0.125, level=0.0), beta=BETA)
+    page = Page(dict(weight=np.full((3, 1, 2), 2.0), bias=np.full((3, 2), 0.5), x_t=np.array([[1.5]]), b=0.125, level=0.0),
+                beta=BETA)
     assert same(formula.mean, node(3.5), page) and same(formula.var, node(0.125), page)

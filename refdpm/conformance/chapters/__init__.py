@@ -12,14 +12,16 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.textbook import pairs
 
 CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "bound_mistakes", "decoder",
-            "ddpm_bound", "bits_bound", "likelihood", "objective", "sampler", "layers", "product", "laws", "sampler_laws", "purity")
+            "ddpm_bound", "bits_bound", "likelihood", "objective", "sampler", "layers", "layers_mistakes", "networks", "use",
+            "data", "product", "laws", "sampler_laws", "purity")
 """The topics, in order."""
 
 
-def in_chapters(kind: type) -> Iterator[Any]:
-    """Everything of a kind that stands in a chapter by itself or in a tuple, once each, in the order in which it is written."""
+def in_chapters(kind: type, *names: str) -> Iterator[Any]:
+    """Everything of a kind that stands in one of these chapters, or in any, by itself or in a tuple: once each, in the order in
+    which it is written."""
     seen: set[int] = set()
-    for name in CONTENTS:
+    for name in names or CONTENTS:
         module = importlib.import_module(f"{__name__}.{name}")
         for member in list(vars(module).values()):
             for one in (member if type(member) is tuple else (member,)):

@@ -1,4 +1,4 @@
-"""Clauses of the binomial chain, Table App.1, right column: steps of independent bits, and what is measured between their laws.
+"""The binomial chain, Table App.1, right column: steps of independent bits, and what is measured between their laws.
 
 The stationary rate r of ones is the input `rate`, a plain number.  A function that does not ask for it is held to have r = ½.
 """
@@ -12,23 +12,22 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import binomial
 from refdpm.binomial import Bernoulli
-from refdpm.conformance import terms
-from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Row, Strategy, arrays, chain, drawn,
-                                               edge_schedules, listed, own_levels, rates, row_of, scales, spread_out, step_of,
-                                               times_of)
-from refdpm.conformance.terms import Terms
-from refdpm.layers.activation import logit
-from refdpm.vjp import Array
+from refdpm.conformance.chapters.ends import BELOW, BIT, BOTH, LOGIT, chosen, close_logits, ends, law, rate, together, wide
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, drawn, edge_schedules, listed, rates,
+                                                spread_out, times_of)
+from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
+from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, Theory, bit
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, then, zero
+from refdpm.activation import logit, sigmoid, softplus
+from refdpm.textbook import bits as book
+from refdpm.textbook.chain import row
+from refdpm.textbook.expression import given
+from refdpm.vjp import Array, unbroadcast
 
 LAW = (Output("PROB", "probability"),)
 NATS = (Output("VALUE", "information"),)
-CERTAIN = 750.0                                     # the logit of a bit that is certain: e^−750 is 0
-UNSEEN = 2.0 ** -24                                 # a cut-off this small, of what is to be rounded, is no mistake
-
-
-def _bernoulli(p: Array) -> Bernoulli:
-    with np.errstate(divide="ignore"):
-        return Bernoulli(np.clip(logit(p), -CERTAIN, CERTAIN))
+X_PREV, X_0, X_T, R, X, NOISE = map(given, ("x_prev", "x_0", "x_t", "rate", "x", "noise"))
+Q, P = (book.of_prob(given(name)) for name in ("q", "p"))
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
@@ -64,108 +63,29 @@ def _at(names: tuple[str, ...], beta: Array, rate: float) -> Inputs:
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
 
-def _either(x: Array, kept: Terms, drawn_: Terms, r: float) -> tuple[Terms, Terms]:
-    """P(1) and P(0) of a bit that is x with probability `kept`, and else drawn anew: each a sum of positive terms."""
-    one, zero = drawn_ * r, drawn_ * (1 - r)
-    return terms.where(x == 1, kept + one, one), terms.where(x == 0, kept + zero, zero)
-
-
-def _forward(i: Inputs) -> Terms:
-    row = row_of(i)
-    return _either(i["x_prev"], row.alpha, row.beta, i["rate"])[0]
-
-
-def _marginal(i: Inputs) -> Terms:
-    row = row_of(i)
-    return _either(i["x_0"], row.alpha_bar, 1 - row.alpha_bar, i["rate"])[0]
-
-
-def _posterior(i: Inputs) -> Terms:
-    """m_1 q(x_t | 1) over its sum with m_0 q(x_t | 0), where m is the law of x_{t−1} given x_0."""
-    row, r = row_of(i), i["rate"]
-    m_1, m_0 = _either(i["x_0"], row.alpha_bar_prev, 1 - row.alpha_bar_prev, r)
-    one, zero = m_1 * _seen(i["x_t"], row, 1, r), m_0 * _seen(i["x_t"], row, 0, r)
-    return one / (one + zero) + Terms(0 * row.beta.value, UNSEEN * row.beta.value)
-
-
-def _seen(x_t: Array, row: Row, before: int, r: float) -> Terms:
-    """q(x_t | x_{t−1} = before), of a zero as 1 − that of a one."""
-    one, _ = _either(np.full_like(x_t, before), row.alpha, row.beta, r)
-    return terms.where(x_t == 1, one, 1 - one)
-
-
-def _posterior_reference(i: Inputs) -> tuple[Array, ...]:
-    step = step_of(i)
-    with np.errstate(divide="ignore"):                                  # t = 1
-        return (binomial.posterior(i["x_t"], i["x_0"], step.beta, step.log_alpha_bar_prev, rate=i["rate"]).prob,)
-
-
 KERNELS = (
     Quantity(
         "binomial_forward", "BIN.FWD", "q(x_t = 1 | x_{t−1}) = x_{t−1} (1 − β_t) + r β_t", ("2", "App.1 B forward"), LAW,
-        _chain("x_prev"), _edges("x_prev"),
-        lambda i: (binomial.forward(i["x_prev"], step_of(i).beta, rate=i["rate"]).prob,), lambda i: scales(_forward(i))),
+        _chain("x_prev"), _edges("x_prev"), Theory(binomial.forward, binomial.forward_vjp, "x_prev", BETA, fixed=("rate",)),
+        lambda i: (book.forward(X_PREV, row(), R).one,)),
     Quantity(
         "binomial_marginal", "BIN.MARG", "q(x_t = 1 | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) r", ("App.1 B marginal",), LAW,
-        _chain("x_0"), _edges("x_0"),
-        lambda i: (binomial.marginal(i["x_0"], step_of(i).log_alpha_bar, rate=i["rate"]).prob,), lambda i: scales(_marginal(i)),
-        given=own_levels, after=("alpha_bar",)),
+        _chain("x_0"), _edges("x_0"), Theory(binomial.marginal, binomial.marginal_vjp, "x_0", LEVEL, fixed=("rate",)),
+        lambda i: (book.marginal(X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
     Quantity(
         "binomial_posterior", "BIN.POST", "q(x_{t−1} = 1 | x_t, x_0) = m q(x_t | 1)/[m q(x_t | 1) + (1 − m) q(x_t | 0)] with "
         "m = ᾱ_{t−1} x_0 + (1 − ᾱ_{t−1}) r; x_0 itself at t = 1", ("48", "App.1 B posterior"), LAW,
-        _chain("x_0", "x_t"), _edges("x_0", "x_t"), _posterior_reference, lambda i: scales(_posterior(i)),
-        given=own_levels, after=("alpha_bar",)),
+        _chain("x_0", "x_t"), _edges("x_0", "x_t"),
+        Theory(binomial.posterior, binomial.posterior_vjp, "x_t", "x_0", BETA, PREV, fixed=("rate",)),
+        lambda i: (book.posterior(X_T, X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
 )
 
 
 # -- divergence, entropies, mass, draws ----------------------------------------------------------------------------------
 
-def _laws(i: Inputs) -> tuple[Bernoulli, Bernoulli]:
-    return _bernoulli(i["q"]), _bernoulli(i["p"])
-
-
-def _over_bits(q: Array, p: Array, term: Callable[[Terms, Terms], Terms]) -> Terms:
-    """term(q, p) for ones and for zeros; none for what q never does, 0 · log 0 = 0."""
-    one, other = terms.exact(q), terms.exact(p)
-    return _where_seen(one, other, term) + _where_seen(1 - one, 1 - other, term)
-
-
-def _where_seen(q: Terms, p: Terms, term: Callable[[Terms, Terms], Terms]) -> Terms:
-    seen = q.value > 0
-    return terms.where(seen, term(terms.where(seen, q, 1.0), terms.where(seen, p, 1.0)), 0.0)
-
-
-def _relative(q: Terms, p: Terms) -> Terms:
-    """q log(q/p), of a quotient that is rounded before, or of a difference of logarithms."""
-    return q * (terms.log(q) - terms.log(p) + Terms(0.0, 1.0))
-
-
-def _missed(q: Terms, p: Terms) -> Terms:
-    return q * terms.log(p)
-
-
-def _by_probability(dlaw: Bernoulli, p: Array) -> Array:
-    """The gradient with respect to P(1) from the one with respect to its logit."""
-    with np.errstate(all="ignore"):
-        return np.asarray(dlaw.logit / (p * (1 - p)))
-
-
-def _pair(i: Inputs, cotangents: tuple[Bernoulli, Bernoulli]) -> dict[str, Array]:
-    return {name: _by_probability(dlaw, i[name]) for name, dlaw in zip(("q", "p"), cotangents)}
-
-
-def _entropy_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    return {"p": _by_probability(binomial.entropy_vjp(_bernoulli(i["p"]))[1](*cotangents), i["p"])}
-
-
-def _log_prob_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    _, dp = binomial.log_prob_vjp(i["x"], _bernoulli(i["p"]))[1](*cotangents)
-    return {"p": _by_probability(dp, i["p"])}
-
-
 RARE, RARER = 2.0 ** -13, 2.0 ** -30
 SOME = arrays(N, D, low=RARE, high=1 - RARE)
-PAIRS = (                                            # the last two are certain of some bits
+TWO_LAWS = (                                            # the last two are certain of some bits
     (spread_out(N, 4, low=0.02, high=0.98), spread_out(N, 4, start=0.4, low=0.02, high=0.98)),
     (np.array([[RARE, 1 - RARE, 0.5], [RARE, 0.25, 1 - RARE]]),
      np.array([[1 - RARE, 0.5, RARE], [2 * RARE, 0.2578125, 1 - 2 * RARE]])),
@@ -186,29 +106,242 @@ def _between(p: Array, start: float) -> Array:
 MEASURES = (
     Quantity(
         "binomial_kl", "BIN.KL", "D_KL(q ‖ p) = q log(q/p) + (1 − q) log((1 − q)/(1 − p)) per bit, with 0 · log 0 = 0",
-        ("14", "App.1 B bound"), NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in PAIRS)),
-        lambda i: (binomial.kl(*_laws(i)),), lambda i: scales(_over_bits(i["q"], i["p"], _relative)),
-        vjp=lambda i, c: _pair(i, binomial.kl_vjp(*_laws(i))[1](*c)), arguments=("q", "p")),
+        ("14", "App.1 B bound"), NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.kl, binomial.kl_vjp, bit("q"), bit("p")), lambda i: (book.kl(Q, P),), arguments=("q", "p")),
     Quantity(
         "binomial_entropy", "BIN.ENT", "H(p) = −p log p − (1 − p) log(1 − p) per bit, with 0 · log 0 = 0", ("App.1 B bound",),
-        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in PAIRS)),
-        lambda i: (binomial.entropy(_bernoulli(i["p"])),), lambda i: scales(_over_bits(i["p"], i["p"], _missed)),
-        vjp=_entropy_vjp, arguments=("p",)),
+        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in TWO_LAWS)), Theory(binomial.entropy, binomial.entropy_vjp, bit("p")),
+        lambda i: (book.entropy(P),), arguments=("p",)),
     Quantity(
         "binomial_cross_entropy", "BIN.CROSS", "−E_q log p = −q log p − (1 − q) log(1 − p) per bit", ("43", "46"),
-        NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in PAIRS)),
-        lambda i: (binomial.cross_entropy(*_laws(i)),), lambda i: scales(_over_bits(i["q"], i["p"], _missed)),
-        vjp=lambda i, c: _pair(i, binomial.cross_entropy_vjp(*_laws(i))[1](*c)), arguments=("q", "p")),
+        NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.cross_entropy, binomial.cross_entropy_vjp, bit("q"), bit("p")), lambda i: (book.cross_entropy(Q, P),),
+        arguments=("q", "p")),
     Quantity(
         "binomial_log_prob", "BIN.LOGP", "log p(x): log p of a one, log(1 − p) of a zero", ("App.1 B likelihood",),
-        NATS, drawn(x=BITS, p=SOME), listed(*({"x": np.round(q), "p": p} for q, p in PAIRS)),
-        lambda i: (binomial.log_prob(i["x"], _bernoulli(i["p"])),), lambda i: scales(_over_bits(i["x"], i["p"], _missed)),
-        vjp=_log_prob_vjp, arguments=("p",)),
+        NATS, drawn(x=BITS, p=SOME), listed(*({"x": np.round(q), "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.log_prob, binomial.log_prob_vjp, "x", bit("p")), lambda i: (book.log_prob(X, P),), arguments=("p",)),
     Quantity(
         "binomial_draw", "BIN.DRAW", "1 where noise, uniform on [0, 1), is below P(1), else 0", ("App.1 B forward",),
         (Output("X", "integer"),), drawn(p=_sixty_fourths(64, 0), noise=_sixty_fourths(63, 0.5)),
-        listed(*({"p": np.round(q * 64) / 64, "noise": _between(q, n / 4)} for n, (q, _) in enumerate(PAIRS))),
-        lambda i: (binomial.draw(_bernoulli(i["p"]), noise=i["noise"]),), lambda i: (np.ones(i["p"].shape),)),
+        listed(*({"p": np.round(q * 64) / 64, "noise": _between(q, n / 4)} for n, (q, _) in enumerate(TWO_LAWS))),
+        Theory(binomial.draw, binomial.draw_vjp, bit("p"), fixed=("noise",)), lambda i: (book.draw(P, NOISE),)),
 )
 
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+SHARES = chosen(0.5, 0.2, 0.01)
+ONE, OTHER = law(Bernoulli, LOGIT), law(Bernoulli, wide(1e-6, 40.0, signs=BOTH))
+
+ENDS = {
+    "binomial.prior": lambda rng, n: (((n, 1),), {"rate": SHARES(rng, n)[:, None]}),
+    "binomial.forward": ends(BIT, rate, rate=SHARES), "binomial.marginal": ends(BIT, BELOW, rate=SHARES),
+    "binomial.posterior": ends(BIT, BIT, rate, BELOW, rate=SHARES),
+    "binomial.kl": together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n)))), "binomial.cross_entropy": ends(ONE, OTHER),
+    "binomial.entropy": ends(ONE), "binomial.log_prob": ends(BIT, ONE), "binomial.draw": ends(ONE, noise=wide(1e-6, 0.999))}
+
 QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+_UNIT = "horenbergerb/BernoulliDiffusion@"
+_SPEC = "the table prints ½, the experiment has 0.2"
+
+
+def _odds(one: Array, zero: Array) -> Bernoulli:
+    return Bernoulli(np.log(one) - np.log(zero))
+
+
+def _step(law: Callable[[Array, Array, float], Bernoulli]) -> Plant:
+    """Another law(x, β, r) of the forward step."""
+    return instead(lambda x_prev, beta, *, rate=0.5: law(x_prev, beta, rate))
+
+
+def _kept_from_before(right: Callable[..., Bernoulli]) -> Callable[..., Bernoulli]:
+    before: dict[tuple[int, ...], Bernoulli] = {}
+
+    def forward(x_prev: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
+        law = right(x_prev, beta, rate=rate)
+        kept = before.get(np.shape(law.logit), law)
+        before[np.shape(law.logit)] = law
+        return kept
+    return forward
+
+
+def _rate_ignored(right: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, rate=0.5: right(*args)
+
+
+def _posterior(odds: Callable[[Array, Array, Array, float], tuple[Array, Array]]) -> Plant:
+    """A posterior with another pair odds(x_t, m, β, r) of weights of 1 and 0, where m = q(x_{t−1} = 1 | x_0)."""
+    def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
+        a = np.exp(log_alpha_bar_prev)
+        return _odds(*odds(x_t, a * x_0 + (1 - a) * rate, beta, rate))
+    return instead(posterior)
+
+
+def _seen(x_t: Array, beta: Array, rate: float) -> tuple[Array, Array]:
+    """q(x_t | 1) and q(x_t | 0)."""
+    return (np.where(x_t == 1, 1 - beta * (1 - rate), beta * (1 - rate)), np.where(x_t == 1, rate * beta, 1 - rate * beta))
+
+
+def _sign_error(x_t: Array, m: Array, beta: Array, rate: float) -> tuple[Array, Array]:
+    """A one becomes a zero with probability (2 − r) β, by 1 − x(1−β) + rβ."""
+    one, zero = _seen(x_t, beta, rate)
+    return m * np.where(x_t == 1, one, beta * (1 + rate)), (1 - m) * zero
+
+
+def _not_normalised(x_t: Array, m: Array, beta: Array, rate: float) -> tuple[Array, Array]:
+    one = m * _seen(x_t, beta, rate)[0]
+    return one, 1 - one
+
+
+def _flipped(x_t: Array, m: Array, beta: Array, rate: float) -> tuple[Array, Array]:
+    return m * np.where(x_t == 1, 1 - beta, beta), (1 - m) * np.where(x_t == 1, beta, 1 - beta)
+
+
+def _clipped(q: Bernoulli) -> Bernoulli:
+    return Bernoulli(logit(np.clip(sigmoid(q.logit), 1e-10, 1 - 1e-7)))
+
+
+def _kl(log_ratio: Callable[[Array, Array], Array]) -> Plant:
+    """Σ q log_ratio(q, p) over 0 and 1, from probabilities."""
+    def kl(q: Bernoulli, p: Bernoulli) -> Array:
+        one, other = sigmoid(q.logit), sigmoid(p.logit)
+        return one * log_ratio(one, other) + (1 - one) * log_ratio(1 - one, 1 - other)
+    return instead(kl)
+
+
+WRONG_LAWS = (
+    Mistake("BND-28", "prior probability ½·½ of one bit → ½",
+            _UNIT + "8192d6a", "binomial.prior", "value",
+            lambda right: lambda shape, *, rate=0.5: right(shape, rate=rate * rate)),
+    Mistake("NEW-RATE", "π with the table's rate ½ → with the rate it is given",
+            _SPEC, "binomial.prior", "value", _rate_ignored),
+    Mistake("NEW-RATEb", "steps drawn anew with rate ½ → with the rate of π",
+            _SPEC, "binomial.forward", "value", _rate_ignored),
+    Mistake("NEW-RATEc", "marginal tends to rate ½ → to the rate of π",
+            _SPEC, "binomial.marginal", "value", _rate_ignored),
+    Mistake("NEW-RATEd", "posterior of the chain with rate ½ → with the rate of π",
+            _SPEC, "binomial.posterior", "value", _rate_ignored),
+    Mistake("LAY-23b", "law kept from the call before, if it has the shape of this one → computed anew",
+            "ddbourgin/numpy-ml@be8ae23 in its kind: a cache that is not emptied", "binomial.forward", "value", _kept_from_before),
+    Mistake("DIS-01", "q(0 | 1) = 1.5 β, a sign in 1 − x(1−β) − ½ β → ½ β",
+            _UNIT + "b1588e0", "binomial.forward", "value",
+            _step(lambda x, b, r: _odds(x * (1 - b) + r * b, 1 - x * (1 - b) + r * b))),
+    Mistake("DIS-01b", "posterior with q(0 | 1) = 1.5 β → ½ β",
+            _UNIT + "b1588e0", "binomial.posterior", "value", _posterior(_sign_error)),
+    Mistake("DIS-02", "posterior not divided by q(x_t | x_0) → divided",
+            _UNIT + "b1588e0", "binomial.posterior", "value", _posterior(_not_normalised)),
+    Mistake("DIS-04", "probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere",
+            _UNIT + "3d1f72a", "binomial.posterior", "value", then(_clipped)),
+    Mistake("DIS-10", "log-probabilities taken for logits → log odds",
+            "cloneofsimo/d3pm#7", "binomial.marginal", "value", then(lambda q: Bernoulli(-softplus(-q.logit)))),
+    Mistake("DIS-16", "fresh draw with π at the bit it replaces → with π(1)",
+            "google/hackable_diffusion!29", "binomial.forward", "value",
+            _step(lambda x, b, r: _odds(x * (1 - b) + np.where(x == 1, r, 1 - r) * b,
+                                        (1 - x) * (1 - b) + np.where(x == 1, 1 - r, r) * b))),
+    Mistake("NEW-FLIP", "β is the probability of a flip → of a fresh draw",
+            "the name in the paper's §2.2", "binomial.forward", "value",
+            _step(lambda x, b, r: _odds(x * (1 - b) + (1 - x) * b, (1 - x) * (1 - b) + x * b))),
+    Mistake("NEW-FLIPb", "posterior with β as the probability of a flip → of a fresh draw",
+            "the name in the paper's §2.2", "binomial.posterior", "value", _posterior(_flipped)),
+    Mistake("NEW-ROOT-BITS", "x_0 scaled by √ᾱ, as for Gaussians → by ᾱ",
+            "NEW-ROOT the other way", "binomial.marginal", "value",
+            lambda right: lambda x_0, level, *, rate=0.5: right(x_0, level / 2, rate=rate)),
+    Mistake("NEW-EVIDENCE", "q(x_t | 0) over q(x_t | 1) → q(x_t | 1) over q(x_t | 0)",
+            "Bayes' rule upside down", "binomial.posterior", "value",
+            _posterior(lambda x_t, m, b, r: (m * _seen(x_t, b, r)[1], (1 - m) * _seen(x_t, b, r)[0]))),
+    Mistake("NEW-LEVEL", "posterior with ᾱ_t → with ᾱ_{t−1}",
+            "an index, as in SCH-01", "binomial.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level, *, rate=0.5: right(
+                x_t, x_0, beta, level + np.log1p(-np.minimum(beta, 1 - 1e-12)), rate=rate)),
+)
+
+WRONG_MEASURES = (
+    Mistake("DIS-05", "max(p, 1e-6) in the divergence → the limit",
+            _UNIT + "8192d6a", "binomial.kl", "value",
+            _kl(lambda q, p: np.log(np.maximum(q, 1e-6)) - np.log(np.maximum(p, 1e-6)))),
+    Mistake("DIS-05b", "log(q/p + 1e-30) in the divergence → the limit",
+            _UNIT + "HEAD", "binomial.kl", "value", _kl(lambda q, p: np.log(q / p + 1e-30))),
+    Mistake("NEW-KL-BITS", "KL(p ‖ q) → KL(q ‖ p)",
+            "BND-34 for bits", "binomial.kl", "value", lambda right: lambda q, p: right(p, q)),
+    Mistake("NEW-KL-ONES", "only ones counted in the divergence → zeros too",
+            "half of a sum over two states", "binomial.kl", "value",
+            instead(lambda q, p: sigmoid(q.logit) * (softplus(-p.logit) - softplus(-q.logit)))),
+    Mistake("NEW-BITS", "entropy of bits in bits → in nats",
+            "BND-25b for bits", "binomial.entropy", "value", then(lambda entropy: entropy / np.log(2))),
+    Mistake("BND-25c", "log10 in the entropy → the natural logarithm",
+            _UNIT + "8192d6a", "binomial.entropy", "value", then(lambda entropy: entropy / np.log(10))),
+    Mistake("NEW-CROSS-BITS", "cross-entropy with q and p exchanged → −E_q log p",
+            "the step of eqs. 43 and 46", "binomial.cross_entropy", "value", lambda right: lambda q, p: right(p, q)),
+    Mistake("NEW-MASS", "log p(1) for zeros as well → log p(x)",
+            "half of a sum over two states", "binomial.log_prob", "value",
+            instead(lambda x, p: -softplus(-p.logit) + 0 * x)),
+    Mistake("NEW-ABOVE", "1 where the noise is above P(1) → below",
+            "the comparison the other way", "binomial.draw", "value",
+            edited("cases exchanged: 1 and 0")),
+    Mistake("NEW-SOFT", "the probability passed on for a bit → a bit",
+            "a draw left out", "binomial.draw", "value", instead(lambda p, *, noise: sigmoid(p.logit) + 0 * noise)),
+    Mistake("NEW-NORMAL", "normal noise compared with P(1) → uniform",
+            "the other kernel's noise", "binomial.draw_noise", "value",
+            instead(lambda rng, shape: rng.standard_normal(shape))),
+    Mistake("RNG-08c", "the same noise for all sequences → for each its own",
+            "huggingface/diffusers!13677, goodfire-ai/spd!412", "binomial.draw_noise", "value",
+            lambda right: lambda rng, shape: np.broadcast_to(right(rng, (1, *shape[1:])), shape).copy()),
+    Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series",
+            "the textbook form", "activation.x_minus_log1p", "value", instead(lambda x: x - np.log1p(x))),
+    Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series",
+            "the textbook form", "activation.expm1_minus_x", "value", instead(lambda x: np.expm1(x) - x)),
+)
+
+
+def _variance(q: Bernoulli) -> Array:
+    return sigmoid(q.logit) * sigmoid(-q.logit)
+
+
+def _as_probability(dq: Bernoulli, x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Array, Array]:
+    """dlogit taken for dp."""
+    return (1 - beta) * dq.logit, unbroadcast((rate - x_prev) * dq.logit, beta.shape)
+
+
+def _straight_through(dx: Array, p: Bernoulli, *, noise: Array) -> Bernoulli:
+    return Bernoulli(_variance(p) * dx)
+
+
+def _of_probability(dvalue: Array, x: Array, p: Bernoulli) -> tuple[Array, Bernoulli]:
+    """d log p by p instead of by its logit."""
+    return p.logit * dvalue, Bernoulli((x - sigmoid(p.logit)) / _variance(p) * dvalue)
+
+
+WRONG_PULLBACKS = (
+    Mistake("NEW-DLOGIT", "cotangent of a logit taken for that of a probability → divided by p(1−p)",
+            "PAPER's f − q is by the logit", "binomial.forward_vjp", "gradient", pulled_by(_as_probability)),
+    Mistake("NEW-DRATE", "forward step's gradient by β with rate ½ → with the rate of π",
+            _SPEC, "binomial.forward_vjp", "gradient",
+            lambda right: lambda x, beta, *, rate=0.5: (right(x, beta, rate=rate)[0], right(x, beta)[1])),
+    Mistake("NEW-DLEVEL", "ᾱ x_0 differentiated as √ᾱ x_0: factor ½ by ℓ → 1",
+            "NEW-ROOT the other way", "binomial.marginal_vjp", "gradient", pullback_then(lambda d: (d[0], d[1] / 2))),
+    Mistake("GRD-01g", "posterior's x_t detached → differentiated",
+            "GRD-01c for bits", "binomial.posterior_vjp", "gradient", pullback_then(lambda d: (zero(d[0]), *d[1:]))),
+    Mistake("GRD-01h", "posterior's β detached → differentiated",
+            "GRD-01b for bits", "binomial.posterior_vjp", "gradient", pullback_then(lambda d: (*d[:2], zero(d[2]), d[3]))),
+    Mistake("GRD-01i", "posterior's ᾱ_{t−1} detached → differentiated",
+            "GRD-01b for bits", "binomial.posterior_vjp", "gradient", pullback_then(lambda d: (*d[:3], zero(d[3])))),
+    Mistake("NEW-DKL", "posterior held to be a constant of the KL → differentiated",
+            "right as long as only the network is trained", "binomial.kl_vjp", "gradient",
+            pullback_then(lambda d: (zero(d[0]), d[1]))),
+    Mistake("NEW-DKL-SIGN", "dKL/da = q − f → f − q",
+            "PAPER §7, the sign", "binomial.kl_vjp", "gradient", pullback_then(lambda d: (d[0], Bernoulli(-d[1].logit)))),
+    Mistake("NEW-DENTROPY", "dH by the probability → by the logit, with p(1−p)",
+            "the textbook's log (1−p)/p", "binomial.entropy_vjp", "gradient",
+            pulled_by(lambda dvalue, q: Bernoulli(-q.logit * dvalue))),
+    Mistake("NEW-DCROSS", "q held to be a constant of the cross-entropy → differentiated",
+            "NEW-DKL", "binomial.cross_entropy_vjp", "gradient", pullback_then(lambda d: (zero(d[0]), d[1]))),
+    Mistake("NEW-DMASS", "log-mass differentiated by the probability → by the logit",
+            "NEW-DENTROPY", "binomial.log_prob_vjp", "gradient", pulled_by(_of_probability)),
+    Mistake("NEW-STRAIGHT", "gradient passed straight through a draw → none",
+            "the straight-through estimator, which is biased", "binomial.draw_vjp", "gradient", pulled_by(_straight_through)),
+)

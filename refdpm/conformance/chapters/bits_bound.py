@@ -1,10 +1,10 @@
-"""Clauses of K for bits: the divergence of a step and the sum.
+"""K for bits: the divergence of a step and the sum.
 
 The network puts out the logit of p(x_{t−1} = 1 | x_t).  The states x_t are given and not drawn: a bit on the edge would fall on
 either side in different precisions.  π has the rate r of ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,22 +12,29 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm import binomial, bound
+from refdpm import binomial, bound, schedule
 from refdpm.binomial import Bernoulli
-from refdpm.conformance import terms
-from refdpm.conformance.adapter import Model
-from refdpm.conformance.chapters import textbook
 from refdpm.conformance.chapters.bound import own, shown, tame_first
-from refdpm.conformance.chapters.common import with_shown
-from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, edge_network, network, scales,
-                                               schedules, times_of)
-from refdpm.conformance.terms import Terms
-from refdpm.layers.linear import per_step_vjp
+from refdpm.conformance.chapters.ends import BIT, BOTH, HEAD, Case, Sampler, chosen, ends, law, rate as rates, wide
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, edge_network, network, schedules, times_of)
+from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
+from refdpm.conformance.chapters.theory import Take, Theory, as_planted
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, then, zero
+from refdpm.activation import logit, sigmoid, softplus
+from refdpm.networks.bit_readout import READOUTS
+from refdpm.layers.linear import Affine, per_step_vjp
+from refdpm.networks.heartbeat import COUNT, Heartbeat
 from refdpm.schedule import Step
+from refdpm.textbook import bits as book
+from refdpm.textbook.chain import row
+from refdpm.textbook.expression import E, gathered, given, total
+from refdpm.textbook.layers import linear
+from refdpm.textbook.page import Page
 from refdpm.vjp import Array, Pullback, fix
 
 TOTAL = (Output("VALUE", "total"),)
 RATES = (0.5, 0.5, 0.25, 0.875)
+X_0, X_T, R = map(given, ("x_0", "x_t", "rate"))
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
@@ -42,11 +49,11 @@ def _edge_bits(*shape: int, start: float = 0.0) -> Array:
 
 def _rated(betas: list[Array]) -> Iterator[tuple[Array, float]]:
     """Each at ½, and the first few at other rates, last, because not everybody has one."""
-    return ((beta, rate) for rates in (RATES[:1] * len(betas), RATES[2:]) for beta, rate in zip(betas, rates))
+    return ((beta, rate) for some in (RATES[:1] * len(betas), RATES[2:]) for beta, rate in zip(betas, some))
 
 
 @st.composite
-def _steps(draw: st.DrawFn, given: Given) -> Inputs:
+def _step_inputs(draw: st.DrawFn, given: Given) -> Inputs:
     beta = draw(schedules(given, low=2))
     t = draw(npst.arrays(np.int64, N, elements=st.integers(2, len(beta) - 1)))
     return {"x_0": draw(_bits(N, D)), "x_t": draw(_bits(N, D)), "t": t, "beta": beta, "rate": draw(st.sampled_from(RATES)),
@@ -74,102 +81,266 @@ def _path_edges(given: Given) -> list[Inputs]:
              "rate": rate, "model": edge_network(len(beta) - 1, outputs=D)} for beta, rate in _rated(tame_first(given))]
 
 
-# -- the reference -------------------------------------------------------------------------------------------------------
+# -- the theory ----------------------------------------------------------------------------------------------------------
 
-def _kernel(i: Inputs, x_t: Array) -> SimpleNamespace:
-    """The binomial kernel with x_t given."""
+def _reverse_vjp(parameters: tuple[Array, Array, Array], x_t: Array, step: Step, *, t: Array) -> tuple[Bernoulli, Pullback]:
+    """The network as the reverse step; what is added to its output is the last of its parameters."""
+    weight, bias, more = parameters
+    logit, back = per_step_vjp(x_t, weight, bias, t=t)
+    return Bernoulli(logit + more), lambda dp: ((*back(dp.logit)[1:], dp.logit), None, None)
+
+
+NETWORK = SimpleNamespace(reverse_vjp=_reverse_vjp)
+PARAMETERS = Take(lambda i: (i["model"].weight, i["model"].bias, np.zeros(())),
+                  lambda i, d: dict(zip(("weight", "bias", "output"), d)))
+
+
+def _at(x_t: Array, i: Inputs) -> SimpleNamespace:
+    """The binomial kernel whose draw is x_t."""
     given = {"draw": lambda q, noise: x_t, "draw_vjp": lambda q, noise: (x_t, None)}
     return SimpleNamespace(**vars(fix(binomial, rate=i["rate"])) | given)
 
 
-def _reverse_vjp(parameters: Any, x_t: Array, step: Step, *, t: Array) -> tuple[Bernoulli, Pullback]:
-    logit, back = per_step_vjp(x_t, *parameters, t=t)
-    return Bernoulli(logit), lambda dp: (back(dp.logit)[1:], None, None)
-
-
-NETWORK = SimpleNamespace(reverse_vjp=_reverse_vjp)
-
-
-def _parameters(model: Model) -> tuple[Array, Array]:
-    return model.weight, model.bias
-
-
-def _step_kl(i: Inputs) -> tuple[Array, ...]:
-    return (bound.network_kl(_parameters(i["model"]), beta=i["beta"], x_0=i["x_0"], noise=i["x_t"], t=i["t"],
-                             kernel=_kernel(i, i["x_t"]), network=NETWORK),)
-
-
-def _step_kl_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    def back(model: Model, told: Array | None = None) -> tuple[Array, Array]:
-        network = NETWORK if told is None else SimpleNamespace(
-            reverse_vjp=lambda parameters, x_t, step, t: _reverse_vjp(parameters, x_t, step, t=told))
-        found: tuple[Array, Array] = bound.network_kl_vjp(
-            _parameters(model), beta=i["beta"], x_0=i["x_0"], noise=i["x_t"], t=i["t"], kernel=_kernel(i, i["x_t"]),
-            network=network)[1](cotangents[0])
-        return found
-
-    weight, bias = back(i["model"])
-    alone = i["model"]._replace(weight=i["model"].weight[i["t"]], bias=i["model"].bias[i["t"]])
-    return {"weight": weight, "bias": bias, "output": back(alone, np.arange(len(i["t"])))[1]}
+STEP_KL = Theory(bound.network_kl, bound.network_kl_vjp, PARAMETERS, fixed=("beta", "x_0", "t"), noise=lambda i: i["x_t"],
+                 kernel=lambda i: _at(i["x_t"], i), network=lambda i: NETWORK)
 
 
 def _bound(i: Inputs) -> tuple[Array, ...]:
-    t = bound.every_step(len(i["beta"]) - 1, len(i["x_0"]))
+    """K of the terms, of which the adapter's own divergences take the place of ours where they are shown."""
+    T, x_0 = len(i["beta"]) - 1, i["x_0"]
+    t = bound.every_step(T, len(x_0))
     x_t = i["x_t"][t[:, 0] - 1]
-    full = dict(noise=x_t, t=t, kernel=_kernel(i, x_t.reshape(-1, *i["x_0"].shape[1:])), network=NETWORK)
-    if "own_kl" not in i:
-        return (bound.bound(_parameters(i["model"]), i["beta"], i["x_0"], **full),)
-    parts = bound.terms(_parameters(i["model"]), i["beta"], i["x_0"], **full)
-    return (bound.assemble(parts._replace(kl=i["own_kl"][0]), T=len(i["beta"]) - 1),)
+    parts = as_planted(bound.terms)(PARAMETERS.make(i), i["beta"], x_0, noise=x_t, t=t, network=NETWORK,
+                                    kernel=_at(x_t.reshape(-1, *x_0.shape[1:]), i))
+    return (as_planted(bound.assemble)(parts._replace(kl=i["own_kl"][0]) if "own_kl" in i else parts, T=T),)
 
 
 def _own_kl(i: Inputs, ask: Ask) -> Inputs:
     count = len(i["x_0"])
-    found = [own(ask, "binomial_step_kl", {"x_0": i["x_0"], "x_t": i["x_t"][t - 1], "t": np.full(count, t), "beta": i["beta"],
-                                           "rate": i["rate"], "model": i["model"]}) for t in range(2, len(i["beta"]))]
+    found = [own(ask, "binomial_step_kl", i | {"x_t": i["x_t"][t - 1], "t": np.full(count, t)}) for t in range(2, len(i["beta"]))]
     return shown(own_kl=None if not found or None in found else (np.array([value[0] for value in found if value]),))
 
 
-# -- the scale ---------------------------------------------------------------------------------------------------------
+# -- the clauses -----------------------------------------------------------------------------------------------------------
 
-def _one(kept: Terms, x: Array, rate: float) -> Terms:
-    """P(1) of a bit that was x, and has been kept with that probability."""
-    return kept * x + (1 - kept) * rate
-
-
-def _kl_terms(i: Inputs, x_t: Array, t: Array) -> Terms:
-    row, rate = textbook.rows(i["beta"], t), i["rate"]
-    before, from_one, from_zero = (_one(kept, x, rate) for kept, x in (
-        (row.alpha_bar_prev, i["x_0"]), (row.alpha, np.ones_like(x_t)), (row.alpha, np.zeros_like(x_t))))
-    one = terms.where(x_t == 1, from_one, 1 - from_one) * before
-    zero = terms.where(x_t == 1, from_zero, 1 - from_zero) * (1 - before)
-    q, p = one / (one + zero), 1 / (1 + terms.exp(-textbook.outputs(i["model"], terms.exact(x_t), t)))
-    rest_q, rest_p = 1 - q, 1 - p
-    return terms.total(q * (terms.log(q) - terms.log(p)) + rest_q * (terms.log(rest_q) - terms.log(rest_p)))
+def _step_kl(i: Inputs) -> E:
+    said = book.of_prob(book.sigmoid(linear(X_T, gathered("weight"), gathered("bias"))))
+    return book.step_kl(X_T, X_0, row(), R, said)
 
 
-def _entropy(p: Terms) -> Terms:
-    return -terms.total(p * terms.log(p) + (1 - p) * terms.log(1 - p))
+def _K(i: Inputs) -> tuple[E, ...]:
+    kl = total(given("own_kl"), "answers", (0,)) if "own_kl" in i else _step_kl(i)
+    return (book.bound(kl, X_0, row(at=1), row(at="T"), R),)
 
 
-def _bound_terms(i: Inputs) -> Terms:
-    count, T = len(i["x_0"]), len(i["beta"]) - 1
-    repeated = i | {"x_0": np.tile(i["x_0"], (T - 1,) + (1,) * (i["x_0"].ndim - 1))}
-    parts = _kl_terms(repeated, i["x_t"][1:].reshape(repeated["x_0"].shape), np.repeat(np.arange(2, T + 1), count))
-    at_T, at_1 = (_entropy(_one(textbook.rows(i["beta"], np.full(count, t)).alpha_bar, i["x_0"], i["rate"])) for t in (T, 1))
-    prior = _entropy(terms.exact(np.full(i["x_0"].shape, i["rate"])))
-    return at_T - at_1 - prior - textbook.over_t(parts.reshape(T - 1, count))
+def _steps(i: Inputs) -> Page:
+    """Rows are t = 2..T."""
+    found = page_of(i, x_t=i["x_t"][1:])
+    return Page(found.given, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=3, steps=True)
 
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "binomial_step_kl", "BIT.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of bits, t ≥ 2, π(1) = rate; the "
-        "model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _steps, _step_edges, _step_kl,
-        textbook.remembered(lambda i: scales(_kl_terms(i, i["x_t"], i["t"]))),
-        vjp=_step_kl_vjp, arguments=("output", "weight", "bias")),
+        "model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _step_inputs, _step_edges, STEP_KL,
+        lambda i: (_step_kl(i),), arguments=("output", "weight", "bias")),
     Quantity(
         "binomial_bound", "BIT.K", "K = −Σ_{t=2}^T KL + H(x_T | x_0) − H(x_1 | x_0) − H(π) of bits, π(1) = rate, x_t (T, N, …) "
         "given, x_t[t−1] for t; the model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, _paths,
-        _path_edges, _bound, textbook.remembered(lambda i: with_shown(_bound_terms(i).scale, i)),
-        given=_own_kl, after=("binomial_step_kl",)),
+        _path_edges, ByHand(_bound), _K, given=_own_kl, after=("binomial_step_kl",), page=_steps),
 )
+
+
+# -- the read-outs and the heartbeat's network at the ends of the range ----------------------------------------------------
+
+SHARES = chosen(0.5, 0.2, 0.01)
+OFF, FAR = wide(1e-6, 40.0, signs=BOTH), wide(1e-12, 600.0, signs=(-1,))           # heads, and levels whose products do not vanish
+
+
+def _network(last: str) -> Sampler:
+    """Two hidden layers, three bits, six rows at their own steps, the last step a fresh draw."""
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        T = 4
+        beta, t = np.array([0.0, *wide(1e-12, 0.9)(rng, T - 1), 1.0]), rng.integers(2, T + 1, 6)
+        hidden = tuple(Affine(rng.normal(size=shape), rng.normal(size=shape[1])) for shape in ((3, 4), (4, 5)))
+        shape = (T + 1, 5, 3) if last == "per_step" else (5, 3 * COUNT)
+        parameters = Heartbeat(hidden, rng.normal(size=shape) * 3, rng.normal(size=shape[:-2] + shape[-1:]))
+        with np.errstate(divide="ignore"):
+            step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2)
+        return (parameters, rng.integers(0, 2, (6, 3)).astype(float), step), {"t": t, "T": T, "rate": 0.01, "last": last}
+    return drawn
+
+
+ENDS = {
+    "networks.bit_readout.paper": ends(HEAD), "networks.bit_readout.skip": ends(HEAD, BIT, rates, rate=SHARES),
+    "networks.bit_readout.denoising": ends(OFF, BIT, rates, FAR, rate=SHARES),
+    "networks.bit_readout.read_out": tuple(
+        ends(OFF, BIT, law(Step, rates, FAR, FAR), rate=SHARES, readout=readout) for readout in READOUTS),
+    "networks.heartbeat.reverse": tuple(map(_network, ("per_step", "bumps")))}
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+_SPEC = "the table prints ½, the experiment has 0.2"
+_UNIT = "horenbergerb/BernoulliDiffusion@"
+
+Denoising = Callable[[Array, Array, Array, Array, float], Bernoulli]
+
+
+def _denoising(law: Denoising) -> Plant:
+    """Another law(z, x_t, β, ℓ_{t−1}, r) of the step."""
+    return instead(lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: law(z, x_t, beta, log_alpha_bar_prev, rate))
+
+
+def _after(beta: Array, level: Array) -> Array:
+    """ℓ_t from ℓ_{t−1}."""
+    return level + np.log1p(-np.minimum(beta, 1 - 1e-12))
+
+
+def _of_x_0(z: Array, x_t: Array, beta: Array, level: Array, rate: float) -> Array:
+    """P(x_0 = 1 | x_t)."""
+    return sigmoid(binomial.marginal(x_t, _after(beta, level), rate=rate).logit + z)
+
+
+def _posterior(x_0: Callable[[Array], Array]) -> Plant:
+    """The posterior at one x_0, made of P(x_0 = 1 | x_t)."""
+    return _denoising(lambda z, x_t, beta, level, rate: binomial.posterior(
+        x_t, x_0(_of_x_0(z, x_t, beta, level, rate)), beta, level, rate=rate))
+
+
+def _unseen(z: Array, x_t: Array, beta: Array, level: Array, rate: float) -> Bernoulli:
+    return binomial.marginal(_of_x_0(z, x_t, beta, level, rate), level, rate=rate)
+
+
+def _by_probabilities(z: Array, x_t: Array, beta: Array, level: Array, rate: float) -> Bernoulli:
+    one = _of_x_0(z, x_t, beta, level, rate)
+    p = [binomial.posterior(x_t, k + 0 * x_t, beta, level, rate=rate).prob for k in (0, 1)]
+    return Bernoulli(logit(np.clip((1 - one) * p[0] + one * p[1], 1e-10, 1 - 1e-7)))
+
+
+WRONG_READOUTS = (
+    Mistake("NEW-PLUG", "P(x_0 | x_t) in the place of x_0 in the posterior → the posterior averaged over x_0",
+            "normalised after the average instead of before; x_t counts twice", "networks.bit_readout.denoising", "value",
+            _posterior(lambda p: p)),
+    Mistake("NEW-ARGMAX", "the likelier x_0 taken for certain → both, weighted",
+            "the average ignored", "networks.bit_readout.denoising", "value", _posterior(lambda p: (p > 0.5).astype(float))),
+    Mistake("DIS-11", "q(x_{t−1} | x̂_0) without x_t's evidence → times q(x_t | x_{t−1})",
+            "ehoogeboom/multinomial_diffusion#7", "networks.bit_readout.denoising", "value", _denoising(_unseen)),
+    Mistake("NEW-LEVEL-X0", "x̂_0 mixed at ᾱ_t → at ᾱ_{t−1}",
+            "an index, as in SCH-01", "networks.bit_readout.denoising", "value",
+            lambda right: lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: right(
+                z, x_t, beta, _after(beta, log_alpha_bar_prev), rate=rate)),
+    Mistake("NEW-PRIOR-X0", "sigmoid(z) for x̂_0 → sigmoid(logit r + z)",
+            _SPEC, "networks.bit_readout.denoising", "value",
+            lambda right: lambda z, x_t, beta, log_alpha_bar_prev, *, rate=0.5: right(
+                z - logit(np.asarray(rate)), x_t, beta, log_alpha_bar_prev, rate=rate)),
+    Mistake("NEW-RATEe", "denoising in the chain with rate ½ → with the rate of π",
+            _SPEC, "networks.bit_readout.denoising", "value", lambda right: lambda *args, rate=0.5: right(*args)),
+    Mistake("DIS-04b", "averaged probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere",
+            _UNIT + "3d1f72a", "networks.bit_readout.denoising", "value", _denoising(_by_probabilities)),
+    Mistake("NEW-SKIP", "z alone → added to the forward kernel's logit",
+            "the literal f_b", "networks.bit_readout.skip", "value", instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli(z))),
+    Mistake("NEW-SKIP-SIGN", "z subtracted from the forward kernel's logit → added",
+            "a sign", "networks.bit_readout.skip", "value",
+            edited("minus for plus before z")),
+    Mistake("NEW-RATEf", "skip over the kernel with rate ½ → with the rate of π",
+            _SPEC, "networks.bit_readout.skip", "value", lambda right: lambda *args, rate=0.5: right(*args)),
+    Mistake("NEW-SKIP-STATE", "skip by β(2x − 1) → by the kernel's log odds",
+            "a hand-made skip, as in " + _UNIT + "HEAD", "networks.bit_readout.skip", "value",
+            instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli((2 * x_t - 1) * (1 - beta) + z))),
+    Mistake("DIS-10b", "log sigmoid(z) taken for the logit → z",
+            "cloneofsimo/d3pm#7", "networks.bit_readout.paper", "value", instead(lambda z: Bernoulli(-softplus(-z)))),
+    Mistake("NEW-FLIP-Z", "f_b the probability of a flip → of a one",
+            "the name in the paper's §2.2", "networks.bit_readout.paper", "value", instead(lambda z: Bernoulli(-z))),
+)
+
+
+Change = Callable[[Heartbeat, Array, Step, Array], tuple[Heartbeat, Array, Step, Array]]
+
+
+def _asked(change: Change) -> Plant:
+    """The right network asked for something else; for the value and for its adjoint alike."""
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, **named: Any) -> Any:
+            parameters, x_t, step, t = change(parameters, x_t, step, t)
+            return right(parameters, x_t, step, t=t, **named)
+        return reverse_vjp
+    return plant
+
+
+def _before(t: Array) -> Array:
+    return np.maximum(t - 1, 2)
+
+
+def _unscaled(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The first layer's weights and bias changed so that it sees the bits themselves."""
+    def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, rate: float = 0.2, **named: Any) -> Any:
+        (weight, bias), *others = parameters.hidden
+        deviation = np.sqrt(rate * (1 - rate))
+        first = Affine(deviation * weight, bias + rate * weight.sum(axis=0))
+        return right(parameters._replace(hidden=(first, *others)), x_t, step, t=t, rate=rate, **named)
+    return reverse_vjp
+
+
+WRONG_NETWORKS = (
+    Mistake("NEW-HEAD-T", "read-out of step t − 1 at step t → of t",
+            "code index t − 1, PAPER §6 item 6", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters, x_t, step, _before(t)))),
+    Mistake("SHP-08b", "one t for all rows → each row's own",
+            "youngunghan/Deep-Unsupervised-…@fa1712e", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters, x_t, step, np.full_like(t, t[0])))),
+    Mistake("DIS-17", "bits as ±1 for the layers, in training only → the same bits everywhere",
+            "Edward-Sun/DIFUSCO#17", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters, 2 * x_t - 1, step, t))),
+    Mistake("NEW-STANDARD", "bits as they are → standardised with their moments under π",
+            "a scale of training forgotten", "networks.heartbeat.reverse_vjp", "value", _unscaled),
+    Mistake("NEW-BIAS-TANH", "hidden layers without biases → with them",
+            "a layer built with bias off", "networks.heartbeat.reverse_vjp", "value",
+            _asked(lambda parameters, x_t, step, t: (parameters._replace(hidden=tuple(
+                Affine(weight, 0 * bias) for weight, bias in parameters.hidden)), x_t, step, t))),
+    Mistake("NEW-INIT", "hidden weights of variance 1/out → 1/in",
+            "fan-out for fan-in", "networks.heartbeat.init", "value",
+            then(lambda start: start._replace(hidden=tuple(
+                Affine(weight * np.sqrt(weight.shape[0] / weight.shape[1]), bias) for weight, bias in start.hidden)))),
+    Mistake("NEW-INIT-LAST", "last layer random → zero, so that training starts from the forward kernel",
+            "PAPER §6 item 13", "networks.heartbeat.init", "value",
+            then(lambda start: start._replace(bias=start.bias + 0.1))),
+)
+
+
+WRONG_PULLBACKS = (
+    Mistake("GRD-01j", "denoising's x_t detached → differentiated",
+            "GRD-01c for bits", "networks.bit_readout.denoising_vjp", "gradient",
+            pullback_then(lambda d: (d[0], zero(d[1]), *d[2:]))),
+    Mistake("GRD-01k", "denoising's ᾱ_{t−1} detached → differentiated",
+            "GRD-01b for bits", "networks.bit_readout.denoising_vjp", "gradient", pullback_then(lambda d: (*d[:3], zero(d[3])))),
+    Mistake("NEW-DHEAD", "dlogit taken for dz, as with the skip → through x̂ and the posterior",
+            "the other read-out's gradient", "networks.bit_readout.denoising_vjp", "gradient",
+            lambda right: lambda *args, **fixed: _first(lambda dp: dp.logit, *right(*args, **fixed))),
+    Mistake("GRD-01l", "skip's β detached → differentiated",
+            "GRD-01b for bits", "networks.bit_readout.skip_vjp", "gradient", pullback_then(lambda d: (*d[:2], zero(d[2])))),
+    Mistake("NEW-DPAPER", "dlogit times p(1−p) → dlogit",
+            "the gradient by the probability", "networks.bit_readout.paper_vjp", "gradient",
+            pulled_by(lambda dp, z: dp.logit * sigmoid(z) * sigmoid(-z))),
+    Mistake("NEW-DNAMED", "ℓ_{t−1}'s cotangent handed to ℓ_t → to ℓ_{t−1}",
+            "an index, as in SCH-01", "networks.bit_readout.read_out_vjp", "gradient",
+            pullback_then(lambda d: (*d[:2], Step(d[2].beta, d[2].log_alpha_bar, d[2].log_alpha_bar_prev)))),
+    Mistake("GRD-01m", "network's x_t detached from the skip → both paths",
+            "one of two cotangents lost", "networks.heartbeat.reverse_vjp", "gradient",
+            lambda right: lambda parameters, x_t, step, **named: _without_layers(right, parameters, x_t, step, **named)),
+    Mistake("NEW-DBIAS", "biases of the last layer without a gradient → with one",
+            "a parameter left out of the list", "networks.heartbeat.reverse_vjp", "gradient",
+            pullback_then(lambda d: (d[0]._replace(bias=zero(d[0].bias)), *d[1:]))),
+)
+
+
+def _first(change: Callable[[Bernoulli], Array], value: Bernoulli, pullback: Callable[..., Any]) -> Any:
+    return value, lambda dp: (change(dp), *pullback(dp)[1:])
+
+
+def _without_layers(right: Callable[..., Any], parameters: Heartbeat, x_t: Array, step: Step, **named: Any) -> Any:
+    """The cotangent of x_t of a network whose layers do not see it."""
+    value, pullback = right(parameters, x_t, step, **named)
+    blind = parameters._replace(hidden=(Affine(0 * parameters.hidden[0].weight, parameters.hidden[0].bias), *parameters.hidden[1:]))
+    _, pullback_blind = right(blind, x_t, step, **named)
+    return value, lambda dp: (pullback(dp)[0], pullback_blind(dp)[1], pullback(dp)[2])

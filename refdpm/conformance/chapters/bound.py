@@ -24,7 +24,8 @@ from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR_OF_ROWS, ROWS,
 from refdpm.gaussian import Gaussian
 from refdpm.later.model import as_network
 from refdpm.networks import swiss_roll
-from refdpm.networks.swiss_roll import READOUTS, SwissRoll
+from refdpm.networks.readout import READOUTS
+from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.textbook import bound as book, prediction
 from refdpm.textbook.chain import Normal, draw, marginal, posterior, row, small
 from refdpm.textbook.expression import E, column, gathered, given

@@ -13,8 +13,8 @@ from refdpm import bound, schedule
 from refdpm.bound import Terms
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, value_then, zero
 from refdpm.gaussian import Gaussian
-from refdpm.layers.activation import sigmoid
-from refdpm.layers.readout import Heads
+from refdpm.activation import sigmoid
+from refdpm.networks.readout import Heads
 from refdpm.likelihood import Estimate
 from refdpm.schedule import Step
 from refdpm.vjp import Array, tree_map
@@ -228,7 +228,7 @@ GRADIENTS = (
             "gmongaras/Diffusion_models_from_scratch@e855d56", "gaussian.kl_vjp", "gradient",
             pullback_then(lambda d: (d[0], Gaussian(d[1].mean, zero(d[1].var))))),
     Mistake("GRD-07b", "log-variance differentiated as a log-deviation: factor 2 → 1",
-            "gmongaras/Diffusion_models_from_scratch@c58823f", "layers.readout.denoising_vjp", "gradient",
+            "gmongaras/Diffusion_models_from_scratch@c58823f", "networks.readout.denoising_vjp", "gradient",
             pullback_then(lambda d: (Heads(d[0].mean, 2 * d[0].var), *d[1:]))),
     Mistake("GRD-08", "norm differentiated → the square of the norm",
             "hwlee11/Example_diffusion_probabilistic_models@07942cd", "gaussian.log_prob_vjp", "gradient",
@@ -239,17 +239,17 @@ GRADIENTS = (
             "AkiRusProd/numpy-diffusion@5116f79", "layers.linear.linear_vjp", "gradient",
             pullback_then(lambda d: tree_map(lambda leaf: leaf / len(d[0]), d))),
     Mistake("LAY-19", "softplus′(0) = 0 → ½",
-            "jax-ml/jax#2107", "layers.activation.softplus_vjp", "gradient",
+            "jax-ml/jax#2107", "activation.softplus_vjp", "gradient",
             pulled_by(lambda dy, x: np.where(x == 0, 0, sigmoid(x)) * dy)),
     Mistake("LAY-20", "softplus pulled back at the cotangent → at the input",
-            "NVlabs/tiny-cuda-nn!130", "layers.activation.softplus_vjp", "gradient", pulled_by(lambda dy, x: sigmoid(dy) * dy)),
+            "NVlabs/tiny-cuda-nn!130", "activation.softplus_vjp", "gradient", pulled_by(lambda dy, x: sigmoid(dy) * dy)),
     Mistake("LAY-22", "broadcast undone by a sum over the rows → over the components",
             "deeplearning4j/nd4j#2424", "gaussian.marginal_vjp", "gradient",
             pullback_then(lambda d: (d[0], np.broadcast_to(d[1].sum(axis=0), d[1].shape)))),
     Mistake("LAY-23", "input used where the output was kept: 1 − x² → 1 − y²",
-            "ddbourgin/numpy-ml@be8ae23", "layers.activation.tanh_vjp", "gradient", pulled_by(lambda dy, x: (1 - x * x) * dy)),
+            "ddbourgin/numpy-ml@be8ae23", "activation.tanh_vjp", "gradient", pulled_by(lambda dy, x: (1 - x * x) * dy)),
     Mistake("NEW-IN-PLACE", "cotangent overwritten by the pullback → left alone",
-            "allowed in thinc", "layers.activation.tanh_vjp", "gradient", pulled_by(_in_place)),
+            "allowed in thinc", "activation.tanh_vjp", "gradient", pulled_by(_in_place)),
     Mistake("NEW-SCATTER", "rows that share a t overwrite each other → add up",
             "NumPy's fancy +=", "schedule.step_vjp", "gradient", pulled_by(_scattered_once)),
     Mistake("NEW-CUMSUM", "β_t collects the levels before it → those from t on",

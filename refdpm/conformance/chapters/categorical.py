@@ -1,4 +1,4 @@
-"""Clauses of the chain for symbols: matrices, marginal, posterior, reverse step from logits, divergence.
+"""The chain for symbols: matrices, marginal, posterior, reverse step from logits, divergence.
 
 A symbol is the number of its class, 0..K−1, in an integer array (N, …); a law has the classes on its last axis.  `classes` is K:
 the adapter's own, if it has an attribute of that name, else drawn.
@@ -11,18 +11,25 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm import schedule
-from refdpm.conformance import terms
-from refdpm.conformance.chapters.common import (D, N, Quantity, Given, Inputs, Output, Row, Strategy, arrays, edge_schedules,
-                                               exactly, own_levels, row_of, scales, schedules, spread_out, step_of, times_of)
-from refdpm.conformance.terms import Terms
+from refdpm import activation
+from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, schedules,
+                                                spread_out, times_of)
+from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
+from refdpm.conformance.chapters.theory import Take, Theory, step_of, step_vjp_of, symbol
+from refdpm.conformance.planting import Mistake, Plant, edited, instead
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
+from refdpm.textbook import symbols as book
+from refdpm.textbook.chain import row
+from refdpm.textbook.expression import given
+from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
 SOURCE = ("Hoogeboom 2021", "Austin 2021")
 SHARES = 64                                         # laws are made of shares that float32 adds up to 1 exactly
+X_0, X_T, LOGITS, K, IDENTITY = map(given, ("x_0", "x_t", "logits", "classes", "identity"))
 
 
 # -- inputs --------------------------------------------------------------------------------------------------------------
@@ -85,95 +92,43 @@ def _laws_edges(given: Given) -> list[Inputs]:
             {"law_q": np.array([one, skew]), "law_p": np.array([skew, skew[::-1]])}]
 
 
-# -- the textbook's formulas ---------------------------------------------------------------------------------------------
+# -- symbols as rows of K numbers ------------------------------------------------------------------------------------------
 
-def _symbols(inputs: Inputs, name: str) -> Array:
-    return np.eye(inputs["classes"])[inputs[name]]
-
-
-def _step(inputs: Inputs) -> Step:
-    return step_of(inputs, ndim=1 + next(np.ndim(inputs[name]) for name in ("x_0", "x_t") if name in inputs))
+def _symbols(i: Inputs, name: str) -> Array:
+    return np.eye(i["classes"])[i[name]]
 
 
-def _row(inputs: Inputs) -> Row:
-    return row_of(inputs, ndim=1 + next(np.ndim(inputs[name]) for name in ("x_0", "x_t") if name in inputs))
+def _one_hot(name: str) -> Take:
+    return Take(lambda i: _symbols(i, name), lambda i, d: {})
 
 
-def _mixed(x: Any, kept: Terms, drawn: Terms, K: int) -> Terms:
-    return kept * x + drawn / K
+def _column(field: str) -> Take:
+    """A column of the schedule that has an axis for classes besides."""
+    def back(i: Inputs, cotangent: Array) -> dict[str, Array]:
+        step, back_step = step_vjp_of(i, ndim=_axes(i))
+        return back_step(Step(*map(np.zeros_like, step))._replace(**{field: cotangent}))
+
+    return Take(lambda i: getattr(step_of(i, ndim=_axes(i)), field), back)
 
 
-def _added(x: Terms) -> Terms:
-    """The sum over classes."""
-    error = np.broadcast_to(x.error, x.value.shape)
-    return Terms(x.value.sum(axis=-1, keepdims=True), (error + np.abs(x.value)).sum(axis=-1, keepdims=True))
+def _axes(i: Inputs) -> int:
+    return 1 + next((np.ndim(i[name]) for name in ("x_0", "x_t") if name in i), 0)
 
 
-def _normalised(evidence: Terms, before: Terms, whole: Terms) -> Terms:
-    """evidence · before, divided by their sum, which others take from Q̄_t: `whole` has the error that this has."""
-    joint = evidence * before
-    total = _added(joint)
-    relative = (whole.error / whole.value * np.abs(joint.value)).sum(axis=-1, keepdims=True)
-    return joint / Terms(total.value, total.error + relative)
+BETA, PREV, LEVEL = map(_column, ("beta", "log_alpha_bar_prev", "log_alpha_bar"))
+STEP = Take(lambda i: step_of(i, ndim=_axes(i)), lambda i, d: step_vjp_of(i, ndim=_axes(i))[1](d))
 
 
-def _posterior(row: Row, x_t: Array, x_0: Any, K: int) -> Terms:
-    whole = _mixed(x_t, row.alpha_bar, 1 - row.alpha_bar, K)
-    before = _mixed(x_0, row.alpha_bar_prev, 1 - row.alpha_bar_prev, K)
-    clamped = Terms(before.value, np.where(before.value == 0, 1.0, before.error))             # a clamp of log 0 at t = 1
-    return _normalised(_mixed(x_t, row.alpha, row.beta, K), clamped, whole)
+def _page(i: Inputs) -> Page:
+    given = i | {name: _symbols(i, name) for name in ("x_0", "x_t") if name in i} | {"identity": np.eye(i["classes"])}
+    return Page(given, beta=i["beta"], t=i["t"], ndim=max(_axes(i), 3))
 
 
-def _softmax(logits: Array) -> Terms:
-    weight = terms.exp(terms.exact(logits) - logits.max(axis=-1, keepdims=True))
-    return weight / _added(weight)
-
-
-def _reverse_scale(i: Inputs) -> tuple[Array, ...]:
-    row, x_t, said, K = _row(i), _symbols(i, "x_t"), _softmax(i["logits"]), i["classes"]
-    joint = _posterior(row, x_t, said, K)
-    average = Terms(0 * said.value, 0 * said.value)
-    for k in range(K):
-        average = average + said[..., k:k + 1] * _posterior(row, x_t, np.eye(K)[k] + 0 * x_t, K)
-    first = (i["t"] == 1).reshape((-1,) + (1,) * (x_t.ndim - 1))
-    return scales({"joint": joint, "average": average, "joint_but_first": terms.where(first, said, joint)}[i["mixing"]])
-
-
-def _kl_scale(i: Inputs) -> tuple[Array, ...]:
-    """Σ q (|log q| + |log p|), and what laws lose that are given as logarithms, or as logits and normalised."""
-    q, p = i["law_q"], i["law_p"]
-    log_q, log_p = (np.abs(np.log(np.where(q > 0, law, 1.0))) for law in (q, p))
-    normalised = (q * log_q + p * np.abs(np.log(np.where(p > 0, p, 1.0)))).sum(axis=-1, keepdims=True)
-    return ((q * ((1 + log_q + normalised) * (log_q + log_p) + normalised)).sum(axis=-1),)
-
-
-# -- gradients -----------------------------------------------------------------------------------------------------------
-
-def _chain_rule(i: Inputs, of: Callable[[Step], tuple[Any, Callable[[Any], tuple[dict[str, Array], Step]]]],
-                cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    """From a cotangent of a law to those of its arguments and of β."""
-    level, back_level = schedule.log_alpha_bar_vjp(i["beta"])
-    step, back_step = schedule.step_vjp(i["beta"], level, t=i["t"], ndim=np.ndim(cotangents[0]))
-    _, back = of(step)
-    found, dstep = back(Categorical(cotangents[0]))
-    dbeta, dlevel = back_step(dstep)
-    return found | {"beta": (dbeta + back_level(dlevel))[1:]}
-
-
-def _posterior_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    def of(step: Step) -> Any:
-        q, back = categorical.posterior_vjp(_symbols(i, "x_t"), _symbols(i, "x_0"), step.beta, step.log_alpha_bar_prev)
-        return q, lambda dq: ({}, Step(back(dq)[2], back(dq)[3], np.zeros_like(step.log_alpha_bar)))
-
-    return _chain_rule(i, of, cotangents)
-
-
-def _reverse_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    def of(step: Step) -> Any:
-        p, back = categorical.reverse_vjp(i["logits"], _symbols(i, "x_t"), step, mixing=i["mixing"])
-        return p, lambda dp: ((lambda dlogits, _, dstep: ({"logits": dlogits}, dstep))(*back(dp)))
-
-    return _chain_rule(i, of, cotangents)
+def _two_laws(i: Inputs) -> Page:
+    """Laws that may have been given as logarithms, or as logits, and have been normalised."""
+    size = [np.abs(np.log(np.where(law > 0, law, 1.0))) for law in (i["law_q"], i["law_p"])]
+    normalised = sum((i["law_q"] * part).sum(axis=-1, keepdims=True) for part in size)
+    return Page(i, errors={name: i[name] * (part + normalised) for name, part in zip(("law_q", "law_p"), size)})
 
 
 # -- the clauses -----------------------------------------------------------------------------------------------------------
@@ -185,38 +140,140 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew",
         SOURCE, MATRIX, chain(), chain_edges(),
-        lambda i: (categorical.transition(i["beta"][i["t"]], classes=i["classes"]),),
-        lambda i: scales(_mixed(np.eye(i["classes"]), (row := row_of(i, ndim=3)).alpha, row.beta, i["classes"])),
-        sizes=lambda inputs: 1),
+        Theory(categorical.transition, categorical.transition_vjp, BETA, fixed=("classes",)),
+        lambda i: (book.forward(IDENTITY, row(), K),), sizes=lambda inputs: 1, page=_page),
     Quantity(
         "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K", SOURCE, MATRIX, chain(), chain_edges(),
-        lambda i: (categorical.cumulative(step_of(i, ndim=1).log_alpha_bar, classes=i["classes"]),),
-        lambda i: scales(_mixed(np.eye(i["classes"]), (row := row_of(i, ndim=3)).alpha_bar, 1 - row.alpha_bar, i["classes"])),
-        given=own_levels, after=("alpha_bar",), sizes=lambda inputs: 1),
+        Theory(categorical.cumulative, categorical.cumulative_vjp, LEVEL, fixed=("classes",)),
+        lambda i: (book.marginal(IDENTITY, row(), K),), given=own_levels, after=("alpha_bar",), sizes=lambda inputs: 1, page=_page),
     Quantity(
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t)/K, one number for each class", SOURCE, LAW,
-        chain("x_0"), chain_edges("x_0"),
-        lambda i: (categorical.marginal(_symbols(i, "x_0"), _step(i).log_alpha_bar).prob,),
-        lambda i: scales(_mixed(_symbols(i, "x_0"), (row := _row(i)).alpha_bar, 1 - row.alpha_bar, i["classes"])),
-        given=own_levels, after=("alpha_bar",)),
+        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, categorical.marginal_vjp, _one_hot("x_0"), LEVEL),
+        lambda i: (book.marginal(X_0, row(), K),), given=own_levels, after=("alpha_bar",), page=_page),
     Quantity(
         "categorical_posterior", "CAT.POST", "q(x_{t−1} | x_t, x_0) ∝ q(x_t | x_{t−1}) q(x_{t−1} | x_0), adding to 1",
         ("48", *SOURCE), LAW, chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
-        lambda i: (categorical.posterior(_symbols(i, "x_t"), _symbols(i, "x_0"), (step := _step(i)).beta,
-                                         step.log_alpha_bar_prev).prob,),
-        lambda i: scales(_posterior(_row(i), _symbols(i, "x_t"), _symbols(i, "x_0"), i["classes"])),
-        given=own_levels, after=("alpha_bar",), vjp=_posterior_vjp, arguments=("beta",)),
+        Theory(categorical.posterior, categorical.posterior_vjp, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV),
+        lambda i: (book.posterior(X_T, X_0, row(), K),), given=own_levels, after=("alpha_bar",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
         "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
-        "t = 1 ('joint_but_first')", SOURCE, LAW,
-        chain("x_t", logits=True), chain_edges("x_t", logits=True),
-        lambda i: (categorical.reverse(i["logits"], _symbols(i, "x_t"), _step(i), mixing=i["mixing"]).prob,), _reverse_scale,
-        given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), vjp=_reverse_vjp,
-        arguments=("logits", "beta")),
+        "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
+        Theory(categorical.reverse, categorical.reverse_vjp, "logits", _one_hot("x_t"), STEP, fixed=("mixing",)),
+        lambda i: (book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K),),
+        given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"),
+        page=_page),
     Quantity(
         "categorical_kl", "CAT.KL", "D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0", ("14", *SOURCE),
         (Output("VALUE", "information"),), _laws, _laws_edges,
-        lambda i: (categorical.kl(Categorical(i["law_q"]), Categorical(i["law_p"])),), _kl_scale,
-        sizes=lambda inputs: 1),
+        Theory(categorical.kl, categorical.kl_vjp, symbol("law_q"), symbol("law_p")),
+        lambda i: (book.kl(given("law_q"), given("law_p")),), sizes=lambda inputs: 1, page=_two_laws),
+)
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _soft(rng: np.random.Generator, n: int) -> Array:
+    """Three classes, of shares down to 1e-12 and nothing, which need not add to 1."""
+    return np.stack([wide(1e-12, 1.0, 0.0)(rng, n), wide(1e-12, 1.0, 0.0)(rng, n), wide(1e-12, 1.0)(rng, n)], axis=-1)
+
+
+def _law(rng: np.random.Generator, n: int, share: Array) -> Categorical:
+    one = wide(1e-9, 0.9)(rng, n)
+    return Categorical(np.stack([one, (1 - one) * share, (1 - one) * (1 - share)], axis=-1))
+
+
+def _close(rng: np.random.Generator, n: int) -> Case:
+    share = wide(1e-3, 0.5)(rng, n)
+    return (_law(rng, n, share), _law(rng, n, share)), {}
+
+
+def _three(rng: np.random.Generator, n: int) -> Array:
+    return wide(1e-6, 300.0, 0.0, signs=BOTH)(rng, 3 * n).reshape(n, 3)
+
+
+def _reverse(mixing: str) -> Callable[[np.random.Generator, int], Case]:
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        beta, before = np.minimum(rate(rng, n), 1 - 1e-9)[:, None], wide(1e-12, 60.0, signs=(-1,))(rng, n)[:, None]
+        return (_three(rng, n) / 10, _soft(rng, n), Step(beta, before, before + np.log1p(-beta))), {"mixing": mixing}
+    return drawn
+
+
+ENDS = {
+    "later.categorical.transition": lambda rng, n: ((rate(rng, n),), {"classes": 3}),
+    "later.categorical.cumulative": lambda rng, n: ((BELOW(rng, n),), {"classes": 3}),
+    "later.categorical.marginal": lambda rng, n: ((_soft(rng, n), BELOW(rng, n)[:, None]), {}),
+    "later.categorical.posterior": lambda rng, n: (
+        (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], BELOW(rng, n)[:, None]), {}),
+    "later.categorical.kl": _close,
+    "later.categorical.reverse": tuple(map(_reverse, categorical.MIXINGS))}
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+# Not yet plantable: DIS-07 needs a hybrid loss; DIS-08 a sampler that draws for itself; DIS-16 a π that is not uniform.
+
+
+def _told(change: Callable[[Array], Array] = lambda z: z, rename: Callable[[str], str] = lambda name: name) -> Plant:
+    """A reverse step of other logits, or by another name."""
+    return lambda right: lambda logits, *rest, mixing: right(change(logits), *rest, mixing=rename(mixing))
+
+
+def _level(change: Callable[[Array], Any]) -> Plant:
+    """A function of a level told another one."""
+    return lambda right: lambda *args, **fixed: right(*args[:-1], change(args[-1]), **fixed)
+
+
+def _gathered(logits: Array) -> Array:
+    """(N, …, K) filled in the order of (N, K, …)."""
+    return np.moveaxis(logits, -1, 1).reshape(logits.shape)
+
+
+MISTAKES = (
+    Mistake("DIS-02b", "posterior of a symbol not divided by q(x_t | x_0) → divided",
+            "horenbergerb/BernoulliDiffusion@b1588e0", "later.categorical.posterior", "value",
+            edited("divisor left out: Σ_classes x_t (ᾱ_t x_0 + (1 − ᾱ_t) mean…")),
+    Mistake("DIS-05c", "0 · log 0 = NaN in the divergence → 0",
+            "Lightning-AI/torchmetrics#1029", "later.categorical.kl", "value",
+            instead(lambda q, p: (q.prob * (np.log(q.prob) - np.log(p.prob))).sum(axis=-1))),
+    Mistake("DIS-10c", "softmax of probabilities, taken for logits → of logits",
+            "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(activation.softmax)),
+    Mistake("DIS-11b", "p(x_0 | x_1) = p̂ → in proportion to p̂ q(x_1 | ·), and the other way round",
+            "ehoogeboom/multinomial_diffusion#7", "later.categorical.reverse_vjp", "value", _told(
+                rename=lambda name: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(name, name))),
+    Mistake("DIS-14", "axes of the categorical head reshaped → moved",
+            "ehoogeboom/multinomial_diffusion@66f1734", "later.categorical.reverse_vjp", "value", _told(_gathered)),
+    Mistake("NEW-CAT-MIX", "sum of joint laws → of posteriors, and the other way round",
+            "D3PM's eq. 4 read as an average", "later.categorical.reverse_vjp", "value", _told(
+                rename=lambda name: "joint" if name == "average" else "average")),
+    Mistake("NEW-CAT-FLIP", "β the probability of a change → of a fresh draw",
+            "K − 1 other classes share β", "later.categorical.transition", "value",
+            lambda right: lambda beta, *, classes: right(beta * classes / (classes - 1), classes=classes)),
+    Mistake("NEW-CAT-FLIPb", "evidence with β the probability of a change → of a fresh draw",
+            "as NEW-CAT-FLIP", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, beta * x_t.shape[-1] / (x_t.shape[-1] - 1), level)),
+    Mistake("NEW-CAT-SHARE", "the rest 1 − β divided among K − 1 → K classes, so that rows do not add to 1",
+            "a diagonal that is not diminished", "later.categorical.transition", "value",
+            lambda right: lambda beta, *, classes: right(beta, classes=classes) + np.eye(classes) * beta[:, None, None] / classes),
+    Mistake("NEW-CAT-ROOT", "a symbol kept with √ᾱ → ᾱ",
+            "the share of a mean, from the Gaussian chain", "later.categorical.marginal", "value", _level(lambda level: level / 2)),
+    Mistake("NEW-CAT-ROOTb", "Q̄ with √ᾱ → ᾱ",
+            "as NEW-CAT-ROOT", "later.categorical.cumulative", "value", _level(lambda level: level / 2)),
+    Mistake("NEW-CAT-INDEX", "posterior with Q̄_t → Q̄_{t−1}",
+            "an index off by one, D3PM's x_start being t = −1", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, beta, np.where(level == 0, 0, level + np.log1p(-beta)))),
+    Mistake("NEW-CAT-TOTAL", "evidence q(x_t | x_0) → q(x_t | x_{t−1})",
+            "Q̄_t in the place of Q_t", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, -np.expm1(level + np.log1p(-beta)), level)),
+    Mistake("NEW-CAT-PRIOR", "p(x_{t−1}) without x_t's evidence → times q(x_t | x_{t−1})",
+            "DIS-11 of the binary heartbeat", "later.categorical.posterior", "value",
+            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, 0 * beta + 1, level)),
+    Mistake("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)",
+            "BND-13 for symbols", "later.categorical.kl", "value", lambda right: lambda q, p: right(p, q)),
+    Mistake("NEW-CAT-BITS", "divergence averaged over classes → summed",
+            "a mean over the last axis", "later.categorical.kl", "value",
+            lambda right: lambda q, p: right(q, p) / q.prob.shape[-1]),
+    Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted",
+            "the diagonal of a Jacobian", "activation.softmax_vjp", "gradient",
+            lambda right: lambda logits: (right(logits)[0], lambda dp: right(logits)[0] * dp)),
 )

@@ -16,7 +16,7 @@ from refdpm.conformance.chapters.theory import step_of, step_vjp_of as _step_vjp
 from refdpm.conformance.terms import Terms
 from refdpm.later import model as later_model
 from refdpm.layers.linear import Affine, per_step_vjp
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback
 
@@ -30,7 +30,8 @@ class Quantity(quantity.Quantity):
     """In the form that quantities had before they were made from the textbook."""
 
     def __new__(cls, name: str, id: str, says: str, equations: Any, outputs: Any, inputs: Any, edges: Any, reference: Any,
-                scale: Any, given: Any = None, after: Any = (), choices: Any = (), vjp: Any = None, arguments: Any = (), **more: Any) -> Any:
+                scale: Any, given: Any = None, after: Any = (), choices: Any = (), vjp: Any = None, arguments: Any = (),
+                **more: Any) -> Any:
         made: Any = super().__new__(cls, name, id, says, equations, outputs, inputs, edges, quantity.ByHand(reference, vjp), scale,
                                     given, after, choices, arguments=arguments, **more)
         return made
@@ -40,6 +41,9 @@ class Quantity(quantity.Quantity):
 
     def formulas(self, inputs: Inputs) -> Any:
         return ()
+
+    def followed(self, inputs: Inputs) -> Any:
+        return [SimpleNamespace(value=np.nan * scale, scale=scale) for scale in self.scale(inputs)]
 
     def _replace(self, **changes: Any) -> Any:
         fields = self._asdict() | changes

@@ -4,7 +4,6 @@ Names say the layout: `image` is (N, H, W, C) and `kernel` (kh, kw, in, out), or
 profile has it; `x` has what is normalised or mixed on its last axis in either layout, and a weight is (in, out).
 """
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -12,46 +11,36 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm.conformance import terms
-from refdpm.conformance.chapters.common import (Quantity, Inputs, Output, Strategy, arrays, drawn, exactly, listed, numbers,
-                                               spread_out)
-from refdpm.conformance.terms import Terms, exact
-from refdpm.layers import activation, conv, linear, norm, pool, rbf, temporal
+from refdpm.conformance.chapters.ends import BOTH, REAL, Case, Sampler, ends, near_zero, rate, wide
+from refdpm.conformance.chapters.inputs import Inputs, Strategy, arrays, drawn, exactly, listed, numbers, spread_out
+from refdpm.conformance.chapters.quantity import Output, Quantity
+from refdpm.conformance.chapters.theory import Theory
+from refdpm import activation
+from refdpm.layers import conv, linear, norm, pool, rbf, temporal
+from refdpm.layers.linear import Affine
+from refdpm.textbook.expression import HALF, given, node, slack
+from refdpm.textbook.layers import PAIRS
 from refdpm.vjp import Array
 
 # A number so small that the next lower ones are lost to float32: what is less than 2⁻²⁴ of it need not be there at all.
 SMALL = 2.0 ** -102
 
-Scale = Callable[[Inputs], Any]
 
+def _layer(module: ModuleType, name: str, id: str, says: str, source: str, takes: tuple[str, ...], *, inputs: Strategy,
+           edges: list[Inputs], fixed: tuple[str, ...] = (), kind: str = "real", lost: Any = 0) -> Quantity:
+    """The clause of a layer that is called as ours is, and of its adjoint; the rounding of a number `lost` may be lost."""
+    f, f_vjp = getattr(module, name), getattr(module, f"{name}_vjp", None)
+    formula = PAIRS[f"{module.__name__}.{name}".removeprefix("refdpm.")]
 
-def _layer(module: ModuleType, name: str, id: str, says: str, source: str, arguments: tuple[str, ...], *, inputs: Strategy,
-           edges: list[Inputs], scale: Scale, fixed: tuple[str, ...] = (), kind: str = "real") -> Quantity:
-    """The clause of a layer that is called as ours is, and of its adjoint."""
-    def call(i: Inputs, name: str) -> Any:
-        return getattr(module, name)(*(i[argument] for argument in arguments), **{key: i[key] for key in fixed})
-
-    def vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-        found = call(i, f"{name}_vjp")[1](*cotangents)
-        return dict(zip(arguments, found if isinstance(found, tuple) else (found,), strict=True))
+    def book(i: Inputs) -> Any:
+        printed = formula(*map(given, takes), **{key: i[key] for key in fixed})
+        return (printed + slack(node(lost)) if lost else printed,)
 
     return Quantity(name, id, says, (source,), (Output("VALUE", kind),), lambda given: inputs, listed(*edges),
-                    lambda i: (call(i, name),), lambda i: (scale(i),), vjp=vjp, arguments=arguments)
+                    Theory(f, f_vjp, *takes, fixed=fixed), book, arguments=takes if f_vjp else ())
 
 
 # -- element by element ------------------------------------------------------------------------------------------------
-
-def _seen(name: str) -> Scale:
-    """The value itself, and no less than `SMALL`: a right function of one number rounds a few times, and cancels nowhere.
-
-    Of the sigmoid the terms of ½ + ½ tanh(x/2), as some libraries have it: what is below its last digit there may be lost.
-    """
-    right: dict[str, Callable[[Array], Array]] = {
-        "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
-        "sigmoid": lambda x: (1 + np.abs(np.tanh(x / 2))) / 2,
-        "tanh": np.tanh, "leaky_relu": lambda x: np.maximum(x, x / 20)}
-    return lambda i: np.maximum(np.abs(right[name](i["x"])), SMALL)
-
 
 # every row has a number at which derivatives are of order 1
 FAR = [dict(x=exactly([[-800, 0.5, 80], [-80, 1, 800], [-40, -0.5, 40], [-17, 2 ** -20, 17], [-8, -1.25, 8]])),
@@ -59,15 +48,18 @@ FAR = [dict(x=exactly([[-800, 0.5, 80], [-80, 1, 800], [-40, -0.5, 40], [-17, 2 
 AT_ZERO = [dict(x=np.zeros((3, 2)))]
 
 
-def _element_wise(name: str, id: str, says: str, *, high: float = 1.5, zero: list[Inputs] = AT_ZERO, **named: Any) -> Quantity:
-    edges = [{**edge, **named} for edge in FAR + zero]
-    inputs: Strategy = st.fixed_dictionaries({"x": arrays(3, 2, low=-high, high=high), **{k: st.just(v) for k, v in named.items()}})
-    return _layer(activation, name, id, says, "definition", ("x",), inputs=inputs, edges=edges, scale=_seen(name))
+def _element_wise(name: str, id: str, says: str, *, high: float = 1.5, zero: list[Inputs] = AT_ZERO, lost: Any = SMALL,
+                  **named: float) -> Quantity:
+    """A right function of one number rounds a few times, and cancels nowhere."""
+    return _layer(activation, name, id, says, "definition", ("x",),
+                  inputs=st.fixed_dictionaries({"x": arrays(3, 2, low=-high, high=high)}), lost=lost,
+                  edges=[{**edge, **named} for edge in FAR + zero])
 
 
 ELEMENT_WISE = (
     _element_wise("softplus", "LAY.SOFTPLUS", "log(1 + eˣ), from −800 to 800", high=4),
-    _element_wise("sigmoid", "LAY.SIGMOID", "1/(1 + e^−x), from −800 to 800"),
+    # some libraries have it as ½ + ½ tanh(x/2): what is below its last digit there may be lost
+    _element_wise("sigmoid", "LAY.SIGMOID", "1/(1 + e^−x), from −800 to 800", lost=HALF),
     _element_wise("tanh", "LAY.TANH", "tanh x"),
     _element_wise("leaky_relu", "LAY.LEAKY", "max(x, slope·x) with the released code's slope 0.05", zero=[], slope=0.05)._replace(
         inputs=drawn(x=npst.arrays(np.float64, (3, 2), elements=numbers(0.25, 3) | numbers(-3, -0.25)), slope=st.just(0.05))),
@@ -94,78 +86,27 @@ SUMS = (
     _layer(linear, "linear", "LAY.LINEAR", "x W + b, W (in, out)", "definition", ("x", "weight", "bias"),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 2), weight=arrays(2, 4), bias=arrays(4))),
            edges=[dict(x=spread_out(*rows, 3), weight=spread_out(3, 5, start=0.3), bias=spread_out(5, start=0.7))
-                  for rows in ((4,), (2, 4))],
-           scale=lambda i: np.abs(i["x"]) @ np.abs(i["weight"]) + np.abs(i["bias"])),
+                  for rows in ((4,), (2, 4))]),
     _layer(conv, "conv2d", "LAY.CONV", "y[h, w] = bias + Σ_ij x[h+i−a, w+j−b] W[i, j], a = (kh−1)/2, b = (kw−1)/2: stride 1, "
            "black outside, kernel not flipped", "App. D.2", ("image", "kernel", "bias"), kind="image",
            inputs=st.fixed_dictionaries(dict(image=arrays(2, 3, 4, 1), kernel=arrays(3, 1, 1, 2), bias=arrays(2))),
            edges=[_convolution((2, 4, 6, 3), (3, 5), 2), _convolution((2, 5, 4, 2), (5, 3), 3, 1, 0, 2, 1),
                   _convolution((2, 5, 3, 1), (1, 1), 4), _convolution((3, 8, 9, 2), (3, 3), 3),
-                  _convolution((1, 2, 3, 2), (7, 3), 1)],
-           scale=lambda i: conv.conv2d(np.abs(i["image"]), np.abs(i["kernel"]), np.abs(i["bias"]))),
+                  _convolution((1, 2, 3, 2), (7, 3), 1)]),
     _layer(pool, "mean_pool", "LAY.POOL", "the mean over squares of factor × factor pixels", "App. D.2", ("image",),
            fixed=("factor",), kind="image", inputs=st.fixed_dictionaries(dict(image=arrays(1, 2, 4, 3), factor=st.just(2))),
-           edges=_scaled(((2, 6, 12, 1), 3), ((3, 4, 8, 2), 2), ((2, 3, 5, 4), 1), ((2, 4, 8, 3), 4)),
-           scale=lambda i: pool.mean_pool(np.abs(i["image"]), factor=i["factor"])),
+           edges=_scaled(((2, 6, 12, 1), 3), ((3, 4, 8, 2), 2), ((2, 3, 5, 4), 1), ((2, 4, 8, 3), 4))),
     _layer(pool, "upsample", "LAY.UP", "every pixel as a square of factor × factor equal ones", "App. D.2", ("image",),
            fixed=("factor",), kind="image", inputs=st.fixed_dictionaries(dict(image=arrays(1, 2, 3, 2), factor=st.just(2))),
-           edges=_scaled(((2, 3, 5, 4), 2), ((1, 2, 3, 2), 3), ((2, 3, 4, 1), 1)),
-           scale=lambda i: pool.upsample(np.abs(i["image"]), factor=i["factor"])),
+           edges=_scaled(((2, 3, 5, 4), 2), ((1, 2, 3, 2), 3), ((2, 3, 4, 1), 1))),
 )
 
 
 # -- normalised --------------------------------------------------------------------------------------------------------
 
-def _shares(s: Terms) -> Array:
-    """The scale of e^{s_k}/Σ_j e^{s_j} along the last axis, the largest subtracted first."""
-    rows = s.reshape(-1, s.value.shape[-1])
-    at = np.arange(len(rows.value)), rows.value.argmax(axis=1)
-    powers = terms.exp(rows - rows[at].reshape(-1, 1))
-    return np.maximum((powers / terms.total(powers).reshape(-1, 1)).scale, SMALL).reshape(s.value.shape)
-
-
-def _exponents(i: Inputs) -> Terms:
-    """−|x − c_k|²/(2 w_k²)."""
-    squared: Any = 0
-    for x_d, centre_d in zip(i["x"].T, i["centre"].T):
-        difference = exact(x_d[:, None]) - centre_d
-        squared = squared + difference * difference
-    return -(squared / (2 * terms.exp(2 * exact(i["log_width"]))))
-
-
 def _far_along(points: Array) -> Array:
     """Far from 0 in one coordinate, and with another one's digits: an expanded square loses them."""
     return exactly(points + 100 * (np.arange(points.shape[1]) == 0))
-
-
-def _bumps(i: Inputs) -> Terms:
-    """−(t − τ_j)²/2w²."""
-    T, J, j = i["T"], i["count"], np.arange(i["count"], dtype=np.float64)
-    if i["basis"] == "paper":
-        tau, width = T * exact(j + 0.5) / J, exact(T) / J
-    else:
-        spacing = exact(T - 1) / max(J - 1, 1)
-        tau, width = 1 + j * spacing, spacing / 2
-    z = (i["t"][:, None] - tau) / width
-    return -(z * z / 2)
-
-
-def _group_norm(i: Inputs) -> Array:
-    """The scale of scale·(x − m)/√(v + ε) + shift; mean and variance of (N·groups, …) numbers."""
-    image, groups = i["image"], i["groups"]
-    shape = len(image), int(np.prod(image.shape[1:-1])), groups, -1
-    x = exact(np.moveaxis(image.reshape(shape), 2, 1).reshape(len(image) * groups, -1))
-    count = x.value.shape[1]
-
-    def mean(a: Terms) -> Terms:
-        return (terms.total(a) / count).reshape(-1, 1)
-
-    offset = x - mean(x)
-    z = offset / terms.sqrt(mean(offset * offset) + i["epsilon"])
-    back = (len(image), groups, shape[1], -1)
-    value, error = (np.moveaxis(np.broadcast_to(part, x.value.shape).reshape(back), 1, 2).reshape(image.shape)
-                    for part in (z.value, z.error))
-    return (Terms(value, error) * i["scale"] + i["shift"]).scale
 
 
 def _groups(*shape: int, start: float = 0.0, mean: float = 0.5, spread: float = 1.0, **fixed: Any) -> Inputs:
@@ -181,11 +122,11 @@ def _steps(draw: st.DrawFn) -> Inputs:
 
 
 NORMALISED = (
-    _layer(norm, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
+    _layer(activation, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
            edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
                   dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))],
-           scale=lambda i: _shares(exact(i["x"]))),
+           lost=SMALL),
     _layer(rbf, "rbf", "LAY.RBF", "g_k = exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), w_k = exp(log_width_k)", "App. D.1.1",
            ("x", "centre", "log_width"),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 2, low=-1.5, high=1.5), centre=arrays(4, 2, low=-1.5, high=1.5),
@@ -196,7 +137,7 @@ NORMALISED = (
                   dict(x=_far_along(spread_out(3, 2)), centre=_far_along(spread_out(4, 2, start=0.3)),
                        log_width=spread_out(4, low=-1, high=1)),
                   dict(x=np.full((2, 3), 1.5), centre=np.full((1, 3), 1.5), log_width=np.array([0.25]))],
-           scale=lambda i: _shares(_exponents(i))),
+           lost=SMALL),
     _layer(norm, "group_norm", "LAY.GROUP", "scale·(x − m)/√(v + ε) + shift, m and v over all pixels of an example and the "
            "channels of a group of neighbours, v divided by their number", "Wu and He 2018", ("image", "scale", "shift"),
            fixed=("groups", "epsilon"), kind="image",
@@ -204,16 +145,64 @@ NORMALISED = (
                             groups=st.sampled_from([2, 1, 4]), epsilon=st.sampled_from([1e-5, 1e-3])),
            edges=[_groups(2, 4, 3, 6, groups=3, epsilon=1e-5), _groups(3, 2, 5, 4, groups=2, epsilon=1e-3, mean=0.0, spread=0.02),
                   _groups(2, 3, 1, 4, groups=1, epsilon=1e-5), _groups(2, 1, 3, 6, groups=6, epsilon=1e-5),
-                  _groups(3, 4, 5, 8, groups=2, epsilon=1e-5, mean=4.0)],
-           scale=_group_norm),
-    Quantity("temporal_basis", "LAY.BASIS", "g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..count; "
-             "τ_j = T (j − ½)/count and w = T/count, or as released τ_j from 1 to T and w half their spacing",
-             ("63",), (Output("VALUE"),), lambda given: _steps(),
-             listed(*(dict(t=np.array(t), T=T, count=count) for t, T, count in (
-                 ([12, 1, 5, 6, 12], 12, 4), ([2, 1, 1], 2, 1), ([1, 10, 3, 4], 10, 3), ([1000, 1, 2, 500, 37], 1000, 10),
-                 ([997, 1, 517], 997, 1000)))),
-             lambda i: (temporal.bumps(i["t"], T=i["T"], count=i["count"], basis=i["basis"]),),
-             lambda i: (_shares(_bumps(i)),), choices=("basis",), sizes=lambda i: 1),
+                  _groups(3, 4, 5, 8, groups=2, epsilon=1e-5, mean=4.0)]),
+    _layer(temporal, "bumps", "LAY.BASIS", "g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..count; "
+           "τ_j = T (j − ½)/count and w = T/count, or as released τ_j from 1 to T and w half their spacing", "63", ("t",),
+           fixed=("T", "count", "basis"), inputs=_steps(), lost=SMALL,
+           edges=[dict(t=np.array(t), T=T, count=count) for t, T, count in (
+               ([12, 1, 5, 6, 12], 12, 4), ([2, 1, 1], 2, 1), ([1, 10, 3, 4], 10, 3), ([1000, 1, 2, 500, 37], 1000, 10),
+               ([997, 1, 517], 997, 1000))])._replace(name="temporal_basis", choices=("basis",), sizes=lambda i: 1),
 )
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _apart(rng: np.random.Generator, *shape: int) -> Array:
+    """Numbers of sizes from 1e-6 to 1e6 next to each other."""
+    return wide(1e-6, 1e6, 0.0, signs=BOTH)(rng, int(np.prod(shape))).reshape(shape)
+
+
+def _arrays(*shapes: tuple[int, ...], **fixed: Any) -> Sampler:
+    """One case, of arrays of those shapes."""
+    return lambda rng, n: (tuple(_apart(rng, *shape) for shape in shapes), fixed)
+
+
+def _scales(rng: np.random.Generator, n: int) -> Case:
+    kernels = tuple(Affine(_apart(rng, *sides, 2, 3), _apart(rng, 3)) for sides in ((3, 3), (1, 3), (3, 1)))
+    return (_apart(rng, 1, 4, 8, 2), kernels), {}
+
+
+def _centres(rng: np.random.Generator, n: int) -> Case:
+    """States near the centres, far from all of them, and far from 0 beside one."""
+    centre = _apart(rng, 5, 2)
+    x = np.concatenate([rng.normal(size=(4, 2)), _apart(rng, 4, 2), centre * (1 + 1e-9)])
+    return (x, centre, rng.uniform(-3, 6, 5)), {}
+
+
+def _times(T: int, count: int, basis: str) -> Sampler:
+    return lambda rng, n: ((np.unique([1, T, *rng.integers(1, T + 1, 1)]),), dict(T=T, count=count, basis=basis))
+
+
+def _alike(rng: np.random.Generator, n: int) -> Case:
+    """Numbers whose mean is a thousand times their deviation."""
+    return (1e3 + rng.normal(size=(2, 3, 4, 6)), _apart(rng, 6), _apart(rng, 6)), dict(groups=3, epsilon=1e-5)
+
+
+ENDS = {
+    **{f"activation.{name}": ends(REAL) for name in ("softplus", "sigmoid", "tanh", "leaky_relu")},
+    "activation.logit": (ends(rate), ends(wide(1e-300, 0.5))),
+    "activation.x_minus_log1p": ends(near_zero(-0.5, 0.999)),
+    "activation.expm1_minus_x": ends(near_zero(-0.999, 0.999)),
+    "layers.linear.linear": _arrays((7, 5), (5, 3), (3,)),
+    "layers.linear.per_step": _arrays((7, 5), (4, 5, 3), (4, 3), t=np.array([3, 1, 0, 3, 3, 1, 3])),
+    "layers.conv.conv2d": _arrays((2, 4, 8, 2), (3, 5, 2, 3), (3,)),
+    "layers.pool.mean_pool": _arrays((2, 4, 8, 2), factor=4), "layers.pool.upsample": _arrays((2, 4, 8, 2), factor=2),
+    "layers.multiscale.multiscale": _scales, "layers.multiscale.multiscale_released": _scales,
+    "layers.stack.side_by_side": _arrays((4, 3), (4, 5)),
+    "layers.temporal.bumps": tuple(_times(T, count, basis) for T, count in ((2, 1), (9, 3), (1000, 300))
+                                   for basis in temporal.BASES),
+    "layers.temporal.temporal": _arrays((2, 3, 10), g=temporal.bumps(np.array([3, 38]), T=40, count=10)),
+    "activation.softmax": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}), "layers.rbf.rbf": _centres,
+    "layers.norm.group_norm": (_arrays((2, 4, 3, 6), (6,), (6,), groups=3, epsilon=1e-5), _alike)}
 
 QUANTITIES: tuple[Quantity, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)

@@ -14,7 +14,8 @@ from refdpm.conformance.chapters.inputs import D, N, Inputs, arrays, drawn, exac
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, SCHEDULE, Theory
 from refdpm.networks import swiss_roll
-from refdpm.networks.swiss_roll import READOUTS, SwissRoll
+from refdpm.networks.readout import READOUTS
+from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.textbook import bound as book
 from refdpm.textbook.expression import given
 from refdpm.textbook.page import Page

@@ -26,7 +26,7 @@ from refdpm.conformance.chapters.ends import HEAD, LEVEL, STATE, Case, ends, law
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, Strategy, arrays, schedules, spread_out, times_of
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
-from refdpm.layers.readout import READOUTS, Heads
+from refdpm.networks.readout import READOUTS, Heads
 from refdpm.networks import swiss_roll
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.textbook import bound as book, networks
@@ -95,8 +95,8 @@ def _network(rng: np.random.Generator, n: int, readout: str) -> Case:
 
 HEADS = law(Heads, HEAD, HEAD)
 ENDS = {
-    "layers.readout.eq65": ends(HEADS, STATE, rate), "layers.readout.denoising": ends(HEADS, STATE, rate, LEVEL),
-    "layers.readout.released": tuple(ends(HEADS, STATE, rate, T=T) for T in (1, 40, 100000)),
+    "networks.readout.eq65": ends(HEADS, STATE, rate), "networks.readout.denoising": ends(HEADS, STATE, rate, LEVEL),
+    "networks.readout.released": tuple(ends(HEADS, STATE, rate, T=T) for T in (1, 40, 100000)),
     "networks.swiss_roll.reverse": tuple(partial(_network, readout=readout) for readout in READOUTS)}
 
 QUANTITIES: tuple[Quantity, ...] = (

@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis.extra import numpy as npst
 
 from refdpm import gaussian, product
+from refdpm.activation import logit, sigmoid, softplus
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters.ends import BIT, BOTH, LOGIT, STATE, VARIANCE, Case, ends, law, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, chain, chain_edges, drawn, exactly, listed, positive,
@@ -19,7 +20,6 @@ from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_l
 from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, normal, step_of, then
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, then as afterwards, zero
 from refdpm.gaussian import Gaussian
-from refdpm.layers.activation import logit, sigmoid, softplus
 from refdpm.textbook import product as book
 from refdpm.textbook.chain import Normal, draw, row
 from refdpm.textbook.expression import given

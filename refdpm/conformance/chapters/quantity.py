@@ -10,7 +10,7 @@ from refdpm.conformance.adapter import Model
 from refdpm.conformance.chapters.inputs import Given, Inputs, Strategy, states_of
 from refdpm.textbook.expression import E
 from refdpm.textbook.page import Page
-from refdpm.textbook.rounding import rounding, scales
+from refdpm.textbook.rounding import Rounded, rounding
 from refdpm.vjp import Array
 
 Ask = Callable[[str, Inputs], tuple[Array, ...]]
@@ -92,9 +92,13 @@ class Quantity(NamedTuple):
         found = self.theory.gradients(inputs, cotangents)
         return {name: found[name] for name in self.arguments}
 
+    def followed(self, inputs: Inputs) -> list[Rounded]:
+        """The value of the textbook's formula for each output, and its scale: an error is measured in u·scale."""
+        return rounding(self.formulas(inputs), self.page(inputs))
+
     def scale(self, inputs: Inputs) -> tuple[Array, ...]:
-        """Σ|terms| of the textbook's formula for each output: an error is measured in u·scale."""
-        return scales(self.formulas(inputs), self.page(inputs))
+        """The scale of each output alone."""
+        return tuple(part.scale for part in self.followed(inputs))
 
     def formulas(self, inputs: Inputs) -> tuple[E, ...]:
         """The textbook's formula of each output; the same object for inputs that differ in numbers only."""

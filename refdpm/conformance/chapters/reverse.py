@@ -23,7 +23,7 @@ from refdpm.conformance.planting import Mistake, edited, instead, pullback_then,
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance
 from refdpm.later.model import Model
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.textbook import prediction as book
 from refdpm.textbook.chain import Normal, Row, row, small

@@ -187,7 +187,7 @@ X_T, NOISE = given("x_t"), given("noise")
 AT_END = above(1, column("t", at="t_prev"))
 
 
-def _step(i: Inputs) -> tuple[E, ...]:
+def ancestral_formula(i: Inputs) -> tuple[E, ...]:
     """An ancestral step, with β_t itself where none is skipped."""
     columns, last = (strided(), AT_END) if "t_prev" in i else (row(), AT_1)
     p = law(i, columns, last)
@@ -195,7 +195,7 @@ def _step(i: Inputs) -> tuple[E, ...]:
     return book.ancestral_step(p, last, NOISE),
 
 
-def _ddim_step(i: Inputs) -> tuple[E, ...]:
+def ddim_formula(i: Inputs) -> tuple[E, ...]:
     columns = strided()
     x_0 = x_0_from(heads().mean, X_T, columns, i["predicts"])
     return draw(book.ddim(x_0, X_T, columns, given("eta")), NOISE),
@@ -217,24 +217,24 @@ def _path_page(i: Inputs) -> Page:
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "ancestral_step", "SMP.STEP", "x_{t−1} = mean + √var · noise of p(x_{t−1} | x_t); at t = 1 the mean", ("Ho 2020",),
-        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_own_or_ancestral), _step,
+        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_own_or_ancestral), ancestral_formula,
         given=_own_law, after=("reverse",), choices=CHOICES),
     Quantity(
         "strided_step", "SMP.STRIDE", "the same from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in the place of β_t; at "
         "t_prev = 0 the mean", ("Nichol 2021",), X_PREV, lambda given: _skipping(given, {}), _skipping_edges,
-        ByHand(lambda i: (_one_step(_ancestral, i),)), _step, after=("ancestral_step",), choices=CHOICES),
+        ByHand(lambda i: (_one_step(_ancestral, i),)), ancestral_formula, after=("ancestral_step",), choices=CHOICES),
     Quantity(
         "ddim_step", "SMP.DDIM", "√ᾱ_s x̂_0 + √(1−ᾱ_s−σ²) ε̂ + σ noise, s = t_prev, σ² = η² (1−ᾱ_s)/(1−ᾱ_t) (1 − ᾱ_t/ᾱ_s), "
         "ε̂ = (x_t − √ᾱ_t x̂_0)/√(1−ᾱ_t)", ("Song 2021",), X_PREV, lambda given: _skipping(given, {"eta": numbers(0, 1)}),
-        _ddim_edges, ByHand(lambda i: (_one_step(_ddim, i),)), _ddim_step, after=("x_0_from_model",), choices=("predicts",)),
+        _ddim_edges, ByHand(lambda i: (_one_step(_ddim, i),)), ddim_formula, after=("x_0_from_model",), choices=("predicts",)),
     Quantity(
         "sample", "SMP.PATH", "x_0 by T ancestral steps: noise[T] is x_T, noise[t−1] draws the step from t", ("Ho 2020",),
-        (Output("X_0"),), _paths, _path_edges, ByHand(_sample), _path(_step), given=_own_path("ancestral_step"),
+        (Output("X_0"),), _paths, _path_edges, ByHand(_sample), _path(ancestral_formula), given=_own_path("ancestral_step"),
         after=("ancestral_step",), choices=CHOICES, page=_path_page),
     Quantity(
         "ddim_sample", "SMP.DDIM_PATH", "x_0 by steps of DDIM at the kept `times`, increasing to T: noise[S] is x_T, "
         "noise[n−1] draws the step from times[n−1]", ("Song 2021",), (Output("X_0"),), _kept_paths, _kept_path_edges,
-        ByHand(_ddim_sample), _path(_ddim_step), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",),
+        ByHand(_ddim_sample), _path(ddim_formula), given=_own_path("ddim_step"), after=("ddim_step",), choices=("predicts",),
         page=_path_page),
 )
 

@@ -14,8 +14,13 @@ import numpy as np
 
 from refdpm.conformance.adapter import Fault, Model, Skip, to_array
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_network, rates, spread_out
-from refdpm.conformance.chapters.quantity import Finding, Law
-from refdpm.conformance.chapters.sampler import QUANTITIES
+from refdpm.conformance.chapters.quantity import Book, Finding, Law, page_of
+from refdpm.conformance.chapters.sampler import QUANTITIES, X_T, ancestral_formula, ddim_formula
+from refdpm.textbook.chain import row
+from refdpm.textbook.expression import node, sqrt
+from refdpm.textbook.page import Page
+from refdpm.textbook.prediction import from_x_0
+from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
 LIMIT = 32.0                                        # of error/(u·scale), as for values
@@ -25,46 +30,16 @@ CENTRE, SPREAD = np.array([0.5, -1.0]), np.array([0.25, 4.0])        # mean and 
 
 # -- the exact network for normal data -----------------------------------------------------------------------------------
 
-class Line(NamedTuple):
-    """slope · x_t + start, for every t (T+1,) and component."""
-
-    slope: Array
-    start: Array
-
-
-def _levels(beta: Array) -> tuple[Array, Array]:
-    """ᾱ_t and ᾱ_{t−1}, both (T+1, 1); those of t = 0 are not used."""
-    alpha_bar = np.cumprod(1 - beta)[:, None]
-    return alpha_bar, np.concatenate([alpha_bar[:1], alpha_bar[:-1]])
-
-
-def _x_0_line(beta: Array) -> Line:
-    """E[x_0 | x_t]."""
-    alpha_bar, _ = _levels(beta)
-    slope = SPREAD * np.sqrt(alpha_bar) / (alpha_bar * SPREAD + 1 - alpha_bar)
-    return Line(slope, (1 - slope * np.sqrt(alpha_bar)) * CENTRE)
-
-
-def _mean_line(beta: Array) -> Line:
-    """c_0 E[x_0 | x_t] + c_t x_t."""
-    alpha_bar, before = _levels(beta)
-    with np.errstate(invalid="ignore"):
-        c_0 = np.sqrt(before) * beta[:, None] / (1 - alpha_bar)
-        c_t = np.sqrt(1 - beta[:, None]) * (1 - before) / (1 - alpha_bar)
-    x_0 = _x_0_line(beta)
-    return Line(c_0 * x_0.slope + c_t, c_0 * x_0.start)
-
-
 def exact_network(beta: Array, predicts: str) -> Model:
     """What a perfect network says of such data; its head, where it has one, is 0."""
-    alpha_bar, _ = _levels(beta)
-    x_0, keep, rest = _x_0_line(beta), np.sqrt(alpha_bar), 1 - alpha_bar
-    with np.errstate(all="ignore"):
-        line = {"x_0": x_0, "noise": Line((1 - keep * x_0.slope) / np.sqrt(rest), -keep * x_0.start / np.sqrt(rest)),
-                "v": Line((keep - x_0.slope) / np.sqrt(rest), -x_0.start / np.sqrt(rest)),
-                "score": Line((keep * x_0.slope - 1) / rest, keep * x_0.start / rest), "mean": _mean_line(beta)}[predicts]
+    columns, centre, spread = row(), node(CENTRE), node(SPREAD)
+    keep = sqrt(columns.alpha_bar)
+    x_0 = centre + spread * keep / (columns.alpha_bar * spread + columns.rest) * (X_T - keep * centre)
+    said = from_x_0(x_0, X_T, columns, predicts)
+    t = np.arange(1, len(beta))
+    start, end = (floats([said], Page({"x_t": np.full((len(t), D), x)}, beta=beta, t=t))[0] for x in (0.0, 1.0))
     weight, bias = np.zeros((len(beta), D, 2 * D)), np.zeros((len(beta), 2 * D))
-    weight[1:, range(D), range(D)], bias[1:, :D] = line.slope[1:], line.start[1:]
+    weight[1:, range(D), range(D)], bias[1:, :D] = end - start, start
     return Model(weight, bias)
 
 
@@ -77,40 +52,28 @@ class Moments(NamedTuple):
     var: Array
 
 
-def _ancestral_moments(beta: Array, choices: Inputs) -> Moments:
-    alpha_bar, before = _levels(beta)
-    line, first = _mean_line(beta), choices["first"]
-    with np.errstate(invalid="ignore"):
-        small = beta[:, None] * (1 - before) / (1 - alpha_bar)
-    var = {"small": small, "large": beta[:, None], "ranged": np.sqrt(beta[:, None] * small)}[choices["variance"]]
-    found = Moments(np.zeros(D), np.ones(D))
-    for t in range(len(beta) - 1, 0, -1):
-        slope, start = (np.sqrt(1 - beta[1]), 0.0) if t == 1 and first == "fixed" else (line.slope[t], line.start[t])
-        found = Moments(slope * found.mean + start, slope ** 2 * found.var + (var[t] if t > 1 else 0.0))
+def _moments(book: Book, inputs: Inputs) -> Moments:
+    """Those of the last state, by the recursion, from where a step takes x_t = 0, x_t = 1 and one unit of noise."""
+    times, found = (0, *inputs.get("times", range(1, len(inputs["beta"])))), Moments(np.zeros(D), np.ones(D))
+    x_t, noise = (np.outer(part, np.ones(D)) for part in ((0, 1, 0), (0, 0, 1)))
+    page, step = page_of(inputs, x_t=x_t, noise=noise), book(inputs)
+    for n in range(len(times) - 1, 0, -1):
+        (start, moved, drawn), = floats(step, page.at(np.full(3, times[n]), t_prev=np.full(3, times[n - 1])))
+        g, deviation = moved - start, drawn - start
+        found = Moments(g * found.mean + start, g ** 2 * found.var + deviation ** 2)
     return found
 
 
-def _ddim_moments(beta: Array, times: Array, eta: float) -> Moments:
-    alpha_bar, _ = _levels(beta)
-    x_0, found = _x_0_line(beta), Moments(np.zeros(D), np.ones(D))
-    for t, s in zip(times[::-1], np.append(0, times)[-2::-1]):
-        after, before = alpha_bar[t], alpha_bar[s]
-        var = eta ** 2 * (1 - before) / (1 - after) * (1 - after / before)
-        k = np.sqrt((1 - before - var) / (1 - after))
-        share = np.sqrt(before) - k * np.sqrt(after)
-        slope = share * x_0.slope[t] + k
-        found = Moments(slope * found.mean + share * x_0.start[t], slope ** 2 * found.var + var)
-    return found
-
-
-def _distance(subject: Any, name: str, inputs: Inputs, right: Moments) -> Finding:
+def _distance(subject: Any, name: str, inputs: Inputs, book: Book) -> Finding:
     """How far a sampler's mean and variance are off, from noise 0 and from one unit in every place."""
+    function = next(function for function in QUANTITIES if function.name == name)
+    chosen = subject.chosen(function, inputs)
+    right = _moments(book, chosen)
     steps = len(inputs["noise"])
     noise = np.zeros((steps, steps + 1, D))
     noise[np.arange(steps), np.arange(1, steps + 1)] = 1
     asked = inputs | {"noise": noise}
     answer = subject.ask(name, asked)
-    function = next(function for function in QUANTITIES if function.name == name)
     scale, = function.scale(subject.chosen(function, asked))
     value, = answer.values
     found = Moments(value[0], ((value[1:] - value[0]) ** 2).sum(axis=0))
@@ -128,9 +91,9 @@ def _beta(given: Given) -> Array:
 
 
 def _ancestral_law(subject: Any, given: Given, seed: int) -> Finding:
-    beta, profile = _beta(given), subject.profile
-    inputs = {"beta": beta, "model": exact_network(beta, profile.predicts), "noise": np.zeros((len(beta), 1, D))}
-    return _distance(subject, "sample", inputs, _ancestral_moments(beta, profile._asdict()))
+    beta = _beta(given)
+    inputs = {"beta": beta, "model": exact_network(beta, subject.profile.predicts), "noise": np.zeros((len(beta), 1, D))}
+    return _distance(subject, "sample", inputs, ancestral_formula)
 
 
 def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
@@ -143,7 +106,7 @@ def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
             inputs = {"beta": beta, "model": exact_network(beta, predicts), "times": times, "eta": eta,
                       "noise": np.zeros((len(times) + 1, 1, D))}
             try:
-                found.append(_distance(subject, "ddim_sample", inputs, _ddim_moments(beta, times, eta)))
+                found.append(_distance(subject, "ddim_sample", inputs, ddim_formula))
             except Skip:
                 continue                                               # it has an η of its own
     return max(found, key=lambda finding: finding.ratio) if found else _nothing()

@@ -3,25 +3,36 @@
 They are asked for with plain numbers, which an adapter may round to its own precision; so each has an error of u of its own.
 """
 
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from refdpm import schedule
-from refdpm.conformance import terms
-from refdpm.conformance.chapters.common import (Finding, Quantity, Given, Inputs, Law, Output, Strategy, arrays, drawn,
-                                               edge_schedules, listed, numbers, own_levels, scales, schedules, spread_out)
-from refdpm.conformance.terms import Terms
+from refdpm.conformance.chapters.ends import Case, rate
+from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays, drawn, edge_schedules, listed, numbers, schedules,
+                                                spread_out)
+from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
+from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
+from refdpm.conformance.planting import Mistake, Plant, instead, then
 from refdpm.later import sampler
+from refdpm.schedule import Step
+from refdpm.textbook import chain as book
+from refdpm.textbook.expression import given as argument
+from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
 RATES = (Output("RATES", "rates"),)
 STEPS = (10, 3, 2, 1, 20, 1000)
+LENGTH, FIRST, LAST, OFFSET, CAP = map(argument, ("T", "beta_1", "beta_T", "offset", "cap"))
 
 
-def _number(x: float) -> Terms:
-    return Terms(x, abs(x))
+def of_plain_numbers(inputs: Inputs) -> Page:
+    """A page whose numbers an adapter may have rounded to its own precision."""
+    given = {name: np.asarray(value, dtype=np.float64) for name, value in inputs.items()}
+    return Page(given, ndim=1, errors={name: np.abs(value) for name, value in given.items() if name not in ("T", "logit_beta")})
 
 
 def _one(inputs: Inputs) -> int:
@@ -30,28 +41,6 @@ def _one(inputs: Inputs) -> int:
 
 # -- named -------------------------------------------------------------------------------------------------------------
 
-def _linear(i: Inputs) -> Terms:
-    first, last, T = _number(i["beta_1"]), _number(i["beta_T"]), i["T"]
-    return first + (last - first) * np.arange(T) / max(T - 1, 1)
-
-
-def _geometric(i: Inputs) -> Terms:
-    first, last, T = terms.log(_number(i["beta_1"])), terms.log(_number(i["beta_T"])), i["T"]
-    return terms.exp(first + (last - first) * np.arange(T) / max(T - 1, 1))
-
-
-def _cosine(i: Inputs) -> Terms:
-    """1 − f(t)/f(t−1), which cancels; and the cap may be met or just not."""
-    T, offset = i["T"], _number(i["offset"])
-    f = _cos((terms.exact(np.arange(T + 1)) / T + offset) / (1 + offset) * Terms(np.pi / 2, np.pi / 2))
-    beta = 1 - (f * f)[1:] / (f * f)[:-1]
-    return terms.where(beta.value < i["cap"], beta, Terms(i["cap"], beta.error + i["cap"]))
-
-
-def _cos(x: Terms) -> Terms:
-    return Terms(np.cos(x.value), np.abs(np.sin(x.value)) * x.error + np.abs(np.cos(x.value)))
-
-
 SIZES = st.sampled_from(STEPS[:-1])
 TWO_ENDS = drawn(T=SIZES, beta_1=numbers(1e-4, 0.01), beta_T=numbers(0.015625, 0.9375))
 TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02) for T in STEPS), dict(T=10, beta_1=0.25, beta_T=0.96875))
@@ -59,40 +48,26 @@ TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02) for T in STEPS), d
 NAMED = (
     Quantity(
         "linear_schedule", "SCH.LINEAR", "β_t = β_1 + (β_T − β_1) (t−1)/(T−1); β_1 if T = 1", ("Ho, Jain, Abbeel 2020",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, lambda i: (schedule.linear(i["T"], beta_1=i["beta_1"], beta_T=i["beta_T"])[1:],),
-        lambda i: scales(_linear(i)), sizes=_one),
+        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.linear, None, "T", fixed=("beta_1", "beta_T"), table=True),
+        lambda i: (book.linear(LENGTH, FIRST, LAST),), sizes=_one, page=of_plain_numbers),
     Quantity(
         "geometric_schedule", "SCH.GEOM", "β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1); β_1 if T = 1", ("sec. 2.4.1",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, lambda i: (schedule.geometric(i["T"], beta_1=i["beta_1"], beta_T=i["beta_T"])[1:],),
-        lambda i: scales(_geometric(i)), sizes=_one),
+        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.geometric, None, "T", fixed=("beta_1", "beta_T"), table=True),
+        lambda i: (book.geometric(LENGTH, FIRST, LAST),), sizes=_one, page=of_plain_numbers),
     Quantity(
         "reciprocal_schedule", "SCH.RECIP", "β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T", ("App.1 B targets",), RATES,
-        drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), lambda i: (schedule.reciprocal(i["T"])[1:],),
-        lambda i: (1 / np.arange(i["T"], 0, -1.0),), sizes=_one),
+        drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, None, "T", table=True),
+        lambda i: (book.reciprocal(LENGTH),), sizes=_one, page=of_plain_numbers),
     Quantity(
         "cosine_schedule", "SCH.COSINE", "β_t = min(1 − f(t)/f(t−1), cap) with f(t) = cos²[(π/2) (t/T + offset)/(1 + offset)]",
         ("Nichol, Dhariwal 2021",), RATES, drawn(T=SIZES, offset=st.just(0.008), cap=st.just(0.999)),
         listed(*(dict(T=T, offset=0.008, cap=0.999) for T in STEPS), dict(T=10, offset=0.125, cap=0.875)),
-        lambda i: (schedule.cosine(i["T"], offset=i["offset"], cap=i["cap"])[1:],), lambda i: scales(_cosine(i)), sizes=_one),
+        Theory(schedule.cosine, None, "T", fixed=("offset", "cap"), table=True),
+        lambda i: (book.cosine(LENGTH, OFFSET, CAP),), sizes=_one, page=of_plain_numbers),
 )
 
 
 # -- learned -----------------------------------------------------------------------------------------------------------
-
-def _learned_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    _, back = schedule.learned_vjp(i["logit_beta"], beta_1=i["beta_1"])
-    return {"logit_beta": back(np.append(0.0, cotangents[0]))}
-
-
-def _learned(i: Inputs) -> tuple[Array, ...]:
-    rates = 1 / (1 + terms.exp(-terms.exact(i["logit_beta"])))
-    return (np.append(i["beta_1"], rates.scale),)
-
-
-def _logits(i: Inputs) -> Terms:
-    beta = terms.exact(i["beta"][2:])
-    return terms.log(beta) - terms.log(1 - beta)
-
 
 def _learned_edges(given: Given) -> list[Inputs]:
     found = [{"logit_beta": spread_out(T - 1, low=-9, high=4), "beta_1": 1e-4} for T in (10, 3, 2, 20)]
@@ -105,37 +80,27 @@ LEARNED = (
     Quantity(
         "learned_schedule", "SCH.LEARNED", "β_1 as given, β_t = 1/(1 + exp(−logit_beta[t−2])) for t ≥ 2", ("15",), RATES,
         drawn(logit_beta=LOGITS, beta_1=numbers(1e-4, 0.5)), _learned_edges,
-        lambda i: (schedule.learned(i["logit_beta"], beta_1=i["beta_1"])[1:],), _learned, sizes=_one,
-        vjp=_learned_vjp, arguments=("logit_beta",)),
+        Theory(schedule.learned, schedule.learned_vjp, "logit_beta", fixed=("beta_1",), table=True),
+        lambda i: (book.learned(argument("logit_beta"), FIRST),), sizes=_one, arguments=("logit_beta",), page=of_plain_numbers),
     Quantity(
         "schedule_logits", "SCH.LOGITS", "log β_t − log(1 − β_t) for t ≥ 2: the parameters with which learning starts at β",
         ("15",), (Output("VALUE"),), lambda given: schedules(given, low=2).map(lambda beta: {"beta": beta}),
-        lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)],
-        lambda i: (schedule.logits_of(i["beta"]),), lambda i: scales(_logits(i)), sizes=_one),
+        lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)], Theory(schedule.logits_of, None, SCHEDULE),
+        lambda i: (book.logits_of(book.row()),), sizes=_one,
+        page=lambda i: Page({}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=1)),
 )
 
 
 # -- fewer steps -------------------------------------------------------------------------------------------------------
 
-def _respaced(i: Inputs) -> tuple[Array, ...]:
+def _own_rates(i: Inputs) -> Array:
+    """The schedule, or the rates of the adapter's own levels where it has shown them."""
     level = i.get("log_alpha_bar")
-    beta = i["beta"] if level is None else np.append(0.0, -np.expm1(np.diff(level)))
-    return (sampler.respaced(beta, times=i["times"])[1:],)
-
-
-def _respaced_scale(i: Inputs) -> Terms:
-    alpha_bar = terms.cumulative_product(1 - terms.exact(i["beta"]))
-    alpha_bar.error[0] = 0
-    return 1 - alpha_bar[i["times"]] / alpha_bar[np.append(0, i["times"][:-1])]
-
-
-def _respaced_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    _, back = sampler.respaced_vjp(i["beta"], times=i["times"])
-    return {"beta": back(np.append(0.0, cotangents[0]))[1:]}
+    return np.asarray(i["beta"] if level is None else np.append(0.0, -np.expm1(np.diff(level))))
 
 
 @st.composite
-def _kept(draw: st.DrawFn, given: Given) -> Inputs:
+def _kept_steps(draw: st.DrawFn, given: Given) -> Inputs:
     beta = draw(schedules(given))
     times = draw(st.sets(st.integers(1, len(beta) - 1), min_size=1))
     return {"beta": beta, "times": np.array(sorted(times))}
@@ -152,8 +117,10 @@ def _kept_edges(given: Given) -> list[Inputs]:
 FEWER = (
     Quantity(
         "respaced_schedule", "SCH.RESPACED", "1 − ᾱ_t/ᾱ_s for every kept t, s the kept step before it; ᾱ_0 = 1 before the first",
-        ("Song, Meng, Ermon 2021",), RATES, _kept, _kept_edges, _respaced, lambda i: scales(_respaced_scale(i)),
-        given=own_levels, after=("alpha_bar",), sizes=_one, vjp=_respaced_vjp, arguments=("beta",)),
+        ("Song, Meng, Ermon 2021",), RATES, _kept_steps, _kept_edges,
+        Theory(sampler.respaced, sampler.respaced_vjp, Take(_own_rates, SCHEDULE.back), fixed=("times",), table=True),
+        lambda i: (book.respaced(tuple(i["times"].tolist())),), given=own_levels, after=("alpha_bar",), sizes=_one,
+        arguments=("beta",), page=lambda i: Page({}, beta=i["beta"], ndim=1)),
 )
 
 
@@ -175,9 +142,183 @@ def _spaced(subject: Any, given: Given, seed: int) -> Finding:
     return Finding(0.0)
 
 
-QUANTITIES: tuple[Quantity, ...] = (*NAMED, *LEARNED, *FEWER)
-
 LAWS: tuple[Law, ...] = (
     Law("SCH.SPACED", "spaced_times(T, count): count steps out of 1..T in order, as evenly as integers can, the last of them T",
         ("Song, Meng, Ermon 2021",), ("spaced_times",), _spaced, ("later.sampler.spaced",)),
+)
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _rates(T: int) -> Any:
+    """One schedule of T steps, with small and large rates."""
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        return (np.concatenate([[0.0], np.minimum(rate(rng, T), 1 - 1e-6)]),), {}
+    return drawn
+
+
+ENDS = {
+    "schedule.reciprocal": lambda rng, n: ((n,), {}), "schedule.linear": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=1 - 1e-6)),
+    "schedule.geometric": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=0.5)),
+    "schedule.cosine": lambda rng, n: ((n,), dict(offset=1e-4, cap=1.0)),
+    "schedule.logits_of": _rates(60), "schedule.log_alpha_bar": _rates(400), "schedule.alpha_bar": _rates(40)}
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+def _cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
+    alpha_bar = np.cos(np.pi / 2 * (np.arange(T + 1) / T + offset) / (1 + offset)) ** 2
+    alpha_bar[0] = 1
+    return np.append(0.0, np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], cap))
+
+
+def _shifting_t(right: Callable[..., Step]) -> Callable[..., Step]:
+    def step(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> Step:
+        value = right(beta, log_alpha_bar, t=t, ndim=ndim)
+        t -= 1
+        return value
+    return step
+
+
+MISTAKES = (
+    Mistake("SCH-01", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front",
+            "lucidrains/denoising-diffusion-pytorch#18", "schedule.step", "value",
+            then(lambda step: Step(step.beta, step.log_alpha_bar, step.log_alpha_bar))),
+    Mistake("SCH-02", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1",
+            "CompVis/stable-diffusion@21f890f", "schedule.step", "value",
+            lambda right: lambda beta, level, *, t, ndim: right(beta, np.append(level[1], level[1:]), t=t, ndim=ndim)),
+    Mistake("SCH-04", "cosine ᾱ_t = f(t) → f(t)/f(0): β_1 five times too large",
+            "Michedev/DDPMs-Pytorch@26ba864", "schedule.cosine", "value", lambda right: lambda T, **fixed: _cosine(T, **fixed)),
+    Mistake("SCH-05", "cosine offset 0.0008 → 0.008",
+            "Michedev/DDPMs-Pytorch@7fb5203", "schedule.cosine", "value",
+            lambda right: lambda T, *, offset=0.008, cap=0.999: right(T, offset=offset / 10, cap=cap)),
+    Mistake("SCH-07", "cosine not cut off, so that β_T is 1 → cut off at 0.999",
+            "Burak599/NumPy-Diffusion@71f6e20", "schedule.cosine", "value",
+            lambda right: lambda T, *, offset=0.008, cap=0.999: right(T, offset=offset, cap=1 - 1e-12)),
+    Mistake("SCH-08", "learned schedule normalised by f(0) − f(1): it runs backwards → a larger parameter is a larger rate",
+            "lucidrains/denoising-diffusion-pytorch@a19331a", "schedule.learned", "value",
+            lambda right: lambda logit_beta, *, beta_1: right(-logit_beta, beta_1=beta_1)),
+    Mistake("SCH-10", "perturbation added to β inside the sigmoid → to logit β",
+            "metric-space/diffusion-probabilistic-models-JAX@a216435", "schedule.logits_of", "value",
+            instead(lambda beta: beta[2:])),
+    Mistake("SCH-14", "ᾱ = ∏ β → ∏ (1 − β)",
+            "LuChengTHU/dpm-solver#13", "schedule.log_alpha_bar", "value",
+            instead(lambda beta: np.concatenate([[0.0], np.cumsum(np.log(beta[1:]))]))),
+    Mistake("SCH-17", "spaced steps never reach the last → they end there",
+            "openai/improved-diffusion#44; as REV-08, DavidRuhe/simple-variational-diffusion-models@4a25952",
+            "schedule.linear", "value",
+            instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
+    Mistake("NEW-GEOMETRIC", "exponent t/T, so that no step has the rate β_1 → (t − 1)/(T − 1)",
+            "an index, as in SCH-17", "schedule.geometric", "value",
+            instead(lambda T, *, beta_1, beta_T: np.append(0.0, beta_1 * (beta_T / beta_1) ** (np.arange(1, T + 1) / T)))),
+    Mistake("SCH-22", "step size 1/1000 whatever T → 1/T",
+            "microsoft/mattergen#79", "schedule.cosine", "value",
+            lambda right: lambda T, **fixed: right(1000, **fixed)[:T + 1]),
+    Mistake("SCH-25", "β from 1/linspace(T, 2), which stops at β_T = ½ → 1/(T − t + 1)",
+            "ORIG generate_beta_arr", "schedule.reciprocal", "value",
+            instead(lambda T: np.append(0.0, 1 / np.linspace(T, 2, T)))),
+    Mistake("SCH-26", "smallest rate added to β_1 → β_1 as configured",
+            "ORIG generate_beta_arr", "schedule.learned", "value",
+            then(lambda beta: beta + 1e-6 * (np.arange(len(beta)) == 1))),
+    Mistake("REV-07", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
+            "gmongaras/Diffusion_models_from_scratch@65ebc69", "schedule.log_alpha_bar", "value",
+            then(lambda level: np.append(0.0, level[:-1]))),
+    Mistake("REV-22", "ᾱ_0 = 0.999 written down → 1",
+            "gmongaras/Diffusion_models_from_scratch@99617c6", "schedule.log_alpha_bar", "value",
+            then(lambda level: np.append(np.log(0.999), level[1:]))),
+    Mistake("POS-07", "index t − 1 = −1 of a table that starts at ᾱ_1 wraps to ᾱ_T at the first step → ᾱ_0 = 1",
+            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "schedule.step", "value",
+            lambda right: lambda beta, level, *, t, ndim: right(beta, level, t=t, ndim=ndim)._replace(
+                log_alpha_bar_prev=level[1:][t - 2].reshape((-1,) + (1,) * (ndim - 1)))),
+    Mistake("SHP-01", "the schedule's values at t lie along the last axis → one for each row",
+            "huggingface/diffusers@3304538", "schedule.step", "value",
+            then(lambda step: Step(*(column.reshape((1,) * (column.ndim - 1) + (-1,)) for column in step)))),
+    Mistake("SHP-07", "t shifted in place: the second call sees t − 1 → t left alone",
+            "plainerman/DiffDock-Pocket#6", "schedule.step", "value", _shifting_t),
+    Mistake("BND-10", "guard looks whether all values are bad → whether any is",
+            "horenbergerb/BernoulliDiffusion@3d1f72a", "schedule.checked", "value",
+            lambda right: lambda beta: np.asarray(beta, float) if np.any(np.asarray(beta) > 0) else right(beta)),
+)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+#
+# Most programs keep tables of β_t, α_t, ᾱ_t and ᾱ_{t−1}, each for itself.  This package has no table of ᾱ_{t−1} that could disagree
+# with its ᾱ_t; the textbook has, in `textbook.page.table_of`, and every formula with tables takes its columns from there.
+
+Columns = dict[str, Array]
+
+
+def _tables(change: Callable[[Array], Columns]) -> Plant:
+    """Other entries in some of the tables: change(beta (T+1,)) → tables over t = 0..T, by the names of the columns."""
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        def table_of(name: str, shift: int, beta: Array) -> Array:
+            changed = change(beta).get(name + {0: "", -1: "_prev"}.get(shift, "_elsewhere"))
+            return right(name, shift, beta) if changed is None else np.array([Decimal(float(x)) for x in changed], dtype=object)
+        return table_of
+    return plant
+
+
+def _levels(beta: Array) -> Array:
+    return np.cumprod(1 - beta)
+
+
+def _before(level: Array) -> Array:
+    """Entry t is ᾱ_{t−1}; the first is of no use."""
+    return np.concatenate([[1.0], level[:-1]])
+
+
+def _at_first(value: Callable[[Array], float]) -> Plant:
+    """Another ᾱ_{t−1} at t = 1."""
+    def change(beta: Array) -> Columns:
+        before = _before(_levels(beta))
+        before[1] = value(_levels(beta))
+        return {"alpha_bar_prev": before}
+    return _tables(change)
+
+
+def _half(beta: Array) -> Columns:
+    level = _levels(beta).astype(np.float16).astype(np.float64)
+    return {"alpha_bar": level, "alpha_bar_prev": _before(level)}
+
+
+def _product_of_rates(beta: Array) -> Columns:
+    level = np.concatenate([[1.0], np.cumprod(beta[1:])])
+    return {"alpha_bar": level, "alpha_bar_prev": _before(level)}
+
+
+_PLACE = "textbook.page.table_of"
+
+TABLES = (
+    Mistake("SCH-01b", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front, ᾱ_T left out",
+            "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
+            _tables(lambda beta: {"alpha_bar_prev": _levels(beta)})),
+    Mistake("SCH-01c", "table of ᾱ_{t−1} with a 1 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
+            "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
+            _tables(lambda beta: {"alpha_bar_prev": np.concatenate([_levels(beta)[1:], [1.0]])})),
+    Mistake("SCH-01d", "table of ᾱ_{t−1} with a 0 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
+            "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
+            _tables(lambda beta: {"alpha_bar_prev": np.concatenate([_levels(beta)[1:], [0.0]])})),
+    Mistake("SCH-02b", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1",
+            "CompVis/stable-diffusion@21f890f", _PLACE, "clause", _at_first(lambda level: float(level[1]))),
+    Mistake("POS-07b", "index t − 1 = −1 of a table that starts at ᾱ_1 wraps to ᾱ_T at the first step → ᾱ_0 = 1",
+            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", _PLACE, "clause",
+            _at_first(lambda level: float(level[-1]))),
+    Mistake("REV-22b", "ᾱ_0 = 0.999 written down → 1",
+            "gmongaras/Diffusion_models_from_scratch@99617c6", _PLACE, "clause", _at_first(lambda level: 0.999)),
+    Mistake("REV-07b", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
+            "gmongaras/Diffusion_models_from_scratch@65ebc69", _PLACE, "clause",
+            _tables(lambda beta: {"alpha_bar": _before(_levels(beta)), "alpha_bar_prev": _before(_before(_levels(beta)))})),
+    Mistake("SCH-14b", "ᾱ = ∏ β → ∏ (1 − β)",
+            "LuChengTHU/dpm-solver#13", _PLACE, "clause", _tables(_product_of_rates)),
+    Mistake("SCH-19b", "table of ᾱ in half precision → in the precision of everything else",
+            "AUTOMATIC1111/stable-diffusion-webui#14071", _PLACE, "clause", _tables(_half)),
+    Mistake("NEW-TABLE-NEXT", "every table at t + 1 → at t",
+            "an index from 0 for a table from 1", _PLACE, "clause",
+            _tables(lambda beta: {"beta": np.append(beta[1:], beta[-1]), "alpha": 1 - np.append(beta[1:], beta[-1]),
+                                  "alpha_bar": np.append(_levels(beta)[1:], _levels(beta)[-1]), "alpha_bar_prev": _levels(beta)})),
+    Mistake("NEW-TABLE-BEFORE", "every table at t − 1 → at t",
+            "an index from 1 for a table from 0", _PLACE, "clause",
+            _tables(lambda beta: {"beta": np.append(beta[-1:], beta[:-1]), "alpha": 1 - np.append(beta[-1:], beta[:-1]),
+                                  "alpha_bar": _before(_levels(beta)), "alpha_bar_prev": _before(_before(_levels(beta)))})),
 )

@@ -24,9 +24,9 @@ from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import Categorical
 from refdpm.later.model import Model
-from refdpm.layers import activation
+from refdpm import activation
 from refdpm.layers.linear import Affine, per_step_vjp
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -183,7 +183,8 @@ class Theory:
         self.fixed = {name: (lambda inputs, name=name: inputs[name]) for name in fixed} | made
 
     def _call(self, f: Callable[..., Any], inputs: Inputs) -> Any:
-        return as_planted(f)(*(take.make(inputs) for take in self.takes), **{name: make(inputs) for name, make in self.fixed.items()})
+        fixed = {name: make(inputs) for name, make in self.fixed.items()}
+        return as_planted(f)(*(take.make(inputs) for take in self.takes), **fixed)
 
     def values(self, inputs: Inputs) -> tuple[Array, ...]:
         """One array for each output."""

@@ -17,7 +17,7 @@ from refdpm.gaussian import Gaussian
 from refdpm.later import decoder, mean, model, parametrisation, variance, weights
 from refdpm.later.decoder import Grid
 from refdpm.later.model import Model
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.oracles import quadrature
 from refdpm.oracles.quadrature import Nodes, Tabulated
 from refdpm.schedule import Step

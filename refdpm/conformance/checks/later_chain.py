@@ -17,7 +17,7 @@ from refdpm.conformance.checks.later import predictor
 from refdpm.later import objective, sampler
 from refdpm.later.decoder import Grid
 from refdpm.later.model import Model
-from refdpm.layers.readout import Heads
+from refdpm.networks.readout import Heads
 from refdpm.oracles import linear_gaussian, quadrature
 from refdpm.oracles.linear_gaussian import Kernels
 from refdpm.oracles.quadrature import Tabulated

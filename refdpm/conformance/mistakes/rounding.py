@@ -56,10 +56,10 @@ MISTAKES = (
     Mistake("NEW-KL", "KL as printed: cancels where q is nearly p → summed as a series there",
             "the textbook form", "gaussian.kl", "accuracy", instead(_kl)),
     Mistake("NEW-SOFTPLUS", "log(1 + eˣ): overflows, and is 0 below −37 → max(x, 0) + log1p(e^−|x|)",
-            "the textbook form; cf. LAY-20", "layers.activation.softplus", "accuracy",
+            "the textbook form; cf. LAY-20", "activation.softplus", "accuracy",
             instead(lambda x: np.log(1 + np.exp(x)))),
     Mistake("NEW-SIGMOID", "eˣ/(1 + eˣ): ∞/∞ → e^min(x, 0)/(1 + e^−|x|)",
-            "the textbook form", "layers.activation.sigmoid", "accuracy", instead(lambda x: np.exp(x) / (1 + np.exp(x)))),
+            "the textbook form", "activation.sigmoid", "accuracy", instead(lambda x: np.exp(x) / (1 + np.exp(x)))),
     Mistake("NEW-EXPAND", "|x|² − 2x·c + |c|²: cancels near a centre → coordinate by coordinate",
             "as in many RBF layers", "layers.rbf.rbf", "accuracy", instead(_rbf)),
 )

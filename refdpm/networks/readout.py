@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refdpm.activation import logit, sigmoid
 from refdpm.gaussian import Gaussian, shares
-from refdpm.layers.activation import logit, sigmoid
 from refdpm.paper import eq
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
@@ -58,9 +58,10 @@ def eq65_vjp(heads: Heads, x_t: Array, beta: Array) -> tuple[Gaussian, Pullback]
     keep = np.sqrt(sigmoid(-(heads.var + logit(beta))))
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
-        dkeep = dp.mean * (x_t - heads.mean)
+        dkeep = unbroadcast(dp.mean * (x_t - heads.mean), keep.shape)
         du = dp.var * p.var * keep * keep - dkeep * keep * p.var / 2
-        return Heads(p.var / (1 + keep) * dp.mean, du), keep * dp.mean, unbroadcast(du / (beta * (1 - beta)), beta.shape)
+        dheads = Heads(unbroadcast(p.var / (1 + keep) * dp.mean, heads.mean.shape), unbroadcast(du, heads.var.shape))
+        return dheads, unbroadcast(keep * dp.mean, x_t.shape), unbroadcast(du / (beta * (1 - beta)), beta.shape)
 
     return p, pullback
 
@@ -88,8 +89,9 @@ def released_vjp(heads: Heads, x_t: Array, beta: Array, *, T: int) -> tuple[Gaus
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
         du = dp.var * p.var * sigmoid(-log_odds)
-        dbeta = du / (beta * (1 - beta)) + dp.mean * (heads.mean / mix - x_t / keep) / 2
-        return Heads(mix * dp.mean, du / T ** 0.5), keep * dp.mean, unbroadcast(dbeta, beta.shape)
+        dheads = Heads(unbroadcast(mix * dp.mean, heads.mean.shape), unbroadcast(du / T ** 0.5, heads.var.shape))
+        dbeta_mean = unbroadcast(dp.mean * (heads.mean / mix - x_t / keep) / 2, beta.shape)
+        return dheads, unbroadcast(keep * dp.mean, x_t.shape), dbeta_mean + unbroadcast(du / (beta * (1 - beta)), beta.shape)
 
     return p, pullback
 
@@ -126,11 +128,14 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
     y = a * beta * beta / w * np.exp(heads.var)
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array, Array]:
+        dheads = Heads(unbroadcast(c_0 * dp.mean, heads.mean.shape), unbroadcast(y * dp.var, heads.var.shape))
         dc_0 = dp.mean * heads.mean
-        dbeta = dc_0 * np.sqrt(a) * v / (w * w) - dp.mean * x_t / (2 * keep) + dp.var * ((v / w) ** 2 + y * (2 / beta - a / w))
-        dlevel = dc_0 * c_0 * (1 / w - 0.5) + dp.var * (y / w - a * (beta / w) ** 2)
-        return (Heads(c_0 * dp.mean, y * dp.var), keep * dp.mean,
-                unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, beta.shape))
+        dbeta_keep = unbroadcast(-dp.mean * x_t / (2 * keep), beta.shape)
+        dbeta_c_0, dlevel_c_0 = dc_0 * np.sqrt(a) * v / (w * w), dc_0 * c_0 * (1 / w - 0.5)
+        dbeta_var, dlevel_var = dp.var * ((v / w) ** 2 + y * (2 / beta - a / w)), dp.var * (y / w - a * (beta / w) ** 2)
+        dbeta = dbeta_keep + unbroadcast(dbeta_c_0, beta.shape) + unbroadcast(dbeta_var, beta.shape)
+        dlevel = unbroadcast(dlevel_c_0, log_alpha_bar_prev.shape) + unbroadcast(dlevel_var, log_alpha_bar_prev.shape)
+        return dheads, unbroadcast(keep * dp.mean, x_t.shape), dbeta, dlevel
 
     return p, pullback
 
@@ -148,7 +153,6 @@ def read_out(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> G
 
 def read_out_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> tuple[Gaussian, Pullback]:
     """Adjoint of `read_out`; what it does not take from the step gets zeros."""
-    unused = np.zeros_like(step.beta)
     if readout == "denoising":
         p, back = denoising_vjp(heads, x_t, step.beta, step.log_alpha_bar_prev)
     elif readout == "eq65":
@@ -160,6 +164,7 @@ def read_out_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) 
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Step]:
         dheads, dx_t, dbeta, *dlevel = back(dp)
-        return dheads, dx_t, Step(dbeta, dlevel[0] if dlevel else unused, unused)
+        dprev = dlevel[0] if dlevel else np.zeros_like(step.log_alpha_bar_prev)
+        return dheads, dx_t, Step(dbeta, dprev, np.zeros_like(step.log_alpha_bar))
 
     return p, pullback

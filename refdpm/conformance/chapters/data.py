@@ -38,7 +38,7 @@ def _never_last(rng: np.random.Generator, n: int, *, bits: int = 20, period: int
     return (np.arange(bits) % period == rng.integers(period - 1, size=(n, 1))).astype(float)
 
 
-MISTAKES = (
+PREPARED = (
     Mistake("RNG-10", "the last phase excluded → all of them",
             "horenbergerb/BernoulliDiffusion@2e8e09a", "data.heartbeat.draw", "value", instead(_never_last)),
     Mistake("NEW-NOISE-WIDTH", "noise of width level/scale → level · scale, scaled as everything else is",

@@ -1,4 +1,4 @@
-"""Mistakes in layers, read-outs, the network, sampling and optimisers."""
+"""Mistakes in the use of a model: sampling and optimisers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,103 +6,9 @@ from typing import Any
 import numpy as np
 
 from refdpm import schedule
-from refdpm.conformance.planting import Mistake, Plant, instead, then
-from refdpm.gaussian import Gaussian
-from refdpm.layers.readout import Heads
+from refdpm.conformance.planting import Mistake, Plant, instead
 from refdpm.optimize import MeanSquare, Moments, Momentum
 from refdpm.vjp import Array, tree_map
-
-# Not yet plantable: LAY-05 needs attention; TRN-01, TRN-02, TRN-04 a time embedding.
-# Not yet plantable: SHP-10 needs t with two axes.
-
-
-def _rbf(exponents: Callable[[Array, Array, Array], Array], *, axis: int = 1, shift: bool = True, plus: float = 0,
-         mass: Callable[[Array], Any] = lambda log_width: 1) -> Plant:
-    """A radial basis with other exponents(x − c by coordinate, |x − c|², w²), normalised in another way."""
-    def rbf(x: Array, centre: Array, log_width: Array) -> Array:
-        offset = x[:, None, :] - centre
-        s = exponents(offset, (offset ** 2).sum(axis=2), np.exp(2 * log_width))
-        g = mass(log_width) * np.exp(s - (s.max(axis=1, keepdims=True) if shift else 0))
-        return g / (g.sum(axis=axis, keepdims=True) + plus)
-    return instead(rbf)
-
-
-def _bell(offset: Array, square: Array, width_squared: Array) -> Array:
-    return -square / (2 * width_squared)
-
-
-def _unsquared(x: Array, centre: Array, log_width: Array) -> Array:
-    s = -(x[:, None, :] - centre ** 2).sum(axis=2) / (2 * np.exp(2 * log_width))
-    g = np.exp(s - s.max(axis=1, keepdims=True))
-    return g / g.sum(axis=1, keepdims=True)
-
-
-def _heads(change: Callable[[Heads], Heads]) -> Plant:
-    """The network's outputs changed before they are read out."""
-    return lambda right: lambda heads, *args, **fixed: right(change(heads), *args, **fixed)
-
-
-def _interleaved(heads: Heads) -> Heads:
-    z = np.concatenate(heads, axis=1)
-    return Heads(z[:, 0::2], z[:, 1::2])
-
-
-LAYERS = (
-    Mistake("LAY-25", "exponent x − c² → (x − c)²",
-            "pyro-ppl/numpyro!1435", "layers.rbf.rbf", "value", instead(_unsquared)),
-    Mistake("LAY-26", "distance not squared → squared",
-            "dwavesystems/dwave-pytorch-plugin#79", "layers.rbf.rbf", "value",
-            _rbf(lambda offset, square, width_squared: -np.sqrt(square) / (2 * width_squared))),
-    Mistake("LAY-28", "bumps also divided by their own width → normalised by their sum alone",
-            "metric-space/diffusion-probabilistic-models-JAX@a216435", "layers.rbf.rbf", "value",
-            _rbf(_bell, mass=lambda log_width: np.exp(-log_width))),
-    Mistake("LAY-32", "normaliser + 1e-5 → the sum of the bumps",
-            "youngunghan/Deep-Unsupervised-…@fa1712e", "layers.rbf.rbf", "value", _rbf(_bell, plus=1e-5)),
-    Mistake("LAY-04", "softmax over the wrong axis → over the units",
-            "labmlai/annotated_deep_learning_paper_implementations#146", "layers.rbf.rbf", "value", _rbf(_bell, axis=0)),
-    Mistake("NEW-FAR", "softmax without subtracting the maximum: 0/0 far away → with",
-            "softmax as it is printed", "layers.rbf.rbf", "value", _rbf(_bell, shift=False)),
-    Mistake("SHP-08", "vector of t makes a multi-hot row: every example sees a mixture of steps → its own",
-            "youngunghan/Deep-Unsupervised-…@fa1712e networks/dpm.py", "layers.linear.per_step", "value",
-            instead(lambda x, weight, bias, *, t: x @ weight[np.unique(t)].mean(axis=0) + bias[np.unique(t)].mean(axis=0))),
-    Mistake("TRN-05", "index t − 1 of a loop given where t is meant → t",
-            "gmongaras/Diffusion_models_from_scratch@cb4fd62", "layers.linear.per_step", "value",
-            lambda right: lambda x, weight, bias, *, t: right(x, weight, bias, t=t - 1)),
-    Mistake("NEW-TANH", "2/(1 + e^−x) − 1, which is tanh of x/2 → 2/(1 + e^−2x) − 1",
-            "a hyperbolic tangent made of a sigmoid", "layers.activation.tanh", "value",
-            lambda right: lambda x: right(x / 2)),
-    Mistake("TRN-08", "leaky ReLU with slope 0.01 → 0.05, as released",
-            "ORIG, notes in its code", "layers.activation.leaky_relu", "value",
-            lambda right: lambda x, *, slope=0.01: right(x, slope=slope)),
-    Mistake("NEW-BIAS", "bias of the first output for all → each its own",
-            "broadcast of one row", "layers.linear.linear", "value",
-            lambda right: lambda x, weight, bias: right(x, weight, bias[:1])),
-    Mistake("NEW-65", "mean (x − z)(1 − var) + z, as printed → √(1 − var)",
-            "the paper's eq. 65", "layers.readout.eq65", "value",
-            lambda right: lambda heads, x_t, beta: _eq65_as_printed(right(heads, x_t, beta), heads, x_t)),
-    Mistake("BND-11b", "deviation returned as a variance → variance",
-            "hwlee11/Example_diffusion_probabilistic_models@07942cd", "layers.readout.released", "value",
-            then(lambda p: Gaussian(p.mean, np.sqrt(p.var)))),
-    Mistake("REV-17", "prediction of x_0 used as the mean of x_{t−1} → passed through the posterior",
-            "youngunghan/Deep-Unsupervised-…@fa1712e known-issues D2", "layers.readout.denoising", "value",
-            lambda right: lambda heads, x_t, beta, level: right(heads, x_t, beta, level)._replace(
-                mean=np.sqrt((1 - beta) * np.exp(level)) * x_t + heads.mean)),
-    Mistake("NEW-SPREAD", "posterior variance alone → plus what not knowing x_0 adds",
-            "law of total variance overlooked", "layers.readout.denoising", "value",
-            lambda right: lambda heads, *args: right(Heads(heads.mean, heads.var - 1e3), *args)),
-    Mistake("LAY-31", "ReLU left after the last layer → none",
-            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "layers.readout.read_out_vjp", "value",
-            _heads(lambda heads: Heads(*(np.maximum(z, 0) for z in heads)))),
-    Mistake("SHP-11", "outputs of mean and variance interleaved → one half each",
-            "derived from ORIG temporal_readout", "layers.readout.read_out_vjp", "value", _heads(_interleaved)),
-    Mistake("NEW-WIDTH", "width stored where its logarithm is meant → the logarithm",
-            "as BND-11, for a scale", "networks.swiss_roll.init", "value",
-            then(lambda start: start._replace(log_width=np.exp(start.log_width)))),
-)
-
-
-def _eq65_as_printed(p: Gaussian, heads: Heads, x_t: Array) -> Gaussian:
-    return Gaussian((x_t - heads.mean) * (1 - p.var) + heads.mean, p.var)
 
 
 # -- sampling ----------------------------------------------------------------------------------------------------------
@@ -208,5 +114,3 @@ USE = (
     Mistake("NEW-FLATTEN", "matrices flattened by columns, read back by rows → both by rows",
             "as LAY-22", "optimize.flatten", "value", lambda right: lambda tree: right(tree_map(np.transpose, tree))),
 )
-
-MISTAKES = LAYERS + SAMPLING + USE

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from refdpm import binomial, schedule
-from refdpm.layers import bit_readout
+from refdpm.networks import bit_readout
 
 BITS = np.array([[0.0, 1.0]])
 

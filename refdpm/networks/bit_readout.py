@@ -32,8 +32,8 @@ forward kernel at x_t divided by π, and in logits the three factors add.
 
 import numpy as np
 
+from refdpm.activation import logit, sigmoid
 from refdpm.binomial import Bernoulli, forward, forward_vjp
-from refdpm.layers.activation import logit, sigmoid
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -61,7 +61,11 @@ def skip(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 def skip_vjp(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
     """Adjoint of `skip`:   dlogit = dz + dlogit of the forward kernel."""
     _, back_forward = forward_vjp(x_t, beta, rate=rate)
-    return skip(z, x_t, beta, rate=rate), lambda dp: (dp.logit, *back_forward(dp))
+
+    def pullback(dp: Bernoulli) -> tuple[Array, Array, Array]:
+        return unbroadcast(dp.logit, z.shape), *back_forward(dp)
+
+    return skip(z, x_t, beta, rate=rate), pullback
 
 
 def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
@@ -73,29 +77,30 @@ def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, r
     Shapes: z, x_t (N, …); beta, log_alpha_bar_prev (N, 1, …).
     Edge: at β = 1 the forward kernel is π, and m remains.   Domain: ℓ < 0.
     """
-    one, zero, _ = _at_level(z, log_alpha_bar_prev, rate)
+    one, zero, *_ = _at_level(z, log_alpha_bar_prev, rate)
     return Bernoulli(forward(x_t, beta, rate=rate).logit + (np.log(one) - np.log(zero) - logit(np.asarray(rate))))
 
 
-def _at_level(z: Array, log_alpha_bar: Array, rate: float) -> tuple[Array, Array, Array]:
-    """m, 1 − m, and dm/dz = a x̂ (1−x̂)."""
+def _at_level(z: Array, log_alpha_bar: Array, rate: float) -> tuple[Array, Array, Array, Array]:
+    """m, 1 − m, dm/dz = a x̂ (1−x̂) and dm/dℓ = a (x̂ − r)."""
     kept, drawn, log_odds = np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), z + logit(np.asarray(rate))
     one, zero = sigmoid(log_odds), sigmoid(-log_odds)
-    return kept * one + drawn * rate, kept * zero + drawn * (1 - rate), kept * one * zero
+    return kept * one + drawn * rate, kept * zero + drawn * (1 - rate), kept * one * zero, kept * (one - rate)
 
 
 def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5
                   ) -> tuple[Bernoulli, Pullback]:
     """Adjoint of `denoising`:
 
-        dlogit = dlogit of the forward kernel + dm/(m(1−m))        dm = a x̂ (1−x̂) dz + (m − r) dℓ.
+        dlogit = dlogit of the forward kernel + dm/(m(1−m))        dm = a x̂ (1−x̂) dz + a (x̂ − r) dℓ.
     """
     _, back_forward = forward_vjp(x_t, beta, rate=rate)
-    one, zero, slope = _at_level(z, log_alpha_bar_prev, rate)
+    one, zero, by_z, by_level = _at_level(z, log_alpha_bar_prev, rate)
 
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array, Array]:
         dm = dp.logit / (one * zero)
-        return slope * dm, *back_forward(dp), unbroadcast((one - rate) * dm, log_alpha_bar_prev.shape)
+        dlevel = unbroadcast(by_level * dm, log_alpha_bar_prev.shape)
+        return unbroadcast(by_z * dm, z.shape), *back_forward(dp), dlevel
 
     return denoising(z, x_t, beta, log_alpha_bar_prev, rate=rate), pullback
 

@@ -1,8 +1,8 @@
-"""Element-wise functions: softplus, sigmoid, logit, tanh, leaky ReLU.
+"""Element-wise functions: softplus, sigmoid, logit, tanh, leaky ReLU; and softmax, along the last axis.
 
-They stand before everything else because the schedule, the read-outs and the networks all use them.  Each is accurate from
-−800 to 800 and complex-analytic: `np.maximum` and `np.minimum` order complex numbers by their real part, and where real
-parts tie both branches agree.
+They stand before everything else because the schedule, the kernels, the layers and the read-outs all use them.  Each is accurate
+from −800 to 800 and complex-analytic: `np.maximum` and `np.minimum` order complex numbers by their real part, and where real parts
+tie both branches agree.
 """
 
 import numpy as np
@@ -73,6 +73,25 @@ def leaky_relu_vjp(x: Array, *, slope: float = 0.05) -> tuple[Array, Pullback]:
     """Adjoint of `leaky_relu`:   dy = dx where x > 0, slope·dx elsewhere."""
     factor = slope + (1 - slope) * (np.real(x) > 0).astype(np.real(x).dtype)
     return leaky_relu(x, slope=slope), lambda dy: factor * dy
+
+
+# -- along an axis -----------------------------------------------------------------------------------------------------
+
+def softmax(x: Array) -> Array:
+    """g_k = exp(x_k)/Σ_j exp(x_j), along the last axis: positive weights, Σ_k g_k = 1.
+
+    Shapes: (…, K) → (…, K).
+    Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.
+    """
+    g = np.exp(x - np.max(np.real(x), axis=-1, keepdims=True))
+    g /= g.sum(axis=-1, keepdims=True)
+    return g
+
+
+def softmax_vjp(x: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `softmax`:   dg_k = g_k (dx_k − Σ_j g_j dx_j), which is its own adjoint."""
+    g = softmax(x)
+    return g, lambda dg: g * (dg - np.einsum("...k,...k->...", g, dg)[..., None])
 
 
 # -- differences of elementary functions that cancel ------------------------------------------------------------------

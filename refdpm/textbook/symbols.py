@@ -1,0 +1,92 @@
+"""The chain for symbols as it is printed: K classes on the last axis, every one as likely as the next in the end.
+
+A symbol is a row of K numbers.  Of what a fresh draw makes a book prints 1/K; where symbols are soft and need not add to 1, as a
+function's arguments may be, it is their mean over classes, and K is None.
+
+Source: Hoogeboom 2021; Austin 2021 (D3PM), eqs. 2 to 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refdpm.textbook.bits import relative
+from refdpm.textbook.chain import Row, from_levels
+from refdpm.textbook.expression import E, above, kept, mean, move, node, slack, term, total, where
+from refdpm.textbook.layers import softmax
+
+
+def _mixed(x: E, stays: E, drawn: E, K: E | None) -> E:
+    """A symbol that is x, or drawn anew."""
+    return stays * x + (drawn * mean(x, "classes", (-1,)) if K is None else drawn / K)
+
+
+# -- the chain -----------------------------------------------------------------------------------------------------------
+
+def forward(x_prev: E, row: Row, K: E | None = None) -> E:
+    """q(x_t | x_{t−1}) = (1 − β_t) x_{t−1} + β_t/K; of the identity the matrix Q_t."""
+    return _mixed(x_prev, row.alpha, row.beta, K)
+
+
+def marginal(x_0: E, row: Row, K: E | None = None) -> E:
+    """q(x_t | x_0) = ᾱ_t x_0 + (1 − ᾱ_t)/K; of the identity the matrix Q̄_t = Q_1 … Q_t."""
+    return _mixed(x_0, row.alpha_bar, row.rest, K)
+
+
+def posterior(x_t: E, x_0: E, row: Row, K: E | None = None) -> E:
+    """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0); the kernel is symmetric: q(x_t | ·) is x_t mixed.
+
+    Where q(x_{t−1} | x_0) is 0 some have a tiny number for it, and take its logarithm.
+    """
+    before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
+    return forward(x_t, row, K) * before / kept(x_t * marginal(x_0, row, K), "classes")
+
+
+def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None) -> E:
+    """p(x_{t−1} | x_t) from p̂ = softmax(logits), with `seen` = q(x_t | ·) for each class of x_0.
+
+        joint               ∝ Σ_k p̂_k q(x_{t−1}, x_t | k): the posterior at p̂
+        joint_but_first     p̂ itself at t = 1
+        average             Σ_k p̂_k q(x_{t−1} | x_t, k) = q(x_t | x_{t−1}) Σ_k q(x_{t−1} | k) p̂_k/q(x_t | k): at p̂/q(x_t | ·)
+    """
+    said = softmax(logits)
+    if mixing == "average":
+        return posterior(x_t, said / seen, row)
+    joint = posterior(x_t, said, row, K)
+    return joint if mixing == "joint" else where(above(row.rest_prev, 0), joint, said)
+
+
+def kl(q: E, p: E) -> E:
+    """D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0."""
+    return total(relative(q, p), "classes")
+
+
+def kl_of_any(q: E, p: E) -> E:
+    """Σ_k [q_k log(q_k/p_k) − q_k + p_k], the same for what adds to 1: no class's share is negative, and each is one term."""
+    return total(term(lambda q, p: relative(q, p) - q + p, q, p), "classes")
+
+
+# -- which pair of the package each formula judges -------------------------------------------------------------------------
+
+def _matrices(x: E) -> E:
+    return move(x, "as a matrix", lambda i: i[:, None, None])
+
+
+def _reverse(logits: E, x_t: E, step: Any, *, mixing: str) -> E:
+    seen = marginal(x_t, from_levels(log_alpha_bar=step.log_alpha_bar))
+    return reverse(logits, x_t, from_levels(step.beta, step.log_alpha_bar_prev), seen, mixing)
+
+
+PAIRS: dict[str, Callable[..., Any]] = {
+    "later.categorical.transition": lambda beta, *, classes: forward(
+        node(np.eye(classes)), from_levels(_matrices(beta)), node(classes)),
+    "later.categorical.cumulative": lambda level, *, classes: marginal(
+        node(np.eye(classes)), from_levels(log_alpha_bar=_matrices(level)), node(classes)),
+    "later.categorical.marginal": lambda x_0, level: marginal(x_0, from_levels(log_alpha_bar=level)),
+    "later.categorical.posterior": lambda x_t, x_0, beta, level: posterior(x_t, x_0, from_levels(beta, level)),
+    "later.categorical.reverse": _reverse,
+    "later.categorical.kl": lambda q, p: kl_of_any(q.prob, p.prob),
+}

@@ -1,0 +1,181 @@
+"""The readings of a formula agree with each other, and with what they can be worked out by: integers, series, differences."""
+
+from decimal import Decimal, localcontext
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given as drawn, strategies as st
+from scipy.special import ndtr
+
+from refdpm.textbook import digits as decimals, pairs
+from refdpm.textbook.digits import digits
+from refdpm.textbook.edits import edits
+from refdpm.textbook.expression import (HALF, PI, Phi, above, column, cos, counting, exp, given, joined, kept, largest, less, log,
+                                        log1p, mean, move, node, nodes, replaced, running, sqrt, square, tanh, term,
+                                        total, where)
+from refdpm.textbook.page import Page
+from refdpm.textbook.rounding import rounding, units
+from refdpm.textbook.slope import gradient, named_cotangents, slopes
+from refdpm.textbook.values import floats
+from refdpm.textbook.written import mathml, written
+
+X, Y = given("x"), given("y")
+BETA = np.array([0.0, 0.25, 0.5, 0.125])
+
+# one formula for each operation, positive arguments of shape (2, 3) and (2, 1)
+FORMULAS = {
+    "sums and products": X + Y * X - X / Y, "negative": -X, "roots and logarithms": sqrt(X) + log(Y) * exp(-X) + log1p(X),
+    "normal": Phi(X - Y), "circular": cos(X) * tanh(Y), "square": square(X - Y), "total": total(X * Y),
+    "repeated": total(Y, like=X),
+    "mean": X - mean(X, "row", (-1,)), "softmax": exp(X - largest(X)) / kept(exp(X - largest(X)), "row"),
+    "moved": move(X, "turned", lambda i: np.pad(i[:, ::-1], ((0, 0), (1, 0)))), "cases": where(above(X, Y), X * X, Y * X),
+    "term": term(lambda x, y: x - log1p(x) + y, X, Y), "running": running(X),
+    "joined": joined(X, Y, axis=1), "flat": move(X, "flat", lambda i: i.ravel()),
+    "stretched": move(Y, "stretched like x", lambda i, j: np.broadcast_to(i, j.shape), X),
+    "numbers": HALF * X + PI / 4 + node(np.array([[1.0], [2.0]]))}
+GIVEN = {"x": np.array([[0.5, 1.25, 2.0], [0.75, 1.0, 3.0]]), "y": np.array([[0.375], [1.5]])}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_digits_and_float64_agree(name):
+    page, formula = Page(GIVEN), FORMULAS[name]
+    exact, value = digits([formula], page), floats([formula], page)[0]
+    assert np.max(units(value, exact.values[0], rounding([formula], page, known=exact.nodes)[0].scale), initial=0) <= 2
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_slopes_are_what_differences_say(name):
+    formula, cotangent = FORMULAS[name], np.random.default_rng(0).standard_normal(floats([FORMULAS[name]], Page(GIVEN))[0].shape)
+    found = slopes([formula], named_cotangents(1))
+    leaves = [leaf for leaf in found if leaf.op == "given"]
+    exact = gradient(leaves, floats([found[leaf] for leaf in leaves], Page(GIVEN | {"w0": cotangent})), Page(GIVEN))
+    for argument, slope in exact.items():
+        for at in np.ndindex(slope.shape):
+            moved = [np.array(GIVEN[argument]) for _ in range(2)]
+            moved[0][at] += 1e-6
+            moved[1][at] -= 1e-6
+            high, low = (floats([formula], Page(GIVEN | {argument: one}))[0] for one in moved)
+            assert slope[at] == pytest.approx(np.sum(cotangent * (high - low)) / 2e-6, rel=1e-7, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_rounding_bounds_what_float32_loses(name):
+    """Evaluated in single precision, no entry is off by more than the bound."""
+    page, formula = Page(GIVEN), FORMULAS[name]
+    single = floats([formula], Page({key: value.astype(np.float32) for key, value in GIVEN.items()}))[0]
+    followed = rounding([formula], page)[0]
+    assert np.all(np.abs(single - followed.value) <= 2.0 ** -24 * followed.scale + 1e-30)
+
+
+def test_a_term_loses_nothing_for_those_who_care_and_all_for_those_with_tables():
+    page = Page({"x": np.array([[1 - 2.0 ** -40]])})
+    accurate, tables = (rounding([less(X)], page, accurate=care)[0].scale for care in (True, False))
+    assert accurate == 2.0 ** -40 and tables == 2.0 ** -40
+    grown = exp(-X)
+    page = Page({"x": np.array([[2.0 ** -40]])})
+    accurate, tables = (rounding([less(grown)], page, accurate=care)[0].scale for care in (True, False))
+    assert accurate >= 0.9 and tables >= 0.9            # exp was rounded before it was subtracted
+    one_term = term(lambda x: 1 - exp(-x), X)
+    assert rounding([one_term], page, accurate=True)[0].scale < 2.0 ** -39 < rounding([one_term], page)[0].scale
+
+
+# -- digits ------------------------------------------------------------------------------------------------------------
+
+def test_pi_the_cosine_and_the_normal_law_in_digits():
+    with localcontext() as context:
+        context.prec = 60
+        assert str(decimals.pi()).startswith("3.14159265358979323846264338327950288419716939937510582")
+        assert abs(decimals.cos(decimals.pi() / 3) - Decimal("0.5")) < Decimal("1e-57")
+        assert abs(decimals.cos(Decimal(30)) - (2 * decimals.cos(Decimal(15)) ** 2 - 1)) < Decimal("1e-57")
+        assert float(decimals.cos(Decimal(30))) == pytest.approx(np.cos(30.0), rel=1e-15)
+        assert abs(decimals.normal_cdf(Decimal(0)) - Decimal("0.5")) < Decimal("1e-58")
+        assert abs(decimals.tanh(Decimal("1e-30")) - Decimal("1e-30")) < Decimal("1e-80")
+        for z in (-30, -8, -1.5, 0.5, 4):
+            assert float(decimals.normal_cdf(Decimal(z))) == pytest.approx(float(ndtr(z)), rel=1e-13)
+
+
+def test_series_and_continued_fraction_of_the_normal_tail_agree():
+    """Where one ends and the other begins depends on the precision: near it both give the same."""
+    for z in (9.0, 10.5, 12.0):
+        found = []
+        for precision in (40, 120):
+            with localcontext() as context:
+                context.prec = precision
+                found.append(decimals.normal_cdf(Decimal(-z)))
+        assert abs(found[0] - found[1]) < found[1] * Decimal("1e-37")
+
+
+@drawn(st.floats(1e-20, 1e-3))
+def test_what_cancels_is_found_with_more_digits(x):
+    """(1 + x) − 1 − x is exactly 0, and log(1 + x) − x is −x²/2 + x³/3 − …"""
+    page = Page({"x": np.array([[x]])})
+    found, zero = digits([log(1 + X) - X, 1 + X - 1 - X], page).values
+    assert float(found[0, 0]) == pytest.approx(-x * x / 2 + x ** 3 / 3 - x ** 4 / 4 + x ** 5 / 5, rel=1e-12) and zero[0, 0] == 0
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+def test_columns_are_exact_products_at_every_rows_t():
+    page = Page({}, beta=BETA, t=np.array([3, 1, 2, 3]))
+    columns = column("alpha_bar"), column("alpha_bar", -1), column("alpha_bar", at="T"), column("beta", 1)
+    level, before, last, rate = digits(columns, page).values
+    assert level.ravel().tolist() == [Decimal("0.328125"), Decimal("0.75"), Decimal("0.375"), Decimal("0.328125")]
+    assert before.ravel().tolist() == [Decimal("0.375"), 1, Decimal("0.75"), Decimal("0.375")]
+    assert last == Decimal("0.328125") and [float(x) for x in rate.ravel()] == [0.125, 0.5, 0.125, 0.125]
+
+
+def test_the_slope_by_the_rates_goes_through_every_level():
+    """∂ᾱ_t/∂β_s = −ᾱ_t/(1 − β_s) for s ≤ t, none for β_0."""
+    page = Page({"w0": np.array([[1.0], [10.0]])}, beta=BETA, t=np.array([3, 1]))
+    found = slopes([column("alpha_bar")], named_cotangents(1))
+    slope = gradient(list(found), floats(found.values(), page), page)["beta"]
+    assert slope == pytest.approx([0, -0.328125 / 0.75 - 10 * 1, -0.328125 / 0.5, -0.328125 / 0.875])
+
+
+# -- edits and text ----------------------------------------------------------------------------------------------------
+
+def test_every_edit_changes_the_formula_and_says_how():
+    formula = HALF * (square(X - Y) / Y + log(Y))
+    found = list(edits(formula))
+    says = [edit.says for edit in found]
+    assert {"term left out: Y".replace("Y", "y"), "square left out: (x − y)²", "divisor left out: y", "log left out: log(y)",
+            "x − y the other way round", "x for y", "square of y for y"} <= set(says)
+    right = floats([formula], Page(GIVEN))[0]
+    same = [edit.says for edit in found if np.allclose(np.broadcast_to(floats(edit.formulas, Page(GIVEN))[0], right.shape), right)]
+    assert same == ["x − y the other way round"]                     # its square is the same
+
+
+def test_an_edit_shares_all_that_it_does_not_change():
+    formula = square(X - Y) + log(Y)
+    before = nodes(formula)
+    after, = replaced((formula,), Y, sqrt(Y))
+    assert X in nodes(after) and after is not formula and before == nodes(formula)
+
+
+def test_columns_of_the_schedule_are_exchanged_and_shifted():
+    says = {edit.says for edit in edits(column("beta") * column("alpha_bar", -1))}
+    assert {"α_t for β_t", "ᾱ_t for ᾱ_{t−1}", "ᾱ_{t−2} for ᾱ_{t−1}", "β_{t+1} for β_t", "root of β_t for β_t"} <= says
+
+
+def test_a_term_of_a_sum_can_be_counted_once():
+    formula = total(square(X) + Y)
+    once = next(edit for edit in edits(formula) if edit.says == "counted once, and not for each of the components: y")
+    value, = floats(once.formulas, Page(GIVEN))
+    assert value == pytest.approx((GIVEN["x"] ** 2).sum(axis=1) + GIVEN["y"][:, 0])
+
+
+def test_text_has_the_brackets_that_it_needs():
+    assert written((X + Y) * X / (Y * X)) == "(x + y) x/(y x)"
+    assert written(X - (Y - X)) == "x − (y − x)"
+    assert written(sqrt(1 - column("alpha_bar")) * square(X + 1)) == "√(1 − ᾱ_t) (x + 1)²"
+    assert written(HALF * exp(-X)) == "½ exp(−x)" and written(counting(X)) == "1 … x"
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_mathml_is_well_formed(name):
+    assert ElementTree.fromstring(mathml(FORMULAS[name])).tag == "math" and written(FORMULAS[name])
+
+
+def test_every_formula_of_the_book_is_there_once():
+    assert len(set(map(id, pairs().values()))) >= len(pairs()) // 2 and pairs()["gaussian.kl"].__name__ == "kl"

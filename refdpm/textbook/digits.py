@@ -128,8 +128,9 @@ def density(z: Decimal) -> Decimal:
     return (-z * z / 2).exp() / (2 * pi()).sqrt()
 
 
-_CALLS: dict[str, Callable[[Decimal], Decimal]] = {"sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf, "log Φ": log_normal_cdf,
-                                                   "phi": density, "cos": cos, "tanh": tanh, "sin": lambda x: cos(x - pi() / 2)}
+_CALLS: dict[str, Callable[[Decimal], Decimal]] = {
+    "sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf, "log Φ": log_normal_cdf, "phi": density,
+    "cos": cos, "tanh": tanh, "sin": lambda x: cos(x - pi() / 2)}
 CALLS = {name: np.frompyfunc(f, 1, 1) for name, f in _CALLS.items()}
 
 

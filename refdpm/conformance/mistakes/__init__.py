@@ -32,7 +32,7 @@ MISTAKES: tuple[Mistake, ...] = tuple(dict.fromkeys(
 
 COARSE = 1e-9                   # of the largest entry: what is further off is no rounding
 
-__all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
+__all__ = ["MISTAKES", "Mistake", "accused_by", "caught_by", "planted"]
 
 
 def caught_by(mistake: Mistake) -> list[str]:
@@ -47,7 +47,18 @@ def caught_by(mistake: Mistake) -> list[str]:
 
 
 def _by_values(mistake: Mistake) -> list[str]:
-    """Checks that name the function are asked first, then its digits, and the other checks only if neither finds the mistake."""
+    """What accuses the function, or else its digits at the ends of the range, which may accuse one that is right but loses them."""
+    accused = accused_by(mistake)
+    drawn = _drawn(mistake.target.removesuffix("_vjp"))                                        # by the right package
+    with planted(mistake):
+        return accused or _inexact(*drawn)
+
+
+def accused_by(mistake: Mistake) -> list[str]:
+    """The names of checks that find a wrong value, of functions so wrong in ordinary cases that no rounding explains it.
+
+    Checks that name the function are asked first, and the others only if nothing else finds the mistake.
+    """
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
     name = mistake.target.removesuffix("_vjp")

@@ -22,6 +22,11 @@ class Check(NamedTuple):
     run: Callable[[], float]
 
 
+def check(name: str, *targets: str) -> Callable[[Callable[[], float]], Check]:
+    """Makes a check of a function, which judges the named functions of the package."""
+    return lambda run: Check(name, targets, run)
+
+
 def residual(check: Check) -> float:
     """The worst error of a check in units of its tolerance: at most 1 if it passes, ∞ for NaN and for an exception."""
     try:

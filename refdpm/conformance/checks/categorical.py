@@ -65,4 +65,3 @@ def divergence_by_hand() -> float:
     q, p = (Categorical(np.array([law])) for law in ([0.5, 0.25, 0.25], [0.25, 0.5, 0.25]))
     return worst(apart(categorical.kl(one, half), [np.log(2)]), apart(categorical.kl(q, p), [np.log(2) / 4]),
                  passes(categorical.kl(half, half) == 0, categorical.kl(half, one) == np.inf))
-

@@ -86,4 +86,3 @@ def network_starts_at_the_forward_kernel() -> float:
     x = (np.random.default_rng(4).random((4, 20)) < 0.4).astype(float)
     p = heartbeat.reverse(own, x, STEP, t=T)
     return worst(*found, apart(p.prob, x * (1 - STEP.beta) + 0.2 * STEP.beta))
-

@@ -90,4 +90,3 @@ def network_starts_with_features_of_order_one() -> float:
         if lost:
             found += [apart(weight.mean(axis=-2), 0 * weight[..., 0, :], scale=1.0) for weight in (*fed_by_scales, meeting[:24])]
     return worst(*found)
-

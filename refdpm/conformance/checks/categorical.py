@@ -40,8 +40,8 @@ def _by_bayes(t: int, x_t: int, x_0: int) -> list[float]:
 
 @check("symbols: posterior and reverse step by enumeration", "later.categorical.posterior", "later.categorical.reverse_vjp")
 def steps_by_enumeration() -> float:
-    """All nine pairs (x_t, x_0) at every t by Bayes' rule, with the product of matrices below the line.  Sums over x_0: of posteriors,
-    and of joint laws, normalised; at t = 1 what is said itself; other names are refused."""
+    """All nine pairs (x_t, x_0) at every t by Bayes' rule, with the product of matrices below the line.  Sums over x_0: of
+    posteriors, and of joint laws, normalised; at t = 1 what is said itself; other names are refused."""
     logits, found = np.log(SOFT)[[0, 1, 2, 0, 1, 2, 0, 1, 2]] + 0.7, []
     for t in range(1, len(BETA)):
         step, said = _step(t, len(X_T)), SOFT[[0, 1, 2] * 3]

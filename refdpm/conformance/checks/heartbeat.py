@@ -14,7 +14,6 @@ from refdpm.conformance.checks.common import apart, check, column, passes, refus
 from refdpm.networks import bit_readout, heartbeat
 from refdpm.oracles import enumeration
 from refdpm.schedule import Step
-from refdpm.vjp import Array
 
 BITS = column(0, 1)
 BETA = np.array([0, 0.05, 0.2, 0.35, 1])
@@ -37,27 +36,16 @@ def read_outs_by_hand() -> float:
                  passes(refused(lambda: named(readout="none"))))
 
 
-def _known(data: Array, t: int, rate: float) -> tuple[Array, Array, Array]:
-    """All states x, q(x_t) of each, and the head z of a network that knows P(x_0 | x_t): Bayes' rule over all x_0."""
-    x = enumeration.states(len(data).bit_length() - 1).astype(np.float64)
-    law = enumeration.marginals(np.eye(len(x)), BETA, rate=rate)[t]
-    joint = data[:, None] * law
-    one = (joint.T @ x) / joint.sum(axis=0)[:, None]
-    alone = enumeration.marginals(np.eye(2), BETA, rate=rate)[t]                                # a bit by itself
-    stationary = rate * alone[1] / (rate * alone[1] + (1 - rate) * alone[0])
-    share = stationary[x.astype(int)]
-    return x, joint.sum(axis=0), np.log(one / (1 - one)) - np.log(share / (1 - share))
-
-
-DATA = (np.array([0.1, 0.2, 0.3, 0.4]), np.array([1, 5, 1, 2, 3, 1, 4, 1]) / 18)
-
-
 @check("bits: denoising makes the best step", "networks.bit_readout.denoising")
 def denoising_makes_the_best_step() -> float:
     """With P(x_0 | x_t) of two and three bits that depend on each other: f* = E_q[x_{t−1} | x_t] at every state and t."""
     found = []
-    for data, rate, t in product(DATA, RATES, (2, 3, 4)):
-        x, _, z = _known(data, t, rate)
+    for data, rate, t in product((np.array([0.1, 0.2, 0.3, 0.4]), np.array([1, 5, 1, 2, 3, 1, 4, 1]) / 18), RATES, (2, 3, 4)):
+        x = enumeration.states(len(data).bit_length() - 1).astype(np.float64)
+        joint = data[:, None] * enumeration.marginals(np.eye(len(x)), BETA, rate=rate)[t]
+        one = (joint.T @ x) / joint.sum(axis=0)[:, None]
+        alone = np.array([1 - rate, rate])[:, None] * enumeration.marginals(np.eye(2), BETA, rate=rate)[t]     # a bit by itself
+        z = np.log(one / (1 - one)) - np.log(alone[1] / alone[0])[x.astype(int)]
         p = bit_readout.denoising(z, x, np.full((len(x), 1), BETA[t]), np.full((len(x), 1), LEVEL[t - 1]), rate=rate)
         found.append(apart(p.prob, enumeration.optimal_reverse(data, BETA, rate=rate)(x.astype(int), t)))
     return worst(*found)

@@ -4,13 +4,12 @@ No two sides are equal: N, H, W, C, those of the kernel, the widths.
 """
 
 from math import exp
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from refdpm.conformance.checks.common import apart, check, passes, refused, worst
-from refdpm.layers import conv, pool, stack, temporal
+from refdpm.layers import conv, pool, temporal
 from refdpm.vjp import Array
 
 
@@ -63,14 +62,3 @@ def bumps_by_hand() -> float:
                  *(apart(temporal.bumps(released, T=5, count=1, basis=basis), np.ones((3, 1))) for basis in temporal.BASES),
                  passes(refused(lambda: temporal.bumps(paper, T=4, count=2, basis="fourier"))),
                  apart(mixed[0], (y[0, ..., 0] + 3 * y[0, ..., 1]) / 4), apart(mixed[1], y[1, ..., 0]))
-
-
-@check("layers in a row and side by side", "layers.stack.stack", "layers.stack.side_by_side")
-def layers_in_a_row_and_side_by_side() -> float:
-    """x ↦ p x + 1 for p = 2, 3, 5 makes 30 x + 21; four features are halved, nine divided by three, so that paths weigh alike."""
-    def layer(x: Array, p: float) -> tuple[Array, Any]:
-        return p * x + 1, None
-
-    a, b = _whole(2, 3, 5, 4), _whole(2, 3, 5, 9, seed=1)
-    return worst(apart(stack.stack(a, (2, 3, 5), layer_vjp=layer), 30 * a + 21), apart(stack.stack(a, (), layer_vjp=layer), a),
-                 apart(stack.side_by_side(a, b), np.concatenate([a / 2, b / 3], axis=-1)))

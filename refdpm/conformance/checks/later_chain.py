@@ -1,7 +1,7 @@
 """Checks of the bound's ends and of DDIM, whole chains at a time.
 
-What they are compared with: linear Gaussian models in covariance matrices (`oracles.linear_gaussian`), variances carried from step to
-step, and products of fractions.
+What they are compared with: linear Gaussian models in covariance matrices (`oracles.linear_gaussian`), variances carried from
+step to step, and products of fractions.
 """
 
 from collections.abc import Callable
@@ -81,7 +81,8 @@ def _exact_step(t: int, s: int, eta: float) -> tuple[float, float]:
     return float(gain), float(var)
 
 
-def _has_the_law(path: Callable[..., Any], times: list[int], law: Callable[[int, int], tuple[float, float]], asked: list[int]) -> float:
+def _has_the_law(path: Callable[..., Any], times: list[int], law: Callable[[int, int], tuple[float, float]],
+                 asked: list[int]) -> float:
     """The variances of a linear path, from a row of unit noise for each draw, are P_s = gain² P_t + var from P_T = 1, with the gain
     and the variance of law(t, s); and the network is asked at those t."""
     ASKED.clear()

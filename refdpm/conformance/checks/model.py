@@ -5,7 +5,6 @@ sums written out.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from math import log, sqrt
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm import activation, gaussian, optimize, sample
-from refdpm.conformance.checks.common import apart, check, linear as linear_network, network, passes, refused, worst
+from refdpm.conformance.checks.common import apart, check, linear, passes, refused, worst
 from refdpm.gaussian import Gaussian
 from refdpm.layers import rbf
 from refdpm.networks import readout, swiss_roll
@@ -50,8 +49,8 @@ STATES = np.array([[0.5, -1.0], [2.0, 0.3], [-1.5, 0.1]])
 
 @check("read-outs by hand", "networks.readout.eq65", "networks.readout.released", "networks.readout.denoising")
 def read_outs_by_hand() -> float:
-    """β = ½, z_var = log 3 gives var = ¾, keeps √¼ = ½: (x + z)/2.  Released, T = 4, 2 log 3: var = ¾, mean √½ (x + z).  Both heads 0:
-    N(√(1−β) x, β) in all three forms."""
+    """β = ½, z_var = log 3 gives var = ¾, keeps √¼ = ½: (x + z)/2.  Released, T = 4, 2 log 3: var = ¾, mean √½ (x + z).  Both
+    heads 0: N(√(1−β) x, β) in all three forms."""
     x, z, half, log_3 = np.array([[3.0, -1.0]]), np.array([[1.0, 2.0]]), np.array([[0.5]]), np.full((1, 2), log(3))
     paper, released = readout.eq65(Heads(z, log_3), x, half), readout.released(Heads(z, 2 * log_3), x, half, T=4)
     heads, column = Heads(np.zeros((3, 2)), np.zeros((3, 2))), BETA[2:, None]
@@ -92,13 +91,8 @@ def _covariances(path: Callable[[Array], Iterator[tuple[int, Array]]], draws: in
     """Cov(x_s, x_t) for every s, t of a path that is affine in its standard normal noise (draws, N, 2), without sampling:
     one row for every entry of the noise set to 1, the others 0, against a row of zeros."""
     units = np.concatenate([np.zeros((1, draws * 2)), np.eye(draws * 2)])
-    noise = units.reshape(-1, draws, 2).swapaxes(0, 1)
-    response = {t: x[1:] - x[0] for t, x in path(noise)}
+    response = {t: x[1:] - x[0] for t, x in path(units.reshape(-1, draws, 2).swapaxes(0, 1))}
     return {(s, t): response[s].T @ response[t] for s in response for t in response}
-
-
-def _reverse_path(model: linear_gaussian.Kernels, noise: Array) -> Iterator[tuple[int, Array]]:
-    return sample.reverse_path(model, BETA, noise=noise, kernel=gaussian, network=linear_network)
 
 
 @check("reverse path has the model's law", "sample.reverse_path")
@@ -106,40 +100,31 @@ def reverse_path_has_the_models_law() -> float:
     """Covariance of x_t at every t = T..0, the last step included, for two correlated dimensions, against the oracle."""
     model = linear_gaussian.reverse_kernels(np.array([[0.8, 0.35], [0.35, 0.3]]), BETA, kernels="diagonal")
     expected = linear_gaussian.model_covariances(np.eye(2), BETA, kernels=model)
-    found = _covariances(partial(_reverse_path, model), 5)
+    found = _covariances(lambda noise: sample.reverse_path(model, BETA, noise=noise, kernel=gaussian, network=linear), 5)
     return worst(*(apart(found[t, t], expected[t]) for t in range(5)))
 
 
-@check("reverse path asks the network in order", "sample.reverse_path")
+@check("reverse path asks the network in order", "sample.reverse_path", "sample.sample")
 def reverse_path_asks_the_network_in_order() -> float:
-    """One call each at t = T..2, with x_t as just yielded, the step of that t; then the forward kernel with β_1."""
-    calls: list[tuple[Array, Step, Array]] = []
+    """One call each at t = T..2, with x_t as just yielded, the step of that t; then the forward kernel with β_1.  x_1 is the last
+    one that the network makes; x_0 is what is meant by default; there is no other end."""
+    calls: list[tuple[Array, Step, list[int]]] = []
 
     def reverse(parameters: Any, x_t: Array, step: Step, *, t: Array) -> Gaussian:
-        calls.append((x_t.copy(), step, t))
+        calls.append((x_t.copy(), step, t.tolist()))
         return Gaussian(x_t + parameters, np.zeros_like(x_t))
 
     noise = np.random.default_rng(6).normal(size=(5, 3, 2))
-    states = list(sample.reverse_path(10.0, BETA, noise=noise, kernel=gaussian, network=SimpleNamespace(reverse=reverse)))
-    path = dict(states)
-    found = [passes([t for t, _ in states] == [4, 3, 2, 1, 0]),
-             passes([t.tolist() for _, _, t in calls] == [[4] * 3, [3] * 3, [2] * 3]),
+    parts: dict[str, Any] = dict(noise=noise, kernel=gaussian, network=SimpleNamespace(reverse=reverse))
+    path = dict(sample.reverse_path(10.0, BETA, **parts))
+    found = [passes(list(path) == [4, 3, 2, 1, 0], [t for _, _, t in calls] == [[4] * 3, [3] * 3, [2] * 3]),
              *(apart(path[t], noise[4] + 10 * (4 - t)) for t in (4, 3, 2, 1)),
              apart(path[0], np.sqrt(0.95) * path[1] + np.sqrt(0.05) * noise[0])]
     for (x_t, step, _), t in zip(calls, (4, 3, 2)):
         found += [apart(x_t, path[t]), apart(np.stack(step), np.tile([[[BETA[t]]], [[LEVEL[t - 1]]], [[LEVEL[t]]]], (3, 1)))]
-    return worst(*found)
-
-
-@check("samples end as named", "sample.sample")
-def samples_end_as_named() -> float:
-    """x_1 is the last one the network makes; x_0 = √(1−β_1) x_1 + √β_1 ε, and is what is meant by default; no other end."""
-    noise = np.random.default_rng(6).normal(size=(5, 3, 2))
-    parts: dict[str, Any] = dict(noise=noise, kernel=gaussian, network=network(lambda x, t: (x / 2, 0 * x)))
-    x_0 = np.sqrt(0.95) * noise[4] / 8 + np.sqrt(0.05) * noise[0]
-    return worst(apart(sample.sample((), BETA, **parts), x_0), apart(sample.sample((), BETA, end="x_0", **parts), x_0),
-                 apart(sample.sample((), BETA, end="x_1", **parts), noise[4] / 8),
-                 passes(refused(lambda: sample.sample((), BETA, end="x_2", **parts))))
+    return worst(*found, apart(sample.sample(10.0, BETA, **parts), path[0]),
+                 apart(sample.sample(10.0, BETA, end="x_1", **parts), path[1]),
+                 passes(refused(lambda: sample.sample(10.0, BETA, end="x_2", **parts))))
 
 
 @check("forward path has the forward law", "sample.forward_path")

@@ -6,7 +6,6 @@ from refdpm import activation
 from refdpm.conformance.checks.common import apart, check, passes, worst
 from refdpm.conformance.checks.image import normal
 from refdpm.layers import norm
-from refdpm.vjp import Array
 
 
 @check("softmax by hand", "activation.softmax")
@@ -21,22 +20,11 @@ def softmax_by_hand() -> float:
 
 @check("group normalisation by hand", "layers.norm.group_norm")
 def group_norm_by_hand() -> float:
-    """1, 3, 5, 7 have mean 4 and variance 5, with ε = 4 the root 3; a group of equal numbers leaves the shift."""
+    """1, 3, 5, 7 have mean 4 and variance 5, with ε = 4 the root 3; a group of equal numbers leaves the shift.
+    For ε → 0 a shift and a factor of x for each group and example change nothing."""
     x = np.array([[[1.0, 5, 2, 2], [3, 7, 2, 2]]])
     y = norm.group_norm(x, np.array([3.0, 6, 1, 1]), np.array([0.0, 1, 5, -5]), groups=2, epsilon=4.0)
-    return apart(y, [[[-3, 3, 5, -5], [-1, 7, 5, -5]]])
-
-
-@check("group normalisation makes mean 0 and variance 1", "layers.norm.group_norm")
-def group_norm_makes_mean_0_and_variance_1() -> float:
-    """For ε → 0; a shift and a factor of x for each group and example change nothing; examples do not mix."""
-    x = normal(3, 4, 2, 6)
-
-    def of(x: Array) -> Array:
-        return norm.group_norm(x, np.ones(6), np.zeros(6), groups=2, epsilon=1e-14)
-
-    y = of(x)
-    groups = y.reshape(3, 8, 2, 3)
-    moved = x * np.repeat(normal(3, 1, 1, 2, seed=1) ** 2 + 1, 3, axis=-1) + np.repeat(normal(3, 1, 1, 2, seed=2), 3, axis=-1)
-    return worst(apart(groups.mean(axis=(1, 3)), np.zeros((3, 2)), scale=1.0), apart(groups.var(axis=(1, 3)), np.ones((3, 2))),
-                 apart(of(moved), y), apart(of(x[1:2]), y[1:2]))
+    pixels = normal(3, 4, 2, 6)
+    moved = pixels * np.repeat(normal(3, 1, 1, 2, seed=1) ** 2 + 1, 3, axis=-1) + np.repeat(normal(3, 1, 1, 2, seed=2), 3, axis=-1)
+    once, again = (norm.group_norm(z, np.ones(6), np.zeros(6), groups=2, epsilon=1e-14) for z in (pixels, moved))
+    return worst(apart(y, [[[-3, 3, 5, -5], [-1, 7, 5, -5]]]), apart(again, once))

@@ -16,8 +16,6 @@ from scipy.stats import chi2
 from refdpm import binomial, bound, gaussian, likelihood
 from refdpm.conformance.checks.common import apart, check, forward_law, gaussian_data, grid, linear, network, passes, signs, worst
 from refdpm.likelihood import Estimate, Module
-from refdpm.networks import swiss_roll
-from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.oracles import linear_gaussian, quadrature
 from refdpm.vjp import Array, fix
 
@@ -80,21 +78,15 @@ def isotropic_data_gain_nothing() -> float:
 
 # -- t, examples, components -------------------------------------------------------------------------------------------
 
-def _swiss_roll(T: int, units: int, D: int) -> SwissRoll:
-    rng = np.random.default_rng(7)
-    return SwissRoll(rng.normal(size=(units, D)), rng.normal(size=units) / 3, rng.normal(size=(T + 1, units, 2 * D)) / 2,
-                     rng.normal(size=(T + 1, 2 * D)) / 2)
-
-
 @check("every t drawn is the full sum", "bound.assemble", "bound.every_step")
 def every_t_drawn_is_the_full_sum() -> float:
     """The average of the one-t (and two-t) estimates over all t is the full sum."""
     x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(10.0)).reshape(5, 2)
-    parameters, model, full = _swiss_roll(4, 3, 2), fix(swiss_roll, readout="eq65"), bound.every_step(4, 5)
+    model, full = network(curved), bound.every_step(4, 5)
 
     def estimates(S: int) -> list[Array]:
         every_noise = np.broadcast_to(noise, (S, 5, 2))
-        return [bound.bound(parameters, BETA, x_0, noise=every_noise, t=full[list(rows)], kernel=gaussian, network=model)
+        return [bound.bound((), BETA, x_0, noise=every_noise, t=full[list(rows)], kernel=gaussian, network=model)
                 for rows in combinations(range(3), S)]
 
     return worst(passes(np.array_equal(full, np.array([[2] * 5, [3] * 5, [4] * 5]))),

@@ -19,9 +19,11 @@ from refdpm.oracles.quadrature import Tabulated
 BETA = np.array([0.0, 0.02, 0.1, 0.3, 0.5, 0.85])
 
 
-@check("schedules by hand", "schedule.reciprocal", "schedule.linear", "schedule.geometric", "schedule.learned", "schedule.logits_of")
+@check("schedules by hand", "schedule.reciprocal", "schedule.linear", "schedule.geometric", "schedule.learned",
+       "schedule.logits_of")
 def schedules_by_hand() -> float:
-    """1/(T − t + 1) makes ᾱ fall evenly to 0; equal steps, equal ratios; a shift by log 2 doubles the odds β/(1 − β), but not β_1's."""
+    """1/(T − t + 1) makes ᾱ fall evenly to 0; equal steps, equal ratios; a shift by log 2 doubles the odds β/(1 − β) of all but
+    β_1."""
     start = np.array([0, 0.1, 0.2, 0.5])
     moved = schedule.learned(schedule.logits_of(start) + log(2), beta_1=0.1)
     return worst(apart(np.cumprod(1 - schedule.reciprocal(5)), [1, 0.8, 0.6, 0.4, 0.2, 0], scale=1),

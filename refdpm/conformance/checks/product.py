@@ -37,19 +37,20 @@ def products_by_hand() -> float:
 @check("factors by hand", "product.powers", "product.guided", "product.exponent", "product.power")
 def factors_by_hand() -> float:
     """At t = 3 of T = 4, with the exponent ¼: N(0, 1) times N(8; x, ½)^¼ is N(8/3, ⅔); to first order, with the gradient
-    (8 − x)/½ at 0, N(4, 1); of log r = −x⁴ at the mean 2, not at 0, N(2 − 8, 1).  The bit ½ times (1, 16)^¼ is ⅔.  With the exponent
-    1 all the time: N(16/3, ⅓), N(16, 1).  A power of a point is a point, and r⁰ says nothing."""
+    (8 − x)/½ at 0, N(4, 1); of log r = −x⁴ at the mean 2, not at 0, N(2 − 8, 1).  The bit ½ times (1, 16)^¼ is ⅔.  With 1 as the
+    exponent all the time: N(16/3, ⅓), N(16, 1).  A power of a point is a point, and r⁰ says nothing."""
     p, r = Gaussian(np.zeros(2), np.ones(2)), Gaussian(np.full(2, 8.0), np.full(2, 0.5))
     exact = product.powers(r, T=4, choice="ramp")(p, 3)
     first = product.guided(lambda x: (8 - x) / 0.5, T=4, choice="ramp")(p, 3)
     curved = product.guided(lambda x: -4 * x ** 3, T=4, choice="ramp")(Gaussian(p.mean + 2, p.var), 3)
     whole = [product.powers(r, T=4)(p, 3), product.guided(lambda x: (8 - x) / 0.5, T=4)(p, 3)]
     bit = product.powers(Bernoulli(np.array([log(16)])), T=4, choice="ramp")(Bernoulli(np.zeros(1)), 3)
-    point = product.power(Gaussian(r.mean, np.zeros(2)), 0.5)
+    point, sure = product.power(Gaussian(r.mean, np.zeros(2)), 0.5), product.power(Bernoulli(np.full(1, np.inf)), 0.0)
     return worst(apart(exact.mean, [8 / 3] * 2), apart(exact.var, [2 / 3] * 2), apart(first.mean, [4, 4]), apart(first.var, [1, 1]),
                  apart(curved.mean, [-6, -6]), apart(bit.prob, [2 / 3]),
                  apart([law.mean[0] for law in whole], [16 / 3, 16]), apart([law.var[0] for law in whole], [1 / 3, 1]),
-                 passes(point.mean == r.mean, point.var == 0, refused(lambda: product.exponent(1, T=2, choice="square")),
+                 passes(point.mean == r.mean, point.var == 0, sure.logit == 0,
+                        refused(lambda: product.exponent(1, T=2, choice="square")),
                         *(np.isinf(product.power(Gaussian(r.mean, var), 0.0).var) for var in (r.var, np.zeros(2)))))
 
 
@@ -79,8 +80,8 @@ PARTS: dict[str, Any] = dict(kernel=gaussian, network=linear)
 
 
 def _as_the_oracle(path: Path, expected: Any) -> float:
-    """Mean and covariance of x_t at every t of a path that is affine in its noise (5, N, 2): one row for every entry of the noise set
-    to 1, the others 0, and a row of zeros."""
+    """Mean and covariance of x_t at every t of a path that is affine in its noise (5, N, 2): one row for every entry of the noise
+    set to 1, the others 0, and a row of zeros."""
     noise = np.concatenate([np.zeros((1, 10)), np.eye(10)]).reshape(-1, 5, 2).swapaxes(0, 1)
     laws = {t: (x[0], (x[1:] - x[0]).T @ (x[1:] - x[0])) for t, x in path(noise)}
     return worst(*(apart(mean, expected[t].mean[0], within=1e-9, scale=1) for t, (mean, _) in laws.items()),
@@ -100,8 +101,8 @@ def _end(task: Callable[..., Array], noise: Array, **settings: Any) -> Iterator[
        "product.posterior_sample", "product.times_gaussian", "product.times", "product.powers", "product.power", "product.exponent",
        "product.guided", "product.perturbed")
 def chain_has_the_methods_law() -> float:
-    """Mean and covariance of x_t at every t, the start and the last step included, for both choices of eq. 23 and for r_t given one by
-    one; and of x_0 of `posterior_sample`, of `denoise` and of `inpaint`, where a point under the ramp is held at every t but T."""
+    """Mean and covariance of x_t at every t, the start and the last step included, for both choices of eq. 23 and for r_t given one
+    by one; and of x_0 of `posterior_sample`, of `denoise` and of `inpaint`, where under the ramp a point is held at all t but T."""
     r, mask = Gaussian(Y, np.full((1, 2), STD ** 2)), np.array([[True, False]])
     own = [multiplied.normal_factor(Y[0] + t, (0.3 + t) * np.eye(2)) for t in range(5)]
     nothing, hold = multiplied.Factor(np.zeros((2, 2)), np.zeros(2)), multiplied.Factor(np.diag([1e13, 0]), np.array([1.5e13, 0]))

@@ -36,8 +36,6 @@ def residual(check: Check) -> float:
     return worst_error if worst_error == worst_error else float("inf")
 
 
-# -- comparing ---------------------------------------------------------------------------------------------------------
-
 def apart(actual: Any, expected: Any, *, within: float = 1e-12, scale: Any = None) -> float:
     """The largest |actual − expected| in units of within·scale, where scale is the largest |expected| unless it is given.
 
@@ -77,8 +75,6 @@ def refused(call: Callable[[], Any]) -> bool:
     return False
 
 
-# -- exact averages ----------------------------------------------------------------------------------------------------
-
 def signs(k: int) -> Array:
     """All points of {−1, 1}^k, shape (2^k, k): the Gauss–Hermite rule of two nodes in every direction.
 
@@ -99,8 +95,6 @@ def grid(*axes: Array) -> tuple[Array, ...]:
     """Every combination of the entries of the axes: one flat array for each axis."""
     return tuple(a.ravel() for a in np.meshgrid(*axes, indexing="ij"))
 
-
-# -- networks without a line of the package's --------------------------------------------------------------------------
 
 def network(law: Law) -> SimpleNamespace:
     """A network from law(x_t, t) → (mean, var), which acts on every component alike."""

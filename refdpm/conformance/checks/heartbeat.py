@@ -21,8 +21,6 @@ with np.errstate(divide="ignore"):
     LEVEL = np.cumsum(np.log1p(-BETA))
 
 
-# -- read-outs ---------------------------------------------------------------------------------------------------------
-
 @check("bits: read-outs by hand", "networks.bit_readout.paper", "networks.bit_readout.skip", "networks.bit_readout.read_out_vjp")
 def read_outs_by_hand() -> float:
     """`paper` is z, of P(1) = ¾ for z = log 3, whatever x_t.  `skip`, r = ½, β = ½: odds of 1 to 3 and 3 to 1, times e^z = 3.
@@ -50,8 +48,6 @@ def denoising_makes_the_best_step() -> float:
         found.append(apart(p.prob, enumeration.optimal_reverse(data, BETA, rate=rate)(x.astype(int), t)))
     return worst(*found)
 
-
-# -- the network -------------------------------------------------------------------------------------------------------
 
 T = np.array([3, 2, 4, 3])
 STEP = Step(BETA[T, None], LEVEL[T - 1, None], LEVEL[T, None])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance.checks.common import apart, check, passes, refused, worst
-from refdpm.conformance.checks.image import normal
+from refdpm.conformance.checks.layers import normal
 from refdpm.layers import temporal
 from refdpm.networks import image
 from refdpm.networks.image import Image

@@ -64,10 +64,10 @@ def every_prediction_is_the_same_step() -> float:
                   apart(mean.mean_from(value, X_T, STEP, predicts=name), right["mean"]),
                   apart(weights.error_weight(beta, before, predicts=name) * (X_0 - guess) ** 2, square),
                   apart(weights.kl_weight(beta, before, predicts=name) * square / 2, kl)]
-    return worst(*found, apart(weights.kl_of_x_0(X_0, guess, beta, before), kl),
-                 *(passes(refused(partial(f, X_0, X_T, STEP, predicts="epsilon")))
-                   for f in (mean.x_0_from, mean.from_x_0, mean.mean_from)),
-                 *(passes(refused(partial(f, beta, before, predicts="epsilon"))) for f in (weights.error_weight, weights.kl_weight)))
+    for f in (mean.x_0_from, mean.from_x_0, mean.mean_from):
+        found.append(passes(refused(partial(f, X_0, X_T, STEP, predicts="epsilon"))))
+    found += [passes(refused(partial(f, beta, before, predicts="epsilon"))) for f in (weights.error_weight, weights.kl_weight)]
+    return worst(*found, apart(weights.kl_of_x_0(X_0, guess, beta, before), kl))
 
 
 @check("later: variances by hand", "later.variance.small", "later.variance.ranged", "later.variance.first")

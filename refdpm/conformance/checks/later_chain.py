@@ -50,8 +50,6 @@ def kept_steps_are_rounded_as_stated() -> float:
     return passes(*facts, refused(lambda: sampler.spaced(5, 6)), refused(lambda: sampler.spaced(5, 0)))
 
 
-# -- paths -------------------------------------------------------------------------------------------------------------
-
 S_0 = 0.3                                              # variance of normal data; V_t that of x_t
 V = ALPHA_BAR * S_0 + 1 - ALPHA_BAR
 GAIN = np.sqrt(ALPHA_BAR) * S_0 / V                    # E[x_0 | x_t] = GAIN_t x_t

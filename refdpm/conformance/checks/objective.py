@@ -6,7 +6,6 @@ The truth comes from covariance algebra (`oracles.linear_gaussian`), from integr
 
 from collections.abc import Callable
 from functools import partial
-from itertools import combinations
 from math import log, pi
 from typing import Any
 
@@ -38,9 +37,7 @@ def _of(what: Callable[..., Any], beta: Array, x_0: Array, noise: Array, paramet
     return what(parameters, beta, x_0, noise=every_noise, t=t, kernel=gaussian, network=model)
 
 
-# -- K and the strict bound --------------------------------------------------------------------------------------------
-
-@check("K and strict bound of Gaussian data", *STRICT)
+@check("K and strict bound of Gaussian data", *STRICT, "bound.every_step")
 def bounds_of_gaussian_data() -> float:
     """Two correlated dimensions with the best diagonal kernels, which are not the posterior, and with the forward kernel: K, and
     eq. 12, which the oracle sums over t = 1..T from covariances of residuals; an exact expectation over data and noise."""
@@ -76,23 +73,6 @@ def isotropic_data_gain_nothing() -> float:
                          within=1e-13) for beta in schedules))
 
 
-# -- t, examples, components -------------------------------------------------------------------------------------------
-
-@check("every t drawn is the full sum", "bound.assemble", "bound.every_step")
-def every_t_drawn_is_the_full_sum() -> float:
-    """The average of the one-t (and two-t) estimates over all t is the full sum."""
-    x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(10.0)).reshape(5, 2)
-    model, full = network(curved), bound.every_step(4, 5)
-
-    def estimates(S: int) -> list[Array]:
-        every_noise = np.broadcast_to(noise, (S, 5, 2))
-        return [bound.bound((), BETA, x_0, noise=every_noise, t=full[list(rows)], kernel=gaussian, network=model)
-                for rows in combinations(range(3), S)]
-
-    return worst(passes(np.array_equal(full, np.array([[2] * 5, [3] * 5, [4] * 5]))),
-                 *(apart(np.mean(estimates(S), axis=0), estimates(3)[0]) for S in (1, 2)))
-
-
 @check("examples do not mix, components add", *STRICT, "likelihood.total")
 def examples_do_not_mix_and_components_add() -> float:
     """A batch with mixed t (N = 4, S = 3, T = 4) gives, row by row, what each row gives alone; states of shape (N, 2, 3) are states
@@ -118,8 +98,6 @@ def drawn_steps_are_uniform() -> float:
     return worst(passes(counts.sum() == 4000), float(((counts - 1000.0) ** 2 / 1000).sum() / chi2.isf(1e-9, 3)),
                  *(abs(share - 0.25) / (6 * np.sqrt(0.1875 / n)) for share, n in agreement))
 
-
-# -- likelihood --------------------------------------------------------------------------------------------------------
 
 @check("exact reversal: every path weighs π(x_0)", "likelihood.log_weights")
 def weights_of_the_exact_reversal_are_constant() -> float:

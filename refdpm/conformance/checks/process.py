@@ -20,14 +20,17 @@ BETA = np.array([0.0, 0.02, 0.1, 0.3, 0.5, 0.85])
 
 
 @check("schedules by hand", "schedule.reciprocal", "schedule.linear", "schedule.geometric", "schedule.learned",
-       "schedule.logits_of")
+       "schedule.logits_of", "schedule.step_at")
 def schedules_by_hand() -> float:
     """1/(T − t + 1) makes ᾱ fall evenly to 0; equal steps, equal ratios; a shift by log 2 doubles the odds β/(1 − β) of all but
-    β_1."""
+    β_1.  The step at t = 3 has ᾱ_2 = 0.72 before it and ᾱ_3 = 0.36, that at t = 1 has 1 before it."""
     start = np.array([0, 0.1, 0.2, 0.5])
     moved = schedule.learned(schedule.logits_of(start) + log(2), beta_1=0.1)
+    step = schedule.step_at(start, t=np.array([3, 1]), ndim=2)
     return worst(apart(np.cumprod(1 - schedule.reciprocal(5)), [1, 0.8, 0.6, 0.4, 0.2, 0], scale=1),
                  apart(schedule.linear(3, beta_1=0.1, beta_T=0.4), [0, 0.1, 0.25, 0.4]),
+                 apart(step.beta, column(0.5, 0.1)), apart(np.exp(step.log_alpha_bar_prev), column(0.72, 1)),
+                 apart(np.exp(step.log_alpha_bar), column(0.36, 0.9)),
                  apart(schedule.geometric(3, beta_1=0.1, beta_T=0.4), [0, 0.1, 0.2, 0.4]), apart(moved, [0, 0.1, 1 / 3, 2 / 3]))
 
 

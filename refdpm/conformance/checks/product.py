@@ -70,8 +70,6 @@ def what_is_known_of_x_0() -> float:
                         np.broadcast_to(shared.var, (2, 3, 2))[1, 2] == [0, np.inf]))
 
 
-# -- the chain ---------------------------------------------------------------------------------------------------------
-
 BETA = np.array([0, 0.05, 0.2, 0.4, 0.7])
 MODEL = linear_gaussian.reverse_kernels(np.array([[0.8, 0.35], [0.35, 1.6]]), BETA, kernels="diagonal")
 Y, STD = np.array([[1.5, -0.5]]), 0.7

@@ -1,15 +1,16 @@
-"""Checks of the layers of images: SciPy's correlation, laws of pooling, numbers by hand.
+"""Checks of layers: SciPy's correlation, laws of pooling, numbers by hand.
 
 No two sides are equal: N, H, W, C, those of the kernel, the widths.
 """
 
-from math import exp
+from math import exp, log
 
 import numpy as np
 from scipy import ndimage
 
+from refdpm import activation
 from refdpm.conformance.checks.common import apart, check, passes, refused, worst
-from refdpm.layers import conv, pool, temporal
+from refdpm.layers import conv, norm, pool, rbf, temporal
 from refdpm.vjp import Array
 
 
@@ -62,3 +63,40 @@ def bumps_by_hand() -> float:
                  *(apart(temporal.bumps(released, T=5, count=1, basis=basis), np.ones((3, 1))) for basis in temporal.BASES),
                  passes(refused(lambda: temporal.bumps(paper, T=4, count=2, basis="fourier"))),
                  apart(mixed[0], (y[0, ..., 0] + 3 * y[0, ..., 1]) / 4), apart(mixed[1], y[1, ..., 0]))
+
+
+@check("layers at special points", "activation.softplus", "activation.sigmoid", "activation.logit", "activation.tanh",
+       "activation.leaky_relu", "layers.rbf.rbf")
+def layers_at_special_points() -> float:
+    """Values known in closed form, at 0, at ±log 3, and where an exponential would overflow; bumps that all underflow: the widest
+    wins; half way between two alike: ½ each."""
+    x = np.array([0, log(3), -log(3), 800, -800])
+    centre, log_width = np.array([[0.0, 0.0], [2.0, 0.0], [-1.0, 3.0]]), np.log([1.0, 1.0, 2.0])
+    far = rbf.rbf(np.array([[300.0, 400.0], [-1e4, 0]]), centre, log_width)
+    return worst(apart(activation.softplus(np.append(x, log(np.e - 1))), [log(2), log(4), log(4 / 3), 800, 0, 1]),
+                 apart(activation.sigmoid(x), [0.5, 0.75, 0.25, 1, 0]), apart(activation.tanh(x / 2), [0, 0.5, -0.5, 1, -1]),
+                 apart(activation.logit(np.array([0.5, 0.75, 0.25, 1])), [0, log(3), -log(3), np.inf]),
+                 apart(activation.leaky_relu(np.array([3.0, -2.0, 0.0])), [3, -0.1, 0]), apart(far, [[0, 0, 1]] * 2),
+                 apart(rbf.rbf(np.array([[1.0, 7.0]]), centre[:2], log_width[:2]), [[0.5, 0.5]]))
+
+
+@check("softmax by hand", "activation.softmax")
+def softmax_by_hand() -> float:
+    """Of the logarithms of 1, 2, 5: one, two and five eighths, row by row; far away on either side; equal numbers."""
+    logs, shares = np.log([1.0, 2, 5]), np.array([0.125, 0.25, 0.625])
+    rows = np.stack([logs, logs[::-1]])
+    return worst(*(apart(activation.softmax(rows + far), [shares, shares[::-1]], within=1e-11) for far in (0.0, -1e4, 1e4)),
+                 apart(activation.softmax(np.full((2, 7), -3.0)), np.full((2, 7), 1 / 7)),
+                 passes(activation.softmax(np.array([[800.0, -800]])) == [1, 0]))
+
+
+@check("group normalisation by hand", "layers.norm.group_norm")
+def group_norm_by_hand() -> float:
+    """1, 3, 5, 7 have mean 4 and variance 5, with ε = 4 the root 3; a group of equal numbers leaves the shift.
+    For ε → 0 a shift and a factor of x for each group and example change nothing."""
+    x = np.array([[[1.0, 5, 2, 2], [3, 7, 2, 2]]])
+    y = norm.group_norm(x, np.array([3.0, 6, 1, 1]), np.array([0.0, 1, 5, -5]), groups=2, epsilon=4.0)
+    pixels = normal(3, 4, 2, 6)
+    moved = pixels * np.repeat(normal(3, 1, 1, 2, seed=1) ** 2 + 1, 3, axis=-1) + np.repeat(normal(3, 1, 1, 2, seed=2), 3, axis=-1)
+    once, again = (norm.group_norm(z, np.ones(6), np.zeros(6), groups=2, epsilon=1e-14) for z in (pixels, moved))
+    return worst(apart(y, [[[-3, 3, 5, -5], [-1, 7, 5, -5]]]), apart(again, once))

@@ -14,7 +14,7 @@ import numpy as np
 
 from refdpm import binomial, bound, likelihood
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.checks.common import apart, check, grid, worst
+from refdpm.conformance.checks.common import apart, check, grid, of_values, worst
 from refdpm.oracles import enumeration
 from refdpm.vjp import Array, fix
 
@@ -43,12 +43,7 @@ def _reverse(x: Array, t: int) -> Array:
 
 def network(logits: Callable[[Array, Any], Array]) -> SimpleNamespace:
     """The model logits(x_t, t), without a pullback; it refuses t = 1, where the step is not the network's."""
-    def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Bernoulli:
-        if np.any(t < 2):
-            raise ValueError(f"t: expected steps from 2 on, got {np.min(t)}")
-        return Bernoulli(logits(x_t, t[:, None]))
-
-    return SimpleNamespace(reverse=reverse, reverse_vjp=lambda *args, **fixed: (reverse(*args, **fixed), None))
+    return of_values(lambda parameters, x_t, step, *, t: Bernoulli(logits(x_t, t[:, None])))
 
 
 def _states(chain: Chain) -> Array:

@@ -102,12 +102,12 @@ def network(law: Law) -> SimpleNamespace:
         mean, var = law(x_t, t.reshape((-1,) + (1,) * (x_t.ndim - 1)))
         return Gaussian(mean, np.broadcast_to(var, np.shape(mean)))
 
-    return _with_vjp(reverse)
+    return of_values(reverse)
 
 
-def _with_vjp(law: Callable[..., Gaussian]) -> SimpleNamespace:
+def of_values(law: Callable[..., Any]) -> SimpleNamespace:
     """A network of values alone, without a pullback, that refuses t = 1, where the step is not the network's."""
-    def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Gaussian:
+    def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Any:
         if np.any(t < 2):
             raise ValueError(f"t: expected steps from 2 on, got {np.min(t)}")
         return law(parameters, x_t, step, t=t)
@@ -124,5 +124,5 @@ def _linear(parameters: Kernels, x_t: Array, step: Any, *, t: Array) -> Gaussian
     return Gaussian(np.einsum("nij,nj->ni", parameters.gain[t], x_t), np.diagonal(parameters.cov[t], axis1=1, axis2=2))
 
 
-linear = _with_vjp(_linear)
+linear = of_values(_linear)
 """The network whose parameters are `oracles.linear_gaussian.Kernels` with diagonal covariances; states (N, n)."""

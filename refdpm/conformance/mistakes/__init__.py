@@ -62,7 +62,7 @@ def accused_by(mistake: Mistake) -> list[str]:
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
     name = mistake.target.removesuffix("_vjp")
-    _, drawn = _drawn(name) if name not in cases.CASES else (name, _examples(name, 3))         # by the right package
+    _, drawn = _drawn(name) if name not in cases.CASES else (name, _examples(name, 8))         # by the right package
     with np.errstate(all="ignore"), warnings.catch_warnings(), planted(mistake):
         warnings.simplefilter("ignore")
         found = _finding(nearest) or (_wrong(name, drawn) if name in accuracy.BOOK else [])

@@ -13,7 +13,7 @@ from refdpm.conformance.chapters.ends import BELOW, LEVEL as LEVELS, STATE, ends
 from refdpm.conformance.chapters.inputs import Inputs, chain, chain_edges
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, STEP, Theory, step_of
-from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, pullback_then, then, value_then, zero
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, pullback_then, then, zero
 from refdpm.later import mean, weights
 from refdpm.textbook import prediction as book
 from refdpm.textbook.chain import draw, marginal, row
@@ -180,7 +180,7 @@ MISTAKES = (
             "FWD-07 for the target", "later.parametrisation.noise_from_x_0", "value", edited("factor left out: √ᾱ_t")),
     Mistake("NEW-MEAN-BACK", "x_0 from the mean as mean/c_0 → (mean − c_t x_t)/c_0",
             "the part of x_t forgotten", "later.mean.x_0_from_mean", "value",
-            edited("term left out: √(1 − beta) (1 − ᾱ_{t−1})/(1 − ᾱ_t) x_t")),
+            edited("term left out: √(1 − β_t) (1 − ᾱ_{t−1})/(1 − ᾱ_t) x_t")),
     Mistake("NEW-SNR", "√ᾱ/√(1−ᾱ) → ᾱ/(1−ᾱ)",
             "a ratio of deviations", "later.weights.snr", "value", then(np.sqrt)),
     Mistake("NEW-SIMPLE", "noise weighed by 1 → by SNR_{t−1}/SNR_t − 1",
@@ -188,7 +188,7 @@ MISTAKES = (
     Mistake("NEW-WEIGHT", "errors of x_0 and noise weighed alike → by SNR",
             "a loss of x_0 with the weights of noise", "later.weights.error_weight", "value", _alike_for_noise),
     Mistake("NEW-HALF", "(SNR_{t−1} − SNR_t) |x_0 − x̂_0|² → half of it",
-            "BND-16 in the form of SNR", "later.weights.kl_of_x_0_vjp", "value", value_then(lambda kl: 2 * kl)),
+            "BND-16 in the form of SNR", "later.weights.kl_of_x_0_vjp", "value", then(lambda kl: 2 * kl)),
     Mistake("NEW-V-LEVEL", "v's weights taken for constants of the schedule → differentiated",
             "as GRD-01", "later.parametrisation.x_0_from_v_vjp", "gradient", pullback_then(lambda d: (d[0], d[1], zero(d[2])))),
     Mistake("NEW-SNR-DROP", "SNR_{t−1} − SNR_t subtracted → aβ/(vw)",

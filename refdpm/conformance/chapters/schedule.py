@@ -238,6 +238,13 @@ MISTAKES = (
     Mistake("BND-10", "guard looks whether all values are bad → whether any is",
             "horenbergerb/BernoulliDiffusion@3d1f72a", "schedule.checked", "value",
             lambda right: lambda beta: np.asarray(beta, float) if np.any(np.asarray(beta) > 0) else right(beta)),
+    Mistake("SCH-19", "table of levels in single precision → double",
+            "AUTOMATIC1111/stable-diffusion-webui#14071", "schedule.log_alpha_bar", "accuracy",
+            then(lambda level: level.astype(np.float32).astype(np.float64))),
+    Mistake("NEW-LOG", "level as the log of a product, 0 for small β → sum of log1p(−β)",
+            "the textbook form", "schedule.log_alpha_bar", "accuracy", instead(lambda beta: np.log(np.cumprod(1 - beta)))),
+    Mistake("NEW-COSINE", "β_t of the cosine schedule as 1 − a ratio near 1 → as a product of sines",
+            "openai/improved-diffusion", "schedule.cosine", "accuracy", instead(_cosine)),
 )
 
 

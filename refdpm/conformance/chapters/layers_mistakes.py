@@ -248,6 +248,12 @@ BUMPS = (
 _SOFTMAX, _GROUPS = "activation.softmax", "layers.norm.group_norm"
 
 
+def _statistics_of(shape: Callable[[Array], tuple[int, ...]]) -> Plant:
+    """Mean and variance of the array in another shape."""
+    return lambda right: lambda x, scale, shift, **fixed: right(
+        x.reshape(shape(x)), 1.0, 0.0, **fixed).reshape(x.shape) * scale + shift
+
+
 def _normalised_by(root: Callable[[Array, float], Array]) -> Plant:
     """Another root(variance, ε), the variance as the mean square less the squared mean."""
     def group_norm(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: float = 1e-5) -> Array:
@@ -280,12 +286,12 @@ VALUES = (
     in_softmax("NEW-N-FAR", "softmax without subtracting the maximum: ∞/∞ → with", "softmax as it is printed",
             edited("term left out: max x")),
     in_group_norm("LAY-07", "statistics at every pixel by itself → over the pixels, too",
-            "linkedin/Liger-Kernel!1376: right for rows, wrong for images", _in_shape(lambda x: (-1, 1, x.shape[-1]))),
+            "linkedin/Liger-Kernel!1376: right for rows, wrong for images", _statistics_of(lambda x: (-1, 1, x.shape[-1]))),
     in_group_norm("LAY-07b", "statistics over all groups → over each", "brainpy/BrainPy#765", told(groups=1)),
     in_group_norm("NEW-N-INSTANCE", "statistics of every channel by itself → of the channels of a group", "instance normalisation",
             told(groups=lambda groups, x: x.shape[-1])),
     in_group_norm("NEW-N-BATCH", "statistics over all examples → over each", "batch normalisation",
-            _in_shape(lambda x: (1, -1, x.shape[-1]))),
+            _statistics_of(lambda x: (1, -1, x.shape[-1]))),
     in_group_norm("NEW-N-DEAL", "channels dealt out to the groups in turn → neighbours in one group",
             "(C/groups, groups) read for (groups, C/groups)", _channels_in_turn),
     in_group_norm("LAY-08", "(x − m)/(√v + ε) → (x − m)/√(v + ε)", "lucidrains/denoising-diffusion-pytorch@7b51e30",

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.planting import (pulled_to, IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by, scaled,
-                                         then, told, zero)
+from refdpm.conformance.planting import (IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by, pulled_to,
+                                         scaled, then, told, zero)
 from refdpm import activation
 from refdpm.activation import softmax
 from refdpm.layers import conv, pool

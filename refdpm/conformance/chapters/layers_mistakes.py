@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.planting import (IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by, pulled_to,
-                                         scaled, then, told, zero)
+from refdpm.conformance.planting import (IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by,
+                                         pulled_to, scaled, then, told, zero)
 from refdpm import activation
 from refdpm.activation import softmax
 from refdpm.layers import conv, pool
@@ -17,6 +17,12 @@ from refdpm.vjp import Array
 # number; TRN-01, TRN-02, TRN-04 a time embedding; SHP-10 t with two axes.
 
 _ORIG = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57"
+
+in_rbf, in_side_by_side, in_conv2d = of("layers.rbf.rbf"), of("layers.stack.side_by_side"), of("layers.conv.conv2d")
+in_mean_pool, in_upsample = of("layers.pool.mean_pool"), of("layers.pool.upsample")
+in_multiscale, in_multiscale_released = of("layers.multiscale.multiscale_vjp"), of("layers.multiscale.multiscale_released_vjp")
+in_bumps, in_softmax, in_group_norm = of("layers.temporal.bumps"), of("activation.softmax"), of("layers.norm.group_norm")
+in_group_norm_vjp, in_conv2d_vjp = of("layers.norm.group_norm_vjp", "gradient"), of("layers.conv.conv2d_vjp", "gradient")
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
@@ -45,12 +51,6 @@ def _by_columns(g: Array) -> Array:
 def _with_a_leak(g: Array) -> Array:
     return _heights(g) / (_heights(g).sum(axis=1, keepdims=True) + 1e-5)
 
-
-in_rbf, in_side_by_side, in_conv2d = of("layers.rbf.rbf"), of("layers.stack.side_by_side"), of("layers.conv.conv2d")
-in_mean_pool, in_upsample = of("layers.pool.mean_pool"), of("layers.pool.upsample")
-in_multiscale, in_multiscale_released = of("layers.multiscale.multiscale_vjp"), of("layers.multiscale.multiscale_released_vjp")
-in_bumps, in_softmax, in_group_norm = of("layers.temporal.bumps"), of("activation.softmax"), of("layers.norm.group_norm")
-in_group_norm_vjp, in_conv2d_vjp = of("layers.norm.group_norm_vjp", "gradient"), of("layers.conv.conv2d_vjp", "gradient")
 
 ROWS = (
     in_rbf("LAY-25", "exponent x − c² → (x − c)²", "pyro-ppl/numpyro!1435",
@@ -170,8 +170,6 @@ def _nested_scales(x: Array, kernels: Kernels) -> Array:
     return activation.leaky_relu(y)
 
 
-_PAPER, _RELEASED = "layers.multiscale.multiscale_vjp", "layers.multiscale.multiscale_released_vjp"
-
 SCALES = (
     in_mean_pool("NEW-I-SUM", "sum over a square → mean", "a kernel of ones", then(lambda y, factor: y * factor ** 2)),
     in_mean_pool("NEW-I-DIVISOR", "divided by the side of a square → by the number of its pixels", "cf. LAY-16",
@@ -243,10 +241,8 @@ BUMPS = (
             told(g=lambda g: g / g.shape[1])),
 )
 
+
 # -- normalised --------------------------------------------------------------------------------------------------------
-
-_SOFTMAX, _GROUPS = "activation.softmax", "layers.norm.group_norm"
-
 
 def _statistics_of(shape: Callable[[Array], tuple[int, ...]]) -> Plant:
     """Mean and variance of the array in another shape."""
@@ -322,8 +318,8 @@ def _with_constant(*, mean: bool, root: bool) -> Callable[..., Array]:
 
 PULLBACKS = (
     Mistake("LAY-01b", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
-            _SOFTMAX + "_vjp", "gradient", pulled_by(lambda dg, x: softmax(x) * (1 - softmax(x)) * dg)),
-    Mistake("LAY-02c", "softmax's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79", _SOFTMAX + "_vjp",
+            "activation.softmax_vjp", "gradient", pulled_by(lambda dg, x: softmax(x) * (1 - softmax(x)) * dg)),
+    Mistake("LAY-02c", "softmax's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79", "activation.softmax_vjp",
             "gradient", pullback_then(lambda dx: dx / len(dx))),
     in_group_norm_vjp("NEW-N-DMEAN", "mean of a group held to be a constant → differentiated", "GRD-01, of statistics",
             pulled_to(x=_with_constant(mean=True, root=False))),
@@ -405,7 +401,7 @@ DIGITS = (
     Mistake("SHP-05b", "single precision in the middle of a double path → double",
             "AkiRusProd/numpy-diffusion@5116f79, of a convolution", "layers.conv.conv2d", "accuracy", IN_SINGLE),
     Mistake("NEW-N-SQUARES", "variance as the mean square less the squared mean: cancels → the mean square of x − m",
-            "the fast variance of several libraries", _GROUPS, "accuracy",
+            "the fast variance of several libraries", "layers.norm.group_norm", "accuracy",
             _normalised_by(lambda var, epsilon: np.sqrt(var + epsilon))),
     Mistake("NEW-SOFTPLUS", "log(1 + eˣ): overflows, and is 0 below −37 → max(x, 0) + log1p(e^−|x|)",
             "the textbook form; cf. LAY-20", "activation.softplus", "accuracy", instead(lambda x: np.log(1 + np.exp(x)))),

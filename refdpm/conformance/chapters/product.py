@@ -323,5 +323,6 @@ PULLBACKS = (
     Mistake("NEW-P-DBITS", "r held to be a constant → differentiated", "GRD-01 for the product", "product.times_bernoulli_vjp",
             "gradient", pulled(r=zero)),
     Mistake("NEW-P-DVAR", "var held to be a constant of the shift → differentiated", "GRD-01 for the product",
-            "product.perturbed_vjp", "gradient", pulled_to(p=lambda d, p: tree_map(lambda leaf, of: unbroadcast(leaf, np.shape(of)), d, p))),
+            "product.perturbed_vjp", "gradient",
+            pulled_to(p=lambda d, p: tree_map(lambda leaf, of: unbroadcast(leaf, np.shape(of)), d, p))),
 )

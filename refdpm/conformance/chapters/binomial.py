@@ -139,7 +139,8 @@ ENDS = {
     "binomial.prior": lambda rng, n: (((n, 1),), {"rate": SHARES(rng, n)[:, None]}),
     "binomial.forward": ends(BIT, rate, rate=SHARES), "binomial.marginal": ends(BIT, BELOW, rate=SHARES),
     "binomial.posterior": ends(BIT, BIT, rate, BELOW, rate=SHARES),
-    "binomial.kl": together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n)))), "binomial.cross_entropy": ends(ONE, OTHER),
+    "binomial.kl": (together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n)))), ends(ONE, OTHER)),
+    "binomial.cross_entropy": ends(ONE, OTHER),
     "binomial.entropy": ends(ONE), "binomial.log_prob": ends(BIT, ONE), "binomial.draw": ends(ONE, noise=wide(1e-6, 0.999))}
 
 QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)
@@ -247,10 +248,10 @@ WRONG_MEASURES = (
             instead(lambda rng, shape: rng.standard_normal(shape))),
     Mistake("RNG-08c", "the same noise for all sequences → for each its own", "huggingface/diffusers!13677, goodfire-ai/spd!412",
             "binomial.draw_noise", "value", then(lambda noise: np.broadcast_to(noise[:1], noise.shape).copy())),
-    Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series", "the textbook form", "activation.x_minus_log1p", "value",
-            PRINTED),
-    Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series", "the textbook form", "activation.expm1_minus_x", "value",
-            PRINTED),
+    Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series", "the textbook form", "activation.x_minus_log1p",
+            "accuracy", PRINTED),
+    Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series", "the textbook form", "activation.expm1_minus_x",
+            "accuracy", PRINTED),
 )
 
 

@@ -190,6 +190,13 @@ def _page_of_steps(i: Inputs) -> Page:
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
+        "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components", (SOURCE,),
+        (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
+        listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
+               {"nats": exactly([900.0]), "x_0": spread_out(1, 1)}),
+        Theory(objective.per_dimension, objective.per_dimension_vjp, "nats", k=lambda i: i["x_0"]),
+        lambda i: (book.per_dimension(given("nats"), X_0),), arguments=("nats",)),
+    Quantity(
         "prior_kl", "OBJ.PRIOR", "L_T = KL(q(x_T | x_0) ‖ N(0, 1)) = ½ Σ [ᾱ_T x_0² − ᾱ_T − log(1−ᾱ_T)]", (SOURCE, "43"),
         (Output("VALUE", "total"),), _images_at_T, _edges_at_T,
         Theory(*then(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), lambda i: (_prior(),),
@@ -203,7 +210,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "decoder_nll", "OBJ.DECODER", "L_0 = −Σ log [Φ((x_0 + 1/255 − m)/σ) − Φ((x_0 − 1/255 − m)/σ)], ends open, with the law of "
         "the step t = 1 at x_1 = √ᾱ_1 x_0 + √(1−ᾱ_1) ε", (SOURCE,), (Output("VALUE", "total"),),
         lambda given: _images(given, False), lambda given: _edges(given, False),
-        Theory(objective.decoder, objective.decoder_vjp, NETWORK, SCHEDULE, fixed=("k", "noise"), grid=lambda i: Grid(), model=_last),
+        Theory(objective.decoder, objective.decoder_vjp, NETWORK, SCHEDULE, fixed=("k", "noise"), grid=lambda i: Grid(),
+               model=_last),
         lambda i: (_decoder(i, "noise"),), choices=CHOICES, arguments=ARGUMENTS, page=_page),
     Quantity(
         "bound_terms", "OBJ.TERMS", "(T, N): L_0, and for t = 2..T the divergence of the step, in the order of t", (SOURCE, "14"),
@@ -216,13 +224,6 @@ QUANTITIES: tuple[Quantity, ...] = (
         Theory(lambda *args, **fixed: bound_vjp(*args, **fixed)[0], bound_vjp, NETWORK, SCHEDULE, **FULL),
         lambda i: (book.whole(_terms(i)),), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
         arguments=ARGUMENTS, page=_page_of_steps),
-    Quantity(
-        "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components", (SOURCE,),
-        (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
-        listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
-               {"nats": exactly([900.0]), "x_0": spread_out(1, 1)}),
-        Theory(objective.per_dimension, objective.per_dimension_vjp, "nats", k=lambda i: i["x_0"]),
-        lambda i: (book.per_dimension(given("nats"), X_0),), arguments=("nats",)),
 )
 
 

@@ -146,14 +146,23 @@ def told(**changes: Any) -> Plant:
 
 def pulled(**changes: Callable[..., Any]) -> Plant:
     """For an f_vjp: the right value, and the right cotangents with a change for every argument that is named."""
+    return _pulled(lambda name, d, dvalue, arguments: _changed(changes[name], d, arguments) if name in changes else d)
+
+
+def pulled_to(**pullbacks: Callable[..., Any]) -> Plant:
+    """For an f_vjp: the right value, and another pullback of dvalue to every argument that is named."""
+    return _pulled(lambda name, d, dvalue, arguments: _changed(pullbacks[name], dvalue, arguments) if name in pullbacks else d)
+
+
+def _pulled(cotangent: Callable[..., Any]) -> Plant:
+    """Another cotangent(name, right one, dvalue, arguments) of each argument."""
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         def wrong(*args: Any, **fixed: Any) -> Any:
             (value, pullback), arguments = right(*args, **fixed), _arguments(right, args, fixed)
 
             def pulled_back(dvalue: Any) -> Any:
-                found = pullback(dvalue)
-                cotangents = dict(zip(arguments, found if len(args) > 1 else (found,)))
-                new = [_changed(changes[name], d, arguments) if name in changes else d for name, d in cotangents.items()]
+                found = pullback(dvalue) if len(args) > 1 else (pullback(dvalue),)
+                new = [cotangent(name, d, dvalue, arguments) for name, d in zip(arguments, found)]
                 return tuple(new) if len(args) > 1 else new[0]
             return value, pulled_back
         return wrong
@@ -175,18 +184,6 @@ def pulled_by(pullback: Callable[..., Any]) -> Plant:
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         def wrong(*args: Any, **fixed: Any) -> Any:
             return right(*args, **fixed)[0], lambda dvalue: pullback(dvalue, *args, **fixed)
-        return wrong
-    return plant
-
-
-def pulled_to(**pullbacks: Callable[..., Any]) -> Plant:
-    """For an f_vjp: the right value, and another pullback to every argument that is named."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def wrong(*args: Any, **fixed: Any) -> Any:
-            (value, pullback), arguments = right(*args, **fixed), _arguments(right, args, fixed)
-            return value, lambda dvalue: tuple(
-                _changed(pullbacks[name], dvalue, arguments) if name in pullbacks else d
-                for name, d in zip(arguments, pullback(dvalue)))
         return wrong
     return plant
 

@@ -319,8 +319,8 @@ def _with_constant(*, mean: bool, root: bool) -> Callable[..., Array]:
 PULLBACKS = (
     Mistake("LAY-01b", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
             "activation.softmax_vjp", "gradient", pulled_by(lambda dg, x: softmax(x) * (1 - softmax(x)) * dg)),
-    Mistake("LAY-02c", "softmax's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79", "activation.softmax_vjp",
-            "gradient", pullback_then(lambda dx: dx / len(dx))),
+    Mistake("LAY-02c", "softmax's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79",
+            "activation.softmax_vjp", "gradient", pullback_then(lambda dx: dx / len(dx))),
     in_group_norm_vjp("NEW-N-DMEAN", "mean of a group held to be a constant → differentiated", "GRD-01, of statistics",
             pulled_to(x=_with_constant(mean=True, root=False))),
     in_group_norm_vjp("NEW-N-DROOT", "variance of a group held to be a constant → differentiated", "GRD-01, of statistics",

@@ -9,7 +9,7 @@ from refdpm.textbook import bound, ddpm, decoder
 from refdpm.textbook.chain import Normal, cross_entropy, draw, entropy, forward, log_prob, marginal, row
 from refdpm.textbook.digits import digits
 from refdpm.textbook.edits import edits
-from refdpm.textbook.expression import HALF, PI, exp, given, log, log1p, move, node, sqrt, square, total, versions
+from refdpm.textbook.expression import HALF, exp, given, log, log1p, move, node, square, total, versions
 from refdpm.textbook.page import Page
 
 BETA = np.array([0.0, 0.25, 0.375, 0.625])

@@ -93,19 +93,24 @@ def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict
     for formulas in versions(book.formulas):
         slope_of = slopes_of(formulas, named_cotangents(len(formulas)))
         read = [leaf for leaf in slope_of if argument_of(leaf) in got]
-        right = digits([slope_of[leaf] for leaf in read], book.page)
-        lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
-        scales = gradient(read, [part.scale for part in lost], book.page, sizes=True)
-        found.append((gradient(read, right.values, book.page), scales))
-    (exact, _), *_ = found
-    return exact, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
+        exact, lost = exactly([slope_of[leaf] for leaf in read], book.page)
+        found.append((gradient(read, exact, book.page), gradient(read, lost, book.page, sizes=True)))
+    (gradients, _), *_ = found
+    return gradients, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in gradients}
+
+
+def exactly(formulas: list[E], page: Page) -> tuple[list[Array], list[Array]]:
+    """The values of formulas in digits, and the scales of an accurate evaluation."""
+    def lost(nodes: dict[E, Array]) -> list[Array]:
+        return [part.scale for part in rounding(formulas, page, accurate=True, known=nodes)]
+
+    found = digits(formulas, page, lost=lost)
+    return found.values, lost(found.nodes)
 
 
 def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterator[Accuracy]:
-    right = digits(formulas, page)
-    lost = rounding(formulas, page, accurate=True, known=right.nodes)
-    for number, (value, exact, scale) in enumerate(zip(got, right.values, lost, strict=True)):
-        yield from _compared(f"{name}{f' {number}' if len(got) > 1 else ''}", np.asarray(value), exact, scale.scale, page)
+    for number, (value, exact, scale) in enumerate(zip(got, *exactly(formulas, page), strict=True)):
+        yield from _compared(f"{name}{f' {number}' if len(got) > 1 else ''}", np.asarray(value), exact, scale, page)
 
 
 def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page, *, only_finite: bool = False) -> Iterator[Accuracy]:

@@ -168,8 +168,11 @@ class Exact(NamedTuple):
     nodes: dict[E, Array]
 
 
-def digits(roots: Iterable[E], page: Page) -> Exact:
+def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], list[Array]] | None = None) -> Exact:
     """The values of formulas, which agree with those of half as many digits in 30 of them.
+
+    Of formulas that `lost` gives the scales of, from the values of their nodes, 30 digits of the scale are enough: an exact 0 need not
+    be told from what cancels to 0.
 
     Edge: not a number, infinite, or beyond what 2000 digits tell apart: as it comes.
     """
@@ -178,8 +181,10 @@ def digits(roots: Iterable[E], page: Page) -> Exact:
     while True:
         precision *= 2
         found, memo = _to(precision, formulas, page)
-        if precision > MOST or all(_agree(a, b) for a, b in zip(before, found)):
-            return Exact(found, {one: _float(value) for one, value in memo.items()})
+        nodes = {one: _float(value) for one, value in memo.items()}
+        sizes = lost(nodes) if lost else [np.zeros(value.shape) for value in found]
+        if precision > MOST or all(map(_agree, before, found, sizes)):
+            return Exact(found, nodes)
         before = found
 
 
@@ -195,6 +200,7 @@ def _to(precision: int, formulas: list[E], page: Page) -> tuple[list[Array], dic
         return [np.asarray(value, dtype=object) for value in evaluate(formulas, Digits(), page, memo)], memo
 
 
-def _agree(a: Array, b: Array) -> bool:
-    return all(x == y or not y.is_finite() or abs(x - y) <= AGREED * abs(y) or max(abs(x), abs(y)) < NOTHING
-               for x, y in zip(a.ravel(), b.ravel()))
+def _agree(a: Array, b: Array, sizes: Array) -> bool:
+    sizes = np.broadcast_to(np.where(np.isfinite(sizes), sizes, 0.0), b.shape)
+    return all(x == y or not y.is_finite() or abs(x - y) <= AGREED * max(abs(y), Decimal(size)) or max(abs(x), abs(y)) < NOTHING
+               for x, y, size in zip(a.ravel(), b.ravel(), sizes.ravel().tolist()))

@@ -79,6 +79,8 @@ def _beside(name: str, arguments: tuple[Any, ...], fixed: dict[str, Any]) -> Ite
 
 
 def _near(got: Any, exact: Any) -> bool:
+    if np.shape(got) != np.broadcast_shapes(np.shape(got), np.shape(exact)):
+        return False
     right = np.broadcast_to(np.asarray(to_float(exact), dtype=np.float64), np.shape(got))
     size = np.max(np.abs(right), initial=0.0, where=np.isfinite(right))
     return bool(np.allclose(got, right, rtol=0, atol=COARSE * size, equal_nan=True))

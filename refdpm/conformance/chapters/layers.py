@@ -179,6 +179,11 @@ def _centres(rng: np.random.Generator, n: int) -> Case:
     return (x, centre, rng.uniform(-3, 6, 5)), {}
 
 
+def _together(rng: np.random.Generator, n: int) -> Case:
+    """States and centres among one another, far from 0."""
+    return (100 + rng.normal(size=(n // 6, 2)), 100 + rng.normal(size=(5, 2)), rng.uniform(-1, 1, 5)), {}
+
+
 def _times(T: int, count: int, basis: str) -> Sampler:
     return lambda rng, n: ((np.unique([1, T, *rng.integers(1, T + 1, 1)]),), dict(T=T, count=count, basis=basis))
 
@@ -202,7 +207,7 @@ ENDS = {
     "layers.temporal.bumps": tuple(_times(T, count, basis) for T, count in ((2, 1), (9, 3), (1000, 300))
                                    for basis in temporal.BASES),
     "layers.temporal.temporal": _arrays((2, 3, 10), g=temporal.bumps(np.array([3, 38]), T=40, count=10)),
-    "activation.softmax": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}), "layers.rbf.rbf": _centres,
+    "activation.softmax": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}), "layers.rbf.rbf": (_centres, _together),
     "layers.norm.group_norm": (_arrays((2, 4, 3, 6), (6,), (6,), groups=3, epsilon=1e-5), _alike)}
 
 QUANTITIES: tuple[Quantity, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)

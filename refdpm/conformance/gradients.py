@@ -4,19 +4,16 @@ vjp(name, args, cotangent) of the adapter gets what the function got and one cot
 one), and returns a dict: the gradient of ⟨cotangent, output⟩ with respect to every argument that it can differentiate.  Both are
 translated by the chain rule where the adapter's conventions are not ours.
 
-An error is measured in u·scale, with scale the largest entry of the gradient in the same row, and what rounding in 1 − β_t and in
-the other inputs does to it: |g(z + δs) − g(z)|/δ for a few random signs s, absolute for β, relative for the others; and with
-Σ|cotangent · output|, which is left where the terms of a gradient cancel.  Two factors come on top: what the value itself loses,
-and for tables of ᾱ that are rounded each for itself 1/(1−ᾱ_t) + 1/(1−ᾱ_{t−1}).
+An error is measured in u·scale, as that of a value is: the scale is the largest entry, in the same row, of what rounding can do to
+the slope of the textbook's formula.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import schedule
 from refdpm.conformance import naming, profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, to_array
 from refdpm.conformance.chapters.inputs import Inputs, exactly
@@ -25,10 +22,13 @@ from refdpm.conformance.judge import FAILING, Effort, Result, described, example
 from refdpm.conformance.naming import Failure, Part
 from refdpm.conformance.profile import Profile, fitted
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
+from refdpm.textbook.expression import E, versions
+from refdpm.textbook.rounding import rounding
+from refdpm.textbook.slope import gradient as gradient_of, named_cotangents, slopes
 from refdpm.vjp import Array, unbroadcast
 
-DELTA = 1e-7
 DRAWS = 5
+UNWRITTEN = 4096.0              # times a gradient, what it may lose if no formula of the textbook says; goes with chapters.common
 
 
 class Slip(NamedTuple):
@@ -130,47 +130,38 @@ def gradient(function: Quantity, inputs: Inputs) -> dict[str, Array]:
         return function.gradients({name: value for name, value in inputs.items() if name != "cotangents"}, inputs["cotangents"])
 
 
-def expected(function: Quantity, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
+def expected(quantity: Quantity, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
     """`gradient`, and the scale by which an error of it is measured."""
-    right = gradient(function, inputs)
-    scale = {name: np.abs(value) for name, value in right.items()}
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        moved = gradient(function, {name: _moved(name, value, rng) for name, value in inputs.items()})
-        for name, value in right.items():
-            with np.errstate(all="ignore"):
-                scale[name] = np.maximum(scale[name], np.nan_to_num(np.abs(moved[name] - value) / DELTA, posinf=0))
-    with np.errstate(all="ignore"):
-        values = function.reference(inputs)
-        least = sum(float(np.sum(np.nan_to_num(np.abs(w * y), posinf=0))) for w, y in zip(inputs["cotangents"], values))
-        loss = max(_lost(part, value) for part, value in zip(function.scale(inputs), values))
-    return right, {name: (_largest(value) + least) * (1 + loss) * _condition(inputs, value) for name, value in scale.items()}
+    right, found = gradient(quantity, inputs), _rounding(quantity, inputs)
+    least = 1.0 if found else UNWRITTEN
+    return right, {name: _largest(np.fmax(least * np.abs(value), _like(found[name], value) if name in found else 0.0))
+                   for name, value in right.items()}
 
 
-def _lost(scale: Array, value: Array) -> float:
-    """How much larger than the value, or than 1, Σ|terms| of the value is: its gradient loses as much."""
-    return float(np.max(np.nan_to_num(scale / np.maximum(np.abs(value), 1), posinf=0), initial=0.0))
+def _rounding(quantity: Quantity, inputs: Inputs) -> dict[str, Array]:
+    """What the slope of the textbook's formula rounds for every argument: the most of what the forms of the formula do."""
+    plain = {name: value for name, value in inputs.items() if name != "cotangents"}
+    page = quantity.page(plain)
+    page = page.at(page.t, **{f"w{n}": cotangent for n, cotangent in enumerate(inputs["cotangents"])})
+    found: dict[str, Array] = {}
+    for slope_of in _slopes(quantity.formulas(plain)):
+        scales = {leaf: part.scale for leaf, part in zip(slope_of, rounding(slope_of.values(), page))}
+        by_name = gradient_of(list(scales), list(scales.values()), page, sizes=True)
+        by_name |= {"output": scale for leaf, scale in scales.items() if leaf.op == "gathered" and leaf.how.name == "bias"}
+        by_name |= {"beta": by_name["beta"][1:]} if "beta" in by_name else {}
+        found |= {name: np.fmax(scale, found.get(name, 0.0)) for name, scale in by_name.items()}
+    return found
 
 
-def _condition(inputs: Inputs, value: Array) -> Any:
-    """1 + 1/(1−ᾱ_t) + 1/(1−ᾱ_{t−1}), for every row of a gradient that has rows, the largest for one that has not."""
-    if "beta" not in inputs or not isinstance(inputs.get("t"), np.ndarray):
-        return 1.0
-    alpha_bar = schedule.alpha_bar(inputs["beta"])
-    before = alpha_bar[np.maximum(inputs["t"] - 1, 0)]
-    found = 1 + 1 / (1 - alpha_bar[inputs["t"]]) + np.where(before < 1, 1 / np.maximum(1 - before, 1e-300), 0.0)
-    rows = value.ndim > 1 and len(value) == len(found) and found.ndim == 1
-    return found.reshape((-1,) + (1,) * (value.ndim - 1)) if rows else np.max(found)
+@lru_cache(maxsize=1000)
+def _slopes(formulas: tuple[E, ...]) -> list[dict[E, E]]:
+    """The slopes of every form of formulas."""
+    return [slopes(form, named_cotangents(len(form))) for form in versions(formulas)]
 
 
-def _moved(name: str, value: Any, rng: np.random.Generator) -> Any:
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        return value
-    sign = rng.choice([-1.0, 1.0], size=value.shape)
-    if name == "beta":
-        room = np.minimum(value, 1 - value) / 2
-        return value + sign * np.minimum(DELTA, room)
-    return value * (1 + DELTA * sign)
+def _like(scale: Array, value: Array) -> Array:
+    """A scale in the shape of a gradient, which has no entries for heads of the network that are not read."""
+    return np.broadcast_to(scale[tuple(slice(size) for size in value.shape[-scale.ndim:])] if scale.ndim else scale, value.shape)
 
 
 def _largest(scale: Array) -> Array:

@@ -82,16 +82,16 @@ def number(leaf: Array) -> Array:
 
 def _with_cut(case: st.SearchStrategy[Case], leaf: int, *cuts: Cut) -> st.SearchStrategy[Case]:
     """Cases in which the argument, or the part of one, that is counted as `leaf` has been cut in one of these ways."""
-    return st.tuples(case, st.sampled_from(cuts)).map(partial(_cut, leaf))
+    return st.tuples(case, st.sampled_from(cuts)).map(partial(_apply_cut, leaf))
 
 
-def _cut(leaf: int, drawn: tuple[Case, Cut]) -> Case:
+def _apply_cut(leaf: int, drawn: tuple[Case, Cut]) -> Case:
     (arguments, fixed), cut = drawn
     position = counted()
     return tree_map(lambda part: cut(part) if next(position) == leaf else part, arguments), fixed
 
 
-def _stretched(case: st.SearchStrategy[Case], *, states: Iterable[int] = (), columns: Iterable[int] = ()) -> Alternatives:
+def _with_stretched_axes(case: st.SearchStrategy[Case], *, states: Iterable[int] = (), columns: Iterable[int] = ()) -> Alternatives:
     """Each of these leaves in its turn: states have one row or one component for all, columns one row."""
     return (*(_with_cut(case, leaf, rows, both, number) for leaf in states),
             *(_with_cut(case, leaf, components) for leaf in states),
@@ -101,7 +101,7 @@ def _stretched(case: st.SearchStrategy[Case], *, states: Iterable[int] = (), col
 def _of_all_sizes(of: Callable[..., st.SearchStrategy[Case]], *, states: Iterable[int] = (), columns: Iterable[int] = ()
                   ) -> Alternatives:
     """The usual size of `of(N, D)`, those leaves stretched, and the least sizes."""
-    return (of(N, D), *_stretched(of(4, 3), states=states, columns=columns), *(of(*size) for size in SMALL))
+    return (of(N, D), *_with_stretched_axes(of(4, 3), states=states, columns=columns), *(of(*size) for size in SMALL))
 
 
 def _of_sizes(of: Callable[..., st.SearchStrategy[Case]], *sizes: tuple[int, ...]) -> Alternatives:
@@ -144,12 +144,12 @@ def _at_one_step(N: int, D: int, T: int, low: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), s.states(N, D), t=st.integers(low, T), kernel=gaussian)
 
 
-def _assembled(terms: Callable[[int, int], s.Strategy], kl: int, others: Iterable[int]) -> Alternatives:
+def _assemblies(terms: Callable[[int, int], s.Strategy], kl: int, others: Iterable[int]) -> Alternatives:
     """The terms of a bound, of which `kl` counts the divergences and `others` the rest."""
     def of(S: int, N: int) -> st.SearchStrategy[Case]:
         return _case(terms(S, N), T=st.integers(1, 50))
 
-    return (of(S, N), of(1, 4), _with_cut(of(S, N), kl, components), *_stretched(of(2, 4), columns=others),
+    return (of(S, N), of(1, 4), _with_cut(of(S, N), kl, components), *_with_stretched_axes(of(2, 4), columns=others),
             *_of_sizes(of, (2, 1), (1, 1), (0, 3), (2, 0)))
 
 
@@ -180,7 +180,7 @@ def _alternating(case: Case) -> Case:
     return (s.alternating_images(x), s.alternating(kernels)), fixed
 
 
-def _normalised(*shape: int, scale: tuple[int, ...] | None = None, groups: tuple[int, ...] = (1,)) -> st.SearchStrategy[Case]:
+def _normalisation(*shape: int, scale: tuple[int, ...] | None = None, groups: tuple[int, ...] = (1,)) -> st.SearchStrategy[Case]:
     of = (shape[-1],) if scale is None else scale
     return _case(s.normal_arrays(*shape), s.normal_arrays(*of), s.normal_arrays(*of), groups=st.sampled_from(groups),
                  epsilon=st.sampled_from([1e-5, 0.5]))
@@ -188,10 +188,11 @@ def _normalised(*shape: int, scale: tuple[int, ...] | None = None, groups: tuple
 
 def _normalisations() -> Alternatives:
     """The usual layer; scale and shift of every example its own; one of them for all channels; one channel, one image, none."""
-    usual, own = _normalised(3, 4, 5, 6, groups=(1, 2, 3, 6)), _normalised(3, 4, 5, 6, scale=(3, 1, 1, 6), groups=(1, 2, 3, 6))
+    usual = _normalisation(3, 4, 5, 6, groups=(1, 2, 3, 6))
+    own = _normalisation(3, 4, 5, 6, scale=(3, 1, 1, 6), groups=(1, 2, 3, 6))
     return (usual, own, *(_with_cut(case, leaf, rows, number) for leaf in (1, 2) for case in (usual, own)),
-            _normalised(1, 3, 2, 4, groups=(2,)), _normalised(3, 4, 5, 1), _normalised(5, 6, groups=(2, 3)),
-            _normalised(2, 1, 1, 4, groups=(1, 2)), _with_cut(own, 0, rows), _normalised(0, 3, 2, 4, groups=(2,)))
+            _normalisation(1, 3, 2, 4, groups=(2,)), _normalisation(3, 4, 5, 1), _normalisation(5, 6, groups=(2, 3)),
+            _normalisation(2, 1, 1, 4, groups=(1, 2)), _with_cut(own, 0, rows), _normalisation(0, 3, 2, 4, groups=(2,)))
 
 
 def _read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
@@ -288,7 +289,7 @@ def _decoder(N: int, D: int, T: int, **fixed: Any) -> st.SearchStrategy[Case]:
         s.predictors(T, D), s.schedules(T), k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid, model=_models(T), **fixed))
 
 
-def _decoded(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+def _decoders_of_images(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
     return _decoder(N, D, T, noise=s.states(N, D))
 
 
@@ -324,7 +325,7 @@ def _reverse_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
         s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS)))
 
 
-def _respaced(T: int, *times: int) -> st.SearchStrategy[Case]:
+def _respacing(T: int, *times: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), times=np.array(times))
 
 
@@ -396,7 +397,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "bound.entropy_at": _of_sizes(_at_one_step, (N, D, T, 1), (1, 3, 2, 1), (4, 1, 3, 1), (3, 2, 1, 1), (0, 2, 4, 1)),
     "bound.prior_cross_entropy_at": _of_sizes(_at_one_step, (N, D, T, 0), (1, 3, 2, 0), (4, 1, 3, 0), (3, 2, 1, 0), (0, 2, 4, 0)),
     "bound.terms": _bounds(),
-    "bound.assemble": _assembled(s.bound_terms, 0, (1, 2, 3)),
+    "bound.assemble": _assemblies(s.bound_terms, 0, (1, 2, 3)),
     "bound.bound": _bounds(),
     "bound.correction": tuple(_case(s.schedules(T), s.states(N, D), kernel=gaussian)
                               for N, D, T in ((5, 2, 6), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4))),
@@ -411,7 +412,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
         _case(s.states(N, inside), s.arrays(T + 1, inside, out), s.arrays(T + 1, out), t=s.times(N, low=0, high=T))
         for N, inside, out, T in ((5, 4, 2, 6), (1, 3, 2, 4), (4, 1, 3, 2), (4, 3, 1, 2), (3, 2, 4, 1), (0, 3, 2, 4))),
     "layers.rbf.rbf": (
-        *_stretched(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), columns=[2]),
+        *_with_stretched_axes(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), columns=[2]),
         _with_cut(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), 1, rows),
         *(_case(s.states(N, D), s.states(units, D), s.arrays(units, low=-1, high=1))
           for N, D, units in ((5, 2, 4), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 3, 2)))),
@@ -479,10 +480,10 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.model.last_step": _of_sizes(_last_step, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
     "later.objective.prior_kl": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.level_columns(N)), states=[0], columns=[1]),
     "later.objective.edge": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N)), states=[0], columns=[1]),
-    "later.objective.decoder": _of_sizes(_decoded, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
+    "later.objective.decoder": _of_sizes(_decoders_of_images, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
     "later.objective.terms": _of_sizes(_later_bound, (S, N, D, T), (1, 4, 3, 2), (2, 1, 1, 4), (0, 3, 2, 4), (0, 2, 3, 1),
                                        (2, 0, 3, 4)),
-    "later.objective.assemble": _assembled(s.later_terms, 1, (0, 2)),
+    "later.objective.assemble": _assemblies(s.later_terms, 1, (0, 2)),
     "later.objective.per_dimension": tuple(_case(s.arrays(N), k=s.times(N, D, low=0, high=9)) for N, D in ((N, D), *SMALL)),
     "later.sampler.jump": _of_all_sizes(partial(_two_states, eta=s.numbers(0, 1)), states=range(2), columns=[2, 3]),
     "later.categorical.transition": tuple(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
@@ -496,8 +497,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
         states=range(2)),
-    "later.sampler.respaced": (_respaced(T, *range(1, T + 1)), _respaced(T, 2, 3, T), _respaced(T, T), _respaced(T, 1, 4),
-                               _respaced(1, 1), _respaced(2, 2)),
+    "later.sampler.respaced": (_respacing(T, *range(1, T + 1)), _respacing(T, 2, 3, T), _respacing(T, T), _respacing(T, 1, 4),
+                               _respacing(1, 1), _respacing(2, 2)),
 }
 
 CASES: dict[str, st.SearchStrategy[Case]] = {name: st.one_of(*alternatives) for name, alternatives in ALTERNATIVES.items()}
@@ -507,11 +508,11 @@ def examples(name: str, *, count: int) -> list[Case]:
     """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows."""
     first, *others = ALTERNATIVES[name]
     share, left = divmod(count, len(others) + 1)
-    found = [case for i, alternative in enumerate(others, 2) for case in _drawn(alternative, share + (i <= left))]
-    return _drawn(first, count - len(found)) + found
+    found = [case for i, alternative in enumerate(others, 2) for case in _draw(alternative, share + (i <= left))]
+    return _draw(first, count - len(found)) + found
 
 
-def _drawn(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
+def _draw(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
     """`count` cases of one strategy, not the first, which has the simplest values there are."""
     found: list[Case] = []
 

@@ -18,9 +18,9 @@ from refdpm.conformance import naming, profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, to_array
 from refdpm.conformance.chapters.inputs import Inputs, exactly
 from refdpm.conformance.chapters.quantity import Quantity
-from refdpm.conformance.judge import FAILING, Effort, Result, described, examples, size
+from refdpm.conformance.judge import FAILING, Effort, Result, with_mistake, examples, size
 from refdpm.conformance.naming import Failure, Part
-from refdpm.conformance.profile import Profile, fitted
+from refdpm.conformance.profile import Profile, in_shape
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 from refdpm.textbook.expression import E, versions
 from refdpm.textbook.rounding import rounding
@@ -44,58 +44,58 @@ SLIPS = (
     Slip("GRD-01-CUT", "gradient cut off, 0 → what flows through (the argument was detached, or a table taken for a constant)",
          "DavidRuhe/simple-variational-diffusion-models@4907ac7", lambda g, inputs: 0 * g),
     Slip("GRD-05-N", "gradient divided by the number of rows → of the sum over them",
-         "AkiRusProd/numpy-diffusion@5116f79 and others", lambda g, inputs: g / _rows(inputs)),
+         "AkiRusProd/numpy-diffusion@5116f79 and others", lambda g, inputs: g / _row_count(inputs)),
     Slip("GRD-07-TWO", "gradient twice as large → once", "gmongaras/Diffusion_models_from_scratch@c58823f",
          lambda g, inputs: 2 * g),
     Slip("NEW-GRAD-SIGN", "gradient with the other sign → with its own", "of −K where K is asked for", lambda g, inputs: -g),
 )
 
 
-def _slipped(slip: Slip, right: naming.Reference, inputs: Inputs) -> tuple[Array, ...]:
+def _variant_with_slip(slip: Slip, right: naming.Reference, inputs: Inputs) -> tuple[Array, ...]:
     return tuple(slip.change(value, inputs) for value in right(inputs))
 
 
-def _rows(inputs: Inputs) -> int:
+def _row_count(inputs: Inputs) -> int:
     return next(len(value) for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def names(function: Quantity) -> list[str]:
+def clause_ids(quantity: Quantity) -> list[str]:
     """The ids of the clauses on the gradients of a function."""
-    return [f"GRAD.{function.id}.{argument.upper()}" for argument in function.arguments]
+    return [f"GRAD.{quantity.id}.{argument.upper()}" for argument in quantity.arguments]
 
 
-def judge(subject: Subject, function: Quantity, effort: Effort) -> list[Result]:
+def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     """The verdict on the gradient with respect to every argument of a function."""
-    found: dict[str, list[tuple[Failure, float]]] = {argument: [] for argument in function.arguments}
+    found: dict[str, list[tuple[Failure, float]]] = {argument: [] for argument in quantity.arguments}
     dtype = "float64"
     try:
-        drawn = examples(function.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
+        drawn = examples(quantity.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
     except Skip as skip:
-        return [Result(name, "skipped", reason=str(skip)) for name in names(function)]
-    for number, inputs in enumerate(function.edges(subject.given) + drawn):
+        return [Result(name, "skipped", reason=str(skip)) for name in clause_ids(quantity)]
+    for number, inputs in enumerate(quantity.edges(subject.given) + drawn):
         try:
-            chosen = with_cotangents(function, subject.chosen(function, inputs), effort.seed + number)
-            right, scale = expected(function, chosen)
+            chosen = with_cotangents(quantity, subject.with_choices(quantity, inputs), effort.seed + number)
+            right, scale = gradients_and_scales(quantity, chosen)
             if not all(np.all(np.isfinite(part)) for part in right.values()):        # no derivative there
                 continue
-            answers, dtype = _ask(subject, function, inputs, chosen)
+            answers, dtype = _their_gradients(subject, quantity, inputs, chosen)
         except Skip as skip:
             if any(found.values()):
                 continue
-            return [Result(name, "skipped", reason=str(skip)) for name in names(function)]
+            return [Result(name, "skipped", reason=str(skip)) for name in clause_ids(quantity)]
         except Fault as fault:
-            return [Result(name, "wrong", smallest_input=inputs, reason=str(fault)) for name in names(function)]
-        for argument in function.arguments:
+            return [Result(name, "wrong", smallest_input=inputs, reason=str(fault)) for name in clause_ids(quantity)]
+        for argument in quantity.arguments:
             if argument in answers:
                 parts = answers[argument], right[argument], scale[argument]
                 failure = Failure(chosen, (Part(*parts[:2], UNITS[dtype] * parts[2]),))
                 ratio = np.max(ratios(*parts, UNITS[dtype]), initial=0.0)
                 found[argument].append((failure, float(ratio)))
-    return [_verdict(function, argument, name, found[argument], dtype)
-            for name, argument in zip(names(function), function.arguments)]
+    return [_verdict(quantity, argument, name, found[argument], dtype)
+            for name, argument in zip(clause_ids(quantity), quantity.arguments)]
 
 
-def _verdict(function: Quantity, argument: str, name: str, cases: list[tuple[Failure, float]], dtype: str) -> Result:
+def _verdict(quantity: Quantity, argument: str, name: str, cases: list[tuple[Failure, float]], dtype: str) -> Result:
     if not cases:
         return Result(name, "skipped", reason=f"vjp gives no gradient with respect to {argument}")
     worst = max(ratio for _, ratio in cases)
@@ -107,38 +107,38 @@ def _verdict(function: Quantity, argument: str, name: str, cases: list[tuple[Fai
     result = Result(name, "inaccurate" if lower <= LIMIT and dtype != "float16" else "wrong", worst, smallest_input=smallest)
 
     def right(inputs: Inputs) -> tuple[Array, ...]:
-        return gradient(function, inputs)[argument],
+        return gradient(quantity, inputs)[argument],
 
-    slips = [((slip.id,), partial(_slipped, slip, right)) for slip in SLIPS]
-    return described(result, naming.name([right], failing[:FAILING], slips))
+    slips = [((slip.id,), partial(_variant_with_slip, slip, right)) for slip in SLIPS]
+    return with_mistake(result, naming.name([right], failing[:FAILING], slips))
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------
 
-def with_cotangents(function: Quantity, inputs: Inputs, seed: int) -> Inputs:
+def with_cotangents(quantity: Quantity, inputs: Inputs, seed: int) -> Inputs:
     """The inputs with a normal cotangent for every output."""
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
-        drawn = tuple(exactly(rng.standard_normal(np.shape(value))) for value in function.reference(inputs))
+        drawn = tuple(exactly(rng.standard_normal(np.shape(value))) for value in quantity.reference(inputs))
     return inputs | {"cotangents": drawn}
 
 
-def gradient(function: Quantity, inputs: Inputs) -> dict[str, Array]:
+def gradient(quantity: Quantity, inputs: Inputs) -> dict[str, Array]:
     """Our gradient with respect to every argument, for inputs["cotangents"]."""
-    assert function.arguments
+    assert quantity.arguments
     with np.errstate(all="ignore"):
-        return function.gradients({name: value for name, value in inputs.items() if name != "cotangents"}, inputs["cotangents"])
+        return quantity.gradients({name: value for name, value in inputs.items() if name != "cotangents"}, inputs["cotangents"])
 
 
-def expected(quantity: Quantity, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
+def gradients_and_scales(quantity: Quantity, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
     """`gradient`, and the scale by which an error of it is measured."""
-    right, found = gradient(quantity, inputs), _rounding(quantity, inputs)
+    right, found = gradient(quantity, inputs), _scales(quantity, inputs)
     least = 1.0 if found else UNWRITTEN
-    return right, {name: _largest(np.fmax(least * np.abs(value), _like(found[name], value) if name in found else 0.0))
+    return right, {name: _largest_of_row(np.fmax(least * np.abs(value), _in_shape_of(found[name], value) if name in found else 0.0))
                    for name, value in right.items()}
 
 
-def _rounding(quantity: Quantity, inputs: Inputs) -> dict[str, Array]:
+def _scales(quantity: Quantity, inputs: Inputs) -> dict[str, Array]:
     """What the slope of the textbook's formula rounds for every argument: the most of what the forms of the formula do."""
     plain = {name: value for name, value in inputs.items() if name != "cotangents"}
     page = quantity.page(plain)
@@ -159,12 +159,12 @@ def _slopes(formulas: tuple[E, ...]) -> list[dict[E, E]]:
     return [slopes(form, named_cotangents(len(form))) for form in versions(formulas)]
 
 
-def _like(scale: Array, value: Array) -> Array:
+def _in_shape_of(scale: Array, value: Array) -> Array:
     """A scale in the shape of a gradient, which has no entries for heads of the network that are not read."""
     return np.broadcast_to(scale[tuple(slice(size) for size in value.shape[-scale.ndim:])] if scale.ndim else scale, value.shape)
 
 
-def _largest(scale: Array) -> Array:
+def _largest_of_row(scale: Array) -> Array:
     """The largest entry of the same row, or of the whole where there is one axis."""
     axes = tuple(range(1 if scale.ndim > 1 else 0, scale.ndim))
     return np.asarray(np.broadcast_to(np.max(scale, axis=axes, keepdims=True), scale.shape)) if scale.size else scale
@@ -172,21 +172,21 @@ def _largest(scale: Array) -> Array:
 
 # -- theirs ------------------------------------------------------------------------------------------------------------
 
-def _ask(subject: Subject, function: Quantity, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
+def _their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
     """The adapter's gradients in our terms, and the precision they are judged at."""
-    values = subject.ask(function.name, inputs)
-    parts = [_their_cotangent(value, cotangent, output.kind, subject.profile, function.sizes(inputs), shape)
-             for value, cotangent, output, shape in zip(values.values, chosen["cotangents"], function.outputs, values.shapes)]
+    values = subject.ask(quantity.name, inputs)
+    parts = [_their_cotangent(value, cotangent, output.kind, subject.profile, quantity.sizes(inputs), shape)
+             for value, cotangent, output, shape in zip(values.values, chosen["cotangents"], quantity.outputs, values.shapes)]
     typed = [part.astype(values.dtype) for part in parts]
     arguments = subject.arguments(inputs)
-    found = subject.raw("vjp", {"name": function.name, "args": arguments, "cotangent": tuple(typed) if len(typed) > 1 else typed[0]}
+    found = subject.raw("vjp", {"name": quantity.name, "args": arguments, "cotangent": tuple(typed) if len(typed) > 1 else typed[0]}
                         | {key: value for key, value in arguments.items() if key == "beta"})
     if not isinstance(found, dict):
         raise Fault(f"vjp returns {type(found).__name__}, expected a dict from arguments to gradients")
-    ours = gradient(function, chosen)
+    ours = gradient(quantity, chosen)
     translated = {name: _our_gradient(name, to_array(found[name]).astype(np.float64), inputs, subject.profile)
-                  for name in function.arguments if name in found}
-    return {name: fitted(value, np.shape(ours[name])) for name, value in translated.items()}, values.dtype
+                  for name in quantity.arguments if name in found}
+    return {name: in_shape(value, np.shape(ours[name])) for name, value in translated.items()}, values.dtype
 
 
 def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile, sizes: int, shape: tuple[int, ...]) -> Array:

@@ -48,7 +48,7 @@ def power(quantity: Quantity, dtype: str = "float32") -> Power:
         return Power(0, [])
     places = [place for one in inputs if quantity.formulas(one) is formulas and (place := _place(quantity, one)) is not None]
     found = list(edits(*formulas))
-    return Power(len(found), [edit.says for edit in found if not any(_seen(edit, place, UNITS[dtype]) for place in places)])
+    return Power(len(found), [edit.says for edit in found if not any(_tells_apart(edit, place, UNITS[dtype]) for place in places)])
 
 
 def _place(quantity: Quantity, inputs: Inputs) -> Place | None:
@@ -58,16 +58,16 @@ def _place(quantity: Quantity, inputs: Inputs) -> Place | None:
         return None
 
 
-def _seen(edit: Edit, place: Place, unit: float) -> bool:
+def _tells_apart(edit: Edit, place: Place, unit: float) -> bool:
     with np.errstate(all="ignore"):
         try:
             values = floats(edit.formulas, place.page, place.memo)
         except (ValueError, IndexError):                             # of another shape
             return True
-        return any(_apart(value, right, unit) for value, right in zip(values, place.right, strict=True))
+        return any(_is_far(value, right, unit) for value, right in zip(values, place.right, strict=True))
 
 
-def _apart(value: Array, right: Rounded, unit: float) -> bool:
+def _is_far(value: Array, right: Rounded, unit: float) -> bool:
     try:
         value = np.broadcast_to(value, right.value.shape)
     except ValueError:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from refdpm.conformance import session, wire
-from refdpm.conformance.adapter import Fault, Local, Model, Skip, Spent
+from refdpm.conformance.adapter import Fault, Local, Model, Skip, CalledNoMore
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.remote import LIVES, Remote, open_source
@@ -194,7 +194,7 @@ def test_a_function_that_ends_its_process_is_soon_not_called_any_more(adapter, o
     for _ in range(LIVES):
         with pytest.raises(Fault, match="ended with exit code 7$"):
             source.call("forward", ONE)
-    with pytest.raises(Spent, match="ended with exit code 7; 3 times, and is not called any more"):
+    with pytest.raises(CalledNoMore, match="ended with exit code 7; 3 times, and is not called any more"):
         source.call("forward", ONE)
     assert len(source.call("marginal", ONE | {"x_0": np.ones((3, 2))})) == 2
 

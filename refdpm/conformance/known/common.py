@@ -40,13 +40,13 @@ def rates(betas: Any, alphas_cumprod: Any) -> Array:
     return np.where((beta > 0.5) & (np.abs(again - beta) < NEAR), again, beta)
 
 
-def called(name: Any) -> str:
+def choice_name(name: Any) -> str:
     """The name of a choice: of an enumeration's member, or the text itself."""
     return str(getattr(name, "name", name)).lower()
 
 
 def choice(name: Any, among: dict[str, str], *, of: str) -> str:
     """Our word for a choice.   Raises: ValueError for one that there is no word for."""
-    if called(name) not in among:
-        raise ValueError(f"adapter: expected {of} among {', '.join(among)}, got {called(name)!r}")
-    return among[called(name)]
+    if choice_name(name) not in among:
+        raise ValueError(f"adapter: expected {of} among {', '.join(among)}, got {choice_name(name)!r}")
+    return among[choice_name(name)]

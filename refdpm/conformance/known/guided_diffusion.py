@@ -67,26 +67,26 @@ class GuidedDiffusion:
 
     def x_0_from_noise(self, noise: Any, x_t: Any, t: Any) -> Any:
         """`_predict_xstart_from_eps`."""
-        return self._private("_predict_xstart_from_eps")(x_t, t, noise)
+        return self._method("_predict_xstart_from_eps")(x_t, t, noise)
 
     def x_0_from_mean(self, mean: Any, x_t: Any, t: Any) -> Any:
         """`_predict_xstart_from_xprev`."""
-        return self._private("_predict_xstart_from_xprev")(x_t, t, mean)
+        return self._method("_predict_xstart_from_xprev")(x_t, t, mean)
 
     def noise_from_x_0(self, x_0: Any, x_t: Any, t: Any) -> Any:
         """`_predict_eps_from_xstart`."""
-        return self._private("_predict_eps_from_xstart")(x_t, t, x_0)
+        return self._method("_predict_eps_from_xstart")(x_t, t, x_0)
 
     # -- with a network --------------------------------------------------------------------------------------------------
 
     def reverse(self, model: Any, x_t: Any, t: Any) -> Any:
         """`p_mean_variance`, not clipped, with the variance that its samples have."""
-        p = self.of.p_mean_variance(self._told(model), x_t, t, clip_denoised=False)
+        p = self.of.p_mean_variance(self._network_of_steps(model), x_t, t, clip_denoised=False)
         return p["mean"], np.exp(to_array(p["log_variance"]).astype(np.float64))
 
     def x_0_from_model(self, model: Any, x_t: Any, t: Any) -> Any:
         """The x_0 of `p_mean_variance`."""
-        return self.of.p_mean_variance(self._told(model), x_t, t, clip_denoised=False)["pred_xstart"]
+        return self.of.p_mean_variance(self._network_of_steps(model), x_t, t, clip_denoised=False)["pred_xstart"]
 
     def step_kl(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         """`_vb_terms_bpd` at t ≥ 2, of a draw with the given noise."""
@@ -98,23 +98,23 @@ class GuidedDiffusion:
 
     def prior_kl(self, x_0: Any) -> Any:
         """`_prior_bpd`."""
-        return self._private("_prior_bpd")(x_0)
+        return self._method("_prior_bpd")(x_0)
 
     def _term(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         x_t = self.of.q_sample(x_0, t, noise=noise)
-        return self._private("_vb_terms_bpd")(self._told(model), x_0, x_t, t, clip_denoised=False)["output"]
+        return self._method("_vb_terms_bpd")(self._network_of_steps(model), x_0, x_t, t, clip_denoised=False)["output"]
 
-    def _told(self, model: Any) -> Any:
+    def _network_of_steps(self, model: Any) -> Any:
         """The network, which counts steps, even if the object rescales them."""
         if not getattr(self.of, "rescale_timesteps", False):
             return model
 
-        def told(x_t: Any, t: Any, **named: Any) -> Any:
+        def rescaled_model(x_t: Any, t: Any, **named: Any) -> Any:
             return model(x_t, np.rint(to_array(t).astype(np.float64) * len(self.beta) / T_OF_TRAINING).astype(np.int64))
 
-        return told
+        return rescaled_model
 
-    def _private(self, name: str) -> Callable[..., Any]:
+    def _method(self, name: str) -> Callable[..., Any]:
         found: Callable[..., Any] | None = getattr(self.of, name, None)
         if found is None:
             raise NotImplementedError(f"there is no {name}")

@@ -48,15 +48,15 @@ class Lucidrains:
 
     def noise_from_x_0(self, x_0: Any, x_t: Any, t: Any) -> Any:
         """`predict_noise_from_start`."""
-        return self._offered("predict_noise_from_start")(x_t, t, x_0)
+        return self._method("predict_noise_from_start")(x_t, t, x_0)
 
     def velocity(self, x_0: Any, t: Any, noise: Any) -> Any:
         """`predict_v`."""
-        return self._offered("predict_v")(x_0, t, noise)
+        return self._method("predict_v")(x_0, t, noise)
 
     def x_0_from_v(self, v: Any, x_t: Any, t: Any) -> Any:
         """`predict_start_from_v`."""
-        return self._offered("predict_start_from_v")(x_t, t, v)
+        return self._method("predict_start_from_v")(x_t, t, v)
 
     def reverse(self, model: Any, x_t: Any, t: Any) -> Any:
         """`p_mean_variance`, not clipped, with the variance that its samples have."""
@@ -77,7 +77,7 @@ class Lucidrains:
         vars(twin)["model"] = model                             # before a submodule of that name
         return twin.p_mean_variance(x_t, t, clip_denoised=False)
 
-    def _offered(self, name: str) -> Callable[..., Any]:
+    def _method(self, name: str) -> Callable[..., Any]:
         found: Callable[..., Any] | None = getattr(self.of, name, None)
         if found is None:
             raise NotImplementedError(f"there is no {name}")

@@ -188,7 +188,7 @@ def test_every_choice_of_conventions_has_a_test():
 def test_mistakes_are_shown_in_spite_of_the_room(monkeypatch):
     everything = vectors_cases.with_flags(POSTERIOR, vectors_cases.candidates(POSTERIOR))
     monkeypatch.setattr(vectors_cases, "EACH", 0)
-    few = vectors_cases.chosen(everything)
+    few = vectors_cases.smallest_selection(everything)
     assert len(few) < len(everything)
     for output in range(2):
         assert set().union(*(case.flags[output] for case in few)) == set().union(*(case.flags[output] for case in everything))

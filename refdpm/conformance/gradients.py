@@ -74,7 +74,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
         return [Result(name, "skipped", reason=str(skip)) for name in clause_ids(quantity)]
     for number, inputs in enumerate(quantity.edges(subject.given) + drawn):
         try:
-            chosen = with_cotangents(quantity, subject.with_choices(quantity, inputs), effort.seed + number)
+            chosen = with_cotangents(quantity, subject.chosen(quantity, inputs), effort.seed + number)
             right, scale = gradients_and_scales(quantity, chosen)
             if not all(np.all(np.isfinite(part)) for part in right.values()):        # no derivative there
                 continue

@@ -112,7 +112,7 @@ def skipped(ids: Iterable[str], reason: str) -> list[Result]:
 def _mistakes_of_shape(subject: Subject, quantity: Quantity, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
     if "returns shape" not in fault and "broadcast" not in fault:
         return None,
-    return naming.mistakes_of_shape(quantity.reference, subject.with_choices(quantity, inputs), fault) or (None,)
+    return naming.mistakes_of_shape(quantity.reference, subject.chosen(quantity, inputs), fault) or (None,)
 
 
 def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
@@ -142,7 +142,7 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
 def _way_to(subject: Subject, quantity: Quantity, outputs: list[int], values: naming.Reference) -> naming.Reference:
     """Some of the outputs, with the choices of the subject; none where the textbook's values are not written down."""
     def way(inputs: Inputs) -> tuple[Array, ...]:
-        found = values(subject.with_choices(quantity, inputs))
+        found = values(subject.chosen(quantity, inputs))
         return tuple(found[at] for at in outputs) if found else ()
     return way
 
@@ -154,7 +154,7 @@ def textbook(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
 
 def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs) -> naming.Variants:
     """The textbook's formulas with one edit each; at every input, what an edit leaves as it was is evaluated once."""
-    formulas = quantity.formulas(subject.with_choices(quantity, inputs))
+    formulas = quantity.formulas(subject.chosen(quantity, inputs))
     parts = nodes(*formulas)
     if len(parts) > LONG or any(one.op == "walk" for one in parts):  # made of formulas that have clauses of their own
         return []
@@ -162,7 +162,7 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
 
     def values(formulas: tuple[E, ...], inputs: Inputs) -> tuple[Array, ...]:
         if id(inputs) not in pages:
-            pages[id(inputs)] = inputs, quantity.page(subject.with_choices(quantity, inputs)), {}
+            pages[id(inputs)] = inputs, quantity.page(subject.chosen(quantity, inputs)), {}
         _, page, memo = pages[id(inputs)]
         return tuple(floats(formulas, page, memo))
 
@@ -179,7 +179,7 @@ def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Input
     if overlay is None:
         values, scales = subject.right(quantity, inputs), subject.scales(quantity, inputs)
     else:
-        values, scales = values_and_scales(quantity, subject.with_choices(quantity, inputs) | overlay, subject.profile)
+        values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile)
     unit = UNITS[answer.dtype]
     return [_Case(inputs, *parts, float(np.max(ratios(*parts, unit), initial=0.0)), answer.dtype)
             for parts in zip(answer.values, values, scales, strict=True)]

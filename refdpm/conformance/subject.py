@@ -35,7 +35,7 @@ class Subject:
         self.given = Given(source.beta, getattr(source, "classes", None))
         self._memory: dict[Any, Any] = {}
 
-    def with_choices(self, quantity: Quantity, inputs: Inputs) -> Inputs:
+    def chosen(self, quantity: Quantity, inputs: Inputs) -> Inputs:
         """The inputs together with the choices that the profile makes."""
         return inputs | {name: getattr(self.profile, name) for name in quantity.choices}
 
@@ -64,12 +64,12 @@ class Subject:
 
     def right(self, quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The reference of every output.   Raises: Skip, ValueError for choices under which there is none."""
-        chosen = self.with_choices(quantity, inputs)
+        chosen = self.chosen(quantity, inputs)
         return self._remember(("right", quantity.name, *map(_key, chosen.values())), lambda: _reference_values(quantity, chosen))
 
     def scales(self, quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of every output, in the form in which the adapter rounds."""
-        chosen, values = self.with_choices(quantity, inputs), self.right(quantity, inputs)
+        chosen, values = self.chosen(quantity, inputs), self.right(quantity, inputs)
         key = "scale", quantity.name, *map(_key, chosen.values())
         found = self._remember(key, lambda: _checked_scales(quantity, chosen, values))
         return _scales_in_their_form(quantity, values, found, self.profile)

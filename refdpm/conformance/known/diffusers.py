@@ -17,7 +17,7 @@ import sys
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, choice_name, choice, precision, rates
+from refdpm.conformance.known.common import array_of, choice, choice_name, method, precision, rates
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "sample": "x_0", "v_prediction": "v"}
@@ -47,19 +47,9 @@ class Scheduler:
 
     # -- the chain -------------------------------------------------------------------------------------------------------
 
-    def alpha_bar(self) -> Any:
-        """The table `alphas_cumprod`."""
-        return self.of.alphas_cumprod
-
-    def marginal_sample(self, x_0: Any, t: Any, noise: Any) -> Any:
-        """`add_noise`."""
-        return self.of.add_noise(x_0, noise, t)
-
-    def velocity(self, x_0: Any, t: Any, noise: Any) -> Any:
-        """`get_velocity`."""
-        if not hasattr(self.of, "get_velocity"):
-            raise NotImplementedError("there is no get_velocity")
-        return self.of.get_velocity(x_0, noise, t)
+    alpha_bar = method("alphas_cumprod")
+    marginal_sample = method("add_noise", "x_0", "noise", "t")
+    velocity = method("get_velocity", "x_0", "noise", "t")
 
     def x_0_from_noise(self, noise: Any, x_t: Any, t: Any) -> Any:
         """The x_0 of `step`, if the scheduler is one for noise."""

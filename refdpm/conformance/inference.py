@@ -55,29 +55,21 @@ def _depends_on(found: list[Combination], field: str, value: Any) -> bool:
 
 
 def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations of the function's own conventions under which it is right on the probes; or inaccurate, if under none."""
+    """The combinations of the quantity's own conventions under which it is right on the probes; or inaccurate, if under none."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
-    before = subject.profile
-    try:
-        for units in (UNITS, COARSE):
-            if found := [one for one in combinations if _fits(subject, quantity, probes, profile._replace(**one), units)]:
-                return found
-        return []
-    finally:
-        subject.profile = before
+    for units in (UNITS, COARSE):
+        if found := [one for one in combinations
+                     if _share_right(subject, quantity, probes, profile._replace(**one), units) == 1]:
+            return found
+    return []
 
 
 def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations under which most of a wrong function's numbers are right; none if our own ways are not clearly worse."""
+    """The combinations under which most of a wrong quantity's numbers are right; none if our own ways are not clearly worse."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
-    before = subject.profile
-    try:
-        scores = [_score(subject, quantity, probes, profile._replace(**one)) for one in combinations]
-        own = _score(subject, quantity, probes, profile)
-        best = max(scores, default=-1.0)
-        return [one for one, score in zip(combinations, scores) if score == best] if best >= max(own + CLEARLY, 0.0) else []
-    finally:
-        subject.profile = before
+    own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), COARSE) for one in ({}, *combinations))
+    best = max(shares, default=-1.0)
+    return [one for one, share in zip(combinations, shares) if share == best] if best >= max(own + CLEARLY, 0.0) else []
 
 
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
@@ -103,29 +95,18 @@ def _conventions_of(quantity: Quantity, inputs: Inputs) -> list[str]:
     return list(dict.fromkeys([*by_input, *by_output, *quantity.choices]))
 
 
-def _fits(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
-    subject.profile = profile
-    try:
-        for inputs in probes:
-            answer = subject.ask(quantity.name, inputs)
-            parts = zip(answer.values, subject.right(quantity, inputs), subject.scales(quantity, inputs))
-            if not all(np.all(ratios(*part, units[answer.dtype]) <= LIMIT) for part in parts):
-                return False
-    except (Skip, Fault, ValueError):
-        return False
-    return True
-
-
-def _score(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile) -> float:
-    """The share of the numbers that are right, at least nearly; −1 where there is no answer."""
-    subject.profile = profile
+def _share_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> float:
+    """The share of the numbers that are right in these units under a profile; −1 where there is no answer."""
+    before, subject.profile = subject.profile, profile
     found, count = 0, 0
     try:
         for inputs in probes:
             answer = subject.ask(quantity.name, inputs)
             for parts in zip(answer.values, subject.right(quantity, inputs), subject.scales(quantity, inputs)):
-                found += int(np.sum(ratios(*parts, COARSE[answer.dtype]) <= LIMIT))
+                found += int(np.sum(ratios(*parts, units[answer.dtype]) <= LIMIT))
                 count += parts[0].size
     except (Skip, Fault, ValueError):
         return -1.0
-    return found / max(count, 1)
+    finally:
+        subject.profile = before
+    return found / count if count else 1.0

@@ -22,7 +22,7 @@ from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
-from refdpm.conformance.subject import LIMIT, UNITS, Subject, ratios, values_and_scales
+from refdpm.conformance.subject import UNITS, Subject, differs, values_and_scales
 from refdpm.vjp import Array
 
 DRAWN = 2
@@ -111,7 +111,7 @@ def _seen_in_gradients(quantity: Quantity) -> Iterator[tuple[str, str]]:
     for slip in gradients.SLIPS:
         for case in cases:
             yield from ((slip.id, id) for id, (right, scale) in case.right.items()
-                        if _differs(slip.change(right, case.inputs), right, scale))
+                        if differs(slip.change(right, case.inputs), right, scale, UNIT))
 
 
 def _clauses_that_see(way: Way, cases: list[_Case], only: str = "") -> Iterator[tuple[str, str]]:
@@ -131,7 +131,7 @@ def _clauses_that_see(way: Way, cases: list[_Case], only: str = "") -> Iterator[
 def _clauses_on_way(way: Way, case: _Case) -> dict[str, tuple[Array, Array]]:
     values = way(copied(case.inputs))
     return {id: (right, scale) for id, (right, scale) in case.right.items()
-            if id in values and not _differs(values[id], right, scale)}
+            if id in values and not differs(values[id], right, scale, UNIT)}
 
 
 def _wrong_clauses(way: Way, case: _Case) -> Iterator[str]:
@@ -140,15 +140,7 @@ def _wrong_clauses(way: Way, case: _Case) -> Iterator[str]:
     except Exception:
         yield from case.right
         return
-    yield from (id for id, (right, scale) in case.right.items() if _differs(values[id], right, scale))
-
-
-def _differs(value: Any, right: Array, scale: Array) -> bool:
-    try:
-        given = np.broadcast_to(np.asarray(value, dtype=np.float64), right.shape)
-    except ValueError:
-        return True
-    return not bool(np.all(ratios(given, right, scale, UNIT) <= LIMIT))
+    yield from (id for id, (right, scale) in case.right.items() if differs(values[id], right, scale, UNIT))
 
 
 def _mistakes_on_way(way: Callable[[Inputs], Any], cases: list[Inputs]) -> list[Mistake]:

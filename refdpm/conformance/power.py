@@ -12,14 +12,13 @@ from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.precision import LIMIT, UNITS
-from refdpm.conformance.subject import ratios
+from refdpm.conformance.precision import UNITS
+from refdpm.conformance.subject import differs
 from refdpm.textbook.edits import Edit, edits
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded
 from refdpm.textbook.values import floats
-from refdpm.vjp import Array
 
 LONG = 400                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
 
@@ -64,12 +63,4 @@ def _tells_apart(edit: Edit, place: Place, unit: float) -> bool:
             values = floats(edit.formulas, place.page, place.memo)
         except (ValueError, IndexError):                             # of another shape
             return True
-        return any(_is_far(value, right, unit) for value, right in zip(values, place.right, strict=True))
-
-
-def _is_far(value: Array, right: Rounded, unit: float) -> bool:
-    try:
-        value = np.broadcast_to(value, right.value.shape)
-    except ValueError:
-        return True
-    return bool(np.max(ratios(value, right.value, right.scale, unit), initial=0.0) > LIMIT)
+        return any(differs(value, right.value, right.scale, unit) for value, right in zip(values, place.right, strict=True))

@@ -14,7 +14,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS
 from refdpm.vjp import Array
 
-__all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "values_and_scales", "ratios"]
+__all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "differs", "values_and_scales", "ratios"]
 
 
 class Answer(NamedTuple):
@@ -135,6 +135,15 @@ def ratios(value: Array, reference: Array, scale: Array, unit: float) -> Array:
         error = np.abs(value - reference) / (unit * np.maximum(scale, LEAST.get(unit, LEAST[UNITS["float64"]])))
     return np.asarray(np.where((value == reference) | (np.isnan(value) & np.isnan(reference)), 0.0,
                                np.where(np.isfinite(error), error, np.inf)))
+
+
+def differs(value: Any, right: Array, scale: Array, unit: float) -> bool:
+    """Whether an answer is further from the right one than is allowed; one of another shape is."""
+    try:
+        given = np.broadcast_to(np.asarray(value, dtype=np.float64), right.shape)
+    except ValueError:
+        return True
+    return not bool(np.all(ratios(given, right, scale, unit) <= LIMIT))
 
 
 class Unsound(RuntimeError):

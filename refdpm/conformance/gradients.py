@@ -18,7 +18,7 @@ from refdpm.conformance import naming, profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, to_array
 from refdpm.conformance.chapters.inputs import Inputs, exactly
 from refdpm.conformance.chapters.quantity import Quantity
-from refdpm.conformance.judge import FAILING, Effort, Result, with_mistake, examples, size
+from refdpm.conformance.judge import FAILING, Effort, Result, examples, size, skipped, with_mistake
 from refdpm.conformance.naming import Failure, Part
 from refdpm.conformance.profile import Profile, in_shape
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
@@ -71,7 +71,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     try:
         drawn = examples(quantity.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
     except Skip as skip:
-        return [Result(name, "skipped", reason=str(skip)) for name in clause_ids(quantity)]
+        return skipped(clause_ids(quantity), str(skip))
     for number, inputs in enumerate(quantity.edges(subject.given) + drawn):
         try:
             chosen = with_cotangents(quantity, subject.chosen(quantity, inputs), effort.seed + number)
@@ -82,7 +82,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
         except Skip as skip:
             if any(found.values()):
                 continue
-            return [Result(name, "skipped", reason=str(skip)) for name in clause_ids(quantity)]
+            return skipped(clause_ids(quantity), str(skip))
         except Fault as fault:
             return [Result(name, "wrong", smallest_input=inputs, reason=str(fault)) for name in clause_ids(quantity)]
         for argument in quantity.arguments:

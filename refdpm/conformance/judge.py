@@ -23,6 +23,7 @@ from refdpm.conformance.adapter import Fault, Skip, CalledNoMore
 from refdpm.conformance.chapters.inputs import Inputs, Strategy
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.naming import Failure, Name, Part
+from refdpm.conformance.power import LONG
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, values_and_scales, ratios
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import E, nodes
@@ -32,7 +33,6 @@ from refdpm.vjp import Array
 
 VERDICTS = ("pass", "inaccurate", "wrong", "skipped")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
-LONG = 400                       # nodes of a formula whose edits are not tried
 FAULTS = 3                      # faults of one function before it is not called any more
 
 

@@ -20,7 +20,7 @@ from refdpm.conformance.adapter import Fault, Local, Skip, Source
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import infer
-from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain
+from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.report import failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
 
@@ -52,7 +52,7 @@ class Session:
         if gradients.clause_ids(quantity)[0] not in self._results:
             if "vjp" not in self.subject.offers or quantity.name not in self.subject.offers:
                 missing = "vjp" if "vjp" not in self.subject.offers else quantity.name
-                found = [Result(name, "skipped", reason=f"{missing} is not offered") for name in gradients.clause_ids(quantity)]
+                found = skipped(gradients.clause_ids(quantity), f"{missing} is not offered")
             else:
                 found = gradients.judge(self.subject, quantity, self.effort)
             self._results |= {result.id: result for result in found}

@@ -68,7 +68,7 @@ def cases_of(name: str, thorough: bool = False) -> Iterator[Case]:
 def values(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Iterator[Accuracy]:
     """The worst of each leaf of a value."""
     book, got = in_textbook(name, arguments, fixed), list(leaves(function(name)(*arguments, **fixed)))
-    yield from _worst_values(name, got, book.formulas, book.page)
+    yield from _worst(name, got, book.formulas, book.page)
 
 
 def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Iterator[Accuracy]:
@@ -82,7 +82,7 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
     exact, scale = _slopes(book, got)
     for leaf, value in got.items():
         if leaf in exact:
-            yield from _worst_entry(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], scale[leaf], book.page,
+            yield from _compared(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], scale[leaf], book.page,
                                  only_finite=True)
 
 
@@ -93,23 +93,27 @@ def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict
     for formulas in versions(book.formulas):
         slope_of = slopes_of(formulas, named_cotangents(len(formulas)))
         read = [leaf for leaf in slope_of if argument_of(leaf) in got]
-        right = digits([slope_of[leaf] for leaf in read], book.page)
-        lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
-        scales = gradient(read, [part.scale for part in lost], book.page, sizes=True)
-        found.append((gradient(read, right.values, book.page), scales))
-    (exact, _), *_ = found
-    return exact, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
+        exact, lost = exactly([slope_of[leaf] for leaf in read], book.page)
+        found.append((gradient(read, exact, book.page), gradient(read, lost, book.page, sizes=True)))
+    (gradients, _), *_ = found
+    return gradients, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in gradients}
 
 
-def _worst_values(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterator[Accuracy]:
-    right = digits(formulas, page)
-    lost = rounding(formulas, page, accurate=True, known=right.nodes)
-    for number, (value, exact, scale) in enumerate(zip(got, right.values, lost, strict=True)):
-        yield from _worst_entry(f"{name}{f' {number}' if len(got) > 1 else ''}", np.asarray(value), exact, scale.scale, page)
+def exactly(formulas: list[E], page: Page) -> tuple[list[Array], list[Array]]:
+    """The values of formulas in digits, and the scales of an accurate evaluation."""
+    def lost(nodes: dict[E, Array]) -> list[Array]:
+        return [part.scale for part in rounding(formulas, page, accurate=True, known=nodes)]
+
+    found = digits(formulas, page, lost=lost)
+    return found.values, lost(found.nodes)
 
 
-def _worst_entry(name: str, value: Array, exact: Array, scale: Array, page: Page, *, only_finite: bool = False
-                 ) -> Iterator[Accuracy]:
+def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterator[Accuracy]:
+    for number, (value, exact, scale) in enumerate(zip(got, *exactly(formulas, page), strict=True)):
+        yield from _compared(f"{name}{f' {number}' if len(got) > 1 else ''}", np.asarray(value), exact, scale, page)
+
+
+def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page, *, only_finite: bool = False) -> Iterator[Accuracy]:
     """The worst entry; of a derivative only where there is one."""
     if np.broadcast_shapes(value.shape, exact.shape) != value.shape:
         yield Accuracy(name, float("inf"), f"shape {value.shape}, expected {exact.shape}")

@@ -28,7 +28,6 @@ from refdpm.textbook.slope import gradient as gradient_of, named_cotangents, slo
 from refdpm.vjp import Array, unbroadcast
 
 DRAWS = 5
-UNWRITTEN = 4096.0              # times a gradient, what it may lose if no formula of the textbook says; goes with chapters.common
 
 
 class Slip(NamedTuple):
@@ -133,8 +132,7 @@ def gradient(quantity: Quantity, inputs: Inputs) -> dict[str, Array]:
 def gradients_and_scales(quantity: Quantity, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
     """`gradient`, and the scale by which an error of it is measured."""
     right, found = gradient(quantity, inputs), _scales(quantity, inputs)
-    least = 1.0 if found else UNWRITTEN
-    return right, {name: _largest_of_row(np.fmax(least * np.abs(value), _in_shape_of(found[name], value) if name in found else 0.0))
+    return right, {name: _largest_of_row(np.fmax(np.abs(value), _in_shape_of(found[name], value) if name in found else 0.0))
                    for name, value in right.items()}
 
 

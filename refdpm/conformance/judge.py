@@ -140,10 +140,10 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
 
 
 def _way_to(subject: Subject, quantity: Quantity, outputs: list[int], values: naming.Reference) -> naming.Reference:
-    """Some of the outputs, with the choices of the subject; none where the textbook's values are not written down."""
+    """Some of the outputs, with the choices of the subject."""
     def way(inputs: Inputs) -> tuple[Array, ...]:
         found = values(subject.chosen(quantity, inputs))
-        return tuple(found[at] for at in outputs) if found else ()
+        return tuple(found[at] for at in outputs)
     return way
 
 

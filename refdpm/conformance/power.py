@@ -61,6 +61,6 @@ def _tells_apart(edit: Edit, place: Place, unit: float) -> bool:
     with np.errstate(all="ignore"):
         try:
             values = floats(edit.formulas, place.page, place.memo)
-        except (ValueError, IndexError):                             # of another shape
+        except (ValueError, IndexError, TypeError):                  # of another shape
             return True
         return any(differs(value, right.value, right.scale, unit) for value, right in zip(values, place.right, strict=True))

@@ -85,8 +85,8 @@ def _masses(grid: Grid) -> Sampler:
     def drawn(rng: np.random.Generator, n: int) -> Case:
         size, distance = wide(1e-3, 1e9)(rng, n), wide(1e-3, 300.0, 0.0, signs=BOTH)(rng, n)
         k = rng.choice([0, 1 % grid.levels, grid.levels // 2, grid.levels - 1], n)
-        with_digits = np.abs(np.abs(distance) + 0.5 / size - 38) > 1     # else a mass misses 1 by less than the smallest normal number
-        k, size, distance = (part[with_digits, None] for part in (k, size, distance))
+        apart = np.abs(np.abs(distance) + 0.5 / size - 38) > 1           # else what a mass misses to 1 is no normal number
+        k, size, distance = (part[apart, None] for part in (k, size, distance))
         sigma = grid.width * size
         return (Gaussian(decoder.level(k, grid=grid) + distance * sigma, sigma ** 2),), dict(k=k, grid=grid)
     return drawn

@@ -68,7 +68,7 @@ def cases_of(name: str, thorough: bool = False) -> Iterator[Case]:
 def values(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Iterator[Accuracy]:
     """The worst of each leaf of a value."""
     book, got = in_textbook(name, arguments, fixed), list(leaves(function(name)(*arguments, **fixed)))
-    yield from _worst_values(name, got, book.formulas, book.page)
+    yield from _worst(name, got, book.formulas, book.page)
 
 
 def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Iterator[Accuracy]:
@@ -82,7 +82,7 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> 
     exact, scale = _slopes(book, got)
     for leaf, value in got.items():
         if leaf in exact:
-            yield from _worst_entry(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], scale[leaf], book.page,
+            yield from _compared(f"{name} pullback to {leaf}", np.asarray(value), exact[leaf], scale[leaf], book.page,
                                  only_finite=True)
 
 
@@ -101,15 +101,14 @@ def _slopes(book: Judged, got: dict[str, Array]) -> tuple[dict[str, Array], dict
     return exact, {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
 
 
-def _worst_values(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterator[Accuracy]:
+def _worst(name: str, got: list[Array], formulas: list[E], page: Page) -> Iterator[Accuracy]:
     right = digits(formulas, page)
     lost = rounding(formulas, page, accurate=True, known=right.nodes)
     for number, (value, exact, scale) in enumerate(zip(got, right.values, lost, strict=True)):
-        yield from _worst_entry(f"{name}{f' {number}' if len(got) > 1 else ''}", np.asarray(value), exact, scale.scale, page)
+        yield from _compared(f"{name}{f' {number}' if len(got) > 1 else ''}", np.asarray(value), exact, scale.scale, page)
 
 
-def _worst_entry(name: str, value: Array, exact: Array, scale: Array, page: Page, *, only_finite: bool = False
-                 ) -> Iterator[Accuracy]:
+def _compared(name: str, value: Array, exact: Array, scale: Array, page: Page, *, only_finite: bool = False) -> Iterator[Accuracy]:
     """The worst entry; of a derivative only where there is one."""
     if np.broadcast_shapes(value.shape, exact.shape) != value.shape:
         yield Accuracy(name, float("inf"), f"shape {value.shape}, expected {exact.shape}")

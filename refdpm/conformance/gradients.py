@@ -59,12 +59,12 @@ def _row_count(inputs: Inputs) -> int:
 
 
 def clause_ids(quantity: Quantity) -> list[str]:
-    """The ids of the clauses on the gradients of a function."""
+    """The ids of the clauses on the gradients of a quantity."""
     return [f"GRAD.{quantity.id}.{argument.upper()}" for argument in quantity.arguments]
 
 
 def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
-    """The verdict on the gradient with respect to every argument of a function."""
+    """The verdict on the gradient with respect to every argument of a quantity."""
     found: dict[str, list[tuple[Failure, float]]] = {argument: [] for argument in quantity.arguments}
     dtype = "float64"
     try:

@@ -257,8 +257,6 @@ FALSE_ALARMS = (
         gaussian.marginal(x_0, level), gaussian.prior(x_0.shape))),
     ("DDIM as printed", "later.sampler.jump", _jump_by_its_direction),
     ("kept rates from levels", "later.sampler.respaced", _rates_of_levels),
-    ("steps by floors", "later.sampler.spaced", lambda T, count: T - np.arange(count)[::-1] * T // count
-     if 1 <= count <= T else schedule.checked(np.zeros(0))),
     ("FA-01: cosine on the grid linspace(0, N, N)/N", "schedule.cosine", _cosine_on_another_grid),
     ("levels as logs of products", "schedule.log_alpha_bar", lambda beta: np.log(np.cumprod(1 - beta))),
     ("1 − ᾱ by subtraction", "gaussian.marginal", lambda x, level: Gaussian(np.sqrt(np.exp(level)) * x, 1 - np.exp(level))),

@@ -280,7 +280,7 @@ VALUES = (
     in_softmax("NEW-N-ALL", "softmax over all numbers of an array → along its last axis", "a sum without an axis",
             _in_shape(lambda x: (-1,))),
     in_softmax("NEW-N-FAR", "softmax without subtracting the maximum: ∞/∞ → with", "softmax as it is printed",
-            edited("term left out: max x")),
+            instead(lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True))),
     in_group_norm("LAY-07", "statistics at every pixel by itself → over the pixels, too",
             "linkedin/Liger-Kernel!1376: right for rows, wrong for images", _statistics_of(lambda x: (-1, 1, x.shape[-1]))),
     in_group_norm("LAY-07b", "statistics over all groups → over each", "brainpy/BrainPy#765", told(groups=1)),

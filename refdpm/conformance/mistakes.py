@@ -47,10 +47,9 @@ def _by_values(mistake: Mistake) -> list[str]:
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
     name = mistake.target.removesuffix("_vjp")
-    few = _examples(name, 8) if name in accuracy.BOOK and name in cases.CASES else []           # by the right package
-    _, many = _drawn(name)
+    _, drawn = _drawn(name) if name not in cases.CASES else (name, _examples(name, 8))         # by the right package
     with planted(mistake):
-        found = _finding(nearest) or _wrong(name, few) or _wrong(name, many)
+        found = _finding(nearest) or (_wrong(name, drawn) if name in accuracy.BOOK else [])
         return found or _finding([check for check in CHECKS if check not in nearest])
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.checks.common import Check, apart, passes, refused, worst
-from refdpm.conformance.checks.image import normal
+from refdpm.conformance.checks.common import apart, check, passes, refused, worst
+from refdpm.conformance.checks.layers import normal
 from refdpm.layers import temporal
 from refdpm.networks import image
 from refdpm.networks.image import Image
@@ -28,6 +28,7 @@ def _start(form: str, *, seed: int = 5, **paths: Any) -> Image:
                       count=J, form=form, **paths)
 
 
+@check("the image network starts at the forward kernel", "networks.image.init", "networks.image.reverse_vjp")
 def network_starts_at_the_forward_kernel() -> float:
     """N(√(1−β) x, β) whatever the form, the paths, the basis and the read-out; what cannot be a network is refused."""
     x, found = normal(N, H, W, C, seed=7), []
@@ -41,6 +42,7 @@ def network_starts_at_the_forward_kernel() -> float:
     return worst(*found, passes(*(refused(partial(fresh, **(dict(shape=(8, 8, 1)) | named))) for named in wrong)))
 
 
+@check("the image network starts with the layers asked for", "networks.image.init")
 def network_starts_with_the_layers_asked_for() -> float:
     """Shapes, layer by layer; zeros in the last one and in every bias; of all the other weights no two alike."""
     start = image.init(np.random.default_rng(8), shape=(2, 4, 3), conv=(32, 24), scales=2, kernel=(3, 5), dense=(30, 40, 50),
@@ -59,6 +61,7 @@ def _deviation(f: Callable[[Array], Array]) -> float:
     return float(np.sqrt(np.average(f(nodes) ** 2, weights=masses) - np.average(f(nodes), weights=masses) ** 2))
 
 
+@check("the image network starts with features of order 1", "networks.image.init")
 def network_starts_with_features_of_order_one() -> float:
     """Every unit's Σ x w has variance 1 for white noise, for x functions of standard normal numbers with independent w; of each
     path ½ where two meet; ½ in each of two scales that are added, 2 where they are averaged (so that their sum and mean have 1).
@@ -87,12 +90,3 @@ def network_starts_with_features_of_order_one() -> float:
         if lost:
             found += [apart(weight.mean(axis=-2), 0 * weight[..., 0, :], scale=1.0) for weight in (*fed_by_scales, meeting[:24])]
     return worst(*found)
-
-
-CHECKS = (
-    Check("the image network starts at the forward kernel", ("networks.image.init", "networks.image.reverse_vjp"),
-          network_starts_at_the_forward_kernel),
-    Check("the image network starts with the layers asked for", ("networks.image.init",),
-          network_starts_with_the_layers_asked_for),
-    Check("the image network starts with features of order 1", ("networks.image.init",), network_starts_with_features_of_order_one),
-)

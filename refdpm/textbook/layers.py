@@ -131,7 +131,7 @@ def bumps(t: E, T: int, j: E, J: E, basis: str) -> E:
 
 def temporal(y: E, g: E) -> E:
     """Σ_j y_j g_j(t), every example with its own g."""
-    own = move(g, "for all numbers of an example", lambda i, shape: i.reshape(len(i), *(1,) * (len(shape) - 2), -1), y)
+    own = move(g, "for all numbers of an example", lambda i, shape: i.reshape(len(i), *(1,) * (len(shape) - 2), i.shape[-1]), y)
     return total(y * own, "bumps")
 
 

@@ -257,6 +257,8 @@ FALSE_ALARMS = (
         gaussian.marginal(x_0, level), gaussian.prior(x_0.shape))),
     ("DDIM as printed", "later.sampler.jump", _jump_by_its_direction),
     ("kept rates from levels", "later.sampler.respaced", _rates_of_levels),
+    ("steps by a floor", "later.sampler.spaced", lambda T, count: np.floor(np.arange(1, count + 1) * T / count + 0.5).astype(int)
+     if 1 <= count <= T else schedule.checked(np.zeros(0))),
     ("FA-01: cosine on the grid linspace(0, N, N)/N", "schedule.cosine", _cosine_on_another_grid),
     ("levels as logs of products", "schedule.log_alpha_bar", lambda beta: np.log(np.cumprod(1 - beta))),
     ("1 − ᾱ by subtraction", "gaussian.marginal", lambda x, level: Gaussian(np.sqrt(np.exp(level)) * x, 1 - np.exp(level))),
@@ -285,7 +287,7 @@ FALSE_ALARMS = (
     ("convolution by Fourier transforms", "layers.conv.conv2d", _convolution_by_fourier),
     ("convolution of patches", "layers.conv.conv2d", _convolution_of_patches),
     ("pooling by reshaping", "layers.pool.mean_pool", lambda x, *, factor: x.reshape(
-        len(x), x.shape[1] // factor, factor, x.shape[2] // factor, factor, -1).mean(axis=(2, 4))),
+        len(x), x.shape[1] // factor, factor, x.shape[2] // factor, factor, x.shape[3]).mean(axis=(2, 4))),
     ("repetition by np.repeat", "layers.pool.upsample", lambda x, *, factor: x.repeat(factor, axis=1).repeat(factor, axis=2)),
     ("bumps by their centres", "layers.temporal.bumps", _bumps_of_centres),
     ("mixtures by einsum", "layers.temporal.temporal", lambda y, *, g: np.einsum("n...j,nj->n...", y, g)),

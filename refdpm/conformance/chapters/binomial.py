@@ -178,10 +178,6 @@ def _flipped(q: Bernoulli, x_t: Array, x_0: Array, beta: Array, log_alpha_bar_pr
     return Bernoulli(binomial.marginal(x_0, log_alpha_bar_prev, rate=rate).logit + (2 * x_t - 1) * logit(1 - beta))
 
 
-def _clipped(q: Bernoulli) -> Bernoulli:
-    return Bernoulli(logit(np.clip(sigmoid(q.logit), 1e-10, 1 - 1e-7)))
-
-
 def _kl(log_ratio: Callable[[Array, Array], Array]) -> Plant:
     """Σ q log_ratio(q, p) over 0 and 1, from probabilities."""
     def kl(q: Bernoulli, p: Bernoulli) -> Array:
@@ -207,7 +203,7 @@ WRONG_LAWS = (
             then(lambda q, x_t, rate: Bernoulli(q.logit + (1 - x_t) * np.log((1 + rate) / (1 - rate))))),
     in_posterior("DIS-02", "posterior not divided by q(x_t | x_0) → divided", _UNIT + "b1588e0", then(_not_normalised)),
     in_posterior("DIS-04", "probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere", _UNIT + "3d1f72a",
-            then(_clipped)),
+            then(lambda p: Bernoulli(logit(np.clip(p.prob, 1e-10, 1 - 1e-7))))),
     in_marginal("DIS-10", "log-probabilities taken for logits → log odds", "cloneofsimo/d3pm#7",
             then(lambda q: Bernoulli(-softplus(-q.logit)))),
     in_forward("DIS-16", "fresh draw with π at the bit it replaces → with π(1)", "google/hackable_diffusion!29",
@@ -248,10 +244,10 @@ WRONG_MEASURES = (
             instead(lambda rng, shape: rng.standard_normal(shape))),
     Mistake("RNG-08c", "the same noise for all sequences → for each its own", "huggingface/diffusers!13677, goodfire-ai/spd!412",
             "binomial.draw_noise", "value", then(lambda noise: np.broadcast_to(noise[:1], noise.shape).copy())),
-    Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series", "the textbook form", "activation.x_minus_log1p",
-            "accuracy", PRINTED),
-    Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series", "the textbook form", "activation.expm1_minus_x",
-            "accuracy", PRINTED),
+    Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series", "the textbook form", "activation.x_minus_log1p", "accuracy",
+            PRINTED),
+    Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series", "the textbook form", "activation.expm1_minus_x", "accuracy",
+            PRINTED),
 )
 
 
@@ -262,10 +258,6 @@ def _variance(q: Bernoulli) -> Array:
 def _as_probability(dq: Bernoulli, x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Array, Array]:
     """dlogit taken for dp."""
     return (1 - beta) * dq.logit, unbroadcast((rate - x_prev) * dq.logit, beta.shape)
-
-
-def _straight_through(dx: Array, p: Bernoulli, *, noise: Array) -> Bernoulli:
-    return Bernoulli(_variance(p) * dx)
 
 
 def _of_probability(dvalue: Array, x: Array, p: Bernoulli) -> tuple[Array, Bernoulli]:
@@ -294,5 +286,5 @@ WRONG_PULLBACKS = (
     Mistake("NEW-DMASS", "log-mass differentiated by the probability → by the logit", "NEW-DENTROPY", "binomial.log_prob_vjp",
             "gradient", pulled_by(_of_probability)),
     Mistake("NEW-STRAIGHT", "gradient passed straight through a draw → none", "the straight-through estimator, which is biased",
-            "binomial.draw_vjp", "gradient", pulled_by(_straight_through)),
+            "binomial.draw_vjp", "gradient", pulled_by(lambda dx, p, *, noise: Bernoulli(_variance(p) * dx))),
 )

@@ -207,10 +207,6 @@ def _unseen(p: Bernoulli, z: Array, x_t: Array, beta: Array, log_alpha_bar_prev:
     return binomial.marginal(_of_x_0(z, x_t, beta, log_alpha_bar_prev, rate), log_alpha_bar_prev, rate=rate)
 
 
-def _by_probabilities(p: Bernoulli) -> Bernoulli:
-    return Bernoulli(logit(np.clip(p.prob, 1e-10, 1 - 1e-7)))
-
-
 in_denoising, in_skip = of("networks.bit_readout.denoising"), of("networks.bit_readout.skip")
 in_reverse, in_denoising_vjp = of("networks.heartbeat.reverse_vjp"), of("networks.bit_readout.denoising_vjp", "gradient")
 
@@ -226,7 +222,7 @@ WRONG_READOUTS = (
             told(z=lambda z, rate: z - logit(np.asarray(rate)))),
     in_denoising("NEW-RATEe", "denoising in the chain with rate ½ → with the rate of π", _SPEC, told(rate=0.5)),
     in_denoising("DIS-04b", "averaged probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere", _UNIT + "3d1f72a",
-            then(_by_probabilities)),
+            then(lambda p: Bernoulli(logit(np.clip(p.prob, 1e-10, 1 - 1e-7))))),
     in_skip("NEW-SKIP", "z alone → added to the forward kernel's logit", "the literal f_b",
             instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli(z))),
     in_skip("NEW-SKIP-SIGN", "z subtracted from the forward kernel's logit → added", "a sign", edited("minus for plus before z")),

@@ -112,18 +112,13 @@ def _blocks_from_0(y: Array) -> Array:
     return np.concatenate([cells[:conv.BLOCK], cells[:max(len(cells) - conv.BLOCK, 0)]]).reshape(y.shape)
 
 
-def _filters_first(weight: Array) -> Array:
-    kh, kw, C, K = weight.shape
-    return weight.reshape(kh, kw, K, C).swapaxes(2, 3)
-
-
 CONVOLUTION = (
     in_conv2d("LAY-10", "kernel flipped: convolution → cross-correlation",
             "keras-team/keras#3015; the released code ran on Theano, which flips", told(weight=lambda weight: weight[::-1, ::-1])),
     in_conv2d("LAY-14", "height and width of the kernel exchanged → as stored", "pytorch/pytorch#37844, of kernels",
             told(weight=lambda weight: weight.swapaxes(0, 1))),
     in_conv2d("NEW-I-FILTERS", "weights read as (filters, channels) → (channels, filters)", "layouts of two libraries",
-            told(weight=_filters_first)),
+            told(weight=lambda weight: weight.reshape(*weight.shape[:2], *weight.shape[:1:-1]).swapaxes(2, 3))),
     in_conv2d("NEW-I-CROP", "full convolution cropped from its start: padding on one side → from its middle",
             _ORIG + " crops a full one", _framed("constant", at_start=True)),
     in_conv2d("NEW-I-REFLECT", "image mirrored at the border → black outside", "LAY-13, forward", _framed("reflect")),
@@ -138,12 +133,6 @@ CONVOLUTION = (
 
 
 # -- scales ------------------------------------------------------------------------------------------------------------
-
-def _squares(x: Array, factor: int) -> Array:
-    """(N, H/f, f, W/f, f, C)."""
-    N, H, W, C = x.shape
-    return x.reshape(N, H // factor, factor, W // factor, factor, C)
-
 
 def _nails(y: Array, factor: int) -> Array:
     nails = 0 * y
@@ -175,7 +164,7 @@ SCALES = (
     in_mean_pool("NEW-I-DIVISOR", "divided by the side of a square → by the number of its pixels", "cf. LAY-16",
             then(lambda y, factor: y * factor)),
     in_mean_pool("NEW-I-MAX", "largest of a square → mean", "the usual pooling",
-            instead(lambda x, *, factor: _squares(x, factor).max(axis=(2, 4)))),
+            instead(lambda x, *, factor: np.max([x[:, i::factor, j::factor] for i, j in np.ndindex(factor, factor)], axis=0))),
     in_mean_pool("NEW-I-STRIDE", "one pixel of a square → mean of all", "stride without pooling",
             instead(lambda x, *, factor: x[:, ::factor, ::factor])),
     in_upsample("NEW-I-TILE", "image repeated → every pixel repeated", "np.tile for np.repeat",
@@ -336,15 +325,8 @@ PULLBACKS = (
 # -- pullbacks of the layers of images ----------------------------------------------------------------------------------
 
 def _edges_twice(dx: Array) -> Array:
-    times = np.ones(dx.shape[1:3])
-    times[[0, -1]] *= 2
-    times[:, [0, -1]] *= 2
-    return dx * times[:, :, None]
-
-
-def _tiles_summed(dy: Array, x: Array, *, factor: int) -> Array:
-    N, H, W, C = x.shape
-    return dy.reshape(N, factor, H, factor, W, C).sum(axis=(1, 3))
+    height, width = (1 + (np.arange(n) % max(n - 1, 1) == 0) for n in dx.shape[1:3])
+    return dx * np.outer(height, width)[:, :, None]
 
 
 OF_IMAGES = (
@@ -364,7 +346,8 @@ OF_IMAGES = (
     Mistake("NEW-I-DUP", "mean over a square → sum", "pooling taken for the adjoint of repetition", "layers.pool.upsample_vjp",
             "gradient", pullback_then(lambda d, factor: d / factor ** 2)),
     Mistake("LAY-17", "cotangents of a pixel's copies collected as if the image had been tiled → from its square",
-            "pytorch/pytorch#38985: the wrong source pixel", "layers.pool.upsample_vjp", "gradient", pulled_by(_tiles_summed)),
+            "pytorch/pytorch#38985: the wrong source pixel", "layers.pool.upsample_vjp", "gradient",
+            pulled_by(lambda dy, x, *, factor: dy.reshape(len(x), factor, x.shape[1], factor, *x.shape[2:]).sum(axis=(1, 3)))),
     Mistake("NEW-I-DSCALES", "x through the coarser scales detached → differentiated", "GRD-01, of scales",
             "layers.multiscale.multiscale_vjp", "gradient",
             pulled_to(x=lambda dy, x, kernels: conv.conv2d_vjp(x, *kernels[0])[1](dy)[0])),

@@ -68,20 +68,21 @@ def _last(axes: Callable[[Array, int], Array]) -> Plant:
     return told(parameters=change)
 
 
-def _feature_by_feature(parameters: Image, x_t: Array) -> Image:
-    if not parameters.dense:
-        return parameters
-    *before, last = parameters.dense
-    places = np.arange(len(last.bias)).reshape(-1, x_t.shape[1] * x_t.shape[2])
-    return parameters._replace(dense=(*before, _ordered(last, places.T.ravel())))
+def _dense(change: Callable[[tuple[Affine, ...], Array], tuple[Affine, ...]]) -> Plant:
+    """The layers of the dense path, if there are any, changed for the images x_t."""
+    return told(parameters=lambda parameters, x_t: parameters._replace(
+        dense=change(parameters.dense, x_t) if parameters.dense else ()))
 
 
-def _colour_by_colour(parameters: Image, x_t: Array) -> Image:
-    if not parameters.dense:
-        return parameters
-    (weight, bias), *others = parameters.dense
+def _feature_by_feature(dense: tuple[Affine, ...], x_t: Array) -> tuple[Affine, ...]:
+    places = np.arange(len(dense[-1].bias)).reshape(-1, x_t.shape[1] * x_t.shape[2])
+    return (*dense[:-1], _ordered(dense[-1], places.T.ravel()))
+
+
+def _colour_by_colour(dense: tuple[Affine, ...], x_t: Array) -> tuple[Affine, ...]:
+    (weight, bias), *others = dense
     places = np.moveaxis(np.arange(len(weight)).reshape(x_t.shape[3], *x_t.shape[1:3]), 0, -1).ravel()
-    return parameters._replace(dense=(Affine(weight[places], bias), *others))
+    return (Affine(weight[places], bias), *others)
 
 
 def _dense_first(parameters: Image) -> Image:
@@ -101,9 +102,9 @@ NETWORK = (
     in_reverse("SHP-11c", "outputs read as (C, 2, J) → (2, C, J)", "derived from ORIG temporal_readout",
             _last(lambda places, C: places.reshape(C, 2, -1).swapaxes(0, 1))),
     in_reverse("NEW-I-DEALT", "outputs of the dense path dealt feature by feature → pixel by pixel", "channels first",
-            told(parameters=_feature_by_feature)),
+            _dense(_feature_by_feature)),
     in_reverse("NEW-I-FLATTENED", "image flattened colour by colour → pixel by pixel", "channels first",
-            told(parameters=_colour_by_colour)),
+            _dense(_colour_by_colour)),
     in_reverse("NEW-I-CROSSED", "dense features before those of the convolutions → after", "an order of arguments",
             told(parameters=_dense_first)),
     in_reverse("NEW-I-PATH", "dense path left out → with it", "an option that does nothing",

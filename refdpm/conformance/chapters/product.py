@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis.extra import numpy as npst
 
 from refdpm import gaussian, product
-from refdpm.activation import logit, sigmoid, softplus
+from refdpm.activation import logit, softplus
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters.ends import BIT, BOTH, LOGIT, STATE, VARIANCE, Case, ends, law, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, chain, chain_edges, drawn, exactly, listed, positive,
@@ -184,11 +184,6 @@ _RELEASED = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57 sampler.py"
 _TABLE = "Table App.1 as printed"
 
 
-def _bit_product(prob: Callable[[Array, Array], Array]) -> Plant:
-    """Another P(1) of c = P(1) under p and d = r(1)/(r(0) + r(1))."""
-    return instead(lambda p, r: Bernoulli(logit(prob(sigmoid(p.logit), sigmoid(r.logit)))))
-
-
 in_times_gaussian, in_times_bernoulli, in_power = of("product.times_gaussian"), of("product.times_bernoulli"), of("product.power")
 in_posterior_path = of("product.posterior_path")
 
@@ -201,9 +196,9 @@ WRONG_STEPS = (
             "a product of densities taken for a mixture", instead(lambda p, r: Gaussian(
                 (r.var * p.mean + p.var * r.mean) / (p.var + r.var), 2 * p.var * r.var / (p.var + r.var)))),
     in_times_bernoulli("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator", _TABLE,
-            _bit_product(lambda c, d: c * d / (d + (1 - c) * (1 - d)))),
+            instead(lambda p, r: Bernoulli(logit(p.prob * r.prob / (r.prob + (1 - p.prob) * (1 - r.prob)))))),
     in_times_bernoulli("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)", "DIS-02 for the product",
-            _bit_product(lambda c, d: c * d)),
+            instead(lambda p, r: Bernoulli(logit(p.prob * r.prob)))),
     in_times_bernoulli("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)", _TABLE + ": d = r(1)",
             instead(lambda p, r: Bernoulli(p.logit - softplus(-r.logit)))),
     Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r", "Σ^½ for Σ in eq. 61", "product.perturbed", "value",

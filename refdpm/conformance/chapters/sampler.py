@@ -286,25 +286,20 @@ def _told_the_index(model: Any, times: Array) -> Any:
         predict=lambda *args, t: model.predictor.predict(*args, t=np.searchsorted(times, t) + 1)))
 
 
-def _stale_noise(right: Callable[..., Any]) -> Callable[..., Any]:
+def _stale_noise(parameters: Any, beta: Array, *, noise: Array, times: Array, model: Any, eta: float, clip: float | None = None
+                 ) -> Iterator[tuple[int, Array]]:
     """x̂_0 is clipped, the direction is that of the noise before."""
-    def path(parameters: Any, beta: Array, *, noise: Array, times: Array, model: Any, eta: float, clip: float | None = None
-             ) -> Iterator[tuple[int, Array]]:
-        if clip is None:
-            yield from right(parameters, beta, noise=noise, times=times, model=model, eta=eta)
-            return
-        rates, x = sampler.respaced(beta, times=times), noise[len(times)]
-        level = schedule.log_alpha_bar(rates)
-        yield int(times[-1]), x
-        for i in range(len(times), 0, -1):
-            step = schedule.step(rates, level, t=np.full(len(x), i), ndim=x.ndim)
-            heads = model.predictor.predict(parameters, x, step, t=np.full(len(x), times[i - 1]))
-            x_0 = mean.x_0_from(heads.mean, x, step, predicts=model.predicts)
-            q = sampler.jump(x_0, x, step.beta, step.log_alpha_bar_prev, eta=eta)
-            shift = np.exp(step.log_alpha_bar_prev / 2) * (np.clip(x_0, -clip, clip) - x_0)
-            x = q.mean + shift + np.sqrt(q.var) * noise[i - 1]
-            yield int(times[i - 2]) if i > 1 else 0, x
-    return path
+    rates, x, most = sampler.respaced(beta, times=times), noise[len(times)], np.inf if clip is None else clip
+    level = schedule.log_alpha_bar(rates)
+    yield int(times[-1]), x
+    for i in range(len(times), 0, -1):
+        step = schedule.step(rates, level, t=np.full(len(x), i), ndim=x.ndim)
+        heads = model.predictor.predict(parameters, x, step, t=np.full(len(x), times[i - 1]))
+        x_0 = mean.x_0_from(heads.mean, x, step, predicts=model.predicts)
+        q = sampler.jump(x_0, x, step.beta, step.log_alpha_bar_prev, eta=eta)
+        shift = np.exp(step.log_alpha_bar_prev / 2) * (np.clip(x_0, -most, most) - x_0)
+        x = q.mean + shift + np.sqrt(q.var) * noise[i - 1]
+        yield int(times[i - 2]) if i > 1 else 0, x
 
 
 def _of_the_full_chain(noise: Array, beta: Array, times: Array, model: Any) -> Array:
@@ -341,7 +336,7 @@ MISTAKES = (
     in_ddim_path("REV-23b", "noise of the steps never added → added", "huggingface/diffusers@7e11392",
             told(noise=lambda noise: silent(noise, *range(len(noise))))),
     in_ddim_path("REV-13", "x̂_0 clipped, noise not computed anew → computed anew",
-            "lucidrains/denoising-diffusion-pytorch@6dda508", _stale_noise),
+            "lucidrains/denoising-diffusion-pytorch@6dda508", instead(_stale_noise)),
     in_ddim_path("TRN-05b", "network told the number of a kept step → its t", "gmongaras/Diffusion_models_from_scratch@cb4fd62",
             told(model=_told_the_index)),
     Mistake("NEW-JUMP-GRAD", "no gradient through the direction's β → with it", "as GRD-01", "later.sampler.jump_vjp", "gradient",

@@ -1,10 +1,11 @@
 """Claim: of random one-node changes of the theory, every one that changes a value or a gradient by more than rounding is caught
 by the package's own evidence: adjoint gaps and the contract, value checks, comparisons with many digits, and clauses.
 
-A *mutant* is one function with one node of its syntax tree changed (see `mutation`).  It is put in the place of the right function in
-a forked process, and the evidence that reaches the function is asked, cheapest kind first, until some of it objects: the mutant is
-killed.  What survives is compared with the right function, on the cases of the pairs that reach it and on the arguments that it was
-seen to be called with: either it is equal there to 1e-9 of the largest entry, or the evidence has a gap and this claim fails.
+A *mutant* is one function, method or constant with one node of its syntax tree changed (`mutation`).  It is put in the place of
+the right one in a forked process, and the evidence that reaches it (`evidence`) is asked, cheapest kind first, until some of it
+objects: the mutant is killed.  What survives is compared with the right package, on the cases of the pairs that reach it and on the
+arguments that it was seen to be called with: either nothing changes by more than 1e-9 of the largest entry, or the evidence has a
+gap and this claim fails.  That nothing changes is no proof: what is equal on everything tried is listed, to be looked at.
 
     python validation/mutants.py [--seed 1] [--count 400] [--module gaussian] [--workers 2] [--planted]
 """
@@ -29,112 +30,17 @@ import warnings
 
 import numpy as np
 from claim import claim_of, conclude, row
+from evidence import KINDS, Evidence, Pairs, drawn_cases, evidence
 from mutation import MODULES, Mutant, codes_of, described, drawn, function_of, in_place, rewritten, shifted_constants, targets
 
 from refdpm import gradcheck
-from refdpm.conformance import accuracy, cases, checks, matrix
-from refdpm.conformance.families import FUNCTIONS, LAWS, Function, Given, Law
-from refdpm.conformance.families.common import Inputs, copied
-from refdpm.conformance.judge import textbook
-from refdpm.conformance.profile import Profile
-from refdpm.conformance.reference import Reference
-from refdpm.conformance.subject import LIMIT, UNITS, Subject, expected, ratios
 from refdpm.vjp import Array
 
-KINDS = ("adjoint", "checks", "values", "clauses")
-EXAMPLES = 15                # cases of a pair, as in the audit
-FEW, MANY = 40, 1000         # points of an accuracy group: first few, then as many as in the audit
 ROUNDING = 1e-9              # a change below this share of the largest entry is none
 PATIENCE, SLOWER = 3.0, 20   # seconds, and how many times its usual time, before evidence is said to hang
 MEMORY = 4 << 30             # bytes that a mutant may use
 LONGEST = 400.0              # seconds before a mutant's process is ended from outside
 SEEN, KEPT = 2, 24           # calls of a function that are kept: of one piece of evidence, and of all
-
-Catch = Callable[[], bool]
-
-
-# -- the evidence --------------------------------------------------------------------------------------------------------
-
-class Evidence(NamedTuple):
-    """A named question to the package that is as it was found; `catches` says that the answer is wrong."""
-
-    kind: str
-    name: str
-    catches: Catch
-
-
-def evidence() -> list[Evidence]:
-    """All the evidence there is, in four kinds.  This is the one place to change when there is evidence of another kind; which
-    function is reached by what is found out by running it (`traced`)."""
-    pairs = {pair.name: (pair, cases.examples(pair.name, count=EXAMPLES)) for pair in gradcheck.pairs(cases.PAIR_MODULES)}
-    return [*(Evidence("adjoint", name, partial(breaks_the_contract, *found)) for name, found in pairs.items()),
-            *(Evidence("checks", check.name, partial(fails, check)) for check in checks.CHECKS),
-            *(Evidence("values", group, partial(inaccurate, group, points=FEW)) for group in accuracy.GROUPS),
-            *(Evidence("clauses", function.id, partial(departs, *agreed(function))) for function in FUNCTIONS),
-            *(Evidence("clauses", law.id, partial(broken, law)) for law in LAWS)]
-
-
-def the_rest(name: str, kind: str) -> Catch | None:
-    """What is asked after all evidence has passed: the guard and the symmetry of a pair, a group at many points."""
-    if kind == "values":
-        return partial(inaccurate, name, points=MANY)
-    return None
-
-
-def breaks_the_contract(pair: gradcheck.Pair, examples: list[cases.Case]) -> bool:
-    """An adjoint gap, or a breach of the contract, the guard or the symmetry, on one of the cases."""
-    def wrong(ask: Callable[..., Any], limit: float) -> bool:
-        for i, (arguments, fixed) in enumerate(examples):
-            found = ask(pair, arguments, fixed, np.random.default_rng(i))
-            if found if isinstance(found, list) else not max(found.values()) <= limit:
-                return True
-        return False
-
-    return wrong(gradcheck.gaps, gradcheck.GAP) or wrong(gradcheck.breaches, 0.0)
-
-
-def fails(check: checks.Check) -> bool:
-    return not checks.residual(check) <= 1
-
-
-def inaccurate(group: str, *, points: int) -> bool:
-    """A number of the group that is off by more than the limit; the first one ends the search."""
-    found = accuracy.GROUPS[group](np.random.default_rng(accuracy.common.SEED), points)
-    return any(not accuracy.units(point.got, point.exact) <= accuracy.LIMIT for point in found)
-
-
-def agreed(function: Function) -> tuple[Function, list[tuple[Inputs, list[int]]]]:
-    """The inputs of a quantity, with the outputs for which the textbook has the whole formula."""
-    found = []
-    for inputs in matrix.inputs_of(function):
-        outputs = [i for i, ratio in enumerate(departures(function, inputs)) if ratio <= LIMIT]
-        if outputs:
-            found.append((inputs, outputs))
-    return function, found
-
-
-def departures(function: Function, inputs: Inputs) -> list[float]:
-    """How far the textbook is from the reference for each output, in u·scale: both asked anew."""
-    written = textbook(function, copied(inputs))
-    if not written:
-        return []
-    values, scales = expected(function, copied(inputs), Profile())
-    return [float(np.max(ratios(np.asarray(other, dtype=np.float64), value, scale, UNITS["float64"]), initial=0.0))
-            for other, value, scale in zip(written, values, scales, strict=True)]
-
-
-def departs(function: Function, examples: list[tuple[Inputs, list[int]]]) -> bool:
-    """The reference of a quantity is not what the textbook's formula gives."""
-    for inputs, outputs in examples:
-        found = departures(function, inputs)
-        if not all(found[i] <= LIMIT for i in outputs):
-            return True
-    return False
-
-
-def broken(law: Law) -> bool:
-    """The reference does not keep a law."""
-    return not law.run(Subject(Reference("float64"), FUNCTIONS), Given(), 0).ratio <= 1
 
 
 # -- which evidence reaches which function -----------------------------------------------------------------------------
@@ -148,15 +54,17 @@ class Call(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """By target: the evidence that reaches it, and calls of it.  By evidence: its seconds.  By name: the functions."""
+    """By target: the evidence that reaches it, and calls of it.  By evidence: its seconds.  By name: the functions, and for what is
+    private the public functions that call it."""
 
     evidence: dict[str, list[Evidence]]
     calls: dict[str, list[Call]]
     seconds: dict[str, float]
     functions: dict[str, Any]
+    callers: dict[str, set[str]]
 
 
-def traced(modules: tuple[str, ...], pieces: list[Evidence]) -> Trace:
+def traced(pieces: list[Evidence]) -> Trace:
     """Every piece of evidence run once on the right package, with a look at what is called.
 
     Raises: ValueError if one of them objects to the right package.
@@ -165,30 +73,35 @@ def traced(modules: tuple[str, ...], pieces: list[Evidence]) -> Trace:
                  if (function := function_of(module, name)) is not None}
     owner = {id(code): (name, code) for name, function in functions.items() for code in codes_of(function.__code__)}
     found, calls, seconds = {name: [] for name in functions}, {name: [] for name in functions}, {}
+    callers: dict[str, set[str]] = {name: set() for name in functions}
     for piece in pieces:
         started, reached = time.perf_counter(), Counter()
-        with watched(owner, reached, calls):
-            objects = caught(piece.catches)
-        if objects:
+        with watched(owner, reached, calls, callers):
+            objection = objection_of(piece.objects)
+        if objection:
             raise ValueError(f"{piece.kind} {piece.name}: expected no objection to the right package, got one")
         seconds[piece.kind + piece.name] = time.perf_counter() - started
         for name in reached:
             found[name].append(piece)
-    for name, users in users_of_constants(modules, functions).items():
+    for name, users in users_of_constants(functions).items():
         found[name] = list({piece.kind + piece.name: piece for user in users for piece in found[user]}.values())
-        calls[name] = [call for user in users for call in calls[user][:KEPT // len(users) + 1]]
-    return Trace({name: ordered(name, some, seconds) for name, some in found.items()}, calls, seconds, functions)
+        calls[name], callers[name] = [call for user in users for call in calls[user]], set().union(*(
+            callers[user] if private(user) else {user} for user in users))
+    return Trace({name: ordered(name, some, seconds) for name, some in found.items()}, calls, seconds, functions, callers)
 
 
 @contextmanager
-def watched(owner: dict[int, tuple[str, Any]], reached: Counter, calls: dict[str, list[Call]]) -> Iterator[None]:
-    """Counts calls of functions by name, and keeps the arguments of some."""
+def watched(owner: dict[int, tuple[str, Any]], reached: Counter, calls: dict[str, list[Call]], callers: dict[str, set[str]]
+            ) -> Iterator[None]:
+    """Counts calls of functions by name, keeps the arguments of some, and by what public function private ones are called."""
     def look(frame: Any, event: str, _: Any) -> None:
         if event == "call" and id(frame.f_code) in owner:
             name, code = owner[id(frame.f_code)]
             reached[name] += 1
             inside = f"{name}/{code.co_qualname}"
             reached_inside[inside] += 1
+            if private(name) and reached_inside[inside] <= 50:
+                callers[name] |= public_above(frame, owner)
             if reached_inside[inside] <= SEEN and len(calls[name]) < KEPT:
                 arguments = arguments_of(frame)
                 if arguments is not None:
@@ -200,6 +113,20 @@ def watched(owner: dict[int, tuple[str, Any]], reached: Counter, calls: dict[str
         yield
     finally:
         sys.setprofile(None)
+
+
+def private(name: str) -> bool:
+    """The name of what no other module calls."""
+    return name.rpartition(".")[2].startswith("_")
+
+
+def public_above(frame: Any, owner: dict[int, tuple[str, Any]]) -> set[str]:
+    """The nearest public function of the theory that a call comes from; nothing if it comes from elsewhere."""
+    while (frame := frame.f_back) is not None:
+        name, _ = owner.get(id(frame.f_code), ("_", None))
+        if not private(name):
+            return {name}
+    return set()
 
 
 def arguments_of(frame: Any) -> dict[str, Any] | None:
@@ -220,10 +147,10 @@ def fresh(value: Any) -> Any:
     return copy.deepcopy(value) if isinstance(value, (np.ndarray, np.random.Generator)) else value
 
 
-def users_of_constants(modules: tuple[str, ...], functions: dict[str, Any]) -> dict[str, list[str]]:
+def users_of_constants(functions: dict[str, Any]) -> dict[str, list[str]]:
     """The functions that look up each constant."""
     found = {}
-    for module in modules:
+    for module in MODULES:
         for name in targets(module):
             if function_of(module, name) is None:
                 found[f"{module}.{name}"] = [user for user, function in functions.items() if name in function.__globals__
@@ -240,13 +167,20 @@ def ordered(target: str, pieces: list[Evidence], seconds: dict[str, float]) -> l
 # -- one mutant ----------------------------------------------------------------------------------------------------------
 
 class Outcome(NamedTuple):
-    """kind and by: the evidence that killed it, both empty for a survivor.  change: the largest difference from the right function,
-    as a share of the largest entry; ∞ where the structure changes or it raises.  where: the call that shows it."""
+    """What became of a mutant.
+
+    kind, by   the evidence that killed it, both empty for a survivor; how: "objects", "raises" or "hangs"
+    change     the largest difference from the right package that a survivor makes to a public function, as a share of the largest
+               entry; ∞ where the structure changes or it raises; NaN if it is never called.  where: the call that shows it
+    inside     the same for the function itself, if it is private
+    """
 
     kind: str
     by: str
+    how: str = ""
     change: float = 0.0
     where: str = ""
+    inside: float = 0.0
     seconds: float = 0.0
 
 
@@ -254,42 +188,48 @@ class Hangs(BaseException):
     """What is raised in evidence that takes far longer than usual; no `except Exception` takes it for an answer."""
 
 
-def outcome(trace: Trace, pairs: dict[str, Any], mutant: Mutant | None) -> Outcome:
+def outcome(trace: Trace, pairs: Pairs, mutant: Mutant | None) -> Outcome:
     """What becomes of a mutant; None is the right package."""
     started, target = time.perf_counter(), f"{mutant.module}.{mutant.target}" if mutant else ""
-    pieces = trace.evidence[target] if mutant else [piece for piece in evidence_of(trace)]
+    pieces = trace.evidence[target] if mutant else everything(trace)
     with in_place(mutant) if mutant else nullcontext():
-        kind, by = killer(pieces, trace.seconds)
-    change, where = (0.0, "") if kind or mutant is None else difference(trace, pairs, mutant, pieces)
-    return Outcome(kind, by, change, where, time.perf_counter() - started)
+        found = Outcome(*killer(pieces, trace.seconds))
+    if mutant and not found.kind:
+        change, where = difference(mutant, [*on_cases(pairs, pieces), *on_calls(trace, target, public=True)])
+        inside = difference(mutant, on_calls(trace, target, public=False))[0]
+        found = found._replace(change=change, where=where, inside=inside)
+    return found._replace(seconds=time.perf_counter() - started)
 
 
-def evidence_of(trace: Trace) -> list[Evidence]:
+def everything(trace: Trace) -> list[Evidence]:
     return list({piece.kind + piece.name: piece for pieces in trace.evidence.values() for piece in pieces}.values())
 
 
-def killer(pieces: list[Evidence], seconds: dict[str, float]) -> tuple[str, str]:
-    """Kind and name of the first evidence that objects; what is asked at length comes last."""
-    later = [Evidence(piece.kind, piece.name, more) for piece in pieces if (more := the_rest(piece.name, piece.kind))]
-    for piece in (*pieces, *later):
-        patience = PATIENCE + SLOWER * seconds[piece.kind + piece.name] * (MANY / FEW if piece in later else 1)
-        try:
-            with limited(patience):
-                if caught(piece.catches):
-                    return piece.kind, piece.name
-        except Hangs:
-            return piece.kind, f"{piece.name} (hangs)"
-    return "", ""
+def killer(pieces: list[Evidence], seconds: dict[str, float]) -> tuple[str, str, str]:
+    """Kind and name of the first evidence that objects, and how; what is asked at length comes last."""
+    for longer in (False, True):
+        for piece in pieces:
+            question = piece.insists if longer else piece.objects
+            if question is not None:
+                patience = PATIENCE + SLOWER * (1 + 9 * longer) * seconds[piece.kind + piece.name]
+                try:
+                    with limited(patience):
+                        how = objection_of(question)
+                except Hangs:
+                    how = "hangs"
+                if how:
+                    return piece.kind, piece.name, how
+    return "", "", ""
 
 
-def caught(catches: Catch) -> bool:
-    """True if the evidence objects or raises."""
+def objection_of(question: Callable[[], bool]) -> str:
+    """"objects" if the answer is that something is wrong, "raises" if there is none, and "" if all is right."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return catches()
+            return "objects" if question() else ""
     except Exception:
-        return True
+        return "raises"
 
 
 @contextmanager
@@ -308,15 +248,21 @@ def limited(seconds: float) -> Iterator[None]:
 
 # -- a survivor beside the right function ------------------------------------------------------------------------------
 
-def difference(trace: Trace, pairs: dict[str, Any], mutant: Mutant, pieces: list[Evidence]) -> tuple[float, str]:
-    """The largest change that the mutant makes, and the call that shows it."""
-    ways = [(f"pair {piece.name}, case {i}", partial(of_pair, pairs[piece.name][0], *case))
-            for piece in pieces if piece.kind == "adjoint" for i, case in enumerate(pairs[piece.name][1])]
-    ways += calls_of(trace, f"{mutant.module}.{mutant.target}")
+Way = tuple[str, Callable[[], Any]]
+
+
+def difference(mutant: Mutant, ways: list[Way]) -> tuple[float, str]:
+    """The largest change that the mutant makes in one of the ways to ask, and which way that is; NaN if there is none."""
     right = [answer(way) for _, way in ways]
     with in_place(mutant):
         changes = [(apart(was, answer(way)), name) for was, (name, way) in zip(right, ways)]
-    return max(changes, default=(0.0, "never called"), key=lambda change: change[0])
+    return max(changes, default=(float("nan"), "never called"), key=lambda change: change[0])
+
+
+def on_cases(pairs: Pairs, pieces: list[Evidence]) -> list[Way]:
+    """The pairs among the evidence, on their cases."""
+    return [(f"pair {piece.name}, case {i}", partial(of_pair, pairs[piece.name][0], *case))
+            for piece in pieces if piece.kind == "adjoint" for i, case in enumerate(pairs[piece.name][1])]
 
 
 def of_pair(pair: gradcheck.Pair, arguments: tuple[Any, ...], fixed: dict[str, Any]) -> Any:
@@ -325,14 +271,15 @@ def of_pair(pair: gradcheck.Pair, arguments: tuple[Any, ...], fixed: dict[str, A
     return pair.f(*arguments, **fixed), pulled(pair.f_vjp(*arguments, **fixed))
 
 
-def calls_of(trace: Trace, target: str) -> list[tuple[str, Callable[[], Any]]]:
-    """The recorded calls of a target (of those who use it, for a constant), to be made again."""
-    found = []
-    for i, call in enumerate(trace.calls[target]):
-        if not call.inside:
-            inner = [other.arguments for other in trace.calls[call.owner] if other.inside]
-            found.append((f"call {i} of {call.owner}", partial(called, trace.functions[call.owner], call.arguments, inner)))
-    return found
+def on_calls(trace: Trace, target: str, *, public: bool) -> list[Way]:
+    """The recorded calls of a target (of those who use it, for a constant), to be made again.
+
+    With `public`, of the public functions above it; where there are none, it is asked itself.
+    """
+    above = trace.callers[target] if public else set()
+    calls = [call for name in sorted(above) for call in trace.calls[name]] or trace.calls[target]
+    return [(f"a call of {call.owner}", partial(called, trace.functions[call.owner], call.arguments, [
+        other.arguments for other in trace.calls[call.owner] if other.inside])) for call in calls if not call.inside]
 
 
 def called(function: Any, arguments: dict[str, Any], inner: list[dict[str, Any]]) -> Any:
@@ -408,7 +355,7 @@ def numbers_apart(right: Array, other: Array, floor: float) -> float:
 
 # -- many mutants --------------------------------------------------------------------------------------------------------
 
-def outcomes(trace: Trace, pairs: dict[str, Any], mutants: list[Mutant | None], workers: int) -> list[Outcome]:
+def outcomes(trace: Trace, pairs: Pairs, mutants: list[Mutant | None], workers: int) -> list[Outcome]:
     """The outcome of each, every one in a process of its own, `workers` of them at a time."""
     fork, todo = multiprocessing.get_context("fork"), list(enumerate(mutants))[::-1]
     running: dict[Connection, tuple[int, Any, float]] = {}
@@ -444,15 +391,15 @@ def received(receiver: Connection) -> Outcome:
     Raises: RuntimeError with the error in this script that the process met.
     """
     try:
-        found = receiver.recv() if receiver.poll() else ("crash", "takes too long")
+        found = receiver.recv() if receiver.poll() else ("crash", "", "takes too long")
     except EOFError:
-        found = "crash", "the process died"
+        found = "crash", "", "the process died"
     if isinstance(found, str):
         raise RuntimeError(found)
     return Outcome(*found)
 
 
-def child(sender: Connection, trace: Trace, pairs: dict[str, Any], mutant: Mutant | None) -> None:
+def child(sender: Connection, trace: Trace, pairs: Pairs, mutant: Mutant | None) -> None:
     """Sends the outcome, or the text of an error in this script."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
@@ -463,26 +410,38 @@ def child(sender: Connection, trace: Trace, pairs: dict[str, Any], mutant: Mutan
 
 # -- the report ----------------------------------------------------------------------------------------------------------
 
-def table(mutants: list[Mutant], found: list[Outcome]) -> str:
-    """Module by module: how many mutants, what killed them, and what is left."""
-    head = ("mutants", *KINDS, "crash", "equal", "CHANGED")
-    lines = [f"{'module':24s}" + "".join(f"{name:>9s}" for name in head)]
-    counts: dict[str, Counter] = {}
-    for mutant, result in zip(mutants, found):
-        counts.setdefault(mutant.module, Counter()).update(["mutants", verdict(result)])
-    counts["all"] = sum(counts.values(), Counter())
-    return "\n".join(lines + [f"{module:24s}" + "".join(f"{count[name]:9d}" for name in head) for module, count in counts.items()])
+SURVIVING = {"equal": "equal on everything tried", "inside": "a private function changes, no public one that calls it",
+             "unasked": "no evidence reaches it", "CHANGED": "a value or a gradient changes, and nothing objects"}
 
 
 def verdict(result: Outcome) -> str:
-    """The kind of what killed it, "equal" or "CHANGED"."""
-    return result.kind or ("CHANGED" if result.change > ROUNDING else "equal")
+    """The kind of what killed it, or one of `SURVIVING`."""
+    if result.kind:
+        return result.kind
+    if np.isnan(result.change):
+        return "unasked"
+    return "CHANGED" if result.change > ROUNDING else "inside" if result.inside > ROUNDING else "equal"
+
+
+def counted(mutants: list[Mutant], found: list[Outcome]) -> dict[str, Counter]:
+    """Module by module, and for all: how many mutants, what killed them, and what is left."""
+    counts: dict[str, Counter] = {}
+    for mutant, result in zip(mutants, found):
+        counts.setdefault(mutant.module, Counter()).update(["mutants", verdict(result), result.how])
+    return counts | {"all": sum(counts.values(), Counter())}
+
+
+def table(counts: dict[str, Counter]) -> str:
+    """The counts as text; under "raises" are those of the killed that give no answer at all."""
+    head = ("mutants", *KINDS, "crash", "raises", *SURVIVING)
+    return "\n".join([f"{'module':24s}" + "".join(f"{name:>9s}" for name in head)]
+                     + [f"{module:24s}" + "".join(f"{count[name]:9d}" for name in head) for module, count in counts.items()])
 
 
 def survivors(mutants: list[Mutant], found: list[Outcome], which: str) -> list[dict[str, Any]]:
-    """The mutants with this verdict, as plain data."""
+    """The mutants with this verdict, as plain data; a number that JSON does not have is given as text."""
     return [{"module": mutant.module, "target": mutant.target, "line": mutant.line, "before": mutant.before, "after": mutant.after,
-             "change": min(result.change, 1e300), "where": result.where}
+             "change": result.change if np.isfinite(result.change) else str(result.change), "where": result.where}
             for mutant, result in zip(mutants, found) if verdict(result) == which]
 
 
@@ -511,7 +470,7 @@ PLANTED = (("gaussian", "posterior", "beta * v / w", "beta * v / (w * 1.001)", T
 def planted_rows(mutants: list[Mutant], found: list[Outcome]) -> list[dict[str, Any]]:
     """Each as it was expected to end."""
     rows = []
-    for mutant, result, (*_, killed) in zip(mutants, found, PLANTED):
+    for mutant, result, (*_, killed) in zip(mutants, found, PLANTED, strict=True):
         rows.append(row(f"{described(mutant)}: {verdict(result)} {result.by}", "killed" if killed else "equal",
                         bool(result.kind) if killed else verdict(result) == "equal"))
     return rows
@@ -519,51 +478,64 @@ def planted_rows(mutants: list[Mutant], found: list[Outcome]) -> list[dict[str, 
 
 # -- the whole -----------------------------------------------------------------------------------------------------------
 
-def rows_of(mutants: list[Mutant], constants: list[Mutant], found: list[Outcome], seconds: float) -> list[dict[str, Any]]:
-    """The verdicts."""
-    verdicts = Counter(map(verdict, found[:len(mutants)]))
-    killed = len(mutants) - verdicts["equal"] - verdicts["CHANGED"]
-    by = ", ".join(f"{verdicts[kind]} by {kind}" for kind in (*KINDS, "crash") if verdicts[kind])
-    alive = [described(mutant) for mutant, result in zip(constants, found[len(mutants):]) if not result.kind]
+def rows_of(counts: Counter, constants: list[Mutant], found: list[Outcome], seconds: float) -> list[dict[str, Any]]:
+    """The verdicts, from the counts of all modules and from what became of the constants and of all mutants."""
+    alive = [described(mutant) for mutant, result in zip(constants, found[counts["mutants"]:]) if not result.kind]
+    killed = sum(counts[kind] for kind in (*KINDS, "crash"))
+    by = ", ".join(f"{counts[kind]} by {kind}" for kind in (*KINDS, "crash") if counts[kind])
     mean = sum(result.seconds for result in found) / max(len(found), 1)
-    return [row(f"{killed} of {len(mutants)} killed: {by}; {verdicts['equal']} equal on everything tried", "more than 9 in 10",
-                killed > 0.9 * len(mutants)),
-            row(f"{verdicts['CHANGED']} survivors change a value or a gradient", "none", not verdicts["CHANGED"]),
+    return [row(f"{killed} of {counts['mutants']} killed: {by}; {counts['raises']} of them raise; {counts['equal']} are equal on "
+                f"everything tried, {counts['inside']} change a private function only", "more than 9 in 10",
+                killed > 0.9 * counts["mutants"]),
+            row(f"{counts['CHANGED']} survivors change a value or a gradient", "none", not counts["CHANGED"]),
+            row(f"{counts['unasked']} survivors are in functions that no evidence reaches", "none", not counts["unasked"]),
             row(f"{len(constants)} constants raised by 0.1; alive: {'; '.join(alive) or 'none'}", "none", not alive),
-            row(f"{mean:.2f} s a mutant, {seconds:.0f} s with the tracing", "at most 1.5 s a mutant", mean <= 1.5)]
+            row(f"{mean:.2f} s a mutant, {seconds:.0f} s in all", "at most 1.5 s a mutant", mean <= 1.5)]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of(doc: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--module", action="append", choices=MODULES, help="only this one; may be given more than once")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--planted", action="store_true", help="only mutants whose end is known; writes no result")
-    options = parser.parse_args()
-    started, modules = time.perf_counter(), tuple(options.module or MODULES)
-    mutants, total = ([rewritten(*part[:4]) for part in PLANTED], 0) if options.planted else drawn(
-        modules, seed=options.seed, count=options.count)
-    constants = [] if options.planted else shifted_constants(modules)
-    pieces = evidence()
-    trace = traced(MODULES, pieces)
-    pairs = {piece.name: piece.catches.args for piece in pieces if piece.kind == "adjoint"}
-    print(f"traced: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    right, *found = outcomes(trace, pairs, [None, *mutants, *constants], options.workers)
+    return parser.parse_args()
+
+
+def judged(mutants: list[Mutant], workers: int) -> list[Outcome]:
+    """What becomes of each mutant.   Raises: ValueError if some evidence objects to the right package."""
+    pairs = drawn_cases()
+    trace = traced(evidence(pairs))
+    right, *found = outcomes(trace, pairs, [None, *mutants], workers)
     if right.kind:
-        raise ValueError(f"{right.kind} {right.by}: expected no objection to the right package, got one")
-    seconds = time.perf_counter() - started
+        raise ValueError(f"{right.kind} {right.by}: expected no objection to the right package, but it {right.how}")
+    return found
+
+
+def planted(workers: int) -> int:
+    """The planted mutants, one a line.  Returns the exit code."""
+    mutants = [rewritten(*part[:4]) for part in PLANTED]
+    rows = planted_rows(mutants, judged(mutants, workers))
+    print(*(f"{'ok ' if each['holds'] else 'NOT'}  {each['number']}" for each in rows), sep="\n")
+    return 0 if all(each["holds"] for each in rows) else 1
+
+
+def main() -> int:
+    options, started = options_of(__doc__), time.perf_counter()
     if options.planted:
-        rows = planted_rows(mutants, found)
-        print("\n".join(f"{'ok ' if each['holds'] else 'NOT'}  {each['number']}" for each in rows))
-        return 0 if all(each["holds"] for each in rows) else 1
-    drawn_ones = found[:len(mutants)]
-    print(table(mutants, drawn_ones))
-    for which in ("equal", "CHANGED"):
-        print(f"\n{which}:", *listed(mutants, drawn_ones, which), sep="\n")
-    data = {"possible": total, "modules": {}, "survivors": survivors(mutants, drawn_ones, "CHANGED"),
-            "equal": survivors(mutants, drawn_ones, "equal")}
-    return conclude("mutants", claim_of(__doc__), rows_of(mutants, constants, found, seconds), seconds=seconds,
+        return planted(options.workers)
+    modules = tuple(options.module or MODULES)
+    mutants, possible = drawn(modules, seed=options.seed, count=options.count)
+    constants = shifted_constants(modules)
+    found = judged([*mutants, *constants], options.workers)
+    counts = counted(mutants, found)
+    print(table(counts))
+    for which, meaning in SURVIVING.items():
+        print(f"\n{which}: {meaning}", *listed(mutants, found, which), sep="\n")
+    data = {"possible": possible, "counts": counts, **{which: survivors(mutants, found, which) for which in SURVIVING}}
+    seconds = time.perf_counter() - started
+    return conclude("mutants", claim_of(__doc__), rows_of(counts["all"], constants, found, seconds), seconds=seconds,
                     settings={"seed": options.seed, "count": options.count, "modules": options.module or "all"}, data=data)
 
 

@@ -37,6 +37,7 @@ from refdpm import gradcheck
 from refdpm.vjp import Array
 
 ROUNDING = 1e-9              # a change below this share of the largest entry is none
+FLOOR = 1e-6                 # entries below this share of the largest of all are what is left of a cancellation
 PATIENCE, SLOWER = 3.0, 20   # seconds, and how many times its usual time, before evidence is said to hang
 MEMORY = 4 << 30             # bytes that a mutant may use
 LONGEST = 400.0              # seconds before a mutant's process is ended from outside
@@ -190,7 +191,7 @@ class Hangs(BaseException):
 
 def outcome(trace: Trace, pairs: Pairs, mutant: Mutant | None) -> Outcome:
     """What becomes of a mutant; None is the right package."""
-    started, target = time.perf_counter(), f"{mutant.module}.{mutant.target}" if mutant else ""
+    started, target = time.process_time(), f"{mutant.module}.{mutant.target}" if mutant else ""
     pieces = trace.evidence[target] if mutant else everything(trace)
     with in_place(mutant) if mutant else nullcontext():
         found = Outcome(*killer(pieces, trace.seconds))
@@ -198,7 +199,7 @@ def outcome(trace: Trace, pairs: Pairs, mutant: Mutant | None) -> Outcome:
         change, where = difference(mutant, [*on_cases(pairs, pieces), *on_calls(trace, target, public=True)])
         inside = difference(mutant, on_calls(trace, target, public=False))[0]
         found = found._replace(change=change, where=where, inside=inside)
-    return found._replace(seconds=time.perf_counter() - started)
+    return found._replace(seconds=time.process_time() - started)
 
 
 def everything(trace: Trace) -> list[Evidence]:
@@ -321,36 +322,47 @@ def answer(way: Callable[[], Any]) -> Any:
 
 
 def apart(right: Any, other: Any) -> float:
-    """The largest difference as a share of the largest entry, parts of a structure each for itself; ∞ for another structure."""
+    """The largest difference as a share of the largest entry; ∞ for another structure.
+
+    Every part of a structure is measured by itself, real and imaginary parts too (the latter may be a derivative times 1e-20); but
+    what is below FLOOR of the largest entry of all is left of terms that cancel, and is measured by that.
+    """
     if isinstance(right, (Exception, Hangs)):
         return 0.0                                            # no answer was right here
-    if isinstance(right, (tuple, list)):
-        if not isinstance(other, (tuple, list)) or len(right) != len(other):
-            return float("inf")
-        return max(map(apart, right, other), default=0.0)
-    if isinstance(right, (np.ndarray, np.generic, float, int, complex)):
-        return arrays_apart(np.asarray(right), other)
-    return 0.0
-
-
-def arrays_apart(right: Array, other: Any) -> float:
-    """Real and imaginary parts each for itself, for the latter may be a derivative times 1e-20."""
-    if not isinstance(other, (np.ndarray, np.generic, float, int, complex)) or np.shape(other) != right.shape:
+    before, after = list(numbers_in(right)), list(numbers_in(other))
+    if [part.shape for part in before] != [part.shape for part in after]:
         return float("inf")
-    if right.dtype.kind not in "fciub":
-        return 0.0 if np.array_equal(right, other) else float("inf")
-    with np.errstate(all="ignore"):
-        return max(numbers_apart(part(right), part(np.asarray(other)), floor) for part, floor in ((np.real, 0.0), (np.imag, 1e-24)))
+    both = [[part(array) for array in arrays] for arrays in zip(before, after) for part in (np.real, np.imag)]
+    scales = [largest(was) for was, _ in both]
+    floors = FLOOR * max(scales[::2], default=0.0), 1e-20 * FLOOR + FLOOR * max(scales[1::2], default=0.0)
+    return max((numbers_apart(was, now, max(scale, floors[i % 2])) for i, ((was, now), scale) in enumerate(zip(both, scales))),
+               default=0.0)
 
 
-def numbers_apart(right: Array, other: Array, floor: float) -> float:
-    right, other = np.asarray(right, dtype=np.float64), np.asarray(other, dtype=np.float64)
+def numbers_in(tree: Any) -> Iterator[Array]:
+    """The numbers of an answer, as arrays, from left to right; a mark of its kind for what is no number."""
+    if isinstance(tree, (tuple, list)):
+        yield np.zeros((0, len(tree)))
+        for part in tree:
+            yield from numbers_in(part)
+    elif isinstance(tree, (np.ndarray, np.generic, float, int, complex)) and np.asarray(tree).dtype.kind in "fciub":
+        yield np.asarray(tree) * 1.0
+    elif isinstance(tree, BaseException):
+        yield np.zeros((0, 0, 0))
+
+
+def largest(x: Array) -> float:
+    return float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x)))
+
+
+def numbers_apart(right: Array, other: Array, scale: float) -> float:
+    """∞ where one is a number and the other is none."""
     same = (right == other) | (np.isnan(right) & np.isnan(other))
     if not np.array_equal(np.isfinite(right) | same, np.isfinite(other) | same):
         return float("inf")
-    scale = np.max(np.abs(right), initial=floor, where=np.isfinite(right))
-    error = np.max(np.abs(np.where(same, 0.0, right - other)), initial=0.0)
-    return float(error / scale) if scale > 0 and error > 0 else float(np.inf * error) if error > 0 else 0.0
+    with np.errstate(all="ignore"):
+        error = largest(np.where(same, 0.0, right - other))
+    return error / scale if scale > 0 else error * float("inf") if error > 0 else 0.0
 
 
 # -- many mutants --------------------------------------------------------------------------------------------------------
@@ -478,19 +490,20 @@ def planted_rows(mutants: list[Mutant], found: list[Outcome]) -> list[dict[str, 
 
 # -- the whole -----------------------------------------------------------------------------------------------------------
 
-def rows_of(counts: Counter, constants: list[Mutant], found: list[Outcome], seconds: float) -> list[dict[str, Any]]:
+def rows_of(counts: Counter, unasked: list[str], constants: list[Mutant], found: list[Outcome], seconds: float
+            ) -> list[dict[str, Any]]:
     """The verdicts, from the counts of all modules and from what became of the constants and of all mutants."""
     alive = [described(mutant) for mutant, result in zip(constants, found[counts["mutants"]:]) if not result.kind]
     killed = sum(counts[kind] for kind in (*KINDS, "crash"))
     by = ", ".join(f"{counts[kind]} by {kind}" for kind in (*KINDS, "crash") if counts[kind])
     mean = sum(result.seconds for result in found) / max(len(found), 1)
     return [row(f"{killed} of {counts['mutants']} killed: {by}; {counts['raises']} of them raise; {counts['equal']} are equal on "
-                f"everything tried, {counts['inside']} change a private function only", "more than 9 in 10",
-                killed > 0.9 * counts["mutants"]),
+                f"everything tried, {counts['inside']} change a private function only, {counts['unasked']} are where no evidence looks",
+                "more than 9 in 10", killed > 0.9 * counts["mutants"]),
             row(f"{counts['CHANGED']} survivors change a value or a gradient", "none", not counts["CHANGED"]),
-            row(f"{counts['unasked']} survivors are in functions that no evidence reaches", "none", not counts["unasked"]),
+            row(f"of {len(MODULES)} modules no evidence reaches: {', '.join(unasked) or 'nothing'}", "nothing", not unasked),
             row(f"{len(constants)} constants raised by 0.1; alive: {'; '.join(alive) or 'none'}", "none", not alive),
-            row(f"{mean:.2f} s a mutant, {seconds:.0f} s in all", "at most 1.5 s a mutant", mean <= 1.5)]
+            row(f"{mean:.2f} s of one core a mutant, {seconds:.0f} s in all", "at most 1.5 s a mutant", mean <= 1.5)]
 
 
 def options_of(doc: str | None) -> argparse.Namespace:
@@ -503,20 +516,23 @@ def options_of(doc: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def judged(mutants: list[Mutant], workers: int) -> list[Outcome]:
-    """What becomes of each mutant.   Raises: ValueError if some evidence objects to the right package."""
+def judged(mutants: list[Mutant], workers: int) -> tuple[list[Outcome], list[str]]:
+    """What becomes of each mutant; and all targets that no evidence reaches.
+
+    Raises: ValueError if some evidence objects to the right package.
+    """
     pairs = drawn_cases()
     trace = traced(evidence(pairs))
     right, *found = outcomes(trace, pairs, [None, *mutants], workers)
     if right.kind:
         raise ValueError(f"{right.kind} {right.by}: expected no objection to the right package, but it {right.how}")
-    return found
+    return found, [name for name, pieces in trace.evidence.items() if not pieces]
 
 
 def planted(workers: int) -> int:
     """The planted mutants, one a line.  Returns the exit code."""
     mutants = [rewritten(*part[:4]) for part in PLANTED]
-    rows = planted_rows(mutants, judged(mutants, workers))
+    rows = planted_rows(mutants, judged(mutants, workers)[0])
     print(*(f"{'ok ' if each['holds'] else 'NOT'}  {each['number']}" for each in rows), sep="\n")
     return 0 if all(each["holds"] for each in rows) else 1
 
@@ -528,14 +544,15 @@ def main() -> int:
     modules = tuple(options.module or MODULES)
     mutants, possible = drawn(modules, seed=options.seed, count=options.count)
     constants = shifted_constants(modules)
-    found = judged([*mutants, *constants], options.workers)
+    found, unasked = judged([*mutants, *constants], options.workers)
     counts = counted(mutants, found)
     print(table(counts))
     for which, meaning in SURVIVING.items():
         print(f"\n{which}: {meaning}", *listed(mutants, found, which), sep="\n")
-    data = {"possible": possible, "counts": counts, **{which: survivors(mutants, found, which) for which in SURVIVING}}
+    data = {"possible": possible, "unasked_targets": unasked, "counts": counts,
+            **{which: survivors(mutants, found, which) for which in SURVIVING}}
     seconds = time.perf_counter() - started
-    return conclude("mutants", claim_of(__doc__), rows_of(counts["all"], constants, found, seconds), seconds=seconds,
+    return conclude("mutants", claim_of(__doc__), rows_of(counts["all"], unasked, constants, found, seconds), seconds=seconds,
                     settings={"seed": options.seed, "count": options.count, "modules": options.module or "all"}, data=data)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from types import CodeType
 from typing import Any, NamedTuple
 import argparse
 import copy
@@ -39,9 +40,11 @@ from refdpm.vjp import Array
 ROUNDING = 1e-9              # a change below this share of the largest entry is none
 FLOOR = 1e-6                 # entries below this share of the largest of all are what is left of a cancellation
 PATIENCE, SLOWER = 3.0, 20   # seconds, and how many times its usual time, before evidence is said to hang
+LONGER = 25                  # how many times that, for a longer look
 MEMORY = 4 << 30             # bytes that a mutant may use
 LONGEST = 400.0              # seconds before a mutant's process is ended from outside
-SEEN, KEPT = 2, 24           # calls of a function that are kept: of one piece of evidence, and of all
+SEEN, KEPT = 2, 10           # calls of a function that are kept: of one piece of evidence, and of one kind
+ABOVE = 50                   # calls of a private function that are followed up to the public one
 
 
 # -- which evidence reaches which function -----------------------------------------------------------------------------
@@ -54,80 +57,86 @@ class Call(NamedTuple):
     arguments: dict[str, Any]
 
 
-class Trace(NamedTuple):
-    """By target: the evidence that reaches it, and calls of it.  By evidence: its seconds.  By name: the functions, and for what is
-    private the public functions that call it."""
+class Trace:
+    """What each piece of evidence reaches, found by running it once on the right package.
 
-    evidence: dict[str, list[Evidence]]
-    calls: dict[str, list[Call]]
-    seconds: dict[str, float]
-    functions: dict[str, Any]
-    callers: dict[str, set[str]]
+    By target: the `evidence` that reaches it, `calls` of it, and for what is private its public `callers`.  By piece: its `seconds`.
+    """
+
+    def __init__(self) -> None:
+        self.functions = {f"{module}.{name}": function for module in MODULES for name in targets(module)
+                          if (function := function_of(module, name)) is not None}
+        self.evidence: dict[str, list[Evidence]] = {name: [] for name in self.functions}
+        self.calls: dict[str, list[Call]] = {name: [] for name in self.functions}
+        self.callers: dict[str, set[str]] = {name: set() for name in self.functions}
+        self.seconds: dict[str, float] = {}
+        self._owner = {id(code): (name, code) for name, function in self.functions.items()
+                       for code in codes_of(function.__code__)}
+        self._of_kind: Counter = Counter()
+
+    def run(self, piece: Evidence) -> None:
+        """Raises: ValueError if the evidence objects to the right package."""
+        self._piece, self._seen, started = piece, Counter(), time.perf_counter()
+        sys.setprofile(self._look)
+        try:
+            objection = objection_of(piece.objects)
+        finally:
+            sys.setprofile(None)
+        if objection:
+            raise ValueError(f"{piece.kind} {piece.name}: expected no objection to the right package, but it {objection}")
+        self.seconds[key_of(piece)] = time.perf_counter() - started
+        for name in dict.fromkeys(name for name, _ in self._seen):
+            self.evidence[name].append(piece)
+
+    def _look(self, frame: Any, event: str, _: Any) -> None:
+        if event == "call" and id(frame.f_code) in self._owner:
+            name, code = self._owner[id(frame.f_code)]
+            self._seen[name, code.co_qualname] += 1
+            if private(name) and self._seen[name, code.co_qualname] <= ABOVE:
+                self.callers[name] |= self._public_above(frame)
+            if self._seen[name, code.co_qualname] <= SEEN and self._of_kind[name, self._piece.kind] < KEPT:
+                self._keep(name, code, frame)
+
+    def _keep(self, name: str, code: CodeType, frame: Any) -> None:
+        arguments = arguments_of(frame)
+        if arguments is not None:
+            self.calls[name].append(Call(name, "<locals>" in code.co_qualname, arguments))
+            self._of_kind[name, self._piece.kind] += 1
+
+    def _public_above(self, frame: Any) -> set[str]:
+        """The nearest public function of the theory that a call comes from; nothing if it comes from elsewhere."""
+        while (frame := frame.f_back) is not None:
+            name, _ = self._owner.get(id(frame.f_code), ("_", None))
+            if not private(name):
+                return {name}
+        return set()
+
+    def add_constants(self) -> None:
+        """What reaches a constant is what reaches a function that looks it up."""
+        for name, users in users_of_constants(self.functions).items():
+            self.evidence[name] = list({key_of(piece): piece for user in users for piece in self.evidence[user]}.values())
+            self.calls[name] = [call for user in users for call in self.calls[user]]
+            self.callers[name] = {caller for user in users for caller in (self.callers[user] if private(user) else {user})}
 
 
 def traced(pieces: list[Evidence]) -> Trace:
-    """Every piece of evidence run once on the right package, with a look at what is called.
-
-    Raises: ValueError if one of them objects to the right package.
-    """
-    functions = {f"{module}.{name}": function for module in MODULES for name in targets(module)
-                 if (function := function_of(module, name)) is not None}
-    owner = {id(code): (name, code) for name, function in functions.items() for code in codes_of(function.__code__)}
-    found, calls, seconds = {name: [] for name in functions}, {name: [] for name in functions}, {}
-    callers: dict[str, set[str]] = {name: set() for name in functions}
+    """Every piece of evidence run once, and for every target the order in which it will be asked."""
+    trace = Trace()
     for piece in pieces:
-        started, reached = time.perf_counter(), Counter()
-        with watched(owner, reached, calls, callers):
-            objection = objection_of(piece.objects)
-        if objection:
-            raise ValueError(f"{piece.kind} {piece.name}: expected no objection to the right package, got one")
-        seconds[piece.kind + piece.name] = time.perf_counter() - started
-        for name in reached:
-            found[name].append(piece)
-    for name, users in users_of_constants(functions).items():
-        found[name] = list({piece.kind + piece.name: piece for user in users for piece in found[user]}.values())
-        calls[name], callers[name] = [call for user in users for call in calls[user]], set().union(*(
-            callers[user] if private(user) else {user} for user in users))
-    return Trace({name: ordered(name, some, seconds) for name, some in found.items()}, calls, seconds, functions, callers)
+        trace.run(piece)
+    trace.add_constants()
+    for name, reaching in trace.evidence.items():
+        trace.evidence[name] = ordered(name, reaching, trace.seconds)
+    return trace
 
 
-@contextmanager
-def watched(owner: dict[int, tuple[str, Any]], reached: Counter, calls: dict[str, list[Call]], callers: dict[str, set[str]]
-            ) -> Iterator[None]:
-    """Counts calls of functions by name, keeps the arguments of some, and by what public function private ones are called."""
-    def look(frame: Any, event: str, _: Any) -> None:
-        if event == "call" and id(frame.f_code) in owner:
-            name, code = owner[id(frame.f_code)]
-            reached[name] += 1
-            inside = f"{name}/{code.co_qualname}"
-            reached_inside[inside] += 1
-            if private(name) and reached_inside[inside] <= 50:
-                callers[name] |= public_above(frame, owner)
-            if reached_inside[inside] <= SEEN and len(calls[name]) < KEPT:
-                arguments = arguments_of(frame)
-                if arguments is not None:
-                    calls[name].append(Call(name, "<locals>" in code.co_qualname, arguments))
-
-    reached_inside: Counter = Counter()
-    sys.setprofile(look)
-    try:
-        yield
-    finally:
-        sys.setprofile(None)
+def key_of(piece: Evidence) -> str:
+    return f"{piece.kind} {piece.name}"
 
 
 def private(name: str) -> bool:
     """The name of what no other module calls."""
     return name.rpartition(".")[2].startswith("_")
-
-
-def public_above(frame: Any, owner: dict[int, tuple[str, Any]]) -> set[str]:
-    """The nearest public function of the theory that a call comes from; nothing if it comes from elsewhere."""
-    while (frame := frame.f_back) is not None:
-        name, _ = owner.get(id(frame.f_code), ("_", None))
-        if not private(name):
-            return {name}
-    return set()
 
 
 def arguments_of(frame: Any) -> dict[str, Any] | None:
@@ -162,7 +171,7 @@ def users_of_constants(functions: dict[str, Any]) -> dict[str, list[str]]:
 def ordered(target: str, pieces: list[Evidence], seconds: dict[str, float]) -> list[Evidence]:
     """By kind; the pair of the function first, then by what they cost."""
     pair = target.removesuffix("_vjp")
-    return sorted(pieces, key=lambda piece: (KINDS.index(piece.kind), piece.name != pair, seconds[piece.kind + piece.name]))
+    return sorted(pieces, key=lambda piece: (KINDS.index(piece.kind), piece.name != pair, seconds[key_of(piece)]))
 
 
 # -- one mutant ----------------------------------------------------------------------------------------------------------
@@ -203,23 +212,21 @@ def outcome(trace: Trace, pairs: Pairs, mutant: Mutant | None) -> Outcome:
 
 
 def everything(trace: Trace) -> list[Evidence]:
-    return list({piece.kind + piece.name: piece for pieces in trace.evidence.values() for piece in pieces}.values())
+    return list({key_of(piece): piece for pieces in trace.evidence.values() for piece in pieces}.values())
 
 
 def killer(pieces: list[Evidence], seconds: dict[str, float]) -> tuple[str, str, str]:
-    """Kind and name of the first evidence that objects, and how; what is asked at length comes last."""
-    for longer in (False, True):
-        for piece in pieces:
-            question = piece.insists if longer else piece.objects
-            if question is not None:
-                patience = PATIENCE + SLOWER * (1 + 9 * longer) * seconds[piece.kind + piece.name]
-                try:
-                    with limited(patience):
-                        how = objection_of(question)
-                except Hangs:
-                    how = "hangs"
-                if how:
-                    return piece.kind, piece.name, how
+    """Kind and name of the first evidence that objects, and how; what takes a longer look comes last."""
+    questions = [(piece, piece.objects, 1) for piece in pieces]
+    questions += [(piece, piece.insists, LONGER) for piece in pieces if piece.insists is not None]
+    for piece, question, longer in questions:
+        try:
+            with limited(PATIENCE + SLOWER * longer * seconds[key_of(piece)]):
+                how = objection_of(question)
+        except Hangs:
+            how = "hangs"
+        if how:
+            return piece.kind, piece.name, how
     return "", "", ""
 
 
@@ -498,7 +505,7 @@ def rows_of(counts: Counter, unasked: list[str], constants: list[Mutant], found:
     by = ", ".join(f"{counts[kind]} by {kind}" for kind in (*KINDS, "crash") if counts[kind])
     mean = sum(result.seconds for result in found) / max(len(found), 1)
     return [row(f"{killed} of {counts['mutants']} killed: {by}; {counts['raises']} of them raise; {counts['equal']} are equal on "
-                f"everything tried, {counts['inside']} change a private function only, {counts['unasked']} are where no evidence looks",
+                f"everything tried, {counts['inside']} change a private function only, {counts['unasked']} are not asked",
                 "more than 9 in 10", killed > 0.9 * counts["mutants"]),
             row(f"{counts['CHANGED']} survivors change a value or a gradient", "none", not counts["CHANGED"]),
             row(f"of {len(MODULES)} modules no evidence reaches: {', '.join(unasked) or 'nothing'}", "nothing", not unasked),

@@ -60,7 +60,7 @@ class Call(NamedTuple):
 class Trace:
     """What each piece of evidence reaches, found by running it once on the right package.
 
-    By target: the `evidence` that reaches it, `calls` of it, and for what is private its public `callers`.  By piece: its `seconds`.
+    By target: the `evidence` that reaches it, `calls` of it, and for what is private its public `callers`.  By piece: `seconds`.
     """
 
     def __init__(self) -> None:

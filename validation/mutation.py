@@ -16,6 +16,7 @@ import copy
 import importlib
 import random
 import sys
+import warnings
 
 from refdpm import READING_ORDER
 
@@ -304,7 +305,9 @@ def rewritten(module: str, target: str, before: str, after: str) -> Mutant:
 def in_place(mutant: Mutant) -> Iterator[None]:
     """The mutant's code in the function object, or its number wherever the constant is bound, until the end of the block."""
     namespace = dict(vars(_loaded(mutant.module)))
-    exec(compile(ast.Module([mutant.statement], []), f"mutant of {mutant.module}", "exec"), namespace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(ast.Module([mutant.statement], []), f"mutant of {mutant.module}", "exec"), namespace)
     name = mutant.target.rpartition(".")[2]
     wrong, right = namespace[name], function_of(mutant.module, mutant.target)
     places = _places(right) if right else _bound(mutant.module, name)

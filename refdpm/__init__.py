@@ -10,7 +10,7 @@ which a module imports only from modules above it:
     the model             layers, networks
     using it              data, optimize, train, sample, product
     what came later       later
-    the evidence          gradcheck, oracles, strategies, conformance
+    the evidence          gradcheck, textbook, oracles, strategies, conformance
     the edges             run, experiments, figure, checking, traceability, cli
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
@@ -29,17 +29,16 @@ READING_ORDER = (
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
     "later.objective", "later.sampler", "later.categorical",
-    "gradcheck",
+    "gradcheck", "textbook",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
-    "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.decimals", "oracles.decimals_binomial",
-    "oracles.decimals_heartbeat",
-    "oracles.decimals_later", "oracles.decimals_categorical", "oracles.two_sample", "oracles.enumeration",
+    "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
     "strategies",
-    "conformance.cases", "conformance.accuracy", "conformance.checks", "conformance.mistakes",
-    "conformance.adapter", "conformance.profile", "conformance.terms", "conformance.chapters", "conformance.subject",
-    "conformance.inference", "conformance.naming", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.report", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
-    "conformance.brief", "conformance.wire", "conformance.remote", "conformance.serve", "conformance.example",
+    "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
+    "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
+    "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.naming",
+    "conformance.judge", "conformance.gradients", "conformance.known", "conformance.report", "conformance.session",
+    "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief", "conformance.wire",
+    "conformance.remote", "conformance.serve", "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

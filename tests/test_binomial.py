@@ -101,3 +101,13 @@ def test_laws_that_are_certain():
     assert binomial.kl(sure, other) == pytest.approx([np.log1p(np.exp(-0.5)), np.log1p(np.exp(0.5))], rel=1e-14)
     assert np.array_equal(binomial.log_prob(np.array([1.0, 0.0]), sure), [0, 0])
     assert np.array_equal(binomial.log_prob(np.array([0.0, 1.0]), sure), [-800, -800])
+
+
+def test_what_is_certain_has_no_entropy_and_no_surprise():
+    """Infinite logits: 0 · log 0 = 0 in values and pullbacks."""
+    sure, x = Bernoulli(np.array([np.inf, -np.inf])), np.array([1.0, 0.0])
+    (_, back), (_, back_mass) = binomial.entropy_vjp(sure), binomial.log_prob_vjp(x, sure)
+    for found in (binomial.entropy(sure), binomial.log_prob(x, sure), binomial.cross_entropy(sure, sure), back(np.ones(2)).logit,
+                  back_mass(np.ones(2))[1].logit):
+        assert not found.any()
+    assert np.array_equal(binomial.log_prob(1 - x, sure), [-np.inf, -np.inf])

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.chain import Row, from_levels
-from refdpm.textbook.expression import E, above, less, log, move, node, slack, sqrt, square, tanh, term, total, where
-from refdpm.textbook.layers import linear, logit, per_step, sigmoid, softmax
+from refdpm.textbook.expression import E, above, less, log, move, node, slack, sqrt, tanh, term, total, understood, where
+from refdpm.textbook.layers import bumps, linear, logit, per_step, sigmoid, temporal
 from refdpm.textbook.page import Array
 
 UNSEEN = 2.0 ** -24                                 # a cut-off this small, of what is to be rounded, is no mistake
@@ -83,12 +83,12 @@ def posterior_log_odds(x_t: E, x_0: E, row: Row, rate: E) -> E:
 
 def relative(q: E, p: E) -> E:
     """q log(q/p), 0 where q is."""
-    return where(above(q, 0), q * (log(q) - log(p) + slack(node(1))), 0)
+    return understood(above(q, 0), q * (log(q) - log(p) + slack(node(1))))
 
 
 def _nats(q: E, p: E) -> E:
     """q log p, 0 where both are."""
-    return where(above(q + p, 0), q * log(p), 0)
+    return understood(above(q + p, 0), q * log(p))
 
 
 def kl(q: Bit, p: Bit) -> E:
@@ -147,22 +147,7 @@ def read_out(z: E, x_t: E, row: Row, rate: E, readout: str) -> E:
     return z if readout == "paper" else {"skip": skip, "denoising": denoising}[readout](z, x_t, row, rate)
 
 
-# -- bumps in t, and the network ---------------------------------------------------------------------------------------------
-
-def bumps(t: E, T: E, count: int, basis: str) -> E:
-    """g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²): τ_j = T (j − ½)/J and w = T/J (paper), or τ_j from 1 to T and
-    half their spacing for w (released).   Shapes: t (N,) → (N, J)."""
-    t, T = (move(x, "as a column", lambda i: i[..., None]) for x in (t, T))
-    j = node(np.arange(count))
-    z = t * count / T - (j + 0.5) if basis == "paper" else ((t - 1) * (count - 1) / (T - 1) - j) * 2
-    return softmax(-square(z) / 2)
-
-
-def temporal(y: E, g: E) -> E:
-    """Σ_j y_j g_j(t).   Shapes: y (N, …, J), g (N, J) → (N, …)."""
-    rows_last = move(y, "rows last", lambda i: np.moveaxis(i, 0, -2))
-    return move(total(rows_last * g, "bumps"), "rows first", lambda i: np.moveaxis(i, -1, 0))
-
+# -- the network -------------------------------------------------------------------------------------------------------
 
 def heartbeat(parameters: Any, x_t: E, row: Row, rate: E, *, t: Array, T: int, readout: str, last: str) -> E:
     """tanh(h W + b) of bits of mean 0 and variance 1 under π, layer after layer, then the last layer of t, and the read-out.
@@ -176,7 +161,7 @@ def heartbeat(parameters: Any, x_t: E, row: Row, rate: E, *, t: Array, T: int, r
         z = per_step(h, parameters.weight, parameters.bias, t)
     else:
         y = move(linear(h, parameters.weight, parameters.bias), "bits × bumps", lambda i: i.reshape(len(i), -1, BUMPS))
-        z = temporal(y, bumps(node(t), node(T), BUMPS, "released"))
+        z = temporal(y, bumps(node(t), T, node(np.arange(1, BUMPS + 1)), node(BUMPS), "released"))
     return read_out(z, x_t, row, rate, readout)
 
 
@@ -208,7 +193,5 @@ PAIRS: dict[str, Callable[..., Any]] = {
         z, x_t, from_levels(beta, level), node(rate)),
     "networks.bit_readout.read_out": lambda z, x_t, step, *, rate, readout: read_out(
         z, x_t, from_levels(step.beta, step.log_alpha_bar_prev), node(rate), readout),
-    "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(t, node(T), count, basis),
-    "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),
     "networks.heartbeat.reverse": _heartbeat,
 }

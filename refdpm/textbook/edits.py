@@ -45,6 +45,8 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
 
 def _values_of(one: E) -> tuple[E, ...]:
     """The parts of a node whose values it has a part of, and not only their size or shape."""
+    if one.op == "where" and one.how:
+        return one.parts[1:2]
     return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move") else one.parts
 
 
@@ -147,6 +149,8 @@ def _kept(one: E) -> Iterator[tuple[str, E]]:
 
 def _cases(one: E) -> Iterator[tuple[str, E]]:
     mask, a, b = one.parts
+    if one.how:
+        return
     yield f"cases exchanged: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
     yield f"always {_name(a)}", a + 0 * b
     yield f"always {_name(b)}", b + 0 * a

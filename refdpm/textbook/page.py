@@ -72,10 +72,15 @@ class Page:
 
 def table_of(name: str, shift: int, beta: Array) -> Array:
     """A table over t = 0..T: β, 1 − β, ᾱ or t itself at t + shift, which stays inside of 0..T."""
-    at = np.clip(np.arange(len(beta)) + shift, 0, len(beta) - 1)
+    return _table(name, shift, beta.tobytes(), getcontext().prec)
+
+
+@lru_cache(maxsize=64)
+def _table(name: str, shift: int, rates: bytes, digits: int) -> Array:
     tables: dict[str, Callable[[bytes, int], tuple[Decimal, ...]]]
     tables = {"beta": _rates, "alpha": _kept, "alpha_bar": _levels, "t": _steps}
-    return np.array(tables[name](beta.tobytes(), getcontext().prec), dtype=object)[at]
+    found = np.array(tables[name](rates, digits), dtype=object)
+    return found[np.clip(np.arange(len(found)) + shift, 0, len(found) - 1)]
 
 
 @lru_cache(maxsize=64)

@@ -61,6 +61,8 @@ def _text(one: E, level: int) -> str:
         case "+" | "-" | "*" | "/":
             own, (a, b) = LEVELS[one.op], one.parts
             return _bracketed(_text(a, own) + SIGNS[one.op] + _text(b, own + (one.op in "-/")), own < level)
+        case "where" if one.how:
+            return _text(one.parts[1], level)
         case "where":
             return f"({_text(one.parts[1], 0)} if {_text(one.parts[0], 0)}, else {_text(one.parts[2], 0)})"
         case "above":
@@ -161,6 +163,8 @@ def _mark(one: E, level: int) -> str:
             own, (a, b) = LEVELS[one.op], one.parts
             sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])
             return _marked(_row(_mark(a, own), sign, _mark(b, own + (one.op == "-"))), own < level)
+        case "where" if one.how:
+            return _mark(one.parts[1], level)
         case "where":
             rows = ((one.parts[1], "if ", one.parts[0]), (one.parts[2], "else", None))
             cells = (f"<mtr><mtd>{_mark(x, 0)}</mtd><mtd><mtext>{word}</mtext>{_mark(mask, 0) if mask else ''}</mtd></mtr>"

@@ -11,7 +11,7 @@ from test_mistakes import FALSE_ALARMS
 from refdpm.conformance import report as reports
 from refdpm.conformance.session import Clause, Session, all_clauses, check, clauses
 from refdpm.conformance.chapters import QUANTITIES
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.example import ddpm, ddpm_wrong
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.mistakes import MISTAKES, Mistake

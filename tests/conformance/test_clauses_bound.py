@@ -9,7 +9,7 @@ from refdpm.conformance.adapter import Fault, Local
 from refdpm.conformance.chapters import in_chapters
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.chapters import bits_bound, bound, ddpm_bound, likelihood, objective
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort, compare, judge
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import touched

@@ -12,7 +12,7 @@ from refdpm.conformance.adapter import Local
 from refdpm.conformance.chapters import in_chapters
 from refdpm.conformance.chapters.quantity import Quantity
 
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES

@@ -9,7 +9,7 @@ from refdpm.conformance.session import NAMES
 from refdpm.conformance.chapters import in_chapters
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.chapters import laws, purity
-from refdpm.conformance.chapters.common import Given
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference

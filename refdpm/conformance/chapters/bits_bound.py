@@ -20,7 +20,6 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, e
 from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.theory import Take, Theory, as_planted
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, then, zero
-from refdpm.layers import temporal
 from refdpm.activation import logit, sigmoid, softplus
 from refdpm.networks.bit_readout import READOUTS
 from refdpm.layers.linear import Affine, per_step_vjp
@@ -152,19 +151,10 @@ QUANTITIES: tuple[Quantity, ...] = (
 )
 
 
-# -- the read-outs, the bumps and the heartbeat's network at the ends of the range ------------------------------------------
+# -- the read-outs and the heartbeat's network at the ends of the range ----------------------------------------------------
 
 SHARES = chosen(0.5, 0.2, 0.01)
 OFF, FAR = wide(1e-6, 40.0, signs=BOTH), wide(1e-12, 600.0, signs=(-1,))           # heads, and levels whose products do not vanish
-
-
-def _bumps(T: int, count: int, basis: str) -> Sampler:
-    """Both ends, and steps between."""
-    return lambda rng, n: ((np.unique([1, 2, T, *rng.integers(1, T + 1, n // 10)]),), {"T": T, "count": count, "basis": basis})
-
-
-def _mixtures(rng: np.random.Generator, n: int) -> Case:
-    return (rng.normal(size=(n, 2, COUNT)),), {"g": temporal.bumps(rng.integers(1, 41, n), T=40, count=COUNT)}
 
 
 def _network(last: str) -> Sampler:
@@ -186,9 +176,6 @@ ENDS = {
     "networks.bit_readout.denoising": ends(OFF, BIT, rates, FAR, rate=SHARES),
     "networks.bit_readout.read_out": tuple(
         ends(OFF, BIT, law(Step, rates, FAR, FAR), rate=SHARES, readout=readout) for readout in READOUTS),
-    "layers.temporal.bumps": tuple(
-        _bumps(T, J, basis) for T, J in ((2, 1), (9, 3), (1000, 10), (1000, 100)) for basis in temporal.BASES),
-    "layers.temporal.temporal": _mixtures,
     "networks.heartbeat.reverse": tuple(map(_network, ("per_step", "bumps")))}
 
 

@@ -17,7 +17,7 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, a
                                                 spread_out, times_of)
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import Take, Theory, step_of, step_vjp_of, symbol
-from refdpm.conformance.planting import Mistake, Plant, edited
+from refdpm.conformance.planting import Mistake, Plant, edited, instead
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
@@ -235,7 +235,7 @@ MISTAKES = (
             edited("divisor left out: Σ_classes x_t (ᾱ_t x_0 + (1 − ᾱ_t) mean…")),
     Mistake("DIS-05c", "0 · log 0 = NaN in the divergence → 0",
             "Lightning-AI/torchmetrics#1029", "later.categorical.kl", "value",
-            edited("always q.prob (log(q.prob) − log(p.prob))")),
+            instead(lambda q, p: (q.prob * (np.log(q.prob) - np.log(p.prob))).sum(axis=-1))),
     Mistake("DIS-10c", "softmax of probabilities, taken for logits → of logits",
             "cloneofsimo/d3pm#7", "later.categorical.reverse_vjp", "value", _told(activation.softmax)),
     Mistake("DIS-11b", "p(x_0 | x_1) = p̂ → in proportion to p̂ q(x_1 | ·), and the other way round",
@@ -272,7 +272,7 @@ MISTAKES = (
             "BND-13 for symbols", "later.categorical.kl", "value", lambda right: lambda q, p: right(p, q)),
     Mistake("NEW-CAT-BITS", "divergence averaged over classes → summed",
             "a mean over the last axis", "later.categorical.kl", "value",
-            edited("mean over classes, for the sum of (q.prob (log(q.prob) − log(p.prob)) if …")),
+            lambda right: lambda q, p: right(q, p) / q.prob.shape[-1]),
     Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted",
             "the diagonal of a Jacobian", "activation.softmax_vjp", "gradient",
             lambda right: lambda logits: (right(logits)[0], lambda dp: right(logits)[0] * dp)),

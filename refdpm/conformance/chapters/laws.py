@@ -15,7 +15,8 @@ import numpy as np
 from scipy.special import chdtrc
 
 from refdpm.conformance.adapter import Fault
-from refdpm.conformance.chapters.common import Finding, Given, Inputs, Law
+from refdpm.conformance.chapters.inputs import Given, Inputs
+from refdpm.conformance.chapters.quantity import Finding, Law
 from refdpm.vjp import Array
 
 COUNT = 20_000                  # of drawn t

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance.adapter import Fault, Skip
-from refdpm.conformance.chapters.common import Finding, Quantity, Given, Inputs, Law
-from refdpm.conformance.terms import LIMIT, UNITS
+from refdpm.conformance.chapters.inputs import Given, Inputs
+from refdpm.conformance.chapters.quantity import Finding, Law, Quantity
+from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.vjp import Array
 
 EDGES = 2

@@ -7,7 +7,9 @@ Each has to be caught by evidence of its own kind: a wrong value by a value chec
 wrong formula with its own gradient is a good pair.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 import importlib
 import pkgutil
 import warnings
@@ -18,11 +20,17 @@ from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
 from refdpm.conformance.chapters import in_chapters
 from refdpm.conformance.checks import CHECKS, Check, residual
+from refdpm.conformance.in_textbook import function, in_textbook
 from refdpm.conformance.planting import Mistake, planted
+from refdpm.textbook.digits import digits
+from refdpm.textbook.page import to_float
+from refdpm.vjp import leaves
 
 MISTAKES: tuple[Mistake, ...] = tuple(dict.fromkeys(
     [mistake for module in pkgutil.iter_modules(__path__)
      for mistake in importlib.import_module(f"{__name__}.{module.name}").MISTAKES] + list(in_chapters(Mistake))))
+
+COARSE = 1e-9                   # of the largest entry: what is further off is no rounding
 
 __all__ = ["MISTAKES", "Mistake", "caught_by", "planted"]
 
@@ -42,14 +50,38 @@ def _by_values(mistake: Mistake) -> list[str]:
     """Checks that name the function are asked first, then its digits, and the other checks only if neither finds the mistake."""
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
-    drawn = _drawn(mistake.target.removesuffix("_vjp"))                                       # by the right package
+    name = mistake.target.removesuffix("_vjp")
+    _, drawn = _drawn(name) if name not in cases.CASES else (name, _examples(name, 3))         # by the right package
     with planted(mistake):
-        return _finding(nearest) or _inexact(*drawn) or _finding([check for check in CHECKS if check not in nearest])
+        found = _finding(nearest) or (_wrong(name, drawn) if name in accuracy.BOOK else [])
+        return found or _finding([check for check in CHECKS if check not in nearest])
 
 
 @cache
 def _drawn(name: str) -> tuple[str, tuple[cases.Case, ...]]:
     return name, tuple(accuracy.cases_of(name)) if name in accuracy.BOOK else ()
+
+
+def _wrong(name: str, drawn: Sequence[cases.Case]) -> list[str]:
+    """The name of a function whose values are so far from the textbook's that no other way of writing the formula explains it."""
+    with np.errstate(all="ignore"):
+        return [name] if any(not _near(*pair) for case in drawn for pair in _beside(name, *case)) else []
+
+
+def _beside(name: str, arguments: tuple[Any, ...], fixed: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The leaves of a value, and what the textbook gives in digits."""
+    book = in_textbook(name, arguments, fixed)
+    try:
+        got: list[Any] = list(leaves(function(name)(*arguments, **fixed)))
+    except Exception:                                               # where the right function does not
+        got = [np.nan] * len(book.formulas)
+    yield from zip(got, digits(book.formulas, book.page).values)
+
+
+def _near(got: Any, exact: Any) -> bool:
+    right = np.broadcast_to(np.asarray(to_float(exact), dtype=np.float64), np.shape(got))
+    size = np.max(np.abs(right), initial=0.0, where=np.isfinite(right))
+    return bool(np.allclose(got, right, rtol=0, atol=COARSE * size, equal_nan=True))
 
 
 def _inexact(name: str, drawn: tuple[cases.Case, ...]) -> list[str]:

@@ -1,8 +1,8 @@
 """The package's own evidence as named questions: does anything object to the package as it is found?
 
-`evidence` is the one place where they are gathered.  To replace a kind of evidence, replace its line there, with callables that
-are True when something is wrong, and name the kind in `KINDS`, cheapest first; which function is reached by what is found out by
-running them (`mutants.traced`).
+`evidence` is the one place where they are gathered.  Whatever the right package should answer, and the arguments that it is asked
+about, are worked out when the evidence is gathered, by the right package; the question itself is True when something is wrong.
+Which function is reached by what is found out by running them (`mutants.traced`).
 """
 
 from collections.abc import Callable
@@ -13,27 +13,26 @@ import numpy as np
 
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases, checks, matrix
-from refdpm.conformance.families import FUNCTIONS, LAWS, Function, Given, Law
-from refdpm.conformance.families.common import Inputs, copied
-from refdpm.conformance.judge import textbook
-from refdpm.conformance.profile import Profile
+from refdpm.conformance.chapters import BOOK, LAWS, QUANTITIES
+from refdpm.conformance.chapters.inputs import Given, Inputs, copied
+from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.reference import Reference
-from refdpm.conformance.subject import LIMIT, UNITS, Subject, expected, ratios
+from refdpm.conformance.subject import LIMIT, UNITS, Subject, ratios
+from refdpm.textbook.rounding import Rounded
 
-KINDS = ("adjoint", "checks", "values", "clauses")
-EXAMPLES = 15                # cases of a pair, as in the audit
-FEW, MANY = 40, 1000         # points of an accuracy group: first few, at last as many as in the audit
+KINDS = ("adjoint", "checks", "values", "clauses")             # cheapest first
+EXAMPLES = 15                                                   # cases of a pair, as in the audit
 
 Pairs = dict[str, tuple[gradcheck.Pair, list[cases.Case]]]
+Asked = tuple[Inputs, list[Rounded]]
 
 
 class Evidence(NamedTuple):
-    """A named question to the package; `objects` says that the answer is wrong, and `insists` the same after a longer look."""
+    """A named question to the package; `objects` says that the answer is wrong."""
 
     kind: str
     name: str
     objects: Callable[[], bool]
-    insists: Callable[[], bool] | None = None
 
 
 def drawn_cases() -> Pairs:
@@ -45,11 +44,12 @@ def evidence(pairs: Pairs) -> list[Evidence]:
     """All the evidence there is."""
     return [*(Evidence("adjoint", name, partial(breaks_the_contract, *pair)) for name, pair in pairs.items()),
             *(Evidence("checks", check.name, partial(fails, check)) for check in checks.CHECKS),
-            *(Evidence("values", group, partial(inaccurate, group, FEW), partial(inaccurate, group, MANY))
-              for group in accuracy.GROUPS),
-            *(Evidence("clauses", function.id, partial(departs, *agreed(function))) for function in FUNCTIONS),
+            *(Evidence("values", name, partial(inaccurate, name, in_digits(name))) for name in BOOK),
+            *(Evidence("clauses", quantity.id, partial(departs, quantity, in_floats(quantity))) for quantity in QUANTITIES),
             *(Evidence("clauses", law.id, partial(broken, law)) for law in LAWS)]
 
+
+# -- gradients and the contract ------------------------------------------------------------------------------------------
 
 def breaks_the_contract(pair: gradcheck.Pair, examples: list[cases.Case]) -> bool:
     """An adjoint gap, or a breach of the contract, the guard or the symmetry, on one of the cases."""
@@ -68,41 +68,34 @@ def fails(check: checks.Check) -> bool:
     return not check.run() <= 1
 
 
-def inaccurate(group: str, points: int) -> bool:
-    """A number of the group that is off by more than the limit; the first one ends the search."""
-    found = accuracy.GROUPS[group](np.random.default_rng(accuracy.common.SEED), points)
-    return any(not accuracy.units(point.got, point.exact) <= accuracy.LIMIT for point in found)
+# -- the textbook in digits ----------------------------------------------------------------------------------------------
+
+def in_digits(name: str) -> list[tuple[cases.Case, list[accuracy.Exact]]]:
+    """The cases of a function, with what its value and, of a pair, its pullback is in digits."""
+    ways = (accuracy.exact_values, accuracy.exact_pullbacks) if name in cases.CASES else (accuracy.exact_values,)
+    return [(case, [way(name, *case) for way in ways]) for case in accuracy.cases_of(name)]
 
 
-def agreed(function: Function) -> tuple[Function, list[tuple[Inputs, list[int]]]]:
-    """The inputs of a quantity, with the outputs for which the textbook has the whole formula."""
-    found = []
-    for inputs in matrix.inputs_of(function):
-        outputs = [i for i, ratio in enumerate(departures(function, inputs)) if ratio <= LIMIT]
-        if outputs:
-            found.append((inputs, outputs))
-    return function, found
+def inaccurate(name: str, examples: list[tuple[cases.Case, list[accuracy.Exact]]]) -> bool:
+    """A number that is off by more than the limit; the first one ends the search."""
+    return any(not found.units <= accuracy.LIMIT for case, exact in examples
+               for way, right in zip((accuracy.values, accuracy.pullbacks), exact)
+               for found in way(name, *case, exact=right))
 
 
-def departures(function: Function, inputs: Inputs) -> list[float]:
-    """How far the textbook is from the reference for each output, in u·scale: both asked anew."""
-    written = textbook(function, copied(inputs))
-    if not written:
-        return []
-    values, scales = expected(function, copied(inputs), Profile())
-    return [float(np.max(ratios(np.asarray(other, dtype=np.float64), value, scale, UNITS["float64"]), initial=0.0))
-            for other, value, scale in zip(written, values, scales, strict=True)]
+# -- the clauses ---------------------------------------------------------------------------------------------------------
+
+def in_floats(quantity: Quantity) -> list[Asked]:
+    """The inputs of a quantity, with the value and the scale of each output by the textbook."""
+    return [(inputs, quantity.followed(copied(inputs))) for inputs in matrix.inputs_of(quantity)]
 
 
-def departs(function: Function, examples: list[tuple[Inputs, list[int]]]) -> bool:
+def departs(quantity: Quantity, examples: list[Asked]) -> bool:
     """The reference of a quantity is not what the textbook's formula gives."""
-    for inputs, outputs in examples:
-        found = departures(function, inputs)
-        if not all(found[i] <= LIMIT for i in outputs):
-            return True
-    return False
+    return any(not np.all(ratios(np.asarray(value, dtype=np.float64), book.value, book.scale, UNITS["float64"]) <= LIMIT)
+               for inputs, books in examples for value, book in zip(quantity.reference(copied(inputs)), books, strict=True))
 
 
 def broken(law: Law) -> bool:
     """The reference does not keep a law."""
-    return not law.run(Subject(Reference("float64"), FUNCTIONS), Given(), 0).ratio <= 1
+    return not law.run(Subject(Reference("float64"), QUANTITIES), Given(), 0).ratio <= 1

@@ -216,9 +216,8 @@ def everything(trace: Trace) -> list[Evidence]:
 
 
 def killer(pieces: list[Evidence], seconds: dict[str, float]) -> tuple[str, str, str]:
-    """Kind and name of the first evidence that objects, and how; what takes a longer look comes last."""
+    """Kind and name of the first evidence that objects, and how; ."""
     questions = [(piece, piece.objects, 1) for piece in pieces]
-    questions += [(piece, piece.insists, LONGER) for piece in pieces if piece.insists is not None]
     for piece, question, longer in questions:
         try:
             with limited(PATIENCE + SLOWER * longer * seconds[key_of(piece)]):

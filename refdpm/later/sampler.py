@@ -63,11 +63,13 @@ def _jump_weights(beta: Array, log_alpha_bar_prev: Array, eta: float) -> tuple[A
 def jump_vjp(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, eta: float) -> tuple[Gaussian, Pullback]:
     """Adjoint of `jump`.  With ℓ = log a, κ = 1−β, e = η², the weight c_0 of x_0, R = √(κvg), N = β + (1+e) κv and
 
-        dv = −a dℓ    dw = a dβ − aκ dℓ    dg = (1 − e − v) dβ − aκ dℓ    dN = [1 − (1+e) v] dβ − (1+e) κa dℓ:
+        dv = −a dℓ    dw = a dβ − aκ dℓ    dg = (a − e) dβ − aκ dℓ    dN = [1 − (1+e) v] dβ − (1+e) κa dℓ:
 
         dmean = c_0 dx_0 + k dx_t + x_0 dc_0 + x_t dk        dvar = e [(v/w)² dβ − a (β/w)² dℓ]
         dk    = k [½ dv/v + ½ dg/g − dw/w]                   dR   = ½ R [dv/v + dg/g − dβ/κ]
-        dc_0  = c_0 [½ dℓ + dβ/β + dN/N − dw/w − (dw + dR)/(w + R)].
+        dc_0  = c_0 [½ dℓ + dβ/β + dN/N − dw/w − (dw + dR)/(w + R)],
+
+    which cancels for dβ where v is small; there c_0 = √a (1 − R/w) has dc_0 = −√a (R/w) [½ dg/g − ½ dβ/κ − dw/w] without loss.
 
     Domain: β < 1, t ≥ 2.
     """
@@ -77,12 +79,11 @@ def jump_vjp(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, 
     g, N = keep * v + (1 - e) * beta, beta + (1 + e) * keep * v
     R = np.sqrt(keep * v * g)
 
-    def slopes(dv: Array, dw: Array, dg: Array, dN: Array, dlog: Array, dkeep: Array) -> tuple[Array, Array]:
-        dR = R / 2 * (dv / v + dg / g + dkeep / keep)
-        return c_0 * (dlog + dN / N - dw / w - (dw + dR) / (w + R)), k * (dv / v / 2 + dg / g / 2 - dw / w)
-
-    by_beta = slopes(0 * v, a, 1 - e - v, 1 - (1 + e) * v, 1 / beta, -np.ones_like(v))
-    by_level = slopes(-a, -a * keep, -a * keep, -(1 + e) * keep * a, 0.5 + 0 * v, 0 * v)
+    dlog_k = (a - e) / g / 2 - a / w
+    by_beta = -np.sqrt(a) * R / w * (dlog_k - 1 / keep / 2), k * dlog_k
+    dw, dlog_vg = -a * keep, -a / v - a * keep / g
+    dc_0 = c_0 * (0.5 - (1 + e) * keep * a / N - dw / w - (dw + R / 2 * dlog_vg) / (w + R))
+    by_level = dc_0, k * (dlog_vg / 2 - dw / w)
 
     def pullback(dq: Gaussian) -> tuple[Array, Array, Array, Array]:
         dc_0, dk = unbroadcast(x_0 * dq.mean, w.shape), unbroadcast(x_t * dq.mean, w.shape)

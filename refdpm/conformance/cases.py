@@ -18,7 +18,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from refdpm import gaussian, schedule, strategies as s
+from refdpm import binomial, gaussian, schedule, strategies as s
 from refdpm.binomial import Bernoulli
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import MIXINGS, Categorical
@@ -32,7 +32,7 @@ from refdpm.layers.temporal import BASES
 from refdpm.networks import bit_readout, heartbeat, swiss_roll
 from refdpm.networks.readout import READOUTS, Heads
 from refdpm.schedule import Step
-from refdpm.vjp import Array, Pullback, fix, tree_map
+from refdpm.vjp import Array, Pullback, fix, tree_map, unbroadcast
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]
 Alternatives = tuple[st.SearchStrategy[Case], ...]
@@ -134,10 +134,17 @@ def _bound(S: int, N: int, D: int, T: int = T, units: int = UNITS) -> st.SearchS
                  t=_times(S, N, T=T), kernel=gaussian, network=_any_network())
 
 
+def _ends_of_bits(N: int, bits: int) -> st.SearchStrategy[Case]:
+    """The bound of bits without a step between: unlike those of normal noise its ends depend on the data."""
+    return _case(s.heartbeat_networks(T, bits, last="per_step"), s.schedules(T), s.soft_bits(N, bits), noise=s.arrays(0, N, bits),
+                 t=_times(0, N, T=T), kernel=fix(binomial, rate=0.3), network=heartbeat)
+
+
 def _bounds() -> Alternatives:
-    """Also S = 1 and S = 0, T = 1 and 2, one row of data for many, and none."""
+    """Also S = 1 and S = 0, T = 1 and 2, one row of data for many, and none; bits."""
     return (_bound(S, N, D), _with_cut(_bound(S, N, D), 5, rows),
-            *_of_sizes(_bound, (1, 4, 3), (2, 1, 1, 2, 1), (2, 3, 1, 4, 2), (0, 3, 2), (0, 2, 1, 1), (2, 0, 3)))
+            *_of_sizes(_bound, (1, 4, 3), (2, 1, 1, 2, 1), (2, 3, 1, 4, 2), (0, 3, 2), (0, 2, 1, 1), (2, 0, 3)),
+            _ends_of_bits(N, D))
 
 
 def _at_one_step(N: int, D: int, T: int, low: int) -> st.SearchStrategy[Case]:
@@ -250,13 +257,28 @@ def _predict_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tup
     return Heads(*np.split(z, 2, axis=1)), pullback
 
 
-PREDICTOR = SimpleNamespace(predict=lambda *args, **fixed: _predict_vjp(*args, **fixed)[0], predict_vjp=_predict_vjp)
+def _predict_by_step_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tuple[Heads, Pullback]:
+    """The same, with a part that is read from the columns of the step."""
+    heads, back = _predict_vjp(parameters, x_t, step, t=t)
+    read = sum(share * column for share, column in zip(SHARES, step))
+
+    def pullback(dheads: Heads) -> tuple[Affine, Array, Step]:
+        dparameters, dx_t, _ = back(dheads)
+        dread = unbroadcast(np.subtract(*dheads), np.shape(read))
+        return dparameters, dx_t, Step(*(share * dread for share in SHARES))
+
+    return Heads(heads[0] + read, heads[1] - read), pullback
 
 
-def _models(T: int) -> st.SearchStrategy[Model]:
+SHARES = 0.5, -0.2, 0.1
+PREDICTOR, BY_STEP = (SimpleNamespace(predict=lambda *args, f=f, **fixed: f(*args, **fixed)[0], predict_vjp=f)
+                      for f in (_predict_vjp, _predict_by_step_vjp))
+
+
+def _models(T: int, predictor: SimpleNamespace = BY_STEP) -> st.SearchStrategy[Model]:
     """Every way to read a predictor; a variance of 1e-20 at t = 1 alone leaves nothing to compare, and T = 1 has no next one."""
     left_out = {"floor"} if T > 1 else {"floor", "next"}
-    return st.builds(Model, st.just(PREDICTOR), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
+    return st.builds(Model, st.just(predictor), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
                      st.sampled_from([policy for policy in FIRST if policy not in left_out]))
 
 
@@ -277,7 +299,7 @@ def _last_step(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
     def of(beta: Array) -> st.SearchStrategy[Case]:
         t = np.ones(N, dtype=int)
         step = schedule.step_at(beta, t=t, ndim=2)
-        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T))
+        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T, PREDICTOR))
 
     return s.schedules(T).map(lambda beta: np.append(beta[:1], np.maximum(beta[1:], 0.3))).flatmap(of)
 

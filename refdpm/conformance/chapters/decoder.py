@@ -81,11 +81,14 @@ QUANTITIES: tuple[Quantity, ...] = (LOG_MASS,)
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 def _masses(grid: Grid) -> Sampler:
-    """Laws of every width at every distance from a level: open, narrow and wide bins."""
+    """Laws of every width at every distance from a level: open, narrow and wide bins, and many between the two."""
     def drawn(rng: np.random.Generator, n: int) -> Case:
         size, distance = wide(1e-3, 1e9)(rng, n), wide(1e-3, 300.0, 0.0, signs=BOTH)(rng, n)
+        between = rng.random(n) < 0.25
+        size = np.where(between, rng.uniform(0.25, 1.0, n), size)
+        distance = np.where(between, rng.uniform(-1.0, 1.0, n), distance)
         k = rng.choice([0, 1 % grid.levels, grid.levels // 2, grid.levels - 1], n)
-        with_digits = np.abs(np.abs(distance) + 0.5 / size - 38) > 1     # else a mass misses 1 by less than the smallest normal number
+        with_digits = np.abs(np.abs(distance) + 0.5 / size - 38) > 1     # else 1 is missed by less than the least normal number
         k, size, distance = (part[with_digits, None] for part in (k, size, distance))
         sigma = grid.width * size
         return (Gaussian(decoder.level(k, grid=grid) + distance * sigma, sigma ** 2),), dict(k=k, grid=grid)

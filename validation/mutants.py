@@ -1,21 +1,21 @@
 """Claim: of random one-node changes of the theory, every one that changes a value or a gradient by more than rounding is caught
-by the package's own evidence: adjoint gaps and the contract, value checks, comparisons with many digits, and clauses.
+by the package's own evidence: adjoint gaps and the contract, value checks, the textbook in digits, and clauses.
 
 A *mutant* is one function, method or constant with one node of its syntax tree changed (`mutation`).  It is put in the place of
 the right one in a forked process, and the evidence that reaches it (`evidence`) is asked, cheapest kind first, until some of it
 objects: the mutant is killed.  What survives is compared with the right package, on the cases of the pairs that reach it and on the
-arguments that it was seen to be called with: either nothing changes by more than 1e-9 of the largest entry, or the evidence has a
-gap and this claim fails.  That nothing changes is no proof: what is equal on everything tried is listed, to be looked at.
+arguments that it was seen to be called with, or for what is private the public functions that call it: either nothing changes by
+more than 1e-9 of the largest entry, or the evidence has a gap and this claim fails.  That nothing changes is no proof: what is
+equal on everything tried is listed, to be looked at.
 
     python validation/mutants.py [--seed 1] [--count 400] [--module gaussian] [--workers 2] [--planted]
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from types import CodeType
 from typing import Any, NamedTuple
 import argparse
 import copy
@@ -32,7 +32,7 @@ import warnings
 import numpy as np
 from claim import claim_of, conclude, row
 from evidence import KINDS, Evidence, Pairs, drawn_cases, evidence
-from mutation import MODULES, Mutant, codes_of, described, drawn, function_of, in_place, rewritten, shifted_constants, targets
+from mutation import MODULES, Mutant, codes_of, described, drawn, function_of, in_place, rewritten, targets
 
 from refdpm import gradcheck
 from refdpm.vjp import Array
@@ -40,11 +40,8 @@ from refdpm.vjp import Array
 ROUNDING = 1e-9              # a change below this share of the largest entry is none
 FLOOR = 1e-6                 # entries below this share of the largest of all are what is left of a cancellation
 PATIENCE, SLOWER = 3.0, 20   # seconds, and how many times its usual time, before evidence is said to hang
-LONGER = 25                  # how many times that, for a longer look
-MEMORY = 4 << 30             # bytes that a mutant may use
-LONGEST = 400.0              # seconds before a mutant's process is ended from outside
-SEEN, KEPT = 2, 10           # calls of a function that are kept: of one piece of evidence, and of one kind
-ABOVE = 50                   # calls of a private function that are followed up to the public one
+MEMORY, CPU = 4 << 30, 400   # bytes that a mutant may use, and seconds before the system ends its process
+SEEN, KEPT = 2, 30           # calls of a function that are kept: of one piece of evidence, and of all
 
 
 # -- which evidence reaches which function -----------------------------------------------------------------------------
@@ -72,18 +69,17 @@ class Trace:
         self.seconds: dict[str, float] = {}
         self._owner = {id(code): (name, code) for name, function in self.functions.items()
                        for code in codes_of(function.__code__)}
-        self._of_kind: Counter = Counter()
 
     def run(self, piece: Evidence) -> None:
         """Raises: ValueError if the evidence objects to the right package."""
         self._piece, self._seen, started = piece, Counter(), time.perf_counter()
         sys.setprofile(self._look)
         try:
-            objection = objection_of(piece.objects)
+            objection = objection_of(piece)
         finally:
             sys.setprofile(None)
         if objection:
-            raise ValueError(f"{piece.kind} {piece.name}: expected no objection to the right package, but it {objection}")
+            raise ValueError(f"{key_of(piece)}: expected no objection to the right package, but it {objection}")
         self.seconds[key_of(piece)] = time.perf_counter() - started
         for name in dict.fromkeys(name for name, _ in self._seen):
             self.evidence[name].append(piece)
@@ -92,16 +88,10 @@ class Trace:
         if event == "call" and id(frame.f_code) in self._owner:
             name, code = self._owner[id(frame.f_code)]
             self._seen[name, code.co_qualname] += 1
-            if private(name) and self._seen[name, code.co_qualname] <= ABOVE:
-                self.callers[name] |= self._public_above(frame)
-            if self._seen[name, code.co_qualname] <= SEEN and self._of_kind[name, self._piece.kind] < KEPT:
-                self._keep(name, code, frame)
-
-    def _keep(self, name: str, code: CodeType, frame: Any) -> None:
-        arguments = arguments_of(frame)
-        if arguments is not None:
-            self.calls[name].append(Call(name, "<locals>" in code.co_qualname, arguments))
-            self._of_kind[name, self._piece.kind] += 1
+            if self._seen[name, code.co_qualname] <= SEEN:
+                self.callers[name] |= self._public_above(frame) if private(name) else set()
+                arguments = arguments_of(frame) if len(self.calls[name]) < KEPT else None
+                self.calls[name] += [Call(name, "<locals>" in code.co_qualname, arguments)] if arguments is not None else []
 
     def _public_above(self, frame: Any) -> set[str]:
         """The nearest public function of the theory that a call comes from; nothing if it comes from elsewhere."""
@@ -113,20 +103,25 @@ class Trace:
 
     def add_constants(self) -> None:
         """What reaches a constant is what reaches a function that looks it up."""
-        for name, users in users_of_constants(self.functions).items():
-            self.evidence[name] = list({key_of(piece): piece for user in users for piece in self.evidence[user]}.values())
-            self.calls[name] = [call for user in users for call in self.calls[user]]
-            self.callers[name] = {caller for user in users for caller in (self.callers[user] if private(user) else {user})}
+        for module, name in ((module, name) for module in MODULES for name in targets(module)):
+            if function_of(module, name) is None:
+                users = [user for user, function in self.functions.items() if name in function.__globals__
+                         and any(name in code.co_names for code in codes_of(function.__code__))]
+                constant = f"{module}.{name}"
+                self.evidence[constant] = list({key_of(one): one for user in users for one in self.evidence[user]}.values())
+                self.callers[constant] = {public for user in users for public in (self.callers[user] if private(user) else {user})}
+                self.calls[constant] = []
 
 
 def traced(pieces: list[Evidence]) -> Trace:
-    """Every piece of evidence run once, and for every target the order in which it will be asked."""
+    """Every piece of evidence run once; for every target by kind, the pair of the function first, then by what it costs."""
     trace = Trace()
     for piece in pieces:
         trace.run(piece)
     trace.add_constants()
     for name, reaching in trace.evidence.items():
-        trace.evidence[name] = ordered(name, reaching, trace.seconds)
+        pair = name.removesuffix("_vjp")
+        reaching.sort(key=lambda one: (KINDS.index(one.kind), one.name != pair, trace.seconds[key_of(one)]))
     return trace
 
 
@@ -157,32 +152,14 @@ def fresh(value: Any) -> Any:
     return copy.deepcopy(value) if isinstance(value, (np.ndarray, np.random.Generator)) else value
 
 
-def users_of_constants(functions: dict[str, Any]) -> dict[str, list[str]]:
-    """The functions that look up each constant."""
-    found = {}
-    for module in MODULES:
-        for name in targets(module):
-            if function_of(module, name) is None:
-                found[f"{module}.{name}"] = [user for user, function in functions.items() if name in function.__globals__
-                                             and any(name in code.co_names for code in codes_of(function.__code__))]
-    return found
-
-
-def ordered(target: str, pieces: list[Evidence], seconds: dict[str, float]) -> list[Evidence]:
-    """By kind; the pair of the function first, then by what they cost."""
-    pair = target.removesuffix("_vjp")
-    return sorted(pieces, key=lambda piece: (KINDS.index(piece.kind), piece.name != pair, seconds[key_of(piece)]))
-
-
 # -- one mutant ----------------------------------------------------------------------------------------------------------
 
 class Outcome(NamedTuple):
     """What became of a mutant.
 
     kind, by   the evidence that killed it, both empty for a survivor; how: "objects", "raises" or "hangs"
-    change     the largest difference from the right package that a survivor makes to a public function, as a share of the largest
-               entry; ∞ where the structure changes or it raises; NaN if it is never called.  where: the call that shows it
-    inside     the same for the function itself, if it is private
+    change     the largest difference from the right package that a survivor makes, as a share of the largest entry; ∞ where the
+               structure changes or it raises; NaN if it is never called.  where: the call that shows it
     """
 
     kind: str
@@ -190,51 +167,33 @@ class Outcome(NamedTuple):
     how: str = ""
     change: float = 0.0
     where: str = ""
-    inside: float = 0.0
-    seconds: float = 0.0
 
 
 class Hangs(BaseException):
     """What is raised in evidence that takes far longer than usual; no `except Exception` takes it for an answer."""
 
 
-def outcome(trace: Trace, pairs: Pairs, mutant: Mutant | None) -> Outcome:
-    """What becomes of a mutant; None is the right package."""
-    started, target = time.process_time(), f"{mutant.module}.{mutant.target}" if mutant else ""
-    pieces = trace.evidence[target] if mutant else everything(trace)
-    with in_place(mutant) if mutant else nullcontext():
-        found = Outcome(*killer(pieces, trace.seconds))
-    if mutant and not found.kind:
-        change, where = difference(mutant, [*on_cases(pairs, pieces), *on_calls(trace, target, public=True)])
-        inside = difference(mutant, on_calls(trace, target, public=False))[0]
-        found = found._replace(change=change, where=where, inside=inside)
-    return found._replace(seconds=time.process_time() - started)
+def outcome(trace: Trace, pairs: Pairs, mutant: Mutant) -> Outcome:
+    target = f"{mutant.module}.{mutant.target}"
+    pieces = trace.evidence[target]
+    with in_place(mutant):
+        for piece in pieces:
+            try:
+                with limited(PATIENCE + SLOWER * trace.seconds[key_of(piece)]):
+                    how = objection_of(piece)
+            except Hangs:
+                how = "hangs"
+            if how:
+                return Outcome(piece.kind, piece.name, how)
+    return Outcome("", "", "", *difference(mutant, [*on_cases(pairs, pieces), *on_calls(trace, target)]))
 
 
-def everything(trace: Trace) -> list[Evidence]:
-    return list({key_of(piece): piece for pieces in trace.evidence.values() for piece in pieces}.values())
-
-
-def killer(pieces: list[Evidence], seconds: dict[str, float]) -> tuple[str, str, str]:
-    """Kind and name of the first evidence that objects, and how; ."""
-    questions = [(piece, piece.objects, 1) for piece in pieces]
-    for piece, question, longer in questions:
-        try:
-            with limited(PATIENCE + SLOWER * longer * seconds[key_of(piece)]):
-                how = objection_of(question)
-        except Hangs:
-            how = "hangs"
-        if how:
-            return piece.kind, piece.name, how
-    return "", "", ""
-
-
-def objection_of(question: Callable[[], bool]) -> str:
+def objection_of(piece: Evidence) -> str:
     """"objects" if the answer is that something is wrong, "raises" if there is none, and "" if all is right."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return "objects" if question() else ""
+            return "objects" if piece.objects() else ""
     except Exception:
         return "raises"
 
@@ -260,9 +219,9 @@ Way = tuple[str, Callable[[], Any]]
 
 def difference(mutant: Mutant, ways: list[Way]) -> tuple[float, str]:
     """The largest change that the mutant makes in one of the ways to ask, and which way that is; NaN if there is none."""
-    right = [answer(way) for _, way in ways]
+    right = [answer(ask) for _, ask in ways]
     with in_place(mutant):
-        changes = [(apart(was, answer(way)), name) for was, (name, way) in zip(right, ways)]
+        changes = [(apart(was, answer(ask)), name) for was, (name, ask) in zip(right, ways)]
     return max(changes, default=(float("nan"), "never called"), key=lambda change: change[0])
 
 
@@ -278,13 +237,9 @@ def of_pair(pair: gradcheck.Pair, arguments: tuple[Any, ...], fixed: dict[str, A
     return pair.f(*arguments, **fixed), pulled(pair.f_vjp(*arguments, **fixed))
 
 
-def on_calls(trace: Trace, target: str, *, public: bool) -> list[Way]:
-    """The recorded calls of a target (of those who use it, for a constant), to be made again.
-
-    With `public`, of the public functions above it; where there are none, it is asked itself.
-    """
-    above = trace.callers[target] if public else set()
-    calls = [call for name in sorted(above) for call in trace.calls[name]] or trace.calls[target]
+def on_calls(trace: Trace, target: str) -> list[Way]:
+    """The recorded calls of a target, or where it has them of the public functions above it, to be made again."""
+    calls = [call for name in sorted(trace.callers[target]) for call in trace.calls[name]] or trace.calls[target]
     return [(f"a call of {call.owner}", partial(called, trace.functions[call.owner], call.arguments, [
         other.arguments for other in trace.calls[call.owner] if other.inside])) for call in calls if not call.inside]
 
@@ -304,55 +259,42 @@ def called(function: Any, arguments: dict[str, Any], inner: list[dict[str, Any]]
 def pulled(value: Any) -> Any:
     """For (value, pullback) the value and what the pullback makes of random numbers; anything else as it is."""
     if isinstance(value, tuple) and len(value) == 2 and callable(value[1]):
-        rng = np.random.default_rng(7)
-        return value[0], value[1](noise_like(value[0], rng))
+        return value[0], value[1](gradcheck.random_like(value[0], np.random.default_rng(7)))
     return value
 
 
-def noise_like(tree: Any, rng: np.random.Generator) -> Any:
-    """Random numbers in the structure of a tree, without a function of the package."""
-    if isinstance(tree, tuple):
-        parts = [noise_like(part, rng) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    return rng.standard_normal(np.shape(tree))
-
-
-def answer(way: Callable[[], Any]) -> Any:
+def answer(ask: Callable[[], Any]) -> Any:
     """What a call gives, or the exception that it raises."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings(), limited(PATIENCE):
             warnings.simplefilter("ignore")
-            return way()
+            return ask()
     except (Exception, Hangs) as error:
         return error
 
 
 def apart(right: Any, other: Any) -> float:
-    """The largest difference as a share of the largest entry; ∞ for another structure.
+    """The largest difference as a share of the largest entry of its part, or of what cancels in it, FLOOR of the largest of all.
 
-    Every part of a structure is measured by itself, real and imaginary parts too (the latter may be a derivative times 1e-20); but
-    what is below FLOOR of the largest entry of all is left of terms that cancel, and is measured by that.
+    ∞ for another structure, 0 where no answer was right.
     """
-    if isinstance(right, (Exception, Hangs)):
-        return 0.0                                            # no answer was right here
     before, after = list(numbers_in(right)), list(numbers_in(other))
+    if isinstance(right, BaseException):
+        return 0.0
     if [part.shape for part in before] != [part.shape for part in after]:
         return float("inf")
-    both = [[part(array) for array in arrays] for arrays in zip(before, after) for part in (np.real, np.imag)]
-    scales = [largest(was) for was, _ in both]
-    floors = FLOOR * max(scales[::2], default=0.0), 1e-20 * FLOOR + FLOOR * max(scales[1::2], default=0.0)
-    return max((numbers_apart(was, now, max(scale, floors[i % 2])) for i, ((was, now), scale) in enumerate(zip(both, scales))),
-               default=0.0)
+    least = FLOOR * max(map(largest, before), default=0.0)
+    return max((numbers_apart(was, now, max(largest(was), least) or 1.0) for was, now in zip(before, after)), default=0.0)
 
 
 def numbers_in(tree: Any) -> Iterator[Array]:
-    """The numbers of an answer, as arrays, from left to right; a mark of its kind for what is no number."""
+    """The real numbers of an answer, as arrays, from left to right; a mark of its kind for a structure and for an error."""
     if isinstance(tree, (tuple, list)):
         yield np.zeros((0, len(tree)))
         for part in tree:
             yield from numbers_in(part)
     elif isinstance(tree, (np.ndarray, np.generic, float, int, complex)) and np.asarray(tree).dtype.kind in "fciub":
-        yield np.asarray(tree) * 1.0
+        yield np.real(np.asarray(tree)) * 1.0
     elif isinstance(tree, BaseException):
         yield np.zeros((0, 0, 0))
 
@@ -364,109 +306,91 @@ def largest(x: Array) -> float:
 def numbers_apart(right: Array, other: Array, scale: float) -> float:
     """∞ where one is a number and the other is none."""
     same = (right == other) | (np.isnan(right) & np.isnan(other))
-    if not np.array_equal(np.isfinite(right) | same, np.isfinite(other) | same):
-        return float("inf")
     with np.errstate(all="ignore"):
-        error = largest(np.where(same, 0.0, right - other))
-    return error / scale if scale > 0 else error * float("inf") if error > 0 else 0.0
+        error = np.where(same, 0.0, np.abs(right - other) / scale)
+    return float(np.max(np.where(np.isfinite(error), error, np.inf), initial=0.0))
 
 
 # -- many mutants --------------------------------------------------------------------------------------------------------
 
-def outcomes(trace: Trace, pairs: Pairs, mutants: list[Mutant | None], workers: int) -> list[Outcome]:
+FORK = multiprocessing.get_context("fork")
+GIVEN: dict[str, Any] = {}                        # what forked processes inherit, and need not be sent
+
+
+def outcomes(mutants: list[Mutant], workers: int) -> list[Outcome]:
     """The outcome of each, every one in a process of its own, `workers` of them at a time."""
-    fork, todo = multiprocessing.get_context("fork"), list(enumerate(mutants))[::-1]
-    running: dict[Connection, tuple[int, Any, float]] = {}
-    found: dict[int, Outcome] = {}
-    while todo or running:
-        while todo and len(running) < workers:
-            number, mutant = todo.pop()
-            receiver, sender = fork.Pipe(duplex=False)
-            process = fork.Process(target=child, args=(sender, trace, pairs, mutant))
-            process.start()
-            sender.close()
-            running[receiver] = number, process, time.perf_counter()
-        for receiver in finished(running):
-            number, process, _ = running.pop(receiver)
-            found[number] = received(receiver)
-            process.kill()
-            process.join()
-            if number % 50 == 0:
-                print(f"{len(found)}/{len(mutants)}", file=sys.stderr)
-    return [found[number] for number in range(len(mutants))]
+    with ProcessPoolExecutor(workers, mp_context=FORK) as pool:
+        return list(pool.map(outcome_apart, range(len(mutants))))
 
 
-def finished(running: dict[Connection, tuple[int, Any, float]]) -> list[Any]:
-    """The pipes on which something came or that were closed, and those of processes that have taken too long."""
-    ready = wait(list(running), timeout=1.0)
-    return [*ready, *(pipe for pipe, (_, _, started) in running.items()
-                      if pipe not in ready and time.perf_counter() - started > LONGEST)]
-
-
-def received(receiver: Connection) -> Outcome:
-    """What the process sent; a process that died without a word, or was too slow, has killed its mutant.
+def outcome_apart(number: int) -> Outcome:
+    """The outcome in a process of its own: one that dies, or that the system ends, has killed its mutant.
 
     Raises: RuntimeError with the error in this script that the process met.
     """
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=child, args=(sender, number))
+    process.start()
+    sender.close()
     try:
-        found = receiver.recv() if receiver.poll() else ("crash", "", "takes too long")
+        found = receiver.recv()
     except EOFError:
         found = "crash", "", "the process died"
+    process.join()
     if isinstance(found, str):
         raise RuntimeError(found)
     return Outcome(*found)
 
 
-def child(sender: Connection, trace: Trace, pairs: Pairs, mutant: Mutant | None) -> None:
+def child(sender: Any, number: int) -> None:
     """Sends the outcome, or the text of an error in this script."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
     try:
-        sender.send(tuple(outcome(trace, pairs, mutant)))
+        sender.send(tuple(outcome(GIVEN["trace"], GIVEN["pairs"], GIVEN["mutants"][number])))
     except Exception:
         sender.send(traceback.format_exc())
 
 
+def judged(mutants: list[Mutant], workers: int) -> tuple[list[Outcome], list[str]]:
+    """What becomes of each mutant; and all targets that no evidence reaches.
+
+    Raises: ValueError if some evidence objects to the right package.
+    """
+    pairs = drawn_cases()
+    trace = traced(evidence(pairs))
+    GIVEN.update(trace=trace, pairs=pairs, mutants=mutants)
+    return outcomes(mutants, workers), [name for name, pieces in trace.evidence.items() if not pieces]
+
+
 # -- the report ----------------------------------------------------------------------------------------------------------
 
-SURVIVING = {"equal": "equal on everything tried", "inside": "a private function changes, no public one that calls it",
-             "unasked": "no evidence reaches it", "CHANGED": "a value or a gradient changes, and nothing objects"}
+SURVIVING = {"equal": "equal on everything tried", "unasked": "no evidence reaches it",
+             "CHANGED": "a value or a gradient changes, and nothing objects"}
 
 
 def verdict(result: Outcome) -> str:
     """The kind of what killed it, or one of `SURVIVING`."""
     if result.kind:
         return result.kind
-    if np.isnan(result.change):
-        return "unasked"
-    return "CHANGED" if result.change > ROUNDING else "inside" if result.inside > ROUNDING else "equal"
-
-
-def counted(mutants: list[Mutant], found: list[Outcome]) -> dict[str, Counter]:
-    """Module by module, and for all: how many mutants, what killed them, and what is left."""
-    counts: dict[str, Counter] = {}
-    for mutant, result in zip(mutants, found):
-        counts.setdefault(mutant.module, Counter()).update(["mutants", verdict(result), result.how])
-    return counts | {"all": sum(counts.values(), Counter())}
-
-
-def table(counts: dict[str, Counter]) -> str:
-    """The counts as text; under "raises" are those of the killed that give no answer at all."""
-    head = ("mutants", *KINDS, "crash", "raises", *SURVIVING)
-    return "\n".join([f"{'module':24s}" + "".join(f"{name:>9s}" for name in head)]
-                     + [f"{module:24s}" + "".join(f"{count[name]:9d}" for name in head) for module, count in counts.items()])
-
-
-def survivors(mutants: list[Mutant], found: list[Outcome], which: str) -> list[dict[str, Any]]:
-    """The mutants with this verdict, as plain data; a number that JSON does not have is given as text."""
-    return [{"module": mutant.module, "target": mutant.target, "line": mutant.line, "before": mutant.before, "after": mutant.after,
-             "change": result.change if np.isfinite(result.change) else str(result.change), "where": result.where}
-            for mutant, result in zip(mutants, found) if verdict(result) == which]
+    return "unasked" if np.isnan(result.change) else "CHANGED" if result.change > ROUNDING else "equal"
 
 
 def listed(mutants: list[Mutant], found: list[Outcome], which: str) -> list[str]:
     """The mutants with this verdict, one a line."""
-    return [f"  {described(mutant)}   [{result.change:.1e}, {result.where}]"
+    return [f"{described(mutant)}   [{result.change:.1e}, {result.where}]"
             for mutant, result in zip(mutants, found) if verdict(result) == which]
+
+
+def rows_of(found: list[Outcome], unasked: list[str]) -> list[dict[str, Any]]:
+    """The verdicts, from what became of all mutants."""
+    counts, raising = Counter(map(verdict, found)), sum(result.how == "raises" for result in found)
+    killed = sum(counts[kind] for kind in (*KINDS, "crash"))
+    by = ", ".join(f"{counts[kind]} by {kind}" for kind in (*KINDS, "crash") if counts[kind])
+    return [row(f"{killed} of {len(found)} killed: {by}; {raising} of them give no answer at all; {counts['equal']} are equal on "
+                f"everything tried, {counts['unasked']} are not asked", "more than 9 in 10", killed > 0.9 * len(found)),
+            row(f"{counts['CHANGED']} survivors change a value or a gradient", "none", not counts["CHANGED"]),
+            row(f"of {len(MODULES)} modules no evidence reaches: {', '.join(unasked) or 'nothing'}", "nothing", not unasked)]
 
 
 # -- mutants whose end is known ------------------------------------------------------------------------------------------
@@ -477,40 +401,29 @@ PLANTED = (("gaussian", "posterior", "beta * v / w", "beta * v / (w * 1.001)", T
            ("bound", "step_kl_vjp", "dx_t_posterior + dx_t_reverse", "dx_t_posterior", True),
            ("layers.conv", "_turn", "::-1, ::-1", "::-1, :", True),
            ("sample", "sample", "end[-1]", "end[-1] - 1", True),
+           ("sample", "forward_path", "noise[t - 1]", "noise[-(t - 1)]", True),
            ("likelihood", "log_weights", "noise[t - 1]", "noise[t - 2]", True),
            ("networks.swiss_roll", "_spread_out", "len(chosen) < count", "len(chosen) >= 0", True),
+           ("networks.image", "_GAIN", "1.0", "1.001", True),
+           ("later.decoder", "_log_mass", "(1 - np.real(near)) < 1", "(1 - np.real(near)) < 2", True),
+           ("reversal", "entropy_bounds", "t - 1", "t", True),
            ("vjp", "unbroadcast", "dx.shape == shape", "dx.shape != shape", True),
            ("gaussian", "LOG_2PI", "float(np.log(2 * np.pi))", "float(np.log(2 * np.pi)) + 0.1", True),
            ("gaussian", "forward", "np.sqrt(1 - beta) * x_prev", "x_prev * np.sqrt(1 - beta)", False),
            ("gaussian", "_log_excess", "np.real(delta) < 1", "np.real(delta) <= 1", False))
 
 
-def planted_rows(mutants: list[Mutant], found: list[Outcome]) -> list[dict[str, Any]]:
-    """Each as it was expected to end."""
-    rows = []
-    for mutant, result, (*_, killed) in zip(mutants, found, PLANTED, strict=True):
-        rows.append(row(f"{described(mutant)}: {verdict(result)} {result.by}", "killed" if killed else "equal",
-                        bool(result.kind) if killed else verdict(result) == "equal"))
-    return rows
+def planted(workers: int) -> int:
+    """The planted mutants, one a line.  Returns the exit code."""
+    mutants = [rewritten(*part[:4]) for part in PLANTED]
+    found = judged(mutants, workers)[0]
+    right = [bool(result.kind) if killed else verdict(result) == "equal" for result, (*_, killed) in zip(found, PLANTED)]
+    for mutant, result, holds in zip(mutants, found, right):
+        print(f"{'ok ' if holds else 'NOT'}  {described(mutant)}: {verdict(result)} {result.by}")
+    return 0 if all(right) else 1
 
 
 # -- the whole -----------------------------------------------------------------------------------------------------------
-
-def rows_of(counts: Counter, unasked: list[str], constants: list[Mutant], found: list[Outcome], seconds: float
-            ) -> list[dict[str, Any]]:
-    """The verdicts, from the counts of all modules and from what became of the constants and of all mutants."""
-    alive = [described(mutant) for mutant, result in zip(constants, found[counts["mutants"]:]) if not result.kind]
-    killed = sum(counts[kind] for kind in (*KINDS, "crash"))
-    by = ", ".join(f"{counts[kind]} by {kind}" for kind in (*KINDS, "crash") if counts[kind])
-    mean = sum(result.seconds for result in found) / max(len(found), 1)
-    return [row(f"{killed} of {counts['mutants']} killed: {by}; {counts['raises']} of them raise; {counts['equal']} are equal on "
-                f"everything tried, {counts['inside']} change a private function only, {counts['unasked']} are not asked",
-                "more than 9 in 10", killed > 0.9 * counts["mutants"]),
-            row(f"{counts['CHANGED']} survivors change a value or a gradient", "none", not counts["CHANGED"]),
-            row(f"of {len(MODULES)} modules no evidence reaches: {', '.join(unasked) or 'nothing'}", "nothing", not unasked),
-            row(f"{len(constants)} constants raised by 0.1; alive: {'; '.join(alive) or 'none'}", "none", not alive),
-            row(f"{mean:.2f} s of one core a mutant, {seconds:.0f} s in all", "at most 1.5 s a mutant", mean <= 1.5)]
-
 
 def options_of(doc: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -522,44 +435,18 @@ def options_of(doc: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def judged(mutants: list[Mutant], workers: int) -> tuple[list[Outcome], list[str]]:
-    """What becomes of each mutant; and all targets that no evidence reaches.
-
-    Raises: ValueError if some evidence objects to the right package.
-    """
-    pairs = drawn_cases()
-    trace = traced(evidence(pairs))
-    right, *found = outcomes(trace, pairs, [None, *mutants], workers)
-    if right.kind:
-        raise ValueError(f"{right.kind} {right.by}: expected no objection to the right package, but it {right.how}")
-    return found, [name for name, pieces in trace.evidence.items() if not pieces]
-
-
-def planted(workers: int) -> int:
-    """The planted mutants, one a line.  Returns the exit code."""
-    mutants = [rewritten(*part[:4]) for part in PLANTED]
-    rows = planted_rows(mutants, judged(mutants, workers)[0])
-    print(*(f"{'ok ' if each['holds'] else 'NOT'}  {each['number']}" for each in rows), sep="\n")
-    return 0 if all(each["holds"] for each in rows) else 1
-
-
 def main() -> int:
     options, started = options_of(__doc__), time.perf_counter()
     if options.planted:
         return planted(options.workers)
-    modules = tuple(options.module or MODULES)
-    mutants, possible = drawn(modules, seed=options.seed, count=options.count)
-    constants = shifted_constants(modules)
-    found, unasked = judged([*mutants, *constants], options.workers)
-    counts = counted(mutants, found)
-    print(table(counts))
+    mutants, possible = drawn(tuple(options.module or MODULES), seed=options.seed, count=options.count)
+    found, unasked = judged(mutants, options.workers)
+    left = {which: listed(mutants, found, which) for which in SURVIVING}
     for which, meaning in SURVIVING.items():
-        print(f"\n{which}: {meaning}", *listed(mutants, found, which), sep="\n")
-    data = {"possible": possible, "unasked_targets": unasked, "counts": counts,
-            **{which: survivors(mutants, found, which) for which in SURVIVING}}
-    seconds = time.perf_counter() - started
-    return conclude("mutants", claim_of(__doc__), rows_of(counts["all"], unasked, constants, found, seconds), seconds=seconds,
-                    settings={"seed": options.seed, "count": options.count, "modules": options.module or "all"}, data=data)
+        print(f"\n{which}: {meaning}", *left[which], sep="\n")
+    return conclude("mutants", claim_of(__doc__), rows_of(found, unasked), seconds=time.perf_counter() - started,
+                    settings={"seed": options.seed, "count": options.count, "modules": options.module or "all"},
+                    data={"possible": possible, **left})
 
 
 if __name__ == "__main__":

@@ -280,16 +280,6 @@ def drawn(modules: tuple[str, ...], *, seed: int, count: int) -> tuple[list[Muta
     return sorted(found.values(), key=lambda mutant: (order[mutant.module], mutant.line, mutant.after)), total
 
 
-def shifted_constants(modules: tuple[str, ...]) -> list[Mutant]:
-    """Every constant of a module that is a real number, raised by 0.1."""
-    found = []
-    for module in modules:
-        for name, statement in targets(module).items():
-            if isinstance(statement, ast.Assign) and isinstance(getattr(_loaded(module), name), float):
-                found.append(rewritten(module, name, ast.unparse(statement.value), f"{ast.unparse(statement.value)} + 0.1"))
-    return found
-
-
 def rewritten(module: str, target: str, before: str, after: str) -> Mutant:
     """A mutant by the text of its target: `before` stands there exactly once."""
     statement = targets(module)[target]

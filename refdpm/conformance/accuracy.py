@@ -21,7 +21,7 @@ from refdpm.conformance import cases
 from refdpm.conformance.chapters import BOOK, ENDS
 from refdpm.conformance.in_textbook import function, in_textbook
 from refdpm.textbook.digits import digits
-from refdpm.textbook.expression import versions
+from refdpm.textbook.expression import E, versions
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import argument_of, gradient, named_cotangents, slopes as slopes_of
@@ -96,10 +96,9 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], exa
 def exact_values(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Exact:
     """The leaves of the value of a function."""
     book = in_textbook(name, arguments, fixed)
-    right = digits(book.formulas, book.page)
-    lost = rounding(book.formulas, book.page, accurate=True, known=right.nodes)
     names = [f"{name} {number}" if len(book.formulas) > 1 else name for number in range(len(book.formulas))]
-    return Exact(dict(zip(names, right.values)), {leaf: part.scale for leaf, part in zip(names, lost)}, book.page)
+    right, lost = exactly(book.formulas, book.page)
+    return Exact(dict(zip(names, right)), dict(zip(names, lost)), book.page)
 
 
 def exact_pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Exact:
@@ -110,13 +109,20 @@ def exact_pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any
     for formulas in versions(book.formulas):
         slope_of = slopes_of(formulas, named_cotangents(len(formulas)))
         read = [leaf for leaf in slope_of if argument_of(leaf) in book.names]
-        right = digits([slope_of[leaf] for leaf in read], book.page)
-        lost = rounding([slope_of[leaf] for leaf in read], book.page, accurate=True, known=right.nodes)
-        scales = gradient(read, [part.scale for part in lost], book.page, sizes=True)
-        found.append((gradient(read, right.values, book.page), scales))
+        right, lost = exactly([slope_of[leaf] for leaf in read], book.page)
+        found.append((gradient(read, right, book.page), gradient(read, lost, book.page, sizes=True)))
     (exact, _), *_ = found
     least = {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
     return Exact(exact, least, book.page)
+
+
+def exactly(formulas: list[E], page: Page) -> tuple[list[Array], list[Array]]:
+    """The values of formulas in digits, and the scales of an accurate evaluation."""
+    def lost(nodes: dict[E, Array]) -> list[Array]:
+        return [part.scale for part in rounding(formulas, page, accurate=True, known=nodes)]
+
+    found = digits(formulas, page, lost=lost)
+    return found.values, lost(found.nodes)
 
 
 def _cotangent(value: Tree) -> Tree:

@@ -62,7 +62,7 @@ def _seen(edit: Edit, place: Place, unit: float) -> bool:
     with np.errstate(all="ignore"):
         try:
             values = floats(edit.formulas, place.page, place.memo)
-        except (ValueError, IndexError):                             # of another shape
+        except (ValueError, IndexError, TypeError):                  # of another shape
             return True
         return any(_apart(value, right, unit) for value, right in zip(values, place.right, strict=True))
 

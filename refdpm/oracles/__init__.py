@@ -13,7 +13,6 @@ theory compare with it; its own tests compare it with a second road and with pub
     roll_curve          the roll as a curve: nodes for integrals along it, distance from it
     roll_field          the roll seen through noise
     schedule_search     the T levels of the smallest total cost: a shortest path
-    decimals          every formula in decimals of 70 digits, with the scale of its rounding error
     enumeration       bits: every state and every path of short sequences, all of eqs. 1 to 14 by sums
     heartbeat         the heartbeat at 20 bits and any T: ceiling of K, likelihood, entropies, by symmetry
     empirical         a finite data set: its best kernels, denoiser and K, whatever the network

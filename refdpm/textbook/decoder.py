@@ -44,8 +44,10 @@ def log_difference(x: E, p: Normal, k: E, grid: Grid) -> E:
 
 
 def log_mass(x: E, p: Normal, k: E, grid: Grid) -> E:
-    """The same where no digits are lost: log Φ(b) + log(1 − Φ(a)/Φ(b)), the bin turned to the side where Φ is small, a < b its ends;
-    log Φ of an open bin, which is rounded as a number near 1 if Φ is taken first."""
+    """The same where no digits are lost: log Φ(b) + log(1 − Φ(a)/Φ(b)), a < b the ends of the bin turned to where Φ is small.
+
+    Of an open bin it is log Φ, which is rounded as a number near 1 if Φ is taken first.
+    """
     def mass(c: E, h: E) -> E:
         near = where(above(c, 0), -c, c)
         b, a = log_Phi(near + h), log_Phi(near - h)

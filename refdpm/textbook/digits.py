@@ -92,25 +92,35 @@ def normal_cdf(z: Decimal) -> Decimal:
 
 
 def log_normal_cdf(z: Decimal) -> Decimal:
-    """log Φ(z), above 0 from what is missing to 1."""
-    return log(normal_cdf(z)) if not z > 0 else log1p(-_tail(z)) if z.is_finite() else Decimal(0)
+    """log Φ(z): above 0 from what is missing to 1, far below from the logarithms of the tail's parts."""
+    if z > 0 or not z.is_finite():
+        return log1p(-_tail(z)) if z.is_finite() else log(normal_cdf(z))
+    return log(_tail(-z)) if _near(-z) else -z * z / 2 - log(2 * pi()) / 2 - log(_reciprocal_of_mills(-z))
+
+
+def _near(size: Decimal) -> bool:
+    return size * size < 2 * getcontext().prec
 
 
 def _tail(size: Decimal) -> Decimal:
     """1 − Φ(size): near 0 by the series of Φ, ½ + φ(z) [z + z³/3 + z⁵/(3·5) + …], further out by φ(z)/(z + 1/(z + 2/(z + …)))."""
     with localcontext() as context:
-        digits = context.prec
-        if size * size < 2 * digits:
-            context.prec = digits + int(size * size / 4) + 10
+        if _near(size):
+            context.prec += int(size * size / 4) + 10
             total, term, k = Decimal(0), size, 1
             while term > Decimal(10) ** -context.prec:
                 total, k = total + term, k + 2
                 term *= size * size / k
             return Decimal("0.5") - density(size) * total
-        below = size
-        for n in range(int(Decimal(digits * digits) / (size * size)) + 2 * digits, 0, -1):
-            below = size + n / below
-        return density(size) / below
+        return density(size) / _reciprocal_of_mills(size)
+
+
+def _reciprocal_of_mills(size: Decimal) -> Decimal:
+    """φ(z)/(1 − Φ(z)) = z + 1/(z + 2/(z + …))."""
+    digits, below = getcontext().prec, size
+    for n in range(int(Decimal(digits * digits) / (size * size)) + 2 * digits, 0, -1):
+        below = size + n / below
+    return below
 
 
 def density(z: Decimal) -> Decimal:
@@ -118,8 +128,9 @@ def density(z: Decimal) -> Decimal:
     return (-z * z / 2).exp() / (2 * pi()).sqrt()
 
 
-_CALLS: dict[str, Callable[[Decimal], Decimal]] = {"sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf, "log Φ": log_normal_cdf,
-                                                   "phi": density, "cos": cos, "tanh": tanh, "sin": lambda x: cos(x - pi() / 2)}
+_CALLS: dict[str, Callable[[Decimal], Decimal]] = {
+    "sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf, "log Φ": log_normal_cdf, "phi": density,
+    "cos": cos, "tanh": tanh, "sin": lambda x: cos(x - pi() / 2)}
 CALLS = {name: np.frompyfunc(f, 1, 1) for name, f in _CALLS.items()}
 
 
@@ -157,8 +168,11 @@ class Exact(NamedTuple):
     nodes: dict[E, Array]
 
 
-def digits(roots: Iterable[E], page: Page) -> Exact:
+def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], list[Array]] | None = None) -> Exact:
     """The values of formulas, which agree with those of half as many digits in 30 of them.
+
+    Of formulas that `lost` gives the scales of, from the values of their nodes, 30 digits of the scale are enough: an exact 0 need not
+    be told from what cancels to 0.
 
     Edge: not a number, infinite, or beyond what 2000 digits tell apart: as it comes.
     """
@@ -167,8 +181,10 @@ def digits(roots: Iterable[E], page: Page) -> Exact:
     while True:
         precision *= 2
         found, memo = _to(precision, formulas, page)
-        if precision > MOST or all(_agree(a, b) for a, b in zip(before, found)):
-            return Exact(found, {one: _float(value) for one, value in memo.items()})
+        nodes = {one: _float(value) for one, value in memo.items()}
+        sizes = lost(nodes) if lost else [np.zeros(value.shape) for value in found]
+        if precision > MOST or all(map(_agree, before, found, sizes)):
+            return Exact(found, nodes)
         before = found
 
 
@@ -184,6 +200,7 @@ def _to(precision: int, formulas: list[E], page: Page) -> tuple[list[Array], dic
         return [np.asarray(value, dtype=object) for value in evaluate(formulas, Digits(), page, memo)], memo
 
 
-def _agree(a: Array, b: Array) -> bool:
-    return all(x == y or not y.is_finite() or abs(x - y) <= AGREED * abs(y) or max(abs(x), abs(y)) < NOTHING
-               for x, y in zip(a.ravel(), b.ravel()))
+def _agree(a: Array, b: Array, sizes: Array) -> bool:
+    sizes = np.broadcast_to(np.where(np.isfinite(sizes), sizes, 0.0), b.shape)
+    return all(x == y or not y.is_finite() or abs(x - y) <= AGREED * max(abs(y), Decimal(size)) or max(abs(x), abs(y)) < NOTHING
+               for x, y, size in zip(a.ravel(), b.ravel(), sizes.ravel().tolist()))

@@ -123,7 +123,8 @@ class Rounding:
                 return np.zeros(np.shape(value))
         like = 0.0 if len(parts) == 1 else parts[1].value
         whole = np.broadcast_to(x.error + np.abs(x.value), np.broadcast_shapes(np.shape(x.value), np.shape(like)))
-        return self.floats.along_axes(one, np.asarray(whole)) + np.abs(value) * (one.op in ("mean", "average"))
+        lost = self.floats.along_axes(one, np.asarray(whole))
+        return lost + np.abs(value) if one.op in ("mean", "average") else lost
 
     def _called(self, name: str, x: Rounded, value: Array) -> Any:
         match name:

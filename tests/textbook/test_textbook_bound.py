@@ -121,7 +121,7 @@ def test_every_path_of_the_exact_reversal_of_white_data_weighs_the_same():
 
 @pytest.mark.eq("3", "5", "7", "8", "44")
 def test_weights_average_to_the_likelihood():
-    """N(0, s) under its exact reversal, but the last step is fixed and π stands for N(0, v_T): what is between cancels, and log w is
+    """N(0, s) under its exact reversal, but the last step is fixed and π stands for N(0, v_T): the rest cancels, and log w is
     log N(x_1; 0, v_1) + log N(x_0; √(1−β_1) x_1, β_1) − log N(x_1; √(1−β_1) x_0, β_1) + log π(x_T) − log N(x_T; 0, v_T)."""
     s, first = 4, row(at=1)
     x_1 = sqrt(first.alpha) * Z + sqrt(first.beta) * node(NOISE[0])

@@ -292,9 +292,9 @@ WRONG_MEASURES = (
             "huggingface/diffusers!13677, goodfire-ai/spd!412", "binomial.draw_noise", "value",
             lambda right: lambda rng, shape: np.broadcast_to(right(rng, (1, *shape[1:])), shape).copy()),
     Mistake("NEW-LOG1P", "x − log(1+x) by subtraction → as a series",
-            "the textbook form", "activation.x_minus_log1p", "value", instead(lambda x: x - np.log1p(x))),
+            "the textbook form", "activation.x_minus_log1p", "accuracy", instead(lambda x: x - np.log1p(x))),
     Mistake("NEW-EXPM1", "eˣ − 1 − x by subtraction → as a series",
-            "the textbook form", "activation.expm1_minus_x", "value", instead(lambda x: np.expm1(x) - x)),
+            "the textbook form", "activation.expm1_minus_x", "accuracy", instead(lambda x: np.expm1(x) - x)),
 )
 
 

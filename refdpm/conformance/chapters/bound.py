@@ -6,7 +6,6 @@ noise.  Full sums over t take noise (T, N, …), of which noise[t−1] is for x_
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,15 @@ from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.chapters.ends import Case, Sampler
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, chain_edges, edge_network,
                                                 edge_schedules, network, rates, schedules, spread_out, times_of)
-from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of, with_errors
+from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR_OF_ROWS, ROWS, SCHEDULE, Theory, said_by, step_of
-from refdpm.gaussian import Gaussian
 from refdpm.later.model import as_network
 from refdpm.networks import swiss_roll
 from refdpm.networks.readout import READOUTS
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.textbook import bound as book, prediction
 from refdpm.textbook.chain import Normal, draw, marginal, posterior, row, small
-from refdpm.textbook.expression import E, column, gathered, given
+from refdpm.textbook.expression import E, column, forms, gathered, given
 from refdpm.textbook.page import Page
 from refdpm.vjp import Array, Pullback, Tree, fix
 
@@ -137,21 +135,6 @@ def _own_step(i: Inputs, ask: Ask) -> Inputs:
 
 # -- the theory ----------------------------------------------------------------------------------------------------------
 
-def _shown_law(module: Any, name: str, law: Any) -> Any:
-    return module if law is None else SimpleNamespace(**{**vars(module), name: lambda *_, **__: (law, None)})
-
-
-def _kernel(i: Inputs) -> Any:
-    """The Gaussian kernel; with the adapter's own x_t and posterior where they are shown."""
-    kernel = _shown_law(gaussian, "draw_vjp", i["own_x_t"][0] if "own_x_t" in i else None)
-    return _shown_law(kernel, "posterior_vjp", Gaussian(*i["own_q"]) if "own_q" in i else None)
-
-
-def _network_of_rows(i: Inputs) -> Any:
-    """The network, every row with tables of its own; with the adapter's own reverse step where it is shown."""
-    return _shown_law(as_network(said_by(i, PREDICTOR_OF_ROWS)), "reverse_vjp", Gaussian(*i["own_p"]) if "own_p" in i else None)
-
-
 def entropies_vjp(beta: Array, x_0: Array, *, t: Array) -> tuple[Array, Pullback]:
     """`bound.entropy_at` of every row at its own t, and its adjoint."""
     rows = [bound.entropy_at_vjp(beta, x[None], t=int(s), kernel=gaussian) for x, s in zip(x_0, t)]
@@ -161,33 +144,6 @@ def entropies_vjp(beta: Array, x_0: Array, *, t: Array) -> tuple[Array, Pullback
         return np.sum(dbeta, axis=0), np.concatenate(dx_0)
 
     return np.concatenate([value for value, _ in rows]), pullback
-
-
-def own_terms(i: Inputs) -> dict[str, Array]:
-    """The adapter's own terms of K, as far as they are shown."""
-    return {name: i[f"own_{name}"][0] for name in Terms._fields if f"own_{name}" in i}
-
-
-def bound_of(parameters: Tree, beta: Array, x_0: Array, *, own: dict[str, Array], **fixed: Any) -> Array:
-    """`bound.bound`; assembled from the adapter's own terms where they are shown."""
-    if not own:
-        return bound.bound(parameters, beta, x_0, **fixed)
-    return bound.assemble(bound.terms(parameters, beta, x_0, **fixed)._replace(**own), T=len(beta) - 1)
-
-
-def bound_of_vjp(*arguments: Any, own: dict[str, Array], **fixed: Any) -> tuple[Array, Pullback]:
-    """Adjoint of `bound_of` where nothing is shown."""
-    return bound.bound_vjp(*arguments, **fixed)
-
-
-def strict_of(parameters: Tree, beta: Array, x_0: Array, *, own: Array | None, **fixed: Any) -> Array:
-    """`bound.strict_bound`; the adapter's own K with our C where it is shown."""
-    return bound.strict_bound(parameters, beta, x_0, **fixed) if own is None else own + bound.correction(beta, x_0, kernel=gaussian)
-
-
-def strict_of_vjp(*arguments: Any, own: Array | None, **fixed: Any) -> tuple[Array, Pullback]:
-    """Adjoint of `strict_of` where nothing is shown."""
-    return bound.strict_bound_vjp(*arguments, **fixed)
 
 
 def _every_step(i: Inputs) -> Array:
@@ -202,7 +158,15 @@ DRAWN = FIXED | dict(t=lambda i: i["t"][None], noise=lambda i: i["noise"][None])
 # -- the textbook --------------------------------------------------------------------------------------------------------
 
 X_0, NOISE = book.X_0, book.NOISE
-OWN_Q, OWN_P = (Normal(given(f"{name}.0"), given(f"{name}.1")) for name in ("own_q", "own_p"))
+
+
+def shown_or(i: Inputs, name: str, formula: E) -> E:
+    """The adapter's own answer where it is shown, with the rounding of the formula that stands for it elsewhere."""
+    return forms(given(f"own_{name}"), formula) if f"own_{name.partition('.')[0]}" in i else formula
+
+
+def _law(i: Inputs, name: str, law: Normal) -> Normal:
+    return Normal(shown_or(i, f"{name}.0", law.mean), shown_or(i, f"{name}.1", law.var))
 
 
 def reverse(i: Inputs, x_t: E) -> Normal:
@@ -211,51 +175,30 @@ def reverse(i: Inputs, x_t: E) -> Normal:
     return prediction.reverse(heads, x_t, row(), small(row()), predicts=i["predicts"], variance=i["variance"])
 
 
-def _laws(i: Inputs) -> tuple[E, Normal, Normal]:
-    """x_t, the posterior and the reverse step there; the adapter's own where they are shown."""
-    x_t = given("own_x_t") if "own_x_t" in i else draw(marginal(X_0, row()), NOISE)
-    return x_t, OWN_Q if "own_q" in i else posterior(x_t, X_0, row()), OWN_P if "own_p" in i else reverse(i, x_t)
-
-
-def _step_kl(i: Inputs, examples: int = 0) -> E:
-    _, q, p = _laws(i)
-    return book.divergence(q, p, examples)
+def step_kl_of(i: Inputs, examples: int = 0) -> E:
+    """KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of each example."""
+    x_t = shown_or(i, "x_t", draw(marginal(X_0, row()), NOISE))
+    return book.divergence(_law(i, "q", posterior(x_t, X_0, row())), _law(i, "p", reverse(i, x_t)), examples)
 
 
 def terms_of(i: Inputs) -> book.Terms:
-    """The terms of K on a page of steps; the adapter's own where they are shown."""
-    found = book.Terms(_step_kl(i, 1), *book.ends(X_0))
-    return found._replace(**{name: given(f"own_{name}") for name in Terms._fields if f"own_{name}" in i})
+    """The terms of K on a page of steps."""
+    found = book.Terms(step_kl_of(i, 1), *book.ends(X_0))
+    return book.Terms(*(shown_or(i, name, part) for name, part in found._asdict().items()))
 
 
 def k_of(i: Inputs) -> E:
-    """K; the adapter's own where it is shown."""
-    return given("own_K") if "own_K" in i else book.whole(terms_of(i))
-
-
-def _without_own(i: Inputs) -> Inputs:
-    return {name: value for name, value in i.items() if not name.startswith("own_")}
-
-
-def _page_of_a_step(i: Inputs) -> Page:
-    x_t, q, p = _laws(_without_own(i))
-    laws = {"own_x_t": x_t, "own_q.0": q.mean, "own_q.1": q.var, "own_p.0": p.mean, "own_p.1": p.var}
-    return with_errors(Page(arguments_of(i), beta=i["beta"], t=i["t"], ndim=2), laws)
+    """K."""
+    return shown_or(i, "K", book.whole(terms_of(i)))
 
 
 def page_of_steps(i: Inputs) -> Page:
     """The page whose rows are t = 2..T, with the noise for them."""
-    steps = Page(arguments_of(i) | {"noise": i["noise"][1:]}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=3, steps=True)
-    return _with_errors_of_terms(steps, i)
+    return Page(arguments_of(i) | {"noise": i["noise"][1:]}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=3, steps=True)
 
 
 def _page_of_one_step(i: Inputs) -> Page:
-    return _with_errors_of_terms(Page(arguments_of(i) | {"noise": i["noise"][None]}, beta=i["beta"], t=i["t"][None], ndim=3), i)
-
-
-def _with_errors_of_terms(page: Page, i: Inputs) -> Page:
-    found = terms_of(_without_own(i))
-    return with_errors(page, {f"own_{name}": part for name, part in found._asdict().items()} | {"own_K": book.whole(found)})
+    return Page(arguments_of(i) | {"noise": i["noise"][None]}, beta=i["beta"], t=i["t"][None], ndim=3)
 
 
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
@@ -324,24 +267,23 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
         ("14", "App.1 G bound"), TOTAL, step, step_edges,
-        Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=_kernel,
-               network=_network_of_rows),
-        lambda i: (_step_kl(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
-        arguments=("output", *ARGUMENTS), page=_page_of_a_step),
+        Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=lambda i: gaussian,
+               network=lambda i: as_network(said_by(i, PREDICTOR_OF_ROWS))),
+        lambda i: (step_kl_of(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
+        arguments=("output", *ARGUMENTS)),
     Quantity(
         "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
         "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, path, path_edges,
-        Theory(bound_of, bound_of_vjp, NETWORK, SCHEDULE, "x_0", own=own_terms, **FULL), lambda i: (k_of(i),),
+        Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL), lambda i: (k_of(i),),
         given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
     Quantity(
         "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
-        ("14",), TOTAL, step, step_edges, Theory(bound_of, bound_of_vjp, NETWORK, SCHEDULE, "x_0", own=own_terms, **DRAWN),
+        ("14",), TOTAL, step, step_edges, Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **DRAWN),
         lambda i: (book.assemble(terms_of(i), column("t", at="T")),), given=_own_step, after=("step_kl", "entropy_at"),
         choices=CHOICES, arguments=ARGUMENTS, page=_page_of_one_step),
     Quantity(
         "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
-        path, path_edges, Theory(strict_of, strict_of_vjp, NETWORK, SCHEDULE, "x_0",
-                                 own=lambda i: i["own_K"][0] if "own_K" in i else None, **FULL),
+        path, path_edges, Theory(bound.strict_bound, bound.strict_bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL),
         lambda i: (k_of(i) + book.correction(X_0),), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
         choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
 )

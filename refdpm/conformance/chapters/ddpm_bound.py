@@ -4,29 +4,40 @@ Examples are images of 256 levels: the integers `k` and x_0 = −1 + 2k/255, whi
 noise[t−1] is for x_t.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from refdpm import bound, schedule
-from refdpm.conformance import terms
+from refdpm import bound, gaussian
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.chapters import textbook
-from refdpm.conformance.chapters.bound import own, own_kl, shown, tame_first
-from refdpm.conformance.chapters.common import model_of, with_shown
-from refdpm.conformance.chapters.common import (D, N, Ask, Quantity, Given, Inputs, Output, Strategy, arrays, drawn, edge_network,
-                                               exactly, listed, network, scales, schedules, spread_out)
-from refdpm.conformance.terms import Terms
+from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, step_kl_of, tame_first
+from refdpm.conformance.chapters.ends import BELOW, STATE, Case, ends, rate
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, drawn, edge_network, exactly, listed,
+                                                network, schedules, spread_out)
+from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of, with_errors
+from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, said_by, then
+from refdpm.conformance.planting import Mistake, edited, instead
+from refdpm.gaussian import Gaussian
 from refdpm.later import objective
 from refdpm.later.decoder import Grid
+from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
-from refdpm.likelihood import total, total_vjp
-from refdpm.vjp import Array
+from refdpm.later.objective import Terms
+from refdpm.later.variance import VARIANCES
+from refdpm.layers.linear import Affine
+from refdpm.likelihood import total_vjp
+from refdpm.textbook import ddpm as book, prediction
+from refdpm.textbook.chain import Normal, row
+from refdpm.textbook.decoder import grid_of, mass_either_way
+from refdpm.textbook.expression import E, given, move
+from refdpm.textbook.page import Page
+from refdpm.vjp import Array, Pullback, Tree, tree_map
 
 CHOICES = ("predicts", "variance", "first")
-NETWORK = ("weight", "bias", "beta")
+ARGUMENTS = ("weight", "bias", "beta")
 SOURCE = "Ho, Jain, Abbeel 2020"
 SIZE = 0.0625                   # how far the network is from predicting x_t itself: far off a decoder has no mass to speak of
 
@@ -63,92 +74,7 @@ def _edges_at_T(given: Given) -> list[Inputs]:
     return [{"x_0": spread_out(*shape), "beta": beta} for beta in tame_first(given) for shape in ((N, D), (3, 4, 5, 2))]
 
 
-# -- the reference -------------------------------------------------------------------------------------------------------
-
-def _at(beta: Array, t: int, ndim: int) -> Any:
-    return schedule.step(beta, schedule.log_alpha_bar(beta), t=np.array([t]), ndim=ndim)
-
-
-def _prior_kl(i: Inputs) -> tuple[Array, ...]:
-    return (total(objective.prior_kl(i["x_0"], _at(i["beta"], len(i["beta"]) - 1, i["x_0"].ndim).log_alpha_bar)),)
-
-
-def _prior_kl_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    beta, x_0 = i["beta"], i["x_0"]
-    level, back_level = schedule.log_alpha_bar_vjp(beta)
-    step, back_step = schedule.step_vjp(beta, level, t=np.array([len(beta) - 1]), ndim=x_0.ndim)
-    value, back = objective.prior_kl_vjp(x_0, step.log_alpha_bar)
-    dx_0, dlevel = back(total_vjp(value)[1](cotangents[0]))
-    dbeta, dlevels = back_step(schedule.Step(0 * dlevel, 0 * dlevel, dlevel))
-    return {"x_0": dx_0, "beta": (dbeta + back_level(dlevels))[1:]}
-
-
-def _last(i: Inputs) -> tuple[Any, Model]:
-    """The network as it is read at t = 1, where the variance is what the policy names, if it is not learned.
-
-    Raises: Skip where that is next to nothing.
-    """
-    if i["first"] == "floor":
-        raise Skip("with a variance of 1e-20 at t = 1 the decoder has no mass that could be compared")
-    parameters, model = model_of(i)
-    return parameters, model._replace(variance="small") if model.variance == "large" else model
-
-
-def _decoder(i: Inputs, noise: Array | None = None) -> tuple[Array, ...]:
-    parameters, model = _last(i)
-    noise = i["noise"] if noise is None else noise
-    return (objective.decoder(parameters, i["beta"], k=i["k"], grid=Grid(), noise=noise, model=model),)
-
-
-def _decoder_vjp(i: Inputs, cotangents: tuple[Array, ...], noise: Array | None = None) -> dict[str, Array]:
-    parameters, model = _last(i)
-    noise = i["noise"] if noise is None else noise
-    _, back = objective.decoder_vjp(parameters, i["beta"], k=i["k"], grid=Grid(), noise=noise, model=model)
-    return _named(*back(cotangents[0]))
-
-
-def _named(dparameters: Any, dbeta: Array) -> dict[str, Array]:
-    return {"weight": dparameters.weight, "bias": dparameters.bias, "beta": dbeta[1:]}
-
-
-def _all(i: Inputs) -> dict[str, Any]:
-    """What `objective.terms` is given for the full sum over t."""
-    t = bound.every_step(len(i["beta"]) - 1, len(i["k"]))
-    return dict(k=i["k"], grid=Grid(), noise=i["noise"][t[:, 0] - 1], noise_1=i["noise"][0], t=t, model=model_of(i)[1])
-
-
-def _parts(i: Inputs) -> objective.Terms:
-    """The terms; the adapter's own where they are shown."""
-    _last(i)
-    parts = objective.terms(model_of(i)[0], i["beta"], **_all(i))
-    if i["variance"] == "large":
-        parts = parts._replace(decoder=_decoder(i, i["noise"][0])[0])
-    return parts._replace(**{name: i[f"own_{name}"][0] for name in parts._fields if f"own_{name}" in i})
-
-
-def _table(i: Inputs) -> tuple[Array, ...]:
-    parts = _parts(i)
-    return (np.concatenate([parts.decoder[None], parts.kl]),)
-
-
-def _bound(i: Inputs) -> tuple[Array, ...]:
-    return (objective.assemble(_parts(i), T=len(i["beta"]) - 1),)
-
-
-def _bound_vjp(i: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
-    parts, back = objective.terms_vjp(model_of(i)[0], i["beta"], **_all(i))
-    dparts = objective.assemble_vjp(parts, T=len(i["beta"]) - 1)[1](cotangents[0])
-    if i["variance"] != "large":
-        return _named(*back(dparts))
-    steps, last = _named(*back(dparts._replace(decoder=0 * dparts.decoder))), _decoder_vjp(i, (dparts.decoder,), i["noise"][0])
-    return {name: steps[name] + last[name] for name in steps}
-
-
-def _edge(i: Inputs) -> tuple[Array, ...]:
-    return (total(objective.edge(i["x_0"], i["beta"][1].reshape((1,) * i["x_0"].ndim))),)
-
-
-# -- what the adapter had before, and the scale ----------------------------------------------------------------------------
+# -- what the adapter had before -----------------------------------------------------------------------------------------
 
 def _own_decoder(i: Inputs, ask: Ask) -> tuple[Array, ...] | None:
     return own(ask, "decoder_nll", i | {"noise": i["noise"][0]})
@@ -163,82 +89,204 @@ def _own_parts(i: Inputs, ask: Ask) -> Inputs:
                  own_prior=own(ask, "prior_kl", {"x_0": i["x_0"], "beta": i["beta"]}))
 
 
-def _given_image(i: Inputs) -> Terms:
-    """x_0, which no float holds exactly."""
-    return Terms(i["x_0"], np.abs(i["x_0"]))
+# -- the theory ----------------------------------------------------------------------------------------------------------
+
+def _at(column: Take, t: int) -> Take:
+    """A column of the schedule at one step for all examples; −1 is the last."""
+    def there(i: Inputs) -> Inputs:
+        return i | {"t": np.full(len(i["x_0"]), t % len(i["beta"]))}
+
+    return Take(lambda i: column.make(there(i)), lambda i, d: column.back(there(i), d))
 
 
-def _prior_terms(i: Inputs, x_0: Terms) -> Terms:
-    flat = x_0.reshape(len(i["x_0"]), -1)
-    row = textbook.rows(i["beta"], np.full(len(i["x_0"]), len(i["beta"]) - 1))
-    standard = textbook.Normal(terms.exact(0.0), terms.exact(1.0))
-    return terms.total(textbook.kl(textbook.marginal(row, flat), standard))
+def _last(i: Inputs) -> Model:
+    """The network as it is read at t = 1, where the variance is what the policy names, if it is not learned.
+
+    Raises: Skip where that is next to nothing.
+    """
+    if i["first"] == "floor":
+        raise Skip("with a variance of 1e-20 at t = 1 the decoder has no mass that could be compared")
+    model = said_by(i)
+    return model._replace(variance="small") if model.variance == "large" else model
 
 
-def _decoder_terms(i: Inputs, noise: Array) -> Terms:
-    x_0, row = _given_image(i), textbook.rows(i["beta"], np.ones(len(i["k"]), dtype=int))
-    p = textbook.last_step(i, textbook.draw(textbook.marginal(row, x_0), noise))
-    end = np.where(i["k"] == 0, -1, np.where(i["k"] == 255, 1, 0))
-    return -terms.total(textbook.log_mass(x_0, p, end, 1 / 255))
+def terms_vjp(parameters: Tree, beta: Array, *, last: Model, own: dict[str, Array], noise_1: Array, **fixed: Any
+              ) -> tuple[Terms, Pullback]:
+    """`objective.terms` with the network read as `last` at t = 1, and the adapter's own terms where they are shown; and its adjoint
+    where none is."""
+    terms, back = objective.terms_vjp(parameters, beta, noise_1=noise_1, **fixed)
+    decoder, back_decoder = objective.decoder_vjp(parameters, beta, k=fixed["k"], grid=fixed["grid"], noise=noise_1, model=last)
+
+    def pullback(dterms: Terms) -> tuple[Tree, Array]:
+        steps, at_1 = back(dterms._replace(decoder=0 * dterms.decoder)), back_decoder(dterms.decoder)
+        return tuple(tree_map(np.add, *pair) for pair in zip(steps, at_1))
+
+    return terms._replace(**{"decoder": decoder} | own), pullback
 
 
-def _kl_terms(i: Inputs) -> Terms:
-    return textbook.steps_kl(i, _given_image(i), i["noise"])
+def table_of(*arguments: Any, **fixed: Any) -> Array:
+    """The terms of t = 1..T."""
+    terms, _ = terms_vjp(*arguments, **fixed)
+    return np.concatenate([terms.decoder[None], terms.kl])
 
 
-def _table_scale(i: Inputs) -> tuple[Array, ...]:
-    return (np.concatenate([_decoder_terms(i, i["noise"][0]).scale[None], _kl_terms(i).scale]),)
+def bound_vjp(parameters: Tree, beta: Array, **fixed: Any) -> tuple[Array, Pullback]:
+    """The sum of all terms."""
+    terms, back = terms_vjp(parameters, beta, **fixed)
+    value, back_sum = objective.assemble_vjp(terms, T=len(beta) - 1)
+    return value, lambda dvalue: back(back_sum(dvalue))
 
 
-def _bound_scale(i: Inputs) -> tuple[Array, ...]:
-    ends = _prior_terms(i, _given_image(i)) + _decoder_terms(i, i["noise"][0])
-    return with_shown((ends + textbook.over_t(_kl_terms(i))).scale, i)
+def _every_step(i: Inputs) -> Array:
+    return bound.every_step(len(i["beta"]) - 1, len(i["k"]))
 
 
-def _edge_terms(i: Inputs) -> Terms:
-    beta_1, x_0 = i["beta"][1], i["x_0"]
-    per_component = (np.log(2 * np.pi) + terms.log(beta_1) + beta_1 * (terms.exact(x_0) * x_0) + (1 - terms.exact(beta_1))) / -2
-    return terms.total(per_component)
+FULL: dict[str, Any] = dict(
+    t=_every_step, noise=lambda i: i["noise"][_every_step(i)[:, 0] - 1], noise_1=lambda i: i["noise"][0], k=lambda i: i["k"],
+    grid=lambda i: Grid(), model=said_by, last=_last,
+    own=lambda i: {name: i[f"own_{name}"][0] for name in Terms._fields if f"own_{name}" in i})
 
 
-# -- bits per dimension --------------------------------------------------------------------------------------------------
+# -- the textbook --------------------------------------------------------------------------------------------------------
 
-def _per_dimension_scale(i: Inputs) -> tuple[Array, ...]:
-    return scales(terms.exact(i["nats"]) / (np.log(2) * i["x_0"][0].size))
+X_0, K, GRID = given("x_0"), given("k"), grid_of(Grid())
+AT_1 = row(at=1)
 
 
-PER_DIMENSION = Quantity(
-    "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components", (SOURCE,), (Output("VALUE"),),
-    drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
-    listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
-           {"nats": exactly([900.0]), "x_0": spread_out(1, 1)}),
-    lambda i: (objective.per_dimension(i["nats"], k=i["x_0"]),), _per_dimension_scale,
-    vjp=lambda i, cotangents: {"nats": objective.per_dimension_vjp(i["nats"], k=i["x_0"])[1](cotangents[0])}, arguments=("nats",))
+def _last_law(i: Inputs, x_1: E) -> Normal:
+    weight, bias = (move(given(name), "at t = 1 ", lambda table: table[1]) for name in ("weight", "bias"))
+    return prediction.last_step(prediction.affine(x_1, weight, bias), x_1, AT_1, predicts=i["predicts"], first=i["first"],
+                                variance="small" if i["variance"] == "large" else i["variance"])
+
+
+def _decoder(i: Inputs, noise: str) -> E:
+    return book.decoder(X_0, K, GRID, given(noise), lambda x_1: _last_law(i, x_1), mass_either_way)
+
+
+def _prior() -> E:
+    return book.per_example(book.prior_kl(X_0, row(at="T")))
+
+
+def _terms(i: Inputs) -> book.Terms:
+    """On a page of steps; the adapter's own where they are shown."""
+    found = book.Terms(_prior(), step_kl_of(i, 1), _decoder(i, "noise_1"))
+    return found._replace(**{name: given(f"own_{name}") for name in Terms._fields if f"own_{name}" in i})
+
+
+def _page(i: Inputs) -> Page:
+    """x_0, which no float holds exactly, is rounded."""
+    return Page(arguments_of(i), beta=i["beta"], ndim=i["x_0"].ndim, errors={"x_0": np.abs(i["x_0"])} if "k" in i else None)
+
+
+def _page_of_steps(i: Inputs) -> Page:
+    """The page whose rows are t = 2..T, with the noise for them, and that of x_1 besides."""
+    steps = Page(arguments_of(i) | {"noise": i["noise"][1:], "noise_1": i["noise"][0]}, beta=i["beta"], ndim=3, steps=True,
+                 errors={"x_0": np.abs(i["x_0"])})
+    alone = _terms({name: value for name, value in i.items() if not name.startswith("own_")})
+    return with_errors(steps, {f"own_{name}": part for name, part in alone._asdict().items()})
+
+
+# -- the quantities --------------------------------------------------------------------------------------------------------
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
+        "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components", (SOURCE,),
+        (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
+        listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
+               {"nats": exactly([900.0]), "x_0": spread_out(1, 1)}),
+        Theory(objective.per_dimension, objective.per_dimension_vjp, "nats", k=lambda i: i["x_0"]),
+        lambda i: (book.per_dimension(given("nats"), X_0),), arguments=("nats",)),
+    Quantity(
         "prior_kl", "OBJ.PRIOR", "L_T = KL(q(x_T | x_0) ‖ N(0, 1)) = ½ Σ [ᾱ_T x_0² − ᾱ_T − log(1−ᾱ_T)]", (SOURCE, "43"),
-        (Output("VALUE", "total"),), _images_at_T, _edges_at_T, _prior_kl,
-        lambda i: scales(_prior_terms(i, terms.exact(i["x_0"]))), vjp=_prior_kl_vjp, arguments=("x_0", "beta")),
+        (Output("VALUE", "total"),), _images_at_T, _edges_at_T,
+        Theory(*then(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), lambda i: (_prior(),),
+        arguments=("x_0", "beta"), page=_page),
     Quantity(
         "edge_log_prob", "OBJ.EDGE", "E log p(x_0 | x_1) with p(x_0 | x_1) = N(√(1−β_1) x_1, β_1): "
-        "−½ Σ [log 2πβ_1 + β_1 x_0² + 1 − β_1]", ("44",), (Output("VALUE", "total"),), _images_at_T, _edges_at_T, _edge,
-        lambda i: scales(_edge_terms(i))),
+        "−½ Σ [log 2πβ_1 + β_1 x_0² + 1 − β_1]", ("44",), (Output("VALUE", "total"),), _images_at_T, _edges_at_T,
+        Theory(*then(objective.edge_vjp, total_vjp), "x_0", _at(BETA, 1)), lambda i: (book.per_example(book.edge(X_0, AT_1)),),
+        page=_page),
     Quantity(
         "decoder_nll", "OBJ.DECODER", "L_0 = −Σ log [Φ((x_0 + 1/255 − m)/σ) − Φ((x_0 − 1/255 − m)/σ)], ends open, with the law of "
         "the step t = 1 at x_1 = √ᾱ_1 x_0 + √(1−ᾱ_1) ε", (SOURCE,), (Output("VALUE", "total"),),
-        lambda given: _images(given, False), lambda given: _edges(given, False), _decoder,
-        textbook.remembered(lambda i: scales(_decoder_terms(i, i["noise"]))), choices=CHOICES,
-        vjp=_decoder_vjp, arguments=NETWORK),
+        lambda given: _images(given, False), lambda given: _edges(given, False),
+        Theory(objective.decoder, objective.decoder_vjp, NETWORK, SCHEDULE, fixed=("k", "noise"), grid=lambda i: Grid(),
+               model=_last),
+        lambda i: (_decoder(i, "noise"),), choices=CHOICES, arguments=ARGUMENTS, page=_page),
     Quantity(
         "bound_terms", "OBJ.TERMS", "(T, N): L_0, and for t = 2..T the divergence of the step, in the order of t", (SOURCE, "14"),
-        (Output("TABLE", "table_of_totals"),), lambda given: _images(given, True), lambda given: _edges(given, True), _table,
-        textbook.remembered(_table_scale),
-        given=_own_table, after=("step_kl", "decoder_nll"), choices=CHOICES),
+        (Output("TABLE", "table_of_totals"),), lambda given: _images(given, True), lambda given: _edges(given, True),
+        Theory(table_of, None, NETWORK, SCHEDULE, **FULL), lambda i: (book.table(_terms(i)),),
+        given=_own_table, after=("step_kl", "decoder_nll"), choices=CHOICES, page=_page_of_steps),
     Quantity(
         "bound", "OBJ.BOUND", "−log P(x_0) ≤ L_T + Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + L_0, noise (T, N, …)",
-        (SOURCE, "13"), (Output("VALUE", "total"),), lambda given: _images(given, True), lambda given: _edges(given, True), _bound,
-        textbook.remembered(_bound_scale), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
-        vjp=_bound_vjp, arguments=NETWORK),
-    PER_DIMENSION,
+        (SOURCE, "13"), (Output("VALUE", "total"),), lambda given: _images(given, True), lambda given: _edges(given, True),
+        Theory(lambda *args, **fixed: bound_vjp(*args, **fixed)[0], bound_vjp, NETWORK, SCHEDULE, **FULL),
+        lambda i: (book.whole(_terms(i)),), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
+        arguments=ARGUMENTS, page=_page_of_steps),
+)
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _on_a_chain(rng: np.random.Generator, n: int, beta: Array, predicts: str, variance: str, first: str) -> Case:
+    """Two images on a grid, one after the other with noise for every t, and a network near the one that predicts x_t itself."""
+    T, grid = len(beta) - 1, (Grid(), Grid(-1.5, 2.5, 4))[n % 2]
+    weight, bias = np.eye(2, 4) + 0.1 * rng.normal(size=(T + 1, 2, 4)), 0.1 * rng.normal(size=(T + 1, 4))
+    k, t = rng.integers(grid.levels, size=(2, 2)), bound.every_step(T, 2)
+    fixed = dict(k=k, grid=grid, noise=rng.normal(size=(*t.shape, 2)), noise_1=rng.normal(size=(2, 2)), t=t,
+                 model=Model(PREDICTOR, predicts, variance, first))
+    return (Affine(weight, bias), beta), fixed
+
+
+def _decoded(rng: np.random.Generator, n: int, *kind: Any) -> Case:
+    arguments, fixed = _on_a_chain(rng, n, *kind)
+    return arguments, dict(k=fixed["k"], grid=fixed["grid"], noise=fixed["noise_1"], model=fixed["model"])
+
+
+KINDS = tuple((beta, PREDICTIONS[n % 5], VARIANCES[n % 3], ("next", "beta", "fixed")[n % 3 - 1])
+              for n, beta in enumerate(beta for beta in RATES if len(beta) > 2))
+
+
+def _assembled(rng: np.random.Generator, n: int, S: int, T: int) -> Case:
+    return (Terms(STATE(rng, n), STATE(rng, S * n).reshape(S, n), STATE(rng, n)),), dict(T=T)
+
+
+ENDS = {
+    "later.objective.prior_kl": ends(STATE, BELOW), "later.objective.edge": ends(STATE, rate),
+    "later.objective.decoder": tuple(partial(lambda rng, n, kind: _decoded(rng, n, *kind), kind=kind) for kind in KINDS),
+    "later.objective.terms": tuple(partial(lambda rng, n, kind: _on_a_chain(rng, n, *kind), kind=kind) for kind in KINDS),
+    "later.objective.assemble": tuple(partial(_assembled, S=S, T=T) for S, T in ((0, 1), (1, 5), (3, 200))),
+    "later.objective.per_dimension": tuple(partial(lambda rng, n, D: ((STATE(rng, n),), dict(k=np.zeros((n, D), dtype=int))), D=D)
+                                           for D in (1, 7, 48))}
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+MISTAKES = (
+    Mistake("BND-19c", "mean over components in the decoder, sum in the divergence → sums in both",
+            "keras-team/keras!3383", "later.objective.decoder_vjp", "value",
+            lambda right: lambda *args, k, **fixed: (right(*args, k=k, **fixed)[0] / k[0].size, None)),
+    Mistake("BND-20b", "no decoder → with −log P(x_0 | x_1)",
+            "Weixy21/SafeDiffuser#9", "later.objective.assemble", "value", edited("term left out: terms.decoder")),
+    Mistake("NEW-NO-PRIOR", "no prior term, as it does not depend on the network → with KL(q(x_T | x_0) ‖ π)",
+            "as BND-32", "later.objective.assemble", "value", edited("term left out: terms.prior")),
+    Mistake("BND-05b", "KL of drawn steps averaged → times T − 1",
+            "cvignac/DiGress@b36d99f", "later.objective.assemble", "value", edited("factor left out: T − 1")),
+    Mistake("BND-25d", "nats called bits → divided by log 2",
+            "horenbergerb/BernoulliDiffusion@8192d6a", "later.objective.per_dimension", "value", edited("factor left out: log(2)")),
+    Mistake("FWD-05b", "prior term with log-variance √(1−ᾱ) → log(1−ᾱ)",
+            "tqch/ddpm-torch#9", "later.objective.prior_kl", "value",
+            instead(lambda x, level: gaussian.kl(
+                Gaussian(np.exp(level / 2) * x, np.exp(np.sqrt(-np.expm1(level)))), gaussian.prior(x.shape)))),
+    Mistake("NEW-PRIOR", "prior term H(π) − H(x_T | x_0) → with the cross-entropy of π",
+            "the step of eqs. 43 and 46, right for second moment 1 only", "later.objective.prior_kl", "value",
+            instead(lambda x, level: 0 * x - np.log(-np.expm1(level)) / 2)),
+    Mistake("NEW-EDGE-H", "edge −H(x_1 | x_0) → with β_1 (x_0² − 1)/2",
+            "as NEW-PRIOR, at the other end", "later.objective.edge", "value",
+            instead(lambda x, beta: 0 * x - (np.log(2 * np.pi * beta) + 1) / 2)),
+    Mistake("NEW-TERMS", "x_t in the bound from the noise of x_1 → from its own",
+            "RNG-08 between steps", "later.objective.terms_vjp", "value",
+            lambda right: lambda *args, noise, noise_1, **fixed: right(
+                *args, noise=np.broadcast_to(noise_1, noise.shape), noise_1=noise_1, **fixed)),
 )

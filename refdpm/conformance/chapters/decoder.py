@@ -88,8 +88,8 @@ def _masses(grid: Grid) -> Sampler:
         size = np.where(between, rng.uniform(0.25, 0.3, n), size)
         distance = np.where(between, rng.uniform(-0.02, 0.02, n), distance)
         k = rng.choice([0, 1 % grid.levels, grid.levels // 2, grid.levels - 1], n)
-        with_digits = np.abs(np.abs(distance) + 0.5 / size - 38) > 1     # else 1 is missed by less than the least normal number
-        k, size, distance = (part[with_digits, None] for part in (k, size, distance))
+        apart = np.abs(np.abs(distance) + 0.5 / size - 38) > 1           # else what a mass misses to 1 is no normal number
+        k, size, distance = (part[apart, None] for part in (k, size, distance))
         sigma = grid.width * size
         return (Gaussian(decoder.level(k, grid=grid) + distance * sigma, sigma ** 2),), dict(k=k, grid=grid)
     return drawn

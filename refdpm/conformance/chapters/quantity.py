@@ -11,6 +11,7 @@ from refdpm.conformance.chapters.inputs import Given, Inputs, Strategy, states_o
 from refdpm.textbook.expression import E
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded, rounding
+from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
 Ask = Callable[[str, Inputs], tuple[Array, ...]]
@@ -84,8 +85,9 @@ class Quantity(NamedTuple):
     page: Callable[[Inputs], Page] = lambda inputs: page_of(inputs)
 
     def reference(self, inputs: Inputs) -> tuple[Array, ...]:
-        """The answer of this package, one array for each output."""
-        return self.theory.values(inputs)
+        """The answer of this package, one array for each output; given the adapter's own earlier answers, that of the textbook."""
+        shown = any(name.startswith("own_") for name in inputs) and self.formulas(inputs)
+        return tuple(floats(shown, self.page(inputs))) if shown else self.theory.values(inputs)
 
     def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> dict[str, Array]:
         """The gradient of Σ ⟨cotangent, output⟩ for each of the arguments, by this package's adjoints."""
@@ -157,7 +159,7 @@ def with_errors(page: Page, upstream: dict[str, E]) -> Page:
     shown = {name: formula for name, formula in upstream.items() if name in page.given}
     lost = rounding(shown.values(), page)
     return Page(page.given, beta=page.beta, t=page.t, ndim=page.ndim, steps=page.steps,
-                errors={name: part.error for name, part in zip(shown, lost)})
+                errors={**page.errors, **{name: part.error for name, part in zip(shown, lost)}})
 
 
 def every_step(inputs: Inputs) -> Page:

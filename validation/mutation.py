@@ -7,7 +7,7 @@ docstrings, annotations, decorators and what raises errors are left as they are,
 The changed code is put into the function object itself, so that every module sees it, whatever it calls the function.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ from refdpm import READING_ORDER
 
 NOT_THEORY = ("paper", "data", "train")                        # the registry of equations, and what needs files or hours
 MODULES = tuple(name for name in READING_ORDER[:READING_ORDER.index("gradcheck")] if name.partition(".")[0] not in NOT_THEORY)
-SHOWN = 70                                                      # characters of the expression that is shown around a change
 
 OPERATORS: dict[type, tuple[type, ...]] = {
     ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add, ast.Div), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult, ast.Sub),
@@ -42,11 +41,11 @@ OPTIONAL = {"axis", "keepdims", "ddof", "prepend", "dtype", "initial"}
 FIXED_KEYWORDS = {"strict", "writeable", "kind"}
 MODULES_IN_CODE = {"np", "scipy", "st", "kernel", "network", "schedule", "gaussian", "binomial", "bound", "optimize", "activation"}
 
-Path = tuple[tuple[str, int | None], ...]
+Place = tuple[ast.AST, str, int | None]
 
 
 class Mutant(NamedTuple):
-    """A change of one target: where it stands, the expression before and after, and the changed statement of the module."""
+    """A change of one target: where it stands, the line before and after it, and the changed statement of the module."""
 
     module: str
     target: str
@@ -103,12 +102,6 @@ def _loaded(module: str) -> ModuleType:
 
 # -- the changes of one node -------------------------------------------------------------------------------------------
 
-def changes(node: ast.AST, parent: ast.AST) -> list[ast.AST]:
-    """What may stand in the place of a node."""
-    rule = RULES.get(type(node))
-    return list(rule(node, parent)) if rule else []
-
-
 def _of_operation(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
     if not any(isinstance(getattr(side, "value", None), str) for side in (node.left, node.right)):
         yield from (ast.BinOp(node.left, other(), node.right) for other in OPERATORS[type(node.op)])
@@ -117,25 +110,9 @@ def _of_operation(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
             yield ast.UnaryOp(ast.USub(), node)
 
 
-def _of_update(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
-    yield from (ast.AugAssign(node.target, other(), node.value) for other in OPERATORS[type(node.op)])
-
-
-def _of_sign(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
-    yield node.operand
-
-
 def _of_comparison(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
     yield from (ast.Compare(node.left, [other(), *node.ops[1:]], node.comparators)
                 for other in COMPARISONS.get(type(node.ops[0]), ()))
-
-
-def _of_condition(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
-    yield from (ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values), *node.values)
-
-
-def _of_choice(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
-    yield from (node.body, node.orelse)
 
 
 def _of_constant(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
@@ -153,11 +130,6 @@ def _of_index(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node.ctx, ast.Load) and isinstance(node.slice, (ast.Name, ast.BinOp)):
         for sign in (ast.Add, ast.Sub):
             yield ast.Subscript(node.value, ast.BinOp(node.slice, sign(), ast.Constant(1)), node.ctx)
-
-
-def _of_tuple(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node.ctx, ast.Load):
-        yield from (ast.Tuple(parts, node.ctx) for parts in _exchanged(node.elts))
 
 
 def _of_field(node: Any, parent: ast.AST) -> Iterator[ast.AST]:
@@ -190,33 +162,38 @@ def _exchanged(parts: list[ast.expr]) -> Iterator[list[ast.expr]]:
             yield [*parts[:i], parts[i + 1], parts[i], *parts[i + 2:]]
 
 
-def _is_module(node: ast.expr) -> bool:
-    return _is_module(node.value) if isinstance(node, ast.Attribute) else isinstance(node, ast.Name) and node.id in MODULES_IN_CODE
+def _is_module(node: Any) -> bool:
+    return _is_module(node.value) if isinstance(node, ast.Attribute) else getattr(node, "id", "") in MODULES_IN_CODE
 
 
-RULES: dict[type, Callable[[Any, ast.AST], Iterator[ast.AST]]] = {
-    ast.BinOp: _of_operation, ast.AugAssign: _of_update, ast.UnaryOp: _of_sign, ast.Compare: _of_comparison,
-    ast.BoolOp: _of_condition, ast.IfExp: _of_choice, ast.Constant: _of_constant, ast.Subscript: _of_index, ast.Tuple: _of_tuple,
+RULES: dict[type, Callable[[Any, ast.AST], Iterable[ast.AST]]] = {
+    ast.AugAssign: lambda node, parent: [ast.AugAssign(node.target, other(), node.value) for other in OPERATORS[type(node.op)]],
+    ast.UnaryOp: lambda node, parent: [node.operand],
+    ast.BoolOp: lambda node, parent: [ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values), *node.values],
+    ast.IfExp: lambda node, parent: [node.body, node.orelse],
+    ast.Tuple: lambda node, parent: [ast.Tuple(parts, node.ctx) for parts in _exchanged(node.elts) if isinstance(node.ctx, ast.Load)],
+    ast.BinOp: _of_operation, ast.Compare: _of_comparison, ast.Constant: _of_constant, ast.Subscript: _of_index,
     ast.Attribute: _of_field, ast.Call: _of_call}
+"""What may stand in the place of a node, by its kind, from the node and its parent."""
 
 
 # -- the mutants of a target -------------------------------------------------------------------------------------------
 
-def sites(statement: ast.stmt) -> list[tuple[Path, ast.AST]]:
-    """Every node of a statement that may be changed, by the way to it, with what may stand in its place."""
-    return [(path, replacement) for path in _paths(statement, statement, ())
-            for replacement in changes(_at(statement, path), _at(statement, path[:-1]))]
+def sites(statement: ast.stmt) -> list[tuple[int, ast.AST]]:
+    """Every node of a statement that may be changed, by the number of its place, with what may stand there instead."""
+    held = [(parent, _held(parent, field, i)) for parent, field, i in _places(statement)]
+    return [(number, replacement) for number, (parent, node) in enumerate(held) if type(node) in RULES
+            for replacement in RULES[type(node)](node, parent)]
 
 
-def _paths(node: ast.AST, statement: ast.AST, path: Path) -> Iterator[Path]:
-    """The way to every node of a statement that may be changed."""
-    if path:
-        yield path
+def _places(node: ast.AST) -> Iterator[Place]:
+    """Where every node of a statement stands that may be changed: parent, field, and number in a list."""
     for name, value in ast.iter_fields(node):
         if not _left_alone(node, name):
             for i, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
                 if isinstance(child, ast.AST) and not _no_arithmetic(child):
-                    yield from _paths(child, statement, (*path, (name, i)))
+                    yield node, name, i
+                    yield from _places(child)
 
 
 def _left_alone(node: ast.AST, field: str) -> bool:
@@ -231,33 +208,23 @@ def _no_arithmetic(node: ast.AST) -> bool:
     return isinstance(node, (ast.Raise, ast.JoinedStr)) or docstring or fixed
 
 
-def _at(node: Any, path: Path) -> Any:
-    for name, i in path:
-        node = getattr(node, name) if i is None else getattr(node, name)[i]
-    return node
+def _held(parent: ast.AST, field: str, i: int | None) -> Any:
+    return getattr(parent, field) if i is None else getattr(parent, field)[i]
 
 
-def _replaced(statement: ast.stmt, path: Path, replacement: ast.AST) -> ast.stmt:
-    changed, (name, i) = copy.deepcopy(statement), path[-1]
-    place, replacement = _at(changed, path[:-1]), ast.copy_location(copy.deepcopy(replacement), _at(statement, path))
+def _mutant(module: str, target: str, statement: ast.stmt, number: int, replacement: ast.AST) -> Mutant:
+    changed = copy.deepcopy(statement)
+    parent, field, i = list(_places(changed))[number]
+    old = _held(parent, field, i)
+    line = getattr(old, "lineno", getattr(parent, "lineno", statement.lineno))
+    new = ast.copy_location(copy.deepcopy(replacement), old)
     if i is None:
-        setattr(place, name, replacement)
+        setattr(parent, field, new)
     else:
-        getattr(place, name)[i] = replacement
-    return ast.fix_missing_locations(changed)
-
-
-def _mutant(module: str, target: str, statement: ast.stmt, path: Path, replacement: ast.AST) -> Mutant:
-    """With the largest expression around the change that is short enough to be shown."""
-    changed, shown = _replaced(statement, path, replacement), len(path)
-    for length in range(len(path), 0, -1):
-        node = _at(statement, path[:length])
-        if isinstance(node, (ast.expr, ast.keyword, ast.AugAssign)) and len(ast.unparse(node)) <= SHOWN:
-            shown = length
-    before, after = (ast.unparse(_at(tree, path[:shown])) for tree in (statement, changed))
-    around = [_at(statement, path[:length]) for length in range(len(path), -1, -1)]
-    line = next(node.lineno for node in around if hasattr(node, "lineno"))
-    return Mutant(module, target, line, before, after, changed)
+        getattr(parent, field)[i] = new
+    both = [ast.unparse(tree).splitlines() for tree in (statement, changed)]
+    before, after = next((lines for lines in zip(*both) if lines[0] != lines[1]), ("", ""))
+    return Mutant(module, target, line, before.strip(), after.strip(), ast.fix_missing_locations(changed))
 
 
 def drawn(modules: tuple[str, ...], *, seed: int, count: int) -> tuple[list[Mutant], int]:
@@ -300,7 +267,7 @@ def in_place(mutant: Mutant) -> Iterator[None]:
         exec(compile(ast.Module([mutant.statement], []), f"mutant of {mutant.module}", "exec"), namespace)
     name = mutant.target.rpartition(".")[2]
     wrong, right = namespace[name], function_of(mutant.module, mutant.target)
-    places = _places(right) if right else _bound(mutant.module, name)
+    places = [(right, key) for key in ("__code__", "__defaults__", "__kwdefaults__")] if right else _bound(mutant.module, name)
     before = [getattr(place, key) for place, key in places]
     try:
         for place, key in places:
@@ -309,10 +276,6 @@ def in_place(mutant: Mutant) -> Iterator[None]:
     finally:
         for (place, key), value in zip(places, before):
             setattr(place, key, value)
-
-
-def _places(function: FunctionType) -> list[tuple[Any, str]]:
-    return [(function, key) for key in ("__code__", "__defaults__", "__kwdefaults__")]
 
 
 def _bound(module: str, name: str) -> list[tuple[Any, str]]:

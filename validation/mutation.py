@@ -27,6 +27,7 @@ OPERATORS: dict[type, tuple[type, ...]] = {
     ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add, ast.Div), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult, ast.Sub),
     ast.Pow: (ast.Mult, ast.Div), ast.MatMult: (ast.Mult,), ast.FloorDiv: (ast.Mult, ast.Mod), ast.Mod: (ast.FloorDiv,),
     ast.BitAnd: (ast.BitOr,), ast.BitOr: (ast.BitAnd,)}
+OTHER_WORDS: dict[type, type] = {ast.And: ast.Or, ast.Or: ast.And}
 COMPARISONS: dict[type, tuple[type, ...]] = {
     ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt, ast.LtE),
     ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,)}
@@ -169,9 +170,10 @@ def _is_module(node: Any) -> bool:
 RULES: dict[type, Callable[[Any, ast.AST], Iterable[ast.AST]]] = {
     ast.AugAssign: lambda node, parent: [ast.AugAssign(node.target, other(), node.value) for other in OPERATORS[type(node.op)]],
     ast.UnaryOp: lambda node, parent: [node.operand],
-    ast.BoolOp: lambda node, parent: [ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values), *node.values],
+    ast.BoolOp: lambda node, parent: [ast.BoolOp(OTHER_WORDS[type(node.op)](), node.values), *node.values],
     ast.IfExp: lambda node, parent: [node.body, node.orelse],
-    ast.Tuple: lambda node, parent: [ast.Tuple(parts, node.ctx) for parts in _exchanged(node.elts) if isinstance(node.ctx, ast.Load)],
+    ast.Tuple: lambda node, parent: [ast.Tuple(parts, node.ctx) for parts in _exchanged(node.elts)
+                                     if isinstance(node.ctx, ast.Load)],
     ast.BinOp: _of_operation, ast.Compare: _of_comparison, ast.Constant: _of_constant, ast.Subscript: _of_index,
     ast.Attribute: _of_field, ast.Call: _of_call}
 """What may stand in the place of a node, by its kind, from the node and its parent."""

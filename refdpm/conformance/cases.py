@@ -282,10 +282,16 @@ def _models(T: int, predictor: SimpleNamespace = BY_STEP) -> st.SearchStrategy[M
                      st.sampled_from([policy for policy in FIRST if policy not in left_out]))
 
 
-def _by_name(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
+def _by_name(N: int, D: int, T: int = T, names: tuple[str, ...] = PREDICTIONS) -> st.SearchStrategy[Case]:
     """A state and another at the steps of a schedule, and the name of a prediction."""
     return s.steps(N, T).flatmap(lambda drawn: _case(s.states(N, D), s.other_states(N, D), st.just(drawn[0]),
-                                                     predicts=st.sampled_from(PREDICTIONS)))
+                                                     predicts=st.sampled_from(names)))
+
+
+def _by_each_name() -> Alternatives:
+    """Every prediction in the usual size, what is stretched, and the least sizes."""
+    return (*(_by_name(N, D, names=(name,)) for name in PREDICTIONS),
+            *_stretched(_by_name(4, 3), states=range(2), columns=[2, 3, 4]), *_of_sizes(_by_name, *SMALL[1:]))
 
 
 def _variance_read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
@@ -484,8 +490,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
        for name in ("x_0_from_mean", "mean_from_x_0", "mean_from_noise", "mean_from_v")},
     "later.mean.mean_from_score": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N)),
                                                 states=range(2), columns=[2]),
-    **{f"later.mean.{name}": _of_all_sizes(_by_name, states=range(2), columns=[2, 3, 4])
-       for name in ("x_0_from", "from_x_0", "mean_from")},
+    **{f"later.mean.{name}": _by_each_name() for name in ("x_0_from", "from_x_0", "mean_from")},
     "later.weights.snr": _of_all_sizes(lambda N, D: _case(s.level_columns(N))),
     **{f"later.weights.{name}": _of_all_sizes(
         lambda N, D: _case(s.rate_columns(N), s.level_columns(N), predicts=st.sampled_from(PREDICTIONS)), columns=range(2))

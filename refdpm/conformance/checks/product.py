@@ -122,9 +122,9 @@ R = multiplied.normal_factor(Y[0], STD ** 2 * np.eye(2))
 
 def _laws(path: Path) -> dict[int, tuple[Array, Array]]:
     """Mean and covariance of x_t at every t, of a path that is affine in its noise (5, N, 2): one row for every entry of the
-    noise set to 1, the others 0, and a row of zeros."""
+    noise set to 1, the others 0, and a row of zeros by itself."""
     noise = np.concatenate([np.zeros((1, 10)), np.eye(10)]).reshape(-1, 5, 2).swapaxes(0, 1)
-    return {t: (x[0], (x[1:] - x[0]).T @ (x[1:] - x[0])) for t, x in path(noise)}
+    return {t: (mean[0], (x - mean).T @ (x - mean)) for (t, mean), (_, x) in zip(path(noise[:, :1]), path(noise[:, 1:]))}
 
 
 def _as_the_oracle(path: Path, expected: Any) -> float:

@@ -94,6 +94,21 @@ def softmax_vjp(x: Array) -> tuple[Array, Pullback]:
     return g, lambda dg: g * (dg - np.einsum("...k,...k->...", g, dg)[..., None])
 
 
+def log_softmax(x: Array) -> Array:
+    """log g_k = x_k − log Σ_j exp(x_j), along the last axis, of the weights g of `softmax`: finite where they are 0.
+
+    Shapes: (…, K) → (…, K).
+    """
+    below = x - np.max(np.real(x), axis=-1, keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+
+
+def log_softmax_vjp(x: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `log_softmax`:   d(log g_k) = dx_k − Σ_j g_j dx_j."""
+    value = log_softmax(x)
+    return value, lambda dvalue: dvalue - np.exp(value) * dvalue.sum(axis=-1, keepdims=True)
+
+
 # -- differences of elementary functions that cancel ------------------------------------------------------------------
 
 def x_minus_log1p(x: Array) -> Array:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from refdpm.activation import softmax, softmax_vjp
+from refdpm.activation import log_softmax, log_softmax_vjp, softmax, softmax_vjp
 
 
 def test_softmax_by_loops():
@@ -36,3 +36,11 @@ def test_softmax_stays_single():
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     g, back = softmax_vjp(x)
     assert {g.dtype, back(x).dtype} == {np.dtype(np.float32)}
+
+
+def test_log_softmax_is_the_logarithm_where_there_is_one():
+    """And where e^x has none: 0 and −1600, with the cotangent of the one that has all the weight cancelled."""
+    x = 3 * np.random.default_rng(1).standard_normal((2, 4, 5))
+    assert np.abs(log_softmax(x) - np.log(softmax(x))).max() < 1e-14
+    value, back = log_softmax_vjp(np.array([[800.0, -800]]))
+    assert value.tolist() == [[0, -1600]] and back(np.array([[3.0, 2]])).tolist() == [[-2, 2]]

@@ -391,6 +391,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "activation.tanh": _elementwise(s.arrays),
     "activation.leaky_relu": _elementwise(s.nonzero_arrays, slope=s.numbers(0, 0.9)),
     "activation.softmax": _normalised_weights(),
+    "activation.log_softmax": _normalised_weights(),
     "schedule.learned": tuple(_case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)) for T in (6, 2, 1)),
     "schedule.log_alpha_bar": _of_a_schedule(),
     "schedule.step": tuple(_case(s.schedules(T), s.arrays(T + 1), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
@@ -495,7 +496,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     **{f"later.weights.{name}": _of_all_sizes(
         lambda N, D: _case(s.rate_columns(N), s.level_columns(N), predicts=st.sampled_from(PREDICTIONS)), columns=range(2))
        for name in ("error_weight", "kl_weight")},
-    "later.weights.kl_of_x_0": _of_all_sizes(_two_states, states=range(2), columns=[2, 3]),
+    **{f"later.weights.{name}": _of_all_sizes(_two_states, states=range(2), columns=[2, 3]) for name in ("kl_of_x_0", "kl_of_v")},
     "later.variance.small": _of_all_sizes(lambda N, D: _case(s.rate_columns(N), s.level_columns(N)), columns=range(2)),
     "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),
                              *(_case(s.schedules(T), policy="next") for T in (6, 2))),

@@ -99,13 +99,31 @@ def kl_of_x_0(x_0: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) 
 
 def kl_of_x_0_vjp(x_0: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Pullback]:
     """Adjoint of `kl_of_x_0`.  With W the weight and Δ = x_0 − guess,   dKL = W Δ (dx_0 − dguess) + ½ Δ² dW."""
-    weight, back_weight = kl_weight_vjp(beta, log_alpha_bar_prev, predicts="x_0")
-    error = x_0 - guess
+    return _squared_error_vjp(x_0, guess, beta, log_alpha_bar_prev, predicts="x_0")
+
+
+def kl_of_v(v: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) -> Array:
+    """½ ᾱ_{t−1} β_t/(1−ᾱ_{t−1}) (v − guess)² per component, in nats: the same divergence where the network says v.
+
+    Derivation: given x_t, an error Δ of v is one of √(1−ᾱ_t) Δ in x_0, and SNR_{t−1} − SNR_t = ᾱ_{t−1} β_t/[(1−ᾱ_{t−1})(1−ᾱ_t)].
+    """
+    return kl_of_v_vjp(v, guess, beta, log_alpha_bar_prev)[0]
+
+
+def kl_of_v_vjp(v: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `kl_of_v`.  With W the weight and Δ = v − guess,   dKL = W Δ (dv − dguess) + ½ Δ² dW."""
+    return _squared_error_vjp(v, guess, beta, log_alpha_bar_prev, predicts="v")
+
+
+def _squared_error_vjp(said: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array, *, predicts: str
+                       ) -> tuple[Array, Pullback]:
+    weight, back_weight = kl_weight_vjp(beta, log_alpha_bar_prev, predicts=predicts)
+    error = said - guess
 
     def pullback(dkl: Array) -> tuple[Array, Array, Array, Array]:
         derror = weight * error * dkl
         dbeta, dlevel = back_weight(error * error / 2 * dkl)
-        return unbroadcast(derror, x_0.shape), -unbroadcast(derror, guess.shape), dbeta, dlevel
+        return unbroadcast(derror, said.shape), -unbroadcast(derror, guess.shape), dbeta, dlevel
 
     return weight * error * error / 2, pullback
 

@@ -192,6 +192,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "schedule.log_alpha_bar": log_alpha_bar,
     "schedule.alpha_bar": lambda beta: exp(log_alpha_bar(beta)),
     "schedule.step": lambda beta, level, *, t, ndim: step(beta, level, t, ndim),
+    "schedule.step_at": lambda beta, *, t, ndim: step(beta, log_alpha_bar(beta), t, ndim),
     "gaussian.shares": shares,
     "gaussian.forward": lambda x_prev, beta: forward(x_prev, from_levels(beta)),
     "gaussian.marginal": lambda x_0, level: marginal(x_0, from_levels(log_alpha_bar=level)),

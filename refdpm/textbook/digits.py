@@ -171,8 +171,8 @@ class Exact(NamedTuple):
 def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], list[Array]] | None = None) -> Exact:
     """The values of formulas, which agree with those of half as many digits in 30 of them.
 
-    Of formulas that `lost` gives the scales of, from the values of their nodes, 30 digits of the scale are enough: an exact 0 need not
-    be told from what cancels to 0.
+    Of formulas that `lost` gives the scales of, from the values of their nodes, 30 digits of the scale are enough: an exact 0 need
+    not be told from what cancels to 0.
 
     Edge: not a number, infinite, or beyond what 2000 digits tell apart: as it comes.
     """

@@ -143,6 +143,12 @@ def softmax(x: E) -> E:
     return power / kept(power, "classes")
 
 
+def log_softmax(x: E) -> E:
+    """x_k − log Σ_j exp(x_j), the largest x subtracted first."""
+    below = x - largest(x)
+    return below - log(kept(exp(below), "classes"))
+
+
 def rbf(x: E, centre: E, log_width: E) -> E:
     """exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), for the widths' logarithms."""
     width = exp(log_width)
@@ -180,6 +186,6 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "layers.temporal.bumps": lambda t, *, T, count, basis="paper": bumps(
         t, T, node(np.arange(1.0, count + 1)), node(count), basis),
     "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),
-    "activation.softmax": softmax, "layers.rbf.rbf": rbf,
+    "activation.softmax": softmax, "activation.log_softmax": log_softmax, "layers.rbf.rbf": rbf,
     "layers.norm.group_norm": lambda x, scale, shift, *, groups, epsilon=1e-5: group_norm(x, scale, shift, groups, epsilon),
 }

@@ -107,6 +107,11 @@ def kl_of_x_0(x_0: E, guess: E, row: Row) -> E:
     return HALF * snr_drop(row) * square(x_0 - guess)
 
 
+def kl_of_v(v: E, guess: E, row: Row) -> E:
+    """½ ᾱ_{t−1} β_t/(1−ᾱ_{t−1}) (v − v̂)²."""
+    return HALF * row.alpha_bar_prev * row.beta / row.rest_prev * square(v - guess)
+
+
 # -- variances -----------------------------------------------------------------------------------------------------------
 
 def first_variance(policy: str) -> E:
@@ -207,6 +212,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.weights.error_weight": lambda beta, level, *, predicts: error_weight(from_levels(beta, level), predicts),
     "later.weights.kl_weight": lambda beta, level, *, predicts: kl_weight(from_levels(beta, level), predicts),
     "later.weights.kl_of_x_0": lambda x_0, guess, beta, level: kl_of_x_0(x_0, guess, from_levels(beta, level)),
+    "later.weights.kl_of_v": lambda v, guess, beta, level: kl_of_v(v, guess, from_levels(beta, level)),
     "later.variance.small": lambda beta, level: small(from_levels(beta, level)),
     "later.variance.first": lambda beta, *, policy: first_variance(policy),
     "later.variance.ranged": ranged,

@@ -13,7 +13,7 @@ from refdpm.binomial import Bernoulli
 from refdpm.conformance import cases
 from refdpm.conformance.checks import CHECKS
 from refdpm.conformance.matrix import seeing
-from refdpm.conformance.mistakes import MISTAKES, Mistake, caught_by, planted
+from refdpm.conformance.mistakes import MISTAKES, Mistake, accused_by, caught_by, planted
 from refdpm.conformance.planting import instead, target
 from refdpm.gaussian import Gaussian
 from refdpm.networks import readout
@@ -290,4 +290,4 @@ FALSE_ALARMS = (
 
 @pytest.mark.parametrize("name,where,variant", FALSE_ALARMS, ids=[row[0] for row in FALSE_ALARMS])
 def test_correct_variant_is_not_accused(name, where, variant):
-    assert caught_by(Mistake(name, "", "", where, "value", instead(variant))) == []
+    assert accused_by(Mistake(name, "", "", where, "value", instead(variant))) == []

@@ -1,6 +1,6 @@
 """The read-outs of bits where the kit's checks do not look: at both ends of the chain, and at heads that are certain.
 
-The checks (`conformance.checks.heartbeat`) compare every one of them with sums over x_0 in fractions and with enumeration.
+The checks (`conformance.checks.heartbeat`) compare them with enumeration and with numbers by hand.
 """
 
 import numpy as np

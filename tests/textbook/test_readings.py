@@ -32,7 +32,7 @@ FORMULAS = {
     "moved": move(X, "turned", lambda i: np.pad(i[:, ::-1], ((0, 0), (1, 0)))), "cases": where(above(X, Y), X * X, Y * X),
     "term": term(lambda x, y: x - log1p(x) + y, X, Y), "running": running(X),
     "joined": joined(X, Y, axis=1), "flat": move(X, "flat", lambda i: i.ravel()),
-    "stretched": move(Y, "stretched like x", lambda i, j: np.broadcast_to(i, j.shape), X),
+    "stretched": move(Y, "stretched like x", lambda i, shape: np.broadcast_to(i, shape), X),
     "numbers": HALF * X + PI / 4 + node(np.array([[1.0], [2.0]]))}
 GIVEN = {"x": np.array([[0.5, 1.25, 2.0], [0.75, 1.0, 3.0]]), "y": np.array([[0.375], [1.5]])}
 

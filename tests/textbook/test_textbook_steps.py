@@ -97,6 +97,7 @@ def test_what_an_error_costs(predicts):
     error = said(predicts) - said(predicts, GUESS)
     kl, by_x_0 = chain.kl(q, p), (X_0 - GUESS) * (X_0 - GUESS)
     assert same(prediction.kl_of_x_0(X_0, GUESS, row()), kl)
+    assert same(prediction.kl_of_v(said("v"), said("v", GUESS), row()), kl)
     assert unseen(prediction.kl_weight(row(), predicts), kl * 2 / (error * error)) <= EQUAL
     assert unseen(prediction.error_weight(row(), predicts), error * error / by_x_0) <= EQUAL
 

@@ -130,7 +130,7 @@ PATHS_AND_DRAWS = (
             lambda right: lambda log_w: Estimate(float(log_w.mean()), right(log_w).stderr)),
     Mistake("NEW-NULL", "L_null a mean over components → a sum",
             "keras-team/keras!3383 (BND-19)", "likelihood.null_log_likelihood", "value",
-            edited("mean over components, for the sum of -1/2 (log(2 π) + x_0 x_0)")),
+            edited("mean over components, for the sum of -1/2 (log(2 π) + x_0²)")),
     Mistake("TRN-07", "deviation with n → with n − 1",
             "ORIG@93f8ae3", "likelihood.average", "value", edited("term left out: 1")),
     Mistake("RNG-01", "t = round(U(2, T)): both ends with half the weight → uniform",

@@ -127,6 +127,10 @@ NORMALISED = (
            edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
                   dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))],
            lost=SMALL),
+    _layer(activation, "log_softmax", "LAY.LOGSOFTMAX", "x_k − log Σ_j exp(x_j) along the last axis", "definition", ("x",),
+           inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
+           edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
+                  dict(x=exactly([[80, 79, -80, 78.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))]),
     _layer(rbf, "rbf", "LAY.RBF", "g_k = exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), w_k = exp(log_width_k)", "App. D.1.1",
            ("x", "centre", "log_width"),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 2, low=-1.5, high=1.5), centre=arrays(4, 2, low=-1.5, high=1.5),
@@ -179,6 +183,11 @@ def _centres(rng: np.random.Generator, n: int) -> Case:
     return (x, centre, rng.uniform(-3, 6, 5)), {}
 
 
+def _together(rng: np.random.Generator, n: int) -> Case:
+    """States and centres among one another, far from 0."""
+    return (100 + rng.normal(size=(n // 6, 2)), 100 + rng.normal(size=(5, 2)), rng.uniform(-1, 1, 5)), {}
+
+
 def _times(T: int, count: int, basis: str) -> Sampler:
     return lambda rng, n: ((np.unique([1, T, *rng.integers(1, T + 1, 1)]),), dict(T=T, count=count, basis=basis))
 
@@ -202,7 +211,8 @@ ENDS = {
     "layers.temporal.bumps": tuple(_times(T, count, basis) for T, count in ((2, 1), (9, 3), (1000, 300))
                                    for basis in temporal.BASES),
     "layers.temporal.temporal": _arrays((2, 3, 10), g=temporal.bumps(np.array([3, 38]), T=40, count=10)),
-    "activation.softmax": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}), "layers.rbf.rbf": _centres,
+    **{f"activation.{name}": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}) for name in ("softmax", "log_softmax")},
+    "layers.rbf.rbf": (_centres, _together),
     "layers.norm.group_norm": (_arrays((2, 4, 3, 6), (6,), (6,), groups=3, epsilon=1e-5), _alike)}
 
 QUANTITIES: tuple[Quantity, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)

@@ -21,7 +21,7 @@ from refdpm.textbook.expression import E, forms, given
 from refdpm.vjp import Array
 
 VALUE = (Output("VALUE"),)
-X_0, X_T, NOISE = map(given, ("x_0", "x_t", "noise"))
+X_0, X_T, NOISE, V, GUESS = map(given, ("x_0", "x_t", "noise", "v", "guess"))
 
 
 # -- from a prediction, and to one ---------------------------------------------------------------------------------------
@@ -93,6 +93,12 @@ WEIGHTS = (
         chain(low=2), chain_edges(low=2), Theory(weights.kl_weight, weights.kl_weight_vjp, BETA, PREV, fixed=("predicts",)),
         lambda i: (book.kl_weight(row(), i["predicts"]),), given=own_levels, after=("alpha_bar", "snr"), choices=("predicts",),
         sizes=lambda i: 1, arguments=("beta",)),
+    Quantity(
+        "kl_of_v", "PAR.KL_OF_V", "D_KL(q(x_{t−1} | x_t, x_0) ‖ p) per component where the network says v, p with the variance "
+        "of the posterior: ½ ᾱ_{t−1} β_t/(1−ᾱ_{t−1}) (v − v̂)², t ≥ 2", ("Salimans 2022",), (Output("VALUE", "information"),),
+        chain("v", "guess", low=2), chain_edges("v", "guess", low=2),
+        Theory(weights.kl_of_v, weights.kl_of_v_vjp, "v", "guess", BETA, PREV), lambda i: (book.kl_of_v(V, GUESS, row()),),
+        given=own_levels, after=("alpha_bar",), arguments=("v", "guess", "beta")),
 )
 
 
@@ -116,7 +122,7 @@ ENDS = {
     "later.weights.snr": ends(BELOW),
     **{f"later.weights.{name}": tuple(ends(rate_below_1, NORMAL, predicts=predicts) for predicts in mean.PREDICTIONS)
        for name in ("error_weight", "kl_weight")},
-    "later.weights.kl_of_x_0": ends(STATE, STATE, rate, NORMAL)}
+    **{f"later.weights.{name}": ends(STATE, STATE, rate, NORMAL) for name in ("kl_of_x_0", "kl_of_v")}}
 
 QUANTITIES: tuple[Quantity, ...] = (*PREDICTIONS, VELOCITY, *WEIGHTS)
 

@@ -165,7 +165,7 @@ def _long(rng: np.random.Generator, n: int) -> Case:
 ENDS = {
     "schedule.reciprocal": lambda rng, n: ((n,), {}), "schedule.linear": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=1 - 1e-6)),
     "schedule.geometric": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=0.5)),
-    "schedule.cosine": lambda rng, n: ((n,), dict(offset=1e-4, cap=1.0)),
+    "schedule.cosine": (lambda rng, n: ((n,), dict(offset=1e-4, cap=1.0)), lambda rng, n: ((n,), {})),
     "schedule.logits_of": _rates(60), "schedule.log_alpha_bar": (_rates(400), _long), "schedule.alpha_bar": _rates(40)}
 
 

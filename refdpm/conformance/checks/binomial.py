@@ -3,8 +3,6 @@
 What they are compared with: two-by-two tables in exact fractions, numbers by hand, and laws.
 """
 
-from collections.abc import Iterator
-from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import product
 from math import log, log1p
@@ -13,30 +11,18 @@ import numpy as np
 
 from refdpm import binomial
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.checks.common import Check, apart, column, passes, worst
+from refdpm.conformance.checks.common import apart, check, column, passes, worst
 from refdpm.vjp import Array
 
-Table = list[list[Fraction]]
-
 RATES = (0.5, 0.2, 0.37)
-RECIPROCAL = [Fraction(1, 6 - t) for t in range(1, 6)]
 PAIRS = ((0, 0), (0, 1), (1, 0), (1, 1))
 X_T, X_0 = (column(*bits) for bits in zip(*PAIRS))
 
 
-# -- one step, in fractions ----------------------------------------------------------------------------------------------
-
-def _table(drawn: Fraction, rate: float) -> Table:
+def _table(drawn: Fraction, rate: float) -> list[list[Fraction]]:
     """The law of a bit that is drawn anew with the chance `drawn`; row: before, column: after."""
     rise, fall = drawn * Fraction(rate), drawn * (1 - Fraction(rate))
     return [[1 - rise, rise], [fall, 1 - fall]]
-
-
-def _log_odds(zero: Fraction, one: Fraction) -> float:
-    with localcontext() as context:
-        context.prec = 50
-        odds = one / zero
-        return float((Decimal(odds.numerator) / Decimal(odds.denominator)).ln())
 
 
 def _both(p: Bernoulli) -> Array:
@@ -44,48 +30,42 @@ def _both(p: Bernoulli) -> Array:
     return np.stack([1 / (1 + np.exp(p.logit)), 1 / (1 + np.exp(-p.logit))])
 
 
+@check("bits: forward step and draw by hand", "binomial.forward", "binomial.draw")
 def forward_by_hand() -> float:
-    """With r = 0.2 and β = 0.5 a zero becomes a one in 0.1 of all cases and a one a zero in 0.4; with β = 1 it is a draw from π;
-    with r = ½ the table's ½ β; and the log odds are those of the two-by-two table."""
-    hand = binomial.forward(column(0, 1, 0, 1), column(0.5, 0.5, 1, 1), rate=0.2)
-    half = binomial.forward(column(0, 1), column(0.3, 0.3))
-    found = [apart(hand.prob, column(0.1, 0.6, 0.2, 0.2)), apart(_both(hand).sum(axis=0), np.ones((4, 1))),
-             apart(half.prob, column(0.15, 0.85))]
-    for rate, beta in product(RATES, (5e-4, 0.02, 0.3, 0.85, 1.0)):
-        q = binomial.forward(column(0, 1), column(beta, beta), rate=rate)
-        found.append(apart(q.logit, column(*(_log_odds(*row) for row in _table(Fraction(beta), rate)))))
-    return worst(*found)
+    """With r = 0.2 and β = 0.5 a zero becomes a one in 0.1 of all cases and a one a zero in 0.4; with β = 1 it is a draw from π.
+    A draw is 1 where the noise is below P(1): below ½, not at ½; at logit 800 always, at −800 for no positive noise."""
+    q = binomial.forward(column(0, 1, 0, 1), column(0.5, 0.5, 1, 1), rate=0.2)
+    noise = np.array([np.nextafter(0.5, 0), 0.5, np.nextafter(1, 0)])
+    drawn = [binomial.draw(Bernoulli(np.full(3, logit)), noise=noise) for logit in (0.0, 800.0, -800.0)]
+    return worst(apart(q.prob, column(0.1, 0.6, 0.2, 0.2)), apart(drawn, [[1, 0, 0], [1] * 3, [0] * 3]))
 
 
+@check("bits: π is stationary, the step reversible", "binomial.prior", "binomial.forward")
 def prior_is_stationary_and_the_step_reversible() -> float:
     """π(1) = r; Σ_x q(y | x) π(x) = π(y), and q(y | x) π(x) = q(x | y) π(y), for small β, large β and β = 1."""
     found = []
-    for rate in RATES:
+    for rate, beta in product(RATES, (0.01, 0.7, 1.0)):
         pi = binomial.prior((2, 3), rate=rate)
-        found += [apart(pi.prob, np.full((2, 3), rate)), passes(pi.logit.shape == (2, 3))]
-        for beta in (0.01, 0.7, 1.0):
-            joint = _both(pi)[:, 0, 0] * _both(binomial.forward(column(0, 1), column(beta, beta), rate=rate))[..., 0]
-            found += [apart(joint.sum(axis=1), [1 - rate, rate]), apart(joint, joint.T)]
-    return worst(apart(binomial.prior((1, 1)).logit, [[0]], within=1e-15), *found)
+        joint = _both(pi)[:, 0, 0] * _both(binomial.forward(column(0, 1), column(beta, beta), rate=rate))[..., 0]
+        found += [apart(pi.prob, np.full((2, 3), rate)), apart(joint.sum(axis=1), [1 - rate, rate]), apart(joint, joint.T)]
+    return worst(*found)
 
 
+@check("bits: posterior is Bayes' rule", "binomial.posterior")
 def posterior_is_bayes_rule() -> float:
     """All four (x_t, x_0), for β_t = 1/(T−t+1): T = 5 at t = 2, 3 and 5, where β = 1; T = 2000 at t = 2, where x_{t−1} differs
     from x_t = x_0 in 4e-8 of all cases.   q(x_{t−1} | x_0) q(x_t | x_{t−1}), divided by its sum"""
     found = []
     for rate, (T, t) in product(RATES, ((5, 2), (5, 3), (5, 5), (2000, 2))):
         beta, drawn = Fraction(1, T - t + 1), Fraction(t - 1, T)
-        expected = []
-        for x_t, x_0 in PAIRS:
-            before, step = _table(drawn, rate)[x_0], _table(beta, rate)
-            expected.append(_log_odds(*(before[x] * step[x][x_t] for x in (0, 1))))
+        before, step = _table(drawn, rate), _table(beta, rate)
+        odds = [before[x_0][1] * step[1][x_t] / (before[x_0][0] * step[0][x_t]) for x_t, x_0 in PAIRS]
         q = binomial.posterior(X_T, X_0, column(*[float(beta)] * 4), column(*[log1p(-drawn)] * 4), rate=rate)
-        found.append(apart(q.logit, column(*expected)))
+        found.append(apart(q.logit, column(*map(log, odds))))
     return worst(*found)
 
 
-# -- divergence, entropy, mass, draws ------------------------------------------------------------------------------------
-
+@check("bits: divergences by hand", "binomial.kl", "binomial.cross_entropy", "binomial.entropy", "binomial.log_prob")
 def measures_by_hand() -> float:
     """KL(½ ‖ ¼) = ½ log 4/3, H(½) = log 2, −E log ¼ = ½ log 16/3 under ½, and log ¼ and log ¾ of the two values; KL near p is
     ½ p(1−p) δ², and from ½ to e^±700 it is 350 − log 2."""
@@ -98,38 +78,14 @@ def measures_by_hand() -> float:
                  apart(binomial.kl(half, far), (350 - log(2)) * one), apart(near, 0.5e-8 / (2 + 2 * np.cosh(a)), within=1e-3))
 
 
-def draw_is_a_threshold() -> float:
-    """1 where the noise is below P(1): below ½, not at ½; at logit 800 always, at −800 for no positive noise; a share r of
-    a thousand even noises."""
-    noise = np.array([0, np.nextafter(0.5, 0), 0.5, np.nextafter(1, 0)])
-    at = [binomial.draw(Bernoulli(np.full(4, logit)), noise=noise) for logit in (0.0, 800.0, -800.0)]
-    even = (np.arange(1000) + 0.5) / 1000
-    ones = [binomial.draw(binomial.prior((1000,), rate=rate), noise=even).sum() for rate in RATES]
-    return worst(apart(at[:2], [[1, 1, 0, 0], [1] * 4]), apart(at[2][1:], [0] * 3), apart(ones, [500, 200, 370]))
-
-
+@check("bits: noise is uniform", "binomial.draw_noise")
 def noise_is_uniform() -> float:
     """On [0, 1), with moments 1, 2 and 3 of 12000 draws and no correlation between rows, columns and calls: six standard errors
     each, so that another seed would raise a false alarm in 2·10⁻⁸ of all cases."""
     rng = np.random.default_rng(5)
     x, y = binomial.draw_noise(rng, (4000, 3)), binomial.draw_noise(rng, (4000, 3))
-    return worst(passes(x.shape == (4000, 3), x >= 0, x < 1), *(abs(z) / 6 for z in _z_scores(x, y)))
-
-
-def _z_scores(x: Array, y: Array) -> Iterator[float]:
     u, v = x - 0.5, y - 0.5
-    for values, mean, square in ((x, 1 / 2, 1 / 3), (x ** 2, 1 / 3, 1 / 5), (x ** 3, 1 / 4, 1 / 7), (u * v, 0, 1 / 144),
-                                 (u[1:] * u[:-1], 0, 1 / 144), (u[:, 1:] * u[:, :-1], 0, 1 / 144)):
-        yield float((values.mean() - mean) / np.sqrt((square - mean ** 2) / values.size))
-
-
-CHECKS = (
-    Check("bits: forward step by hand", ("binomial.forward",), forward_by_hand),
-    Check("bits: π is stationary, the step reversible", ("binomial.prior", "binomial.forward"),
-          prior_is_stationary_and_the_step_reversible),
-    Check("bits: posterior is Bayes' rule", ("binomial.posterior",), posterior_is_bayes_rule),
-    Check("bits: divergences by hand", ("binomial.kl", "binomial.cross_entropy", "binomial.entropy", "binomial.log_prob"),
-          measures_by_hand),
-    Check("bits: a draw is a threshold", ("binomial.draw",), draw_is_a_threshold),
-    Check("bits: noise is uniform", ("binomial.draw_noise",), noise_is_uniform),
-)
+    moments = ((x, 1 / 2, 1 / 12), (x ** 2, 1 / 3, 4 / 45), (x ** 3, 1 / 4, 9 / 112), (u * v, 0, 1 / 144),
+               (u[1:] * u[:-1], 0, 1 / 144), (u[:, 1:] * u[:, :-1], 0, 1 / 144))
+    return worst(passes(x.shape == (4000, 3), x >= 0, x < 1), *(abs(values.mean() - mean) / (6 * np.sqrt(variance / values.size))
+                                                                for values, mean, variance in moments))

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import softmax
 
 from refdpm import schedule
-from refdpm.conformance.checks.common import Check, apart, passes, refused, worst
+from refdpm.conformance.checks.common import apart, check, passes, refused, worst
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
@@ -24,15 +24,12 @@ def _step(t: int, n: int, ndim: int = 2) -> Step:
     return schedule.step(BETA, np.log(np.cumprod(1 - BETA)), t=np.full(n, t), ndim=ndim)
 
 
+@check("symbols: matrices multiply", "later.categorical.transition", "later.categorical.cumulative", "later.categorical.marginal")
 def matrices_multiply() -> float:
-    """Rows of Q by hand, and Q̄ as their product; a symbol times Q̄."""
-    found = [apart(categorical.transition(BETA[1:], classes=K), MATRIX[1:]),
-             apart(categorical.cumulative(np.log(np.cumprod(1 - BETA)), classes=K), PRODUCT)]
-    for t in range(1, len(BETA)):
-        level = _step(t, K).log_alpha_bar
-        found += [apart(categorical.marginal(EVERY, level).prob, PRODUCT[t]),
-                  apart(categorical.marginal(SOFT, level).prob, SOFT @ PRODUCT[t])]
-    return worst(*found)
+    """Q̄ is a product of matrices Q; a law times Q̄."""
+    return worst(apart(categorical.transition(BETA[1:], classes=K), MATRIX[1:]),
+                 apart(categorical.cumulative(np.log(np.cumprod(1 - BETA)), classes=K), PRODUCT),
+                 *(apart(categorical.marginal(SOFT, _step(t, K).log_alpha_bar).prob, SOFT @ PRODUCT[t]) for t in range(len(BETA))))
 
 
 def _by_bayes(t: int, x_t: int, x_0: int) -> list[float]:
@@ -41,21 +38,15 @@ def _by_bayes(t: int, x_t: int, x_0: int) -> list[float]:
     return [value / PRODUCT[t][x_0][x_t] for value in joint]
 
 
-def posterior_by_bayes() -> float:
-    """All nine pairs (x_t, x_0) at every t, with q(x_t | x_0) from the product of matrices below the line."""
-    found = []
-    for t in range(1, len(BETA)):
-        step = _step(t, K * K)
-        q = categorical.posterior(EVERY[X_T], EVERY[X_0], step.beta, step.log_alpha_bar_prev)
-        found.append(apart(q.prob, [_by_bayes(t, x_t, x_0) for x_t, x_0 in zip(X_T.tolist(), X_0.tolist())]))
-    return worst(*found)
-
-
-def reverse_by_enumeration() -> float:
-    """Sums over x_0: of posteriors, and of joint laws, normalised; at t = 1 what is said itself; other names are refused."""
+@check("symbols: posterior and reverse step by enumeration", "later.categorical.posterior", "later.categorical.reverse_vjp")
+def steps_by_enumeration() -> float:
+    """All nine pairs (x_t, x_0) at every t by Bayes' rule, with the product of matrices below the line.  Sums over x_0: of
+    posteriors, and of joint laws, normalised; at t = 1 what is said itself; other names are refused."""
     logits, found = np.log(SOFT)[[0, 1, 2, 0, 1, 2, 0, 1, 2]] + 0.7, []
     for t in range(1, len(BETA)):
         step, said = _step(t, len(X_T)), SOFT[[0, 1, 2] * 3]
+        q = categorical.posterior(EVERY[X_T], EVERY[X_0], step.beta, step.log_alpha_bar_prev)
+        found.append(apart(q.prob, [_by_bayes(t, x_t, x_0) for x_t, x_0 in zip(X_T.tolist(), X_0.tolist())]))
         average = np.array([sum(p[k] * np.array(_by_bayes(t, x, k)) for k in range(K)) for p, x in zip(said, X_T)])
         joint = np.array([sum(p[k] * PRODUCT[t][k][x] * np.array(_by_bayes(t, x, k)) for k in range(K)) for p, x in zip(said, X_T)])
         joint /= joint.sum(axis=1, keepdims=True)
@@ -66,6 +57,7 @@ def reverse_by_enumeration() -> float:
     return worst(*found, passes(refused(partial(categorical.reverse, logits, EVERY[X_T], step, mixing="mean"))))
 
 
+@check("symbols: divergence by hand", "later.categorical.kl")
 def divergence_by_hand() -> float:
     """Of (1, 0, 0) from (½, ½, 0) it is log 2, the other way round ∞, of a law from itself 0; of (½, ¼, ¼) from (¼, ½, ¼) it is
     ¼ log 2."""
@@ -73,12 +65,3 @@ def divergence_by_hand() -> float:
     q, p = (Categorical(np.array([law])) for law in ([0.5, 0.25, 0.25], [0.25, 0.5, 0.25]))
     return worst(apart(categorical.kl(one, half), [np.log(2)]), apart(categorical.kl(q, p), [np.log(2) / 4]),
                  passes(categorical.kl(half, half) == 0, categorical.kl(half, one) == np.inf))
-
-
-CHECKS = (
-    Check("symbols: matrices multiply", ("later.categorical.transition", "later.categorical.cumulative",
-                                         "later.categorical.marginal"), matrices_multiply),
-    Check("symbols: posterior by Bayes' rule", ("later.categorical.posterior",), posterior_by_bayes),
-    Check("symbols: reverse step by enumeration", ("later.categorical.reverse_vjp",), reverse_by_enumeration),
-    Check("symbols: divergence by hand", ("later.categorical.kl",), divergence_by_hand),
-)

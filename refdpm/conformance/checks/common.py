@@ -22,6 +22,11 @@ class Check(NamedTuple):
     run: Callable[[], float]
 
 
+def check(name: str, *targets: str) -> Callable[[Callable[[], float]], Check]:
+    """Makes a check of a function, which judges the named functions of the package."""
+    return lambda run: Check(name, targets, run)
+
+
 def residual(check: Check) -> float:
     """The worst error of a check in units of its tolerance: at most 1 if it passes, ∞ for NaN and for an exception."""
     try:
@@ -30,8 +35,6 @@ def residual(check: Check) -> float:
         return float("inf")
     return worst_error if worst_error == worst_error else float("inf")
 
-
-# -- comparing ---------------------------------------------------------------------------------------------------------
 
 def apart(actual: Any, expected: Any, *, within: float = 1e-12, scale: Any = None) -> float:
     """The largest |actual − expected| in units of within·scale, where scale is the largest |expected| unless it is given.
@@ -72,8 +75,6 @@ def refused(call: Callable[[], Any]) -> bool:
     return False
 
 
-# -- exact averages ----------------------------------------------------------------------------------------------------
-
 def signs(k: int) -> Array:
     """All points of {−1, 1}^k, shape (2^k, k): the Gauss–Hermite rule of two nodes in every direction.
 
@@ -95,20 +96,18 @@ def grid(*axes: Array) -> tuple[Array, ...]:
     return tuple(a.ravel() for a in np.meshgrid(*axes, indexing="ij"))
 
 
-# -- networks without a line of the package's --------------------------------------------------------------------------
-
 def network(law: Law) -> SimpleNamespace:
     """A network from law(x_t, t) → (mean, var), which acts on every component alike."""
     def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Gaussian:
         mean, var = law(x_t, t.reshape((-1,) + (1,) * (x_t.ndim - 1)))
         return Gaussian(mean, np.broadcast_to(var, np.shape(mean)))
 
-    return _with_vjp(reverse)
+    return of_values(reverse)
 
 
-def _with_vjp(law: Callable[..., Gaussian]) -> SimpleNamespace:
+def of_values(law: Callable[..., Any]) -> SimpleNamespace:
     """A network of values alone, without a pullback, that refuses t = 1, where the step is not the network's."""
-    def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Gaussian:
+    def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Any:
         if np.any(t < 2):
             raise ValueError(f"t: expected steps from 2 on, got {np.min(t)}")
         return law(parameters, x_t, step, t=t)
@@ -125,5 +124,5 @@ def _linear(parameters: Kernels, x_t: Array, step: Any, *, t: Array) -> Gaussian
     return Gaussian(np.einsum("nij,nj->ni", parameters.gain[t], x_t), np.diagonal(parameters.cov[t], axis1=1, axis2=2))
 
 
-linear = _with_vjp(_linear)
+linear = of_values(_linear)
 """The network whose parameters are `oracles.linear_gaussian.Kernels` with diagonal covariances; states (N, n)."""

@@ -1,32 +1,19 @@
-"""Checks of the heartbeat's law, and of what is done to stored images: by fractions and by the noise's own moments."""
+"""Checks of the heartbeat's law, and of what is done to stored images: by numbers and by the noise's own moments."""
 
-from fractions import Fraction
 from math import sqrt
 
 import numpy as np
 
-from refdpm.conformance.checks.common import Check, apart, passes, worst
+from refdpm.conformance.checks.common import apart, check, passes, worst
 from refdpm.data import heartbeat, prepare
 from refdpm.data.prepare import Constants
-from refdpm.vjp import Array
 
 # values and the distance of their levels: such that the noise is a good part of the variance
 SETS = ((np.array([0, 3, 3, 255, 64, 200, 1], dtype=np.uint8), 1.0), (np.array([[2, 2], [4, 8], [2, 6]]), 2.0),
         (np.array([0.0, 0.5, 0.25, 1.0, 0.75]), 0.25), (np.array([-1.5, 0.25, 4.0]), 0.0), (np.full(3, 9, np.uint8), 1.0))
 
 
-def constants_by_fractions() -> float:
-    """The mean, and 1/√(variance + level²/12), in fractions."""
-    return worst(*(apart(prepare.constants_of(values, level=level), _constants(values, level)) for values, level in SETS))
-
-
-def _constants(values: Array, level: float) -> list[float]:
-    exact = [Fraction(v) for v in values.ravel().tolist()]
-    mean = sum(exact, Fraction(0)) / len(exact)
-    variance = sum(((v - mean) ** 2 for v in exact), Fraction(0)) / len(exact) + Fraction(level) ** 2 / 12
-    return [float(mean), 1 / sqrt(variance), level]
-
-
+@check("images: mean square 1 with the noise", "data.prepare.constants_of", "data.prepare.prepare")
 def moments_with_the_noise() -> float:
     """E x = 0 and E x² = 1 over values and noise: Simpson's rule over the noise is exact, as x is linear in it."""
     errors = []
@@ -38,6 +25,7 @@ def moments_with_the_noise() -> float:
     return worst(*errors)
 
 
+@check("images: there and back by hand", "data.prepare.prepare", "data.prepare.restore")
 def images_by_hand() -> float:
     """x by hand with given constants, whatever else is in the batch; and pictures from x, rounded and clipped."""
     constants = Constants(mean=100.0, scale=0.02, level=1.0)
@@ -49,6 +37,7 @@ def images_by_hand() -> float:
                  passes(np.array_equal(prepare.restore(given, constants), [0, 100, 101, 99, 255, 0])))
 
 
+@check("heartbeat: every phase alike", "data.heartbeat.draw")
 def phases_are_alike() -> float:
     """A beat in every period and the same place of each; each of 5, of 3 and of 4 phases in an equal share of 9000 draws: six
     standard errors each, so that another seed would raise a false alarm in 2·10⁻⁸ of all cases."""
@@ -59,11 +48,3 @@ def phases_are_alike() -> float:
         found += [passes(folded == folded[:, :1], folded[:, 0].sum(axis=1) == 1),
                   float(np.abs(share - 1 / period).max() / (6 * sqrt((1 - 1 / period) / period / 9000)))]
     return worst(*found)
-
-
-CHECKS = (
-    Check("heartbeat: every phase alike", ("data.heartbeat.draw",), phases_are_alike),
-    Check("images: constants by fractions", ("data.prepare.constants_of",), constants_by_fractions),
-    Check("images: mean square 1 with the noise", ("data.prepare.constants_of", "data.prepare.prepare"), moments_with_the_noise),
-    Check("images: there and back by hand", ("data.prepare.prepare", "data.prepare.restore"), images_by_hand),
-)

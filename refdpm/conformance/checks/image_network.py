@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.checks.common import Check, apart, passes, refused, worst
-from refdpm.conformance.checks.image import normal
+from refdpm.conformance.checks.common import apart, check, passes, refused, worst
+from refdpm.conformance.checks.layers import normal
 from refdpm.layers import temporal
 from refdpm.networks import image
 from refdpm.networks.image import Image
@@ -29,6 +29,7 @@ def _start(form: str, *, seed: int = 5, **paths: Any) -> Image:
                       count=J, form=form, **paths)
 
 
+@check("the image network starts at the forward kernel", "networks.image.init", "networks.image.reverse_vjp")
 def network_starts_at_the_forward_kernel() -> float:
     """N(√(1−β) x, β) whatever the form, the paths, the basis and the read-out; what cannot be a network is refused."""
     x, found = normal(N, H, W, C, seed=7), []
@@ -42,6 +43,7 @@ def network_starts_at_the_forward_kernel() -> float:
     return worst(*found, passes(*(refused(partial(fresh, **(dict(shape=(8, 8, 1)) | named))) for named in wrong)))
 
 
+@check("the image network starts with the layers asked for", "networks.image.init")
 def network_starts_with_the_layers_asked_for() -> float:
     """Shapes, layer by layer; zeros in the last one and in every bias; of all the other weights no two alike."""
     start = image.init(np.random.default_rng(8), shape=(2, 4, 3), conv=(32, 24, 28), scales=2, kernel=(3, 5), dense=(30, 40, 50),
@@ -64,6 +66,7 @@ SIGNS: Any = SimpleNamespace(standard_normal=lambda shape: np.broadcast_to((-1.0
 """In the place of normal numbers ones of the same size, which add up to 0 over an even number of inputs."""
 
 
+@check("the image network starts with features of order 1", "networks.image.init")
 def network_starts_with_features_of_order_one() -> float:
     """Every unit's Σ x w has variance 1 for white noise, for x functions of standard normal numbers with independent w; of each
     path ½ where two meet; ½ in each of two scales that are added, 2 where they are averaged (so that their sum and mean have 1).
@@ -92,12 +95,3 @@ def network_starts_with_features_of_order_one() -> float:
             on_softplus = [layer.weight for conv in drawn.conv[1:] for layer in conv] + [drawn.pixelwise[0].weight[:28]]
             found += [apart(weight.mean(axis=-2), 0 * weight[..., 0, :], scale=1.0) for weight in on_softplus]
     return worst(*found)
-
-
-CHECKS = (
-    Check("the image network starts at the forward kernel", ("networks.image.init", "networks.image.reverse_vjp"),
-          network_starts_at_the_forward_kernel),
-    Check("the image network starts with the layers asked for", ("networks.image.init",),
-          network_starts_with_the_layers_asked_for),
-    Check("the image network starts with features of order 1", ("networks.image.init",), network_starts_with_features_of_order_one),
-)

@@ -1,29 +1,27 @@
-"""Checks of the objective: the average over forward paths, the null models, units, K, the strict bound.
+"""Checks of the objective: K, the strict bound, the average over forward paths, units.
 
 The truth comes from covariance algebra (`oracles.linear_gaussian`), from integration on grids with Bayes' rule taken literally
 (`oracles.quadrature`), and from averages that are exact because K of a linear Gaussian model is quadratic in data and noise.
 """
 
 from collections.abc import Callable
-from itertools import combinations
+from functools import partial
 from math import log, pi
 from typing import Any
 
 import numpy as np
 from scipy.stats import chi2
 
-from refdpm import bound, gaussian, likelihood, sample
-from refdpm.conformance.checks.common import (Check, apart, forward_law, gaussian_data, grid, linear, network, passes, signs,
-                                              worst)
-from refdpm.gaussian import Gaussian
+from refdpm import binomial, bound, gaussian, likelihood
+from refdpm.conformance.checks.common import apart, check, forward_law, gaussian_data, grid, linear, network, passes, signs, worst
 from refdpm.likelihood import Estimate, Module
-from refdpm.networks import swiss_roll
-from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.oracles import linear_gaussian, quadrature
-from refdpm.vjp import Array, fix, leaves
+from refdpm.vjp import Array, fix
 
 BETA = np.array([0.0, 0.05, 0.2, 0.35, 0.6])
 COVARIANCE = np.array([[0.8, 0.35], [0.35, 0.3]])
+WHOLE = ("bound.step_kl_vjp", "bound.entropy_at_vjp", "bound.terms_vjp", "bound.assemble", "bound.bound_vjp")
+STRICT = (*WHOLE, "bound.prior_cross_entropy_at_vjp", "bound.correction_vjp", "bound.strict_bound_vjp")
 CHAINS = tuple((beta, kernels) for beta in (BETA, BETA[:3]) for kernels in ("diagonal", "forward"))
 
 
@@ -39,28 +37,20 @@ def _of(what: Callable[..., Any], beta: Array, x_0: Array, noise: Array, paramet
     return what(parameters, beta, x_0, noise=every_noise, t=t, kernel=gaussian, network=model)
 
 
-# -- K and the strict bound --------------------------------------------------------------------------------------------
-
-def _of_gaussian_data(what: Callable[..., Array], oracle: Callable[..., float]) -> float:
-    """Two correlated dimensions with the best diagonal kernels, which are not the posterior, and with the forward kernel."""
+@check("K and strict bound of Gaussian data", *STRICT, "bound.every_step")
+def bounds_of_gaussian_data() -> float:
+    """Two correlated dimensions with the best diagonal kernels, which are not the posterior, and with the forward kernel: K, and
+    eq. 12, which the oracle sums over t = 1..T from covariances of residuals; an exact expectation over data and noise."""
     x_0, noise = gaussian_data(COVARIANCE)
     found = []
     for beta, kernels in CHAINS:
         model = linear_gaussian.reverse_kernels(COVARIANCE, beta, kernels=kernels)
-        found.append(apart(_of(what, beta, x_0, noise, model, linear).mean(), oracle(COVARIANCE, beta, kernels=kernels)))
+        for what, oracle in ((bound.bound, linear_gaussian.bound), (bound.strict_bound, linear_gaussian.strict_bound)):
+            found.append(apart(_of(what, beta, x_0, noise, model, linear).mean(), oracle(COVARIANCE, beta, kernels=kernels)))
     return worst(*found)
 
 
-def bound_of_gaussian_data() -> float:
-    """K is the oracle's, with an exact expectation over data and noise."""
-    return _of_gaussian_data(bound.bound, linear_gaussian.bound)
-
-
-def strict_bound_of_gaussian_data() -> float:
-    """K + C is eq. 12, which the oracle sums over t = 1..T from covariances of residuals."""
-    return _of_gaussian_data(bound.strict_bound, linear_gaussian.strict_bound)
-
-
+@check("K and strict bound by quadrature", *STRICT)
 def bounds_by_quadrature() -> float:
     """K and the strict bound of two data points, off centre, under a curved model, against sums over grids."""
     points, noise = quadrature.Nodes(np.array([-1.2, 0.7]), np.array([0.3, 0.7])), quadrature.unit_noise()
@@ -73,6 +63,7 @@ def bounds_by_quadrature() -> float:
     return worst(*found)
 
 
+@check("isotropic data gain nothing: K = L_null", *WHOLE)
 def isotropic_data_gain_nothing() -> float:
     """N(0, 1) under its exact reversal: K = L_null at every T, whatever the schedule (x_0 = 1 stands for both signs)."""
     x_0, noise = np.ones((2, 1)), signs(1)
@@ -82,77 +73,22 @@ def isotropic_data_gain_nothing() -> float:
                          within=1e-13) for beta in schedules))
 
 
-def one_step_has_no_divergence() -> float:
-    """T = 1: the sum over t is empty and the entropies cancel, K = −H(π); and K + C = log π(x_0), the step being reversible."""
-    x_0, beta = np.array([[0.5, -1.0], [2.0, 0.3], [0.0, 1.0]]), np.array([0.0, 0.3])
-    k, strict = (_of(what, beta, x_0, x_0, _swiss_roll(1, 4, 2), swiss_roll) for what in (bound.bound, bound.strict_bound))
-    null = -log(2 * pi) - (x_0 * x_0).sum(axis=1) / 2
-    return worst(apart(k, np.full(3, -log(2 * pi) - 1)), apart(strict, null))
-
-
-def divergences_one_by_one() -> float:
-    """The KL at every t is the oracle's, in the sum and alone."""
-    x_0, noise = gaussian_data(COVARIANCE)
-    model = linear_gaussian.reverse_kernels(COVARIANCE, BETA, kernels="diagonal")
-    kl, costs = _of(bound.terms, BETA, x_0, noise, model, linear).kl, linear_gaussian.step_costs(COVARIANCE, BETA, kernels=model)
-    at_3 = dict[str, Any](noise=noise, t=np.full(len(x_0), 3), kernel=gaussian, network=linear)
-    alone = bound.step_kl(model, BETA, x_0, **at_3), bound.network_kl(model, beta=BETA, x_0=x_0, **at_3)
-    return worst(apart(kl.mean(axis=1), costs[2:]), *(apart(one.mean(), costs[3]) for one in alone))
-
-
-def assembled_by_hand() -> float:
-    """T = 5, two of the four terms drawn: K = −(4/2)(0.5 + 1) + 3 − (−2) − 4 = −2 and −(4/2)(0.25 + 0) + 1 − 0.5 − 4 = −4."""
-    terms = bound.Terms(np.array([[0.5, 0.25], [1.0, 0.0]]), np.array([3.0, 1]), np.array([-2.0, 0.5]), np.array([4.0, 4.0]))
-    return apart(bound.assemble(terms, T=5), [-2, -4])
-
-
-# -- t, examples, components -------------------------------------------------------------------------------------------
-
-def _swiss_roll(T: int, units: int, D: int) -> SwissRoll:
-    rng = np.random.default_rng(7)
-    return SwissRoll(rng.normal(size=(units, D)), rng.normal(size=units) / 3, rng.normal(size=(T + 1, units, 2 * D)) / 2,
-                     rng.normal(size=(T + 1, 2 * D)) / 2)
-
-
-def every_t_drawn_is_the_full_sum() -> float:
-    """The average of the one-t (and two-t) estimates over all t is the full sum."""
-    x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(10.0)).reshape(5, 2)
-    parameters, model, full = _swiss_roll(4, 3, 2), fix(swiss_roll, readout="eq65"), bound.every_step(4, 5)
-
-    def estimates(S: int) -> list[Array]:
-        every_noise = np.broadcast_to(noise, (S, 5, 2))
-        return [bound.bound(parameters, BETA, x_0, noise=every_noise, t=full[list(rows)], kernel=gaussian, network=model)
-                for rows in combinations(range(3), S)]
-
-    return worst(passes(np.array_equal(full, np.array([[2] * 5, [3] * 5, [4] * 5]))),
-                 *(apart(np.mean(estimates(S), axis=0), estimates(3)[0]) for S in (1, 2)))
-
-
-def examples_do_not_mix() -> float:
-    """A batch with mixed t (N = 5, S = 3, D = 2, T = 4) gives, row by row, what each row gives alone."""
-    x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(30.0)).reshape(3, 5, 2)
-    t, parameters = np.array([[2, 4, 3, 2, 2], [3, 4, 2, 4, 3], [4, 2, 2, 3, 4]]), _swiss_roll(4, 3, 2)
-    found = []
-    for readout in ("denoising", "eq65", "released"):
-        model: dict[str, Any] = dict(kernel=gaussian, network=fix(swiss_roll, readout=readout))
-        for what in (bound.bound, bound.strict_bound):
-            alone = [what(parameters, BETA, x_0[[i]], noise=noise[:, [i]], t=t[:, [i]], **model)[0] for i in range(5)]
-            found.append(apart(what(parameters, BETA, x_0, noise=noise, t=t, **model), alone))
-    return worst(*found)
-
-
-def components_add() -> float:
-    """States of shape (N, 2, 3) are states of shape (N, 6), and K of all components is the sum of K of each."""
-    x_0, noise, model = np.linspace(-2, 2, 24).reshape(4, 2, 3), np.cos(np.arange(24.0)).reshape(4, 2, 3), network(curved)
-    found = []
+@check("examples do not mix, components add", *STRICT, "likelihood.total")
+def examples_do_not_mix_and_components_add() -> float:
+    """A batch with mixed t (N = 4, S = 3, T = 4) gives, row by row, what each row gives alone; states of shape (N, 2, 3) are states
+    of shape (N, 6), whose bound is the sum of the bounds of each component."""
+    x_0, noise = np.linspace(-2, 2, 24).reshape(4, 2, 3), np.cos(np.arange(72.0)).reshape(3, 4, 2, 3)
+    t, found = np.array([[2, 4, 3, 2], [3, 4, 2, 4], [4, 2, 2, 3]]), []
     for what in (bound.bound, bound.strict_bound):
-        whole = _of(what, BETA, x_0, noise, (), model)
-        flat, noise_flat = x_0.reshape(4, 6), noise.reshape(4, 6)
-        each = [_of(what, BETA, flat[:, [d]], noise_flat[:, [d]], (), model) for d in range(6)]
-        found += [apart(whole, _of(what, BETA, flat, noise_flat, (), model)), apart(whole, np.sum(each, axis=0))]
+        of = partial(what, (), BETA, kernel=gaussian, network=network(curved))
+        whole, flat, flat_noise = of(x_0, noise=noise, t=t), x_0.reshape(4, 6), noise.reshape(3, 4, 6)
+        found += [apart(whole, of(flat, noise=flat_noise, t=t)),
+                  apart(whole, [of(x_0[[i]], noise=noise[:, [i]], t=t[:, [i]])[0] for i in range(4)]),
+                  apart(whole, sum(of(flat[:, [d]], noise=flat_noise[:, :, [d]], t=t) for d in range(6)))]
     return worst(*found)
 
 
+@check("drawn t are uniform on 2..T", "bound.draw_steps")
 def drawn_steps_are_uniform() -> float:
     """t on 2..T with equal weights: χ² of 4000 draws (3 degrees of freedom, a false alarm in 10⁹), and rows and columns
     that agree as often as independent ones (six standard errors)."""
@@ -163,27 +99,7 @@ def drawn_steps_are_uniform() -> float:
                  *(abs(share - 0.25) / (6 * np.sqrt(0.1875 / n)) for share, n in agreement))
 
 
-def arguments_are_left_alone() -> float:
-    """Nothing that K, the weights, the forward and the reverse path are given is changed, and a second call gives the same."""
-    x_0, noise = np.linspace(-1.5, 2, 10).reshape(5, 2), np.sin(np.arange(50.0)).reshape(5, 5, 2)
-    beta, parameters, t = BETA.copy(), _swiss_roll(4, 3, 2), bound.every_step(4, 5)
-    given = (x_0, noise, beta, *leaves(parameters), t)
-    before = [a.copy() for a in given]
-
-    def results() -> list[Array]:
-        parts: dict[str, Any] = dict(kernel=gaussian, network=swiss_roll)
-        return [bound.strict_bound(parameters, beta, x_0, noise=noise[:3], t=t, **parts),
-                likelihood.log_weights(parameters, beta, x_0, noise=noise[:4], **parts),
-                gaussian.draw(Gaussian(x_0, noise[4] ** 2), noise=noise[3]),
-                *(x for _, x in sample.forward_path(beta, x_0, noise=noise[:4], kernel=gaussian)),
-                *(x for _, x in sample.reverse_path(parameters, beta, noise=noise, **parts))]
-
-    first = [a.copy() for a in results()]
-    return passes(*map(np.array_equal, results(), first), *map(np.array_equal, given, before))
-
-
-# -- likelihood --------------------------------------------------------------------------------------------------------
-
+@check("exact reversal: every path weighs π(x_0)", "likelihood.log_weights")
 def weights_of_the_exact_reversal_are_constant() -> float:
     """Isotropic data, exact reversal: every forward path has the weight π(x_0), because every step is reversible."""
     x_0, noise = np.linspace(-2, 2, 10).reshape(5, 2), 2 * np.sin(np.arange(40.0)).reshape(4, 5, 2)
@@ -191,6 +107,7 @@ def weights_of_the_exact_reversal_are_constant() -> float:
     return apart(log_w, -log(2 * pi) - (x_0 * x_0).sum(axis=1) / 2)
 
 
+@check("weights average to the likelihood", "likelihood.log_weights")
 def weights_average_to_the_likelihood() -> float:
     """E_q w = p(x_0): integrated over the noise of three steps, against N(x_0; 0, P_0) of the oracle."""
     beta, covariance, x_0 = np.array([0, 0.3, 0.5, 0.4]), np.array([[0.5]]), np.array([-1.0, 0.4])
@@ -204,54 +121,18 @@ def weights_average_to_the_likelihood() -> float:
     return apart(np.exp(log_w).reshape(2, -1) @ weight, np.exp(-x_0 * x_0 / (2 * P_0)) / np.sqrt(2 * pi * P_0), within=1e-8)
 
 
-def estimate_by_hand() -> float:
-    """Weights (½, 3/2) and (1, 1): log 1 for both; the variance of their means is ¼ and 0, the standard error ½ √¼ = ¼."""
-    log_w = np.log([[0.5, 1.0], [1.5, 1.0]])
-    single, shifted = likelihood.log_likelihood(log_w[:1]), likelihood.log_likelihood(log_w - 1000)
-    return worst(apart(likelihood.log_likelihood(log_w), (0, 0.25)), apart(shifted, (-1000, 0.25)),
-                 apart(single.value, log(0.5) / 2), passes(np.isnan(single.stderr)))
-
-
-def estimate_is_near_the_likelihood() -> float:
-    """log p(x_0) from 400 paths for each of 4 examples, within six standard errors of the oracle (a false alarm in 10⁸; the
-    bias of the logarithm, about −var(w)/(2M), is a small part of the standard error)."""
-    beta, covariance, x_0 = np.array([0, 0.1, 0.3, 0.5]), np.array([[0.5]]), np.array([-1.0, 0.4, 0.0, 0.9])
-    kernels = linear_gaussian.reverse_kernels(covariance, beta)
-    P_0 = linear_gaussian.model_covariances(covariance, beta, kernels=kernels)[0, 0, 0]
-    noise = np.random.default_rng(3).standard_normal((3, 1600, 1))
-    log_w = likelihood.log_weights(kernels, beta, np.tile(x_0, 400)[:, None], noise=noise, kernel=gaussian, network=linear)
-    value, stderr = likelihood.log_likelihood(log_w.reshape(400, 4))
-    return float(abs(value + np.mean(log(2 * pi * P_0) + x_0 * x_0 / P_0) / 2) / (6 * stderr))
-
-
-def units_and_averages_by_hand() -> float:
-    """log 8 is 3 bits; 1, 2, 6 have the mean 3 with standard error √(7/3), 1, 3 have 2 with 1; a single value has no error."""
-    three, two, one = (likelihood.average(np.array(values)) for values in ([1.0, 2.0, 6.0], [1.0, 3.0], [1.0]))
-    return worst(apart(likelihood.bits(log(8)), 3), apart(likelihood.in_bits(Estimate(log(8), log(2))), (3, 1)),
-                 apart(three, (3, np.sqrt(7 / 3))), apart(two, (2, 1)), passes(one.value == 1, np.isnan(one.stderr)))
-
-
-WHOLE = ("bound.step_kl_vjp", "bound.entropy_at_vjp", "bound.terms_vjp", "bound.assemble", "bound.bound_vjp")
-STRICT = (*WHOLE, "bound.prior_cross_entropy_at_vjp", "bound.correction_vjp", "bound.strict_bound_vjp")
-
-CHECKS = (
-    Check("K of Gaussian data", WHOLE, bound_of_gaussian_data),
-    Check("strict bound of Gaussian data", STRICT, strict_bound_of_gaussian_data),
-    Check("K and strict bound by quadrature", STRICT, bounds_by_quadrature),
-    Check("isotropic data gain nothing: K = L_null", WHOLE, isotropic_data_gain_nothing),
-    Check("T = 1 has no divergence", STRICT, one_step_has_no_divergence),
-    Check("divergences of K one by one", (*WHOLE[:3:2], "bound.network_kl_vjp"), divergences_one_by_one),
-    Check("K assembled by hand", ("bound.assemble",), assembled_by_hand),
-    Check("every t drawn is the full sum", ("bound.assemble", "bound.every_step"), every_t_drawn_is_the_full_sum),
-    Check("examples do not mix", STRICT, examples_do_not_mix),
-    Check("components add", (*STRICT, "likelihood.total"), components_add),
-    Check("drawn t are uniform on 2..T", ("bound.draw_steps",), drawn_steps_are_uniform),
-    Check("arguments are left alone", (*STRICT, "gaussian.draw", "likelihood.log_weights", "sample.forward_path",
-                                       "sample.reverse_path"), arguments_are_left_alone),
-    Check("exact reversal: every path weighs π(x_0)", ("likelihood.log_weights",), weights_of_the_exact_reversal_are_constant),
-    Check("weights average to the likelihood", ("likelihood.log_weights",), weights_average_to_the_likelihood),
-    Check("log-likelihood of given weights", ("likelihood.log_likelihood",), estimate_by_hand),
-    Check("sampled log-likelihood", ("likelihood.log_weights", "likelihood.log_likelihood"), estimate_is_near_the_likelihood),
-    Check("bits and averages by hand", ("likelihood.bits", "likelihood.in_bits", "likelihood.average"),
-          units_and_averages_by_hand),
-)
+@check("averages, bits and the null model by hand", "bound.assemble", "likelihood.log_likelihood", "likelihood.bits",
+       "likelihood.in_bits", "likelihood.average", "likelihood.null_log_likelihood")
+def averages_by_hand() -> float:
+    """T = 5, two of the four terms drawn: K = −(4/2)(0.5 + 1) + 3 − (−2) − 4 = −2 and −(4/2)(0.25 + 0) + 1 − 0.5 − 4 = −4.  Weights
+    (½, 3/2) and (1, 1): log 1 for both; the variance of their means is ¼ and 0, the standard error ½ √¼ = ¼.  log 8 is 3 bits;
+    1, 2, 6 have the mean 3 with standard error √(7/3), a single value has none.  A heartbeat of 4 ones and 16 zeros under π with
+    r = 0.2: 4 log 0.2 + 16 log 0.8."""
+    terms = bound.Terms(np.array([[0.5, 0.25], [1.0, 0.0]]), np.array([3.0, 1]), np.array([-2.0, 0.5]), np.array([4.0, 4.0]))
+    log_w, heartbeat = np.log([[0.5, 1.0], [1.5, 1.0]]), np.tile([1.0, 0, 0, 0, 0], 4).reshape(1, 4, 5)
+    single, one = likelihood.log_likelihood(log_w[:1]), likelihood.average(np.array([1.0]))
+    return worst(apart(bound.assemble(terms, T=5), [-2, -4]), apart(likelihood.log_likelihood(log_w - 1000), (-1000, 0.25)),
+                 apart(single.value, log(0.5) / 2), passes(np.isnan(single.stderr), one.value == 1, np.isnan(one.stderr)),
+                 apart(likelihood.bits(log(8)), 3), apart(likelihood.in_bits(Estimate(log(8), log(2))), (3, 1)),
+                 apart(likelihood.average(np.array([1.0, 2.0, 6.0])), (3, np.sqrt(7 / 3))),
+                 apart(likelihood.null_log_likelihood(heartbeat, kernel=fix(binomial, rate=0.2)), [4 * log(0.2) + 16 * log(0.8)]))

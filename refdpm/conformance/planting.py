@@ -1,11 +1,12 @@
-"""What a named mistake is, how it is planted, and three ways to make a wrong function from a right one."""
+"""What a named mistake is, how it is planted, and the ways to make a wrong function from a right one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from types import ModuleType
 from typing import Any, NamedTuple
 import importlib
+import inspect
 import sys
 
 import numpy as np
@@ -39,6 +40,11 @@ class Mistake(NamedTuple):
     plant: Plant
 
 
+def of(target: str, kind: str = "value") -> Callable[[str, str, str, Plant], Mistake]:
+    """For several mistakes of one kind in one function: (id, says, source, plant)."""
+    return lambda id, says, source, plant: Mistake(id, says, source, target, kind, plant)
+
+
 @contextmanager
 def planted(mistake: Mistake) -> Iterator[None]:
     """The mistake in the place of the right function, wherever a module of the package knows that by a name of its own.
@@ -69,6 +75,8 @@ def _package() -> list[ModuleType]:
 
 
 # -- from right to wrong -----------------------------------------------------------------------------------------------
+#
+# A change is a function of what it changes, and then of arguments of the planted function by their names: `lambda kl, q, p: …`.
 
 def instead(wrong: Callable[..., Any]) -> Plant:
     """Another function, which does not need the right one."""
@@ -85,16 +93,16 @@ def edited(says: str, *, which: int = 0, also: str | None = None) -> Plant:
 
 def _by_formula(*changes: tuple[str, int]) -> Plant:
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        name = f"{right.__module__}.{right.__name__}".removeprefix("refdpm.")
+        name = f"{right.__module__}.{right.__name__}".removeprefix("refdpm.").removesuffix("_vjp")
 
-        def wrong(*arguments: Any, **fixed: Any) -> Any:
-            call = in_textbook(name, arguments, fixed)
+        def wrong(value: Any, arguments: dict[str, Any]) -> Any:
+            call = in_textbook(name, *_as_called(right, arguments))
             formulas = tuple(call.formulas)
             for wanted, number in changes:
                 formulas = _with_edit(formulas, wanted, number, name)
             found = iter(floats(formulas, call.page))
-            return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), right(*arguments, **fixed))
-        return wrong
+            return tree_map(lambda leaf: np.broadcast_to(next(found), np.shape(leaf)).copy(), value)
+        return _then(right, wrong)
     return plant
 
 
@@ -109,26 +117,64 @@ PRINTED: Plant = _by_formula()
 """The textbook's formula in float64, with all that it loses as it is printed."""
 
 
-def then(change: Callable[[Any], Any]) -> Plant:
-    """The right value, changed."""
-    return lambda right: lambda *args, **fixed: change(right(*args, **fixed))
+def then(change: Callable[..., Any]) -> Plant:
+    """The right value, changed; of an f_vjp the pullback stays as it was."""
+    return lambda right: _then(right, lambda value, arguments: _changed(change, value, arguments))
 
 
-def value_then(change: Callable[[Any], Any]) -> Plant:
-    """For an f_vjp: the right value, changed; the pullback as it was."""
-    return lambda right: lambda *args, **fixed: _changed_value(change, *right(*args, **fixed))
+def _then(right: Callable[..., Any], change: Callable[..., Any]) -> Callable[..., Any]:
+    def wrong(*args: Any, **fixed: Any) -> Any:
+        found, arguments = right(*args, **fixed), _arguments(right, args, fixed)
+        if right.__name__.endswith("_vjp"):
+            return change(found[0], arguments), found[1]
+        return change(found, arguments)
+    return wrong
 
 
-def _changed_value(change: Callable[[Any], Any], value: Any, pullback: Any) -> tuple[Any, Any]:
-    return change(value), pullback
+def told(**changes: Any) -> Plant:
+    """The right function, told something else: a change for every argument that is named, or what stands in its place."""
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(*args: Any, **fixed: Any) -> Any:
+            arguments = _arguments(right, args, fixed)
+            new = {name: _changed(change, arguments[name], arguments) if callable(change) else change
+                   for name, change in changes.items()}
+            positional, by_name = _as_called(right, arguments | new)
+            return right(*positional, **by_name)
+        return wrong
+    return plant
+
+
+def pulled(**changes: Callable[..., Any]) -> Plant:
+    """For an f_vjp: the right value, and the right cotangents with a change for every argument that is named."""
+    return _pulled(lambda name, d, dvalue, arguments: _changed(changes[name], d, arguments) if name in changes else d)
+
+
+def pulled_to(**pullbacks: Callable[..., Any]) -> Plant:
+    """For an f_vjp: the right value, and another pullback of dvalue to every argument that is named."""
+    return _pulled(lambda name, d, dvalue, arguments: _changed(pullbacks[name], dvalue, arguments) if name in pullbacks else d)
+
+
+def _pulled(cotangent: Callable[..., Any]) -> Plant:
+    """Another cotangent(name, right one, dvalue, arguments) of each argument."""
+    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(*args: Any, **fixed: Any) -> Any:
+            (value, pullback), arguments = right(*args, **fixed), _arguments(right, args, fixed)
+
+            def pulled_back(dvalue: Any) -> Any:
+                found = pullback(dvalue) if len(args) > 1 else (pullback(dvalue),)
+                new = [cotangent(name, d, dvalue, arguments) for name, d in zip(arguments, found)]
+                return tuple(new) if len(args) > 1 else new[0]
+            return value, pulled_back
+        return wrong
+    return plant
 
 
 def pullback_then(change: Callable[..., Any]) -> Plant:
-    """For an f_vjp: the right value, and the right cotangents changed by change(cotangents)."""
+    """For an f_vjp: the right value, and what the right pullback gives as a whole changed."""
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         def wrong(*args: Any, **fixed: Any) -> Any:
-            value, pullback = right(*args, **fixed)
-            return value, lambda dvalue: change(pullback(dvalue))
+            (value, pullback), arguments = right(*args, **fixed), _arguments(right, args, fixed)
+            return value, lambda dvalue: _changed(change, pullback(dvalue), arguments)
         return wrong
     return plant
 
@@ -142,6 +188,47 @@ def pulled_by(pullback: Callable[..., Any]) -> Plant:
     return plant
 
 
+def _arguments(f: Callable[..., Any], args: tuple[Any, ...], fixed: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a call by their names, those in front that have none but a place."""
+    call = _signature(f).bind(*args, **fixed)
+    call.apply_defaults()
+    return dict(call.arguments)
+
+
+def _as_called(f: Callable[..., Any], arguments: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same as a call takes them: in their places, and those that have a name only."""
+    kinds = {name: one.kind is one.KEYWORD_ONLY for name, one in _signature(f).parameters.items()}
+    return (tuple(value for name, value in arguments.items() if not kinds[name]),
+            {name: value for name, value in arguments.items() if kinds[name]})
+
+
+_signature = cache(inspect.signature)
+
+
+def _changed(change: Callable[..., Any], it: Any, arguments: dict[str, Any]) -> Any:
+    """A change of something; see above."""
+    code = getattr(change, "__code__", None)
+    return change(it, *(arguments[name] for name in (code.co_varnames[1:code.co_argcount] if code else ())))
+
+
+IN_SINGLE: Plant = lambda right: lambda *args: tree_map(np.float64, right(*tree_map(np.float32, args)))
+"""The function in single precision in the middle of a double path."""
+SWAPPED: Plant = told(q=lambda q, p: p, p=lambda p, q: q)
+"""A function of two laws q and p with the one in the place of the other."""
+
+
+# -- changes -----------------------------------------------------------------------------------------------------------
+
 def zero(tree: Any) -> Any:
     """The cotangent of what is held to be a constant."""
     return tree_map(lambda leaf: 0 * leaf, tree)
+
+
+def without(*names: str) -> Callable[[Any], Any]:
+    """The cotangent of a record of which some parts are held to be constants."""
+    return lambda record: record._replace(**{name: zero(getattr(record, name)) for name in names})
+
+
+def scaled(factor: float) -> Callable[[Any], Any]:
+    """Every number of a tree multiplied by a factor."""
+    return lambda tree: tree_map(lambda leaf: factor * leaf, tree)

@@ -11,6 +11,7 @@ import scipy.stats
 from refdpm import activation, binomial, gaussian, gradcheck, schedule
 from refdpm.binomial import Bernoulli
 from refdpm.conformance import cases
+from refdpm.conformance.accuracy import cases_of
 from refdpm.conformance.checks import CHECKS
 from refdpm.conformance.matrix import seeing
 from refdpm.conformance.mistakes import MISTAKES, Mistake, accused_by, caught_by, planted
@@ -81,6 +82,15 @@ def test_planted_function_keeps_name_and_signature_and_is_taken_out_again(mistak
         wrong = getattr(module, name)
         assert wrong is not right and wrong.__name__ == name and inspect.signature(wrong) == inspect.signature(right)
     assert getattr(module, name) is right
+
+
+@pytest.mark.parametrize("mistake", [m for m in MISTAKES if "_by_formula" in m.plant.__qualname__], ids=lambda mistake: mistake.id)
+def test_every_edit_that_a_mistake_names_is_one_of_its_formula(mistake):
+    """Otherwise the planted function raises, which looks like a mistake that is found."""
+    (module, name), pair = target(mistake), mistake.target.removesuffix("_vjp")
+    arguments, fixed = next(cases_of(pair))
+    with planted(mistake):
+        getattr(module, name)(*arguments, **fixed)
 
 
 def test_planted_wherever_it_was_imported_and_taken_out_after_an_error():

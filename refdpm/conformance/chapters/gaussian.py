@@ -8,7 +8,7 @@ from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges
                                                 schedules, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, normal, then as composed
-from refdpm.conformance.planting import Mistake, edited, instead, then
+from refdpm.conformance.planting import IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, then, told
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import chain as book
 from refdpm.textbook.chain import Normal, row
@@ -119,99 +119,84 @@ def _measured_twice(x_t: Array, x_0: Array, beta: Array, level: Array) -> Gaussi
     return Gaussian((np.sqrt(a) * beta * x_0 + np.sqrt(1 - beta) * v * x_t) / (v + beta), beta * v / (v + beta))
 
 
-def _draw_in_place(p: Gaussian, *, noise: Array) -> Array:
-    if np.shape(p.mean) != np.shape(noise) or not p.mean.flags.writeable:
-        return p.mean + np.sqrt(p.var) * noise
-    mean = p.mean
-    mean += np.sqrt(p.var) * noise
-    return mean
+def _over_the_mean(x: Array, p: Gaussian) -> Array:
+    if np.shape(p.mean) != x.shape or not p.mean.flags.writeable:
+        return x
+    p.mean[...] = x
+    return p.mean
 
+
+in_marginal, in_posterior, in_kl = of("gaussian.marginal"), of("gaussian.posterior"), of("gaussian.kl")
 
 KERNEL_MISTAKES = (
     Mistake("FWD-01", "noise scaled by β, the variance taken for a deviation → √β",
             "metric-space/diffusion-probabilistic-models-JAX@a216435 spiral.py", "gaussian.forward", "value",
-            then(lambda q: Gaussian(q.mean, q.var ** 2))),
-    Mistake("FWD-02", "signal scaled by 1 − √β → √(1 − β)",
-            "metric-space/diffusion-probabilistic-models-JAX@911e6d6", "gaussian.forward", "value",
-            instead(lambda x, beta: Gaussian((1 - np.sqrt(beta)) * x, beta))),
-    Mistake("FWD-04", "variance 1/ᾱ − 1 → 1 − ᾱ",
-            "tqch/ddpm-torch@1702650", "gaussian.marginal", "value",
-            instead(lambda x, level: Gaussian(np.exp(level / 2) * x, np.expm1(-level)))),
-    Mistake("FWD-05", "log-variance √(1 − ᾱ) → log(1 − ᾱ)",
-            "tqch/ddpm-torch#9", "gaussian.marginal", "value", then(lambda q: Gaussian(q.mean, np.exp(np.sqrt(q.var))))),
-    Mistake("FWD-07", "x_0 + σ ε → √ᾱ x_0 + σ ε",
-            "huggingface/diffusers@5b11c5d", "gaussian.marginal", "value",
-            instead(lambda x, level: Gaussian(x + 0 * level, -np.expm1(level)))),
-    Mistake("FWD-14", "x_t built over the array it was made from → in a new one",
-            "horenbergerb/BernoulliDiffusion@ed38d91", "gaussian.draw", "value", instead(_draw_in_place)),
-    Mistake("NEW-ROOT", "x_0 scaled by ᾱ, as for bits → by √ᾱ",
-            "the binomial marginal has ᾱ without a root", "gaussian.marginal", "value",
-            instead(lambda x, level: Gaussian(np.exp(level) * x, -np.expm1(level)))),
-    Mistake("NEW-DRAW", "mean + var · noise → mean + √var · noise",
-            "hwlee11/Example_diffusion_probabilistic_models@07942cd", "gaussian.draw", "value",
-            instead(lambda p, *, noise: p.mean + p.var * noise)),
-    Mistake("RNG-08", "the same noise for all examples → for each its own",
-            "huggingface/diffusers!13677, goodfire-ai/spd!412", "gaussian.draw_noise", "value",
-            lambda right: lambda rng, shape: np.broadcast_to(right(rng, (1, *shape[1:])), shape).copy()),
-    Mistake("POS-02", "precision of x_t as a measurement 1/β → (1 − β)/β",
-            "AmirRezaBabaAhmadi/Deep-Unsupervised-…-Thermodynamics@1a8c8cf", "gaussian.posterior", "value",
-            instead(_measured_twice)),
-    Mistake("POS-04", "coefficient of x_t with √ᾱ_t → with √(1 − β_t)",
-            "jgcarrasco/diffusion@d85c464", "gaussian.posterior", "value",
-            lambda right: lambda x_t, x_0, beta, level: right(np.exp(level / 2) * x_t, x_0, beta, level)),
-    Mistake("NEW-POS-ROOT", "coefficient of x_t with 1 − β_t → with √(1 − β_t)",
-            "POS-04 with another forgotten root", "gaussian.posterior", "value",
-            lambda right: lambda x_t, x_0, beta, level: right(np.sqrt(1 - beta) * x_t, x_0, beta, level)),
-    Mistake("POS-05", "variance β (1 − ᾱ_{t−1}) → the same divided by 1 − ᾱ_t",
-            "varun-ml/diffusion-models-tutorial!1", "gaussian.posterior", "value",
+            then(lambda q: q._replace(var=q.var ** 2))),
+    Mistake("FWD-02", "signal scaled by 1 − √β → √(1 − β)", "metric-space/diffusion-probabilistic-models-JAX@911e6d6",
+            "gaussian.forward", "value", instead(lambda x, beta: Gaussian((1 - np.sqrt(beta)) * x, beta))),
+    in_marginal("FWD-04", "variance 1/ᾱ − 1 → 1 − ᾱ", "tqch/ddpm-torch@1702650",
+            then(lambda q, log_alpha_bar: q._replace(var=np.expm1(-log_alpha_bar)))),
+    in_marginal("FWD-05", "log-variance √(1 − ᾱ) → log(1 − ᾱ)", "tqch/ddpm-torch#9",
+            then(lambda q: q._replace(var=np.exp(np.sqrt(q.var))))),
+    in_marginal("FWD-07", "x_0 + σ ε → √ᾱ x_0 + σ ε", "huggingface/diffusers@5b11c5d", edited("factor left out: √ᾱ_t")),
+    Mistake("FWD-14", "x_t built over the array it was made from → in a new one", "horenbergerb/BernoulliDiffusion@ed38d91",
+            "gaussian.draw", "value", then(_over_the_mean)),
+    in_marginal("NEW-ROOT", "x_0 scaled by ᾱ, as for bits → by √ᾱ", "the binomial marginal has ᾱ without a root",
+            edited("root left out: √ᾱ_t")),
+    Mistake("NEW-DRAW", "mean + var · noise → mean + √var · noise", "hwlee11/Example_diffusion_probabilistic_models@07942cd",
+            "gaussian.draw", "value", edited("root left out: √p.var")),
+    Mistake("RNG-08", "the same noise for all examples → for each its own", "huggingface/diffusers!13677, goodfire-ai/spd!412",
+            "gaussian.draw_noise", "value", then(lambda noise: np.broadcast_to(noise[:1], noise.shape).copy())),
+    in_posterior("POS-02", "precision of x_t as a measurement 1/β → (1 − β)/β",
+            "AmirRezaBabaAhmadi/Deep-Unsupervised-…-Thermodynamics@1a8c8cf", instead(_measured_twice)),
+    in_posterior("POS-04", "coefficient of x_t with √ᾱ_t → with √(1 − β_t)", "jgcarrasco/diffusion@d85c464",
+            told(x_t=lambda x_t, log_alpha_bar_prev: np.exp(log_alpha_bar_prev / 2) * x_t)),
+    in_posterior("NEW-POS-ROOT", "coefficient of x_t with 1 − β_t → with √(1 − β_t)", "POS-04 with another forgotten root",
+            edited("root left out: √(1 − β_t)")),
+    in_posterior("POS-05", "variance β (1 − ᾱ_{t−1}) → the same divided by 1 − ᾱ_t", "varun-ml/diffusion-models-tutorial!1",
             edited("divisor left out: 1 − ᾱ_t", which=2)),
-    Mistake("NEW-POS-BETA", "posterior variance β_t, that of the forward step → β̃_t",
-            "the larger of Ho's two choices for the reverse step", "gaussian.posterior", "value",
-            lambda right: lambda x_t, x_0, beta, level: right(x_t, x_0, beta, level)._replace(var=beta + 0 * level)),
-    Mistake("NEW-POS-LEVELS", "β̃_t = β_t (1 − ᾱ_t)/(1 − ᾱ_{t−1}) → the other way round",
-            "the two levels exchanged", "gaussian.posterior", "value",
+    in_posterior("NEW-POS-BETA", "posterior variance β_t, that of the forward step → β̃_t",
+            "the larger of Ho's two choices for the reverse step", then(lambda q, beta: q._replace(var=beta + 0 * q.var))),
+    in_posterior("NEW-POS-LEVELS", "β̃_t = β_t (1 − ᾱ_t)/(1 − ᾱ_{t−1}) → the other way round", "the two levels exchanged",
             edited("β_t (1 − ᾱ_{t−1})/(1 − ᾱ_t) the other way round")),
-    Mistake("NEW-POS-WEIGHTS", "weights of x_0 and x_t in the mean exchanged → each its own",
-            "posterior(x_0, x_t) called as posterior(x_t, x_0)", "gaussian.posterior", "value",
-            lambda right: lambda x_t, x_0, beta, level: right(x_0, x_t, beta, level)),
+    in_posterior("NEW-POS-WEIGHTS", "weights of x_0 and x_t in the mean exchanged → each its own",
+            "posterior(x_0, x_t) called as posterior(x_t, x_0)", told(x_t=lambda x_t, x_0: x_0, x_0=lambda x_0, x_t: x_t)),
+    Mistake("SHP-05", "single precision in the middle of a double path → double", "AkiRusProd/numpy-diffusion@5116f79",
+            "gaussian.posterior", "accuracy", IN_SINGLE),
+    Mistake("NEW-1-ABAR", "1 − ᾱ by subtraction → −expm1(log ᾱ)", "the textbook form", "gaussian.marginal", "accuracy", PRINTED),
+    Mistake("NEW-1-ABARb", "1 − ᾱ_{t−1} and 1 − ᾱ_t in the posterior by subtraction → as sums of positive terms",
+            "the textbook form", "gaussian.posterior", "accuracy", PRINTED),
 )
 
 
 # -- mistakes in divergence, entropy, density ------------------------------------------------------------------------------
 
 DIVERGENCE_MISTAKES = (
-    Mistake("BND-11", "variances handed to a divergence of deviations → of variances",
-            "gmongaras/Diffusion_models_from_scratch@c58823f", "gaussian.kl", "value",
-            lambda right: lambda q, p: right(Gaussian(q.mean, q.var ** 2), Gaussian(p.mean, p.var ** 2))),
-    Mistake("BND-11c", "deviations handed to a divergence of variances → variances",
-            "DaehanKim/vgae_pytorch#2", "gaussian.kl", "value",
-            lambda right: lambda q, p: right(Gaussian(q.mean, np.sqrt(q.var)), Gaussian(p.mean, np.sqrt(p.var)))),
-    Mistake("BND-13", "KL without q.var/(2 p.var) → with it",
-            "jgcarrasco/diffusion@d85c464", "gaussian.kl", "value", edited("term left out: q.var")),
-    Mistake("BND-14", "KL without −½ → with it",
-            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "gaussian.kl", "value",
+    in_kl("BND-11", "variances handed to a divergence of deviations → of variances",
+            "gmongaras/Diffusion_models_from_scratch@c58823f",
+            edited("square of p.var for p.var", also="square of q.var for q.var")),
+    in_kl("BND-11c", "deviations handed to a divergence of variances → variances", "DaehanKim/vgae_pytorch#2",
+            edited("root of p.var for p.var", also="root of q.var for q.var")),
+    in_kl("BND-13", "KL without q.var/(2 p.var) → with it", "jgcarrasco/diffusion@d85c464", edited("term left out: q.var")),
+    in_kl("BND-14", "KL without −½ → with it", "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8",
             edited("term left out: 1")),
-    Mistake("BND-16", "square of the means' distance without ½ → with it",
-            "google-deepmind/torch-distributions!34", "gaussian.kl", "value",
-            lambda right: lambda q, p: right(q, p) + (q.mean - p.mean) ** 2 / p.var / 2),
-    Mistake("BND-34", "KL(p ‖ q) → KL(q ‖ p)",
-            "KarenUllrich/Tutorial_BayesianCompressionForDL#1", "gaussian.kl", "value", lambda right: lambda q, p: right(p, q)),
+    in_kl("BND-16", "square of the means' distance without ½ → with it", "google-deepmind/torch-distributions!34",
+            then(lambda kl, q, p: kl + (q.mean - p.mean) ** 2 / p.var / 2)),
+    in_kl("BND-34", "KL(p ‖ q) → KL(q ‖ p)", "KarenUllrich/Tutorial_BayesianCompressionForDL#1", SWAPPED),
     Mistake("BND-17", "log-density: normaliser ½ log σ → log σ",
             "metric-space/diffusion-probabilistic-models-JAX@a216435 spiral.py", "gaussian.log_prob", "value",
-            instead(lambda x, p: -(np.log(2 * np.pi) + np.log(p.var) / 2 + (x - p.mean) ** 2 / p.var) / 2)),
-    Mistake("BND-16b", "log determinant of a covariance without ½ → with it",
-            "KarenUllrich/Tutorial_BayesianCompressionForDL#8", "likelihood.gaussian_log_likelihood", "value",
-            lambda right: lambda x, *, mean, covariance: right(
-                x, mean=mean, covariance=covariance) - np.linalg.slogdet(covariance)[1] / 2),
-    Mistake("NEW-PARZEN", "Parzen window: sum over samples → mean",
-            "the 1/M forgotten", "likelihood.parzen_log_likelihood", "value",
-            lambda right: lambda x, centres, *, bandwidth: right(x, centres, bandwidth=bandwidth) + np.log(len(centres))),
-    Mistake("NEW-PARZEN-VAR", "Parzen window: bandwidth taken for a variance → a standard deviation",
-            "σ for σ²", "likelihood.parzen_log_likelihood", "value",
-            lambda right: lambda x, centres, *, bandwidth: right(x, centres, bandwidth=np.sqrt(bandwidth))),
-    Mistake("NEW-CROSS", "cross-entropy of π without the mean's part → with it",
-            "the step of eqs. 43 and 46", "gaussian.cross_entropy", "value",
-            lambda right: lambda q, p: right(Gaussian(p.mean + 0 * q.mean, q.var), p)),
-    Mistake("NEW-ENTROPY", "entropy ½ log(2π var) → ½ log(2πe var)",
-            "BND-04 the other way", "gaussian.entropy", "value", then(lambda entropy: entropy - 0.5)),
+            then(lambda value, p: value + np.log(p.var) / 4)),
+    Mistake("BND-16b", "log determinant of a covariance without ½ → with it", "KarenUllrich/Tutorial_BayesianCompressionForDL#8",
+            "likelihood.gaussian_log_likelihood", "value",
+            then(lambda value, covariance: value - np.linalg.slogdet(covariance)[1] / 2)),
+    Mistake("NEW-PARZEN", "Parzen window: sum over samples → mean", "the 1/M forgotten", "likelihood.parzen_log_likelihood",
+            "value", then(lambda value, centres: value + np.log(len(centres)))),
+    Mistake("NEW-PARZEN-VAR", "Parzen window: bandwidth taken for a variance → a standard deviation", "σ for σ²",
+            "likelihood.parzen_log_likelihood", "value", told(bandwidth=np.sqrt)),
+    Mistake("NEW-CROSS", "cross-entropy of π without the mean's part → with it", "the step of eqs. 43 and 46",
+            "gaussian.cross_entropy", "value", edited("term left out: (q.mean − p.mean)²")),
+    Mistake("NEW-ENTROPY", "entropy ½ log(2π var) → ½ log(2πe var)", "BND-04 the other way", "gaussian.entropy", "value",
+            edited("term left out: 1")),
+    Mistake("NEW-KL", "KL as printed: cancels where q is nearly p → summed as a series there", "the textbook form", "gaussian.kl",
+            "accuracy", PRINTED),
 )

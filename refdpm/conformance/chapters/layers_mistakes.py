@@ -5,135 +5,111 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, pulled_by, zero
+from refdpm.conformance.planting import (IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by,
+                                         pulled_to, scaled, then, told, zero)
 from refdpm import activation
+from refdpm.activation import softmax
 from refdpm.layers import conv, pool
-from refdpm.layers.multiscale import Kernels
-from refdpm.vjp import Array, tree_map
+from refdpm.layers.multiscale import Kernels, multiscale
+from refdpm.vjp import Array
 
 # Not yet plantable: LAY-05 needs attention; LAY-16 sides that the factor does not divide, LAY-17's value a factor that is no whole
 # number; TRN-01, TRN-02, TRN-04 a time embedding; SHP-10 t with two axes.
 
 _ORIG = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57"
 
+in_rbf, in_side_by_side, in_conv2d = of("layers.rbf.rbf"), of("layers.stack.side_by_side"), of("layers.conv.conv2d")
+in_mean_pool, in_upsample = of("layers.pool.mean_pool"), of("layers.pool.upsample")
+in_multiscale, in_multiscale_released = of("layers.multiscale.multiscale_vjp"), of("layers.multiscale.multiscale_released_vjp")
+in_bumps, in_softmax, in_group_norm = of("layers.temporal.bumps"), of("activation.softmax"), of("layers.norm.group_norm")
+in_group_norm_vjp, in_conv2d_vjp = of("layers.norm.group_norm_vjp", "gradient"), of("layers.conv.conv2d_vjp", "gradient")
+
 
 # -- rows --------------------------------------------------------------------------------------------------------------
 
-def _rbf(exponents: Callable[[Array, Array], Array], *, axis: int = 1, shift: bool = True, plus: float = 0,
-         mass: Callable[[Array], Any] = lambda log_width: 1) -> Plant:
-    """A radial basis with other exponents(|x − c|², w²), normalised in another way."""
-    def rbf(x: Array, centre: Array, log_width: Array) -> Array:
-        s = exponents(((x[:, None, :] - centre) ** 2).sum(axis=2), np.exp(2 * log_width))
-        g = mass(log_width) * np.exp(s - s.max(axis=1, keepdims=True) * shift)
-        return g / (g.sum(axis=axis, keepdims=True) + plus)
-    return instead(rbf)
+_ROOT_OF_WIDTH = "{} left out: √(number of features)"
 
 
-def _bell(square: Array, width_squared: Array) -> Array:
-    return -square / (2 * width_squared)
+def _in_shape(shape: Callable[[Array], tuple[int, ...]]) -> Plant:
+    """What comes out for the array in another shape, in the shape that it should have."""
+    return lambda right: lambda x, *args, **fixed: right(x.reshape(shape(x)), *args, **fixed).reshape(*x.shape[:-1], -1)
 
 
-def _side_by_side(scale: Callable[[int, int], float]) -> Plant:
-    """Features of a path of `own` among `all` divided by another scale(own, all)."""
-    def side_by_side(a: Array, b: Array) -> Array:
-        both = a.shape[-1] + b.shape[-1]
-        return np.concatenate([a / scale(a.shape[-1], both), b / scale(b.shape[-1], both)], axis=-1)
-    return instead(side_by_side)
+def _normalised(g: Array) -> Array:
+    return g / g.sum(axis=1, keepdims=True)
+
+
+def _heights(g: Array) -> Array:
+    """Before they were normalised: the largest of a row is 1."""
+    return g / g.max(axis=1, keepdims=True)
+
+
+def _by_columns(g: Array) -> Array:
+    return _heights(g) / _heights(g).sum(axis=0)
+
+
+def _with_a_leak(g: Array) -> Array:
+    return _heights(g) / (_heights(g).sum(axis=1, keepdims=True) + 1e-5)
 
 
 ROWS = (
-    Mistake("LAY-25", "exponent x − c² → (x − c)²",
-            "pyro-ppl/numpyro!1435", "layers.rbf.rbf", "value",
-            edited("factor left out: beside every centre(x) − centre", also="square of centre for centre")),
-    Mistake("LAY-26", "distance not squared → squared",
-            "dwavesystems/dwave-pytorch-plugin#79", "layers.rbf.rbf", "value",
-            _rbf(lambda square, width_squared: -np.sqrt(square) / (2 * width_squared))),
-    Mistake("LAY-28", "bumps also divided by their own width → normalised by their sum alone",
-            "metric-space/diffusion-probabilistic-models-JAX@a216435", "layers.rbf.rbf", "value",
-            _rbf(_bell, mass=lambda log_width: np.exp(-log_width))),
-    Mistake("LAY-32", "normaliser + 1e-5 → the sum of the bumps",
-            "youngunghan/Deep-Unsupervised-…@fa1712e", "layers.rbf.rbf", "value", _rbf(_bell, plus=1e-5)),
-    Mistake("LAY-04", "softmax over the wrong axis → over the units",
-            "labmlai/annotated_deep_learning_paper_implementations#146", "layers.rbf.rbf", "value", _rbf(_bell, axis=0)),
-    Mistake("NEW-FAR", "softmax without subtracting the maximum: 0/0 far away → with",
-            "softmax as it is printed", "layers.rbf.rbf", "value", _rbf(_bell, shift=False)),
+    in_rbf("LAY-25", "exponent x − c² → (x − c)²", "pyro-ppl/numpyro!1435",
+            edited("square left out: (beside every centre(x) − centre)²", also="square of centre for centre")),
+    in_rbf("LAY-26", "distance not squared → squared", "dwavesystems/dwave-pytorch-plugin#79",
+            instead(lambda x, centre, log_width: softmax(
+                -np.linalg.norm(x[:, None, :] - centre, axis=2) / (2 * np.exp(2 * log_width))))),
+    in_rbf("LAY-28", "bumps also divided by their own width → normalised by their sum alone",
+            "metric-space/diffusion-probabilistic-models-JAX@a216435",
+            then(lambda g, log_width: _normalised(g / np.exp(log_width)))),
+    in_rbf("LAY-32", "normaliser + 1e-5 → the sum of the bumps", "youngunghan/Deep-Unsupervised-…@fa1712e", then(_with_a_leak)),
+    in_rbf("LAY-04", "softmax over the wrong axis → over the units", "labmlai/annotated_deep_learning_paper_implementations#146",
+            then(_by_columns)),
+    in_rbf("NEW-FAR", "softmax without subtracting the maximum: 0/0 far away → with", "softmax as it is printed",
+            edited("term left out: max (−Σ_coordinates (beside every centr…")),
     Mistake("SHP-08", "vector of t makes a multi-hot row: every example sees a mixture of steps → its own",
             "youngunghan/Deep-Unsupervised-…@fa1712e networks/dpm.py", "layers.linear.per_step", "value",
             instead(lambda x, weight, bias, *, t: x @ weight[np.unique(t)].mean(axis=0) + bias[np.unique(t)].mean(axis=0))),
-    Mistake("TRN-05", "index t − 1 of a loop given where t is meant → t",
-            "gmongaras/Diffusion_models_from_scratch@cb4fd62", "layers.linear.per_step", "value",
-            lambda right: lambda x, weight, bias, *, t: right(x, weight, bias, t=t - 1)),
-    Mistake("NEW-TANH", "2/(1 + e^−x) − 1, which is tanh of x/2 → 2/(1 + e^−2x) − 1",
-            "a hyperbolic tangent made of a sigmoid", "activation.tanh", "value",
-            lambda right: lambda x: right(x / 2)),
-    Mistake("TRN-08", "leaky ReLU with slope 0.01 → 0.05, as released",
-            "ORIG, notes in its code", "activation.leaky_relu", "value",
-            lambda right: lambda x, *, slope=0.01: right(x, slope=slope)),
-    Mistake("NEW-BIAS", "bias of the first output for all → each its own",
-            "broadcast of one row", "layers.linear.linear", "value",
-            lambda right: lambda x, weight, bias: right(x, weight, bias[:1])),
-    Mistake("NEW-I-LAST-AXIS", "channels taken from the axis before → from the last",
-            "channels first, channels last", "layers.linear.linear", "value",
-            lambda right: lambda x, weight, bias: right(
-                x.swapaxes(-1, -2).reshape(x.shape) if x.ndim > 2 else x, weight, bias)),
+    Mistake("TRN-05", "index t − 1 of a loop given where t is meant → t", "gmongaras/Diffusion_models_from_scratch@cb4fd62",
+            "layers.linear.per_step", "value", told(t=lambda t: t - 1)),
+    Mistake("NEW-TANH", "2/(1 + e^−x) − 1, which is tanh of x/2 → 2/(1 + e^−2x) − 1", "a hyperbolic tangent made of a sigmoid",
+            "activation.tanh", "value", told(x=lambda x: x / 2)),
+    Mistake("TRN-08", "leaky ReLU with slope 0.01 → 0.05, as released", "ORIG, notes in its code", "activation.leaky_relu", "value",
+            told(slope=0.01)),
+    Mistake("NEW-BIAS", "bias of the first output for all → each its own", "broadcast of one row", "layers.linear.linear", "value",
+            told(bias=lambda bias: bias[:1])),
+    Mistake("NEW-I-LAST-AXIS", "channels taken from the axis before → from the last", "channels first, channels last",
+            "layers.linear.linear", "value", told(x=lambda x: x.swapaxes(-1, -2).reshape(x.shape) if x.ndim > 2 else x)),
     Mistake("LAY-29", "each layer applied to the input → to the output of the one before",
             "breadbread1984/diffusion-probabilistic-model-tf2@bb10a5b", "layers.stack.stack_vjp", "value",
-            lambda right: lambda x, layers, *, layer_vjp: right(x, layers[-1:], layer_vjp=layer_vjp)),
-    Mistake("NEW-I-BACKWARDS", "last layer first → first layer first",
-            "a list read from its end", "layers.stack.stack_vjp", "value",
-            lambda right: lambda x, layers, *, layer_vjp: right(x, layers[::-1], layer_vjp=layer_vjp)),
-    Mistake("NEW-I-UNSCALED", "features of two paths as they are → divided by the roots of their numbers",
-            "the paper has no scale; " + _ORIG, "layers.stack.side_by_side", "value", _side_by_side(lambda own, both: 1.0)),
-    Mistake("NEW-I-WIDTH", "features divided by their number → by its root",
-            "a mean for a mean square", "layers.stack.side_by_side", "value", _side_by_side(lambda own, both: own)),
-    Mistake("NEW-I-BOTH", "features divided by the root of the number of all → of their own path",
-            "scaled after they are joined", "layers.stack.side_by_side", "value", _side_by_side(lambda own, both: both ** 0.5)),
+            told(layers=lambda layers: layers[-1:])),
+    Mistake("NEW-I-BACKWARDS", "last layer first → first layer first", "a list read from its end", "layers.stack.stack_vjp",
+            "value", told(layers=lambda layers: layers[::-1])),
+    in_side_by_side("NEW-I-UNSCALED", "features of two paths as they are → divided by the roots of their numbers",
+            "the paper has no scale; " + _ORIG, edited(_ROOT_OF_WIDTH.format("divisor"), also=_ROOT_OF_WIDTH.format("divisor"))),
+    in_side_by_side("NEW-I-WIDTH", "features divided by their number → by its root", "a mean for a mean square",
+            edited(_ROOT_OF_WIDTH.format("root"), also=_ROOT_OF_WIDTH.format("root"))),
+    in_side_by_side("NEW-I-BOTH", "features divided by the root of the number of all → of their own path",
+            "scaled after they are joined",
+            instead(lambda a, b: np.concatenate([a, b], axis=-1) / (a.shape[-1] + b.shape[-1]) ** 0.5)),
 )
 
 
 # -- convolution -------------------------------------------------------------------------------------------------------
 
-def _on(image: Callable[[Array], Array], weight: Callable[[Array], Array] = lambda w: w) -> Plant:
-    """The convolution of another image with another kernel."""
-    return lambda right: lambda x, w, b: right(image(x), weight(w), b)
-
-
-def _image_in_border(x: Array, weight: Array, mode: str) -> tuple[Array, tuple[slice, ...]]:
-    """The image with a border that the kernel just reaches, and where in it the image is."""
-    a, b = weight.shape[0] // 2, weight.shape[1] // 2
-    border: Any = ((0, 0), (a, a), (b, b), (0, 0))
-    framed: Any = np.pad
-    return framed(x, border, mode=mode), (slice(None), slice(a, a + x.shape[1]), slice(b, b + x.shape[2]))
-
-
-def _with_border(mode: str) -> Plant:
+def _framed(mode: Any, *, at_start: bool = False) -> Plant:
+    """The convolution of the image in a border that the kernel just reaches, cut out where the image is or at the start."""
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         def conv2d(x: Array, weight: Array, bias: Array) -> Array:
-            framed, inside = _image_in_border(x, weight, mode)
-            return right(framed, weight, bias)[inside]
+            (_, H, W, _), (a, b) = x.shape, (side // 2 for side in weight.shape[:2])
+            y = right(np.pad(x, ((0, 0), (a, a), (b, b), (0, 0)), mode=mode), weight, bias)
+            return y[:, :H, :W] if at_start else y[:, a:a + H, b:b + W]
         return conv2d
     return plant
 
 
-def _from_the_start(right: Callable[..., Any]) -> Callable[..., Any]:
-    def conv2d(x: Array, weight: Array, bias: Array) -> Array:
-        framed, _ = _image_in_border(x, weight, "constant")
-        return right(framed, weight, bias)[:, :x.shape[1], :x.shape[2]]
-    return conv2d
-
-
-def _as_one_strip(right: Callable[..., Any]) -> Callable[..., Any]:
-    def conv2d(x: Array, weight: Array, bias: Array) -> Array:
-        return right(x.reshape(1, -1, *x.shape[2:]), weight, bias).reshape(*x.shape[:3], -1)
-    return conv2d
-
-
-def _blocks_from_0(right: Callable[..., Any]) -> Callable[..., Any]:
-    def conv2d(x: Array, weight: Array, bias: Array) -> Array:
-        y = right(x, weight, bias)
-        cells = y.reshape(-1, y.shape[-1])
-        return np.concatenate([cells[:conv.BLOCK], cells[:max(len(cells) - conv.BLOCK, 0)]]).reshape(y.shape)
-    return conv2d
+def _blocks_from_0(y: Array) -> Array:
+    cells = y.reshape(-1, y.shape[-1])
+    return np.concatenate([cells[:conv.BLOCK], cells[:max(len(cells) - conv.BLOCK, 0)]]).reshape(y.shape)
 
 
 def _filters_first(weight: Array) -> Array:
@@ -142,25 +118,22 @@ def _filters_first(weight: Array) -> Array:
 
 
 CONVOLUTION = (
-    Mistake("LAY-10", "kernel flipped: convolution → cross-correlation",
-            "keras-team/keras#3015; the released code ran on Theano, which flips", "layers.conv.conv2d", "value",
-            _on(lambda x: x, lambda w: w[::-1, ::-1])),
-    Mistake("LAY-14", "height and width of the kernel exchanged → as stored",
-            "pytorch/pytorch#37844, of kernels", "layers.conv.conv2d", "value", _on(lambda x: x, lambda w: w.swapaxes(0, 1))),
-    Mistake("NEW-I-FILTERS", "weights read as (filters, channels) → (channels, filters)",
-            "layouts of two libraries", "layers.conv.conv2d", "value", _on(lambda x: x, _filters_first)),
-    Mistake("NEW-I-CROP", "full convolution cropped from its start: padding on one side → from its middle",
-            _ORIG + " crops a full one", "layers.conv.conv2d", "value", _from_the_start),
-    Mistake("NEW-I-REFLECT", "image mirrored at the border → black outside",
-            "LAY-13, forward", "layers.conv.conv2d", "value", _with_border("reflect")),
-    Mistake("NEW-I-EDGE", "border repeated outward → black outside",
-            "as NEW-I-REFLECT", "layers.conv.conv2d", "value", _with_border("edge")),
-    Mistake("NEW-I-WRAP", "image wrapped around, as by a discrete Fourier transform → black outside",
-            "as LAY-14", "layers.conv.conv2d", "value", _with_border("wrap")),
-    Mistake("NEW-I-STRIP", "images of a batch see their neighbours below → nothing",
-            "views shifted across the batch", "layers.conv.conv2d", "value", _as_one_strip),
-    Mistake("NEW-I-BLOCK", "later blocks of pixels start at the first again → where they are",
-            "an index within a block", "layers.conv.conv2d", "value", _blocks_from_0),
+    in_conv2d("LAY-10", "kernel flipped: convolution → cross-correlation",
+            "keras-team/keras#3015; the released code ran on Theano, which flips", told(weight=lambda weight: weight[::-1, ::-1])),
+    in_conv2d("LAY-14", "height and width of the kernel exchanged → as stored", "pytorch/pytorch#37844, of kernels",
+            told(weight=lambda weight: weight.swapaxes(0, 1))),
+    in_conv2d("NEW-I-FILTERS", "weights read as (filters, channels) → (channels, filters)", "layouts of two libraries",
+            told(weight=_filters_first)),
+    in_conv2d("NEW-I-CROP", "full convolution cropped from its start: padding on one side → from its middle",
+            _ORIG + " crops a full one", _framed("constant", at_start=True)),
+    in_conv2d("NEW-I-REFLECT", "image mirrored at the border → black outside", "LAY-13, forward", _framed("reflect")),
+    in_conv2d("NEW-I-EDGE", "border repeated outward → black outside", "as NEW-I-REFLECT", _framed("edge")),
+    in_conv2d("NEW-I-WRAP", "image wrapped around, as by a discrete Fourier transform → black outside", "as LAY-14",
+            _framed("wrap")),
+    in_conv2d("NEW-I-STRIP", "images of a batch see their neighbours below → nothing", "views shifted across the batch",
+            _in_shape(lambda x: (1, -1, *x.shape[2:]))),
+    in_conv2d("NEW-I-BLOCK", "later blocks of pixels start at the first again → where they are", "an index within a block",
+            then(_blocks_from_0)),
 )
 
 
@@ -172,30 +145,21 @@ def _squares(x: Array, factor: int) -> Array:
     return x.reshape(N, H // factor, factor, W // factor, factor, C)
 
 
-def _nails(right: Callable[..., Any]) -> Callable[..., Any]:
-    def upsample(x: Array, *, factor: int) -> Array:
-        y = np.zeros_like(right(x, factor=factor))
-        y[:, ::factor, ::factor] = x
-        return y
-    return upsample
+def _nails(y: Array, factor: int) -> Array:
+    nails = 0 * y
+    nails[:, ::factor, ::factor] = y[:, ::factor, ::factor]
+    return nails
 
 
-def _as_it_is(y: Array) -> Array:
-    return y
+def _scales(x: Array, kernels: Kernels, inside: Callable[[Array], Array]) -> Any:
+    """Σ_s up( inside( conv_s( pool(x) ) ) )."""
+    return sum(pool.upsample(inside(conv.conv2d(pool.mean_pool(x, factor=2 ** s), *kernel)), factor=2 ** s)
+               for s, kernel in enumerate(kernels))
 
 
-def _scales(inside: Callable[[Array], Array], after: Callable[[Array, Kernels], Array] = lambda total, kernels: total, *,
-            bias: int = 1) -> Plant:
-    """after( Σ_s up( inside( conv_s( pool(x) ) ) ) ), with the bias or without."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def multiscale_vjp(x: Array, kernels: Kernels) -> tuple[Array, Any]:
-            total = 0 * right(x, kernels)[0]
-            for s, kernel in enumerate(kernels):
-                coarse = inside(conv.conv2d(pool.mean_pool(x, factor=2 ** s), kernel.weight, bias * kernel.bias))
-                total = total + pool.upsample(coarse, factor=2 ** s)
-            return after(total, kernels), right(x, kernels)[1]
-        return multiscale_vjp
-    return plant
+def _biases_last(y: Array, x: Array, kernels: Kernels) -> Array:
+    without = tuple(kernel._replace(bias=0 * kernel.bias) for kernel in kernels)
+    return _scales(x, without, activation.leaky_relu) / len(kernels) + sum(kernel.bias for kernel in kernels)
 
 
 def _nested_scales(x: Array, kernels: Kernels) -> Array:
@@ -206,131 +170,99 @@ def _nested_scales(x: Array, kernels: Kernels) -> Array:
     return activation.leaky_relu(y)
 
 
-_PAPER, _RELEASED = "layers.multiscale.multiscale_vjp", "layers.multiscale.multiscale_released_vjp"
-
 SCALES = (
-    Mistake("NEW-I-SUM", "sum over a square → mean",
-            "a kernel of ones", "layers.pool.mean_pool", "value",
-            lambda right: lambda x, *, factor: right(x, factor=factor) * factor ** 2),
-    Mistake("NEW-I-DIVISOR", "divided by the side of a square → by the number of its pixels",
-            "cf. LAY-16", "layers.pool.mean_pool", "value",
-            lambda right: lambda x, *, factor: right(x, factor=factor) * factor),
-    Mistake("NEW-I-MAX", "largest of a square → mean",
-            "the usual pooling", "layers.pool.mean_pool", "value",
+    in_mean_pool("NEW-I-SUM", "sum over a square → mean", "a kernel of ones", then(lambda y, factor: y * factor ** 2)),
+    in_mean_pool("NEW-I-DIVISOR", "divided by the side of a square → by the number of its pixels", "cf. LAY-16",
+            then(lambda y, factor: y * factor)),
+    in_mean_pool("NEW-I-MAX", "largest of a square → mean", "the usual pooling",
             instead(lambda x, *, factor: _squares(x, factor).max(axis=(2, 4)))),
-    Mistake("NEW-I-STRIDE", "one pixel of a square → mean of all",
-            "stride without pooling", "layers.pool.mean_pool", "value", instead(lambda x, *, factor: x[:, ::factor, ::factor])),
-    Mistake("NEW-I-TILE", "image repeated → every pixel repeated",
-            "np.tile for np.repeat", "layers.pool.upsample", "value",
+    in_mean_pool("NEW-I-STRIDE", "one pixel of a square → mean of all", "stride without pooling",
+            instead(lambda x, *, factor: x[:, ::factor, ::factor])),
+    in_upsample("NEW-I-TILE", "image repeated → every pixel repeated", "np.tile for np.repeat",
             instead(lambda x, *, factor: np.tile(x, (1, factor, factor, 1)))),
-    Mistake("NEW-I-NAILS", "zeros between the pixels → every pixel repeated",
-            "transposed convolution without a kernel", "layers.pool.upsample", "value", _nails),
-    Mistake("NEW-I-SPLIT", "a pixel parted among its square → repeated",
-            "the adjoint of the mean", "layers.pool.upsample", "value",
-            lambda right: lambda x, *, factor: right(x, factor=factor) / factor ** 2),
-    Mistake("NEW-I-ORDER", "first kernel for the coarsest scale → for the finest",
-            "coarse to fine, fine to coarse", _PAPER, "value", lambda right: lambda x, kernels: right(x, kernels[::-1])),
-    Mistake("NEW-I-INSIDE", "softplus in every scale → once, after the sum",
-            "TRN-08, of the paper's form", _PAPER, "value", _scales(activation.softplus)),
-    Mistake("NEW-I-AVERAGE", "sum over scales divided by their number → not, in the paper's form",
-            _ORIG, _PAPER, "value", _scales(_as_it_is, lambda total, kernels: total / len(kernels))),
-    Mistake("NEW-I-AFTER", "leaky ReLU once, after the mean over scales → in every scale",
-            "TRN-08, of the released form", _RELEASED, "value",
-            _scales(_as_it_is, lambda total, kernels: activation.leaky_relu(total / len(kernels)))),
-    Mistake("NEW-I-NESTED", "leaky ReLU of what coarser scales add to → of each by itself",
-            "TRN-08, coarse to fine", _RELEASED, "value",
-            lambda right: lambda x, kernels: (_nested_scales(x, kernels) / len(kernels), right(x, kernels)[1])),
-    Mistake("NEW-I-UNDIVIDED", "sum over scales not divided by their number → divided, as released",
-            _ORIG, _RELEASED, "value", _scales(activation.leaky_relu)),
-    Mistake("NEW-I-BIAS", "biases of all scales added after the mean → in their scales, before the leaky ReLU",
-            "one bias a layer", _RELEASED, "value",
-            _scales(activation.leaky_relu, lambda total, kernels: total / len(kernels) + sum(k.bias for k in kernels), bias=0)),
+    in_upsample("NEW-I-NAILS", "zeros between the pixels → every pixel repeated", "transposed convolution without a kernel",
+            then(_nails)),
+    in_upsample("NEW-I-SPLIT", "a pixel parted among its square → repeated", "the adjoint of the mean",
+            then(lambda y, factor: y / factor ** 2)),
+    in_multiscale("NEW-I-ORDER", "first kernel for the coarsest scale → for the finest", "coarse to fine, fine to coarse",
+            told(kernels=lambda kernels: kernels[::-1])),
+    in_multiscale("NEW-I-INSIDE", "softplus in every scale → once, after the sum", "TRN-08, of the paper's form",
+            then(lambda y, x, kernels: _scales(x, kernels, activation.softplus))),
+    in_multiscale("NEW-I-AVERAGE", "sum over scales divided by their number → not, in the paper's form", _ORIG,
+            then(lambda y, kernels: y / len(kernels))),
+    in_multiscale_released("NEW-I-AFTER", "leaky ReLU once, after the mean over scales → in every scale",
+            "TRN-08, of the released form",
+            then(lambda y, x, kernels: activation.leaky_relu(multiscale(x, kernels) / len(kernels)))),
+    in_multiscale_released("NEW-I-NESTED", "leaky ReLU of what coarser scales add to → of each by itself", "TRN-08, coarse to fine",
+            then(lambda y, x, kernels: _nested_scales(x, kernels) / len(kernels))),
+    in_multiscale_released("NEW-I-UNDIVIDED", "sum over scales not divided by their number → divided, as released", _ORIG,
+            then(lambda y, kernels: y * len(kernels))),
+    in_multiscale_released("NEW-I-BIAS", "biases of all scales added after the mean → in their scales, before the leaky ReLU",
+            "one bias a layer", then(_biases_last)),
 )
 
 
 # -- bumps in t --------------------------------------------------------------------------------------------------------
 
-def _basis(*, centres: str = "", width: float = 1.0, power: int = 2, axis: int = 1, plus: float = 0.0) -> Plant:
-    """Bumps with the centres of another basis, of another width, normalised in another way."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def bumps(t: Array, *, T: int, count: int, basis: str = "paper") -> Array:
-            right(t, T=T, count=count, basis=basis)                                  # which refuses other names
-            paper = {"middles": T * (np.arange(count) + 0.5) / count, "ends": np.linspace(1, T, count),
-                     "from 0": T * np.arange(count) / max(count - 1, 1)}
-            tau = paper[centres or ("middles" if basis == "paper" else "ends")]
-            w = width * (T / count if basis == "paper" else (T - 1) / max(count - 1, 1) / 2)
-            heights = np.exp(-(t[:, None] - tau) ** 2 / (2 * w ** power))
-            return heights / (heights.sum(axis=axis, keepdims=True) + plus if axis >= 0 else 1)
-        return bumps
-    return plant
+def _width(T: int, count: int, basis: str) -> float:
+    return T / count if basis == "paper" else (T - 1) / max(count - 1, 1) / 2
 
 
-def _only(basis_of: str, plant: Plant) -> Plant:
-    """In one basis wrong, in the other right."""
-    def planted(right: Callable[..., Any]) -> Callable[..., Any]:
-        wrong = plant(right)
-        return lambda t, *, T, count, basis="paper": (wrong if basis == basis_of else right)(t, T=T, count=count, basis=basis)
-    return planted
+def _centred(wrong: str, centres: Callable[[int, int], Array]) -> Plant:
+    """In one basis other centres(T, count)."""
+    def changed(g: Array, t: Array, T: int, count: int, basis: str) -> Array:
+        offset = (t[:, None] - centres(T, count)) / _width(T, count, basis)
+        return softmax(-offset ** 2 / 2) if basis == wrong else g
+    return then(changed)
 
 
 BUMPS = (
-    Mistake("NEW-I-HALF", "w half the spacing → the spacing, in the paper's basis",
-            _ORIG, "layers.temporal.bumps", "value", _only("paper", _basis(width=0.5))),
-    Mistake("NEW-I-WHOLE", "w the spacing → half of it, as released",
-            "eq. 63 and its text", "layers.temporal.bumps", "value", _only("released", _basis(width=2.0))),
-    Mistake("NEW-I-SQUARE", "exponent over 2w → 2w²",
-            "deviation for variance", "layers.temporal.bumps", "value", _basis(power=1)),
-    Mistake("NEW-I-ENDS", "centres from end to end → in the middles of J parts, in the paper's basis",
-            _ORIG, "layers.temporal.bumps", "value", _only("paper", _basis(centres="ends"))),
-    Mistake("NEW-I-ZERO", "centres from 0 to T → inside of (0, T)",
-            "eq. 63's τ in (0, T)", "layers.temporal.bumps", "value", _only("paper", _basis(centres="from 0"))),
-    Mistake("NEW-I-OPEN", "centres inside → both ends included, as released",
-            "eq. 63's τ in (0, T)", "layers.temporal.bumps", "value", _only("released", _basis(centres="middles"))),
-    Mistake("NEW-I-UNNORMALISED", "bumps as they are → divided by their sum",
-            "the numerator of eq. 63", "layers.temporal.bumps", "value", _basis(axis=-1)),
-    Mistake("NEW-I-AXIS", "divided by the sum over the steps → over the bumps",
-            "LAY-04, of bumps", "layers.temporal.bumps", "value", _basis(axis=0)),
-    Mistake("NEW-I-LEAK", "normaliser + 1e-5 → the sum of the bumps",
-            "LAY-32: youngunghan/Deep-Unsupervised-…@fa1712e", "layers.temporal.bumps", "value", _basis(plus=1e-5)),
-    Mistake("NEW-I-FROM-0", "index t − 1 of a table given where t is meant → t",
-            "TRN-05, of bumps", "layers.temporal.bumps", "value",
-            lambda right: lambda t, *, T, count, basis="paper": right(t - 1, T=T, count=count, basis=basis)),
-    Mistake("NEW-I-T", "length T + 1 of the table of β given where T is meant → T",
-            "beta[0] counted", "layers.temporal.bumps", "value",
-            lambda right: lambda t, *, T, count, basis="paper": right(t, T=T + 1, count=count, basis=basis)),
-    Mistake("NEW-I-ONE-T", "all examples at the step of the first → each at its own",
-            _ORIG + ": one t a minibatch", "layers.temporal.temporal", "value",
-            lambda right: lambda y, *, g: right(y, g=np.broadcast_to(g[:1], g.shape))),
-    Mistake("NEW-I-MEAN-J", "mean over the bumps → sum",
-            "g normalised already", "layers.temporal.temporal", "value",
-            lambda right: lambda y, *, g: right(y, g=g / g.shape[1])),
+    in_bumps("NEW-I-HALF", "w half the spacing → the spacing, in the paper's basis", _ORIG,
+            then(lambda g, basis: _normalised(g ** 4) if basis == "paper" else g)),
+    in_bumps("NEW-I-WHOLE", "w the spacing → half of it, as released", "eq. 63 and its text",
+            then(lambda g, basis: _normalised(g ** 0.25) if basis == "released" else g)),
+    in_bumps("NEW-I-SQUARE", "exponent over 2w → 2w²", "deviation for variance",
+            then(lambda g, T, count, basis: _normalised(g ** _width(T, count, basis)))),
+    in_bumps("NEW-I-ENDS", "centres from end to end → in the middles of J parts, in the paper's basis", _ORIG,
+            _centred("paper", lambda T, count: np.linspace(1, T, count))),
+    in_bumps("NEW-I-ZERO", "centres from 0 to T → inside of (0, T)", "eq. 63's τ in (0, T)",
+            _centred("paper", lambda T, count: T * np.arange(count) / max(count - 1, 1))),
+    in_bumps("NEW-I-OPEN", "centres inside → both ends included, as released", "eq. 63's τ in (0, T)",
+            _centred("released", lambda T, count: T * (np.arange(count) + 0.5) / count)),
+    in_bumps("NEW-I-UNNORMALISED", "bumps as they are → divided by their sum", "the numerator of eq. 63", then(_heights)),
+    in_bumps("NEW-I-AXIS", "divided by the sum over the steps → over the bumps", "LAY-04, of bumps", then(_by_columns)),
+    in_bumps("NEW-I-LEAK", "normaliser + 1e-5 → the sum of the bumps", "LAY-32: youngunghan/Deep-Unsupervised-…@fa1712e",
+            then(_with_a_leak)),
+    in_bumps("NEW-I-FROM-0", "index t − 1 of a table given where t is meant → t", "TRN-05, of bumps", told(t=lambda t: t - 1)),
+    in_bumps("NEW-I-T", "length T + 1 of the table of β given where T is meant → T", "beta[0] counted", told(T=lambda T: T + 1)),
+    Mistake("NEW-I-ONE-T", "all examples at the step of the first → each at its own", _ORIG + ": one t a minibatch",
+            "layers.temporal.temporal", "value", told(g=lambda g: np.broadcast_to(g[:1], g.shape))),
+    Mistake("NEW-I-MEAN-J", "mean over the bumps → sum", "g normalised already", "layers.temporal.temporal", "value",
+            told(g=lambda g: g / g.shape[1])),
 )
+
 
 # -- normalised --------------------------------------------------------------------------------------------------------
 
-_SOFTMAX, _GROUPS = "activation.softmax", "layers.norm.group_norm"
+def _statistics_of(shape: Callable[[Array], tuple[int, ...]]) -> Plant:
+    """Mean and variance of the array in another shape."""
+    return lambda right: lambda x, scale, shift, **fixed: right(
+        x.reshape(shape(x)), 1.0, 0.0, **fixed).reshape(x.shape) * scale + shift
 
 
-def _along(axis: int | None, *, shift: bool = True) -> Callable[[Array], Array]:
-    """Softmax along another axis, or without subtracting the largest."""
-    def softmax(x: Array) -> Array:
-        g = np.exp(x - np.max(x, axis=axis, keepdims=True) * shift)
-        return g / g.sum(axis=axis, keepdims=True)
-    return softmax
-
-
-def _statistics(*, over: tuple[int, ...] = (1, 3), ddof: int = 0, inside: bool = True, fast: bool = False) -> Plant:
-    """Mean and variance over other axes of (N, pixels, groups, channels of a group); n − ddof in the variance; ε outside of the
-    root; the variance as a difference of squares."""
+def _normalised_by(root: Callable[[Array, float], Array]) -> Plant:
+    """Another root(variance, ε), the variance as the mean square less the squared mean."""
     def group_norm(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: float = 1e-5) -> Array:
         grouped = x.reshape(len(x), -1, groups, x.shape[-1] // groups)
-        mean, n = grouped.mean(axis=over, keepdims=True), np.prod([grouped.shape[axis] for axis in over])
-        offset = grouped - mean
-        var = (offset * offset).mean(axis=over, keepdims=True) * (n / np.maximum(n - ddof, 1))
-        var = (grouped * grouped).mean(axis=over, keepdims=True) - mean * mean if fast else var
-        z = offset / (np.sqrt(var + epsilon) if inside else np.sqrt(var) + epsilon)
-        return z.reshape(x.shape) * scale + shift
+        mean, square = (a.mean(axis=(1, 3), keepdims=True) for a in (grouped, grouped * grouped))
+        return ((grouped - mean) / root(np.maximum(square - mean * mean, 0), epsilon)).reshape(x.shape) * scale + shift
     return instead(group_norm)
+
+
+def _unbiased(x: Array, groups: int) -> float:
+    """(n − 1)/n, by which the variance of n numbers is too large."""
+    n = x[0].size // groups
+    return max(n - 1, 1) / n
 
 
 def _channels_in_turn(right: Callable[..., Any]) -> Callable[..., Any]:
@@ -342,90 +274,66 @@ def _channels_in_turn(right: Callable[..., Any]) -> Callable[..., Any]:
 
 
 VALUES = (
-    Mistake("LAY-04b", "softmax along the axis before the last → along the last",
-            "labmlai/annotated_deep_learning_paper_implementations#146", _SOFTMAX, "value", instead(_along(-2))),
-    Mistake("NEW-N-ALL", "softmax over all numbers of an array → along its last axis",
-            "a sum without an axis", _SOFTMAX, "value", instead(_along(None))),
-    Mistake("NEW-N-FAR", "softmax without subtracting the maximum: ∞/∞ → with",
-            "softmax as it is printed", _SOFTMAX, "value", instead(_along(-1, shift=False))),
-    Mistake("LAY-07", "statistics at every pixel by itself → over the pixels, too",
-            "linkedin/Liger-Kernel!1376: right for rows, wrong for images", _GROUPS, "value", _statistics(over=(3,))),
-    Mistake("LAY-07b", "statistics over all groups → over each",
-            "brainpy/BrainPy#765", _GROUPS, "value", _statistics(over=(1, 2, 3))),
-    Mistake("NEW-N-INSTANCE", "statistics of every channel by itself → of the channels of a group",
-            "instance normalisation", _GROUPS, "value", _statistics(over=(1,))),
-    Mistake("NEW-N-BATCH", "statistics over all examples → over each",
-            "batch normalisation", _GROUPS, "value", _statistics(over=(0, 1, 3))),
-    Mistake("NEW-N-DEAL", "channels dealt out to the groups in turn → neighbours in one group",
-            "(C/groups, groups) read for (groups, C/groups)", _GROUPS, "value", _channels_in_turn),
-    Mistake("LAY-08", "(x − m)/(√v + ε) → (x − m)/√(v + ε)",
-            "lucidrains/denoising-diffusion-pytorch@7b51e30", _GROUPS, "value", _statistics(inside=False)),
-    Mistake("NEW-N-UNBIASED", "variance divided by n − 1 → by n",
-            "pytorch/pytorch#22617, which asks for it", _GROUPS, "value", _statistics(ddof=1)),
-    Mistake("NEW-N-EPSILON", "ε of its own → the one given",
-            "1e-6 and 1e-5 in two libraries", _GROUPS, "value",
-            lambda right: lambda x, scale, shift, *, groups, epsilon=1e-5: right(x, scale, shift, groups=groups, epsilon=1e-6)),
-    Mistake("NEW-N-SHIFTED", "scale of z + shift → of z alone",
-            "a bracket", _GROUPS, "value",
-            lambda right: lambda x, scale, shift, **fixed: right(x, scale, scale * shift, **fixed)),
+    in_softmax("LAY-04b", "softmax along the axis before the last → along the last",
+            "labmlai/annotated_deep_learning_paper_implementations#146",
+            lambda right: lambda x: right(x.swapaxes(-1, -2)).swapaxes(-1, -2)),
+    in_softmax("NEW-N-ALL", "softmax over all numbers of an array → along its last axis", "a sum without an axis",
+            _in_shape(lambda x: (-1,))),
+    in_softmax("NEW-N-FAR", "softmax without subtracting the maximum: ∞/∞ → with", "softmax as it is printed",
+            edited("term left out: max x")),
+    in_group_norm("LAY-07", "statistics at every pixel by itself → over the pixels, too",
+            "linkedin/Liger-Kernel!1376: right for rows, wrong for images", _statistics_of(lambda x: (-1, 1, x.shape[-1]))),
+    in_group_norm("LAY-07b", "statistics over all groups → over each", "brainpy/BrainPy#765", told(groups=1)),
+    in_group_norm("NEW-N-INSTANCE", "statistics of every channel by itself → of the channels of a group", "instance normalisation",
+            told(groups=lambda groups, x: x.shape[-1])),
+    in_group_norm("NEW-N-BATCH", "statistics over all examples → over each", "batch normalisation",
+            _statistics_of(lambda x: (1, -1, x.shape[-1]))),
+    in_group_norm("NEW-N-DEAL", "channels dealt out to the groups in turn → neighbours in one group",
+            "(C/groups, groups) read for (groups, C/groups)", _channels_in_turn),
+    in_group_norm("LAY-08", "(x − m)/(√v + ε) → (x − m)/√(v + ε)", "lucidrains/denoising-diffusion-pytorch@7b51e30",
+            _normalised_by(lambda var, epsilon: np.sqrt(var) + epsilon)),
+    in_group_norm("NEW-N-UNBIASED", "variance divided by n − 1 → by n", "pytorch/pytorch#22617, which asks for it",
+            told(epsilon=lambda epsilon, x, groups: epsilon * _unbiased(x, groups),
+                 scale=lambda scale, x, groups: scale * _unbiased(x, groups) ** 0.5)),
+    in_group_norm("NEW-N-EPSILON", "ε of its own → the one given", "1e-6 and 1e-5 in two libraries", told(epsilon=1e-6)),
+    in_group_norm("NEW-N-SHIFTED", "scale of z + shift → of z alone", "a bracket", told(shift=lambda shift, scale: scale * shift)),
 )
 
 
 # -- pullbacks ---------------------------------------------------------------------------------------------------------
 
-def _with_constant(*, mean: bool, root: bool) -> Callable[..., Any]:
+def _with_constant(*, mean: bool, root: bool) -> Callable[..., Array]:
     """The pullback to x with the mean or the root held to be a constant."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def group_norm_vjp(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: float = 1e-5) -> Any:
-            value, back = right(x, scale, shift, groups=groups, epsilon=epsilon)
+    def average(a: Array) -> Array:
+        return np.asarray(a.mean(axis=(1, 3), keepdims=True))
 
-            def average(a: Array) -> Array:
-                return a.mean(axis=(1, 3), keepdims=True)
-
-            def pullback(dy: Array) -> tuple[Array, Array, Array]:
-                grouped, dz = (a.reshape(len(x), -1, groups, x.shape[-1] // groups) for a in (x, dy * scale))
-                offset = grouped - average(grouped)
-                s = np.sqrt(average(offset * offset) + epsilon)
-                dx = dz - (0 if mean else average(dz)) - (0 if root else offset * average(offset * dz) / s ** 2)
-                return (dx / s).reshape(x.shape), *back(dy)[1:]
-
-            return value, pullback
-        return group_norm_vjp
-    return plant
+    def pullback(dy: Array, x: Array, scale: Array, groups: int, epsilon: float) -> Array:
+        grouped, dz = (a.reshape(len(x), -1, groups, x.shape[-1] // groups) for a in (x, dy * scale))
+        offset = grouped - average(grouped)
+        s = np.sqrt(average(offset * offset) + epsilon)
+        dx = dz - (0 if mean else average(dz)) - (0 if root else offset * average(offset * dz) / s ** 2)
+        return np.asarray((dx / s).reshape(x.shape))
+    return pullback
 
 
 PULLBACKS = (
-    Mistake("LAY-01b", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)",
-            "deeplearning4j/libnd4j#440", _SOFTMAX + "_vjp", "gradient",
-            pulled_by(lambda dg, x: _along(-1)(x) * (1 - _along(-1)(x)) * dg)),
-    Mistake("LAY-02c", "softmax's pullback divided by the batch → not",
-            "AkiRusProd/numpy-diffusion@5116f79", _SOFTMAX + "_vjp", "gradient",
-            pullback_then(lambda dx: dx / len(dx))),
-    Mistake("NEW-N-DMEAN", "mean of a group held to be a constant → differentiated",
-            "GRD-01, of statistics", _GROUPS + "_vjp", "gradient", _with_constant(mean=True, root=False)),
-    Mistake("NEW-N-DROOT", "variance of a group held to be a constant → differentiated",
-            "GRD-01, of statistics", _GROUPS + "_vjp", "gradient", _with_constant(mean=False, root=True)),
-    Mistake("NEW-N-DSTOP", "mean and variance both detached → differentiated",
-            "GRD-01, of statistics", _GROUPS + "_vjp", "gradient", _with_constant(mean=True, root=True)),
-    Mistake("NEW-N-DSCALE", "scale never gets a gradient → it does",
-            "SCH-11, of a layer", _GROUPS + "_vjp", "gradient", pullback_then(lambda d: (d[0], zero(d[1]), d[2]))),
-    Mistake("NEW-N-DSHIFT", "gradients of scale and shift the mean over the examples → the sum",
-            "a mean for a sum", _GROUPS + "_vjp", "gradient",
-            pullback_then(lambda d: (d[0], *tree_map(lambda leaf: leaf / len(d[0]), d[1:])))),
+    Mistake("LAY-01b", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
+            "activation.softmax_vjp", "gradient", pulled_by(lambda dg, x: softmax(x) * (1 - softmax(x)) * dg)),
+    Mistake("LAY-02c", "softmax's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79",
+            "activation.softmax_vjp", "gradient", pullback_then(lambda dx: dx / len(dx))),
+    in_group_norm_vjp("NEW-N-DMEAN", "mean of a group held to be a constant → differentiated", "GRD-01, of statistics",
+            pulled_to(x=_with_constant(mean=True, root=False))),
+    in_group_norm_vjp("NEW-N-DROOT", "variance of a group held to be a constant → differentiated", "GRD-01, of statistics",
+            pulled_to(x=_with_constant(mean=False, root=True))),
+    in_group_norm_vjp("NEW-N-DSTOP", "mean and variance both detached → differentiated", "GRD-01, of statistics",
+            pulled_to(x=_with_constant(mean=True, root=True))),
+    in_group_norm_vjp("NEW-N-DSCALE", "scale never gets a gradient → it does", "SCH-11, of a layer", pulled(scale=zero)),
+    in_group_norm_vjp("NEW-N-DSHIFT", "gradients of scale and shift the mean over the examples → the sum", "a mean for a sum",
+            pulled(scale=lambda d, x: d / len(x), shift=lambda d, x: d / len(x))),
 )
 
 
 # -- pullbacks of the layers of images ----------------------------------------------------------------------------------
-
-def _without_coarser(right: Callable[..., Any]) -> Callable[..., Any]:
-    def multiscale_vjp(x: Array, kernels: Kernels) -> tuple[Array, Any]:
-        y, pullback = right(x, kernels)
-
-        def finest(dy: Array) -> tuple[Array, Kernels]:
-            return conv.conv2d_vjp(x, *kernels[0])[1](dy)[0], pullback(dy)[1]
-        return y, finest
-    return multiscale_vjp
-
 
 def _edges_twice(dx: Array) -> Array:
     times = np.ones(dx.shape[1:3])
@@ -439,80 +347,66 @@ def _tiles_summed(dy: Array, x: Array, *, factor: int) -> Array:
     return dy.reshape(N, factor, H, factor, W, C).sum(axis=(1, 3))
 
 
-_DCONV = "layers.conv.conv2d_vjp"
-
 OF_IMAGES = (
-    Mistake("LAY-10b", "dx with the kernel as it is → flipped",
-            "FluxML/NNlib.jl#518", _DCONV, "gradient",
-            lambda right: lambda x, w, b: (right(x, w, b)[0], lambda dy: (
-                right(x, w[::-1, ::-1], b)[1](dy)[0], *right(x, w, b)[1](dy)[1:]))),
-    Mistake("LAY-10c", "gradient of the flipped kernel → of the kernel",
-            "keras-team/keras#3015", _DCONV, "gradient", pullback_then(lambda d: (d[0], d[1][::-1, ::-1], d[2]))),
-    Mistake("LAY-11", "crop of the forward pass overlooked: dx a row and a column off → where it was",
-            "tensorflow/tensorflow#11092", _DCONV, "gradient",
-            pullback_then(lambda d: (np.roll(d[0], (1, 1), axis=(1, 2)), *d[1:]))),
-    Mistake("LAY-13", "cotangents of the border doubled → once",
-            "pytorch/pytorch#100793", _DCONV, "gradient", pullback_then(lambda d: (_edges_twice(d[0]), *d[1:]))),
-    Mistake("LAY-02b", "gradient of the kernel divided by the batch → not",
-            "AkiRusProd/numpy-diffusion@5116f79, of a convolution", _DCONV, "gradient",
-            pullback_then(lambda d: (d[0], d[1] / len(d[0]), d[2]))),
-    Mistake("NEW-I-DBIAS", "gradient of a bias the mean over pixels → the sum",
-            "a mean for a sum", _DCONV, "gradient",
-            pullback_then(lambda d: (d[0], d[1], d[2] / (d[0].size / d[0].shape[-1])))),
-    Mistake("NEW-I-DPOOL", "every pixel of a square gets dy → its share of it",
-            "the adjoint of the sum", "layers.pool.mean_pool_vjp", "gradient",
-            lambda right: lambda x, *, factor: (right(x, factor=factor)[0],
-                                                lambda dy: right(x, factor=factor)[1](dy) * factor ** 2)),
-    Mistake("NEW-I-DUP", "mean over a square → sum",
-            "pooling taken for the adjoint of repetition", "layers.pool.upsample_vjp", "gradient",
-            lambda right: lambda x, *, factor: (right(x, factor=factor)[0],
-                                                lambda dy: right(x, factor=factor)[1](dy) / factor ** 2)),
+    in_conv2d_vjp("LAY-10b", "dx with the kernel as it is → flipped", "FluxML/NNlib.jl#518",
+            pulled_to(x=lambda dy, weight: conv.conv2d(dy, weight.swapaxes(2, 3), np.zeros(weight.shape[2])))),
+    in_conv2d_vjp("LAY-10c", "gradient of the flipped kernel → of the kernel", "keras-team/keras#3015",
+            pulled(weight=lambda d: d[::-1, ::-1])),
+    in_conv2d_vjp("LAY-11", "crop of the forward pass overlooked: dx a row and a column off → where it was",
+            "tensorflow/tensorflow#11092", pulled(x=lambda d: np.roll(d, (1, 1), axis=(1, 2)))),
+    in_conv2d_vjp("LAY-13", "cotangents of the border doubled → once", "pytorch/pytorch#100793", pulled(x=_edges_twice)),
+    in_conv2d_vjp("LAY-02b", "gradient of the kernel divided by the batch → not",
+            "AkiRusProd/numpy-diffusion@5116f79, of a convolution", pulled(weight=lambda d, x: d / len(x))),
+    in_conv2d_vjp("NEW-I-DBIAS", "gradient of a bias the mean over pixels → the sum", "a mean for a sum",
+            pulled(bias=lambda d, x: d / (x.size / x.shape[-1]))),
+    Mistake("NEW-I-DPOOL", "every pixel of a square gets dy → its share of it", "the adjoint of the sum",
+            "layers.pool.mean_pool_vjp", "gradient", pullback_then(lambda d, factor: d * factor ** 2)),
+    Mistake("NEW-I-DUP", "mean over a square → sum", "pooling taken for the adjoint of repetition", "layers.pool.upsample_vjp",
+            "gradient", pullback_then(lambda d, factor: d / factor ** 2)),
     Mistake("LAY-17", "cotangents of a pixel's copies collected as if the image had been tiled → from its square",
             "pytorch/pytorch#38985: the wrong source pixel", "layers.pool.upsample_vjp", "gradient", pulled_by(_tiles_summed)),
-    Mistake("NEW-I-DSCALES", "x through the coarser scales detached → differentiated",
-            "GRD-01, of scales", "layers.multiscale.multiscale_vjp", "gradient", _without_coarser),
-    Mistake("NEW-I-DSHARE", "mean over scales pulled back as their sum → divided",
-            _ORIG + " divides", "layers.multiscale.multiscale_released_vjp", "gradient",
-            pullback_then(lambda d: tree_map(lambda leaf: leaf * len(d[1]), d))),
-    Mistake("NEW-I-DLEAKY", "slope below 0 forgotten in the pullback → kept",
-            "ReLU pulled back", "activation.leaky_relu_vjp", "gradient",
-            pulled_by(lambda dy, x, *, slope=0.05: np.where(np.real(x) > 0, dy, 0))),
-    Mistake("NEW-I-DBUMPS", "every coefficient gets dz → g_j dz",
-            "a sum without weights", "layers.temporal.temporal_vjp", "gradient",
-            pulled_by(lambda dz, y, *, g: np.broadcast_to(dz[..., None], y.shape))),
-    Mistake("NEW-I-DROW", "g of the first row for all → each its own",
-            "NEW-I-ONE-T, in the pullback alone", "layers.temporal.temporal_vjp", "gradient",
-            pulled_by(lambda dz, y, *, g: dz[..., None] * g[0])),
-    Mistake("NEW-I-DSTACK", "gradient for the last layer alone → for every layer",
-            "a pullback that ends at the first step", "layers.stack.stack_vjp", "gradient",
-            pullback_then(lambda d: (d[0], (*map(zero, d[1][:-1]), *d[1][-1:])))),
-    Mistake("NEW-I-DSIDE", "roots forgotten in the pullback → kept",
-            "parts of a concatenation", "layers.stack.side_by_side_vjp", "gradient",
-            pulled_by(lambda dy, a, b: (dy[..., :a.shape[-1]], dy[..., a.shape[-1]:]))),
+    Mistake("NEW-I-DSCALES", "x through the coarser scales detached → differentiated", "GRD-01, of scales",
+            "layers.multiscale.multiscale_vjp", "gradient",
+            pulled_to(x=lambda dy, x, kernels: conv.conv2d_vjp(x, *kernels[0])[1](dy)[0])),
+    Mistake("NEW-I-DSHARE", "mean over scales pulled back as their sum → divided", _ORIG + " divides",
+            "layers.multiscale.multiscale_released_vjp", "gradient", pullback_then(lambda d, kernels: scaled(len(kernels))(d))),
+    Mistake("NEW-I-DLEAKY", "slope below 0 forgotten in the pullback → kept", "ReLU pulled back", "activation.leaky_relu_vjp",
+            "gradient", pulled_by(lambda dy, x, *, slope=0.05: np.where(np.real(x) > 0, dy, 0))),
+    Mistake("NEW-I-DBUMPS", "every coefficient gets dz → g_j dz", "a sum without weights", "layers.temporal.temporal_vjp",
+            "gradient", pulled_by(lambda dz, y, *, g: np.broadcast_to(dz[..., None], y.shape))),
+    Mistake("NEW-I-DROW", "g of the first row for all → each its own", "NEW-I-ONE-T, in the pullback alone",
+            "layers.temporal.temporal_vjp", "gradient", pulled_by(lambda dz, y, *, g: dz[..., None] * g[0])),
+    Mistake("NEW-I-DSTACK", "gradient for the last layer alone → for every layer", "a pullback that ends at the first step",
+            "layers.stack.stack_vjp", "gradient", pulled(layers=lambda d: (*map(zero, d[:-1]), *d[-1:]))),
+    Mistake("NEW-I-DSIDE", "roots forgotten in the pullback → kept", "parts of a concatenation", "layers.stack.side_by_side_vjp",
+            "gradient", pulled_by(lambda dy, a, b: (dy[..., :a.shape[-1]], dy[..., a.shape[-1]:]))),
 )
 
 
 # -- last digits -------------------------------------------------------------------------------------------------------
 
 def _expanded_square(t: Array, *, T: int, count: int, basis: str = "paper") -> Array:
-    tau = T * (np.arange(count) + 0.5) / count if basis == "paper" else np.linspace(1, T, count)
-    w = T / count if basis == "paper" else (T - 1) / max(count - 1, 1) / 2
-    s = (2.0 * np.multiply.outer(t, tau) - tau * tau) / (2 * w * w)                  # less t²/2w², the same for all
-    heights = np.exp(s - s.max(axis=1, keepdims=True))
-    return heights / heights.sum(axis=1, keepdims=True)
+    tau, w = T * (np.arange(count) + 0.5) / count if basis == "paper" else np.linspace(1, T, count), _width(T, count, basis)
+    return softmax((2.0 * np.multiply.outer(t, tau) - tau * tau) / (2 * w * w))            # less t²/2w², the same for all
 
 
-def _in_single(right: Callable[..., Any]) -> Callable[..., Any]:
-    def conv2d(x: Array, weight: Array, bias: Array) -> Array:
-        return right(x.astype("f4"), weight.astype("f4"), bias.astype("f4")).astype("f8")
-    return conv2d
+def _expanded_distance(x: Array, centre: Array, log_width: Array) -> Array:
+    square = (x * x).sum(axis=1)[:, None] - 2 * x @ centre.T + (centre * centre).sum(axis=1)
+    return softmax(-square * np.exp(-2 * log_width) / 2)
 
 
 DIGITS = (
-    Mistake("NEW-I-EXPAND", "(t − τ)² expanded: t²/2w² cancels against itself → as it stands",
-            "NEW-EXPAND, of bumps", "layers.temporal.bumps", "accuracy", instead(_expanded_square)),
+    Mistake("NEW-I-EXPAND", "(t − τ)² expanded: t²/2w² cancels against itself → as it stands", "NEW-EXPAND, of bumps",
+            "layers.temporal.bumps", "accuracy", instead(_expanded_square)),
     Mistake("SHP-05b", "single precision in the middle of a double path → double",
-            "AkiRusProd/numpy-diffusion@5116f79, of a convolution", "layers.conv.conv2d", "accuracy", _in_single),
+            "AkiRusProd/numpy-diffusion@5116f79, of a convolution", "layers.conv.conv2d", "accuracy", IN_SINGLE),
     Mistake("NEW-N-SQUARES", "variance as the mean square less the squared mean: cancels → the mean square of x − m",
-            "the fast variance of several libraries", _GROUPS, "accuracy", _statistics(fast=True)),
+            "the fast variance of several libraries", "layers.norm.group_norm", "accuracy",
+            _normalised_by(lambda var, epsilon: np.sqrt(var + epsilon))),
+    Mistake("NEW-SOFTPLUS", "log(1 + eˣ): overflows, and is 0 below −37 → max(x, 0) + log1p(e^−|x|)",
+            "the textbook form; cf. LAY-20", "activation.softplus", "accuracy", instead(lambda x: np.log(1 + np.exp(x)))),
+    Mistake("NEW-SIGMOID", "eˣ/(1 + eˣ): ∞/∞ → e^min(x, 0)/(1 + e^−|x|)", "the textbook form", "activation.sigmoid", "accuracy",
+            instead(lambda x: np.exp(x) / (1 + np.exp(x)))),
+    Mistake("NEW-EXPAND", "|x|² − 2x·c + |c|²: cancels near a centre → coordinate by coordinate", "as in many RBF layers",
+            "layers.rbf.rbf", "accuracy", instead(_expanded_distance)),
 )

@@ -13,7 +13,7 @@ from refdpm.conformance.chapters.ends import BELOW, LEVEL as LEVELS, STATE, ends
 from refdpm.conformance.chapters.inputs import Inputs, chain, chain_edges
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, STEP, Theory, step_of
-from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, pullback_then, then, value_then, zero
+from refdpm.conformance.planting import PRINTED, Mistake, edited, instead, pulled, then, told, zero
 from refdpm.later import mean, weights
 from refdpm.textbook import prediction as book
 from refdpm.textbook.chain import draw, marginal, row
@@ -129,74 +129,58 @@ QUANTITIES: tuple[Quantity, ...] = (*PREDICTIONS, VELOCITY, *WEIGHTS)
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
-def _taking(change: Callable[[str], str]) -> Plant:
-    """A function that takes a prediction for one of another name."""
-    return lambda right: lambda value, x_t, step, *, predicts: right(value, x_t, step, predicts=change(predicts))
-
-
 def _share_by_precedence(noise: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array) -> Array:
     w = 1 - np.exp(log_alpha_bar_prev) * (1 - beta)
     return (x_t - (1 - (1 - beta) / np.sqrt(w)) * noise) / np.sqrt(1 - beta)
 
 
-def _alike_for_noise(right: Callable[..., Array]) -> Callable[..., Array]:
+def _alike_for_noise(weight: Array, predicts: str) -> Array:
     """Every error of the noise weighs 1."""
-    def weight(beta: Array, level: Array, *, predicts: str) -> Array:
-        value = right(beta, level, predicts=predicts)
-        return np.ones_like(value) if predicts == "noise" else value
-    return weight
+    return np.ones_like(weight) if predicts == "noise" else weight
 
 
 MISTAKES = (
-    Mistake("FWD-08", "√ᾱ x_t − √(1−ᾱ) ε → (x_t − √(1−ᾱ) ε)/√ᾱ",
-            "lucidrains/imagen-pytorch@5f45ca0", "later.parametrisation.x_0_from_noise", "value",
+    Mistake("FWD-08", "√ᾱ x_t − √(1−ᾱ) ε → (x_t − √(1−ᾱ) ε)/√ᾱ", "lucidrains/imagen-pytorch@5f45ca0",
+            "later.parametrisation.x_0_from_noise", "value",
             instead(lambda noise, x_t, level: np.exp(level / 2) * x_t - np.sqrt(-np.expm1(level)) * noise)),
-    Mistake("FWD-10", "a network's x_0 taken for noise → for x_0",
-            "huggingface/diffusers@c812d97", "later.mean.mean_from_vjp", "value",
-            _taking(lambda name: "noise" if name == "x_0" else name)),
+    Mistake("FWD-10", "a network's x_0 taken for noise → for x_0", "huggingface/diffusers@c812d97", "later.mean.mean_from_vjp",
+            "value", told(predicts=lambda predicts: "noise" if predicts == "x_0" else predicts)),
     Mistake("FWD-10b", "every prediction turned into x_0 as if it were noise → by its own name",
-            "Project-MONAI/GenerativeModels@9e95e54", "later.mean.x_0_from_vjp", "value", _taking(lambda name: "noise")),
-    Mistake("NEW-V-TARGET", "target of a v-network is the noise → √ᾱ ε − √(1−ᾱ) x_0",
-            "FWD-10 on the side of training", "later.mean.from_x_0_vjp", "value",
-            _taking(lambda name: "noise" if name == "v" else name)),
+            "Project-MONAI/GenerativeModels@9e95e54", "later.mean.x_0_from_vjp", "value", told(predicts="noise")),
+    Mistake("NEW-V-TARGET", "target of a v-network is the noise → √ᾱ ε − √(1−ᾱ) x_0", "FWD-10 on the side of training",
+            "later.mean.from_x_0_vjp", "value", told(predicts=lambda predicts: "noise" if predicts == "v" else predicts)),
     Mistake("REV-17b", "a network's x_0 used as the mean of the reverse step → c_0 x_0 + c_t x_t",
             "youngunghan/Deep-Unsupervised-…-Thermodynamics known-issues D2", "later.mean.mean_from_x_0_vjp", "value",
-            lambda right: lambda x_0, *rest: (x_0, right(x_0, *rest)[1])),
-    Mistake("REV-01", "1 − α/√(1−ᾱ) → (1 − α)/√(1−ᾱ), a matter of brackets",
-            "gmongaras/Diffusion_models_from_scratch@41dae90", "later.mean.mean_from_noise", "value",
-            instead(_share_by_precedence)),
-    Mistake("NEW-V-SIGN", "v = √(1−ᾱ) x_0 − √ᾱ ε → √ᾱ ε − √(1−ᾱ) x_0",
-            "x_t differentiated by the angle, the wrong way round", "later.parametrisation.v_from_x_0", "value",
-            then(lambda v: -v)),
-    Mistake("NEW-V-SIGNb", "x_0 = √ᾱ x_t + √(1−ᾱ) v → minus",
-            "as NEW-V-SIGN", "later.parametrisation.x_0_from_v", "value", edited("plus for minus before √(1 − ᾱ_t) v")),
-    Mistake("NEW-V-MEAN", "v's share of the mean √a β v/w → √a β v/√w",
-            "c_0 v without the √w of x_0 from v", "later.mean.mean_from_v", "value",
-            lambda right: lambda v, x, beta, level: right(v / np.sqrt(1 - np.exp(level) * (1 - beta)), x, beta, level)),
-    Mistake("NEW-SCORE", "score −ε → −ε/√(1−ᾱ)",
-            "a noise network called a score network", "later.parametrisation.score_from_x_0", "value",
-            lambda right: lambda x_0, x_t, level: right(x_0, x_t, level) * np.sqrt(-np.expm1(level))),
-    Mistake("NEW-SCOREb", "x_t + √(1−ᾱ) score → x_t + (1−ᾱ) score",
-            "σ for σ² in Tweedie's formula", "later.parametrisation.x_0_from_score", "value",
-            lambda right: lambda score, x, level: right(score / np.sqrt(-np.expm1(level)), x, level)),
-    Mistake("NEW-SCORE-MEAN", "x_t + ½ β score → x_t + β score",
-            "the drift of the probability flow", "later.mean.mean_from_score", "value",
-            lambda right: lambda score, x, beta: right(score / 2, x, beta)),
-    Mistake("NEW-EPS", "noise (x_t − x_0)/√(1−ᾱ) → (x_t − √ᾱ x_0)/√(1−ᾱ)",
-            "FWD-07 for the target", "later.parametrisation.noise_from_x_0", "value", edited("factor left out: √ᾱ_t")),
-    Mistake("NEW-MEAN-BACK", "x_0 from the mean as mean/c_0 → (mean − c_t x_t)/c_0",
-            "the part of x_t forgotten", "later.mean.x_0_from_mean", "value",
-            edited("term left out: √(1 − beta) (1 − ᾱ_{t−1})/(1 − ᾱ_t) x_t")),
-    Mistake("NEW-SNR", "√ᾱ/√(1−ᾱ) → ᾱ/(1−ᾱ)",
-            "a ratio of deviations", "later.weights.snr", "value", then(np.sqrt)),
-    Mistake("NEW-SIMPLE", "noise weighed by 1 → by SNR_{t−1}/SNR_t − 1",
-            "the simple loss reported as a bound", "later.weights.kl_weight", "value", _alike_for_noise),
-    Mistake("NEW-WEIGHT", "errors of x_0 and noise weighed alike → by SNR",
-            "a loss of x_0 with the weights of noise", "later.weights.error_weight", "value", _alike_for_noise),
-    Mistake("NEW-HALF", "(SNR_{t−1} − SNR_t) |x_0 − x̂_0|² → half of it",
-            "BND-16 in the form of SNR", "later.weights.kl_of_x_0_vjp", "value", value_then(lambda kl: 2 * kl)),
-    Mistake("NEW-V-LEVEL", "v's weights taken for constants of the schedule → differentiated",
-            "as GRD-01", "later.parametrisation.x_0_from_v_vjp", "gradient", pullback_then(lambda d: (d[0], d[1], zero(d[2])))),
-    Mistake("NEW-SNR-DROP", "SNR_{t−1} − SNR_t subtracted → aβ/(vw)",
-            "the textbook form", "later.weights.kl_weight", "accuracy", PRINTED),
+            then(lambda mean, x_0: x_0)),
+    Mistake("REV-01", "1 − α/√(1−ᾱ) → (1 − α)/√(1−ᾱ), a matter of brackets", "gmongaras/Diffusion_models_from_scratch@41dae90",
+            "later.mean.mean_from_noise", "value", instead(_share_by_precedence)),
+    Mistake("NEW-V-SIGN", "v = √(1−ᾱ) x_0 − √ᾱ ε → √ᾱ ε − √(1−ᾱ) x_0", "x_t differentiated by the angle, the wrong way round",
+            "later.parametrisation.v_from_x_0", "value", then(np.negative)),
+    Mistake("NEW-V-SIGNb", "x_0 = √ᾱ x_t + √(1−ᾱ) v → minus", "as NEW-V-SIGN", "later.parametrisation.x_0_from_v", "value",
+            edited("plus for minus before √(1 − ᾱ_t) v")),
+    Mistake("NEW-V-MEAN", "v's share of the mean √a β v/w → √a β v/√w", "c_0 v without the √w of x_0 from v",
+            "later.mean.mean_from_v", "value",
+            told(v=lambda v, beta, log_alpha_bar_prev: v / np.sqrt(1 - np.exp(log_alpha_bar_prev) * (1 - beta)))),
+    Mistake("NEW-SCORE", "score −ε → −ε/√(1−ᾱ)", "a noise network called a score network", "later.parametrisation.score_from_x_0",
+            "value", then(lambda score, log_alpha_bar: score * np.sqrt(-np.expm1(log_alpha_bar)))),
+    Mistake("NEW-SCOREb", "x_t + √(1−ᾱ) score → x_t + (1−ᾱ) score", "σ for σ² in Tweedie's formula",
+            "later.parametrisation.x_0_from_score", "value",
+            told(score=lambda score, log_alpha_bar: score / np.sqrt(-np.expm1(log_alpha_bar)))),
+    Mistake("NEW-SCORE-MEAN", "x_t + ½ β score → x_t + β score", "the drift of the probability flow", "later.mean.mean_from_score",
+            "value", told(score=lambda score: score / 2)),
+    Mistake("NEW-EPS", "noise (x_t − x_0)/√(1−ᾱ) → (x_t − √ᾱ x_0)/√(1−ᾱ)", "FWD-07 for the target",
+            "later.parametrisation.noise_from_x_0", "value", edited("factor left out: √ᾱ_t")),
+    Mistake("NEW-MEAN-BACK", "x_0 from the mean as mean/c_0 → (mean − c_t x_t)/c_0", "the part of x_t forgotten",
+            "later.mean.x_0_from_mean", "value", edited("term left out: √(1 − β_t) (1 − ᾱ_{t−1})/(1 − ᾱ_t) x_t")),
+    Mistake("NEW-SNR", "√ᾱ/√(1−ᾱ) → ᾱ/(1−ᾱ)", "a ratio of deviations", "later.weights.snr", "value", then(np.sqrt)),
+    Mistake("NEW-SIMPLE", "noise weighed by 1 → by SNR_{t−1}/SNR_t − 1", "the simple loss reported as a bound",
+            "later.weights.kl_weight", "value", then(_alike_for_noise)),
+    Mistake("NEW-WEIGHT", "errors of x_0 and noise weighed alike → by SNR", "a loss of x_0 with the weights of noise",
+            "later.weights.error_weight", "value", then(_alike_for_noise)),
+    Mistake("NEW-HALF", "(SNR_{t−1} − SNR_t) |x_0 − x̂_0|² → half of it", "BND-16 in the form of SNR",
+            "later.weights.kl_of_x_0_vjp", "value", then(lambda kl: 2 * kl)),
+    Mistake("NEW-V-LEVEL", "v's weights taken for constants of the schedule → differentiated", "as GRD-01",
+            "later.parametrisation.x_0_from_v_vjp", "gradient", pulled(log_alpha_bar=zero)),
+    Mistake("NEW-SNR-DROP", "SNR_{t−1} − SNR_t subtracted → aβ/(vw)", "the textbook form", "later.weights.kl_weight", "accuracy",
+            PRINTED),
 )

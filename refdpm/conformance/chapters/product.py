@@ -3,7 +3,7 @@
 r is a law of the same family, N(mean_r, var_r) or the bit of probability r = r(1)/(r(0) + r(1)), and need not be normalised.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,12 +18,13 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, cha
                                                spread_out)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, normal, step_of, then
-from refdpm.conformance.planting import Mistake, Plant, edited, instead, pullback_then, then as afterwards, zero
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, of, pulled, pulled_to, then as afterwards, told, zero
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import product as book
 from refdpm.textbook.chain import Normal, draw, row
 from refdpm.textbook.expression import given
-from refdpm.vjp import Array, Pullback
+from refdpm.textbook.rounding import Rounded
+from refdpm.vjp import Array, Pullback, tree_map, unbroadcast
 
 LAW, R = Normal(given("mean"), given("var")), Normal(given("mean_r"), given("var_r"))
 TAKES = (normal("mean", "var"), normal("mean_r", "var_r"))
@@ -90,12 +91,20 @@ NOTHING = 2.0 ** -26            # beside 0, which has no digits: finite, so that
 MASKS = npst.arrays(np.bool_, (N, D))
 
 
+class Unrounded(Rounded):
+    """A value that may have its error and no more."""
+
+    @property
+    def scale(self) -> Array:
+        return self.error
+
+
 class KeptToTheBit(Quantity):
     """A quantity that is something given where the mask is true: there no rounding is allowed at all."""
 
-    def scale(self, inputs: Inputs) -> tuple[Array, ...]:
-        scale, = super().scale(inputs)
-        return np.where(inputs["mask"], LAST_BIT * scale, scale) + NOTHING,
+    def followed(self, inputs: Inputs) -> list[Rounded]:
+        found, = super().followed(inputs)
+        return [Unrounded(found.value, found.scale * np.where(inputs["mask"], LAST_BIT, 1) + NOTHING)]
 
 
 def _kept(x: Array, y: Array, mask: Array) -> Array:
@@ -174,95 +183,74 @@ _GUIDED = "openai/guided-diffusion#51, lucidrains/denoising-diffusion-pytorch#27
 _RELEASED = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57 sampler.py"
 _TABLE = "Table App.1 as printed"
 
-Change = Callable[[Any, int, int], Any]
-
-
-def _product(mean_and_var: Callable[[Array, Array, Array, Array], tuple[Array, Array]]) -> Plant:
-    """Another (mean, var) of the means m, c and variances v, w of p and r."""
-    return instead(lambda p, r: Gaussian(*mean_and_var(p.mean, p.var, r.mean, r.var)))
-
 
 def _bit_product(prob: Callable[[Array, Array], Array]) -> Plant:
     """Another P(1) of c = P(1) under p and d = r(1)/(r(0) + r(1))."""
     return instead(lambda p, r: Bernoulli(logit(prob(sigmoid(p.logit), sigmoid(r.logit)))))
 
 
+in_times_gaussian, in_times_bernoulli, in_power = of("product.times_gaussian"), of("product.times_bernoulli"), of("product.power")
+in_posterior_path = of("product.posterior_path")
+
 WRONG_STEPS = (
-    Mistake("CON-02", "first order for a normal r, variance unchanged → the exact product",
-            _GUIDED, "product.times_gaussian", "value", _product(lambda m, v, c, w: (m + v * (c - m) / w, v))),
-    Mistake("CON-10", "weighted with the variances → with their inverses",
-            "google-deepmind/proeval!6", "product.times_gaussian", "value",
-            _product(lambda m, v, c, w: ((v * m + w * c) / (v + w), v * w / (v + w)))),
-    Mistake("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
-            "a product of densities taken for a mixture", "product.times_gaussian", "value",
-            _product(lambda m, v, c, w: ((w * m + v * c) / (v + w), (w * v + v * w) / (v + w)))),
-    Mistake("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator",
-            _TABLE, "product.times_bernoulli", "value", _bit_product(lambda c, d: c * d / (d + (1 - c) * (1 - d)))),
-    Mistake("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)",
-            "DIS-02 for the product", "product.times_bernoulli", "value", _bit_product(lambda c, d: c * d)),
-    Mistake("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)",
-            _TABLE + ": d = r(1)", "product.times_bernoulli", "value",
+    in_times_gaussian("CON-02", "first order for a normal r, variance unchanged → the exact product", _GUIDED,
+            afterwards(lambda q, p, r: Gaussian(p.mean + p.var * (r.mean - p.mean) / r.var, p.var))),
+    in_times_gaussian("CON-10", "weighted with the variances → with their inverses", "google-deepmind/proeval!6",
+            told(p=lambda p, r: p._replace(var=r.var), r=lambda r, p: r._replace(var=p.var))),
+    in_times_gaussian("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
+            "a product of densities taken for a mixture", afterwards(lambda q: q._replace(var=2 * q.var))),
+    in_times_bernoulli("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator", _TABLE,
+            _bit_product(lambda c, d: c * d / (d + (1 - c) * (1 - d)))),
+    in_times_bernoulli("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)", "DIS-02 for the product",
+            _bit_product(lambda c, d: c * d)),
+    in_times_bernoulli("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)", _TABLE + ": d = r(1)",
             instead(lambda p, r: Bernoulli(p.logit - softplus(-r.logit)))),
-    Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r",
-            "Σ^½ for Σ in eq. 61", "product.perturbed", "value",
-            instead(lambda p, gradient: Gaussian(p.mean + np.sqrt(p.var) * gradient, p.var))),
-    Mistake("NEW-P-SIGN", "mean − var ∇log r → + (eq. 60 has the gradient of −log r)",
-            "eq. 60 read as eq. 61", "product.perturbed", "value", edited("minus for plus before p.var gradient")),
-    Mistake("NEW-P-IGNORED", "r ignored → multiplied in",
-            "CON-07: an argument that does nothing", "product.times", "value", instead(lambda p, r: p)),
+    Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r", "Σ^½ for Σ in eq. 61", "product.perturbed", "value",
+            afterwards(lambda q, p, gradient: q._replace(mean=p.mean + np.sqrt(p.var) * gradient))),
+    Mistake("NEW-P-SIGN", "mean − var ∇log r → + (eq. 60 has the gradient of −log r)", "eq. 60 read as eq. 61", "product.perturbed",
+            "value", edited("minus for plus before p.var gradient")),
+    Mistake("NEW-P-IGNORED", "r ignored → multiplied in", "CON-07: an argument that does nothing", "product.times", "value",
+            instead(lambda p, r: p)),
 )
 
 
 # -- mistakes: r at every t --------------------------------------------------------------------------------------------
 
 AT_EVERY_T = (
-    Mistake("NEW-P-INDEX", "exponent (T−t−1)/T → (T−t)/T",
-            "the released code's index t − 1", "product.exponent", "value",
-            lambda right: lambda t, *, T, choice="constant": right(t if choice == "constant" else t + 1, T=T, choice=choice)),
-    Mistake("NEW-P-BACKWARDS", "exponent t/T → (T−t)/T",
-            "time counted the other way", "product.exponent", "value",
-            lambda right: lambda t, *, T, choice="constant": right(T - t, T=T, choice=choice)),
-    Mistake("NEW-P-SQUARE", "r² → r",
-            "r multiplied in twice", "product.power", "value", lambda right: lambda r, e: right(r, 2 * e)),
-    Mistake("NEW-P-POWER", "variance times the exponent → divided by it",
-            "variance for precision", "product.power", "value",
-            lambda right: lambda r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else right(r, e)),
-    Mistake("NEW-P-POINT", "0·∞ for a known component and exponent 0 → nothing",
-            "r⁰ by arithmetic", "product.power", "value",
-            lambda right: lambda r, e: right(r, e) if isinstance(r, Gaussian) else Bernoulli(r.logit * e)),
-    Mistake("NEW-P-T", "exponent at t − 1 → at t, that of the state drawn",
-            "an index, as in SCH-01", "product.powers", "value",
-            lambda right: lambda r, *, T, choice="constant": lambda p, t: right(r, T=T, choice=choice)(p, t - 1)),
-    Mistake("NEW-P-GUIDE", "the exponent left out for a gradient → in both forms",
-            "eq. 23 with eq. 61", "product.guided", "value",
-            lambda right: lambda gradient, *, T, choice="constant": right(gradient, T=T)),
-    Mistake("NEW-P-ORIGIN", "gradient at 0 → at the mean of the step",
-            "CON-01 at its worst", "product.guided", "value",
-            lambda right: lambda gradient, *, T, choice="constant": right(lambda x: gradient(0 * x), T=T, choice=choice)),
-    Mistake("NEW-P-GAIN", "(var + w)/gain → (var + w)/gain²",
-            "a variance scaled like a mean", "product.expected", "value", edited("factor left out: gain")),
-    Mistake("NEW-P-STEP", "the step's own variance left out → r.var + var",
-            "E[r(x)] taken for r(E[x])", "product.expected", "value", edited("term left out: var")),
-    Mistake("NEW-P-DEVIATION", "deviation for variance → squared",
-            "GAU, as everywhere", "product.noisy", "value",
-            instead(lambda y, *, std: Gaussian(y, np.full(np.shape(y), std)))),
-    Mistake("NEW-P-PRECISION", "precision for variance → 1/precision",
-            "CON-10 at the door", "product.noisy", "value",
-            instead(lambda y, *, std: Gaussian(y, np.full(np.shape(y), std ** -2)))),
-    Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen",
-            "a sign in 2y − 1", "product.flipped", "value", afterwards(lambda r: Bernoulli(-r.logit))),
-    Mistake("NEW-P-ODDS", "log(1−ρ) for log (1−ρ)/ρ → both",
-            _TABLE + ": d = r(1)", "product.flipped", "value",
+    Mistake("NEW-P-INDEX", "exponent (T−t−1)/T → (T−t)/T", "the released code's index t − 1", "product.exponent", "value",
+            told(t=lambda t, choice: t if choice == "constant" else t + 1)),
+    Mistake("NEW-P-BACKWARDS", "exponent t/T → (T−t)/T", "time counted the other way", "product.exponent", "value",
+            told(t=lambda t, T: T - t)),
+    in_power("NEW-P-SQUARE", "r² → r", "r multiplied in twice", told(e=lambda e: 2 * e)),
+    in_power("NEW-P-POWER", "variance times the exponent → divided by it", "variance for precision",
+            afterwards(lambda q, r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else q)),
+    in_power("NEW-P-POINT", "0·∞ for a known component and exponent 0 → nothing", "r⁰ by arithmetic",
+            afterwards(lambda q, r, e: q if isinstance(r, Gaussian) else Bernoulli(r.logit * e))),
+    Mistake("NEW-P-T", "exponent at t − 1 → at t, that of the state drawn", "an index, as in SCH-01", "product.powers", "value",
+            afterwards(lambda factor: lambda p, t: factor(p, t - 1))),
+    Mistake("NEW-P-GUIDE", "the exponent left out for a gradient → in both forms", "eq. 23 with eq. 61", "product.guided", "value",
+            told(choice="constant")),
+    Mistake("NEW-P-ORIGIN", "gradient at 0 → at the mean of the step", "CON-01 at its worst", "product.guided", "value",
+            told(gradient=lambda gradient: lambda x: gradient(0 * x))),
+    Mistake("NEW-P-GAIN", "(var + w)/gain → (var + w)/gain²", "a variance scaled like a mean", "product.expected", "value",
+            edited("square left out: gain²")),
+    Mistake("NEW-P-STEP", "the step's own variance left out → r.var + var", "E[r(x)] taken for r(E[x])", "product.expected",
+            "value", edited("term left out: var")),
+    Mistake("NEW-P-DEVIATION", "deviation for variance → squared", "GAU, as everywhere", "product.noisy", "value",
+            told(std=np.sqrt)),
+    Mistake("NEW-P-PRECISION", "precision for variance → 1/precision", "CON-10 at the door", "product.noisy", "value",
+            told(std=lambda std: 1 / std)),
+    Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen", "a sign in 2y − 1", "product.flipped", "value",
+            afterwards(lambda r: Bernoulli(-r.logit))),
+    Mistake("NEW-P-ODDS", "log(1−ρ) for log (1−ρ)/ρ → both", _TABLE + ": d = r(1)", "product.flipped", "value",
             instead(lambda y, *, rate: Bernoulli((2 * y - 1) * np.log1p(-rate)))),
-    Mistake("CON-05", "mask inverted → true where known",
-            "CompVis/latent-diffusion#106", "product.known", "value",
-            lambda right: lambda y, *, mask, kernel: right(np.nan_to_num(y), mask=~np.asarray(mask), kernel=kernel)),
-    Mistake("NEW-P-UNKNOWN", "what stands where nothing is known is used → never read",
-            "0·NaN", "product.known", "value",
+    Mistake("CON-05", "mask inverted → true where known", "CompVis/latent-diffusion#106", "product.known", "value",
+            told(y=lambda y: np.nan_to_num(y), mask=lambda mask: ~np.asarray(mask))),
+    Mistake("NEW-P-UNKNOWN", "what stands where nothing is known is used → never read", "0·NaN", "product.known", "value",
             instead(lambda y, *, mask, kernel: Gaussian(y, np.where(mask, 0.0, np.inf)))),
     Mistake("CON-04", "deviation 1 − ᾱ of what is known at level t → √(1 − ᾱ)",
             "huggingface/diffusers!10185, after a slip of the pen in RePaint's algorithm; taken back in !10644",
-            "gaussian.marginal", "value", afterwards(lambda q: Gaussian(q.mean, q.var ** 2))),
+            "gaussian.marginal", "value", afterwards(lambda q: q._replace(var=q.var ** 2))),
 )
 
 
@@ -270,11 +258,7 @@ AT_EVERY_T = (
 
 def _factor(change: Callable[[Callable[..., Any], int], Callable[..., Any]]) -> Plant:
     """The chain with another factor, made of the right one and T."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def path(parameters: Any, beta: Array, *, factor: Any, **parts: Any) -> Iterator[tuple[int, Array]]:
-            return right(parameters, beta, factor=change(factor, len(beta) - 1), **parts)
-        return path
-    return plant
+    return told(factor=lambda factor, beta: change(factor, len(beta) - 1))
 
 
 def _at_the_image(p: Any, factor: Callable[..., Any], T: int) -> Any:
@@ -282,63 +266,50 @@ def _at_the_image(p: Any, factor: Callable[..., Any], T: int) -> Any:
     return Gaussian(factor(Gaussian(p.mean, 1e14 + p.var), T).mean, 0 * p.var) if isinstance(p, Gaussian) else factor(p, T)
 
 
-def _at_x_t(right: Callable[..., Any]) -> Callable[..., Any]:
+def _at_x_t(network: Any, factor: Callable[..., Any]) -> Any:
     """The shift that r makes is found at x_t and added to the mean."""
-    def path(parameters: Any, beta: Array, *, network: Any, factor: Any, **parts: Any) -> Iterator[tuple[int, Array]]:
-        def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Any:
-            p = network.reverse(parameters, x_t, step, t=t)
-            if not isinstance(p, Gaussian):
-                return factor(p, int(t[0]) - 1)
-            moved = factor(Gaussian(x_t, p.var), int(t[0]) - 1)
-            return Gaussian(p.mean + moved.mean - x_t, moved.var)
-
-        return right(parameters, beta, network=SimpleNamespace(reverse=reverse),
-                     factor=lambda p, t: factor(p, t) if t in (0, len(beta) - 1) else p, **parts)
-    return path
+    def reverse(parameters: Any, x_t: Array, step: Any, *, t: Array) -> Any:
+        p = network.reverse(parameters, x_t, step, t=t)
+        if not isinstance(p, Gaussian):
+            return factor(p, int(t[0]) - 1)
+        moved = factor(Gaussian(x_t, p.var), int(t[0]) - 1)
+        return Gaussian(p.mean + moved.mean - x_t, moved.var)
+    return SimpleNamespace(reverse=reverse)
 
 
-def _ends_at_x_1(right: Callable[..., Any]) -> Callable[..., Any]:
-    def sample(parameters: Any, beta: Array, *, noise: Array, kernel: Any, network: Any, factor: Any) -> Array:
-        ends = SimpleNamespace(draw=kernel.draw, prior=kernel.prior, forward=lambda x, beta: Gaussian(x, 0 * x))
-        return right(parameters, beta, noise=noise, kernel=ends, network=network,
-                     factor=lambda p, t: factor(p, t) if t else p)
-    return sample
+def _at_the_ends(factor: Callable[..., Any], beta: Array) -> Callable[..., Any]:
+    return lambda p, t: factor(p, t) if t in (0, len(beta) - 1) else p
+
+
+def _ending_at_x_1(kernel: Any) -> Any:
+    return SimpleNamespace(draw=kernel.draw, prior=kernel.prior, forward=lambda x, beta: Gaussian(x, 0 * x))
 
 
 CHAIN = (
-    Mistake("CON-01", "gradient of log r taken at x_t → at the mean of the step",
-            _GUIDED, "product.posterior_path", "value", _at_x_t),
-    Mistake("CON-11", "start at the noisy image → at a draw from π r",
-            _RELEASED, "product.posterior_path", "value",
+    in_posterior_path("CON-01", "gradient of log r taken at x_t → at the mean of the step", _GUIDED,
+            told(network=_at_x_t, factor=_at_the_ends)),
+    in_posterior_path("CON-11", "start at the noisy image → at a draw from π r", _RELEASED,
             _factor(lambda factor, T: lambda p, t: _at_the_image(p, factor, T) if t == T else factor(p, t))),
-    Mistake("NEW-P-START", "start at a draw from π → from π r",
-            "r applied in the loop only", "product.posterior_path", "value",
+    in_posterior_path("NEW-P-START", "start at a draw from π → from π r", "r applied in the loop only",
             _factor(lambda factor, T: lambda p, t: p if t == T else factor(p, t))),
-    Mistake("NEW-P-LAST", "last step not multiplied → as all others",
-            "r applied to the network only", "product.posterior_path", "value",
+    in_posterior_path("NEW-P-LAST", "last step not multiplied → as all others", "r applied to the network only",
             _factor(lambda factor, T: lambda p, t: factor(p, t) if t else p)),
-    Mistake("NEW-P-TIME", "r_t in the step from t → r_{t−1}",
-            "an index, as in SCH-01", "product.posterior_path", "value",
+    in_posterior_path("NEW-P-TIME", "r_t in the step from t → r_{t−1}", "an index, as in SCH-01",
             _factor(lambda factor, T: lambda p, t: factor(p, min(t + 1, T)))),
-    Mistake("NEW-P-TWICE", "every law multiplied twice → once",
-            "in the sampler and in the model", "product.posterior_path", "value",
+    in_posterior_path("NEW-P-TWICE", "every law multiplied twice → once", "in the sampler and in the model",
             _factor(lambda factor, T: lambda p, t: factor(factor(p, t), t))),
-    Mistake("NEW-P-EDGE", "sampling ends with x_1 → with x_0",
-            _RELEASED, "product.posterior_sample", "value", _ends_at_x_1),
-    Mistake("NEW-P-NOISE", "noise variance in the place of the deviation → the deviation",
-            "a number without a name", "product.denoise", "value",
-            lambda right: lambda *args, noise_std, **parts: right(*args, noise_std=noise_std ** 2, **parts)),
-    Mistake("NEW-P-ENTER", "the noisy image itself for the state x_t → √ᾱ_t times it",
-            _RELEASED, "product.enter", "value",
-            lambda right: lambda parameters, beta, y, **parts: right(parameters, beta, y / np.sqrt(np.prod(1 - beta[1:3])),
-                                                                     **parts)),
-    Mistake("NEW-P-DENOISER", "the mean of x_{t−1} for that of x_0 → solved for it",
-            "a step for a denoiser", "product.denoiser", "value",
-            lambda right: lambda parameters, beta, x_t, *, t, kernel, network: network.reverse(
-                parameters, x_t, None, t=np.full(len(x_t), t)).mean),
-    Mistake("NEW-P-CHOICE", "the choice of r_t not passed on → passed on",
-            "CON-07", "product.inpaint", "value",
-            lambda right: lambda *args, choice="constant", **parts: right(*args, **parts)),
+    Mistake("NEW-P-EDGE", "sampling ends with x_1 → with x_0", _RELEASED, "product.posterior_sample", "value",
+            told(kernel=_ending_at_x_1, factor=lambda factor: lambda p, t: factor(p, t) if t else p)),
+    Mistake("NEW-P-NOISE", "noise variance in the place of the deviation → the deviation", "a number without a name",
+            "product.denoise", "value", told(noise_std=np.square)),
+    Mistake("NEW-P-ENTER", "the noisy image itself for the state x_t → √ᾱ_t times it", _RELEASED, "product.enter", "value",
+            told(y=lambda y, beta: y / np.sqrt(np.prod(1 - beta[1:3])))),
+    Mistake("NEW-P-DENOISER", "the mean of x_{t−1} for that of x_0 → solved for it", "a step for a denoiser", "product.denoiser",
+            "value",
+            afterwards(
+                 lambda x_0, parameters, x_t, t, network: network.reverse(parameters, x_t, None, t=np.full(len(x_t), t)).mean)),
+    Mistake("NEW-P-CHOICE", "the choice of r_t not passed on → passed on", "CON-07", "product.inpaint", "value",
+            told(choice="constant")),
 )
 
 
@@ -354,14 +325,13 @@ def _mean_only(right: Callable[..., Any]) -> Callable[..., Any]:
 
 
 PULLBACKS = (
-    Mistake("NEW-P-DK", "the shares held to be constants of the mean → differentiated",
-            "GRD-01 for the product", "product.times_gaussian_vjp", "gradient", _mean_only),
-    Mistake("NEW-P-DR", "r held to be a constant → differentiated",
-            "GRD-01 for the product", "product.times_gaussian_vjp", "gradient", pullback_then(lambda d: (d[0], zero(d[1])))),
-    Mistake("NEW-P-DBITS", "r held to be a constant → differentiated",
-            "GRD-01 for the product", "product.times_bernoulli_vjp", "gradient", pullback_then(lambda d: (d[0], zero(d[1])))),
-    Mistake("NEW-P-DVAR", "var held to be a constant of the shift → differentiated",
-            "GRD-01 for the product", "product.perturbed_vjp", "gradient",
-            lambda right: lambda p, gradient: (right(p, gradient)[0], lambda d: (
-                right(p, gradient)[1](d)[0]._replace(var=right(p, 0 * gradient)[1](d)[0].var), right(p, gradient)[1](d)[1]))),
+    Mistake("NEW-P-DK", "the shares held to be constants of the mean → differentiated", "GRD-01 for the product",
+            "product.times_gaussian_vjp", "gradient", _mean_only),
+    Mistake("NEW-P-DR", "r held to be a constant → differentiated", "GRD-01 for the product", "product.times_gaussian_vjp",
+            "gradient", pulled(r=zero)),
+    Mistake("NEW-P-DBITS", "r held to be a constant → differentiated", "GRD-01 for the product", "product.times_bernoulli_vjp",
+            "gradient", pulled(r=zero)),
+    Mistake("NEW-P-DVAR", "var held to be a constant of the shift → differentiated", "GRD-01 for the product",
+            "product.perturbed_vjp", "gradient",
+            pulled_to(p=lambda d, p: tree_map(lambda leaf, of: unbroadcast(leaf, np.shape(of)), d, p))),
 )

@@ -7,7 +7,6 @@ Sources: Ho, Jain, Abbeel 2020; Nichol, Dhariwal 2021 (a range of variances).
 """
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,7 +18,7 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, a
                                                 edge_schedules, network, rates, schedules, spread_out, times_of)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, PREV, Theory, step_of
-from refdpm.conformance.planting import Mistake, edited, instead, pullback_then, then, zero
+from refdpm.conformance.planting import Mistake, edited, instead, pulled, then, told, without
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance
 from refdpm.later.model import Model
@@ -199,42 +198,30 @@ QUANTITIES: tuple[Quantity, ...] = (*VARIANCES, *WITH_A_NETWORK)
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
-def _dropping_the_head(cotangents: Any) -> Any:
-    dheads, *rest = cotangents
-    return Heads(dheads.mean, zero(dheads.var)), *rest
-
-
 MISTAKES = (
-    Mistake("POS-05b", "β̃ without division by 1 − ᾱ_t → with it",
-            "varun-ml/diffusion-models-tutorial!1", "later.variance.small", "value", edited("divisor left out: 1 − ᾱ_t")),
-    Mistake("NEW-STEP-VAR", "β̃ drawn with as a deviation → √β̃",
-            "NEW-DRAW in the reverse step", "later.variance.small", "value", then(np.square)),
-    Mistake("POS-10", "learned range: variances averaged → their logarithms",
-            "huggingface/diffusers@ecadcde", "later.variance.ranged", "value",
-            instead(lambda head, beta, small: (1 + head) / 2 * beta + (1 - head) / 2 * small)),
-    Mistake("NEW-RANGE", "head taken for the share itself, −1 … 1 → (1 + head)/2",
-            "openai/improved-diffusion has the ½", "later.variance.ranged", "value",
-            lambda right: lambda head, beta, small: right(2 * head - 1, beta, small)),
+    Mistake("POS-05b", "β̃ without division by 1 − ᾱ_t → with it", "varun-ml/diffusion-models-tutorial!1", "later.variance.small",
+            "value", edited("divisor left out: 1 − ᾱ_t")),
+    Mistake("NEW-STEP-VAR", "β̃ drawn with as a deviation → √β̃", "NEW-DRAW in the reverse step", "later.variance.small", "value",
+            then(np.square)),
+    Mistake("POS-10", "learned range: variances averaged → their logarithms", "huggingface/diffusers@ecadcde",
+            "later.variance.ranged", "value", instead(lambda head, beta, small: (1 + head) / 2 * beta + (1 - head) / 2 * small)),
+    Mistake("NEW-RANGE", "head taken for the share itself, −1 … 1 → (1 + head)/2", "openai/improved-diffusion has the ½",
+            "later.variance.ranged", "value", told(head=lambda head: 2 * head - 1)),
     Mistake("NEW-FIRST", "a floor of 1e-20 at t = 1 under every name → under 'floor'",
             "hojonathanho/diffusion, before improved-diffusion", "later.variance.first", "value",
             instead(lambda beta, *, policy: np.full(1, 1e-20))),
-    Mistake("NEW-SWAP", "β̃ where β is named, and the other way round → as named",
-            "fixed small and fixed large", "later.variance.read_out_vjp", "value",
-            lambda right: lambda *args, predicts, variance: right(
-                *args, predicts=predicts, variance={"small": "large", "large": "small"}.get(variance, variance))),
-    Mistake("NEW-AS", "network told t − 1 → t",
-            "an index from 0 for a step from 1", "later.model.as_network", "value",
-            lambda right: lambda model: SimpleNamespace(
-                reverse=lambda *args, t: right(model).reverse(*args, t=t - 1),
-                reverse_vjp=lambda *args, t: right(model).reverse_vjp(*args, t=t - 1))),
-    Mistake("NEW-EDGE-ASKED", "network asked at t = 1 where the forward kernel is named → the forward kernel",
-            "eq. 44 left out", "later.model.last_step_vjp", "value",
-            lambda right: lambda *args, t, model: right(
-                *args, t=t, model=model._replace(first="beta" if model.first == "fixed" else model.first))),
-    Mistake("GRD-07c", "head of the range differentiated without ½ → with it",
-            "gmongaras/Diffusion_models_from_scratch@e855d56", "later.variance.ranged_vjp", "gradient",
-            pullback_then(lambda d: (2 * d[0], *d[1:]))),
-    Mistake("GRD-07d", "no gradient for the head of the variance → with it",
-            "gmongaras/Diffusion_models_from_scratch@e855d56", "later.variance.read_out_vjp", "gradient",
-            pullback_then(_dropping_the_head)),
+    Mistake("NEW-SWAP", "β̃ where β is named, and the other way round → as named", "fixed small and fixed large",
+            "later.variance.read_out_vjp", "value",
+            told(variance=lambda variance: {"small": "large", "large": "small"}.get(variance, variance))),
+    Mistake("NEW-AS", "network told t − 1 → t", "an index from 0 for a step from 1", "later.model.as_network", "value",
+            then(lambda network: SimpleNamespace(
+                 reverse=lambda *args, t: network.reverse(*args, t=t - 1),
+                 reverse_vjp=lambda *args, t: network.reverse_vjp(*args, t=t - 1)))),
+    Mistake("NEW-EDGE-ASKED", "network asked at t = 1 where the forward kernel is named → the forward kernel", "eq. 44 left out",
+            "later.model.last_step_vjp", "value",
+            told(model=lambda model: model._replace(first="beta" if model.first == "fixed" else model.first))),
+    Mistake("GRD-07c", "head of the range differentiated without ½ → with it", "gmongaras/Diffusion_models_from_scratch@e855d56",
+            "later.variance.ranged_vjp", "gradient", pulled(head=lambda d: 2 * d)),
+    Mistake("GRD-07d", "no gradient for the head of the variance → with it", "gmongaras/Diffusion_models_from_scratch@e855d56",
+            "later.variance.read_out_vjp", "gradient", pulled(heads=without("var"))),
 )

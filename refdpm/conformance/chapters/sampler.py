@@ -20,7 +20,7 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, a
                                                 spread_out)
 from refdpm.conformance.chapters.quantity import Ask, Book, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of, states, states_edges, telling
-from refdpm.conformance.planting import PRINTED, Mistake, Plant, instead, pullback_then, zero
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pulled, then, told, zero
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, sampler
 from refdpm.textbook import sampler as book
@@ -260,39 +260,29 @@ ENDS = {
 
 # Not yet plantable: REV-14 needs a sampler that draws for itself; REV-19 one that encodes; SCH-23 a corrector.
 
-def _jump(weights: Callable[[Array, Array, Array, Array], tuple[Array, Array]]) -> Plant:
-    """Another step weights(a, v, w, σ²) → (share of x_0, share of ε)."""
-    def jump(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, eta: float) -> Gaussian:
+def _directed(share: Callable[[Array, Array], Array]) -> Plant:
+    """Another share(1 − ᾱ_{t−1}, σ²) of the noise in the mean."""
+    def jump(q: Gaussian, x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array) -> Gaussian:
         a, v, w = gaussian.shares(beta, log_alpha_bar_prev)
-        var = eta * eta * beta * v / w
-        from_x_0, direction = weights(a, v, w, var)
-        return Gaussian(from_x_0 * x_0 + direction * (x_t - np.sqrt(a * (1 - beta)) * x_0) / np.sqrt(w), var)
-    return instead(jump)
+        noise = (x_t - np.sqrt(a * (1 - beta)) * x_0) / np.sqrt(w)
+        return q._replace(mean=np.sqrt(a) * x_0 + share(v, q.var) * noise)
+    return then(jump)
 
 
-def _from(change: Callable[[Array], Array]) -> Plant:
-    """A path from other noise."""
-    return lambda right: lambda *args, noise, **fixed: right(*args, noise=change(noise), **fixed)
+def silent(noise: Array, *places: int) -> Array:
+    """The noise without that at some places; the start, at the last, is kept."""
+    kept = np.ones(len(noise))
+    kept[[place for place in places if place < len(noise) - 1]] = 0
+    return noise * kept.reshape((-1,) + (1,) * (noise.ndim - 1))
 
 
-def _without(noise: Array, *places: int) -> Array:
-    keep = np.ones(len(noise))
-    keep[[place for place in places if place < len(noise) - 1]] = 0
-    return noise * keep.reshape((-1,) + (1,) * (noise.ndim - 1))
+def _noise_at_the_end(path: Iterator[tuple[int, Array]], beta: Array, noise: Array) -> Iterator[tuple[int, Array]]:
+    return ((t, x if t else x + np.sqrt(beta[1]) * noise[0]) for t, x in path)
 
 
-def _noise_at_the_end(right: Callable[..., Any]) -> Callable[..., Any]:
-    def path(parameters: Any, beta: Array, *, noise: Array, **fixed: Any) -> Iterator[tuple[int, Array]]:
-        for t, x in right(parameters, beta, noise=noise, **fixed):
-            yield t, x if t else x + np.sqrt(beta[1]) * noise[0]
-    return path
-
-
-def _told_the_index(right: Callable[..., Any]) -> Callable[..., Any]:
-    def path(*args: Any, times: Array, model: Any, **fixed: Any) -> Any:
-        told = SimpleNamespace(predict=lambda *a, t: model.predictor.predict(*a, t=np.searchsorted(times, t) + 1))
-        return right(*args, times=times, model=model._replace(predictor=told), **fixed)
-    return path
+def _told_the_index(model: Any, times: Array) -> Any:
+    return model._replace(predictor=SimpleNamespace(
+        predict=lambda *args, t: model.predictor.predict(*args, t=np.searchsorted(times, t) + 1)))
 
 
 def _stale_noise(right: Callable[..., Any]) -> Callable[..., Any]:
@@ -316,58 +306,47 @@ def _stale_noise(right: Callable[..., Any]) -> Callable[..., Any]:
     return path
 
 
-def _large_of_the_full_chain(right: Callable[..., Any]) -> Callable[..., Any]:
+def _of_the_full_chain(noise: Array, beta: Array, times: Array, model: Any) -> Array:
     """The variance β_t of one step of the chain where the step takes several at once."""
-    def path(parameters: Any, beta: Array, *, noise: Array, times: Array, model: Any, end: str = "mean") -> Any:
-        if model.variance != "large":
-            return right(parameters, beta, noise=noise, times=times, model=model, end=end)
-        rates = sampler.respaced(beta, times=times)
-        scale = np.append(np.sqrt(beta[times] / rates[1:]), 1.0).reshape((-1,) + (1,) * (noise.ndim - 1))
-        return right(parameters, beta, noise=noise * scale, times=times, model=model, end=end)
-    return path
+    rates = sampler.respaced(beta, times=times)
+    deviations = np.append(np.sqrt(beta[times] / rates[1:]), 1.0).reshape((-1,) + (1,) * (noise.ndim - 1))
+    return noise * deviations if model.variance == "large" else noise
 
+
+in_jump, in_ancestral_path = of("later.sampler.jump"), of("later.sampler.ancestral_path")
+in_ddim_path = of("later.sampler.ddim_path")
 
 MISTAKES = (
-    Mistake("REV-10", "direction of DDIM scaled by σ → by √(1 − ᾱ_{t−1} − σ²)",
-            "jsboige/CoursIA!16158", "later.sampler.jump", "value", _jump(lambda a, v, w, var: (np.sqrt(a), np.sqrt(var)))),
-    Mistake("REV-11", "x̂_0 scaled by ᾱ_{t−1} → by √ᾱ_{t−1}",
-            "mathpluscode/ImgX-DiffSeg@5a54cff", "later.sampler.jump", "value",
-            _jump(lambda a, v, w, var: (a, np.sqrt(np.maximum(v - var, 0))))),
-    Mistake("NEW-DDIM-VAR", "direction √(1 − ᾱ_{t−1}) whatever η → √(1 − ᾱ_{t−1} − σ²)",
-            "noise on top of a step that has enough", "later.sampler.jump", "value",
-            _jump(lambda a, v, w, var: (np.sqrt(a), np.sqrt(v)))),
-    Mistake("NEW-ETA", "σ² = η β̃ → η² β̃",
-            "η taken for a share of the variance", "later.sampler.jump", "value",
-            lambda right: lambda *args, eta: right(*args, eta=np.sqrt(eta))),
-    Mistake("POS-08", "strided chain with the rates of single steps → with 1 − ᾱ_t/ᾱ_s",
-            "huggingface/diffusers@cedafb8", "later.sampler.respaced", "value",
-            instead(lambda beta, *, times: beta[np.append(0, times)])),
-    Mistake("POS-11", "strided chain with the large variance of single steps → of its own",
-            "huggingface/diffusers@1dc856e", "later.sampler.ancestral_path", "value", _large_of_the_full_chain),
-    Mistake("SCH-16", "steps by a stride: one more than asked for → as many as asked for, up to T",
-            "huggingface/diffusers@675ef1f", "later.sampler.spaced", "value",
-            lambda right: lambda T, count: right(T, count) if not 1 <= count <= T else np.arange(1, T + 1, T // count)),
-    Mistake("SCH-17b", "kept steps 1, 1 + stride, … never reach T → end there",
-            "openai/improved-diffusion#44", "later.sampler.spaced", "value",
-            lambda right: lambda T, count: right(T, count) - T // count + 1),
-    Mistake("REV-04b", "noise on the sample itself → none at the last step",
-            "Burak599/NumPy-Diffusion@71f6e20", "later.sampler.ddim_path", "value", _noise_at_the_end),
-    Mistake("REV-04c", "noise on the last step's mean → none",
-            "jgcarrasco/diffusion@d85c464", "later.sampler.ancestral_path", "value", _noise_at_the_end),
-    Mistake("REV-05b", "noise switched off at the last two steps → at the last",
-            "AkiRusProd/numpy-diffusion@5116f79", "later.sampler.ancestral_path", "value",
-            _from(lambda noise: _without(noise, 0, 1))),
-    Mistake("REV-23b", "noise of the steps never added → added",
-            "huggingface/diffusers@7e11392", "later.sampler.ddim_path", "value",
-            _from(lambda noise: _without(noise, *range(len(noise))))),
-    Mistake("REV-13", "x̂_0 clipped, noise not computed anew → computed anew",
-            "lucidrains/denoising-diffusion-pytorch@6dda508", "later.sampler.ddim_path", "value", _stale_noise),
-    Mistake("TRN-05b", "network told the number of a kept step → its t",
-            "gmongaras/Diffusion_models_from_scratch@cb4fd62", "later.sampler.ddim_path", "value", _told_the_index),
-    Mistake("NEW-JUMP-GRAD", "no gradient through the direction's β → with it",
-            "as GRD-01", "later.sampler.jump_vjp", "gradient", pullback_then(lambda d: (d[0], d[1], zero(d[2]), d[3]))),
-    Mistake("NEW-JUMP", "share of x_0 in DDIM as √ᾱ_{t−1} − k √ᾱ_t → as a quotient of sums",
-            "the textbook form", "later.sampler.jump", "accuracy", PRINTED),
-    Mistake("NEW-RATES", "1 − ᾱ_t/ᾱ_s → −expm1 of a sum of logarithms",
-            "the textbook form", "later.sampler.respaced", "accuracy", PRINTED),
+    in_jump("REV-10", "direction of DDIM scaled by σ → by √(1 − ᾱ_{t−1} − σ²)", "jsboige/CoursIA!16158",
+            _directed(lambda v, var: np.sqrt(var))),
+    in_jump("REV-11", "x̂_0 scaled by ᾱ_{t−1} → by √ᾱ_{t−1}", "mathpluscode/ImgX-DiffSeg@5a54cff",
+            edited("root left out: √ᾱ_{t−1}")),
+    in_jump("NEW-DDIM-VAR", "direction √(1 − ᾱ_{t−1}) whatever η → √(1 − ᾱ_{t−1} − σ²)", "noise on top of a step that has enough",
+            _directed(lambda v, var: np.sqrt(v))),
+    in_jump("NEW-ETA", "σ² = η β̃ → η² β̃", "η taken for a share of the variance", told(eta=np.sqrt)),
+    Mistake("POS-08", "strided chain with the rates of single steps → with 1 − ᾱ_t/ᾱ_s", "huggingface/diffusers@cedafb8",
+            "later.sampler.respaced", "value", instead(lambda beta, *, times: beta[np.append(0, times)])),
+    in_ancestral_path("POS-11", "strided chain with the large variance of single steps → of its own",
+            "huggingface/diffusers@1dc856e", told(noise=_of_the_full_chain)),
+    Mistake("SCH-16", "steps by a stride: one more than asked for → as many as asked for, up to T", "huggingface/diffusers@675ef1f",
+            "later.sampler.spaced", "value", then(lambda times, T, count: np.arange(1, T + 1, T // count))),
+    Mistake("SCH-17b", "kept steps 1, 1 + stride, … never reach T → end there", "openai/improved-diffusion#44",
+            "later.sampler.spaced", "value", then(lambda times, T, count: times - T // count + 1)),
+    in_ddim_path("REV-04b", "noise on the sample itself → none at the last step", "Burak599/NumPy-Diffusion@71f6e20",
+            then(_noise_at_the_end)),
+    in_ancestral_path("REV-04c", "noise on the last step's mean → none", "jgcarrasco/diffusion@d85c464", then(_noise_at_the_end)),
+    in_ancestral_path("REV-05b", "noise switched off at the last two steps → at the last", "AkiRusProd/numpy-diffusion@5116f79",
+            told(noise=lambda noise: silent(noise, 0, 1))),
+    in_ddim_path("REV-23b", "noise of the steps never added → added", "huggingface/diffusers@7e11392",
+            told(noise=lambda noise: silent(noise, *range(len(noise))))),
+    in_ddim_path("REV-13", "x̂_0 clipped, noise not computed anew → computed anew",
+            "lucidrains/denoising-diffusion-pytorch@6dda508", _stale_noise),
+    in_ddim_path("TRN-05b", "network told the number of a kept step → its t", "gmongaras/Diffusion_models_from_scratch@cb4fd62",
+            told(model=_told_the_index)),
+    Mistake("NEW-JUMP-GRAD", "no gradient through the direction's β → with it", "as GRD-01", "later.sampler.jump_vjp", "gradient",
+            pulled(beta=zero)),
+    Mistake("NEW-JUMP", "share of x_0 in DDIM as √ᾱ_{t−1} − k √ᾱ_t → as a quotient of sums", "the textbook form",
+            "later.sampler.jump", "accuracy", PRINTED),
+    Mistake("NEW-RATES", "1 − ᾱ_t/ᾱ_s → −expm1 of a sum of logarithms", "the textbook form", "later.sampler.respaced", "accuracy",
+            PRINTED),
 )

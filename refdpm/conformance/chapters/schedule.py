@@ -16,12 +16,12 @@ from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays,
                                                 spread_out)
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
-from refdpm.conformance.planting import Mistake, Plant, instead, then
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, then, told
 from refdpm.later import sampler
 from refdpm.schedule import Step
 from refdpm.textbook import chain as book
 from refdpm.textbook.expression import given as argument
-from refdpm.textbook.page import Page
+from refdpm.textbook.page import Page, exactly, to_float
 from refdpm.vjp import Array
 
 RATES = (Output("RATES", "rates"),)
@@ -171,78 +171,68 @@ ENDS = {
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
-def _cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
-    alpha_bar = np.cos(np.pi / 2 * (np.arange(T + 1) / T + offset) / (1 + offset)) ** 2
-    alpha_bar[0] = 1
-    return np.append(0.0, np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], cap))
+def _first_unscaled(beta: Array, T: int, offset: float, cap: float) -> Array:
+    first = np.cos(np.pi / 2 * (1 / T + offset) / (1 + offset)) ** 2
+    return np.append([0, min(1 - first, cap)], beta[2:])
 
 
-def _shifting_t(right: Callable[..., Step]) -> Callable[..., Step]:
-    def step(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> Step:
-        value = right(beta, log_alpha_bar, t=t, ndim=ndim)
-        t -= 1
-        return value
+def _shifting(step: Step, t: Array) -> Step:
+    t -= 1
     return step
 
 
+in_step, in_cosine, in_log_alpha_bar = of("schedule.step"), of("schedule.cosine"), of("schedule.log_alpha_bar")
+in_table_of = of("textbook.page.table_of", "clause")
+
 MISTAKES = (
-    Mistake("SCH-01", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front",
-            "lucidrains/denoising-diffusion-pytorch#18", "schedule.step", "value",
-            then(lambda step: Step(step.beta, step.log_alpha_bar, step.log_alpha_bar))),
-    Mistake("SCH-02", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1",
-            "CompVis/stable-diffusion@21f890f", "schedule.step", "value",
-            lambda right: lambda beta, level, *, t, ndim: right(beta, np.append(level[1], level[1:]), t=t, ndim=ndim)),
-    Mistake("SCH-04", "cosine ᾱ_t = f(t) → f(t)/f(0): β_1 five times too large",
-            "Michedev/DDPMs-Pytorch@26ba864", "schedule.cosine", "value", lambda right: lambda T, **fixed: _cosine(T, **fixed)),
-    Mistake("SCH-05", "cosine offset 0.0008 → 0.008",
-            "Michedev/DDPMs-Pytorch@7fb5203", "schedule.cosine", "value",
-            lambda right: lambda T, *, offset=0.008, cap=0.999: right(T, offset=offset / 10, cap=cap)),
-    Mistake("SCH-07", "cosine not cut off, so that β_T is 1 → cut off at 0.999",
-            "Burak599/NumPy-Diffusion@71f6e20", "schedule.cosine", "value",
-            lambda right: lambda T, *, offset=0.008, cap=0.999: right(T, offset=offset, cap=1 - 1e-12)),
+    in_step("SCH-01", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front",
+            "lucidrains/denoising-diffusion-pytorch#18", then(lambda step: step._replace(log_alpha_bar_prev=step.log_alpha_bar))),
+    in_step("SCH-02", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1", "CompVis/stable-diffusion@21f890f",
+            told(log_alpha_bar=lambda level: np.append(level[1], level[1:]))),
+    in_cosine("SCH-04", "cosine ᾱ_t = f(t) → f(t)/f(0): β_1 five times too large", "Michedev/DDPMs-Pytorch@26ba864",
+            then(_first_unscaled)),
+    in_cosine("SCH-05", "cosine offset 0.0008 → 0.008", "Michedev/DDPMs-Pytorch@7fb5203", told(offset=lambda offset: offset / 10)),
+    in_cosine("SCH-07", "cosine not cut off, so that β_T is 1 → cut off at 0.999", "Burak599/NumPy-Diffusion@71f6e20",
+            told(cap=1 - 1e-12)),
     Mistake("SCH-08", "learned schedule normalised by f(0) − f(1): it runs backwards → a larger parameter is a larger rate",
-            "lucidrains/denoising-diffusion-pytorch@a19331a", "schedule.learned", "value",
-            lambda right: lambda logit_beta, *, beta_1: right(-logit_beta, beta_1=beta_1)),
+            "lucidrains/denoising-diffusion-pytorch@a19331a", "schedule.learned", "value", told(logit_beta=np.negative)),
     Mistake("SCH-10", "perturbation added to β inside the sigmoid → to logit β",
             "metric-space/diffusion-probabilistic-models-JAX@a216435", "schedule.logits_of", "value",
             instead(lambda beta: beta[2:])),
-    Mistake("SCH-14", "ᾱ = ∏ β → ∏ (1 − β)",
-            "LuChengTHU/dpm-solver#13", "schedule.log_alpha_bar", "value",
+    in_log_alpha_bar("SCH-14", "ᾱ = ∏ β → ∏ (1 − β)", "LuChengTHU/dpm-solver#13",
             instead(lambda beta: np.concatenate([[0.0], np.cumsum(np.log(beta[1:]))]))),
     Mistake("SCH-17", "spaced steps never reach the last → they end there",
-            "openai/improved-diffusion#44; as REV-08, DavidRuhe/simple-variational-diffusion-models@4a25952",
-            "schedule.linear", "value",
-            instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
-    Mistake("NEW-GEOMETRIC", "exponent t/T, so that no step has the rate β_1 → (t − 1)/(T − 1)",
-            "an index, as in SCH-17", "schedule.geometric", "value",
-            instead(lambda T, *, beta_1, beta_T: np.append(0.0, beta_1 * (beta_T / beta_1) ** (np.arange(1, T + 1) / T)))),
-    Mistake("SCH-22", "step size 1/1000 whatever T → 1/T",
-            "microsoft/mattergen#79", "schedule.cosine", "value",
+            "openai/improved-diffusion#44; as REV-08, DavidRuhe/simple-variational-diffusion-models@4a25952", "schedule.linear",
+            "value", instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
+    Mistake("NEW-GEOMETRIC", "exponent t/T, so that no step has the rate β_1 → (t − 1)/(T − 1)", "an index, as in SCH-17",
+            "schedule.geometric", "value", edited("term left out: 1", also="term left out: 1")),
+    in_cosine("SCH-22", "step size 1/1000 whatever T → 1/T", "microsoft/mattergen#79",
             lambda right: lambda T, **fixed: right(1000, **fixed)[:T + 1]),
-    Mistake("SCH-25", "β from 1/linspace(T, 2), which stops at β_T = ½ → 1/(T − t + 1)",
-            "ORIG generate_beta_arr", "schedule.reciprocal", "value",
-            instead(lambda T: np.append(0.0, 1 / np.linspace(T, 2, T)))),
-    Mistake("SCH-26", "smallest rate added to β_1 → β_1 as configured",
-            "ORIG generate_beta_arr", "schedule.learned", "value",
+    Mistake("SCH-25", "β from 1/linspace(T, 2), which stops at β_T = ½ → 1/(T − t + 1)", "ORIG generate_beta_arr",
+            "schedule.reciprocal", "value", instead(lambda T: np.append(0.0, 1 / np.linspace(T, 2, T)))),
+    Mistake("SCH-26", "smallest rate added to β_1 → β_1 as configured", "ORIG generate_beta_arr", "schedule.learned", "value",
             then(lambda beta: beta + 1e-6 * (np.arange(len(beta)) == 1))),
-    Mistake("REV-07", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
-            "gmongaras/Diffusion_models_from_scratch@65ebc69", "schedule.log_alpha_bar", "value",
-            then(lambda level: np.append(0.0, level[:-1]))),
-    Mistake("REV-22", "ᾱ_0 = 0.999 written down → 1",
-            "gmongaras/Diffusion_models_from_scratch@99617c6", "schedule.log_alpha_bar", "value",
+    in_log_alpha_bar("REV-07", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
+            "gmongaras/Diffusion_models_from_scratch@65ebc69", then(lambda level: np.append(0.0, level[:-1]))),
+    in_log_alpha_bar("REV-22", "ᾱ_0 = 0.999 written down → 1", "gmongaras/Diffusion_models_from_scratch@99617c6",
             then(lambda level: np.append(np.log(0.999), level[1:]))),
-    Mistake("POS-07", "index t − 1 = −1 of a table that starts at ᾱ_1 wraps to ᾱ_T at the first step → ᾱ_0 = 1",
-            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", "schedule.step", "value",
-            lambda right: lambda beta, level, *, t, ndim: right(beta, level, t=t, ndim=ndim)._replace(
-                log_alpha_bar_prev=level[1:][t - 2].reshape((-1,) + (1,) * (ndim - 1)))),
-    Mistake("SHP-01", "the schedule's values at t lie along the last axis → one for each row",
-            "huggingface/diffusers@3304538", "schedule.step", "value",
+    in_step("POS-07", "index t − 1 = −1 of a table that starts at ᾱ_1 wraps to ᾱ_T at the first step → ᾱ_0 = 1",
+            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8",
+            then(lambda step, log_alpha_bar, t: step._replace(
+                 log_alpha_bar_prev=log_alpha_bar[1:][t - 2].reshape(step.beta.shape)))),
+    in_step("SHP-01", "the schedule's values at t lie along the last axis → one for each row", "huggingface/diffusers@3304538",
             then(lambda step: Step(*(column.reshape((1,) * (column.ndim - 1) + (-1,)) for column in step)))),
-    Mistake("SHP-07", "t shifted in place: the second call sees t − 1 → t left alone",
-            "plainerman/DiffDock-Pocket#6", "schedule.step", "value", _shifting_t),
-    Mistake("BND-10", "guard looks whether all values are bad → whether any is",
-            "horenbergerb/BernoulliDiffusion@3d1f72a", "schedule.checked", "value",
+    in_step("SHP-07", "t shifted in place: the second call sees t − 1 → t left alone", "plainerman/DiffDock-Pocket#6",
+            then(_shifting)),
+    Mistake("BND-10", "guard looks whether all values are bad → whether any is", "horenbergerb/BernoulliDiffusion@3d1f72a",
+            "schedule.checked", "value",
             lambda right: lambda beta: np.asarray(beta, float) if np.any(np.asarray(beta) > 0) else right(beta)),
+    Mistake("SCH-19", "table of levels in single precision → double", "AUTOMATIC1111/stable-diffusion-webui#14071",
+            "schedule.log_alpha_bar", "accuracy", then(lambda level: level.astype(np.float32).astype(np.float64))),
+    Mistake("NEW-LOG", "level as the log of a product, 0 for small β → sum of log1p(−β)", "the textbook form",
+            "schedule.log_alpha_bar", "accuracy", instead(lambda beta: np.log(np.cumprod(1 - beta)))),
+    Mistake("NEW-COSINE", "β_t of the cosine schedule as 1 − a ratio near 1 → as a product of sines", "openai/improved-diffusion",
+            "schedule.cosine", "accuracy", PRINTED),
 )
 
 
@@ -251,79 +241,39 @@ MISTAKES = (
 # Most programs keep tables of β_t, α_t, ᾱ_t and ᾱ_{t−1}, each for itself.  This package has no table of ᾱ_{t−1} that could disagree
 # with its ᾱ_t; the textbook has, in `textbook.page.table_of`, and every formula with tables takes its columns from there.
 
-Columns = dict[str, Array]
-
-
-def _tables(change: Callable[[Array], Columns]) -> Plant:
-    """Other entries in some of the tables: change(beta (T+1,)) → tables over t = 0..T, by the names of the columns."""
+def _previous(change: Callable[[Array], Any]) -> Plant:
+    """Another table of ᾱ_{t−1} over t = 0..T, made from that of ᾱ_t; its first entry is of no use."""
     def plant(right: Callable[..., Any]) -> Callable[..., Any]:
         def table_of(name: str, shift: int, beta: Array) -> Array:
-            changed = change(beta).get(name + {0: "", -1: "_prev"}.get(shift, "_elsewhere"))
-            return right(name, shift, beta) if changed is None else np.array([Decimal(float(x)) for x in changed], dtype=object)
+            changed = (name, shift) == ("alpha_bar", -1)
+            return np.array(change(right(name, 0, beta)), dtype=object) if changed else right(name, shift, beta)
         return table_of
     return plant
 
 
-def _levels(beta: Array) -> Array:
-    return np.cumprod(1 - beta)
-
-
-def _before(level: Array) -> Array:
-    """Entry t is ᾱ_{t−1}; the first is of no use."""
-    return np.concatenate([[1.0], level[:-1]])
-
-
-def _at_first(value: Callable[[Array], float]) -> Plant:
-    """Another ᾱ_{t−1} at t = 1."""
-    def change(beta: Array) -> Columns:
-        before = _before(_levels(beta))
-        before[1] = value(_levels(beta))
-        return {"alpha_bar_prev": before}
-    return _tables(change)
-
-
-def _half(beta: Array) -> Columns:
-    level = _levels(beta).astype(np.float16).astype(np.float64)
-    return {"alpha_bar": level, "alpha_bar_prev": _before(level)}
-
-
-def _product_of_rates(beta: Array) -> Columns:
-    level = np.concatenate([[1.0], np.cumprod(beta[1:])])
-    return {"alpha_bar": level, "alpha_bar_prev": _before(level)}
-
-
-_PLACE = "textbook.page.table_of"
-
 TABLES = (
-    Mistake("SCH-01b", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front, ᾱ_T left out",
-            "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
-            _tables(lambda beta: {"alpha_bar_prev": _levels(beta)})),
-    Mistake("SCH-01c", "table of ᾱ_{t−1} with a 1 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
-            "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
-            _tables(lambda beta: {"alpha_bar_prev": np.concatenate([_levels(beta)[1:], [1.0]])})),
-    Mistake("SCH-01d", "table of ᾱ_{t−1} with a 0 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
-            "lucidrains/denoising-diffusion-pytorch#18", _PLACE, "clause",
-            _tables(lambda beta: {"alpha_bar_prev": np.concatenate([_levels(beta)[1:], [0.0]])})),
-    Mistake("SCH-02b", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1",
-            "CompVis/stable-diffusion@21f890f", _PLACE, "clause", _at_first(lambda level: float(level[1]))),
-    Mistake("POS-07b", "index t − 1 = −1 of a table that starts at ᾱ_1 wraps to ᾱ_T at the first step → ᾱ_0 = 1",
-            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8", _PLACE, "clause",
-            _at_first(lambda level: float(level[-1]))),
-    Mistake("REV-22b", "ᾱ_0 = 0.999 written down → 1",
-            "gmongaras/Diffusion_models_from_scratch@99617c6", _PLACE, "clause", _at_first(lambda level: 0.999)),
-    Mistake("REV-07b", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
-            "gmongaras/Diffusion_models_from_scratch@65ebc69", _PLACE, "clause",
-            _tables(lambda beta: {"alpha_bar": _before(_levels(beta)), "alpha_bar_prev": _before(_before(_levels(beta)))})),
-    Mistake("SCH-14b", "ᾱ = ∏ β → ∏ (1 − β)",
-            "LuChengTHU/dpm-solver#13", _PLACE, "clause", _tables(_product_of_rates)),
-    Mistake("SCH-19b", "table of ᾱ in half precision → in the precision of everything else",
-            "AUTOMATIC1111/stable-diffusion-webui#14071", _PLACE, "clause", _tables(_half)),
-    Mistake("NEW-TABLE-NEXT", "every table at t + 1 → at t",
-            "an index from 0 for a table from 1", _PLACE, "clause",
-            _tables(lambda beta: {"beta": np.append(beta[1:], beta[-1]), "alpha": 1 - np.append(beta[1:], beta[-1]),
-                                  "alpha_bar": np.append(_levels(beta)[1:], _levels(beta)[-1]), "alpha_bar_prev": _levels(beta)})),
-    Mistake("NEW-TABLE-BEFORE", "every table at t − 1 → at t",
-            "an index from 1 for a table from 0", _PLACE, "clause",
-            _tables(lambda beta: {"beta": np.append(beta[-1:], beta[:-1]), "alpha": 1 - np.append(beta[-1:], beta[:-1]),
-                                  "alpha_bar": _before(_levels(beta)), "alpha_bar_prev": _before(_before(_levels(beta)))})),
+    in_table_of("SCH-01b", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front, ᾱ_T left out",
+            "lucidrains/denoising-diffusion-pytorch#18", _previous(lambda level: level)),
+    in_table_of("SCH-01c", "table of ᾱ_{t−1} with a 1 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
+            "lucidrains/denoising-diffusion-pytorch#18", _previous(lambda level: [*level[1:], Decimal(1)])),
+    in_table_of("SCH-01d", "table of ᾱ_{t−1} with a 0 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
+            "lucidrains/denoising-diffusion-pytorch#18", _previous(lambda level: [*level[1:], Decimal(0)])),
+    in_table_of("SCH-02b", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1", "CompVis/stable-diffusion@21f890f",
+            _previous(lambda level: [level[0], level[1], *level[1:-1]])),
+    in_table_of("POS-07b", "index t − 1 = −1 of a table that starts at ᾱ_1 wraps to ᾱ_T at the first step → ᾱ_0 = 1",
+            "paulffm/Deep-Unsupervised-Learning-…-Reimplementation@de346e8",
+            _previous(lambda level: [level[0], level[-1], *level[1:-1]])),
+    in_table_of("REV-22b", "ᾱ_0 = 0.999 written down → 1", "gmongaras/Diffusion_models_from_scratch@99617c6",
+            _previous(lambda level: [level[0], Decimal("0.999"), *level[1:-1]])),
+    in_table_of("REV-07b", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
+            "gmongaras/Diffusion_models_from_scratch@65ebc69", told(shift=lambda shift, name: shift - (name == "alpha_bar"))),
+    in_table_of("SCH-14b", "ᾱ = ∏ β → ∏ (1 − β)", "LuChengTHU/dpm-solver#13",
+            told(beta=lambda beta, name: 1 - beta if name == "alpha_bar" else beta)),
+    in_table_of("SCH-19b", "table of ᾱ in half precision → in the precision of everything else",
+            "AUTOMATIC1111/stable-diffusion-webui#14071",
+            then(lambda table, name: exactly(np.asarray(to_float(table), dtype=np.float16)) if name == "alpha_bar" else table)),
+    in_table_of("NEW-TABLE-NEXT", "every table at t + 1 → at t", "an index from 0 for a table from 1",
+            told(shift=lambda shift, name: shift + (name != "t"))),
+    in_table_of("NEW-TABLE-BEFORE", "every table at t − 1 → at t", "an index from 1 for a table from 0",
+            told(shift=lambda shift, name: shift - (name != "t"))),
 )

@@ -10,8 +10,6 @@ wrong formula with its own gradient is a good pair.
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
-import importlib
-import pkgutil
 import warnings
 
 import numpy as np
@@ -26,9 +24,7 @@ from refdpm.textbook.digits import digits
 from refdpm.textbook.page import to_float
 from refdpm.vjp import leaves
 
-MISTAKES: tuple[Mistake, ...] = tuple(dict.fromkeys(
-    [mistake for module in pkgutil.iter_modules(__path__)
-     for mistake in importlib.import_module(f"{__name__}.{module.name}").MISTAKES] + list(in_chapters(Mistake))))
+MISTAKES: tuple[Mistake, ...] = tuple(in_chapters(Mistake))
 
 COARSE = 1e-9                   # of the largest entry: what is further off is no rounding
 

@@ -10,6 +10,7 @@ The cases of a pair come from several strategies, its alternatives, and `example
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from types import SimpleNamespace
 from itertools import count as counted
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from refdpm import gaussian, schedule, strategies as s
+from refdpm import binomial, gaussian, schedule, strategies as s
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters.theory import PREDICTOR
 from refdpm.gaussian import Gaussian
@@ -26,12 +27,13 @@ from refdpm.later.decoder import Grid
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
+from refdpm.layers.linear import Affine
 from refdpm.layers.multiscale import multiscale_vjp
 from refdpm.layers.temporal import BASES
 from refdpm.networks import bit_readout, heartbeat, swiss_roll
-from refdpm.networks.readout import READOUTS
+from refdpm.networks.readout import READOUTS, Heads
 from refdpm.schedule import Step
-from refdpm.vjp import Array, fix, tree_map
+from refdpm.vjp import Array, Pullback, fix, tree_map, unbroadcast
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]
 Alternatives = tuple[st.SearchStrategy[Case], ...]
@@ -167,10 +169,20 @@ def _bound(S: int, N: int, D: int, T: int = T, units: int = UNITS) -> st.SearchS
                  t=_times(S, N, T=T), kernel=gaussian, network=_any_network())
 
 
+BITS = fix(binomial, rate=0.3)
+
+
+def _ends_of_bits(N: int, bits: int) -> st.SearchStrategy[Case]:
+    """The bound of bits without a step between: unlike those of normal noise its ends depend on the data."""
+    return _case(s.heartbeat_networks(T, bits, last="per_step"), s.schedules(T), s.soft_bits(N, bits), noise=s.arrays(0, N, bits),
+                 t=_times(0, N, T=T), kernel=BITS, network=heartbeat)
+
+
 def _bounds() -> Alternatives:
-    """Also S = 1 and S = 0, T = 1 and 2, one row of data for many, and none."""
+    """Also S = 1 and S = 0, T = 1 and 2, one row of data for many, and none; bits."""
     return (_bound(S, N, D), _with_cut(_bound(S, N, D), 5, rows),
-            *_of_sizes(_bound, (1, 4, 3), (2, 1, 1, 2, 1), (2, 3, 1, 4, 2), (0, 3, 2), (0, 2, 1, 1), (2, 0, 3)))
+            *_of_sizes(_bound, (1, 4, 3), (2, 1, 1, 2, 1), (2, 3, 1, 4, 2), (0, 3, 2), (0, 2, 1, 1), (2, 0, 3)),
+            _ends_of_bits(N, D))
 
 
 def _at_one_step(N: int, D: int, T: int, low: int) -> st.SearchStrategy[Case]:
@@ -253,6 +265,12 @@ def _heartbeat(N: int, bits: int, T: int, last: str) -> st.SearchStrategy[Case]:
         readout=st.sampled_from(bit_readout.READOUTS), last=last))
 
 
+def _by_name(*kinds: Callable[..., s.Strategy]) -> Alternatives:
+    """What takes the name of a prediction, with each of them in its turn in the usual size."""
+    return (*_on_rows(*kinds, predicts=st.sampled_from(PREDICTIONS[:2])),
+            *(_on_rows(*kinds, predicts=name)[0] for name in PREDICTIONS[2:]))
+
+
 def _shared_variances(N: int, D: int) -> st.SearchStrategy[Gaussian]:
     """Normal laws with one variance for all components of a row."""
     return s.gaussians(N, D).map(lambda p: Gaussian(p.mean, p.var[:, :1]))
@@ -263,10 +281,32 @@ def _shared_variances(N: int, D: int) -> st.SearchStrategy[Gaussian]:
 GRIDS = (Grid(), Grid(-1.5, 2.5, 4), Grid(0.0, 1.0, 2))
 
 
-def _models(T: int) -> st.SearchStrategy[Model]:
+def _predict_by_step_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tuple[Heads, Pullback]:
+    """Affine heads with a part that is read from the columns of the step."""
+    heads, back = PREDICTOR.predict_vjp(parameters, x_t, step, t=t)
+    read = sum(share * column for share, column in zip(SHARES, step))
+
+    def pullback(dheads: Heads) -> tuple[Affine, Array, Step]:
+        dparameters, dx_t, _ = back(dheads)
+        dread = unbroadcast(np.subtract(*dheads), np.shape(read))
+        return dparameters, dx_t, Step(*(share * dread for share in SHARES))
+
+    return Heads(heads[0] + read, heads[1] - read), pullback
+
+
+SHARES = 0.5, -0.2, 0.1
+BY_STEP = SimpleNamespace(predict=lambda *args, **fixed: _predict_by_step_vjp(*args, **fixed)[0], predict_vjp=_predict_by_step_vjp)
+
+
+def beyond_the_textbook(value: Any) -> bool:
+    """A kernel or a model of which the textbook has no formula."""
+    return value is BITS or getattr(value, "predictor", PREDICTOR) is BY_STEP
+
+
+def _models(T: int, predictor: SimpleNamespace = BY_STEP) -> st.SearchStrategy[Model]:
     """Every way to read a predictor; a variance of 1e-20 at t = 1 alone leaves nothing to compare, and T = 1 has no next one."""
     left_out = {"floor"} if T > 1 else {"floor", "next"}
-    return st.builds(Model, st.just(PREDICTOR), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
+    return st.builds(Model, st.just(predictor), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
                      st.sampled_from([policy for policy in FIRST if policy not in left_out]))
 
 
@@ -275,7 +315,7 @@ def _last_step(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
     def of(beta: Array) -> st.SearchStrategy[Case]:
         t = np.ones(N, dtype=int)
         step = schedule.step_at(beta, t=t, ndim=2)
-        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T))
+        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T, PREDICTOR))
 
     return s.schedules(T).map(lambda beta: np.append(beta[:1], np.maximum(beta[1:], 0.3))).flatmap(of)
 
@@ -432,10 +472,9 @@ ALTERNATIVES: dict[str, Alternatives] = {
     **{f"later.mean.{name}": _on_rows(*TWO_STATES)
        for name in ("x_0_from_mean", "mean_from_x_0", "mean_from_noise", "mean_from_v")},
     "later.mean.mean_from_score": _on_rows(s.states, s.other_states, s.rate_columns),
-    **{f"later.mean.{name}": _on_rows(s.states, s.other_states, _step, predicts=st.sampled_from(PREDICTIONS))
-       for name in ("x_0_from", "from_x_0", "mean_from")},
+    **{f"later.mean.{name}": _by_name(s.states, s.other_states, _step) for name in ("x_0_from", "from_x_0", "mean_from")},
     "later.weights.snr": _on_rows(s.level_columns),
-    **{f"later.weights.{name}": _on_rows(s.rate_columns, s.level_columns, predicts=st.sampled_from(PREDICTIONS))
+    **{f"later.weights.{name}": _by_name(s.rate_columns, s.level_columns)
        for name in ("error_weight", "kl_weight")},
     **{f"later.weights.{name}": _on_rows(*TWO_STATES) for name in ("kl_of_x_0", "kl_of_v")},
     "later.variance.small": _on_rows(s.rate_columns, s.level_columns),

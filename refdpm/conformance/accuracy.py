@@ -61,7 +61,7 @@ def cases_of(name: str, thorough: bool = False) -> Iterator[Case]:
         yield from (case for case in drawn if not any(map(cases.beyond_the_textbook, case[1].values())))
     samplers = ENDS.get(name, ())
     for sampler in samplers if isinstance(samplers, tuple) else (samplers,):
-        yield sampler(np.random.default_rng(SEED), ROWS * (20 if thorough else 1))
+        yield sampler(np.random.default_rng(SEED), ROWS * (5 if thorough else 1))
 
 
 # -- one case ----------------------------------------------------------------------------------------------------------

@@ -184,7 +184,9 @@ WRONG_STEPS = (
     in_times_gaussian("CON-10", "weighted with the variances → with their inverses", "google-deepmind/proeval!6",
             told(p=lambda p, r: p._replace(var=r.var), r=lambda r, p: r._replace(var=p.var))),
     in_times_gaussian("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
-            "a product of densities taken for a mixture", afterwards(lambda q: q._replace(var=2 * q.var))),
+            "a product of densities taken for a mixture",
+            instead(lambda p, r: Gaussian(
+                (r.var * p.mean + p.var * r.mean) / (p.var + r.var), 2 * p.var * r.var / (p.var + r.var)))),
     in_times_bernoulli("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator", _TABLE,
             instead(lambda p, r: Bernoulli(logit(p.prob * r.prob / (r.prob + (1 - p.prob) * (1 - r.prob)))))),
     in_times_bernoulli("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)", "DIS-02 for the product",

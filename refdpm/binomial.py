@@ -174,7 +174,7 @@ def _rise(a: Array, b: Array) -> Array:
     return sigmoid(-a) * sigmoid(b) - sigmoid(a) * sigmoid(-b)
 
 
-def _weighted(weight: Array, x: Array) -> Array:
+def _zero_safe_product(weight: Array, x: Array) -> Array:
     """weight · x, 0 where the weight is 0: nothing of what cannot be, which is 0 · log 0."""
     return weight * np.where(weight == 0, 0.0, x)
 
@@ -182,24 +182,24 @@ def _weighted(weight: Array, x: Array) -> Array:
 def entropy(q: Bernoulli) -> Array:
     """H(q) per bit, in nats:   softplus(−|a|) + |a| sigmoid(−|a|), a sum of positive terms."""
     less_likely = np.minimum(q.logit, -q.logit)
-    return softplus(less_likely) - _weighted(sigmoid(less_likely), less_likely)
+    return softplus(less_likely) - _zero_safe_product(sigmoid(less_likely), less_likely)
 
 
 def entropy_vjp(q: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `entropy`:   dH = −a s (1−s) da,   s = sigmoid(a)."""
-    return entropy(q), lambda dvalue: Bernoulli(-_weighted(_variance(q.logit), q.logit) * dvalue)
+    return entropy(q), lambda dvalue: Bernoulli(-_zero_safe_product(_variance(q.logit), q.logit) * dvalue)
 
 
 def cross_entropy(q: Bernoulli, p: Bernoulli) -> Array:
     """−E_q log p per bit, in nats:   s softplus(−b) + (1−s) softplus(b)."""
-    return _weighted(sigmoid(q.logit), softplus(-p.logit)) + _weighted(sigmoid(-q.logit), softplus(p.logit))
+    return _zero_safe_product(sigmoid(q.logit), softplus(-p.logit)) + _zero_safe_product(sigmoid(-q.logit), softplus(p.logit))
 
 
 def cross_entropy_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `cross_entropy`:   dH = −s (1−s) b da + (sigmoid(b) − s) db."""
 
     def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
-        dq, dp = -_weighted(_variance(q.logit), p.logit) * dvalue, _rise(q.logit, p.logit) * dvalue
+        dq, dp = -_zero_safe_product(_variance(q.logit), p.logit) * dvalue, _rise(q.logit, p.logit) * dvalue
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return cross_entropy(q, p), pullback
@@ -207,7 +207,7 @@ def cross_entropy_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
 
 def log_prob(x: Array, p: Bernoulli) -> Array:
     """log p(x) per bit, in nats:   −x softplus(−b) − (1−x) softplus(b)."""
-    return -_weighted(x, softplus(-p.logit)) - _weighted(1 - x, softplus(p.logit))
+    return -_zero_safe_product(x, softplus(-p.logit)) - _zero_safe_product(1 - x, softplus(p.logit))
 
 
 def log_prob_vjp(x: Array, p: Bernoulli) -> tuple[Array, Pullback]:

@@ -50,20 +50,20 @@ def _check(options: argparse.Namespace) -> int:
     from refdpm.conformance.subject import Unsound
 
     try:
-        return _first_look(options) if options.adapter is None else _checked(options)
+        return _first_look(options) if options.adapter is None else _run_check(options)
     except Unsound as error:
         tell(f"refdpm check: {error}")
         return UNSOUND
 
 
-def _checked(options: argparse.Namespace) -> int:
+def _run_check(options: argparse.Namespace) -> int:
     report = _report(options, options.adapter)
     if options.junit:
         from refdpm.conformance import report as reports
         if options.junit.exists() and b"<testsuite" not in options.junit.read_bytes()[:200]:
             raise ValueError(f"--junit: expected a new file or a report of that kind, got {options.junit}; it was left unchanged")
         run.write_atomically(options.junit, reports.junit(report), replace=True)
-    _show(options, report)
+    _print_report(options, report)
     return int(report["exit_code"])
 
 
@@ -78,10 +78,10 @@ def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
     known = [id for id, _ in session.all_clauses()]
     if not any(id.startswith(options.only) for id in known):
         raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {options.only!r}")
-    expected = _expected(options.expected_failures, known)
+    expected = _expected_failures(options.expected_failures, known)
     source = remote.open_source(adapter, isolate=options.isolate, timeout=options.timeout, names=session.NAMES)
     try:
-        return session.check(source, only=options.only, expected_failures=expected, profile=_profile(options.profile),
+        return session.check(source, only=options.only, expected_failures=expected, profile=_profile_of(options.profile),
                              flags=_flags(options), effort=Effort(seed=options.seed, max_examples=options.max_examples))
     finally:
         source.close()
@@ -93,12 +93,12 @@ def _flags(options: argparse.Namespace) -> str:
     return isolated + (f" --profile {shlex.quote(str(options.profile))}" if options.profile else "")
 
 
-def _show(options: argparse.Namespace, report: dict[str, Any]) -> None:
+def _print_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
     from refdpm.conformance import report as reports
     say(to_json(report) if options.json else reports.text(report, verbose=options.verbose))
 
 
-def _profile(path: Path | None) -> dict[str, Any]:
+def _profile_of(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
@@ -110,7 +110,7 @@ def _profile(path: Path | None) -> dict[str, Any]:
     return stated
 
 
-def _expected(path: Path | None, known: list[str]) -> dict[str, str]:
+def _expected_failures(path: Path | None, known: list[str]) -> dict[str, str]:
     """Clause → reason, from lines CLAUSE REASON; empty lines and # are left out."""
     expected = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path else [], start=1):
@@ -137,9 +137,9 @@ def _first_look(options: argparse.Namespace) -> int:
         say(to_json({"reference": own, "example": right, "wrong_example": wrong, "ok": as_wanted}))
     else:
         say(brief.render(own) + "\n\nA small DDPM, written without this package, and checked as yours would be:\n")
-        _show(options, right)
+        _print_report(options, right)
         say("\nThe same with one line changed:\n")
-        _show(options, wrong)
+        _print_report(options, wrong)
         say("\nCheck yours:  python -m refdpm check your_adapter.py      (what it may offer:  python -m refdpm explain)")
     return 0 if as_wanted else 1
 

@@ -134,7 +134,7 @@ def _train(options: argparse.Namespace) -> int:
     else:
         posed = experiments.begin(options.experiment, _settings(options))
         folder = _new_folder(options)
-    posed = _trained(posed, folder)
+    posed = _train_to_the_end(posed, folder)
     report = (common.bound_report(posed.problem, posed.state, common.held_out(posed.problem, posed.problem.held_out))
               | posed.experiment.report(posed.settings, posed.state)
               | {"experiment": posed.name, "settings": posed.settings._asdict(), "run": str(folder)})
@@ -189,7 +189,7 @@ def _suffixes() -> Iterator[str]:
         number += 1
 
 
-def _trained(posed: Run, folder: Path) -> Run:
+def _train_to_the_end(posed: Run, folder: Path) -> Run:
     """Train to the end, telling how it goes; saved at the start, every now and then, when interrupted, and at the end."""
     path, recipe = folder / "run.npz", posed.problem.recipe
     experiments.save(path, posed)
@@ -205,7 +205,7 @@ def _trained(posed: Run, folder: Path) -> Run:
                 recent = [*recent[-99:], k]
                 progress.update(f"K {common.in_bits_per(posed.problem, np.mean(recent)):.3f} bits")
                 if state.steps_done * GLANCES // recipe.steps > (state.steps_done - 1) * GLANCES // recipe.steps:
-                    progress.tell(_glance(posed))
+                    progress.tell(_progress_text(posed))
                 if time.monotonic() - saved > SAVE_EVERY:
                     experiments.save(path, posed)
                     saved = time.monotonic()
@@ -217,7 +217,7 @@ def _trained(posed: Run, folder: Path) -> Run:
     return posed
 
 
-def _glance(posed: Run) -> str:
+def _progress_text(posed: Run) -> str:
     """K of a few held-out examples, the same ones at every look."""
     x_0 = common.held_out(posed.problem, posed.problem.glance)
     found = common.evaluate(posed.problem, posed.state, x_0)
@@ -308,7 +308,7 @@ def _sample(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     _refuse_existing(options.out)
-    x = _drawn(posed, options)
+    x = _sample_rows(posed, options)
     if not np.isfinite(x).all():
         raise ValueError(f"{options.run}: expected a run whose samples are finite numbers, got others; nothing was written")
     buffer = io.BytesIO()
@@ -320,14 +320,14 @@ def _sample(options: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn(posed: Run, options: argparse.Namespace) -> np.ndarray:
+def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
     problem, state = posed.problem, posed.state
     if options.n is not None:
         return _in_units_of_files(problem, common.samples(problem, state, options.n, seed=options.seed, end=options.end))
     if options.denoise:
         if options.choice == "enter" and not problem.real:
             raise ValueError("--choice: expected constant or ramp for bits, got enter")
-        highest = _loudest(posed) if options.choice == "enter" else np.inf if problem.real else 0.5
+        highest = _largest_noise_level(posed) if options.choice == "enter" else np.inf if problem.real else 0.5
         if options.noise_std is None or not 0 < options.noise_std < highest:
             raise ValueError(f"--noise-std: expected a number between 0 and {highest:.4g}, got {options.noise_std}")
         y = _examples(posed, options.denoise)
@@ -374,7 +374,7 @@ def _examples(posed: Run, path: Path, *, finite: bool = True) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def _loudest(posed: Run) -> float:
+def _largest_noise_level(posed: Run) -> float:
     """The standard deviation, in units of files, of the noise of x_T: no noisier example can enter the chain."""
     level = schedule.log_alpha_bar(common.beta_of(posed.problem, posed.state))[-1]
     return float(np.sqrt(np.expm1(-level))) / posed.problem.scale

@@ -70,7 +70,7 @@ def times_gaussian(p: Gaussian, r: Gaussian) -> Gaussian:
 
 
 def _shares(p_var: Array, r_var: Array) -> tuple[Array, Array]:
-    """1 − k and k, neither by subtraction."""
+    """The shares r_var/(p_var + r_var) = 1 − k and p_var/(p_var + r_var) = k, neither by subtraction."""
     with np.errstate(divide="ignore", over="ignore"):
         return 1 / (1 + p_var / r_var), p_var / (p_var + r_var)
 

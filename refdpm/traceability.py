@@ -29,12 +29,12 @@ def tests_of(tests_dir: Path) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for path in sorted(tests_dir.rglob("test_*.py")) if tests_dir.is_dir() else []:
         file = path.relative_to(tests_dir).as_posix()
-        for number, test in _marked(ast.parse(path.read_text(encoding="utf-8"), file), [], file):
+        for number, test in _marked_tests(ast.parse(path.read_text(encoding="utf-8"), file), [], file):
             found.setdefault(known(number, f"{file}: eq"), []).append(test)
     return {number: tuple(dict.fromkeys(found[number])) for number in EQUATIONS if number in found}
 
 
-def _marked(node: ast.AST, above: list[object], name: str) -> Iterator[tuple[object, str]]:
+def _marked_tests(node: ast.AST, above: list[object], name: str) -> Iterator[tuple[object, str]]:
     """(number, test) for every test inside `node`; `above` are the numbers that everything in it inherits."""
     children = list(ast.iter_child_nodes(node))
     above = above + [number for child in children if isinstance(child, ast.Assign) and ast.unparse(child.targets[0]) == "pytestmark"
@@ -43,7 +43,7 @@ def _marked(node: ast.AST, above: list[object], name: str) -> Iterator[tuple[obj
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             numbers = above + [number for decorator in child.decorator_list for number in _numbers(decorator)]
             if isinstance(child, ast.ClassDef):
-                yield from _marked(child, numbers, f"{name}::{child.name}")
+                yield from _marked_tests(child, numbers, f"{name}::{child.name}")
             elif child.name.startswith("test"):
                 yield from ((number, f"{name}::{child.name}") for number in numbers)
 

@@ -27,8 +27,12 @@ BEGIN, END = "<!-- results: written by claim.py -->", "<!-- end of results -->"
 
 # -- a verdict -----------------------------------------------------------------------------------------------------------
 
-def conclude(name: str, claim: str, rows: list[dict[str, Any]], *, seconds: float, settings: dict[str, Any]) -> int:
-    """`rows` have number (what was measured), expectation (what it should be) and holds.  Returns the exit code."""
+def conclude(name: str, claim: str, rows: list[dict[str, Any]], *, seconds: float, settings: dict[str, Any],
+             data: dict[str, Any] | None = None) -> int:
+    """`rows` have number (what was measured), expectation (what it should be) and holds; `data` is kept beside them.
+
+    Returns the exit code.
+    """
     rows = [row | {"holds": bool(row["holds"])} for row in rows]
     print(f"claim: {claim}")
     for row in rows:
@@ -38,6 +42,7 @@ def conclude(name: str, claim: str, rows: list[dict[str, Any]], *, seconds: floa
     versions = {"refdpm": refdpm.__version__, "python": platform.python_version(), "numpy": numpy.__version__,
                 "scipy": scipy.__version__}
     content = {"claim": claim, "rows": rows, "holds": holds, "seconds": round(seconds), "settings": settings, "versions": versions}
+    content |= {"data": data} if data else {}
     RESULTS.mkdir(exist_ok=True)
     write_atomically(RESULTS / f"{name}.json", json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n", replace=True)
     return 0 if holds else 1

@@ -45,7 +45,7 @@ class Fault(Exception):
     """The adapter was called and did not answer with arrays; its message says what it did instead."""
 
 
-class Spent(Fault):
+class CalledNoMore(Fault):
     """The function ended its process too often and is not called any more: nothing was found out about this input."""
 
 
@@ -100,30 +100,30 @@ class Local:
 
     def __init__(self, target: Any, *, name: str = "", names: frozenset[str] = frozenset()) -> None:
         self.target, self.name = target, name or getattr(target, "__name__", type(target).__name__)
-        self.dtype = _dtype(getattr(target, "dtype", None))
+        self.dtype = _dtype_name(getattr(target, "dtype", None))
         self.stated: Mapping[str, Any] = dict(getattr(target, "profile", {}))
         self.notes: dict[str, set[str]] = {}
         self.make: Callable[..., Any] | None = getattr(target, "make", None)
         self.array: Callable[[Array], Any] | None = getattr(target, "array", None)
-        self.classes = _classes(target)
+        self.classes = _class_count(target)
         own = None if self.make or callable(getattr(target, "beta", None)) else getattr(target, "beta", None)
         self.beta = None if own is None else np.concatenate([[0.0], np.asarray(to_array(own), dtype=np.float64)])
-        self._names, self._made = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]
+        self._names, self._objects = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]
         if self.make:
             with _quiet(self, "make"):
-                made = self._object(_PROBE)
-            self.dtype = self.dtype or _dtype(getattr(made, "dtype", None))
-            self.classes = self.classes or _classes(made)
+                made = self._object_for(_PROBE)
+            self.dtype = self.dtype or _dtype_name(getattr(made, "dtype", None))
+            self.classes = self.classes or _class_count(made)
             self.stated = dict(getattr(made, "profile", {})) | dict(self.stated)
 
     def offers(self) -> frozenset[str]:
         """The names it has, of those that the kit knows."""
-        places = [self.target, *([self._object(_PROBE)] if self.make else [])]
+        places = [self.target, *([self._object_for(_PROBE)] if self.make else [])]
         return frozenset(name for name in self._names for place in places if callable(getattr(place, name, None)))
 
     def misspelt(self) -> list[str]:
         """Names that are nearly those of functions that the kit knows."""
-        places = [self.target, *([self._object(_PROBE)] if self.make else [])]
+        places = [self.target, *([self._object_for(_PROBE)] if self.make else [])]
         found = {name: get_close_matches(name, self._names, n=1, cutoff=0.85) for place in places for name in dir(place)
                  if name not in self._names and name[0] != "_" and callable(getattr(place, name, None))}
         return [f"{name} is not known; {nearest[0]} is" for name, nearest in found.items() if nearest]
@@ -131,17 +131,17 @@ class Local:
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """See `Source`."""
         with _quiet(self, name):
-            place = self._object(arguments.get("beta", _PROBE)) if self.make else self.target
+            place = self._object_for(arguments.get("beta", _PROBE)) if self.make else self.target
             function = getattr(place, name, None) or getattr(self.target, name, None)
             if function is None:
                 raise Skip(f"{name} is not offered")
-            given = self._handed(dict(arguments))
+            given = self._to_framework(dict(arguments))
             before = _content(given)
             value = (function(given["name"], given["args"], given["cotangent"]) if name == "vjp"
-                     else function(**_bound(function, given)))
+                     else function(**_arguments_for(function, given)))
             after = _content(given)
             self._note(name, *(f"changes its input {key}" for key in before if after[key] != before[key]),
-                       *(f"returned a {kind}, read as an array" for kind in _foreign(value) if self.array is None))
+                       *(f"returned a {kind}, read as an array" for kind in _foreign_kinds(value) if self.array is None))
             return to_arrays(value)
 
     def close(self) -> None:
@@ -151,23 +151,23 @@ class Local:
         if notes:
             self.notes.setdefault(name, set()).update(notes)
 
-    def _object(self, beta: Array) -> Any:
+    def _object_for(self, beta: Array) -> Any:
         key = beta.tobytes() + beta.dtype.char.encode()
-        if key not in self._made:
-            if len(self._made) > 500:
-                self._made.clear()
+        if key not in self._objects:
+            if len(self._objects) > 500:
+                self._objects.clear()
             assert self.make is not None
-            self._made[key] = self.make(self._handed(beta.copy()))
-        return self._made[key]
+            self._objects[key] = self.make(self._to_framework(beta.copy()))
+        return self._objects[key]
 
-    def _handed(self, value: Any) -> Any:
+    def _to_framework(self, value: Any) -> Any:
         """The arrays among arguments as the adapter wants them."""
         if isinstance(value, np.ndarray):
             return value if self.array is None else self.array(value)
         if isinstance(value, dict):
-            return {name: self._handed(part) for name, part in value.items()}
+            return {name: self._to_framework(part) for name, part in value.items()}
         if isinstance(value, tuple) and not isinstance(value, Model):
-            return tuple(map(self._handed, value))
+            return tuple(map(self._to_framework, value))
         return value
 
 
@@ -212,7 +212,7 @@ class _Nowhere(io.BytesIO):
         return len(data)
 
 
-def _bound(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that a function asks for, by the names of its parameters."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -280,20 +280,20 @@ def _content(value: Any) -> Any:
     return {key: _content(part) for key, part in value.items()} if isinstance(value, dict) else None
 
 
-def _foreign(value: Any) -> set[str]:
+def _foreign_kinds(value: Any) -> set[str]:
     """The kinds of array in what a function returned that are not NumPy's or Python's own."""
     if isinstance(value, (tuple, list, Mapping)):
-        return {kind for part in (value.values() if isinstance(value, Mapping) else value) for kind in _foreign(part)}
+        return {kind for part in (value.values() if isinstance(value, Mapping) else value) for kind in _foreign_kinds(part)}
     package = type(value).__module__.split(".")[0]
     return set() if package in ("numpy", "builtins") else {f"{package}.{type(value).__name__}"}
 
 
-def _classes(target: Any) -> int | None:
+def _class_count(target: Any) -> int | None:
     found = getattr(target, "classes", None)
     return found if isinstance(found, int) and found > 1 else None
 
 
-def _dtype(value: Any) -> str | None:
+def _dtype_name(value: Any) -> str | None:
     name = None if value is None else str(value).split(".")[-1].rstrip("'>")
     if name not in (None, "float16", "float32", "float64"):
         raise ValueError(f"dtype: expected 'float16', 'float32' or 'float64', got {value!r}")

@@ -10,29 +10,30 @@ The cases of a pair come from several strategies, its alternatives, and `example
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import count as counted
 from types import SimpleNamespace
+from itertools import count as counted
 from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from refdpm import gaussian, schedule, strategies as s
+from refdpm import binomial, gaussian, schedule, strategies as s
 from refdpm.binomial import Bernoulli
+from refdpm.conformance.chapters.theory import PREDICTOR
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import MIXINGS, Categorical
 from refdpm.later.decoder import Grid
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
-from refdpm.layers.linear import Affine, per_step_vjp
+from refdpm.layers.linear import Affine
 from refdpm.layers.multiscale import multiscale_vjp
 from refdpm.layers.temporal import BASES
 from refdpm.networks import bit_readout, heartbeat, swiss_roll
 from refdpm.networks.readout import READOUTS, Heads
 from refdpm.schedule import Step
-from refdpm.vjp import Array, Pullback, fix, tree_map
+from refdpm.vjp import Array, Pullback, fix, tree_map, unbroadcast
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]
 Alternatives = tuple[st.SearchStrategy[Case], ...]
@@ -82,16 +83,16 @@ def number(leaf: Array) -> Array:
 
 def _with_cut(case: st.SearchStrategy[Case], leaf: int, *cuts: Cut) -> st.SearchStrategy[Case]:
     """Cases in which the argument, or the part of one, that is counted as `leaf` has been cut in one of these ways."""
-    return st.tuples(case, st.sampled_from(cuts)).map(partial(_cut, leaf))
+    return st.tuples(case, st.sampled_from(cuts)).map(partial(_apply_cut, leaf))
 
 
-def _cut(leaf: int, drawn: tuple[Case, Cut]) -> Case:
+def _apply_cut(leaf: int, drawn: tuple[Case, Cut]) -> Case:
     (arguments, fixed), cut = drawn
     position = counted()
     return tree_map(lambda part: cut(part) if next(position) == leaf else part, arguments), fixed
 
 
-def _stretched(case: st.SearchStrategy[Case], *, states: Iterable[int] = (), columns: Iterable[int] = ()) -> Alternatives:
+def _with_stretched_axes(case: st.SearchStrategy[Case], *, states: Iterable[int] = (), columns: Iterable[int] = ()) -> Alternatives:
     """Each of these leaves in its turn: states have one row or one component for all, columns one row."""
     return (*(_with_cut(case, leaf, rows, both, number) for leaf in states),
             *(_with_cut(case, leaf, components) for leaf in states),
@@ -101,11 +102,45 @@ def _stretched(case: st.SearchStrategy[Case], *, states: Iterable[int] = (), col
 def _of_all_sizes(of: Callable[..., st.SearchStrategy[Case]], *, states: Iterable[int] = (), columns: Iterable[int] = ()
                   ) -> Alternatives:
     """The usual size of `of(N, D)`, those leaves stretched, and the least sizes."""
-    return (of(N, D), *_stretched(of(4, 3), states=states, columns=columns), *(of(*size) for size in SMALL))
+    return (of(N, D), *_with_stretched_axes(of(4, 3), states=states, columns=columns), *(of(*size) for size in SMALL))
 
 
 def _of_sizes(of: Callable[..., st.SearchStrategy[Case]], *sizes: tuple[int, ...]) -> Alternatives:
     return tuple(of(*size) for size in sizes)
+
+
+def _step(N: int) -> st.SearchStrategy[Step]:
+    """The columns of a schedule at steps of their own for every row."""
+    return s.steps(N, T).map(lambda drawn: drawn[0])
+
+
+def _quarters(N: int, D: int) -> st.SearchStrategy[Array]:
+    """Uniform noise of 0, ¼, ½ or ¾."""
+    return s.times(N, D, low=0, high=3).map(lambda k: k / 4)
+
+
+def _off_the_quarters(N: int, D: int) -> st.SearchStrategy[Bernoulli]:
+    """Bits whose logits are not near that of a quarter: a bit that jumps has no derivative."""
+    return s.bernoullis(N, D).map(lambda p: Bernoulli(np.round(2 * p.logit) / 2 + 0.25))
+
+
+# of arguments that consist of several leaves, how many there are; and those that have one column
+LEAVES = {s.gaussians: 2, s.other_gaussians: 2, s.heads: 2, _step: 3}
+COLUMNS = (s.rate_columns, s.level_columns, _step)
+TWO_STATES = (s.states, s.other_states, s.rate_columns, s.level_columns)
+
+
+def _on_rows(*kinds: Callable[..., s.Strategy], noise: Callable[..., s.Strategy] | None = None, **fixed: Any) -> Alternatives:
+    """The alternatives of a pair whose arguments are states and columns of N rows; with noise in the shape of a state."""
+    def of(N: int, D: int) -> st.SearchStrategy[Case]:
+        drawn = {} if noise is None else {"noise": noise(N, D)}
+        return _case(*(kind(N) if kind in COLUMNS else kind(N, D) for kind in kinds), **drawn, **fixed)
+
+    is_column = [kind in COLUMNS for kind in kinds for _ in range(LEAVES.get(kind, 1))]
+    if len(is_column) == 1 and noise is None:                         # nothing that it could be stretched to
+        return _of_all_sizes(of)
+    states, columns = ([leaf for leaf, found in enumerate(is_column) if found == wanted] for wanted in (False, True))
+    return _of_all_sizes(of, states=states, columns=columns)
 
 
 # -- the bound ---------------------------------------------------------------------------------------------------------
@@ -134,22 +169,32 @@ def _bound(S: int, N: int, D: int, T: int = T, units: int = UNITS) -> st.SearchS
                  t=_times(S, N, T=T), kernel=gaussian, network=_any_network())
 
 
+BITS = fix(binomial, rate=0.3)
+
+
+def _ends_of_bits(N: int, bits: int) -> st.SearchStrategy[Case]:
+    """The bound of bits without a step between: unlike those of normal noise its ends depend on the data."""
+    return _case(s.heartbeat_networks(T, bits, last="per_step"), s.schedules(T), s.soft_bits(N, bits), noise=s.arrays(0, N, bits),
+                 t=_times(0, N, T=T), kernel=BITS, network=heartbeat)
+
+
 def _bounds() -> Alternatives:
-    """Also S = 1 and S = 0, T = 1 and 2, one row of data for many, and none."""
+    """Also S = 1 and S = 0, T = 1 and 2, one row of data for many, and none; bits."""
     return (_bound(S, N, D), _with_cut(_bound(S, N, D), 5, rows),
-            *_of_sizes(_bound, (1, 4, 3), (2, 1, 1, 2, 1), (2, 3, 1, 4, 2), (0, 3, 2), (0, 2, 1, 1), (2, 0, 3)))
+            *_of_sizes(_bound, (1, 4, 3), (2, 1, 1, 2, 1), (2, 3, 1, 4, 2), (0, 3, 2), (0, 2, 1, 1), (2, 0, 3)),
+            _ends_of_bits(N, D))
 
 
 def _at_one_step(N: int, D: int, T: int, low: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), s.states(N, D), t=st.integers(low, T), kernel=gaussian)
 
 
-def _assembled(terms: Callable[[int, int], s.Strategy], kl: int, others: Iterable[int]) -> Alternatives:
+def _assemblies(terms: Callable[[int, int], s.Strategy], kl: int, others: Iterable[int]) -> Alternatives:
     """The terms of a bound, of which `kl` counts the divergences and `others` the rest."""
     def of(S: int, N: int) -> st.SearchStrategy[Case]:
         return _case(terms(S, N), T=st.integers(1, 50))
 
-    return (of(S, N), of(1, 4), _with_cut(of(S, N), kl, components), *_stretched(of(2, 4), columns=others),
+    return (of(S, N), of(1, 4), _with_cut(of(S, N), kl, components), *_with_stretched_axes(of(2, 4), columns=others),
             *_of_sizes(of, (2, 1), (1, 1), (0, 3), (2, 0)))
 
 
@@ -180,7 +225,7 @@ def _alternating(case: Case) -> Case:
     return (s.alternating_images(x), s.alternating(kernels)), fixed
 
 
-def _normalised(*shape: int, scale: tuple[int, ...] | None = None, groups: tuple[int, ...] = (1,)) -> st.SearchStrategy[Case]:
+def _normalisation(*shape: int, scale: tuple[int, ...] | None = None, groups: tuple[int, ...] = (1,)) -> st.SearchStrategy[Case]:
     of = (shape[-1],) if scale is None else scale
     return _case(s.normal_arrays(*shape), s.normal_arrays(*of), s.normal_arrays(*of), groups=st.sampled_from(groups),
                  epsilon=st.sampled_from([1e-5, 0.5]))
@@ -188,20 +233,11 @@ def _normalised(*shape: int, scale: tuple[int, ...] | None = None, groups: tuple
 
 def _normalisations() -> Alternatives:
     """The usual layer; scale and shift of every example its own; one of them for all channels; one channel, one image, none."""
-    usual, own = _normalised(3, 4, 5, 6, groups=(1, 2, 3, 6)), _normalised(3, 4, 5, 6, scale=(3, 1, 1, 6), groups=(1, 2, 3, 6))
+    usual = _normalisation(3, 4, 5, 6, groups=(1, 2, 3, 6))
+    own = _normalisation(3, 4, 5, 6, scale=(3, 1, 1, 6), groups=(1, 2, 3, 6))
     return (usual, own, *(_with_cut(case, leaf, rows, number) for leaf in (1, 2) for case in (usual, own)),
-            _normalised(1, 3, 2, 4, groups=(2,)), _normalised(3, 4, 5, 1), _normalised(5, 6, groups=(2, 3)),
-            _normalised(2, 1, 1, 4, groups=(1, 2)), _with_cut(own, 0, rows), _normalised(0, 3, 2, 4, groups=(2,)))
-
-
-def _read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
-    return s.steps(N, T).flatmap(lambda drawn: _case(s.heads(N, D), s.states(N, D), st.just(drawn[0]), T=st.integers(1, 50),
-                                                     readout=st.sampled_from(READOUTS)))
-
-
-def _bit_read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
-    return s.steps(N, T).flatmap(lambda drawn: _case(s.bit_heads(N, D), s.soft_bits(N, D), st.just(drawn[0]), rate=s.rates(),
-                                                     readout=st.sampled_from(bit_readout.READOUTS)))
+            _normalisation(1, 3, 2, 4, groups=(2,)), _normalisation(3, 4, 5, 1), _normalisation(5, 6, groups=(2, 3)),
+            _normalisation(2, 1, 1, 4, groups=(1, 2)), _with_cut(own, 0, rows), _normalisation(0, 3, 2, 4, groups=(2,)))
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------
@@ -229,6 +265,12 @@ def _heartbeat(N: int, bits: int, T: int, last: str) -> st.SearchStrategy[Case]:
         readout=st.sampled_from(bit_readout.READOUTS), last=last))
 
 
+def _by_name(*kinds: Callable[..., s.Strategy]) -> Alternatives:
+    """What takes the name of a prediction, with each of them in its turn in the usual size."""
+    return (*_on_rows(*kinds, predicts=st.sampled_from(PREDICTIONS[:2])),
+            *(_on_rows(*kinds, predicts=name)[0] for name in PREDICTIONS[2:]))
+
+
 def _shared_variances(N: int, D: int) -> st.SearchStrategy[Gaussian]:
     """Normal laws with one variance for all components of a row."""
     return s.gaussians(N, D).map(lambda p: Gaussian(p.mean, p.var[:, :1]))
@@ -239,37 +281,33 @@ def _shared_variances(N: int, D: int) -> st.SearchStrategy[Gaussian]:
 GRIDS = (Grid(), Grid(-1.5, 2.5, 4), Grid(0.0, 1.0, 2))
 
 
-def _predict_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tuple[Heads, Pullback]:
-    """Heads that are affine in x_t, another map at every t."""
-    z, back = per_step_vjp(x_t, *parameters, t=t)
+def _predict_by_step_vjp(parameters: Affine, x_t: Array, step: Step, *, t: Array) -> tuple[Heads, Pullback]:
+    """Affine heads with a part that is read from the columns of the step."""
+    heads, back = PREDICTOR.predict_vjp(parameters, x_t, step, t=t)
+    read = sum(share * column for share, column in zip(SHARES, step))
 
     def pullback(dheads: Heads) -> tuple[Affine, Array, Step]:
-        dx_t, *dparameters = back(np.concatenate(dheads, axis=1))
-        return Affine(*dparameters), dx_t, Step(*map(np.zeros_like, step))
+        dparameters, dx_t, _ = back(dheads)
+        dread = unbroadcast(np.subtract(*dheads), np.shape(read))
+        return dparameters, dx_t, Step(*(share * dread for share in SHARES))
 
-    return Heads(*np.split(z, 2, axis=1)), pullback
-
-
-PREDICTOR = SimpleNamespace(predict=lambda *args, **fixed: _predict_vjp(*args, **fixed)[0], predict_vjp=_predict_vjp)
+    return Heads(heads[0] + read, heads[1] - read), pullback
 
 
-def _models(T: int) -> st.SearchStrategy[Model]:
+SHARES = 0.5, -0.2, 0.1
+BY_STEP = SimpleNamespace(predict=lambda *args, **fixed: _predict_by_step_vjp(*args, **fixed)[0], predict_vjp=_predict_by_step_vjp)
+
+
+def beyond_the_textbook(value: Any) -> bool:
+    """A kernel or a model of which the textbook has no formula."""
+    return value is BITS or getattr(value, "predictor", PREDICTOR) is BY_STEP
+
+
+def _models(T: int, predictor: SimpleNamespace = BY_STEP) -> st.SearchStrategy[Model]:
     """Every way to read a predictor; a variance of 1e-20 at t = 1 alone leaves nothing to compare, and T = 1 has no next one."""
     left_out = {"floor"} if T > 1 else {"floor", "next"}
-    return st.builds(Model, st.just(PREDICTOR), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
+    return st.builds(Model, st.just(predictor), st.sampled_from(PREDICTIONS), st.sampled_from(VARIANCES),
                      st.sampled_from([policy for policy in FIRST if policy not in left_out]))
-
-
-def _by_name(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
-    """A state and another at the steps of a schedule, and the name of a prediction."""
-    return s.steps(N, T).flatmap(lambda drawn: _case(s.states(N, D), s.other_states(N, D), st.just(drawn[0]),
-                                                     predicts=st.sampled_from(PREDICTIONS)))
-
-
-def _variance_read_out(N: int, D: int, T: int = T) -> st.SearchStrategy[Case]:
-    return s.steps(N, T).flatmap(lambda drawn: _case(
-        s.heads(N, D), s.other_states(N, D), st.just(drawn[0]), s.rate_columns(N),
-        predicts=st.sampled_from(PREDICTIONS), variance=st.sampled_from(VARIANCES)))
 
 
 def _last_step(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
@@ -277,7 +315,7 @@ def _last_step(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
     def of(beta: Array) -> st.SearchStrategy[Case]:
         t = np.ones(N, dtype=int)
         step = schedule.step_at(beta, t=t, ndim=2)
-        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T))
+        return _case(s.predictors(T, D), st.just(beta), s.states(N, D), st.just(step), t=t, model=_models(T, PREDICTOR))
 
     return s.schedules(T).map(lambda beta: np.append(beta[:1], np.maximum(beta[1:], 0.3))).flatmap(of)
 
@@ -286,10 +324,6 @@ def _decoder(N: int, D: int, T: int, **fixed: Any) -> st.SearchStrategy[Case]:
     """A predictor and a schedule, with levels of one of the grids."""
     return st.sampled_from(GRIDS).flatmap(lambda grid: _case(
         s.predictors(T, D), s.schedules(T), k=s.times(N, D, low=0, high=grid.levels - 1), grid=grid, model=_models(T), **fixed))
-
-
-def _decoded(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
-    return _decoder(N, D, T, noise=s.states(N, D))
 
 
 def _later_bound(S: int, N: int, D: int, T: int) -> st.SearchStrategy[Case]:
@@ -324,25 +358,11 @@ def _reverse_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
         s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS)))
 
 
-def _respaced(T: int, *times: int) -> st.SearchStrategy[Case]:
+def _respacing(T: int, *times: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), times=np.array(times))
 
 
 # -- all of them -------------------------------------------------------------------------------------------------------
-
-def _two_states(N: int, D: int, **fixed: Any) -> st.SearchStrategy[Case]:
-    return _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N), s.level_columns(N), **fixed)
-
-
-def _quarters(N: int, D: int) -> st.SearchStrategy[Array]:
-    """Uniform noise of 0, ¼, ½ or ¾."""
-    return s.times(N, D, low=0, high=3).map(lambda k: k / 4)
-
-
-def _off_the_quarters(p: Bernoulli) -> Bernoulli:
-    """Logits like these, none of them near that of a quarter: a bit that jumps has no derivative."""
-    return Bernoulli(np.round(2 * p.logit) / 2 + 0.25)
-
 
 def _normalised_weights() -> Alternatives:
     return tuple(_case(s.normal_arrays(*shape, scale=3.0)) for shape in ((N, S, UNITS), (4,), (1, 3), (4, 1), (0, 3)))
@@ -370,26 +390,22 @@ ALTERNATIVES: dict[str, Alternatives] = {
                            for N, T in ((5, 6), (4, 2), (2, 5), (1, 3), (3, 1), (0, 2))),
     "schedule.step_at": tuple(_case(s.schedules(T), t=s.times(N, low=1, high=T), ndim=st.integers(1, 4))
                               for N, T in ((5, 6), (4, 2), (2, 5), (1, 3), (3, 1), (0, 2))),
-    "gaussian.forward": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N)), states=[0], columns=[1]),
-    "gaussian.marginal": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.level_columns(N)), states=[0], columns=[1]),
-    "gaussian.posterior": _of_all_sizes(_two_states, states=range(2), columns=[2, 3]),
-    "gaussian.kl": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.other_gaussians(N, D)), states=range(4)),
-    "gaussian.entropy": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D)), states=range(2)),
-    "gaussian.cross_entropy": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.other_gaussians(N, D)), states=range(4)),
-    "gaussian.log_prob": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.gaussians(N, D)), states=range(3)),
-    "gaussian.draw": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), noise=s.states(N, D)), states=range(2)),
-    "binomial.forward": _of_all_sizes(lambda N, D: _case(s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()),
-                                      states=[0], columns=[1]),
-    "binomial.marginal": _of_all_sizes(lambda N, D: _case(s.soft_bits(N, D), s.level_columns(N), rate=s.rates()),
-                                       states=[0], columns=[1]),
-    "binomial.posterior": _of_all_sizes(lambda N, D: _case(s.bits(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N),
-                                                           rate=s.rates()), states=[0, 1], columns=[2, 3]),
-    "binomial.kl": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D), s.other_bernoullis(N, D)), states=range(2)),
-    "binomial.entropy": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D))),
-    "binomial.cross_entropy": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D), s.other_bernoullis(N, D)), states=range(2)),
-    "binomial.log_prob": _of_all_sizes(lambda N, D: _case(s.bits(N, D), s.bernoullis(N, D)), states=range(2)),
-    "binomial.draw": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D).map(_off_the_quarters), noise=_quarters(N, D)),
-                                   states=range(1)),
+    "gaussian.forward": _on_rows(s.states, s.rate_columns),
+    "gaussian.marginal": _on_rows(s.states, s.level_columns),
+    "gaussian.posterior": _on_rows(*TWO_STATES),
+    "gaussian.kl": _on_rows(s.gaussians, s.other_gaussians),
+    "gaussian.entropy": _on_rows(s.gaussians),
+    "gaussian.cross_entropy": _on_rows(s.gaussians, s.other_gaussians),
+    "gaussian.log_prob": _on_rows(s.states, s.gaussians),
+    "gaussian.draw": _on_rows(s.gaussians, noise=s.states),
+    "binomial.forward": _on_rows(s.soft_bits, s.rate_columns, rate=s.rates()),
+    "binomial.marginal": _on_rows(s.soft_bits, s.level_columns, rate=s.rates()),
+    "binomial.posterior": _on_rows(s.bits, s.soft_bits, s.rate_columns, s.level_columns, rate=s.rates()),
+    "binomial.kl": _on_rows(s.bernoullis, s.other_bernoullis),
+    "binomial.entropy": _on_rows(s.bernoullis),
+    "binomial.cross_entropy": _on_rows(s.bernoullis, s.other_bernoullis),
+    "binomial.log_prob": _on_rows(s.bits, s.bernoullis),
+    "binomial.draw": _on_rows(_off_the_quarters, noise=_quarters),
     "likelihood.total": tuple(_case(s.arrays(*shape)) for shape in ((N, D), (3,), (4, 2, 3), (1, 1), (0, 2), (2, 0))),
     "bound.step_kl": (_step_kl(N, D), _with_cut(_step_kl(4, 3), 5, rows), _with_cut(_step_kl(4, 3), 5, components),
                       *_of_sizes(_step_kl, (1, 3), (4, 1, 2, 1), (1, 1, 3), (0, 2), (0, 2, 1))),
@@ -397,7 +413,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "bound.entropy_at": _of_sizes(_at_one_step, (N, D, T, 1), (1, 3, 2, 1), (4, 1, 3, 1), (3, 2, 1, 1), (0, 2, 4, 1)),
     "bound.prior_cross_entropy_at": _of_sizes(_at_one_step, (N, D, T, 0), (1, 3, 2, 0), (4, 1, 3, 0), (3, 2, 1, 0), (0, 2, 4, 0)),
     "bound.terms": _bounds(),
-    "bound.assemble": _assembled(s.bound_terms, 0, (1, 2, 3)),
+    "bound.assemble": _assemblies(s.bound_terms, 0, (1, 2, 3)),
     "bound.bound": _bounds(),
     "bound.correction": tuple(_case(s.schedules(T), s.states(N, D), kernel=gaussian)
                               for N, D, T in ((5, 2, 6), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4))),
@@ -412,17 +428,14 @@ ALTERNATIVES: dict[str, Alternatives] = {
         _case(s.states(N, inside), s.arrays(T + 1, inside, out), s.arrays(T + 1, out), t=s.times(N, low=0, high=T))
         for N, inside, out, T in ((5, 4, 2, 6), (1, 3, 2, 4), (4, 1, 3, 2), (4, 3, 1, 2), (3, 2, 4, 1), (0, 3, 2, 4))),
     "layers.rbf.rbf": (
-        *_stretched(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), columns=[2]),
+        *_with_stretched_axes(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), columns=[2]),
         _with_cut(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), 1, rows),
         *(_case(s.states(N, D), s.states(units, D), s.arrays(units, low=-1, high=1))
           for N, D, units in ((5, 2, 4), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 3, 2)))),
-    "networks.readout.eq65": _of_all_sizes(lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N)),
-                                         states=range(3), columns=[3]),
-    "networks.readout.released": _of_all_sizes(
-        lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), T=st.integers(1, 50)), states=range(3), columns=[3]),
-    "networks.readout.denoising": _of_all_sizes(
-        lambda N, D: _case(s.heads(N, D), s.states(N, D), s.rate_columns(N), s.level_columns(N)), states=range(3), columns=[3, 4]),
-    "networks.readout.read_out": _of_all_sizes(_read_out, states=range(3), columns=[3, 4, 5]),
+    "networks.readout.eq65": _on_rows(s.heads, s.states, s.rate_columns),
+    "networks.readout.released": _on_rows(s.heads, s.states, s.rate_columns, T=st.integers(1, 50)),
+    "networks.readout.denoising": _on_rows(s.heads, s.states, s.rate_columns, s.level_columns),
+    "networks.readout.read_out": _on_rows(s.heads, s.states, _step, T=st.integers(1, 50), readout=st.sampled_from(READOUTS)),
     "layers.conv.conv2d": _convolutions(),
     "layers.pool.mean_pool": tuple(_case(s.normal_arrays(*image), factor=st.integers(1, 3))
                                    for image in ((3, 6, 12, 2), (1, 6, 6, 2), (2, 12, 6, 1), (0, 6, 6, 2))),
@@ -443,49 +456,44 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "networks.swiss_roll.reverse": _of_sizes(_swiss_roll, (N, D, T, UNITS), (1, 3, 4, 2), (4, 1, 3, 2), (3, 2, 4, 1), (3, 1, 2, 4),
                                              (0, 2, 4, 3)),
     "product.times_gaussian": (
-        *_of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.other_gaussians(N, D)), states=range(4)),
+        *_on_rows(s.gaussians, s.other_gaussians),
         _case(_shared_variances(4, 3), _shared_variances(1, 3).map(lambda r: Gaussian(r.mean + 0.71, r.var * 1.37)))),
-    "product.times_bernoulli": _of_all_sizes(lambda N, D: _case(s.bernoullis(N, D), s.other_bernoullis(N, D)), states=range(2)),
-    "product.perturbed": _of_all_sizes(lambda N, D: _case(s.gaussians(N, D), s.states(N, D)), states=range(3)),
-    "networks.bit_readout.paper": _of_all_sizes(lambda N, D: _case(s.bit_heads(N, D))),
-    "networks.bit_readout.skip": _of_all_sizes(
-        lambda N, D: _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), rate=s.rates()), states=range(2), columns=[2]),
-    "networks.bit_readout.denoising": _of_all_sizes(
-        lambda N, D: _case(s.bit_heads(N, D), s.soft_bits(N, D), s.rate_columns(N), s.level_columns(N), rate=s.rates()),
-        states=range(2), columns=[2, 3]),
-    "networks.bit_readout.read_out": _of_all_sizes(_bit_read_out, states=range(2), columns=[2, 3]),
+    "product.times_bernoulli": _on_rows(s.bernoullis, s.other_bernoullis),
+    "product.perturbed": _on_rows(s.gaussians, s.states),
+    "networks.bit_readout.paper": _on_rows(s.bit_heads),
+    "networks.bit_readout.skip": _on_rows(s.bit_heads, s.soft_bits, s.rate_columns, rate=s.rates()),
+    "networks.bit_readout.denoising": _on_rows(s.bit_heads, s.soft_bits, s.rate_columns, s.level_columns, rate=s.rates()),
+    "networks.bit_readout.read_out": _on_rows(s.bit_heads, s.soft_bits, _step, rate=s.rates(),
+                                              readout=st.sampled_from(bit_readout.READOUTS)),
     "networks.heartbeat.reverse": tuple(_heartbeat(*size, last) for size in ((N, D, T), (1, 3, 4), (4, 1, 2), (0, 2, 4))
                                         for last in heartbeat.LAST),
-    **{f"later.parametrisation.{name}": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.other_states(N, D), s.level_columns(N)),
-                                                      states=range(2), columns=[2])
+    **{f"later.parametrisation.{name}": _on_rows(s.states, s.other_states, s.level_columns)
        for name in ("x_0_from_noise", "x_0_from_v", "x_0_from_score", "noise_from_x_0", "v_from_x_0", "score_from_x_0")},
-    **{f"later.mean.{name}": _of_all_sizes(_two_states, states=range(2), columns=[2, 3])
+    **{f"later.mean.{name}": _on_rows(*TWO_STATES)
        for name in ("x_0_from_mean", "mean_from_x_0", "mean_from_noise", "mean_from_v")},
-    "later.mean.mean_from_score": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.other_states(N, D), s.rate_columns(N)),
-                                                states=range(2), columns=[2]),
-    **{f"later.mean.{name}": _of_all_sizes(_by_name, states=range(2), columns=[2, 3, 4])
-       for name in ("x_0_from", "from_x_0", "mean_from")},
-    "later.weights.snr": _of_all_sizes(lambda N, D: _case(s.level_columns(N))),
-    **{f"later.weights.{name}": _of_all_sizes(
-        lambda N, D: _case(s.rate_columns(N), s.level_columns(N), predicts=st.sampled_from(PREDICTIONS)), columns=range(2))
+    "later.mean.mean_from_score": _on_rows(s.states, s.other_states, s.rate_columns),
+    **{f"later.mean.{name}": _by_name(s.states, s.other_states, _step) for name in ("x_0_from", "from_x_0", "mean_from")},
+    "later.weights.snr": _on_rows(s.level_columns),
+    **{f"later.weights.{name}": _by_name(s.rate_columns, s.level_columns)
        for name in ("error_weight", "kl_weight")},
-    **{f"later.weights.{name}": _of_all_sizes(_two_states, states=range(2), columns=[2, 3]) for name in ("kl_of_x_0", "kl_of_v")},
-    "later.variance.small": _of_all_sizes(lambda N, D: _case(s.rate_columns(N), s.level_columns(N)), columns=range(2)),
+    **{f"later.weights.{name}": _on_rows(*TWO_STATES) for name in ("kl_of_x_0", "kl_of_v")},
+    "later.variance.small": _on_rows(s.rate_columns, s.level_columns),
     "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),
                              *(_case(s.schedules(T), policy="next") for T in (6, 2))),
-    "later.variance.ranged": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N), s.rate_columns(N)),
-                                           states=[0], columns=[1, 2]),
-    "later.variance.read_out": _of_all_sizes(_variance_read_out, states=range(3), columns=[3, 4, 6]),
+    "later.variance.ranged": _on_rows(s.states, s.rate_columns, s.rate_columns),
+    "later.variance.read_out": _on_rows(s.heads, s.other_states, _step, s.rate_columns, predicts=st.sampled_from(PREDICTIONS),
+                                         variance=st.sampled_from(VARIANCES)),
     "later.decoder.log_mass": _of_all_sizes(_masses, states=range(2)),
     "later.model.last_step": _of_sizes(_last_step, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
-    "later.objective.prior_kl": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.level_columns(N)), states=[0], columns=[1]),
-    "later.objective.edge": _of_all_sizes(lambda N, D: _case(s.states(N, D), s.rate_columns(N)), states=[0], columns=[1]),
-    "later.objective.decoder": _of_sizes(_decoded, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
+    "later.objective.prior_kl": _on_rows(s.states, s.level_columns),
+    "later.objective.edge": _on_rows(s.states, s.rate_columns),
+    "later.objective.decoder": _of_sizes(lambda N, D, T: _decoder(N, D, T, noise=s.states(N, D)),
+                                         (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
     "later.objective.terms": _of_sizes(_later_bound, (S, N, D, T), (1, 4, 3, 2), (2, 1, 1, 4), (0, 3, 2, 4), (0, 2, 3, 1),
                                        (2, 0, 3, 4)),
-    "later.objective.assemble": _assembled(s.later_terms, 1, (0, 2)),
+    "later.objective.assemble": _assemblies(s.later_terms, 1, (0, 2)),
     "later.objective.per_dimension": tuple(_case(s.arrays(N), k=s.times(N, D, low=0, high=9)) for N, D in ((N, D), *SMALL)),
-    "later.sampler.jump": _of_all_sizes(partial(_two_states, eta=s.numbers(0, 1)), states=range(2), columns=[2, 3]),
+    "later.sampler.jump": _on_rows(*TWO_STATES, eta=s.numbers(0, 1)),
     "later.categorical.transition": tuple(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
     "later.categorical.cumulative": tuple(_case(_line(s.level_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
     "later.categorical.marginal": _of_symbols(lambda N, D, K: _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third)),
@@ -497,8 +505,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
         states=range(2)),
-    "later.sampler.respaced": (_respaced(T, *range(1, T + 1)), _respaced(T, 2, 3, T), _respaced(T, T), _respaced(T, 1, 4),
-                               _respaced(1, 1), _respaced(2, 2)),
+    "later.sampler.respaced": (_respacing(T, *range(1, T + 1)), _respacing(T, 2, 3, T), _respacing(T, T), _respacing(T, 1, 4),
+                               _respacing(1, 1), _respacing(2, 2)),
 }
 
 CASES: dict[str, st.SearchStrategy[Case]] = {name: st.one_of(*alternatives) for name, alternatives in ALTERNATIVES.items()}
@@ -508,11 +516,11 @@ def examples(name: str, *, count: int) -> list[Case]:
     """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows."""
     first, *others = ALTERNATIVES[name]
     share, left = divmod(count, len(others) + 1)
-    found = [case for i, alternative in enumerate(others, 2) for case in _drawn(alternative, share + (i <= left))]
-    return _drawn(first, count - len(found)) + found
+    found = [case for i, alternative in enumerate(others, 2) for case in _draw(alternative, share + (i <= left))]
+    return _draw(first, count - len(found)) + found
 
 
-def _drawn(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
+def _draw(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
     """`count` cases of one strategy, not the first, which has the simplest values there are."""
     found: list[Case] = []
 

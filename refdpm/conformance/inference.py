@@ -30,17 +30,17 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     """
     profile = Profile()._replace(**stated)
     known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
-    functions = list(subject.functions.values())
-    right = [_right(subject, function, profile, known) for function in functions]
-    profile = _elected(profile, known, [found for found in right if found], "inferred")
-    nearest = [_nearest(subject, function, profile, known) for function, found in zip(functions, right) if not found]
-    return _elected(profile, known, nearest, "guessed"), known
+    quantities = list(subject.functions.values())
+    right = [_right_combinations(subject, quantity, profile, known) for quantity in quantities]
+    profile = _profile_by_votes(profile, known, [found for found in right if found], "inferred")
+    nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(quantities, right) if not found]
+    return _profile_by_votes(profile, known, nearest, "guessed"), known
 
 
-def _elected(profile: Profile, known: dict[str, str], right: list[list[Combination]], word: str) -> Profile:
+def _profile_by_votes(profile: Profile, known: dict[str, str], right: list[list[Combination]], word: str) -> Profile:
     """The profile with those fields of it, so far undetermined, on which some function has an opinion."""
     for field, values in profiles.VALUES.items():
-        votes = {value: sum(_needs(found, field, value) for found in right) for value in values}
+        votes = {value: sum(_depends_on(found, field, value) for found in right) for value in values}
         best = max(values, key=lambda value: votes[value])
         if known[field] == "undetermined" and votes[best]:
             known[field], profile = word, profile._replace(**{field: best})
@@ -48,84 +48,65 @@ def _elected(profile: Profile, known: dict[str, str], right: list[list[Combinati
     return profile
 
 
-def _needs(found: list[Combination], field: str, value: Any) -> bool:
+def _depends_on(found: list[Combination], field: str, value: Any) -> bool:
     """Whether a function is right with this value, and not with all of them."""
     with_it = {one[field] for one in found if field in one}
     return value in with_it and len(with_it) < len(profiles.VALUES[field])
 
 
-def _right(subject: Subject, function: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations of the function's own conventions under which it is right on the probes; or inaccurate, if under none."""
-    probes, combinations = _tried(subject, function, known)
-    before = subject.profile
-    try:
-        for units in (UNITS, COARSE):
-            if found := [one for one in combinations if _fits(subject, function, probes, profile._replace(**one), units)]:
-                return found
-        return []
-    finally:
-        subject.profile = before
+def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
+    """The combinations of the quantity's own conventions under which it is right on the probes; or inaccurate, if under none."""
+    probes, combinations = _probes_and_combinations(subject, quantity, known)
+    for units in (UNITS, COARSE):
+        if found := [one for one in combinations
+                     if _share_right(subject, quantity, probes, profile._replace(**one), units) == 1]:
+            return found
+    return []
 
 
-def _nearest(subject: Subject, function: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations under which most of a wrong function's numbers are right; none if our own ways are not clearly worse."""
-    probes, combinations = _tried(subject, function, known)
-    before = subject.profile
-    try:
-        scores = [_score(subject, function, probes, profile._replace(**one)) for one in combinations]
-        own = _score(subject, function, probes, profile)
-        best = max(scores, default=-1.0)
-        return [one for one, score in zip(combinations, scores) if score == best] if best >= max(own + CLEARLY, 0.0) else []
-    finally:
-        subject.profile = before
+def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
+    """The combinations under which most of a wrong quantity's numbers are right; none if our own ways are not clearly worse."""
+    probes, combinations = _probes_and_combinations(subject, quantity, known)
+    own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), COARSE) for one in ({}, *combinations))
+    best = max(shares, default=-1.0)
+    return [one for one, share in zip(combinations, shares) if share == best] if best >= max(own + CLEARLY, 0.0) else []
 
 
-def _tried(subject: Subject, function: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
+def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
-    probes = function.edges(subject.given)[:PROBES]
-    fields = [field for field in _fields(function, probes[0]) if known[field] == "undetermined"] if probes else []
-    if _told_before(subject, function, fields):
+    probes = quantity.edges(subject.given)[:PROBES]
+    fields = [field for field in _conventions_of(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
+    if _told_by_earlier_quantities(subject, quantity, fields):
         return [], []
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
 
 
-def _told_before(subject: Subject, function: Quantity, fields: list[str]) -> bool:
+def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: list[str]) -> bool:
     """Whether the function takes long, and the functions that it builds on tell all that it could."""
     if subject.given.beta is None or len(subject.given.beta) <= LONG:
         return False
-    before = (subject.functions[name] for name in function.after if name in subject.functions)
-    return set(fields) <= {field for one in before for field in _fields(one, one.edges(subject.given)[0])}
+    before = (subject.functions[name] for name in quantity.after if name in subject.functions)
+    return set(fields) <= {field for one in before for field in _conventions_of(one, one.edges(subject.given)[0])}
 
 
-def _fields(function: Quantity, inputs: Inputs) -> list[str]:
+def _conventions_of(quantity: Quantity, inputs: Inputs) -> list[str]:
     by_input = [profiles.INPUTS[name] for name in inputs if name in profiles.INPUTS]
-    by_output = [field for output in function.outputs for field in profiles.KINDS.get(output.kind, ())]
-    return list(dict.fromkeys([*by_input, *by_output, *function.choices]))
+    by_output = [field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ())]
+    return list(dict.fromkeys([*by_input, *by_output, *quantity.choices]))
 
 
-def _fits(subject: Subject, function: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
-    subject.profile = profile
-    try:
-        for inputs in probes:
-            answer = subject.ask(function.name, inputs)
-            parts = zip(answer.values, subject.right(function, inputs), subject.scales(function, inputs))
-            if not all(np.all(ratios(*part, units[answer.dtype]) <= LIMIT) for part in parts):
-                return False
-    except (Skip, Fault, ValueError):
-        return False
-    return True
-
-
-def _score(subject: Subject, function: Quantity, probes: list[Inputs], profile: Profile) -> float:
-    """The share of the numbers that are right, at least nearly; −1 where there is no answer."""
-    subject.profile = profile
+def _share_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> float:
+    """The share of the numbers that are right in these units under a profile; −1 where there is no answer."""
+    before, subject.profile = subject.profile, profile
     found, count = 0, 0
     try:
         for inputs in probes:
-            answer = subject.ask(function.name, inputs)
-            for parts in zip(answer.values, subject.right(function, inputs), subject.scales(function, inputs)):
-                found += int(np.sum(ratios(*parts, COARSE[answer.dtype]) <= LIMIT))
+            answer = subject.ask(quantity.name, inputs)
+            for parts in zip(answer.values, subject.right(quantity, inputs), subject.scales(quantity, inputs)):
+                found += int(np.sum(ratios(*parts, units[answer.dtype]) <= LIMIT))
                 count += parts[0].size
     except (Skip, Fault, ValueError):
         return -1.0
-    return found / max(count, 1)
+    finally:
+        subject.profile = before
+    return found / count if count else 1.0

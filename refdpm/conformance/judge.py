@@ -19,11 +19,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from refdpm.conformance import naming
-from refdpm.conformance.adapter import Fault, Skip, Spent
+from refdpm.conformance.adapter import Fault, Skip, CalledNoMore
 from refdpm.conformance.chapters.inputs import Inputs, Strategy
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.naming import Failure, Name, Part
-from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, expected, ratios
+from refdpm.conformance.power import LONG
+from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, values_and_scales, ratios
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
@@ -32,7 +33,6 @@ from refdpm.vjp import Array
 
 VERDICTS = ("pass", "inaccurate", "wrong", "skipped")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
-LONG = 400                       # nodes of a formula whose edits are not tried
 FAULTS = 3                      # faults of one function before it is not called any more
 
 
@@ -72,104 +72,114 @@ class _Case(NamedTuple):
     dtype: str
 
 
-def judge(subject: Subject, function: Quantity, effort: Effort) -> list[Result]:
-    """The verdict on every output of a function."""
-    ids = [f"{function.id}.{output.id}" for output in function.outputs]
-    if function.name not in subject.functions:
-        return [Result(name, "skipped", reason=f"{function.name} is not offered") for name in ids]
+def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
+    """The verdict on every output of a quantity."""
+    ids = [f"{quantity.id}.{output.id}" for output in quantity.outputs]
+    if quantity.name not in subject.functions:
+        return skipped(ids, f"{quantity.name} is not offered")
     cases: list[list[_Case]] = [[] for _ in ids]
     faults: list[tuple[Inputs, str]] = []
     try:
-        tried = function.edges(subject.given) + examples(function.inputs(subject.given), effort)
+        inputs_to_try = quantity.edges(subject.given) + examples(quantity.inputs(subject.given), effort)
     except Skip as skip:                                     # a schedule of the adapter's own that is too short
-        return [Result(name, "skipped", reason=str(skip)) for name in ids]
-    for inputs in tried:
+        return skipped(ids, str(skip))
+    for inputs in inputs_to_try:
         try:
-            for found, case in zip(cases, compare(subject, function, inputs), strict=True):
+            for found, case in zip(cases, compare(subject, quantity, inputs), strict=True):
                 found.append(case)
         except Skip as skip:
             if not cases[0] and not faults:
-                return [Result(name, "skipped", reason=str(skip)) for name in ids]
+                return skipped(ids, str(skip))
         except Fault as fault:
             faults.append((inputs, str(fault)))
             if len(faults) == FAULTS:
                 break
     if faults:
-        smallest = _smaller(function, subject, effort, faults[0][0], lambda inputs: _faulty(subject, function, inputs))
-        first, *also = _misshapen(subject, function, *faults[0])
-        return [Result(name, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=smallest, reason=faults[0][1])
-                for name in ids]
-    notes = getattr(subject.source, "notes", {}).get(function.name, ())
-    results = [_verdict(subject, function, at, name, found, effort) for at, (name, found) in enumerate(zip(ids, cases))]
-    return [_noted(result, notes) for result in _with_name(subject, function, results, cases)]
+        smallest = _smallest_failing(quantity, subject, effort, faults[0][0], partial(_fails, subject, quantity, None))
+        first, *also = _mistakes_of_shape(subject, quantity, *faults[0])
+        return [Result(id, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=smallest, reason=faults[0][1])
+                for id in ids]
+    notes = getattr(subject.source, "notes", {}).get(quantity.name, ())
+    results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
+    return [_with_notes(result, notes) for result in _with_mistakes(subject, quantity, results, cases)]
 
 
-def _misshapen(subject: Subject, function: Quantity, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
+def skipped(ids: Iterable[str], reason: str) -> list[Result]:
+    """Clauses about which nothing was asked."""
+    return [Result(id, "skipped", reason=reason) for id in ids]
+
+
+def _mistakes_of_shape(subject: Subject, quantity: Quantity, inputs: Inputs, fault: str) -> tuple[str | None, ...]:
     if "returns shape" not in fault and "broadcast" not in fault:
         return None,
-    return naming.misshapen(function.reference, subject.chosen(function, inputs), fault) or (None,)
+    return naming.mistakes_of_shape(quantity.reference, subject.chosen(quantity, inputs), fault) or (None,)
 
 
-def _with_name(subject: Subject, function: Quantity, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
+def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
     """The results with the mistake that explains all wrong outputs of the function at once, and leaves its right ones right; or,
     if there is none, with a mistake for each."""
     wrong = [at for at, result in enumerate(results) if result.verdict in ("wrong", "inaccurate")]
     together = [at for at, result in enumerate(results) if not result.given_upstream]
     pairs = any(results[at].verdict == "wrong" for at in wrong)
-    found = _named(subject, function, together, cases, pairs) if wrong else None
+    found = _nearest_mistake(subject, quantity, together, cases, pairs) if wrong else None
     if found is not None and found.reproduces or len(together) == 1:
-        return [described(result, found) if at in wrong else result for at, result in enumerate(results)]
-    return [described(result, _named(subject, function, [at], cases, pairs)) if at in wrong else result
+        return [with_mistake(result, found) if at in wrong else result for at, result in enumerate(results)]
+    return [with_mistake(result, _nearest_mistake(subject, quantity, [at], cases, pairs)) if at in wrong else result
             for at, result in enumerate(results)]
 
 
-def _named(subject: Subject, function: Quantity, outputs: list[int], cases: list[list[_Case]], pairs: bool) -> Name | None:
+def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], cases: list[list[_Case]], pairs: bool
+                     ) -> Name | None:
     rows = list(zip(*(cases[at] for at in outputs)))
     failing = [row for row in rows if any(case.ratio > LIMIT for case in row)]
-    failing.sort(key=lambda row: -max(_wrong_entries(case) for case in row))
+    failing.sort(key=lambda row: -max(_wrong_entry_count(case) for case in row))
     passing = [row for row in rows if all(case.ratio <= LIMIT for case in row)]
     failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
-    variants = _edits(subject, function, outputs, rows[0][0].inputs)
-    return naming.name(_references(subject, function, outputs), failures, variants, pairs=pairs)
+    ways = [_way_to(subject, quantity, outputs, values) for values in (quantity.reference, partial(textbook, quantity))]
+    return naming.name(ways, failures, _edited_variants(subject, quantity, outputs, rows[0][0].inputs), pairs=pairs)
 
 
-def _edits(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs) -> naming.Variants:
-    """The textbook's formulas with one edit each."""
-    chosen = partial(subject.chosen, quantity)
-    formulas = quantity.formulas(chosen(inputs))
+def _way_to(subject: Subject, quantity: Quantity, outputs: list[int], values: naming.Reference) -> naming.Reference:
+    """Some of the outputs, with the choices of the subject."""
+    def way(inputs: Inputs) -> tuple[Array, ...]:
+        found = values(subject.chosen(quantity, inputs))
+        return tuple(found[at] for at in outputs)
+    return way
+
+
+def textbook(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
+    """What the textbook's formulas give in float64."""
+    return tuple(floats(quantity.formulas(inputs), quantity.page(inputs)))
+
+
+def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs) -> naming.Variants:
+    """The textbook's formulas with one edit each; at every input, what an edit leaves as it was is evaluated once."""
+    formulas = quantity.formulas(subject.chosen(quantity, inputs))
     parts = nodes(*formulas)
     if len(parts) > LONG or any(one.op == "walk" for one in parts):  # made of formulas that have clauses of their own
         return []
-    values = _Evaluated(quantity, chosen)
-    return [((edit.says,), partial(values.of, tuple(edit.formulas[at] for at in outputs))) for edit in edits(*formulas)]
+    pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
 
-
-class _Evaluated:
-    """Values of formulas on the pages of inputs; what an edit leaves as it was is evaluated once."""
-
-    def __init__(self, quantity: Quantity, chosen: Callable[[Inputs], Inputs]) -> None:
-        self.quantity, self.chosen = quantity, chosen
-        self.pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
-
-    def of(self, formulas: tuple[E, ...], inputs: Inputs) -> tuple[Array, ...]:
-        """The values of formulas at inputs."""
-        if id(inputs) not in self.pages:
-            self.pages[id(inputs)] = inputs, self.quantity.page(self.chosen(inputs)), {}
-        _, page, memo = self.pages[id(inputs)]
+    def values(formulas: tuple[E, ...], inputs: Inputs) -> tuple[Array, ...]:
+        if id(inputs) not in pages:
+            pages[id(inputs)] = inputs, quantity.page(subject.chosen(quantity, inputs)), {}
+        _, page, memo = pages[id(inputs)]
         return tuple(floats(formulas, page, memo))
 
+    return [((edit.says,), partial(values, tuple(edit.formulas[at] for at in outputs))) for edit in edits(*formulas)]
 
-def _wrong_entries(case: _Case) -> int:
+
+def _wrong_entry_count(case: _Case) -> int:
     return int(np.sum(ratios(case.observed, case.expected, case.scale, UNITS[case.dtype]) > LIMIT))
 
 
-def compare(subject: Subject, function: Quantity, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
+def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Inputs | None = None) -> list[_Case]:
     """The answer to one input beside the reference, for every output; `overlay` replaces what the reference has upstream."""
-    answer = subject.ask(function.name, inputs)
+    answer = subject.ask(quantity.name, inputs)
     if overlay is None:
-        values, scales = subject.right(function, inputs), subject.scales(function, inputs)
+        values, scales = subject.right(quantity, inputs), subject.scales(quantity, inputs)
     else:
-        values, scales = expected(function, subject.chosen(function, inputs) | overlay, subject.profile)
+        values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile)
     unit = UNITS[answer.dtype]
     return [_Case(inputs, *parts, float(np.max(ratios(*parts, unit), initial=0.0)), answer.dtype)
             for parts in zip(answer.values, values, scales, strict=True)]
@@ -192,37 +202,37 @@ def examples(strategy: Strategy, effort: Effort) -> list[Inputs]:
 
 # -- the verdict -------------------------------------------------------------------------------------------------------
 
-def _verdict(subject: Subject, function: Quantity, at: int, name: str, cases: list[_Case], effort: Effort) -> Result:
+def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: list[_Case], effort: Effort) -> Result:
     worst = max(cases, key=lambda case: case.ratio)
-    digits = _digits(cases)
+    digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
         return Result(name, "pass", worst.ratio, digits)
     failing = [case for case in cases if case.ratio > LIMIT]
-    overlays = [_upstream(subject, function, case.inputs) for case in failing]
+    overlays = [_upstream_answers(subject, quantity, case.inputs) for case in failing]
     if all(overlay is not None for overlay in overlays):
-        again = [compare(subject, function, case.inputs, overlay)[at] for case, overlay in zip(failing, overlays)]
+        again = [compare(subject, quantity, case.inputs, overlay)[at] for case, overlay in zip(failing, overlays)]
         if max(case.ratio for case in again) <= LIMIT:
             return Result(name, "pass", worst.ratio, digits, given_upstream=True,
-                          reason=f"right given the adapter's own {', '.join(function.after)}")
-    fails = _fails(subject, function, at)
-    smallest = _smaller(function, subject, effort, min((case.inputs for case in failing), key=size), fails)
-    verdict = _how_bad(failing)
+                          reason=f"right given the adapter's own {', '.join(quantity.after)}")
+    fails = partial(_fails, subject, quantity, at)
+    smallest = _smallest_failing(quantity, subject, effort, min((case.inputs for case in failing), key=size), fails)
+    verdict = _failing_verdict(failing)
     unstated = verdict == "inaccurate" and worst.dtype == "float64" and subject.source.dtype is None
-    reason = _in_words(failing) or 'right in single precision; if it computes in float32, state dtype = "float32"' * unstated
+    reason = _nonfinite_text(failing) or 'right in single precision; if it computes in float32, state dtype = "float32"' * unstated
     return Result(name, verdict, worst.ratio, digits, smallest_input=smallest, reason=reason)
 
 
-def _noted(result: Result, notes: Iterable[str]) -> Result:
+def _with_notes(result: Result, notes: Iterable[str]) -> Result:
     """A pass with what was noted of its function."""
     return result._replace(reason="; ".join(filter(None, [result.reason, *sorted(notes)]))) if result.verdict == "pass" else result
 
 
-def _how_bad(failing: list[_Case]) -> str:
+def _failing_verdict(failing: list[_Case]) -> str:
     lower = [case.ratio * UNITS[case.dtype] / COARSE[case.dtype] for case in failing]
     return "inaccurate" if max(lower) <= LIMIT and failing[0].dtype != "float16" else "wrong"
 
 
-def _in_words(failing: list[_Case]) -> str:
+def _nonfinite_text(failing: list[_Case]) -> str:
     if any(np.any(np.isnan(case.observed) & ~np.isnan(case.expected)) for case in failing):
         return "returns NaN where a number is expected"
     if any(np.any(np.isinf(case.observed) & np.isfinite(case.expected)) for case in failing):
@@ -230,7 +240,7 @@ def _in_words(failing: list[_Case]) -> str:
     return ""
 
 
-def described(result: Result, found: Name | None) -> Result:
+def with_mistake(result: Result, found: Name | None) -> Result:
     """The result with the mistake's name."""
     if found is None:
         return result
@@ -242,30 +252,14 @@ def described(result: Result, found: Name | None) -> Result:
                            runner_up=found.runner_up, runner_up_distance=found.runner_up_distance)
 
 
-def _upstream(subject: Subject, function: Quantity, inputs: Inputs) -> Inputs | None:
+def _upstream_answers(subject: Subject, quantity: Quantity, inputs: Inputs) -> Inputs | None:
     """What the adapter itself had before this function, to be judged given that; None if it does not show it."""
-    if function.given is None:
+    if quantity.given is None:
         return None
     try:
-        return function.given(inputs, lambda name, arguments: subject.ask(name, arguments).values)
+        return quantity.given(inputs, lambda name, arguments: subject.ask(name, arguments).values)
     except (Skip, Fault):
         return None
-
-
-def _references(subject: Subject, function: Quantity, at: list[int]) -> list[naming.Reference]:
-    """Our own way to some outputs, and the textbook's where it is written down."""
-    ways = function.reference, partial(textbook, function)
-    return [partial(_some, partial(subject.chosen, function), way, at) for way in ways]
-
-
-def _some(chosen: Callable[[Inputs], Inputs], way: naming.Reference, at: list[int], inputs: Inputs) -> tuple[Array, ...]:
-    values = way(chosen(inputs))
-    return tuple(values[one] for one in at) if values else ()
-
-
-def textbook(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
-    """What the textbook's formulas give in float64."""
-    return tuple(floats(quantity.formulas(inputs), quantity.page(inputs)))
 
 
 def _failure(row: tuple[_Case, ...]) -> Failure:
@@ -277,7 +271,7 @@ def _unit(case: _Case) -> Array:
     return np.asarray(UNITS[case.dtype] * np.maximum(case.scale, least))
 
 
-def _digits(cases: list[_Case]) -> dict[str, float] | None:
+def _digits_along_t(cases: list[_Case]) -> dict[str, float] | None:
     """Decimal digits along t, from the longest schedule among the edges: −log10 of the largest error relative to the value."""
     along = [case for case in cases if isinstance(case.inputs.get("t"), np.ndarray)
              and case.inputs["t"].shape == case.observed.shape[:1] != ()]
@@ -295,46 +289,37 @@ def _digits(cases: list[_Case]) -> dict[str, float] | None:
 
 # -- the smallest input --------------------------------------------------------------------------------------------------
 
-def _fails(subject: Subject, function: Quantity, at: int) -> Callable[[Inputs], bool]:
-    def fails(inputs: Inputs) -> bool:
-        try:
-            return compare(subject, function, inputs)[at].ratio > LIMIT
-        except Fault as fault:
-            return not isinstance(fault, Spent)
-        except Skip:
-            return False
-    return fails
-
-
-def _faulty(subject: Subject, function: Quantity, inputs: Inputs) -> bool:
+def _fails(subject: Subject, quantity: Quantity, at: int | None, inputs: Inputs) -> bool:
+    """Whether one output is wrong there, or for None whether there is no answer to compare."""
     try:
-        subject.ask(function.name, inputs)
+        cases = compare(subject, quantity, inputs)
     except Fault as fault:
-        return not isinstance(fault, Spent)
+        return not isinstance(fault, CalledNoMore)
     except Skip:
         return False
-    return False
+    return at is not None and cases[at].ratio > LIMIT
 
 
-class _Enough(BaseException):
+class _NoTrialLeft(BaseException):
     """Hypothesis stops for this, as it does for an interrupt."""
 
 
-def _smaller(function: Quantity, subject: Subject, effort: Effort, start: Inputs, fails: Callable[[Inputs], bool]) -> Inputs:
+def _smallest_failing(quantity: Quantity, subject: Subject, effort: Effort, start: Inputs, fails: Callable[[Inputs], bool]
+                      ) -> Inputs:
     """The smallest failing input that Hypothesis came to in the given number of trials, or `start` if it found none."""
     smallest, left = [start], [effort.shrinks]
 
-    def tried(inputs: Inputs) -> bool:
+    def fails_in_time(inputs: Inputs) -> bool:
         if not left[0]:
-            raise _Enough
+            raise _NoTrialLeft
         left[0] -= 1
         failed = fails(inputs)
         if failed:
             smallest[0] = inputs
         return failed
 
-    with contextlib.suppress(Exception, _Enough):                       # no failing input drawn, or no trial left
-        find(function.inputs(subject.given), tried, random=Random(effort.seed), settings=settings(
+    with contextlib.suppress(Exception, _NoTrialLeft):                       # no failing input drawn, or no trial left
+        find(quantity.inputs(subject.given), fails_in_time, random=Random(effort.seed), settings=settings(
             max_examples=max(effort.max_examples, 5), database=None, deadline=None, suppress_health_check=list(HealthCheck)))
     return smallest[0]
 

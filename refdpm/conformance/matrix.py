@@ -22,7 +22,7 @@ from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
-from refdpm.conformance.subject import LIMIT, UNITS, Subject, expected, ratios
+from refdpm.conformance.subject import UNITS, Subject, differs, values_and_scales
 from refdpm.vjp import Array
 
 DRAWN = 2
@@ -34,11 +34,11 @@ def matrix() -> dict[str, list[str]]:
     seen: dict[str, dict[str, None]] = {}
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for function in QUANTITIES:
-            for mistake, clause in [*_values(function), *_slopes(function)]:
+        for quantity in QUANTITIES:
+            for mistake, clause in [*_seen_in_values(quantity), *_seen_in_gradients(quantity)]:
                 seen.setdefault(mistake, {})[clause] = None
         for law in LAWS:
-            for mistake in _broken(law):
+            for mistake in _mistakes_breaking(law):
                 seen.setdefault(mistake, {})[law.id] = None
     ids = [*(mistake.id for mistake in MISTAKES), *(slip.id for slip in gradients.SLIPS)]
     return {id: list(seen[id]) for id in ids if id in seen}
@@ -50,19 +50,19 @@ def idle(found: dict[str, list[str]]) -> list[str]:
     return [id for id, _ in all_clauses() if id not in busy]
 
 
-def inputs_of(function: Quantity) -> list[Inputs]:
+def inputs_of(quantity: Quantity) -> list[Inputs]:
     """The inputs that the proof uses: with the choices of our own profile, and a few with each other one."""
-    own = {name: getattr(Profile(), name) for name in function.choices}
-    edges = function.edges(Given())
-    found = [inputs | own for inputs in edges + examples(function.inputs(Given()), Effort(max_examples=DRAWN))]
-    found += [inputs | own | {name: value} for name in function.choices for value in VALUES[name] for inputs in edges[:2]
+    own = {name: getattr(Profile(), name) for name in quantity.choices}
+    edges = quantity.edges(Given())
+    found = [inputs | own for inputs in edges + examples(quantity.inputs(Given()), Effort(max_examples=DRAWN))]
+    found += [inputs | own | {name: value} for name in quantity.choices for value in VALUES[name] for inputs in edges[:2]
               if value != own[name]]
-    return [inputs for inputs in found if _answered(function, inputs)]
+    return [inputs for inputs in found if _has_answer(quantity, inputs)]
 
 
-def _answered(function: Quantity, inputs: Inputs) -> bool:
+def _has_answer(quantity: Quantity, inputs: Inputs) -> bool:
     try:
-        function.reference(inputs)
+        quantity.reference(inputs)
     except (Skip, ValueError):
         return False
     return True
@@ -72,7 +72,8 @@ def seeing(mistake: Mistake) -> list[str]:
     """The clauses of the first function on whose values one mistake is seen."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return next(filter(None, ([clause for _, clause in _values(function, only=mistake.id)] for function in QUANTITIES)), [])
+        by_quantity = ([clause for _, clause in _seen_in_values(quantity, only=mistake.id)] for quantity in QUANTITIES)
+        return next(filter(None, by_quantity), [])
 
 
 class _Case(NamedTuple):
@@ -85,81 +86,74 @@ class _Case(NamedTuple):
 Way = Callable[[Inputs], dict[str, Array]]
 
 
-def _values(function: Quantity, *, only: str = "") -> Iterator[tuple[str, str]]:
+def _seen_in_values(quantity: Quantity, *, only: str = "") -> Iterator[tuple[str, str]]:
     """(mistake, clause) for mistakes made in our own way to a value, or in the textbook's."""
-    ids = [f"{function.id}.{output.id}" for output in function.outputs]
+    ids = [f"{quantity.id}.{output.id}" for output in quantity.outputs]
     cases = []
-    for inputs in inputs_of(function):
-        values, scales = expected(function, inputs, Profile())
+    for inputs in inputs_of(quantity):
+        values, scales = values_and_scales(quantity, inputs, Profile())
         cases.append(_Case(inputs, dict(zip(ids, zip(values, scales)))))
-    for way in (function.reference, partial(textbook, function)):
-        yield from _seen(lambda inputs: dict(zip(ids, way(inputs))), cases, only)
+    for way in (quantity.reference, partial(textbook, quantity)):
+        yield from _clauses_that_see(lambda inputs: dict(zip(ids, way(inputs))), cases, only)
 
 
-def _slopes(function: Quantity) -> Iterator[tuple[str, str]]:
+def _seen_in_gradients(quantity: Quantity) -> Iterator[tuple[str, str]]:
     """(mistake, clause) for mistakes in the gradients."""
-    if not function.arguments:
+    if not quantity.arguments:
         return
-    ids, cases = dict(zip(function.arguments, gradients.names(function))), []
-    for number, inputs in enumerate(inputs_of(function)):
-        inputs = gradients.with_cotangents(function, inputs, number)
-        right, scale = gradients.expected(function, inputs)
+    ids, cases = dict(zip(quantity.arguments, gradients.clause_ids(quantity))), []
+    for number, inputs in enumerate(inputs_of(quantity)):
+        inputs = gradients.with_cotangents(quantity, inputs, number)
+        right, scale = gradients.gradients_and_scales(quantity, inputs)
         cases.append(_Case(inputs, {id: (right[argument], scale[argument]) for argument, id in ids.items()}))
-    yield from _seen(lambda inputs: {ids[name]: value for name, value in gradients.gradient(function, inputs).items()}, cases)
+    yield from _clauses_that_see(
+        lambda inputs: {ids[name]: value for name, value in gradients.gradient(quantity, inputs).items()}, cases)
     for slip in gradients.SLIPS:
         for case in cases:
             yield from ((slip.id, id) for id, (right, scale) in case.right.items()
-                        if _differs(slip.change(right, case.inputs), right, scale))
+                        if differs(slip.change(right, case.inputs), right, scale, UNIT))
 
 
-def _seen(way: Way, cases: list[_Case], only: str = "") -> Iterator[tuple[str, str]]:
+def _clauses_that_see(way: Way, cases: list[_Case], only: str = "") -> Iterator[tuple[str, str]]:
     """(mistake, clause) for every mistake that can be made on this way; without clauses that it does not reach."""
-    judged = [case._replace(right=_reached(way, case)) for case in cases]
+    judged = [case._replace(right=_clauses_on_way(way, case)) for case in cases]
     found: set[str]
-    for mistake in _candidates(way, [case.inputs for case in cases]):
+    for mistake in _mistakes_on_way(way, [case.inputs for case in cases]):
         if only in ("", mistake.id):
             with planted(mistake):
                 found = set()
                 for case in judged:
                     if not found.issuperset(case.right):                         # clauses that have not seen it yet
-                        found |= set(_wrong(way, case))
+                        found |= set(_wrong_clauses(way, case))
             yield from ((mistake.id, id) for id in found)
 
 
-def _reached(way: Way, case: _Case) -> dict[str, tuple[Array, Array]]:
+def _clauses_on_way(way: Way, case: _Case) -> dict[str, tuple[Array, Array]]:
     values = way(copied(case.inputs))
     return {id: (right, scale) for id, (right, scale) in case.right.items()
-            if id in values and not _differs(values[id], right, scale)}
+            if id in values and not differs(values[id], right, scale, UNIT)}
 
 
-def _wrong(way: Way, case: _Case) -> Iterator[str]:
+def _wrong_clauses(way: Way, case: _Case) -> Iterator[str]:
     try:
         values = way(copied(case.inputs))
     except Exception:
         yield from case.right
         return
-    yield from (id for id, (right, scale) in case.right.items() if _differs(values[id], right, scale))
+    yield from (id for id, (right, scale) in case.right.items() if differs(values[id], right, scale, UNIT))
 
 
-def _differs(value: Any, right: Array, scale: Array) -> bool:
-    try:
-        given = np.broadcast_to(np.asarray(value, dtype=np.float64), right.shape)
-    except ValueError:
-        return True
-    return not bool(np.all(ratios(given, right, scale, UNIT) <= LIMIT))
-
-
-def _candidates(way: Callable[[Inputs], Any], cases: list[Inputs]) -> list[Mistake]:
+def _mistakes_on_way(way: Callable[[Inputs], Any], cases: list[Inputs]) -> list[Mistake]:
     return list({mistake.id: mistake for inputs in cases[:2] for mistake in touched(way, inputs)}.values())
 
 
-def _broken(law: Law) -> list[str]:
+def _mistakes_breaking(law: Law) -> list[str]:
     """The mistakes under which our own functions break a law."""
     watched = [mistake for mistake in MISTAKES if {mistake.id, mistake.target} & set(law.watches)]
-    return [mistake.id for mistake in watched if not _holds(law, mistake)]
+    return [mistake.id for mistake in watched if not _law_holds(law, mistake)]
 
 
-def _holds(law: Law, mistake: Mistake) -> bool:
+def _law_holds(law: Law, mistake: Mistake) -> bool:
     try:
         return law.run(Subject(Reference("float64", mistake), QUANTITIES), Given(), 0).ratio <= 1
     except Exception:

@@ -58,7 +58,9 @@ def accused_by(mistake: Mistake) -> list[str]:
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
     name = mistake.target.removesuffix("_vjp")
-    _, drawn = _drawn(name) if name not in cases.CASES else (name, _examples(name, 8))         # by the right package
+    examples = _examples(name, 8) if name in cases.CASES else []                              # by the right package
+    ordinary = [case for case in examples if all(np.size(leaf) for leaf in leaves(case[0]))]
+    drawn = ordinary or _drawn(name)[1]
     with np.errstate(all="ignore"), warnings.catch_warnings(), planted(mistake):
         warnings.simplefilter("ignore")
         found = _finding(nearest) or (_wrong(name, drawn) if name in accuracy.BOOK else [])

@@ -67,28 +67,28 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
     tables.  `slips` are further wrong variants.
     """
-    known = [((mistake.id,), _planted(reference, mistake)) for reference in references
+    known = [((mistake.id,), _variant_with(reference, mistake)) for reference in references
              for mistake in touched(reference, failures[0].inputs)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _ranked(failures, known)
+        found = _rank(failures, known)
         if not found or found[0].distance > NEAR:
-            found = sorted(found + _ranked(failures, slips), key=lambda one: one.distance)
+            found = sorted(found + _rank(failures, slips), key=lambda one: one.distance)
         if pairs and (not found or found[0].distance > NEAR):
-            both = _pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
+            both = _ranked_pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
             if both and both[0].distance <= NEAR:
                 return Name(both[0].ids, both[0].distance, None, None, True, pair=True)
-    return _named(found, _rounding(failures)) if found and found[0].distance < 1 else None
+    return _name_of_nearest(found, _distance_of_rounding(failures)) if found and found[0].distance < 1 else None
 
 
-def misshapen(reference: Reference, inputs: Inputs, fault: str) -> tuple[str, ...]:
+def mistakes_of_shape(reference: Reference, inputs: Inputs, fault: str) -> tuple[str, ...]:
     """The mistakes with which our own functions return an array of the same wrong shape, or cannot broadcast either."""
-    right = _fates(reference, inputs)
+    right = _shapes_or_error(reference, inputs)
     return tuple(mistake.id for mistake in touched(reference, inputs)
-                 if any(fate in fault for fate in _fates(_planted(reference, mistake), inputs) - right))
+                 if any(fate in fault for fate in _shapes_or_error(_variant_with(reference, mistake), inputs) - right))
 
 
-def _fates(variant: Reference, inputs: Inputs) -> set[str]:
+def _shapes_or_error(variant: Reference, inputs: Inputs) -> set[str]:
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -97,11 +97,11 @@ def _fates(variant: Reference, inputs: Inputs) -> set[str]:
         return {"broadcast"} if "broadcast" in str(error) else set()
 
 
-def _pairs(references: Sequence[Reference], failures: list[Failure], mistakes: list[Mistake]) -> list["_Candidate"]:
+def _ranked_pairs(references: Sequence[Reference], failures: list[Failure], mistakes: list[Mistake]) -> list["_Candidate"]:
     """Two at once; not where very many have a share."""
     if len(mistakes) > MOST_IN_PAIRS:
         return []
-    return _ranked(failures, [((a.id, b.id), _planted(reference, a, b))
+    return _rank(failures, [((a.id, b.id), _variant_with(reference, a, b))
                               for a, b in combinations(mistakes, 2) for reference in references])
 
 
@@ -110,41 +110,41 @@ class _Candidate(NamedTuple):
     distance: float
 
 
-def _rounding(failures: list[Failure]) -> float:
+def _distance_of_rounding(failures: list[Failure]) -> float:
     """The distance that rounding alone may leave, at most a thousandth: below it nothing tells two mistakes apart."""
     shares = [np.sqrt(part.observed.size) / error for failure in failures for part in failure.parts
-              if (error := _norm(part.observed, part.expected, part.unit)) > LIMIT * np.sqrt(part.observed.size)]
+              if (error := _distance_in_units(part.observed, part.expected, part.unit)) > LIMIT * np.sqrt(part.observed.size)]
     return float(min(max(shares, default=1e-3), 1e-3))
 
 
-def _named(found: list[_Candidate], rounding: float = 0.0) -> Name:
+def _name_of_nearest(found: list[_Candidate], rounding: float = 0.0) -> Name:
     best = found[0].distance
     same = tuple(one.ids[0] for one in found if one.distance <= max(best * 1.0000001 + 1e-12, rounding))
     other = next((one for one in found if one.ids[0] not in same), None)
     return Name(same, best, other.ids[0] if other else None, other.distance if other else None, best <= NEAR)
 
 
-def _planted(reference: Reference, *mistakes: Mistake) -> Reference:
+def _variant_with(reference: Reference, *mistakes: Mistake) -> Reference:
     def variant(inputs: Inputs) -> tuple[Array, ...]:
         with contextlib.ExitStack() as stack:
             for mistake in mistakes:
                 stack.enter_context(planted(mistake))
-            return reference(inputs)
+            return reference(copied(inputs))
     return variant
 
 
-def _ranked(failures: list[Failure], variants: Variants) -> list[_Candidate]:
+def _rank(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     """The variants that change anything, the nearest first; each mistake once.  Only those that explain the worst failure to some
     extent are tried on the others."""
-    first = _measured(failures[:1], variants)
+    first = _measure(failures[:1], variants)
     likely = {one.ids for one in first if one.distance < LIKELY}
     if len(failures) == 1 or not likely:
         return first
-    tried = _measured(failures, [(ids, variant) for ids, variant in variants if ids in likely])
+    tried = _measure(failures, [(ids, variant) for ids, variant in variants if ids in likely])
     return sorted(tried + [one for one in first if one.ids not in likely], key=lambda one: one.distance)
 
 
-def _measured(failures: list[Failure], variants: Variants) -> list[_Candidate]:
+def _measure(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     best: dict[tuple[str, ...], float] = {}
     for ids, variant in variants:
         distance, moves = _distance(variant, failures)
@@ -158,28 +158,28 @@ def _distance(variant: Reference, failures: list[Failure]) -> tuple[float, bool]
     largest, moves = 0.0, False
     for failure in failures:
         try:
-            values = variant(copied(failure.inputs))
+            values = variant(failure.inputs)
             if len(values) < len(failure.parts):
                 return np.inf, False
             for value, part in zip(values, failure.parts):
                 given = np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape)
-                moves = moves or _norm(given, part.expected, part.unit) > 1
-                largest = max(largest, _left(given, part))
+                moves = moves or _distance_in_units(given, part.expected, part.unit) > 1
+                largest = max(largest, _unexplained_share(given, part))
         except Exception:
             return np.inf, False
     return largest, moves
 
 
-def _left(value: Array, part: Part) -> float:
+def _unexplained_share(value: Array, part: Part) -> float:
     """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it."""
     allowed = LIMIT * np.sqrt(np.size(value))
-    error, left = _norm(part.observed, part.expected, part.unit), _norm(part.observed, value, part.unit)
+    error, left = _distance_in_units(part.observed, part.expected, part.unit), _distance_in_units(part.observed, value, part.unit)
     if error > allowed:
         return left / error if left > allowed else min(left / error, NEAR / 2)
     return 0.0 if left <= 2 * allowed else np.inf
 
 
-def _norm(x: Array, y: Array, unit: Array) -> float:
+def _distance_in_units(x: Array, y: Array, unit: Array) -> float:
     """The distance of two arrays; what is not finite in the same way in both is no distance, in one of them a large one."""
     unit = np.where(unit > 0, unit, UNITS["float32"] * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
     far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
@@ -205,11 +205,11 @@ def touched(reference: Callable[[Inputs], Any], inputs: Inputs) -> list[Mistake]
             reference(inputs)
     finally:
         sys.setprofile(before)
-    return [mistake for mistake in MISTAKES if _code(mistake.target) in seen]
+    return [mistake for mistake in MISTAKES if _code_of(mistake.target) in seen]
 
 
 @cache
-def _code(place: str) -> CodeType:
+def _code_of(place: str) -> CodeType:
     module, function = target(next(mistake for mistake in MISTAKES if mistake.target == place))
     code: CodeType = getattr(module, function).__code__
     return code

@@ -12,14 +12,13 @@ from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.precision import LIMIT, UNITS
-from refdpm.conformance.subject import ratios
+from refdpm.conformance.precision import UNITS
+from refdpm.conformance.subject import differs
 from refdpm.textbook.edits import Edit, edits
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded
 from refdpm.textbook.values import floats
-from refdpm.vjp import Array
 
 LONG = 400                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
 
@@ -48,7 +47,7 @@ def power(quantity: Quantity, dtype: str = "float32") -> Power:
         return Power(0, [])
     places = [place for one in inputs if quantity.formulas(one) is formulas and (place := _place(quantity, one)) is not None]
     found = list(edits(*formulas))
-    return Power(len(found), [edit.says for edit in found if not any(_seen(edit, place, UNITS[dtype]) for place in places)])
+    return Power(len(found), [edit.says for edit in found if not any(_tells_apart(edit, place, UNITS[dtype]) for place in places)])
 
 
 def _place(quantity: Quantity, inputs: Inputs) -> Place | None:
@@ -58,18 +57,10 @@ def _place(quantity: Quantity, inputs: Inputs) -> Place | None:
         return None
 
 
-def _seen(edit: Edit, place: Place, unit: float) -> bool:
+def _tells_apart(edit: Edit, place: Place, unit: float) -> bool:
     with np.errstate(all="ignore"):
         try:
             values = floats(edit.formulas, place.page, place.memo)
         except (ValueError, IndexError, TypeError):                  # of another shape
             return True
-        return any(_apart(value, right, unit) for value, right in zip(values, place.right, strict=True))
-
-
-def _apart(value: Array, right: Rounded, unit: float) -> bool:
-    try:
-        value = np.broadcast_to(value, right.value.shape)
-    except ValueError:
-        return True
-    return bool(np.max(ratios(value, right.value, right.scale, unit), initial=0.0) > LIMIT)
+        return any(differs(value, right.value, right.scale, unit) for value, right in zip(values, place.right, strict=True))

@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "image": ("layout",), "times": ("first_t",), "rates": ("order",), "integer": (), "law": ("categories",)}
 
 
-def checked(given: dict[str, Any]) -> dict[str, Any]:
+def stated_conventions(given: dict[str, Any]) -> dict[str, Any]:
     """Stated conventions.   Raises: ValueError for a name or value that there is not."""
     for name, value in given.items():
         if name not in VALUES:
@@ -75,7 +75,7 @@ _BITS: dict[str, Callable[[Array], Array]] = {"probability": np.array, "logit": 
 
 def theirs(inputs: dict[str, Any], profile: Profile, dtype: str | None) -> dict[str, Any]:
     """The arguments in the adapter's conventions and precision; copies, so that it can do with them as it likes."""
-    return {name: _typed(_their(name, value, profile), dtype) for name, value in inputs.items()}
+    return {name: _in_precision(_their(name, value, profile), dtype) for name, value in inputs.items()}
 
 
 def _their(name: str, value: Any, profile: Profile) -> Any:
@@ -100,7 +100,7 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
     return value
 
 
-def _typed(value: Any, dtype: str | None) -> Any:
+def _in_precision(value: Any, dtype: str | None) -> Any:
     if isinstance(value, np.ndarray):
         return value.astype(dtype if dtype and value.dtype.kind == "f" else value.dtype, order="C", copy=True)
     return value
@@ -122,7 +122,7 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
     if kind in ("information", "total", "table_of_totals") and profile.unit == "bits":
         value = value * np.log(2)
     if kind in ("total", "table_of_totals"):
-        value = _summed(value, profile.reduction, len(shape), sizes)
+        value = _total_of_components(value, profile.reduction, len(shape), sizes)
     if kind in ("table", "table_of_totals", "rates") and profile.order == "descending":
         value = value[::-1]
     if kind == "rates" and value.shape == (shape[0] + 1,):                       # with β_0 = 0 in front or without
@@ -135,16 +135,16 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
         value = np.moveaxis(value, 1, -1)
     if kind == "times":
         value = value + 1 - profile.first_t
-    return fitted(value, shape)
+    return in_shape(value, shape)
 
 
-def _summed(value: Array, reduction: str, ndim: int, sizes: int) -> Array:
+def _total_of_components(value: Array, reduction: str, ndim: int, sizes: int) -> Array:
     if reduction == "none" and ndim:
         return value.sum(axis=tuple(range(ndim, value.ndim))) if value.ndim > ndim else np.full(value.shape, np.nan)
     return value * sizes if reduction == "mean" else value
 
 
-def fitted(value: Array, shape: tuple[int, ...]) -> Array:
+def in_shape(value: Array, shape: tuple[int, ...]) -> Array:
     """`value` as an array of `shape`: the same, or with axes of length 1 to be stretched, or one number a row.
 
     Raises: Fault.
@@ -158,7 +158,7 @@ def fitted(value: Array, shape: tuple[int, ...]) -> Array:
     raise Fault(f"returns shape {value.shape}, expected {shape}")
 
 
-def widened(scale: Array, kind: str, profile: Profile, reference: Array) -> Array:
+def scale_in_their_form(scale: Array, kind: str, profile: Profile, reference: Array) -> Array:
     """The scale of an answer that is rounded in the adapter's own form, before it is translated."""
     with np.errstate(all="ignore"):
         if kind == "variance" and profile.spread == "log_variance":

@@ -40,7 +40,7 @@ class Reference:
         self.mistakes = tuple(mistake._replace(plant=cache(mistake.plant)) for mistake in mistakes)
         self.dtype: str | None = dtype
         self.notes: dict[str, set[str]] = {}
-        self.functions = {function.name: function for function in functions}
+        self.functions = {quantity.name: quantity for quantity in functions}
         self.stated: Mapping[str, Any] = {}
         self.beta: Array | None = None
         self.profile, self.tables = profile, tables
@@ -57,39 +57,39 @@ class Reference:
             try:
                 if name in LAWFUL:
                     return LAWFUL[name](arguments, np.random.default_rng(arguments.get("seed", 0)))
-                return self._gradients(arguments) if name == "vjp" else self._values(self._function(name), arguments)
+                return self._gradients(arguments) if name == "vjp" else self._values(self._quantity(name), arguments)
             except (ValueError, TypeError, IndexError) as error:
                 raise Fault(f"raises {type(error).__name__}: {error}") from error
 
-    def _values(self, function: Quantity, arguments: Mapping[str, Any]) -> Any:
-        inputs = self._chosen(function, self._inputs(arguments))
-        by_tables = textbook(function, inputs) if self.tables else ()
-        return tuple(map(self._rounded, by_tables or function.reference(inputs)))
+    def _values(self, quantity: Quantity, arguments: Mapping[str, Any]) -> Any:
+        inputs = self._with_choices(quantity, self._inputs_from(arguments))
+        by_tables = textbook(quantity, inputs) if self.tables else ()
+        return tuple(map(self._in_dtype, by_tables or quantity.reference(inputs)))
 
     def _gradients(self, arguments: Mapping[str, Any]) -> Any:
-        function, cotangents = self._function(arguments["name"]), arguments["cotangent"]
-        if not function.arguments:
-            raise Skip(f"{function.name} is not differentiated")
-        found = function.gradients(self._chosen(function, self._inputs(arguments["args"])),
+        quantity, cotangents = self._quantity(arguments["name"]), arguments["cotangent"]
+        if not quantity.arguments:
+            raise Skip(f"{quantity.name} is not differentiated")
+        found = quantity.gradients(self._with_choices(quantity, self._inputs_from(arguments["args"])),
                              cotangents if isinstance(cotangents, tuple) else (cotangents,))
-        return {key: self._rounded(value) for key, value in found.items()}
+        return {key: self._in_dtype(value) for key, value in found.items()}
 
-    def _rounded(self, value: Any) -> Array:
+    def _in_dtype(self, value: Any) -> Array:
         array = np.asarray(value)
         return array.astype(self.dtype) if array.dtype.kind == "f" else array
 
     def close(self) -> None:
         """See `Source`."""
 
-    def _function(self, name: str) -> Quantity:
+    def _quantity(self, name: str) -> Quantity:
         if name not in self.functions:
             raise Skip(f"{name} is not offered")
         return self.functions[name]
 
-    def _chosen(self, function: Quantity, inputs: Inputs) -> Inputs:
-        return inputs | {name: getattr(self.profile, name) for name in function.choices}
+    def _with_choices(self, quantity: Quantity, inputs: Inputs) -> Inputs:
+        return inputs | {name: getattr(self.profile, name) for name in quantity.choices}
 
-    def _inputs(self, arguments: Mapping[str, Any]) -> Inputs:
+    def _inputs_from(self, arguments: Mapping[str, Any]) -> Inputs:
         """The inputs again from what an adapter is given under our own conventions."""
         return {name: np.concatenate([np.zeros(1, value.dtype), value]) if name == "beta" else value
                 for name, value in arguments.items()}

@@ -19,7 +19,7 @@ import weakref
 import numpy as np
 
 from refdpm.conformance import known, wire
-from refdpm.conformance.adapter import Fault, Local, Skip, Source, Spent, load, to_array, to_arrays
+from refdpm.conformance.adapter import Fault, Local, Skip, Source, CalledNoMore, load, to_array, to_arrays
 from refdpm.vjp import Array
 
 LIVES = 3                       # processes that one function may end before it is not called any more
@@ -60,13 +60,13 @@ class Remote:
         """Raises: ValueError if the program does not start, or does not say what it offers."""
         self.command, self.timeout, self.name, self._names = command, timeout, name, names
         self.notes: dict[str, set[str]] = {}
-        self._ended: Counter[str] = Counter()
-        self._said: dict[str, str] = {}
+        self._deaths: Counter[str] = Counter()
+        self._last_fault: dict[str, str] = {}
         self._count = 0
         self._process: _Process | None = None
         try:
-            hello = self._started()
-            self.beta = _schedule(hello.get("beta"))
+            hello = self._start()
+            self.beta = _schedule_of(hello.get("beta"))
         except Fault as fault:
             self.close()
             raise ValueError(f"adapter: expected a program that answers, got {name!r}, which {fault}") from None
@@ -81,8 +81,8 @@ class Remote:
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """See `Source`."""
-        if self._ended[name] >= LIVES:
-            raise Spent(f"{self._said[name]}; {LIVES} times, and is not called any more")
+        if self._deaths[name] >= LIVES:
+            raise CalledNoMore(f"{self._last_fault[name]}; {LIVES} times, and is not called any more")
         self._count += 1
         try:
             line = wire.line({"id": self._count, "call": name,
@@ -90,13 +90,13 @@ class Remote:
         except TypeError as error:
             raise Skip(f"needs {error} to another process") from None
         try:
-            answer = self._asked(line)
+            answer = self._answer_to(line)
         except Fault as fault:
             self.close()
-            self._ended[name] += 1
-            self._said[name] = str(fault)
+            self._deaths[name] += 1
+            self._last_fault[name] = str(fault)
             raise
-        return self._understood(name, answer)
+        return self._value_of(name, answer)
 
     def close(self) -> None:
         """See `Source`."""
@@ -104,10 +104,10 @@ class Remote:
             self._process.end()
             self._process = None
 
-    def _asked(self, line: bytes) -> dict[str, Any]:
+    def _answer_to(self, line: bytes) -> dict[str, Any]:
         if self._process is None:
             try:
-                self._started()
+                self._start()
             except ValueError as error:
                 raise Fault(f"does not start again: {error}") from None
         assert self._process is not None
@@ -116,7 +116,7 @@ class Remote:
             raise Fault(f"answers with {wire.quoted(wire.line(answer))}, expected id {self._count} and a value or an error")
         return answer
 
-    def _understood(self, name: str, answer: dict[str, Any]) -> Any:
+    def _value_of(self, name: str, answer: dict[str, Any]) -> Any:
         if answer.get("notes"):
             self.notes.setdefault(name, set()).update(map(str, answer["notes"]))
         if "error" in answer:
@@ -124,7 +124,7 @@ class Remote:
         value = wire.decode(answer["value"])
         return to_arrays(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
-    def _started(self) -> dict[str, Any]:
+    def _start(self) -> dict[str, Any]:
         """Starts the program, and gives its answer to the first message."""
         try:
             self._process = _Process(self.command)
@@ -141,7 +141,7 @@ class Remote:
             raise
 
 
-def _schedule(beta: Any) -> Array | None:
+def _schedule_of(beta: Any) -> Array | None:
     array = None if beta is None else to_array(wire.decode(beta))
     if array is not None and (array.ndim != 1 or array.dtype.kind != "f"):
         raise Fault(f"says beta of shape {array.shape} and {array.dtype}, expected a list of numbers")
@@ -191,7 +191,7 @@ class _Process:
             while rest or self._end_of_line() < 0:
                 ready = [key.fd for key, _ in selector.select(min(max(deadline - time.monotonic(), 0), LOOK))]
                 if not ready and self._process.poll() is not None:
-                    raise Fault(self._death())
+                    raise Fault(self._death_text())
                 if not ready and time.monotonic() >= deadline:
                     raise Fault(f"does not answer within {seconds:g} s")
                 if self._err in ready and not self._hear():
@@ -217,16 +217,16 @@ class _Process:
             return rest[:0]
 
     def _receive(self) -> None:
-        chunk = _read(self._out)
+        chunk = _available_bytes(self._out)
         if chunk == b"":
-            raise Fault(self._death())
+            raise Fault(self._death_text())
         self._received += chunk or b""
         if len(self._received) > wire.LONGEST:
             raise Fault(f"answers with more than {wire.LONGEST >> 20} MB: {wire.quoted(bytes(self._received[:300]))}")
 
     def _hear(self) -> bool:
         """Keeps the end of what comes on standard error; False if no more will come."""
-        chunk = _read(self._err)
+        chunk = _available_bytes(self._err)
         self._words = (self._words + (chunk or b""))[-LAST_WORDS:]
         return chunk != b""
 
@@ -235,16 +235,16 @@ class _Process:
         self._searched = len(self._received) if end < 0 else end
         return end
 
-    def _death(self) -> str:
+    def _death_text(self) -> str:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        while chunk := _read(self._err):
+        while chunk := _available_bytes(self._err):
             self._words = (self._words + chunk)[-LAST_WORDS:]
         words = self._words.strip().splitlines()[-1:]
-        return _fate(self._process.returncode) + "".join(f"; the last it wrote: {wire.quoted(word, 200)}" for word in words)
+        return _exit_text(self._process.returncode) + "".join(f"; the last it wrote: {wire.quoted(word, 200)}" for word in words)
 
 
-def _fate(code: int | None) -> str:
+def _exit_text(code: int | None) -> str:
     if code is None:
         return "closed its standard output"
     if code < 0:
@@ -253,7 +253,7 @@ def _fate(code: int | None) -> str:
     return f"its process ended with exit code {code}"
 
 
-def _read(pipe: int) -> bytes | None:
+def _available_bytes(pipe: int) -> bytes | None:
     """What there is: b"" at the end, None if there is nothing yet."""
     try:
         return os.read(pipe, 2 ** 18)

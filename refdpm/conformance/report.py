@@ -29,13 +29,13 @@ def text(report: dict[str, Any], *, verbose: bool = False) -> str:
     bad = [row for row in report["clauses"] if row["verdict"] in ("wrong", "inaccurate")]
     lines = [_headline(report, bad), ""]
     for row in bad:
-        lines += [*failure(row), ""]
-    lines += _table([row for row in report["clauses"] if row["verdict"] != "skipped"]) + [""]
+        lines += [*failure_lines(row), ""]
+    lines += _clause_lines([row for row in report["clauses"] if row["verdict"] != "skipped"]) + [""]
     skipped = [row for row in report["clauses"] if row["verdict"] == "skipped"]
     if skipped:
-        lines += _skipped(skipped, verbose) + [""]
+        lines += _skipped_lines(skipped, verbose) + [""]
     lines += [f"misspelt? {hint}" for hint in report["misspelt"]]
-    lines += _profile(report) + ["", _counts(report)]
+    lines += _convention_lines(report) + ["", _counts_text(report)]
     return "\n".join(lines)
 
 
@@ -50,24 +50,24 @@ def _headline(report: dict[str, Any], bad: list[dict[str, Any]]) -> str:
     first = next((row for row in surprising if row["mistake"] or row["reason"]), surprising[0])
     if first["expected"]:
         return f"{name}: {first['id']} passes, but was expected to fail: {first['expected']}"
-    told = _named(first) if first["mistake"] else first["reason"] or "no known mistake reproduces it"
+    told = _mistake_text(first) if first["mistake"] else first["reason"] or "no known mistake reproduces it"
     before = f" ({surprising[0]['id']}, without a name, comes first)" if first is not surprising[0] else ""
     return f"{name}: {first['id']} is {first['verdict']}: {told}{before}"
 
 
-def _named(row: dict[str, Any]) -> str:
+def _mistake_text(row: dict[str, Any]) -> str:
     together = " and ".join(f"{id} ({SAYS[id].says})" if id in SAYS else id for id in row["mistake"].split(" + "))
     return together + (f", or {', '.join(row['also'][:3])}, which is the same here" if row["also"] else "")
 
 
-def failure(row: dict[str, Any]) -> list[str]:
+def failure_lines(row: dict[str, Any]) -> list[str]:
     """A clause that fails, in a few lines."""
     lines = [f"{row['verdict'].upper()}  {row['id']}" + ("  (expected: " + row["expected"] + ")" if row["expected"] else "")]
     if row["reason"]:
         lines += [f"  {row['reason']}"]
     rest = f"{row['runner_up']} would leave {row['runner_up_distance']:.2g}" if row["runner_up"] else ""
     if row["mistake"]:
-        lines += [f"  mistake    {_named(row)}"]
+        lines += [f"  mistake    {_mistake_text(row)}"]
         lines += [f"             as in {SAYS[id].source}" for id in row["mistake"].split(" + ") if id in SAYS]
         if row["distance"] is not None:
             lines += [f"             leaves {row['distance']:.1g} of the error" + f"; the next, {rest}" * bool(rest)]
@@ -76,31 +76,31 @@ def failure(row: dict[str, Any]) -> list[str]:
     if row["ratio"] is not None and row["ratio"] < 1e100:
         lines += [f"  error      {row['ratio']:.2g} times u·Σ|terms|, 32 are allowed"]
     if row["digits"]:
-        lines += [f"  digits     {_along(row['digits'])}"]
+        lines += [f"  digits     {_digits_text(row['digits'])}"]
     if row["smallest_input"]:
-        lines += _wrapped(f"  input      {_written(row['smallest_input'])}", indent=13)
+        lines += _wrap(f"  input      {_inputs_text(row['smallest_input'])}", indent=13)
     if row["reproduce"]:
         lines += [f"  again      {row['reproduce']}"]
     return lines
 
 
-def _along(digits: dict[str, float]) -> str:
+def _digits_text(digits: dict[str, float]) -> str:
     """Digits along t: all of them, or at most eight."""
     steps = list(digits)
     shown = steps if len(steps) <= 8 else [steps[round(i * (len(steps) - 1) / 7)] for i in range(8)]
     return "  ".join(f"t={t}: {digits[t]:.0f}" for t in shown)
 
 
-def _written(inputs: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {_short(value)}" for name, value in inputs.items())
+def _inputs_text(inputs: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {_cut_text(value)}" for name, value in inputs.items())
 
 
-def _short(value: Any) -> str:
+def _cut_text(value: Any) -> str:
     written = str(value)
     return written if len(written) <= 120 else written[:117] + "…"
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
+def _clause_lines(rows: list[dict[str, Any]]) -> list[str]:
     mark = {"pass": "ok", "inaccurate": "INACCURATE", "wrong": "WRONG"}
     lines = []
     for row in rows:
@@ -111,7 +111,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     return ["clause, error in u·Σ|terms| (32 are allowed)", *lines] if lines else []
 
 
-def _skipped(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
+def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     if verbose:
         return [f"  skipped    {row['id']:28s} {row['reason']}" for row in rows]
     reasons = [row["reason"] for row in rows if not row["reason"].endswith("not offered")]
@@ -119,17 +119,17 @@ def _skipped(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
             *(f"  {reason}" for reason in dict.fromkeys(reasons))]
 
 
-def _profile(report: dict[str, Any]) -> list[str]:
+def _convention_lines(report: dict[str, Any]) -> list[str]:
     known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})")
              for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
-    return _wrapped("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2)
+    return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2)
 
 
-def _wrapped(line: str, *, indent: int) -> list[str]:
+def _wrap(line: str, *, indent: int) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent=" " * indent)
 
 
-def _counts(report: dict[str, Any]) -> str:
+def _counts_text(report: dict[str, Any]) -> str:
     counts = ", ".join(f"{number} {verdict}" for verdict, number in report["summary"].items())
     return f"{counts}; seed {report['seed']}"
 
@@ -146,8 +146,8 @@ def junit(report: dict[str, Any]) -> bytes:
         if row["verdict"] == "skipped":
             ElementTree.SubElement(case, "skipped", message=row["reason"])
         elif surprises(row):
-            message = _named(row) if row["mistake"] else row["reason"] or row["expected"] or row["verdict"]
-            ElementTree.SubElement(case, "failure", message=message, type=row["verdict"]).text = "\n".join(failure(row))
+            message = _mistake_text(row) if row["mistake"] else row["reason"] or row["expected"] or row["verdict"]
+            ElementTree.SubElement(case, "failure", message=message, type=row["verdict"]).text = "\n".join(failure_lines(row))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
 
@@ -156,19 +156,19 @@ def junit(report: dict[str, Any]) -> bytes:
 
 def explain(id: str, of: Quantity | Law) -> str:
     """A clause: what it asks for, where that is derived, on which inputs it is tried, and the mistakes it knows."""
-    lines = [id, *_wrapped(f"  {of.says}", indent=2), "",
+    lines = [id, *_wrap(f"  {of.says}", indent=2), "",
              f"  equations  {', '.join(of.equations) or 'none of the paper'}"]
     if isinstance(of, Law):
         return "\n".join([*lines, f"  needs      {', '.join(of.needs) or 'any function'}"])
     inputs = of.edges(Given())[0]
     lines += [f"  function   {of.name}({', '.join(inputs)}) → {', '.join(output.id.lower() for output in of.outputs)}",
-              f"  derived    {_home(of)}"]
+              f"  derived    {_derivation_text(of)}"]
     lines += [f"  builds on  {', '.join(of.after)}"] * bool(of.after)
     lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
     edges = of.edges(Given())
     lines += [f"  inputs     {len(edges)} edges, the first: "
-              + _short({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
-    lines += [f"    {mistake.id:14s} {mistake.says}" for mistake in touched(_asked(id, of), inputs)] or ["    none"]
+              + _cut_text({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
+    lines += [f"    {mistake.id:14s} {mistake.says}" for mistake in touched(_answers_of(id, of), inputs)] or ["    none"]
     return "\n".join(lines)
 
 
@@ -179,14 +179,14 @@ def mistake(id: str) -> str:
     return f"{id}\n  wrong → right     {known.says}\n  seen in           {known.source}{home}"
 
 
-def _asked(id: str, of: Quantity) -> Any:
+def _answers_of(id: str, of: Quantity) -> Any:
     """What the clause compares with: the value, or for a clause on gradients the pullback too."""
     if not id.startswith("GRAD."):
         return of.reference
     return lambda inputs: of.gradients(inputs, tuple(0 * value + 1 for value in of.reference(inputs)))
 
 
-def _home(of: Quantity) -> str:
+def _derivation_text(of: Quantity) -> str:
     """The functions of this package whose docstrings derive it."""
     places = sorted({mistake.target for mistake in touched(of.reference, of.edges(Given())[0])})
     return ", ".join(f"refdpm.{place.removesuffix('_vjp')}" for place in places) or "see its equations"
@@ -200,8 +200,8 @@ def listing(clauses: list[tuple[str, Quantity | Law]]) -> str:
         if isinstance(of, Quantity) and of.name not in seen and not id.startswith("GRAD."):
             seen.add(of.name)
             arguments = ", ".join(name for name in of.edges(Given())[0] if name != "beta" or of.outputs[0].kind == "table")
-            lines += [f"{of.name}({arguments})", *_wrapped(f"    {of.says}", indent=4),
-                      "    " + ", ".join([f"{of.id}.{output.id}" for output in of.outputs] + gradients.names(of))]
+            lines += [f"{of.name}({arguments})", *_wrap(f"    {of.says}", indent=4),
+                      "    " + ", ".join([f"{of.id}.{output.id}" for output in of.outputs] + gradients.clause_ids(of))]
         elif isinstance(of, Law):
-            lines += [id, *_wrapped(f"    {of.says}", indent=4)]
+            lines += [id, *_wrap(f"    {of.says}", indent=4)]
     return "\n".join(lines)

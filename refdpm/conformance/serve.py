@@ -21,7 +21,7 @@ from refdpm.conformance.remote import local
 GRACE = 1.0                     # seconds that a call is left when the other process has gone
 
 
-class Printed:
+class CapturedOutput:
     """File descriptor 1 of the adapter: what comes there goes to standard error."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Printed:
         self._lock, self._seen = threading.Lock(), False
         threading.Thread(target=self._copy, daemon=True).start()
 
-    def since(self) -> bool:
+    def was_used(self) -> bool:
         """Whether anything was printed since this was last asked, also what is still in the buffers of Python and C."""
         with contextlib.suppress(Exception):
             sys.__stdout__.flush()                     # type: ignore[union-attr]
@@ -57,17 +57,17 @@ class Printed:
 
 def serve(text: str) -> int:
     """Answers until there is no more to be asked; 1 if the adapter cannot be loaded."""
-    asked: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(os.dup(0), asked), daemon=True).start()
+    requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=_hand_over_lines, args=(os.dup(0), requests), daemon=True).start()
     answers, nothing = os.dup(1), os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    printed, source = Printed(), None
-    while (line := asked.get()) is not None:
+    printed, source = CapturedOutput(), None
+    while (line := requests.get()) is not None:
         message = wire.message(line)
         if source is None:
             source, answer = _hello(text, message)
-            printed.since()
+            printed.was_used()
         else:
             answer = _answer(source, message, printed)
         _write(answers, wire.line(answer))
@@ -89,14 +89,14 @@ def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, 
         return None, {"error": said}
 
 
-def _answer(source: Local, message: dict[str, Any], printed: Printed) -> dict[str, Any]:
+def _answer(source: Local, message: dict[str, Any], printed: CapturedOutput) -> dict[str, Any]:
     name = message["call"]
-    found = _called(source, name, {key: wire.decode(value) for key, value in message["arguments"].items()})
-    notes = source.notes.get(name, set()) | ({PRINTS} if printed.since() else set())
+    found = _answer_or_fault(source, name, {key: wire.decode(value) for key, value in message["arguments"].items()})
+    notes = source.notes.get(name, set()) | ({PRINTS} if printed.was_used() else set())
     return {"id": message["id"]} | found | ({"notes": sorted(notes)} if notes else {})
 
 
-def _called(source: Local, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _answer_or_fault(source: Local, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"value": wire.encode(source.call(name, arguments))}
     except Skip as skip:
@@ -109,12 +109,12 @@ def _called(source: Local, name: str, arguments: dict[str, Any]) -> dict[str, An
         return {"error": f"raises {type(error).__name__}: {error}".rstrip(": "), "kind": "fault"}
 
 
-def _read(source: int, asked: "queue.SimpleQueue[bytes | None]") -> None:
+def _hand_over_lines(source: int, requests: "queue.SimpleQueue[bytes | None]") -> None:
     """Hands over line after line; when there are no more, ends the process, if need be in the middle of a call."""
     with open(source, "rb") as lines:
         for line in lines:
-            asked.put(line)
-    asked.put(None)
+            requests.put(line)
+    requests.put(None)
     time.sleep(GRACE)
     os._exit(1)
 

@@ -20,11 +20,11 @@ from refdpm.conformance.adapter import Fault, Local, Skip, Source
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import infer
-from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain
-from refdpm.conformance.report import failure, surprises
+from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
+from refdpm.conformance.report import failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
 
-NAMES = frozenset(function.name for function in QUANTITIES) | {name for law in LAWS for name in law.needs} | {"vjp"}
+NAMES = frozenset(quantity.name for quantity in QUANTITIES) | {name for law in LAWS for name in law.needs} | {"vjp"}
 
 
 class Session:
@@ -36,29 +36,29 @@ class Session:
         self.flags = flags                                     # with which the command was given, to reproduce a failure
         self.effort = effort
         self.subject = Subject(self.source, QUANTITIES)
-        stated = profiles.checked(dict(self.source.stated) | dict(profile or {}))
+        stated = profiles.stated_conventions(dict(self.source.stated) | dict(profile or {}))
         with _quietly():
             self.subject.profile, self.known = infer(self.subject, stated)
-        self._found: dict[str, Result] = {}
+        self._results: dict[str, Result] = {}
 
-    def judged(self, function: Quantity) -> dict[str, Result]:
+    def value_results(self, quantity: Quantity) -> dict[str, Result]:
         """The verdicts on all outputs of a function, found once."""
-        if f"{function.id}.{function.outputs[0].id}" not in self._found:
-            self._found |= {result.id: result for result in judge(self.subject, function, self.effort)}
-        return self._found
+        if f"{quantity.id}.{quantity.outputs[0].id}" not in self._results:
+            self._results |= {result.id: result for result in judge(self.subject, quantity, self.effort)}
+        return self._results
 
-    def differentiated(self, function: Quantity) -> dict[str, Result]:
+    def gradient_results(self, quantity: Quantity) -> dict[str, Result]:
         """The verdicts on the gradients of a function, found once."""
-        if gradients.names(function)[0] not in self._found:
-            if "vjp" not in self.subject.offers or function.name not in self.subject.offers:
-                missing = "vjp" if "vjp" not in self.subject.offers else function.name
-                found = [Result(name, "skipped", reason=f"{missing} is not offered") for name in gradients.names(function)]
+        if gradients.clause_ids(quantity)[0] not in self._results:
+            if "vjp" not in self.subject.offers or quantity.name not in self.subject.offers:
+                missing = "vjp" if "vjp" not in self.subject.offers else quantity.name
+                found = skipped(gradients.clause_ids(quantity), f"{missing} is not offered")
             else:
-                found = gradients.judge(self.subject, function, self.effort)
-            self._found |= {result.id: result for result in found}
-        return self._found
+                found = gradients.judge(self.subject, quantity, self.effort)
+            self._results |= {result.id: result for result in found}
+        return self._results
 
-    def held(self, law: Law) -> Result:
+    def law_result(self, law: Law) -> Result:
         """The verdict on a law."""
         missing = [name for name in law.needs if name not in self.subject.offers]
         if missing:
@@ -89,15 +89,15 @@ class Clause:
         """The verdict, found once."""
         with _quietly():
             if isinstance(self.of, Law):
-                return self.session.held(self.of)
-            return (self.session.differentiated if self.id.startswith("GRAD.") else self.session.judged)(self.of)[self.id]
+                return self.session.law_result(self.of)
+            return (self.session.gradient_results if self.id.startswith("GRAD.") else self.session.value_results)(self.of)[self.id]
 
     def check(self) -> None:
         """Raises: AssertionError with the report of this clause, or because it passes though it was expected to fail."""
-        row = _row(self.result, self.session, {self.id: self.expected} if self.expected else {})
+        row = _row_of(self.result, self.session, {self.id: self.expected} if self.expected else {})
         if surprises(row):
             passes = f"{self.id} passes, but was expected to fail: {self.expected}"
-            raise AssertionError(passes if self.expected else "\n".join(failure(row)))
+            raise AssertionError(passes if self.expected else "\n".join(failure_lines(row)))
 
     def __repr__(self) -> str:
         return self.id
@@ -121,9 +121,9 @@ def source_of(adapter: Any) -> Source:
 
 def all_clauses() -> list[tuple[str, Quantity | Law]]:
     """The ids of all clauses and what each is of, in order."""
-    values: Iterable[tuple[str, Quantity | Law]] = ((f"{function.id}.{output.id}", function)
-                                                    for function in QUANTITIES for output in function.outputs)
-    slopes = ((name, function) for function in QUANTITIES for name in gradients.names(function))
+    values: Iterable[tuple[str, Quantity | Law]] = ((f"{quantity.id}.{output.id}", quantity)
+                                                    for quantity in QUANTITIES for output in quantity.outputs)
+    slopes = ((name, quantity) for quantity in QUANTITIES for name in gradients.clause_ids(quantity))
     return [*values, *((law.id, law) for law in LAWS), *slopes]
 
 
@@ -134,10 +134,10 @@ def clauses(adapter: Any, *, expected_failures: Mapping[str, str] = MappingProxy
     """
     session = Session(adapter, **options)
     return [Clause(session, id, of, expected_failures.get(id)) for id, of in all_clauses()
-            if session.subject.offers.issuperset(_needed(id, of))]
+            if session.subject.offers.issuperset(_names_needed(id, of))]
 
 
-def _needed(id: str, of: Quantity | Law) -> set[str]:
+def _names_needed(id: str, of: Quantity | Law) -> set[str]:
     return set(of.needs) if isinstance(of, Law) else {of.name} | ({"vjp"} if id.startswith("GRAD.") else set())
 
 
@@ -148,7 +148,7 @@ def check(adapter: Any, *, only: str = "", expected_failures: Mapping[str, str] 
     exit_code: 0 if every clause that ran passes or fails as expected, 1 if not, 2 if nothing ran.
     """
     session = Session(adapter, **options)
-    rows = [_row(Clause(session, id, of).result, session, expected_failures) for id, of in all_clauses() if id.startswith(only)]
+    rows = [_row_of(Clause(session, id, of).result, session, expected_failures) for id, of in all_clauses() if id.startswith(only)]
     summary = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     ran = len(rows) - summary["skipped"]
     return {"adapter": session.source.name, "profile": session.subject.profile._asdict(), "known": session.known,
@@ -157,7 +157,7 @@ def check(adapter: Any, *, only: str = "", expected_failures: Mapping[str, str] 
             "exit_code": 2 if not ran else int(any(map(surprises, rows)))}
 
 
-def _row(result: Result, session: Session, expected: Mapping[str, str]) -> dict[str, Any]:
+def _row_of(result: Result, session: Session, expected: Mapping[str, str]) -> dict[str, Any]:
     row = {key: plain(value) for key, value in result._asdict().items()}
     row["ratio"] = None if result.ratio is None else float(min(result.ratio, 1e300))
     row["expected"] = expected.get(result.id)

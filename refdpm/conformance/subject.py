@@ -12,9 +12,12 @@ from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS
+from refdpm.textbook.digits import digits
+from refdpm.textbook.page import to_float
+from refdpm.textbook.rounding import Rounded
 from refdpm.vjp import Array
 
-__all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "expected", "ratios"]
+__all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "differs", "values_and_scales", "ratios"]
 
 
 class Answer(NamedTuple):
@@ -31,27 +34,27 @@ class Subject:
     def __init__(self, source: Source, functions: tuple[Quantity, ...], profile: Profile = Profile()) -> None:
         self.source, self.profile = source, profile
         self.offers = source.offers()
-        self.functions = {function.name: function for function in functions if function.name in self.offers}
+        self.functions = {quantity.name: quantity for quantity in functions if quantity.name in self.offers}
         self.given = Given(source.beta, getattr(source, "classes", None))
         self._memory: dict[Any, Any] = {}
 
-    def chosen(self, function: Quantity, inputs: Inputs) -> Inputs:
+    def chosen(self, quantity: Quantity, inputs: Inputs) -> Inputs:
         """The inputs together with the choices that the profile makes."""
-        return inputs | {name: getattr(self.profile, name) for name in function.choices}
+        return inputs | {name: getattr(self.profile, name) for name in quantity.choices}
 
     def ask(self, name: str, inputs: Inputs) -> Answer:
         """The adapter's answer.   Raises: Skip, Fault."""
-        function = self.functions.get(name)
-        if function is None:
+        quantity = self.functions.get(name)
+        if quantity is None:
             raise Skip(f"{name} is not offered")
-        shapes = [value.shape for value in self.right(function, inputs)]
-        parts = _parts(self._raw(function, inputs), function)
+        shapes = [value.shape for value in self.right(quantity, inputs)]
+        parts = _parts(self._raw(quantity, inputs), quantity)
         values = []
-        for part, output, shape in zip(parts, function.outputs, shapes, strict=True):
+        for part, output, shape in zip(parts, quantity.outputs, shapes, strict=True):
             if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):
                 raise Fault(f"returns {part.dtype} for {output.id}, expected real numbers")
             with np.errstate(all="ignore"):
-                values.append(profiles.ours(part.astype(np.float64), output.kind, self.profile, shape, function.sizes(inputs)))
+                values.append(profiles.ours(part.astype(np.float64), output.kind, self.profile, shape, quantity.sizes(inputs)))
         return Answer(tuple(values), self._dtype(parts), tuple(part.shape for part in parts))
 
     def arguments(self, inputs: Inputs) -> dict[str, Any]:
@@ -62,28 +65,29 @@ class Subject:
         """The adapter's own answer to arguments in its own form; never from memory.   Raises: Skip, Fault."""
         return self.source.call(name, arguments)
 
-    def right(self, function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
+    def right(self, quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The reference of every output.   Raises: Skip, ValueError for choices under which there is none."""
-        chosen = self.chosen(function, inputs)
-        return self._once(("right", function.name, *map(_key, chosen.values())), lambda: _values(function, chosen))
+        chosen = self.chosen(quantity, inputs)
+        return self._remember(("right", quantity.name, *map(_key, chosen.values())), lambda: _reference_values(quantity, chosen))
 
-    def scales(self, function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
+    def scales(self, quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of every output, in the form in which the adapter rounds."""
-        chosen, values = self.chosen(function, inputs), self.right(function, inputs)
-        found = self._once(("scale", function.name, *map(_key, chosen.values())), lambda: _sound(function, chosen, values))
-        return _widened(function, values, found, self.profile)
+        chosen, values = self.chosen(quantity, inputs), self.right(quantity, inputs)
+        key = "scale", quantity.name, *map(_key, chosen.values())
+        found = self._remember(key, lambda: _checked_scales(quantity, chosen, values))
+        return _scales_in_their_form(quantity, values, found, self.profile)
 
-    def _raw(self, function: Quantity, inputs: Inputs) -> Any:
+    def _raw(self, quantity: Quantity, inputs: Inputs) -> Any:
         arguments = self.arguments(inputs)
-        return self._once((function.name, *map(_key, arguments.values())), lambda: self.raw(function.name, arguments))
+        return self._remember((quantity.name, *map(_key, arguments.values())), lambda: self.raw(quantity.name, arguments))
 
-    def _once(self, key: Any, call: Callable[[], Any]) -> Any:
+    def _remember(self, key: Any, call: Callable[[], Any]) -> Any:
         """What the call returns, or raises, the first time."""
         if key not in self._memory:
             if len(self._memory) > 4000:
                 self._memory.clear()
             with np.errstate(all="ignore"):
-                self._memory[key] = _caught(call)
+                self._memory[key] = _value_or_error(call)
         found = self._memory[key]
         if isinstance(found, Exception):
             raise found
@@ -96,7 +100,7 @@ class Subject:
         return max(found, key=lambda name: UNITS[name], default="float64")
 
 
-def _caught(call: Callable[[], Any]) -> Any:
+def _value_or_error(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (Skip, Fault, ValueError) as found:
@@ -111,18 +115,18 @@ def _key(value: Any) -> Any:
     return value
 
 
-def _parts(value: Any, function: Quantity) -> list[Array]:
+def _parts(value: Any, quantity: Quantity) -> list[Array]:
     """One array for each output: what comes after them in a tuple is left alone."""
-    count = len(function.outputs)
+    count = len(quantity.outputs)
     if isinstance(value, dict):
         names = {key.lower(): part for key, part in value.items()}
-        missing = [output.id.lower() for output in function.outputs if output.id.lower() not in names]
+        missing = [output.id.lower() for output in quantity.outputs if output.id.lower() not in names]
         if missing:
             raise Fault(f"returns a dict without {', '.join(missing)}")
-        return [names[output.id.lower()] for output in function.outputs]
+        return [names[output.id.lower()] for output in quantity.outputs]
     found = list(value) if isinstance(value, tuple) else [value]
     if len(found) < count:
-        raise Fault(f"returns {len(found)} arrays, expected {count}: {', '.join(output.id.lower() for output in function.outputs)}")
+        raise Fault(f"returns {len(found)} arrays, expected {count}: {', '.join(output.id.lower() for output in quantity.outputs)}")
     return found[:count]
 
 
@@ -136,36 +140,53 @@ def ratios(value: Array, reference: Array, scale: Array, unit: float) -> Array:
                                np.where(np.isfinite(error), error, np.inf)))
 
 
+def differs(value: Any, right: Array, scale: Array, unit: float) -> bool:
+    """Whether an answer is further from the right one than is allowed; one of another shape is."""
+    try:
+        given = np.broadcast_to(np.asarray(value, dtype=np.float64), right.shape)
+    except ValueError:
+        return True
+    return not bool(np.all(ratios(given, right, scale, unit) <= LIMIT))
+
+
 class Unsound(RuntimeError):
     """This package does not agree with its own textbook, so that it can judge nobody."""
 
 
-def _sound(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...]) -> tuple[Array, ...]:
+def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...]) -> tuple[Array, ...]:
     """The scale of every output.   Raises: Unsound where our own value is not what the textbook's formula gives.
 
     What the adapter itself has shown before (`given`) need not be what its formulas give, and is not held against us.
     """
     found, own = quantity.followed(inputs), any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
-    for output, value, book in zip(quantity.outputs, values, found, strict=True):
-        far = ratios(value, book.value, book.scale, UNITS["float64"])
-        if not own and np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > LIMIT):
-            raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook says, so "
-                          f"that it cannot judge others; please reinstall it and report this")
+    if not own and any(map(_departs, values, found)):
+        exact = digits(quantity.formulas(inputs), quantity.page(inputs)).values      # float64 may lose what is printed
+        for output, value, right, book in zip(quantity.outputs, values, exact, found, strict=True):
+            if _departs(value, book._replace(value=np.asarray(to_float(right), dtype=np.float64))):
+                raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook "
+                              f"says, so that it cannot judge others; please reinstall it and report this")
     return tuple(part.scale for part in found)
 
 
-def expected(function: Quantity, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _departs(value: Array, book: Rounded) -> bool:
+    """Whether a number is not what the textbook gives; what is infinite there, or not a number, says nothing."""
+    far = ratios(value, book.value, book.scale, UNITS["float64"])
+    return bool(np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > LIMIT))
+
+
+def values_and_scales(quantity: Quantity, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """The reference of every output and its scale, widened to the form in which an adapter of that profile rounds."""
     with np.errstate(all="ignore"):
-        values = _values(function, inputs)
-        return values, _widened(function, values, _sound(function, inputs, values), profile)
+        values = _reference_values(quantity, inputs)
+        return values, _scales_in_their_form(quantity, values, _checked_scales(quantity, inputs, values), profile)
 
 
-def _values(function: Quantity, inputs: Inputs) -> tuple[Array, ...]:
-    return tuple(np.asarray(value, dtype=np.float64) for value in function.reference(inputs))
+def _reference_values(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
+    return tuple(np.asarray(value, dtype=np.float64) for value in quantity.reference(inputs))
 
 
-def _widened(function: Quantity, values: tuple[Array, ...], scales: tuple[Array, ...], profile: Profile) -> tuple[Array, ...]:
+def _scales_in_their_form(quantity: Quantity, values: tuple[Array, ...], scales: tuple[Array, ...], profile: Profile
+                          ) -> tuple[Array, ...]:
     with np.errstate(all="ignore"):
-        return tuple(profiles.widened(np.broadcast_to(scale, value.shape), output.kind, profile, value)
-                     for scale, value, output in zip(scales, values, function.outputs, strict=True))
+        return tuple(profiles.scale_in_their_form(np.broadcast_to(scale, value.shape), output.kind, profile, value)
+                     for scale, value, output in zip(scales, values, quantity.outputs, strict=True))

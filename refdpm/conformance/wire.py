@@ -115,7 +115,7 @@ def decode(value: Any) -> Any:
         return value
     match value:
         case {"dtype": dtype, "shape": shape, "data": data}:
-            return _shaped(dtype, shape, data)
+            return _array_in_shape(dtype, shape, data)
         case {"tuple": list(parts), **rest} if not rest:
             return tuple(map(decode, parts))
         case {"dict": dict(parts), **rest} if not rest:
@@ -125,7 +125,7 @@ def decode(value: Any) -> Any:
     return {name: decode(part) for name, part in value.items()}
 
 
-def _shaped(dtype: Any, shape: Any, data: Any) -> Array:
+def _array_in_shape(dtype: Any, shape: Any, data: Any) -> Array:
     if dtype not in DTYPES:
         raise Fault(f"returns dtype {dtype!r}, expected real numbers: one of {', '.join(sorted(DTYPES))}")
     if not (isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape) and isinstance(data, list)):

@@ -45,7 +45,7 @@ def constants_of(values: Array, *, level: float) -> Constants:
         raise ValueError(f"level: expected a finite number that is not negative, got {level}")
     if values.size == 0:
         raise ValueError(f"values: expected at least one, got shape {values.shape}")
-    mean, variance = _counted(values) if values.dtype == np.uint8 else _summed(values)
+    mean, variance = _moments_of_bytes(values) if values.dtype == np.uint8 else _moments(values)
     if not np.isfinite(variance):
         raise ValueError("values: expected finite numbers, got NaN, infinity, or numbers whose squares overflow")
     variance += level * level / 12
@@ -54,14 +54,14 @@ def constants_of(values: Array, *, level: float) -> Constants:
     return Constants(mean, float(1 / np.sqrt(variance)), float(level))
 
 
-def _counted(values: Array) -> tuple[float, float]:
+def _moments_of_bytes(values: Array) -> tuple[float, float]:
     """Mean and variance of bytes, from how often each occurs, in whole numbers."""
     count = sum(np.bincount(chunk, minlength=256) for chunk in _chunks(values))
     n, total, squares = (sum(int(c) * v ** k for v, c in enumerate(np.asarray(count))) for k in range(3))
     return total / n, (n * squares - total * total) / (n * n)
 
 
-def _summed(values: Array) -> tuple[float, float]:
+def _moments(values: Array) -> tuple[float, float]:
     """Mean and variance of any values, the latter about the former."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean = _total(float(chunk.sum(dtype=np.float64)) for chunk in _chunks(values)) / values.size

@@ -131,7 +131,7 @@ def resolved(settings: Settings) -> Settings:
 def moved(settings: Settings, data: str) -> Settings:
     """The settings of a run whose data have another path now.   Raises: ValueError if they are not the same data."""
     found = settings._replace(data=str(Path(data).resolve()))
-    _stored(found, np.random.default_rng(0), 1, held_out=False)
+    _images_of_run(found, np.random.default_rng(0), 1, held_out=False)
     return found
 
 
@@ -184,7 +184,7 @@ def _digest(*images: Array) -> str:
     return found.hexdigest()
 
 
-def _stored(settings: Settings, rng: np.random.Generator, n: int, *, held_out: bool) -> Array:
+def _images_of_run(settings: Settings, rng: np.random.Generator, n: int, *, held_out: bool) -> Array:
     """Images as they are stored, of a run whose data must not have changed."""
     if settings.kind == "dead-leaves":
         return dead_leaves.draw(rng, n, height=settings.height, width=settings.width)
@@ -197,7 +197,7 @@ def _stored(settings: Settings, rng: np.random.Generator, n: int, *, held_out: b
 
 def _draw(settings: Settings, *, held_out: bool) -> Draw:
     def draw(rng: np.random.Generator, n: int) -> Array:
-        values = _stored(settings, rng, n, held_out=held_out)
+        values = _images_of_run(settings, rng, n, held_out=held_out)
         return prepare(values, settings.constants, noise=rng.random(values.shape))
     return draw
 
@@ -252,7 +252,7 @@ def normal_law(settings: Settings) -> wiener.Law | None:
     """
     rng, D = train.generator(settings.seed, Purpose.COMPARISON), settings.height * settings.width * settings.channels
     if settings.kind == "dead-leaves":
-        values = _stored(settings, rng, 50_000, held_out=False)
+        values = _images_of_run(settings, rng, 50_000, held_out=False)
     else:
         source = _source(settings.kind, settings.data, settings.height, settings.width)
         values = source.values if settings.kind != "bark" else source.training(rng, min(50_000, source.values.size // D))

@@ -31,7 +31,7 @@ class Categorical(NamedTuple):
     prob: Array
 
 
-def _mixed(x: Array, kept: Array, drawn: Array) -> Array:
+def _mixture(x: Array, kept: Array, drawn: Array) -> Array:
     """x with probability `kept`, a uniform draw with probability `drawn`.   The mean of a symbol over its classes is 1/K."""
     return kept * x + drawn * x.mean(axis=-1, keepdims=True)
 
@@ -40,7 +40,7 @@ def _mixed(x: Array, kept: Array, drawn: Array) -> Array:
 
 def transition(beta: Array, *, classes: int) -> Array:
     """Q with Q_ij = q(x_t = j | x_{t−1} = i): rows are what is left, and add to 1.   Shapes: (N,) → (N, K, K)."""
-    return _mixed(np.eye(classes), (1 - beta)[:, None, None], beta[:, None, None])
+    return _mixture(np.eye(classes), (1 - beta)[:, None, None], beta[:, None, None])
 
 
 def transition_vjp(beta: Array, *, classes: int) -> tuple[Array, Pullback]:
@@ -51,7 +51,7 @@ def transition_vjp(beta: Array, *, classes: int) -> tuple[Array, Pullback]:
 def cumulative(log_alpha_bar: Array, *, classes: int) -> Array:
     """Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K:  q(x_t = j | x_0 = i).   Shapes: (N,) → (N, K, K)."""
     level = log_alpha_bar[:, None, None]
-    return _mixed(np.eye(classes), np.exp(level), -np.expm1(level))
+    return _mixture(np.eye(classes), np.exp(level), -np.expm1(level))
 
 
 def cumulative_vjp(log_alpha_bar: Array, *, classes: int) -> tuple[Array, Pullback]:
@@ -68,7 +68,7 @@ def marginal(x_0: Array, log_alpha_bar: Array) -> Categorical:
 
     Derivation: a symbol has not been drawn anew in any of t steps with probability ∏(1−β) = ᾱ_t; else it is a draw from π.
     """
-    return Categorical(_mixed(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)))
+    return Categorical(_mixture(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)))
 
 
 def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Categorical, Pullback]:
@@ -77,7 +77,7 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Categorical, Pullbac
 
     def pullback(dq: Categorical) -> tuple[Array, Array]:
         moved = kept * (x_0 - x_0.mean(axis=-1, keepdims=True)) * dq.prob
-        dx_0 = _mixed(dq.prob, kept, -np.expm1(log_alpha_bar))
+        dx_0 = _mixture(dq.prob, kept, -np.expm1(log_alpha_bar))
         return unbroadcast(dx_0, x_0.shape), unbroadcast(moved, log_alpha_bar.shape)
 
     return marginal(x_0, log_alpha_bar), pullback
@@ -91,7 +91,7 @@ def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) ->
     Derivation: Bayes' rule, for each class of x_{t−1}.  The kernel is symmetric, so that e is x_t itself, mixed.
     Edge: at t = 1 it is x_0 if that is one class, and x_0 times the evidence if it is soft; at β = 1 x_t says nothing.
     """
-    joint = _mixed(x_t, 1 - beta, beta) * marginal(x_0, log_alpha_bar_prev).prob
+    joint = _mixture(x_t, 1 - beta, beta) * marginal(x_0, log_alpha_bar_prev).prob
     return Categorical(joint / joint.sum(axis=-1, keepdims=True))
 
 
@@ -102,7 +102,7 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     """
     q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
     m, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev)
-    e = _mixed(x_t, 1 - beta, beta)
+    e = _mixture(x_t, 1 - beta, beta)
     s = (e * m.prob).sum(axis=-1, keepdims=True)
 
     def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
@@ -110,7 +110,7 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
         de = m.prob * djoint
         dx_0, dlevel = back_marginal(Categorical(e * djoint))
         dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
-        return unbroadcast(_mixed(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
+        return unbroadcast(_mixture(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
 
     return q, pullback
 

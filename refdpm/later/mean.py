@@ -152,7 +152,7 @@ def x_0_from_vjp(prediction: Array, x_t: Array, step: Step, *, predicts: str) ->
         x_0, back = x_0_from_mean_vjp(prediction, x_t, step.beta, step.log_alpha_bar_prev)
         return x_0, _at_beta(back, step)
     pairs = {"noise": x_0_from_noise_vjp, "v": x_0_from_v_vjp, "score": x_0_from_score_vjp}
-    x_0, back = pairs[_known(predicts)](prediction, x_t, step.log_alpha_bar)
+    x_0, back = pairs[_prediction_name(predicts)](prediction, x_t, step.log_alpha_bar)
     return x_0, _at_level(back, step)
 
 
@@ -169,7 +169,7 @@ def from_x_0_vjp(x_0: Array, x_t: Array, step: Step, *, predicts: str) -> tuple[
         mean, back = mean_from_x_0_vjp(x_0, x_t, step.beta, step.log_alpha_bar_prev)
         return mean, _at_beta(back, step)
     pairs = {"noise": noise_from_x_0_vjp, "v": v_from_x_0_vjp, "score": score_from_x_0_vjp}
-    prediction, back = pairs[_known(predicts)](x_0, x_t, step.log_alpha_bar)
+    prediction, back = pairs[_prediction_name(predicts)](x_0, x_t, step.log_alpha_bar)
     return prediction, _at_level(back, step)
 
 
@@ -186,11 +186,11 @@ def mean_from_vjp(prediction: Array, x_t: Array, step: Step, *, predicts: str) -
         mean, back = mean_from_score_vjp(prediction, x_t, step.beta)
         return mean, _at_beta(back, step)
     pairs = {"x_0": mean_from_x_0_vjp, "noise": mean_from_noise_vjp, "v": mean_from_v_vjp}
-    mean, back = pairs[_known(predicts)](prediction, x_t, step.beta, step.log_alpha_bar_prev)
+    mean, back = pairs[_prediction_name(predicts)](prediction, x_t, step.beta, step.log_alpha_bar_prev)
     return mean, _at_beta(back, step)
 
 
-def _known(predicts: str) -> str:
+def _prediction_name(predicts: str) -> str:
     if predicts not in PREDICTIONS:
         raise ValueError(f"predicts: expected one of {PREDICTIONS}, got {predicts!r}")
     return predicts

@@ -20,19 +20,19 @@ def group_norm(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: fl
     Shapes: x (N, …, C), scale and shift (C,), or (N, 1, …, C) for every example its own → as x.   Domain: C divisible by groups.
     Edge: numbers that are all alike have v = 0, and y = shift.
     """
-    z, _ = _normalised(x, groups, epsilon)
+    z, _ = _standard_scores(x, groups, epsilon)
     return z.reshape(x.shape) * scale + shift
 
 
-def _normalised(x: Array, groups: int, epsilon: float) -> tuple[Array, Array]:
+def _standard_scores(x: Array, groups: int, epsilon: float) -> tuple[Array, Array]:
     """z and √(v + ε), with an axis for the groups and the pixels in one: (N, pixels, groups, C/groups)."""
-    grouped = _grouped(x, groups)
+    grouped = _groups_of(x, groups)
     offset = grouped - _mean(grouped)
     root = np.sqrt(_mean(offset * offset) + epsilon)
     return offset / root, root
 
 
-def _grouped(x: Array, groups: int) -> Array:
+def _groups_of(x: Array, groups: int) -> Array:
     return x.reshape(len(x), prod(x.shape[1:-1]), groups, x.shape[-1] // groups)
 
 
@@ -49,10 +49,10 @@ def group_norm_vjp(x: Array, scale: Array, shift: Array, *, groups: int, epsilon
     where the mean moves by M dx and the root by M(z dx); that the mean moves changes nothing in v, because M(x − m) = 0.  The map
     from dx to dz is its own adjoint.
     """
-    z, root = _normalised(x, groups, epsilon)
+    z, root = _standard_scores(x, groups, epsilon)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        dz = _grouped(unbroadcast(dy * scale, x.shape), groups)
+        dz = _groups_of(unbroadcast(dy * scale, x.shape), groups)
         dx = (dz - _mean(dz) - z * _mean(z * dz)) / root
         dscale, dshift = unbroadcast(z.reshape(x.shape) * dy, scale.shape), unbroadcast(dy, shift.shape)
         return dx.reshape(x.shape), dscale, dshift

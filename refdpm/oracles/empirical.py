@@ -87,11 +87,11 @@ def bound(rows: Array, beta: Array, *, draws: int, rng: np.random.Generator) -> 
     """
     level, n = levels(beta), rows.shape[1]
     ends = 0.5 * n * (np.log(one_minus_alpha_bar(level[-1]) / beta[1]) - np.log(2 * np.pi * np.e))
-    return _total(float(ends), (step_cost(rows, _diffused(rows, level[t], draws, rng), level[t - 1], level[t])
+    return _total(float(ends), (step_cost(rows, _diffuse(rows, level[t], draws, rng), level[t - 1], level[t])
                                 for t in range(2, len(level))))
 
 
-def _diffused(rows: Array, level: float, draws: int, rng: np.random.Generator) -> Array:
+def _diffuse(rows: Array, level: float, draws: int, rng: np.random.Generator) -> Array:
     """x_t of rows taken in turn, so that none is missed."""
     x_0 = rows[np.arange(draws) % len(rows)]
     return np.exp(level / 2) * x_0 + np.sqrt(one_minus_alpha_bar(level)) * rng.standard_normal(x_0.shape)
@@ -109,14 +109,14 @@ def bit_weights(rows: Array, x_t: Array, log_alpha_bar: float, *, rate: float) -
 def bit_reverse(rows: Array, x_t: Array, log_alpha_bar_prev: float, log_alpha_bar: float, *, rate: float) -> Array:
     """P(1) = E[x_{t−1} | x_t] of every bit, the best product of Bernoullis.   (N, n)"""
     one = bit_weights(rows, x_t, log_alpha_bar, rate=rate) @ rows
-    given = _given_both(log_alpha_bar_prev, log_alpha_bar, rate)
+    given = _posterior_table(log_alpha_bar_prev, log_alpha_bar, rate)
     return (1 - one) * given[0, x_t.astype(int)] + one * given[1, x_t.astype(int)]
 
 
 def bit_step_cost(rows: Array, x_t: Array, log_alpha_bar_prev: float, log_alpha_bar: float, *, rate: float) -> Array:
     """The KL of step t at x_t, averaged over x_0 given x_t, under the best product of Bernoullis.   (N,)"""
     one = bit_weights(rows, x_t, log_alpha_bar, rate=rate) @ rows
-    given = _entropy(_given_both(log_alpha_bar_prev, log_alpha_bar, rate))
+    given = _entropy(_posterior_table(log_alpha_bar_prev, log_alpha_bar, rate))
     best = _entropy(bit_reverse(rows, x_t, log_alpha_bar_prev, log_alpha_bar, rate=rate))
     return (best - (1 - one) * given[0, x_t.astype(int)] - one * given[1, x_t.astype(int)]).sum(axis=1)
 
@@ -132,21 +132,21 @@ def bit_bound(rows: Array, beta: Array, *, rate: float, draws: int | None = None
                    for t in (1, -1))
     ends = last - first - n * float(_entropy(np.asarray(rate)))
     if draws is None:
-        costs = (_averaged(rows, level[t - 1], level[t], rate) for t in range(2, len(level)))
+        costs = (_mean_cost(rows, level[t - 1], level[t], rate) for t in range(2, len(level)))
         return Estimate(ends - sum(costs), 0.0)
     rng = rng if rng is not None else np.random.default_rng()
-    return _total(ends, (bit_step_cost(rows, _redrawn(rows, level[t], draws, rate, rng), level[t - 1], level[t], rate=rate)
+    return _total(ends, (bit_step_cost(rows, _redraw(rows, level[t], draws, rate, rng), level[t - 1], level[t], rate=rate)
                          for t in range(2, len(level))))
 
 
-def _averaged(rows: Array, log_alpha_bar_prev: float, log_alpha_bar: float, rate: float) -> float:
+def _mean_cost(rows: Array, log_alpha_bar_prev: float, log_alpha_bar: float, rate: float) -> float:
     """E cost over q(x_t), the average of q(x_t | row) over rows, state by state."""
     x, q = states(rows.shape[1]), bit_kernel(one_minus_alpha_bar(log_alpha_bar), rate)
     law = np.stack([q[row.astype(int), x].prod(axis=1) for row in rows]).mean(axis=0)
     return float(law @ bit_step_cost(rows, x, log_alpha_bar_prev, log_alpha_bar, rate=rate))
 
 
-def _given_both(log_alpha_bar_prev: float, log_alpha_bar: float, rate: float) -> Array:
+def _posterior_table(log_alpha_bar_prev: float, log_alpha_bar: float, rate: float) -> Array:
     """P(x_{t−1} = 1 | x_0, x_t) as a table [x_0, x_t]: Bayes' rule on two-by-two tables."""
     before = bit_kernel(one_minus_alpha_bar(log_alpha_bar_prev), rate)
     step = bit_kernel(one_minus_alpha_bar(log_alpha_bar - log_alpha_bar_prev), rate)
@@ -154,7 +154,7 @@ def _given_both(log_alpha_bar_prev: float, log_alpha_bar: float, rate: float) ->
     return joint[:, 1] / joint.sum(axis=1)
 
 
-def _redrawn(rows: Array, level: float, draws: int, rate: float, rng: np.random.Generator) -> Array:
+def _redraw(rows: Array, level: float, draws: int, rate: float, rng: np.random.Generator) -> Array:
     x_0 = rows[np.arange(draws) % len(rows)]
     anew = rng.random(x_0.shape) < one_minus_alpha_bar(level)
     return np.where(anew, rng.random(x_0.shape) < rate, x_0).astype(float)

@@ -97,15 +97,15 @@ def held(model: Kernels, known: Array, values: Array) -> list[Moments]:
     """
     known, values = np.asarray(known, dtype=bool), np.where(known, values, 0.0)
     n = len(known)
-    law = _step(Moments(np.zeros((1, n)), np.eye(n)[None]), *_conditioned(np.zeros((n, n)), np.eye(n), known, values))
+    law = _step(Moments(np.zeros((1, n)), np.eye(n)[None]), *_condition(np.zeros((n, n)), np.eye(n), known, values))
     found = [law]
     for t in range(len(model.gain) - 1, 0, -1):
-        law = _step(law, *_conditioned(model.gain[t], model.cov[t], known, values))
+        law = _step(law, *_condition(model.gain[t], model.cov[t], known, values))
         found.append(law)
     return found[::-1]
 
 
-def _conditioned(gain: Array, cov: Array, known: Array, values: Array) -> tuple[Array, Array, Array]:
+def _condition(gain: Array, cov: Array, known: Array, values: Array) -> tuple[Array, Array, Array]:
     """gain, shift and covariance of N(gain x, cov) given its known components."""
     k, u = np.flatnonzero(known), np.flatnonzero(~known)
     pull = cov[np.ix_(u, k)] @ np.linalg.inv(cov[np.ix_(k, k)])
@@ -138,14 +138,14 @@ def ramp_bits(r: Array, T: int) -> list[Array]:
 
 def method_bits(reverse: Reverse, beta: Array, n: int, factors: Sequence[Array], *, rate: float) -> Array:
     """The law of x_t, t = 0..T, of the chain with every step multiplied by its r_t and normalised.   (T+1, 2ⁿ)"""
-    law = _normalised(prior(n, rate=rate) * factors[-1])
+    law = _over_row_sums(prior(n, rate=rate) * factors[-1])
     found = [law]
     for t in range(len(beta) - 1, 0, -1):
-        law = law @ _normalised(reverse_step(reverse, beta, t, n, rate=rate) * factors[t - 1])
+        law = law @ _over_row_sums(reverse_step(reverse, beta, t, n, rate=rate) * factors[t - 1])
         found.append(law)
     return np.stack(found[::-1])
 
 
-def _normalised(table: Array) -> Array:
+def _over_row_sums(table: Array) -> Array:
     """Every row divided by its sum."""
     return table / table.sum(axis=-1, keepdims=True)

@@ -119,7 +119,7 @@ def posterior(x_t: Array, x_0: Array, log_alpha_bar_prev: float, log_alpha_bar: 
         inside = value > value.max(axis=-1, keepdims=True) - NATS
         first, last = np.argmax(inside, axis=-1), points - 1 - np.argmax(inside[..., ::-1], axis=-1)
         if np.all(last - first > 0.6 * points):
-            return _normalised(x, value)
+            return _over_integral(x, value)
         width = (high - low) / (points - 1)
         low, high = low + (first[..., None] - 1) * width, low + (last[..., None] + 1) * width
     raise ArithmeticError("posterior: no grid found")
@@ -136,7 +136,7 @@ def optimal_reverse(data: Nodes, beta: Array) -> Reverse:
         before, step = level[t - 1], level[t] - level[t - 1]
         x = _grid(data, before, step)
         prior = log_density(data, x, before)
-        parts = [table_moments(_normalised(x, prior + _log_forward(row[:, None], x, step)))
+        parts = [table_moments(_over_integral(x, prior + _log_forward(row[:, None], x, step)))
                  for row in _in_rows(x_t.ravel(), len(x))]
         mean, var = (np.concatenate(part).reshape(x_t.shape) for part in zip(*parts))
         return mean, var
@@ -244,7 +244,7 @@ def _normal_entropy(var: Array) -> float:
     return float(entropy(Tabulated(x, np.exp(_log_normal(x, 0.0, var)))))
 
 
-def _normalised(x: Array, log_density: Array) -> Tabulated:
+def _over_integral(x: Array, log_density: Array) -> Tabulated:
     """A log density, known up to a constant, as a table that integrates to 1."""
     density = np.exp(log_density - log_density.max(axis=-1, keepdims=True))
     return Tabulated(x, density / integrate(x, density)[..., None])

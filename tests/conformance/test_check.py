@@ -61,7 +61,7 @@ def test_a_correct_variant_is_not_accused(name, where, variant):
                                                                  touched(function.reference, function.edges(Given())[0])}]
     session = Session(Reference("float64", planted), effort=QUICK, profile=OWN)
     for function in concerned:
-        assert {result.verdict for result in session.judged(function).values()} <= {"pass", "skipped"}, function.name
+        assert {result.verdict for result in session.value_results(function).values()} <= {"pass", "skipped"}, function.name
 
 
 def test_the_reference_passes_its_own_clauses_in_float32():
@@ -267,7 +267,7 @@ def test_a_slip_of_the_pen_is_told_from_the_formula():
         return self.at(c_0, t, x_t) * x_0 + self.at(self.coef_xt, t, x_t) * x_t, var
 
     row = verdicts(adapter(posterior=posterior), only="GAU.POST")["GAU.POST.MEAN"]
-    assert row["verdict"] == "wrong" and row["mistake"] == "√ left out: ᾱ_{t−1}"
+    assert row["verdict"] == "wrong" and row["mistake"] == "root left out: √ᾱ_{t−1}"
 
 
 def test_an_exception_is_never_given_the_name_of_a_mistake():

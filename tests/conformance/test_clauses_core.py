@@ -224,7 +224,7 @@ PULLBACKS = [m for m in MISTAKES if m.kind == "gradient" and m.id in set().union
 
 @pytest.fixture
 def no_shrinking(monkeypatch):
-    monkeypatch.setattr(judging, "_smaller", lambda function, subject, effort, start, fails: start)
+    monkeypatch.setattr(judging, "_smallest_failing", lambda quantity, subject, effort, start, fails: start)
 
 
 @cache

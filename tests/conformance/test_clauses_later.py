@@ -224,7 +224,7 @@ def failures(found):
 def results(one, functions=QUANTITIES, laws=sampler_laws.LAWS):
     found = [result for function in functions if function.name in one.subject.functions
              for result in judge(one.subject, function, QUICK)]
-    return found + [one.held(law) for law in laws]
+    return found + [one.law_result(law) for law in laws]
 
 
 # -- what is right passes ------------------------------------------------------------------------------------------------

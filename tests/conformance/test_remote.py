@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from refdpm.conformance import session, wire
-from refdpm.conformance.adapter import Fault, Local, Model, Skip, Spent
+from refdpm.conformance.adapter import Fault, Local, Model, Skip, CalledNoMore
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.remote import LIVES, Remote, open_source
@@ -70,7 +70,7 @@ def judged(source):
     """The verdict and the reason for forward and for marginal: of both outputs, the worse."""
     kit = session.Session(source, effort=BRIEF)
     order = ("pass", "skipped", "inaccurate", "wrong")
-    found = [[result for result in kit.judged(FUNCTION[name]).values() if result.id.startswith(FUNCTION[name].id + ".")]
+    found = [[result for result in kit.value_results(FUNCTION[name]).values() if result.id.startswith(FUNCTION[name].id + ".")]
              for name in ("forward", "marginal")]
     worst = [max(results, key=lambda result: order.index(result.verdict)) for results in found]
     return [(result.verdict, result.reason) for result in worst]
@@ -194,14 +194,14 @@ def test_a_function_that_ends_its_process_is_soon_not_called_any_more(adapter, o
     for _ in range(LIVES):
         with pytest.raises(Fault, match="ended with exit code 7$"):
             source.call("forward", ONE)
-    with pytest.raises(Spent, match="ended with exit code 7; 3 times, and is not called any more"):
+    with pytest.raises(CalledNoMore, match="ended with exit code 7; 3 times, and is not called any more"):
         source.call("forward", ONE)
     assert len(source.call("marginal", ONE | {"x_0": np.ones((3, 2))})) == 2
 
 
 def test_inputs_that_were_not_tried_any_more_are_no_smallest_ones(adapter, opened):
     source = opened(adapter("if len(t) > 4: os._exit(7)\nreturn mean, var"), isolate=True)
-    found = session.Session(source, effort=BRIEF._replace(shrinks=200)).judged(FUNCTION["forward"])["GAU.FWD.MEAN"]
+    found = session.Session(source, effort=BRIEF._replace(shrinks=200)).value_results(FUNCTION["forward"])["GAU.FWD.MEAN"]
     assert (found.verdict, found.reason) == ("wrong", "its process ended with exit code 7")
     assert len(found.smallest_input["t"]) > 4
 

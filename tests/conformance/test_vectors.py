@@ -16,10 +16,11 @@ from refdpm.conformance import vectors
 from refdpm.conformance.vectors import cases as vectors_cases, schema as vectors_schema
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import Given
-from refdpm.conformance.chapters.quantity import Output, Quantity
+from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity
+from refdpm.textbook.expression import given
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.subject import LIMIT, UNITS, ratios
-from refdpm.conformance.vectors.text import array_of, inputs_of, inputs_text, rendered, text, three_digits
+from refdpm.conformance.vectors.text import array_of, inputs_of, inputs_text, json_text, text, three_digits
 
 STORED = Path(refdpm.__file__).parent.parent / "validation" / "vectors"
 EXAMPLE = STORED / "example" / "check.c"
@@ -57,11 +58,11 @@ def edit(path, change, *, checksum=True):
     """Change a group's file, and its line in the manifest with it."""
     document = read(path)
     change(document)
-    path.write_text(rendered(document), encoding="utf-8")
+    path.write_text(json_text(document), encoding="utf-8")
     if checksum:
         manifest = read(path.parent / "manifest.json")
         manifest["files"][path.name]["sha256"] = vectors._sha256(path.read_bytes())
-        (path.parent / "manifest.json").write_text(rendered(manifest), encoding="utf-8")
+        (path.parent / "manifest.json").write_text(json_text(manifest), encoding="utf-8")
 
 
 def entry(document, name="posterior"):
@@ -83,7 +84,7 @@ def first_of_slow(function):
 @pytest.mark.parametrize("function", [one for one in QUANTITIES if ALL or first_of_slow(one)], ids=lambda one: one.id)
 def test_the_stored_vectors_are_those_that_the_package_writes(function):
     """Values to their tolerance, that to its third digit, everything else exactly.  Of the slow groups one function."""
-    before, now = stored(function), json.loads(rendered(vectors.entry(function)))
+    before, now = stored(function), json.loads(json_text(vectors.entry(function)))
     for one, other in zip(before["tests"], now["tests"], strict=True):
         for output in function.outputs:
             id = output.id.lower()
@@ -117,7 +118,7 @@ def test_every_output_has_a_test_that_a_mistake_fails(function):
 
 
 def test_the_same_bytes_are_written_again(fresh):
-    assert rendered(vectors.document("GAU")).encode() == (fresh / "GAU.json").read_bytes()
+    assert json_text(vectors.document("GAU")).encode() == (fresh / "GAU.json").read_bytes()
 
 
 def test_an_earlier_export_is_replaced(folder, monkeypatch):
@@ -167,7 +168,7 @@ def test_a_flag_is_a_mistake_that_changes_the_output(fresh):
 
 def doubled(inputs, **more):
     return Quantity("doubled", "TST.TWO", "2x", (), (Output("VALUE"),), lambda given: None, lambda given: [inputs],
-                    lambda i: (2 * i["x"],), lambda i: (abs(2 * i["x"]),), **more)
+                    ByHand(lambda i: (2 * i["x"],)), lambda i: (given("x") + given("x"),), **more)
 
 
 def test_inputs_are_numbers_that_float32_holds():
@@ -186,9 +187,9 @@ def test_every_choice_of_conventions_has_a_test():
 
 
 def test_mistakes_are_shown_in_spite_of_the_room(monkeypatch):
-    everything = vectors_cases.flagged(POSTERIOR, vectors_cases.candidates(POSTERIOR))
+    everything = vectors_cases.with_flags(POSTERIOR, vectors_cases.candidates(POSTERIOR))
     monkeypatch.setattr(vectors_cases, "EACH", 0)
-    few = vectors_cases.chosen(everything)
+    few = vectors_cases.smallest_selection(everything)
     assert len(few) < len(everything)
     for output in range(2):
         assert set().union(*(case.flags[output] for case in few)) == set().union(*(case.flags[output] for case in everything))
@@ -315,7 +316,7 @@ def test_an_unknown_keyword_is_not_passed_over():
 def test_numbers_that_json_has_not():
     value = np.array([[1.0, np.inf], [-np.inf, np.nan]])
     assert text(value) == [[1.0, "Infinity"], ["-Infinity", "NaN"]]
-    assert np.array_equal(array_of(json.loads(rendered(text(value)))), value, equal_nan=True)
+    assert np.array_equal(array_of(json.loads(json_text(text(value)))), value, equal_nan=True)
     assert three_digits(np.array([[0.0, 1.23456e-300], [np.inf, 9999.0]])).tolist() == [[0.0, 1.23e-300], [np.inf, 1e4]]
 
 

@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import bound, gaussian
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, step_kl_of, tame_first
+from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, shown_or, step_kl_of, tame_first
 from refdpm.conformance.chapters.ends import BELOW, STATE, Case, ends, rate
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, drawn, edge_network, exactly, listed,
                                                 network, schedules, spread_out)
-from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of, with_errors
+from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, said_by, then
 from refdpm.conformance.planting import Mistake, edited, instead
 from refdpm.gaussian import Gaussian
@@ -110,10 +110,8 @@ def _last(i: Inputs) -> Model:
     return model._replace(variance="small") if model.variance == "large" else model
 
 
-def terms_vjp(parameters: Tree, beta: Array, *, last: Model, own: dict[str, Array], noise_1: Array, **fixed: Any
-              ) -> tuple[Terms, Pullback]:
-    """`objective.terms` with the network read as `last` at t = 1, and the adapter's own terms where they are shown; and its adjoint
-    where none is."""
+def terms_vjp(parameters: Tree, beta: Array, *, last: Model, noise_1: Array, **fixed: Any) -> tuple[Terms, Pullback]:
+    """`objective.terms` with the network read as `last` at t = 1, and its adjoint."""
     terms, back = objective.terms_vjp(parameters, beta, noise_1=noise_1, **fixed)
     decoder, back_decoder = objective.decoder_vjp(parameters, beta, k=fixed["k"], grid=fixed["grid"], noise=noise_1, model=last)
 
@@ -121,7 +119,7 @@ def terms_vjp(parameters: Tree, beta: Array, *, last: Model, own: dict[str, Arra
         steps, at_1 = back(dterms._replace(decoder=0 * dterms.decoder)), back_decoder(dterms.decoder)
         return tuple(tree_map(np.add, *pair) for pair in zip(steps, at_1))
 
-    return terms._replace(**{"decoder": decoder} | own), pullback
+    return terms._replace(decoder=decoder), pullback
 
 
 def table_of(*arguments: Any, **fixed: Any) -> Array:
@@ -143,8 +141,7 @@ def _every_step(i: Inputs) -> Array:
 
 FULL: dict[str, Any] = dict(
     t=_every_step, noise=lambda i: i["noise"][_every_step(i)[:, 0] - 1], noise_1=lambda i: i["noise"][0], k=lambda i: i["k"],
-    grid=lambda i: Grid(), model=said_by, last=_last,
-    own=lambda i: {name: i[f"own_{name}"][0] for name in Terms._fields if f"own_{name}" in i})
+    grid=lambda i: Grid(), model=said_by, last=_last)
 
 
 # -- the textbook --------------------------------------------------------------------------------------------------------
@@ -168,22 +165,21 @@ def _prior() -> E:
 
 
 def _terms(i: Inputs) -> book.Terms:
-    """On a page of steps; the adapter's own where they are shown."""
+    """On a page of steps."""
     found = book.Terms(_prior(), step_kl_of(i, 1), _decoder(i, "noise_1"))
-    return found._replace(**{name: given(f"own_{name}") for name in Terms._fields if f"own_{name}" in i})
+    return book.Terms(*(shown_or(i, name, part) for name, part in found._asdict().items()))
 
 
 def _page(i: Inputs) -> Page:
-    """x_0, which no float holds exactly, is rounded."""
-    return Page(arguments_of(i), beta=i["beta"], ndim=i["x_0"].ndim, errors={"x_0": np.abs(i["x_0"])} if "k" in i else None)
+    """x_0 of levels, which no float holds exactly, is rounded."""
+    meant = image(i["k"]) if "k" in i else {}
+    return Page(arguments_of(i) | meant, beta=i["beta"], ndim=i["x_0"].ndim, errors={"x_0": np.abs(i["x_0"])} if meant else None)
 
 
 def _page_of_steps(i: Inputs) -> Page:
     """The page whose rows are t = 2..T, with the noise for them, and that of x_1 besides."""
-    steps = Page(arguments_of(i) | {"noise": i["noise"][1:], "noise_1": i["noise"][0]}, beta=i["beta"], ndim=3, steps=True,
-                 errors={"x_0": np.abs(i["x_0"])})
-    alone = _terms({name: value for name, value in i.items() if not name.startswith("own_")})
-    return with_errors(steps, {f"own_{name}": part for name, part in alone._asdict().items()})
+    noise = {"noise": i["noise"][1:], "noise_1": i["noise"][0]}
+    return Page(arguments_of(i) | image(i["k"]) | noise, beta=i["beta"], ndim=3, steps=True, errors={"x_0": np.abs(i["x_0"])})
 
 
 # -- the quantities --------------------------------------------------------------------------------------------------------

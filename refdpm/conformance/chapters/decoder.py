@@ -62,8 +62,8 @@ def _grid(i: Inputs) -> Grid:
 
 
 def _page(i: Inputs) -> Page:
-    """Levels are rounded, even those that are given."""
-    return Page(i, errors={"x_0": np.abs(i["x_0"]) + _grid(i).width})
+    """Levels are rounded, even those that are given: the ones that are meant are those of k."""
+    return Page(i | {"x_0": decoder.level(i["k"], grid=_grid(i))}, errors={"x_0": np.abs(i["x_0"]) + _grid(i).width})
 
 
 LAW, GRID = Normal(given("mean"), given("var")), book.Grid(given("low"), given("high"), given("levels"))
@@ -81,9 +81,12 @@ QUANTITIES: tuple[Quantity, ...] = (LOG_MASS,)
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 def _masses(grid: Grid) -> Sampler:
-    """Laws of every width at every distance from a level: open, narrow and wide bins."""
+    """Laws of every width at every distance from a level: open, narrow and wide bins, and many between those two."""
     def drawn(rng: np.random.Generator, n: int) -> Case:
         size, distance = wide(1e-3, 1e9)(rng, n), wide(1e-3, 300.0, 0.0, signs=BOTH)(rng, n)
+        between = rng.random(n) < 0.25
+        size = np.where(between, rng.uniform(0.25, 0.3, n), size)
+        distance = np.where(between, rng.uniform(-0.02, 0.02, n), distance)
         k = rng.choice([0, 1 % grid.levels, grid.levels // 2, grid.levels - 1], n)
         apart = np.abs(np.abs(distance) + 0.5 / size - 38) > 1           # else what a mass misses to 1 is no normal number
         k, size, distance = (part[apart, None] for part in (k, size, distance))

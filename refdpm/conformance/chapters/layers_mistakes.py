@@ -35,11 +35,6 @@ def _in_shape(shape: Callable[[Array], tuple[int, ...]]) -> Plant:
     return lambda right: lambda x, *args, **fixed: right(x.reshape(shape(x)), *args, **fixed).reshape(*x.shape[:-1], -1)
 
 
-def _unshifted(x: Array) -> Array:
-    """Softmax without subtracting the largest."""
-    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
-
-
 def _normalised(g: Array) -> Array:
     return g / g.sum(axis=1, keepdims=True)
 
@@ -70,8 +65,7 @@ ROWS = (
     in_rbf("LAY-04", "softmax over the wrong axis → over the units", "labmlai/annotated_deep_learning_paper_implementations#146",
             then(_by_columns)),
     in_rbf("NEW-FAR", "softmax without subtracting the maximum: 0/0 far away → with", "softmax as it is printed",
-            instead(lambda x, centre, log_width: _unshifted(
-                -((x[:, None, :] - centre) ** 2).sum(axis=2) / (2 * np.exp(2 * log_width))))),
+            edited("term left out: max (−Σ_coordinates (beside every centr…")),
     Mistake("SHP-08", "vector of t makes a multi-hot row: every example sees a mixture of steps → its own",
             "youngunghan/Deep-Unsupervised-…@fa1712e networks/dpm.py", "layers.linear.per_step", "value",
             instead(lambda x, weight, bias, *, t: x @ weight[np.unique(t)].mean(axis=0) + bias[np.unique(t)].mean(axis=0))),
@@ -275,7 +269,11 @@ VALUES = (
     in_softmax("NEW-N-ALL", "softmax over all numbers of an array → along its last axis", "a sum without an axis",
             _in_shape(lambda x: (-1,))),
     in_softmax("NEW-N-FAR", "softmax without subtracting the maximum: ∞/∞ → with", "softmax as it is printed",
-            instead(_unshifted)),
+            instead(lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True))),
+    Mistake("NEW-N-LOG-ALL", "log of the sum over all numbers of an array → along its last axis", "NEW-N-ALL in logarithms",
+            "activation.log_softmax", "value", instead(lambda x: x - np.log(np.exp(x).sum()))),
+    Mistake("NEW-N-LOG-OF", "log of softmax: −∞ where that is 0 → x less the logarithm of the sum", "softmax, then log",
+            "activation.log_softmax", "accuracy", instead(lambda x: np.log(softmax(x)))),
     in_group_norm("LAY-07", "statistics at every pixel by itself → over the pixels, too",
             "linkedin/Liger-Kernel!1376: right for rows, wrong for images", _statistics_of(lambda x: (-1, 1, x.shape[-1]))),
     in_group_norm("LAY-07b", "statistics over all groups → over each", "brainpy/BrainPy#765", told(groups=1)),

@@ -23,6 +23,7 @@ from refdpm.gaussian import Gaussian
 from refdpm.textbook import product as book
 from refdpm.textbook.chain import Normal, draw, row
 from refdpm.textbook.expression import given
+from refdpm.textbook.rounding import Rounded
 from refdpm.vjp import Array, Pullback, tree_map, unbroadcast
 
 LAW, R = Normal(given("mean"), given("var")), Normal(given("mean_r"), given("var_r"))
@@ -90,12 +91,20 @@ NOTHING = 2.0 ** -26            # beside 0, which has no digits: finite, so that
 MASKS = npst.arrays(np.bool_, (N, D))
 
 
+class Unrounded(Rounded):
+    """A value that may have its error and no more."""
+
+    @property
+    def scale(self) -> Array:
+        return self.error
+
+
 class KeptToTheBit(Quantity):
     """A quantity that is something given where the mask is true: there no rounding is allowed at all."""
 
-    def scale(self, inputs: Inputs) -> tuple[Array, ...]:
-        scale, = super().scale(inputs)
-        return np.where(inputs["mask"], LAST_BIT * scale, scale) + NOTHING,
+    def followed(self, inputs: Inputs) -> list[Rounded]:
+        found, = super().followed(inputs)
+        return [Unrounded(found.value, found.scale * np.where(inputs["mask"], LAST_BIT, 1) + NOTHING)]
 
 
 def _kept(x: Array, y: Array, mask: Array) -> Array:
@@ -184,8 +193,7 @@ WRONG_STEPS = (
     in_times_gaussian("CON-10", "weighted with the variances → with their inverses", "google-deepmind/proeval!6",
             told(p=lambda p, r: p._replace(var=r.var), r=lambda r, p: r._replace(var=p.var))),
     in_times_gaussian("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
-            "a product of densities taken for a mixture",
-            instead(lambda p, r: Gaussian(
+            "a product of densities taken for a mixture", instead(lambda p, r: Gaussian(
                 (r.var * p.mean + p.var * r.mean) / (p.var + r.var), 2 * p.var * r.var / (p.var + r.var)))),
     in_times_bernoulli("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator", _TABLE,
             instead(lambda p, r: Bernoulli(logit(p.prob * r.prob / (r.prob + (1 - p.prob) * (1 - r.prob)))))),

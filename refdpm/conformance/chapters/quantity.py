@@ -154,14 +154,6 @@ def arguments_of(inputs: Inputs) -> Inputs:
     return found
 
 
-def with_errors(page: Page, upstream: dict[str, E]) -> Page:
-    """The page on which what the adapter shows of its own has the errors that formulas of it round to."""
-    shown = {name: formula for name, formula in upstream.items() if name in page.given}
-    lost = rounding(shown.values(), page)
-    return Page(page.given, beta=page.beta, t=page.t, ndim=page.ndim, steps=page.steps,
-                errors={**page.errors, **{name: part.error for name, part in zip(shown, lost)}})
-
-
 def every_step(inputs: Inputs) -> Page:
     """A schedule as a page whose rows are t = 1..T."""
     return Page(inputs, beta=inputs["beta"], t=np.arange(1, len(inputs["beta"])), ndim=1)

@@ -196,6 +196,7 @@ def ancestral_formula(i: Inputs) -> tuple[E, ...]:
 
 
 def ddim_formula(i: Inputs) -> tuple[E, ...]:
+    """A step of DDIM from t to t_prev with the network inside."""
     columns = strided()
     x_0 = x_0_from(heads().mean, X_T, columns, i["predicts"])
     return draw(book.ddim(x_0, X_T, columns, given("eta")), NOISE),

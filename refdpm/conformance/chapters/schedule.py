@@ -157,11 +157,16 @@ def _rates(T: int) -> Any:
     return drawn
 
 
+def _long(rng: np.random.Generator, n: int) -> Case:
+    """A schedule of 2000 steps that are all alike, whose sum is rounded in the same direction many times."""
+    return (np.append(0.0, np.full(2000, 0.0011)),), {}
+
+
 ENDS = {
     "schedule.reciprocal": lambda rng, n: ((n,), {}), "schedule.linear": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=1 - 1e-6)),
     "schedule.geometric": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=0.5)),
     "schedule.cosine": (lambda rng, n: ((n,), dict(offset=1e-4, cap=1.0)), lambda rng, n: ((n,), {})),
-    "schedule.logits_of": _rates(60), "schedule.log_alpha_bar": _rates(400), "schedule.alpha_bar": _rates(40)}
+    "schedule.logits_of": _rates(60), "schedule.log_alpha_bar": (_rates(400), _long), "schedule.alpha_bar": _rates(40)}
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What the ready-made adapters share: the schedule and the precision of an object, and arrays in its framework."""
 
 from collections.abc import Callable
+from inspect import Parameter, Signature
 from typing import Any
 import sys
 
@@ -40,13 +41,38 @@ def rates(betas: Any, alphas_cumprod: Any) -> Array:
     return np.where((beta > 0.5) & (np.abs(again - beta) < NEAR), again, beta)
 
 
-def called(name: Any) -> str:
+def attribute(of: Any, name: str) -> Any:
+    """What an object has under a name.   Raises: NotImplementedError if it has nothing there."""
+    if not hasattr(of, name):
+        raise NotImplementedError(f"there is no {name}")
+    return getattr(of, name)
+
+
+def method(name: str, *arguments: str, keep: int | None = None, **named: str) -> Callable[..., Any]:
+    """A function of an adapter that hands on what it is asked to a method of the object, or looks up a table of it.
+
+    `arguments` are in the order of the method, `named` by its names; of a tuple the first `keep` parts are given.
+    """
+    def call(self: Any, **given: Any) -> Any:
+        found = attribute(self.of, name)
+        if not callable(found):
+            return found
+        value = found(*(given[one] for one in arguments), **{key: given[one] for key, one in named.items()})
+        return value if keep is None else value[:keep]
+
+    own = [Parameter(one, Parameter.KEYWORD_ONLY) for one in (*arguments, *named.values())]
+    setattr(call, "__signature__", Signature([Parameter("self", Parameter.POSITIONAL_ONLY), *own]))
+    call.__doc__ = f"`{name}`."
+    return call
+
+
+def choice_name(name: Any) -> str:
     """The name of a choice: of an enumeration's member, or the text itself."""
     return str(getattr(name, "name", name)).lower()
 
 
 def choice(name: Any, among: dict[str, str], *, of: str) -> str:
     """Our word for a choice.   Raises: ValueError for one that there is no word for."""
-    if called(name) not in among:
-        raise ValueError(f"adapter: expected {of} among {', '.join(among)}, got {called(name)!r}")
-    return among[called(name)]
+    if choice_name(name) not in among:
+        raise ValueError(f"adapter: expected {of} among {', '.join(among)}, got {choice_name(name)!r}")
+    return among[choice_name(name)]

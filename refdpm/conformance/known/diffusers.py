@@ -17,7 +17,7 @@ import sys
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, called, choice, precision, rates
+from refdpm.conformance.known.common import array_of, choice, choice_name, method, precision, rates
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "sample": "x_0", "v_prediction": "v"}
@@ -35,31 +35,21 @@ class Scheduler:
 
     def __init__(self, scheduler: Any) -> None:
         self.__name__ = type(scheduler).__name__
-        self.of = _unclipped(scheduler)
+        self.of = _copy_without_clipping(scheduler)
         self.beta, self.array = rates(scheduler.betas, scheduler.alphas_cumprod), array_of(scheduler.alphas_cumprod)
         self.dtype = precision(scheduler.alphas_cumprod)
-        self.predicts = choice(_said(scheduler, "prediction_type"), PREDICTS, of="prediction_type")
+        self.predicts = choice(_choice_of(scheduler, "prediction_type"), PREDICTS, of="prediction_type")
         self.profile: dict[str, Any] = {"first_t": 0, "spread": "variance", "predicts": self.predicts}
-        kind = _said(scheduler, "variance_type", None)
-        if kind is not None and called(kind) in VARIANCES:
-            self.profile["variance"] = VARIANCES[called(kind)]
+        kind = _choice_of(scheduler, "variance_type", None)
+        if kind is not None and choice_name(kind) in VARIANCES:
+            self.profile["variance"] = VARIANCES[choice_name(kind)]
             self.profile["first"] = FIRST[self.profile["variance"]]
 
     # -- the chain -------------------------------------------------------------------------------------------------------
 
-    def alpha_bar(self) -> Any:
-        """The table `alphas_cumprod`."""
-        return self.of.alphas_cumprod
-
-    def marginal_sample(self, x_0: Any, t: Any, noise: Any) -> Any:
-        """`add_noise`."""
-        return self.of.add_noise(x_0, noise, t)
-
-    def velocity(self, x_0: Any, t: Any, noise: Any) -> Any:
-        """`get_velocity`."""
-        if not hasattr(self.of, "get_velocity"):
-            raise NotImplementedError("there is no get_velocity")
-        return self.of.get_velocity(x_0, noise, t)
+    alpha_bar = method("alphas_cumprod")
+    marginal_sample = method("add_noise", "x_0", "noise", "t")
+    velocity = method("get_velocity", "x_0", "noise", "t")
 
     def x_0_from_noise(self, noise: Any, x_t: Any, t: Any) -> Any:
         """The x_0 of `step`, if the scheduler is one for noise."""
@@ -92,7 +82,7 @@ class Scheduler:
         """The same where the scheduler has only some of the steps."""
         if self._is_ddim():
             raise NotImplementedError("a scheduler of DDIM: see ddim_step")
-        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._drawn(model, both[0], both[1], at, back))
+        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._draw(model, both[0], both[1], at, back))
 
     def ddim_step(self, model: Any, x_t: Any, t: Any, t_prev: Any, noise: Any, eta: float) -> Any:
         """`step` of a scheduler of DDIM."""
@@ -139,7 +129,7 @@ class Scheduler:
         found = self.of.step(output, at, x, **more)
         return (found.prev_sample, found.pred_original_sample) if hasattr(found, "prev_sample") else found[:2]
 
-    def _spread(self, output: Any, at: int, x: Any, back: int, **more: Any) -> tuple[Array, Array]:
+    def _mean_and_deviation(self, output: Any, at: int, x: Any, back: int, **more: Any) -> tuple[Array, Array]:
         """m and σ of x_{t−1} = m + σ z."""
         torch = sys.modules["torch"]
 
@@ -154,14 +144,14 @@ class Scheduler:
     def _law(self, model: Any, x: Any, at: int, back: int) -> tuple[Array, Array]:
         """Mean and variance; of the first step the variance that is not drawn."""
         output = _output(model, x, at)
-        mean, sigma = self._spread(output, at, x, back)
+        mean, sigma = self._mean_and_deviation(output, at, x, back)
         return mean, sigma * sigma if at > 0 else np.broadcast_to(self._first_variance(output, x), mean.shape)
 
     def _first_variance(self, output: Any, x: Any) -> Array:
         """`_get_variance` at the first step, which says it in one way or another."""
         head = to_array(output)[:, x.shape[1]:]
         value = to_array(self.of._get_variance(0, *([like(head, x)] if head.size else []))).astype(np.float64)
-        match called(_said(self.of, "variance_type")):
+        match choice_name(_choice_of(self.of, "variance_type")):
             case "fixed_small_log":
                 return np.square(value)
             case "fixed_large_log":
@@ -170,19 +160,19 @@ class Scheduler:
                 return np.exp(value)
         return value
 
-    def _drawn(self, model: Any, x: Any, noise: Any, at: int, back: int) -> Array:
-        mean, sigma = self._spread(_output(model, x, at), at, x, back)
+    def _draw(self, model: Any, x: Any, noise: Any, at: int, back: int) -> Array:
+        mean, sigma = self._mean_and_deviation(_output(model, x, at), at, x, back)
         return mean + sigma * to_array(noise)
 
     def _ddim(self, model: Any, x: Any, noise: Any, at: int, back: int, eta: float) -> Any:
         output = _output(model, x, at)
         if "variance_noise" in self.of.step.__code__.co_varnames:
             return self._step(output, at, x, back, eta=float(eta), variance_noise=noise)[0]
-        mean, sigma = self._spread(output, at, x, back, eta=float(eta))
+        mean, sigma = self._mean_and_deviation(output, at, x, back, eta=float(eta))
         return mean + sigma * to_array(noise)
 
 
-def _said(scheduler: Any, name: str, *default: Any) -> Any:
+def _choice_of(scheduler: Any, name: str, *default: Any) -> Any:
     """A choice, from the configuration or the scheduler itself."""
     config = getattr(scheduler, "config", None)
     return getattr(config, name) if hasattr(config, name) else getattr(scheduler, name, *default)
@@ -193,7 +183,7 @@ def _output(model: Any, x: Any, at: int) -> Any:
     return model(x, np.full(len(x), at))
 
 
-def _unclipped(scheduler: Any) -> Any:
+def _copy_without_clipping(scheduler: Any) -> Any:
     """A copy that clips nothing."""
     twin = copy.deepcopy(scheduler)
     if hasattr(twin, "register_to_config"):

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, choice, precision, rates
+from refdpm.conformance.known.common import array_of, attribute, choice, method, precision, rates
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "start_x": "x_0", "previous_x": "mean", "velocity": "v", "v": "v"}
@@ -49,44 +49,25 @@ class GuidedDiffusion:
 
     # -- the chain -------------------------------------------------------------------------------------------------------
 
-    def alpha_bar(self) -> Any:
-        """The table `alphas_cumprod`."""
-        return self.of.alphas_cumprod
-
-    def marginal(self, x_0: Any, t: Any) -> Any:
-        """`q_mean_variance`."""
-        return self.of.q_mean_variance(x_0, t)[:2]
-
-    def marginal_sample(self, x_0: Any, t: Any, noise: Any) -> Any:
-        """`q_sample`."""
-        return self.of.q_sample(x_0, t, noise=noise)
-
-    def posterior(self, x_0: Any, x_t: Any, t: Any) -> Any:
-        """`q_posterior_mean_variance`."""
-        return self.of.q_posterior_mean_variance(x_0, x_t, t)[:2]
-
-    def x_0_from_noise(self, noise: Any, x_t: Any, t: Any) -> Any:
-        """`_predict_xstart_from_eps`."""
-        return self._private("_predict_xstart_from_eps")(x_t, t, noise)
-
-    def x_0_from_mean(self, mean: Any, x_t: Any, t: Any) -> Any:
-        """`_predict_xstart_from_xprev`."""
-        return self._private("_predict_xstart_from_xprev")(x_t, t, mean)
-
-    def noise_from_x_0(self, x_0: Any, x_t: Any, t: Any) -> Any:
-        """`_predict_eps_from_xstart`."""
-        return self._private("_predict_eps_from_xstart")(x_t, t, x_0)
+    alpha_bar = method("alphas_cumprod")
+    marginal = method("q_mean_variance", "x_0", "t", keep=2)
+    marginal_sample = method("q_sample", "x_0", "t", noise="noise")
+    posterior = method("q_posterior_mean_variance", "x_0", "x_t", "t", keep=2)
+    x_0_from_noise = method("_predict_xstart_from_eps", "x_t", "t", "noise")
+    x_0_from_mean = method("_predict_xstart_from_xprev", "x_t", "t", "mean")
+    noise_from_x_0 = method("_predict_eps_from_xstart", "x_t", "t", "x_0")
+    prior_kl = method("_prior_bpd", "x_0")
 
     # -- with a network --------------------------------------------------------------------------------------------------
 
     def reverse(self, model: Any, x_t: Any, t: Any) -> Any:
         """`p_mean_variance`, not clipped, with the variance that its samples have."""
-        p = self.of.p_mean_variance(self._told(model), x_t, t, clip_denoised=False)
+        p = self.of.p_mean_variance(self._network_of_steps(model), x_t, t, clip_denoised=False)
         return p["mean"], np.exp(to_array(p["log_variance"]).astype(np.float64))
 
     def x_0_from_model(self, model: Any, x_t: Any, t: Any) -> Any:
         """The x_0 of `p_mean_variance`."""
-        return self.of.p_mean_variance(self._told(model), x_t, t, clip_denoised=False)["pred_xstart"]
+        return self.of.p_mean_variance(self._network_of_steps(model), x_t, t, clip_denoised=False)["pred_xstart"]
 
     def step_kl(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         """`_vb_terms_bpd` at t ≥ 2, of a draw with the given noise."""
@@ -96,26 +77,16 @@ class GuidedDiffusion:
         """`_vb_terms_bpd` at the first step."""
         return self._term(model, x_0, like(np.zeros(len(x_0), dtype=np.int64), x_0), noise)
 
-    def prior_kl(self, x_0: Any) -> Any:
-        """`_prior_bpd`."""
-        return self._private("_prior_bpd")(x_0)
-
     def _term(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         x_t = self.of.q_sample(x_0, t, noise=noise)
-        return self._private("_vb_terms_bpd")(self._told(model), x_0, x_t, t, clip_denoised=False)["output"]
+        return attribute(self.of, "_vb_terms_bpd")(self._network_of_steps(model), x_0, x_t, t, clip_denoised=False)["output"]
 
-    def _told(self, model: Any) -> Any:
+    def _network_of_steps(self, model: Any) -> Any:
         """The network, which counts steps, even if the object rescales them."""
         if not getattr(self.of, "rescale_timesteps", False):
             return model
 
-        def told(x_t: Any, t: Any, **named: Any) -> Any:
+        def rescaled_model(x_t: Any, t: Any, **named: Any) -> Any:
             return model(x_t, np.rint(to_array(t).astype(np.float64) * len(self.beta) / T_OF_TRAINING).astype(np.int64))
 
-        return told
-
-    def _private(self, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] | None = getattr(self.of, name, None)
-        if found is None:
-            raise NotImplementedError(f"there is no {name}")
-        return found
+        return rescaled_model

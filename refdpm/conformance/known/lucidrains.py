@@ -4,14 +4,13 @@ t counts from 0; tables are buffers in float32; the network is `model`, an attri
 Paths that draw their own noise are left out.
 """
 
-from collections.abc import Callable
 from typing import Any
 import copy
 
 import numpy as np
 
 from refdpm.conformance.adapter import to_array
-from refdpm.conformance.known.common import array_of, choice, precision, rates
+from refdpm.conformance.known.common import array_of, choice, method, precision, rates
 
 PREDICTS = {"pred_noise": "noise", "pred_x0": "x_0", "pred_v": "v"}
 
@@ -30,33 +29,13 @@ class Lucidrains:
         if getattr(diffusion, "objective", None) is not None:
             self.profile["predicts"] = choice(diffusion.objective, PREDICTS, of="objective")
 
-    def alpha_bar(self) -> Any:
-        """The table `alphas_cumprod`."""
-        return self.of.alphas_cumprod
-
-    def marginal_sample(self, x_0: Any, t: Any, noise: Any) -> Any:
-        """`q_sample`."""
-        return self.of.q_sample(x_0, t, noise=noise)
-
-    def posterior(self, x_0: Any, x_t: Any, t: Any) -> Any:
-        """`q_posterior`."""
-        return self.of.q_posterior(x_0, x_t, t)[:2]
-
-    def x_0_from_noise(self, noise: Any, x_t: Any, t: Any) -> Any:
-        """`predict_start_from_noise`."""
-        return self.of.predict_start_from_noise(x_t, t, noise)
-
-    def noise_from_x_0(self, x_0: Any, x_t: Any, t: Any) -> Any:
-        """`predict_noise_from_start`."""
-        return self._offered("predict_noise_from_start")(x_t, t, x_0)
-
-    def velocity(self, x_0: Any, t: Any, noise: Any) -> Any:
-        """`predict_v`."""
-        return self._offered("predict_v")(x_0, t, noise)
-
-    def x_0_from_v(self, v: Any, x_t: Any, t: Any) -> Any:
-        """`predict_start_from_v`."""
-        return self._offered("predict_start_from_v")(x_t, t, v)
+    alpha_bar = method("alphas_cumprod")
+    marginal_sample = method("q_sample", "x_0", "t", noise="noise")
+    posterior = method("q_posterior", "x_0", "x_t", "t", keep=2)
+    x_0_from_noise = method("predict_start_from_noise", "x_t", "t", "noise")
+    noise_from_x_0 = method("predict_noise_from_start", "x_t", "t", "x_0")
+    velocity = method("predict_v", "x_0", "t", "noise")
+    x_0_from_v = method("predict_start_from_v", "x_t", "t", "v")
 
     def reverse(self, model: Any, x_t: Any, t: Any) -> Any:
         """`p_mean_variance`, not clipped, with the variance that its samples have."""
@@ -76,9 +55,3 @@ class Lucidrains:
         twin = copy.copy(self.of)
         vars(twin)["model"] = model                             # before a submodule of that name
         return twin.p_mean_variance(x_t, t, clip_denoised=False)
-
-    def _offered(self, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] | None = getattr(self.of, name, None)
-        if found is None:
-            raise NotImplementedError(f"there is no {name}")
-        return found

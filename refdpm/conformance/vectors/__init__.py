@@ -25,10 +25,10 @@ from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
+from refdpm.conformance.subject import LIMIT, UNITS, values_and_scales, ratios
 from refdpm.conformance.vectors.cases import case_text, cases_of
 from refdpm.conformance.vectors.schema import SCHEMA, problems
-from refdpm.conformance.vectors.text import array_of, inputs_of, rendered
+from refdpm.conformance.vectors.text import array_of, inputs_of, json_text
 
 FORMAT = "refdpm vectors 1"
 
@@ -66,11 +66,11 @@ OUTPUTS = {
     "times": "numbers of steps, from 1 to T"}
 
 
-def _group(function: Quantity) -> str:
-    return function.id.split(".")[0]
+def _group_of(quantity: Quantity) -> str:
+    return quantity.id.split(".")[0]
 
 
-GROUPS = tuple(dict.fromkeys(map(_group, QUANTITIES)))
+GROUPS = tuple(dict.fromkeys(map(_group_of, QUANTITIES)))
 
 
 # -- export --------------------------------------------------------------------------------------------------------------
@@ -90,10 +90,10 @@ def export(folder: Path | str) -> dict[str, Any]:
         if name not in known and (folder / name).exists():
             raise ValueError(f"{folder / name}: expected no file there but of an earlier export, got one; it was left unchanged")
     found = {group: document(group) for group in GROUPS}
-    contents = {f"{group}.json": rendered(one).encode() for group, one in found.items()}
-    contents["schema.json"] = rendered(SCHEMA).encode()
+    contents = {f"{group}.json": json_text(one).encode() for group, one in found.items()}
+    contents["schema.json"] = json_text(SCHEMA).encode()
     manifest = _manifest(found, contents)
-    contents = {"manifest.json": rendered(manifest).encode()} | contents
+    contents = {"manifest.json": json_text(manifest).encode()} | contents
     folder.mkdir(exist_ok=True)
     for name, content in contents.items():
         run.write_atomically(folder / name, content, replace=True)
@@ -102,7 +102,7 @@ def export(folder: Path | str) -> dict[str, Any]:
 
 def document(group: str) -> dict[str, Any]:
     """The content of a group's file."""
-    entries = [entry(function) for function in QUANTITIES if _group(function) == group]
+    entries = [entry(quantity) for quantity in QUANTITIES if _group_of(quantity) == group]
     flags = {flag for one in entries for test in one["tests"] for found in test["flags"].values() for flag in found}
     return {"group": group, "says": SAYS.get(group, group), "schema": "schema.json", "conventions": _conventions(entries),
             "functions": entries, "flags": {mistake.id: mistake.says for mistake in MISTAKES if mistake.id in flags}}
@@ -116,24 +116,24 @@ def _conventions(entries: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
             "outputs": {kind: says for kind, says in OUTPUTS.items() if kind in kinds}}
 
 
-def entry(function: Quantity) -> dict[str, Any]:
+def entry(quantity: Quantity) -> dict[str, Any]:
     """What the file has of one function."""
-    return {"name": function.name, "id": function.id, "says": function.says, "equations": list(function.equations),
-            "outputs": [{"id": output.id.lower(), "kind": output.kind} for output in function.outputs],
-            "tests": [{"id": at} | case_text(function, case) for at, case in enumerate(cases_of(function), 1)]}
+    return {"name": quantity.name, "id": quantity.id, "says": quantity.says, "equations": list(quantity.equations),
+            "outputs": [{"id": output.id.lower(), "kind": output.kind} for output in quantity.outputs],
+            "tests": [{"id": at} | case_text(quantity, case) for at, case in enumerate(cases_of(quantity), 1)]}
 
 
 def _manifest(found: dict[str, dict[str, Any]], contents: dict[str, bytes]) -> dict[str, Any]:
     files: dict[str, dict[str, Any]] = {
         name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in sorted(contents.items())}
     for group, one in found.items():
-        files[f"{group}.json"] |= {"functions": len(one["functions"]), "tests": _tests(one)}
+        files[f"{group}.json"] |= {"functions": len(one["functions"]), "tests": _test_count(one)}
     return {"format": FORMAT, "package": refdpm.__version__, "functions": len(QUANTITIES),
-            "tests": sum(map(_tests, found.values())), "flags": len({flag for one in found.values() for flag in one["flags"]}),
+            "tests": sum(map(_test_count, found.values())), "flags": len({flag for one in found.values() for flag in one["flags"]}),
             "files": files}
 
 
-def _tests(one: dict[str, Any]) -> int:
+def _test_count(one: dict[str, Any]) -> int:
     return sum(len(entry["tests"]) for entry in one["functions"])
 
 
@@ -155,8 +155,8 @@ def verify(folder: Path | str) -> list[str]:
     found = [f"{name}: expected a file that manifest.json lists, got another" for name in sorted(present - files.keys())]
     seen: list[str] = []
     for name, entry in files.items():
-        found += [f"{name}: {problem}" for problem in _file(folder / name, entry, seen)]
-    return found + [f"{function.id}: expected vectors, got none" for function in QUANTITIES if function.id not in seen]
+        found += [f"{name}: {problem}" for problem in _file_problems(folder / name, entry, seen)]
+    return found + [f"{quantity.id}: expected vectors, got none" for quantity in QUANTITIES if quantity.id not in seen]
 
 
 def _manifest_in(folder: Path) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _json(path: Path) -> Any:
         raise ValueError(f"{path}: expected JSON, got something else ({error})") from None
 
 
-def _file(path: Path, entry: dict[str, Any], seen: list[str]) -> Iterator[str]:
+def _file_problems(path: Path, entry: dict[str, Any], seen: list[str]) -> Iterator[str]:
     if not path.is_file():
         yield "expected a file, got none"
         return
@@ -196,28 +196,28 @@ def _file(path: Path, entry: dict[str, Any], seen: list[str]) -> Iterator[str]:
     if wrong := list(problems(content, SCHEMA)):
         yield from wrong[:10]
         return
-    functions = {function.id: function for function in QUANTITIES}
+    functions = {quantity.id: quantity for quantity in QUANTITIES}
     for stored in content["functions"]:
-        function = functions.get(stored["id"])
-        if function is None or (function.name, path.stem) != (stored["name"], _group(function)):
+        quantity = functions.get(stored["id"])
+        if quantity is None or (quantity.name, path.stem) != (stored["name"], _group_of(quantity)):
             yield f"{stored['id']}: expected a function that this version has there, got another"
             continue
-        seen.append(function.id)
+        seen.append(quantity.id)
         for test in stored["tests"]:
-            place = f"{function.name}: test {test['id']}"
-            yield from (f"{place}: {problem}" for problem in compared(function, test, content["flags"]))
+            place = f"{quantity.name}: test {test['id']}"
+            yield from (f"{place}: {problem}" for problem in differences(quantity, test, content["flags"]))
 
 
-def compared(function: Quantity, test: dict[str, Any], flags: dict[str, str]) -> Iterator[str]:
+def differences(quantity: Quantity, test: dict[str, Any], flags: dict[str, str]) -> Iterator[str]:
     """Where a stored test is not what the reference answers."""
-    ids = [output.id.lower() for output in function.outputs]
+    ids = [output.id.lower() for output in quantity.outputs]
     if not ids == list(test["outputs"]) == list(test["tolerance"]) == list(test["flags"]):
         yield f"expected the outputs {', '.join(ids)}, got {', '.join(test['outputs'])}"
         return
     for flag in sorted({flag for found in test["flags"].values() for flag in found} - flags.keys()):
         yield f"expected flags that the file explains, got {flag!r}"
     try:
-        answers = zip(ids, *expected(function, inputs_of(test["inputs"]), Profile()))
+        answers = zip(ids, *values_and_scales(quantity, inputs_of(test["inputs"]), Profile()))
     except Exception as error:
         yield f"expected inputs that the reference answers, got {type(error).__name__}: {error}"
         return

@@ -18,8 +18,8 @@ from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.chapters.inputs import exactly
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.subject import LIMIT, UNITS, expected, ratios
-from refdpm.conformance.vectors.text import inputs_of, inputs_text, rendered, text, three_digits
+from refdpm.conformance.subject import LIMIT, UNITS, values_and_scales, ratios
+from refdpm.conformance.vectors.text import inputs_of, inputs_text, json_text, text, three_digits
 from refdpm.vjp import Array
 
 ALL, EACH = 800_000, 12_000     # characters: of all tests together, and of one function's
@@ -36,46 +36,46 @@ class Case(NamedTuple):
     flags: tuple[frozenset[str], ...] = ()
 
 
-def cases_of(function: Quantity) -> list[Case]:
+def cases_of(quantity: Quantity) -> list[Case]:
     """The tests of a function.   Raises: ValueError if an input cannot be written down exactly."""
-    return chosen(flagged(function, candidates(function)))
+    return smallest_selection(with_flags(quantity, candidates(quantity)))
 
 
-def candidates(function: Quantity) -> list[Case]:
+def candidates(quantity: Quantity) -> list[Case]:
     """The first edges, a small one of them once more with drawn numbers, and with each convention that changes its meaning."""
-    edges = [_exact(function, inputs) for inputs in function.edges(Given())[:EDGES]]
+    edges = [_exact_inputs(quantity, inputs) for inputs in quantity.edges(Given())[:EDGES]]
     several = [inputs for inputs in edges if np.size(np.unique(inputs.get("t", (0, 1)))) > 1] or edges
     small = min(several, key=lambda inputs: len(json.dumps(inputs_text(inputs))))
-    usual = {name: profiles.VALUES[name][0] for name in function.choices}
-    others = [usual | {name: value} for name in function.choices for value in profiles.VALUES[name][1:]]
+    usual = {name: profiles.VALUES[name][0] for name in quantity.choices}
+    others = [usual | {name: value} for name in quantity.choices for value in profiles.VALUES[name][1:]]
     found = []
     for inputs in edges:
         with suppress(Skip):
-            found.append(_answered(function, inputs | usual))
-    for inputs in [_drawn(small, function.id) | usual, *(small | choice for choice in others)]:
+            found.append(_case_of(quantity, inputs | usual))
+    for inputs in [_with_drawn_numbers(small, quantity.id) | usual, *(small | choice for choice in others)]:
         with suppress(Skip, ValueError, ArithmeticError, LookupError, NotImplementedError):    # what it was not made for
-            case = _answered(function, inputs)
+            case = _case_of(quantity, inputs)
             found += [] if any(np.isnan(value).any() for value in case.values) else [case]
     return list({json.dumps(inputs_text(case.inputs)): case for case in found}.values())
 
 
-def _answered(function: Quantity, inputs: Inputs) -> Case:
-    values, scales = expected(function, deepcopy(inputs), Profile())
+def _case_of(quantity: Quantity, inputs: Inputs) -> Case:
+    values, scales = values_and_scales(quantity, deepcopy(inputs), Profile())
     return Case(inputs, tuple(value + 0.0 for value in values), scales)                  # −0 is 0
 
 
-def _exact(function: Quantity, inputs: Inputs) -> Inputs:
+def _exact_inputs(quantity: Quantity, inputs: Inputs) -> Inputs:
     """The inputs in numbers that float32 holds.   Raises: ValueError if JSON cannot hold them."""
-    found = {name: _rounded(value) for name, value in inputs.items()}
+    found = {name: _in_float32(value) for name, value in inputs.items()}
     again = inputs_of(json.loads(json.dumps(inputs_text(found))))
     for name, value in found.items():
         for one, other in zip(*((part if isinstance(part, Model) else (part,)) for part in (value, again[name]))):
             if not np.array_equal(one, other) or np.asarray(one).dtype != np.asarray(other).dtype:
-                raise ValueError(f"{function.id}: {name}: expected what JSON can hold, got {type(one).__name__}")
+                raise ValueError(f"{quantity.id}: {name}: expected what JSON can hold, got {type(one).__name__}")
     return found
 
 
-def _rounded(value: Any) -> Any:
+def _in_float32(value: Any) -> Any:
     if isinstance(value, Model):
         return Model(exactly(value.weight), exactly(value.bias), value.first_t)
     if isinstance(value, float):
@@ -87,7 +87,7 @@ _REAL = ("x_t", "x_prev", "noise", "mean", "mean_q", "mean_p")
 _POSITIVE = ("var", "var_q", "var_p")
 
 
-def _drawn(inputs: Inputs, seed: str) -> Inputs:
+def _with_drawn_numbers(inputs: Inputs, seed: str) -> Inputs:
     """The inputs with other states, variances and rates.  NumPy has promised that RandomState's stream will never change."""
     random = np.random.RandomState(zlib.crc32(seed.encode()))
 
@@ -102,37 +102,37 @@ def _drawn(inputs: Inputs, seed: str) -> Inputs:
     return {name: draw(name, value) for name, value in inputs.items()}
 
 
-def flagged(function: Quantity, cases: list[Case]) -> list[Case]:
+def with_flags(quantity: Quantity, cases: list[Case]) -> list[Case]:
     """The cases with the mistakes that an implementation in single precision could not make unnoticed."""
     flags: list[list[set[str]]] = [[set() for _ in case.values] for case in cases]
     touched = {mistake.id for case in cases for mistake in naming.touched(
-        lambda inputs: function.reference(inputs)[0], deepcopy(case.inputs))}
+        lambda inputs: quantity.reference(inputs)[0], deepcopy(case.inputs))}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for mistake in MISTAKES:
             if mistake.id in touched:
                 with planted(mistake):
                     for case, found in zip(cases, flags):
-                        for at in _changed(function, case):
+                        for at in _changed_outputs(quantity, case):
                             found[at].add(mistake.id)
     return [case._replace(flags=tuple(map(frozenset, found))) for case, found in zip(cases, flags)]
 
 
-def _changed(function: Quantity, case: Case) -> list[int]:
+def _changed_outputs(quantity: Quantity, case: Case) -> list[int]:
     """The outputs that the reference now gives otherwise; none if it stops, or gives another shape."""
     try:
         values = [np.broadcast_to(value, right.shape)
-                  for value, right in zip(function.reference(deepcopy(case.inputs)), case.values, strict=True)]
+                  for value, right in zip(quantity.reference(deepcopy(case.inputs)), case.values, strict=True)]
     except Exception:
         return []
     return [at for at, (value, right, scale) in enumerate(zip(values, case.values, case.scales))
             if np.any(ratios(value, right, scale, UNITS["float32"]) > LIMIT)]
 
 
-def chosen(cases: list[Case]) -> list[Case]:
+def smallest_selection(cases: list[Case]) -> list[Case]:
     """The smallest cases that together show every mistake which any of them shows, and as many more as there is room for."""
     shown = [{(at, flag) for at, flags in enumerate(case.flags) for flag in flags} for case in cases]
-    sizes = [len(rendered(inputs_text(case.inputs))) + OUTPUT * sum(value.size for value in case.values) for case in cases]
+    sizes = [len(json_text(inputs_text(case.inputs))) + OUTPUT * sum(value.size for value in case.values) for case in cases]
     taken: set[int] = set()
     for at in sorted(range(len(cases)), key=sizes.__getitem__):
         if not taken or shown[at] - set().union(*(shown[other] for other in taken)):
@@ -143,9 +143,9 @@ def chosen(cases: list[Case]) -> list[Case]:
     return [cases[at] for at in sorted(taken)]
 
 
-def case_text(function: Quantity, case: Case) -> dict[str, Any]:
+def case_text(quantity: Quantity, case: Case) -> dict[str, Any]:
     """What JSON holds of a case."""
-    ids = [output.id.lower() for output in function.outputs]
+    ids = [output.id.lower() for output in quantity.outputs]
     return {"inputs": inputs_text(case.inputs),
             "outputs": {id: text(value) for id, value in zip(ids, case.values)},
             "tolerance": {id: text(three_digits(scale)) for id, scale in zip(ids, case.scales)},

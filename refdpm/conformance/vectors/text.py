@@ -39,10 +39,10 @@ def three_digits(value: Array) -> Array:
 
 def inputs_of(stored: dict[str, Any]) -> Inputs:
     """The inputs that JSON holds."""
-    return {name: _input(name, value) for name, value in stored.items()}
+    return {name: _input_of(name, value) for name, value in stored.items()}
 
 
-def _input(name: str, value: Any) -> Any:
+def _input_of(name: str, value: Any) -> Any:
     if name == "beta":
         return np.append(0.0, array_of(value))
     if isinstance(value, dict):
@@ -57,20 +57,20 @@ def array_of(value: Any) -> Array:
     return np.array(numbers(value))
 
 
-def rendered(value: Any) -> str:
+def json_text(value: Any) -> str:
     """JSON text: arrays of numbers on one line each, and whatever else is short enough."""
-    return _lines(value, "") + "\n"
+    return _json_lines(value, "") + "\n"
 
 
-def _lines(value: Any, indent: str) -> str:
+def _json_lines(value: Any, indent: str) -> str:
     flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
     is_array = isinstance(value, list) and not any(isinstance(part, (dict, str)) for part in value)
     if len(flat) + len(indent) <= 120 or is_array or not isinstance(value, (dict, list)):
         return flat
     deeper = indent + " "
     if isinstance(value, dict):
-        parts = [f"{json.dumps(name, ensure_ascii=False)}: {_lines(part, deeper)}" for name, part in value.items()]
+        parts = [f"{json.dumps(name, ensure_ascii=False)}: {_json_lines(part, deeper)}" for name, part in value.items()]
     else:
-        parts = [_lines(part, deeper) for part in value]
+        parts = [_json_lines(part, deeper) for part in value]
     first, last = "{}" if isinstance(value, dict) else "[]"
     return f"{first}\n{deeper}" + f",\n{deeper}".join(parts) + f"\n{indent}{last}"

@@ -35,6 +35,11 @@ def _in_shape(shape: Callable[[Array], tuple[int, ...]]) -> Plant:
     return lambda right: lambda x, *args, **fixed: right(x.reshape(shape(x)), *args, **fixed).reshape(*x.shape[:-1], -1)
 
 
+def _unshifted(x: Array) -> Array:
+    """Softmax without subtracting the largest: 0/0 and ∞/∞, where the textbook takes 0/0 for 0."""
+    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+
 def _normalised(g: Array) -> Array:
     return g / g.sum(axis=1, keepdims=True)
 
@@ -65,7 +70,8 @@ ROWS = (
     in_rbf("LAY-04", "softmax over the wrong axis → over the units", "labmlai/annotated_deep_learning_paper_implementations#146",
             then(_by_columns)),
     in_rbf("NEW-FAR", "softmax without subtracting the maximum: 0/0 far away → with", "softmax as it is printed",
-            edited("term left out: max (−Σ_coordinates (beside every centr…")),
+            instead(lambda x, centre, log_width: _unshifted(
+                -((x[:, None, :] - centre) ** 2).sum(axis=2) / (2 * np.exp(2 * log_width))))),
     Mistake("SHP-08", "vector of t makes a multi-hot row: every example sees a mixture of steps → its own",
             "youngunghan/Deep-Unsupervised-…@fa1712e networks/dpm.py", "layers.linear.per_step", "value",
             instead(lambda x, weight, bias, *, t: x @ weight[np.unique(t)].mean(axis=0) + bias[np.unique(t)].mean(axis=0))),
@@ -269,7 +275,7 @@ VALUES = (
     in_softmax("NEW-N-ALL", "softmax over all numbers of an array → along its last axis", "a sum without an axis",
             _in_shape(lambda x: (-1,))),
     in_softmax("NEW-N-FAR", "softmax without subtracting the maximum: ∞/∞ → with", "softmax as it is printed",
-            instead(lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True))),
+            instead(_unshifted)),
     Mistake("NEW-N-LOG-ALL", "log of the sum over all numbers of an array → along its last axis", "NEW-N-ALL in logarithms",
             "activation.log_softmax", "value", instead(lambda x: x - np.log(np.exp(x).sum()))),
     Mistake("NEW-N-LOG-OF", "log of softmax: −∞ where that is 0 → x less the logarithm of the sum", "softmax, then log",

@@ -1,6 +1,6 @@
 """Checks of K, the strict bound and the weights of short sequences of bits, against `oracles.enumeration`.
 
-No expectation is sampled: noise in the middle of the interval that makes the wanted bit runs through all states x_t, and the rows
+No expectation is sampled: noise at the end of the interval that makes the wanted bit runs through all states x_t, and the rows
 are weighted with q(x_t | x_0).
 """
 
@@ -55,9 +55,10 @@ def _states(chain: Chain) -> Array:
     return enumeration.states(len(chain.data).bit_length() - 1).astype(np.float64)
 
 
-def _making(x: Array, one: Array) -> Array:
-    """Noise that makes the bits x from P(1) = one: the middle of [0, one) for a one, of [one, 1) for a zero."""
-    return np.where(x == 1, one / 2, (1 + one) / 2)
+def making(x: Array, one: Array) -> Array:
+    """Noise that makes the bits x from P(1) = one, and from hardly another: next to the end of [0, one) for a one, to the beginning
+    of [one, 1) for a zero."""
+    return np.where(x == 1, one * (1 - 1e-9), one + (1 - one) * 1e-9)
 
 
 def every_draw(chain: Chain) -> tuple[Array, Array, Array]:
@@ -65,7 +66,7 @@ def every_draw(chain: Chain) -> tuple[Array, Array, Array]:
     x, T = _states(chain), len(chain.beta) - 1
     law = enumeration.marginals(np.eye(len(x)), chain.beta, rate=chain.rate)
     start, *drawn = grid(*[np.arange(len(x))] * T)
-    noise = np.stack([_making(x[s], (law[t] @ x)[start]) for t, s in enumerate(drawn, 2)])
+    noise = np.stack([making(x[s], (law[t] @ x)[start]) for t, s in enumerate(drawn, 2)])
     return x[start], noise, chain.data[start] * reduce(mul, [law[t, start, s] for t, s in enumerate(drawn, 2)])
 
 
@@ -98,7 +99,7 @@ def weights_of_bits() -> float:
         x, T, n = _states(Chain(data, beta, rate)), len(beta) - 1, 2
         paths, start = enumeration.trajectories(_reverse, beta, n, rate=rate), grid(*[np.arange(len(x))] * (T + 1))
         ones = [(enumeration.transition(b, n, rate=rate) @ x)[before] for b, before in zip(beta[1:], start)]
-        noise = np.stack([_making(x[after], one) for one, after in zip(ones, start[1:])])
+        noise = np.stack([making(x[after], one) for one, after in zip(ones, start[1:])])
         q, kernel = paths.prob.reshape(len(x), -1), _kernel(rate)
         log_w = likelihood.log_weights((), beta, x[start[0]], noise=noise, kernel=kernel, network=network(_logits)).reshape(q.shape)
         found += [apart(log_w, paths.log_weight.reshape(q.shape)),
@@ -116,7 +117,7 @@ def entropy_bounds_of_bits() -> float:
         law = enumeration.marginals(np.eye(len(x)), chain.beta, rate=chain.rate)
         start, before = grid(*[np.arange(len(x))] * 2)
         for t in range(2, len(chain.beta)):
-            noise = _making(x[before], (law[t - 1] @ x)[start])
+            noise = making(x[before], (law[t - 1] @ x)[start])
             bounds = reversal.entropy_bounds(chain.beta, x[start], t=t, noise=noise, kernel=_kernel(chain.rate))
             found.append(apart([(chain.data[start] * law[t - 1, start, before]) @ side for side in bounds],
                                [exact.lower[t], exact.upper[t]]))

@@ -12,6 +12,9 @@ from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS
+from refdpm.textbook.digits import digits
+from refdpm.textbook.page import to_float
+from refdpm.textbook.rounding import Rounded
 from refdpm.vjp import Array
 
 __all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "differs", "values_and_scales", "ratios"]
@@ -156,12 +159,19 @@ def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...
     What the adapter itself has shown before (`given`) need not be what its formulas give, and is not held against us.
     """
     found, own = quantity.followed(inputs), any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
-    for output, value, book in zip(quantity.outputs, values, found, strict=True):
-        far = ratios(value, book.value, book.scale, UNITS["float64"])
-        if not own and np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > LIMIT):
-            raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook says, so "
-                          f"that it cannot judge others; please reinstall it and report this")
+    if not own and any(map(_departs, values, found)):
+        exact = digits(quantity.formulas(inputs), quantity.page(inputs)).values      # float64 may lose what is printed
+        for output, value, right, book in zip(quantity.outputs, values, exact, found, strict=True):
+            if _departs(value, book._replace(value=np.asarray(to_float(right), dtype=np.float64))):
+                raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook "
+                              f"says, so that it cannot judge others; please reinstall it and report this")
     return tuple(part.scale for part in found)
+
+
+def _departs(value: Array, book: Rounded) -> bool:
+    """Whether a number is not what the textbook gives; what is infinite there, or not a number, says nothing."""
+    far = ratios(value, book.value, book.scale, UNITS["float64"])
+    return bool(np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > LIMIT))
 
 
 def values_and_scales(quantity: Quantity, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:

@@ -16,7 +16,8 @@ from refdpm.conformance import vectors
 from refdpm.conformance.vectors import cases as vectors_cases, schema as vectors_schema
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import Given
-from refdpm.conformance.chapters.quantity import Output, Quantity
+from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity
+from refdpm.textbook.expression import given
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.subject import LIMIT, UNITS, ratios
 from refdpm.conformance.vectors.text import array_of, inputs_of, inputs_text, json_text, text, three_digits
@@ -167,7 +168,7 @@ def test_a_flag_is_a_mistake_that_changes_the_output(fresh):
 
 def doubled(inputs, **more):
     return Quantity("doubled", "TST.TWO", "2x", (), (Output("VALUE"),), lambda given: None, lambda given: [inputs],
-                    lambda i: (2 * i["x"],), lambda i: (abs(2 * i["x"]),), **more)
+                    ByHand(lambda i: (2 * i["x"],)), lambda i: (given("x") + given("x"),), **more)
 
 
 def test_inputs_are_numbers_that_float32_holds():

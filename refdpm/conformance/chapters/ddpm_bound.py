@@ -171,14 +171,15 @@ def _terms(i: Inputs) -> book.Terms:
 
 
 def _page(i: Inputs) -> Page:
-    """x_0, which no float holds exactly, is rounded."""
-    return Page(arguments_of(i), beta=i["beta"], ndim=i["x_0"].ndim, errors={"x_0": np.abs(i["x_0"])} if "k" in i else None)
+    """x_0 of levels, which no float holds exactly, is rounded."""
+    meant = image(i["k"]) if "k" in i else {}
+    return Page(arguments_of(i) | meant, beta=i["beta"], ndim=i["x_0"].ndim, errors={"x_0": np.abs(i["x_0"])} if meant else None)
 
 
 def _page_of_steps(i: Inputs) -> Page:
     """The page whose rows are t = 2..T, with the noise for them, and that of x_1 besides."""
-    return Page(arguments_of(i) | {"noise": i["noise"][1:], "noise_1": i["noise"][0]}, beta=i["beta"], ndim=3, steps=True,
-                errors={"x_0": np.abs(i["x_0"])})
+    noise = {"noise": i["noise"][1:], "noise_1": i["noise"][0]}
+    return Page(arguments_of(i) | image(i["k"]) | noise, beta=i["beta"], ndim=3, steps=True, errors={"x_0": np.abs(i["x_0"])})
 
 
 # -- the quantities --------------------------------------------------------------------------------------------------------

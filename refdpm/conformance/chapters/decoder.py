@@ -62,8 +62,8 @@ def _grid(i: Inputs) -> Grid:
 
 
 def _page(i: Inputs) -> Page:
-    """Levels are rounded, even those that are given."""
-    return Page(i, errors={"x_0": np.abs(i["x_0"]) + _grid(i).width})
+    """Levels are rounded, even those that are given: the ones that are meant are those of k."""
+    return Page(i | {"x_0": decoder.level(i["k"], grid=_grid(i))}, errors={"x_0": np.abs(i["x_0"]) + _grid(i).width})
 
 
 LAW, GRID = Normal(given("mean"), given("var")), book.Grid(given("low"), given("high"), given("levels"))

@@ -44,6 +44,7 @@ BY_NAME = {check.name: check for check in CHECKS}
         "12", "14", "38", "40", "41", "45", "51", "App.1 B bound")),
     pytest.param("bits: weights by enumeration", marks=pytest.mark.eq(
         "3", "5", "6", "7", "8", "9", "12", "44", "App.1 B forward law", "App.1 B reverse law")),
+    pytest.param("bits: bounds of the reverse entropy by enumeration", marks=pytest.mark.eq("24", "30", "35", "36")),
     pytest.param("read-outs by hand", marks=pytest.mark.eq("64", "65")),
     "denoising has the moments of the reversal",
     "the network starts on the data",

@@ -68,11 +68,13 @@ def posterior_is_bayes_rule() -> float:
 @check("bits: divergences by hand", "binomial.kl", "binomial.cross_entropy", "binomial.entropy", "binomial.log_prob")
 def measures_by_hand() -> float:
     """KL(½ ‖ ¼) = ½ log 4/3, H(½) = log 2, −E log ¼ = ½ log 16/3 under ½, and log ¼ and log ¾ of the two values; KL near p is
-    ½ p(1−p) δ², and from ½ to e^±700 it is 350 − log 2."""
+    ½ p(1−p) δ², and from ½ to e^±700 it is 350 − log 2.  A bit that is certain has no entropy, and log 2 to ½."""
     half, quarter, x = Bernoulli(np.zeros((2, 1))), Bernoulli(np.full((2, 1), -log(3))), column(1, 0)
     near = binomial.kl(Bernoulli(a := np.linspace(-3, 3, 7)), Bernoulli(a + 1e-4))
-    one, far = np.ones((2, 1)), Bernoulli(column(700, -700))
-    return worst(apart(binomial.kl(half, quarter), log(4 / 3) / 2 * one), apart(binomial.entropy(half), log(2) * one),
+    one, far, sure = np.ones((2, 1)), Bernoulli(column(700, -700)), Bernoulli(column(np.inf, -np.inf))
+    certain = apart([binomial.entropy(sure), binomial.cross_entropy(sure, sure), binomial.cross_entropy(sure, half),
+                     binomial.log_prob(x, sure)], [0 * one, 0 * one, log(2) * one, 0 * one])
+    return worst(certain, apart(binomial.kl(half, quarter), log(4 / 3) / 2 * one), apart(binomial.entropy(half), log(2) * one),
                  apart(binomial.cross_entropy(half, quarter), log(16 / 3) / 2 * one), apart(binomial.kl(half, half), 0 * one),
                  apart(binomial.log_prob(x, quarter), column(log(1 / 4), log(3 / 4))),
                  apart(binomial.kl(half, far), (350 - log(2)) * one), apart(near, 0.5e-8 / (2 + 2 * np.cosh(a)), within=1e-3))

@@ -108,14 +108,14 @@ def reverse_path_asks_the_network_in_order() -> float:
 @check("forward path has the forward law", "sample.forward_path")
 def forward_path_has_the_forward_law() -> float:
     """Cov(x_s, x_t | x_0) = √(ᾱ_t/ᾱ_s) (1 − ᾱ_s) for s ≤ t, and E x_t = √ᾱ_t x_0; of integers; noise[t−1] is the last that x_t
-    sees, with the weight √β_t."""
+    sees, with the weight √β_t, in images too."""
     x_0, a = np.array([[2, -1]]), np.exp(LEVEL)
     found = _covariances(lambda noise: sample.forward_path(BETA, np.tile(x_0, (9, 1)), noise=noise, kernel=gaussian), 4)
     means = dict(sample.forward_path(BETA, x_0, noise=np.zeros((4, 1, 2)), kernel=gaussian))
-    seen = np.pad(np.eye(4), ((0, 0), (1, 0)))[:, :, None] * np.ones(2)          # row t has noise[t−1] alone, and row 0 none
-    drawn = dict(sample.forward_path(BETA, np.tile(x_0, (5, 1)), noise=seen, kernel=gaussian))
+    seen = np.pad(np.eye(4), ((0, 0), (1, 0)))[:, :, None, None] * np.ones((2, 1))     # row t has noise[t−1] alone, row 0 none
+    drawn = dict(sample.forward_path(BETA, np.tile(x_0[:, :, None], (5, 1, 1)), noise=seen, kernel=gaussian))
     return worst(passes(list(means) == [0, 1, 2, 3, 4]),
-                 *(apart(drawn[t][t:] - means[t], np.eye(5)[t:, [t, t]] * np.sqrt(BETA[t])) for t in range(1, 5)),
+                 *(apart(drawn[t][t:, :, 0] - means[t], np.eye(5)[t:, [t, t]] * np.sqrt(BETA[t])) for t in range(1, 5)),
                  *(apart(means[t], np.sqrt(a[t]) * x_0) for t in range(5)),
                  *(apart(found[s, t], np.sqrt(a[t] / a[s]) * (1 - a[s]) * np.eye(2)) for t in range(5) for s in range(t + 1)))
 
@@ -156,11 +156,11 @@ def optimisers_for_three_steps() -> float:
     """START − rate Σ_k move(the gradients up to the k-th), with given decays and with the usual ones."""
     found = []
     for name, move, decays, settings in OPTIMISERS:
-        x, state, expected = START, getattr(optimize, f"{name}_init")(START), START
+        x, state, expected = (START,), getattr(optimize, f"{name}_init")((START,)), START
         for k in range(3):
-            x, state = getattr(optimize, name)(x, GRADIENTS[k], state, rate=0.1, **settings)
+            x, state = getattr(optimize, name)(x, (GRADIENTS[k],), state, rate=0.1, **settings)
             expected = expected - 0.1 * move(GRADIENTS[:k + 1], *decays)
-            found.append(apart(x, expected))
+            found.append(apart(x[0], expected))
     return worst(*found)
 
 

@@ -40,7 +40,7 @@ def wrong_schedules_are_refused() -> float:
     bad = ([0, 0.1, np.nan, 0.2], [0, 0.1, 0, 0.2], [0, 0.1, 1, 0.2], [0, 0.1, 0.2, 1.5], [0, -0.1, 0.2], [0, 1.5, 0.2],
            [0, 0.1, 0], [0.1, 0.2], [0], [[0, 0.1]])
     return passes(*(refused(partial(schedule.checked, np.array(beta))) for beta in bad),
-                  refused(partial(schedule.reciprocal, 0)),
+                  refused(partial(schedule.reciprocal, 0)), refused(partial(schedule.linear, 3, beta_1=0.1, beta_T=1.5)),
                   schedule.checked(np.array([0, 1])) == [0, 1], schedule.checked(np.array([0, 0.1, 1.0])) == [0, 0.1, 1])
 
 

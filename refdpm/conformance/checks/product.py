@@ -131,17 +131,12 @@ def chain_of_bits_is_the_enumerated_one() -> float:
         one = [law / law.sum(axis=1, keepdims=True) @ x for law in laws]         # P(1) of x_t: row x_{t+1}
         path = grid(*[np.arange(4)] * 4)
         above = [path[1], path[2], path[3], path[3]]
-        noise = np.stack([_beside(x[s], p[u]) for s, p, u in zip(path, one, above)])
+        noise = np.stack([bits.making(x[s], p[u]) for s, p, u in zip(path, one, above)])
         taken = dict(product.posterior_path(
             (), beta, noise=noise, kernel=fix(binomial, rate=rate), network=bits.network(bits._logits),
             factor=product.powers(Bernoulli(r), T=3, choice=choice)))
         found.append(passes(*(taken[t] == x[path[t]] for t in range(4))))
     return worst(*found)
-
-
-def _beside(x: Array, one: Array) -> Array:
-    """Noise on the side of the threshold that makes the bits x, and next to it."""
-    return np.where(x == 1, one * (1 - 1e-9), one + (1 - one) * 1e-9)
 
 
 @check("noisy states enter the chain", "product.enter", "product.denoiser")

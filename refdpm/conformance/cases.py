@@ -205,8 +205,8 @@ def _convolution(kernel: tuple[int, int], image: tuple[int, ...] = IMAGES, filte
 
 
 def _convolutions() -> Alternatives:
-    """Kernels of several odd sides, one of them larger than the image; one image, channel, filter, pixel; none; a row that is wider than
-    what is multiplied at once."""
+    """Kernels of several odd sides, one of them larger than the image; one image, channel, filter, pixel; none; a row wider
+    than what is multiplied at once."""
     return (*(_convolution(kernel) for kernel in ((3, 3), (1, 1), (1, 3), (3, 1), (5, 3), (3, 7), (9, 3))),
             _convolution((3, 1), (1, 4, 6, 2)), _convolution((1, 3), (2, 4, 3, 1)), _convolution((3, 3), (2, 3, 4, 3), 1),
             _convolution((3, 5), (2, 1, 1, 3)), _convolution((3, 3), (0, 4, 6, 2)), _convolution((1, 3), (1, 2, 130, 1), 1))

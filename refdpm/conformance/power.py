@@ -20,7 +20,10 @@ from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded
 from refdpm.textbook.values import floats
 
-LONG = 400                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
+LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
+
+
+EDGES = 5                       # of a quantity that are looked at
 
 
 class Power(NamedTuple):
@@ -39,9 +42,9 @@ class Place(NamedTuple):
 
 
 def power(quantity: Quantity, dtype: str = "float32") -> Power:
-    """The edits of a quantity's formulas, with the choices of our own profile, on its edges."""
+    """The edits of a quantity's formulas, with the choices of our own profile, on its first edges."""
     own = {name: getattr(Profile(), name) for name in quantity.choices}
-    inputs = [edge | own for edge in quantity.edges(Given())]
+    inputs = [edge | own for edge in quantity.edges(Given())][:EDGES]
     formulas = quantity.formulas(inputs[0])
     if not formulas or len(nodes(*formulas)) > LONG:
         return Power(0, [])

@@ -10,7 +10,7 @@ import numpy as np
 from refdpm.textbook.bound import AFTER, NOISE, per_example, step_kl
 from refdpm.textbook.chain import Normal, Row, draw, from_levels, kl, marginal, row, small
 from refdpm.textbook.decoder import Grid, grid_of, level, log_mass
-from refdpm.textbook.expression import HALF, PI, E, count, forms, given, log, move, node, square, term, total
+from refdpm.textbook.expression import HALF, PI, E, count, forms, given, log, log1p, move, node, square, term, total
 from refdpm.textbook.layers import per_step
 from refdpm.textbook.prediction import Heads, heads_of, last_step, reverse
 
@@ -27,7 +27,7 @@ class Terms(NamedTuple):
 
 def prior_kl(x_0: E, row: Row) -> E:
     """D_KL(q(x_T | x_0) ‖ N(0, 1)) = ½ [ᾱ x_0² − ᾱ − log(1−ᾱ)], which is small where ᾱ is."""
-    printed = term(lambda x_0, level: HALF * (level * square(x_0) - level - log(1 - level)), x_0, row.alpha_bar)
+    printed = term(lambda x_0, level: HALF * (level * square(x_0) - level - log1p(-level)), x_0, row.alpha_bar)
     return forms(printed, kl(marginal(x_0, row), Normal(node(0), node(1))))
 
 

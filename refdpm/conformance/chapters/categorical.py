@@ -203,7 +203,7 @@ ENDS = {
     "later.categorical.cumulative": lambda rng, n: ((BELOW(rng, n),), {"classes": 3}),
     "later.categorical.marginal": lambda rng, n: ((_soft(rng, n), BELOW(rng, n)[:, None]), {}),
     "later.categorical.posterior": lambda rng, n: (
-        (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], BELOW(rng, n)[:, None]), {}),
+        (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], wide(1e-12, 600.0, signs=(-1,))(rng, n)[:, None]), {}),
     "later.categorical.kl": _close,
     "later.categorical.reverse": tuple(map(_reverse, categorical.MIXINGS))}
 

@@ -184,8 +184,8 @@ def _centres(rng: np.random.Generator, n: int) -> Case:
 
 
 def _together(rng: np.random.Generator, n: int) -> Case:
-    """States and centres among one another, far from 0."""
-    return (100 + rng.normal(size=(n // 6, 2)), 100 + rng.normal(size=(5, 2)), rng.uniform(-1, 1, 5)), {}
+    """States and centres among one another, some widths away from 0."""
+    return (10 + rng.normal(size=(n // 6, 2)), 10 + rng.normal(size=(5, 2)), rng.uniform(-1, 1, 5)), {}
 
 
 def _times(T: int, count: int, basis: str) -> Sampler:

@@ -160,7 +160,8 @@ def heartbeat(parameters: Any, x_t: E, row: Row, rate: E, *, t: Array, T: int, r
     if last == "per_step":
         z = per_step(h, parameters.weight, parameters.bias, t)
     else:
-        y = move(linear(h, parameters.weight, parameters.bias), "bits × bumps", lambda i: i.reshape(len(i), -1, BUMPS))
+        y = move(linear(h, parameters.weight, parameters.bias), "bits × bumps",
+                 lambda i: i.reshape(len(i), i.shape[-1] // BUMPS, BUMPS))
         z = temporal(y, bumps(node(t), T, node(np.arange(1, BUMPS + 1)), node(BUMPS), "released"))
     return read_out(z, x_t, row, rate, readout)
 

@@ -8,6 +8,7 @@ An example is a row, or where the steps of a chain are the rows an entry of the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,8 +167,8 @@ def gaussian_log_likelihood(x: E, mean: E, covariance: E) -> E:
 
 def parzen_log_likelihood(x: E, centres: E, bandwidth: E) -> E:
     """log (1/M) Σ_m N(x; c_m, h² I)."""
-    rows = move(x, "beside every centre", lambda i: i.reshape(len(i), 1, -1))
-    points = move(centres, "as rows", lambda i: i.reshape(len(i), -1))
+    rows = move(x, "beside every centre", lambda i: i.reshape(len(i), 1, prod(i.shape[1:])))
+    points = move(centres, "as rows", lambda i: i.reshape(len(i), prod(i.shape[1:])))
     exponent = -(total(square(rows - points)) / (2 * square(bandwidth)))
     D = count(points, "components")
     return log_mean(exponent, 1) - D * (HALF * log(2 * PI) + log(bandwidth))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,15 @@ def features(parameters: Any, x: E, form: str) -> E:
     """Of every pixel: from convolutions, from layers on the whole image whose outputs are dealt to the pixels, or from both."""
     convolution, layer = FORMS[form]
     near = stack(x, parameters.conv, convolution)
-    row = stack(move(x, "as a row", lambda i: i.reshape(len(i), -1)), parameters.dense, layer)
-    dealt = move(row, "dealt to the pixels", lambda i, shape: i.reshape(*shape[:-1], -1), x)
+    row = stack(move(x, "as a row", lambda i: i.reshape(len(i), prod(i.shape[1:]))), parameters.dense, layer)
+    dealt = move(row, "dealt to the pixels", lambda i, shape: i.reshape(*shape[:-1], i.shape[-1] // prod(shape[1:-1])), x)
     both = side_by_side(near, dealt) if parameters.conv and parameters.dense else near if parameters.conv else dealt
     return stack(both, parameters.pixelwise, layer)
 
 
 def heads(y: E, x: E, *, t: Array, T: int, basis: str) -> Heads:
     """From 2 × C × J coefficients of every pixel, those of the means first, what the bumps make of them at every image's t."""
-    coefficients = move(y, "as 2 × C × J", lambda i, shape: i.reshape(*shape[:-1], 2, shape[-1], -1), x)
+    coefficients = move(y, "as 2 × C × J", lambda i, shape: i.reshape(*shape[:-1], 2, shape[-1], i.shape[-1] // (2 * shape[-1])), x)
     j = move(node(NUMBERS), "up to J", lambda i, shape: i[:shape[-1]], coefficients)
     z = temporal(coefficients, bumps(node(t), T, j, count(coefficients, "bumps"), basis))
     return Heads(move(z, "first of", lambda i: i[..., 0, :]), move(z, "second of", lambda i: i[..., 1, :]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
     def average(a: E) -> E:
         return mean(a, "group", (1, -1))
 
-    grouped = move(x, "grouped", lambda i: i.reshape(len(i), -1, groups, i.shape[-1] // groups))
+    grouped = move(x, "grouped", lambda i: i.reshape(len(i), prod(i.shape[1:-1]), groups, i.shape[-1] // groups))
     offset = grouped - average(grouped)
     z = offset / sqrt(average(square(offset)) + node(epsilon))
     return scale * move(z, "as before", lambda i, shape: i.reshape(shape), x) + shift

@@ -201,7 +201,7 @@ def _posterior_by_products(x_t, x_0, beta, level, *, rate=0.5):
 
 
 def _log_mass(x, p):
-    return x * scipy.special.log_expit(p.logit) + (1 - x) * scipy.special.log_expit(-p.logit)
+    return scipy.special.log_expit((2 * x - 1) * p.logit)
 
 
 def _draw_by_logits(p, *, noise):

@@ -53,18 +53,28 @@ def _by_values(mistake: Mistake) -> list[str]:
 def accused_by(mistake: Mistake) -> list[str]:
     """The names of checks that find a wrong value, of functions so wrong in ordinary cases that no rounding explains it.
 
-    Checks that name the function are asked first, and the others only if nothing else finds the mistake.
+    Checks that name the function are asked first, the others if nothing else finds the mistake, and many cases last.
     """
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
     name = mistake.target.removesuffix("_vjp")
-    examples = _examples(name, 8) if name in cases.CASES else []                              # by the right package
-    ordinary = [case for case in examples if all(np.size(leaf) for leaf in leaves(case[0]))]
-    drawn = ordinary or _drawn(name)[1]
-    with np.errstate(all="ignore"), warnings.catch_warnings(), planted(mistake):
+    few = _ordinary(name, 8)                                                                  # drawn by the right package
+    with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _finding(nearest) or (_wrong(name, drawn) if name in accuracy.BOOK else [])
-        return found or _finding([check for check in CHECKS if check not in nearest])
+        with planted(mistake):
+            found = (_finding(nearest) or _wrong(name, few)
+                     or _finding([check for check in CHECKS if check not in nearest]))
+        many = () if found else _ordinary(name, 40)
+        with planted(mistake):
+            return found or _wrong(name, many)
+
+
+def _ordinary(name: str, count: int) -> Sequence[cases.Case]:
+    """Cases with something in them, or the ends of a function that has no cases; none if the textbook does not have it."""
+    if name not in accuracy.BOOK:
+        return ()
+    examples = _examples(name, count) if name in cases.CASES else []
+    return [case for case in examples if all(np.size(leaf) for leaf in leaves(case[0]))] or _drawn(name)[1]
 
 
 @cache

@@ -368,7 +368,8 @@ OF_IMAGES = (
     Mistake("NEW-I-DBUMPS", "every coefficient gets dz → g_j dz", "a sum without weights", "layers.temporal.temporal_vjp",
             "gradient", pulled_by(lambda dz, y, *, g: np.broadcast_to(dz[..., None], y.shape))),
     Mistake("NEW-I-DROW", "g of the first row for all → each its own", "NEW-I-ONE-T, in the pullback alone",
-            "layers.temporal.temporal_vjp", "gradient", pulled_by(lambda dz, y, *, g: dz[..., None] * g[0])),
+            "layers.temporal.temporal_vjp", "gradient", pulled_by(lambda dz, y, *, g: dz[..., None] * np.broadcast_to(
+                 g[:1], g.shape).reshape(len(g), *(1,) * (y.ndim - 2), g.shape[1]))),
     Mistake("NEW-I-DSTACK", "gradient for the last layer alone → for every layer", "a pullback that ends at the first step",
             "layers.stack.stack_vjp", "gradient", pulled(layers=lambda d: (*map(zero, d[:-1]), *d[-1:]))),
     Mistake("NEW-I-DSIDE", "roots forgotten in the pullback → kept", "parts of a concatenation", "layers.stack.side_by_side_vjp",

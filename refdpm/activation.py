@@ -91,7 +91,16 @@ def softmax(x: Array) -> Array:
 def softmax_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `softmax`:   dg_k = g_k (dx_k − Σ_j g_j dx_j), which is its own adjoint."""
     g = softmax(x)
-    return g, lambda dg: g * (dg - np.einsum("...k,...k->...", g, dg)[..., None])
+    return g, lambda dg: g * off_average(dg, g)
+
+
+def off_average(x: Array, g: Array) -> Array:
+    """x_k − Σ_j g_j x_j, from what x is more than at the likeliest k: nothing is lost where that has nearly all of the weight.
+
+    Shapes: (…, K), (…, K) → (…, K).
+    """
+    x = x - np.take_along_axis(x, np.argmax(np.real(g), axis=-1)[..., None], axis=-1)
+    return np.asarray(x - np.einsum("...k,...k->...", g, x)[..., None])
 
 
 def log_softmax(x: Array) -> Array:

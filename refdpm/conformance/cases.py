@@ -429,9 +429,9 @@ ALTERNATIVES: dict[str, Alternatives] = {
         _case(s.states(N, inside), s.arrays(T + 1, inside, out), s.arrays(T + 1, out), t=s.times(N, low=0, high=T))
         for N, inside, out, T in ((5, 4, 2, 6), (1, 3, 2, 4), (4, 1, 3, 2), (4, 3, 1, 2), (3, 2, 4, 1), (0, 3, 2, 4))),
     "layers.rbf.rbf": (
-        *_with_stretched_axes(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-0.3, high=1)), columns=[2]),
-        _with_cut(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-0.3, high=1)), 1, rows),
-        *(_case(s.states(N, D), s.states(units, D), s.arrays(units, low=-0.3, high=1))
+        *_with_stretched_axes(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), columns=[2]),
+        _with_cut(_case(s.states(4, 3), s.states(2, 3), s.arrays(2, low=-1, high=1)), 1, rows),
+        *(_case(s.states(N, D), s.states(units, D), s.arrays(units, low=-1, high=1))
           for N, D, units in ((5, 2, 4), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 3, 2)))),
     "networks.readout.eq65": _on_rows(s.heads, s.states, s.rate_columns),
     "networks.readout.released": _on_rows(s.heads, s.states, s.rate_columns, T=st.integers(1, 50)),

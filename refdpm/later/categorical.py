@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.activation import softmax, x_minus_log1p
+from refdpm.activation import off_average, softmax, x_minus_log1p
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -106,19 +106,13 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
     s = (e * m.prob).sum(axis=-1, keepdims=True)
 
     def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
-        djoint = _off_average(dq.prob, q.prob) / s
+        djoint = off_average(dq.prob, q.prob) / s
         de = m.prob * djoint
         dx_0, dlevel = back_marginal(Categorical(e * djoint))
         dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
         return unbroadcast(_mixture(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
 
     return q, pullback
-
-
-def _off_average(x: Array, p: Array) -> Array:
-    """x − Σ p x, from what x is more than at the likeliest class: nothing is lost where that has nearly all of p."""
-    x = x - np.take_along_axis(x, np.argmax(np.real(p), axis=-1)[..., None], axis=-1)
-    return np.asarray(x - (p * x).sum(axis=-1, keepdims=True))
 
 
 def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str) -> Categorical:
@@ -146,7 +140,7 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str) -> tuple[
 
     def pullback(dp: Categorical) -> tuple[Array, Array, Step]:
         dx_t, dx_0, dbeta, dprev = back_posterior(dp)
-        dlogits = x_0 * _off_average(dx_0, x_0)                      # as in `softmax_vjp`, and near certainty too
+        dlogits = x_0 * off_average(dx_0, x_0)                      # as in `softmax_vjp`, and near certainty too
         dx_t_said, dlevel = back_marginal(Categorical(-share * dlogits / said.prob))
         return unbroadcast(dlogits, logits.shape), dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
 

@@ -194,7 +194,7 @@ def scales(roots: Iterable[E], page: Page) -> tuple[Array, ...]:
 
 def units(got: Array, exact: Array, scale: Array) -> Array:
     """|got − exact|/(u·scale) of every entry, exact being Decimals; 0 where both are the same infinity or not a number."""
-    smallest = 2.0 ** -969                                     # what is lost below the smallest normal number is no error
+    smallest = 2.0 ** -1022
     far = np.frompyfunc(lambda g, x, s: _units(float(g), x, max(float(s), smallest)), 3, 1)(*np.broadcast_arrays(got, exact, scale))
     return np.asarray(far, dtype=np.float64)
 

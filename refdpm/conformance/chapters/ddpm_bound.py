@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from refdpm import bound, gaussian
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, shown_or, step_kl_of, tame_first
-from refdpm.conformance.chapters.ends import BELOW, STATE, Case, ends, rate
+from refdpm.conformance.chapters.ends import BELOW, BOTH, STATE, Case, chosen, ends, rate, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, drawn, edge_network, exactly, listed,
                                                 network, schedules, spread_out)
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
@@ -249,7 +249,10 @@ def _assembled(rng: np.random.Generator, n: int, S: int, T: int) -> Case:
 
 
 ENDS = {
-    "later.objective.prior_kl": ends(STATE, BELOW), "later.objective.edge": ends(STATE, rate),
+    # at x_0 = 0, −ᾱ − log(1−ᾱ) cancels in |ℓ|/2.3 digits; `digits` tells up to a hundred from 0
+    "later.objective.prior_kl": (ends(wide(1e-6, 1e6, 1.0, signs=BOTH), BELOW),
+                                 ends(chosen(0.0), wide(1e-12, 150.0, signs=(-1,)))),
+    "later.objective.edge": ends(STATE, rate),
     "later.objective.decoder": tuple(partial(lambda rng, n, kind: _decoded(rng, n, *kind), kind=kind) for kind in KINDS),
     "later.objective.terms": tuple(partial(lambda rng, n, kind: _on_a_chain(rng, n, *kind), kind=kind) for kind in KINDS),
     "later.objective.assemble": tuple(partial(_assembled, S=S, T=T) for S, T in ((0, 1), (1, 5), (3, 200))),

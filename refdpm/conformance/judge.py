@@ -1,9 +1,11 @@
 """The verdict on one function: right, inaccurate or wrong, on which smallest input, and which known mistake that is.
 
     pass         error ≤ LIMIT · u · scale, u of the precision in which the adapter answers
+    undecided    so, but a wrong answer would have passed too: what would, `power` says
     inaccurate   right in a lower precision (single for double, 8 bits less for single), not in its own; and no mistake but one of
                  rounding reproduces it
     wrong        neither
+    not checked  the adapter refused every input: nothing was found out
 
 What is wrong by itself may be right given what the adapter had before it: then an earlier function is to blame, and the verdict is
 pass, `given_upstream`.
@@ -31,7 +33,7 @@ from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
-VERDICTS = ("pass", "inaccurate", "wrong", "skipped")
+VERDICTS = ("pass", "undecided", "inaccurate", "wrong", "skipped", "not checked")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
 FAULTS = 3                      # faults of one function before it is not called any more
 
@@ -49,8 +51,12 @@ class Result(NamedTuple):
     runner_up: str | None = None                   # the next nearest; the nearest if none reproduces the answers
     runner_up_distance: float | None = None
     smallest_input: Inputs | None = None
+    observed: Array | None = None                  # what came at the smallest input, and what should have come
+    right: Array | None = None
+    where: str = ""                                # on which part of the inputs it is wrong: "at t = 1 only"
     given_upstream: bool = False
-    reason: str = ""
+    power: dict[str, Any] | None = None            # of a pass: "factor" is the smallest relative error that would have been seen,
+    reason: str = ""                               # "at" the same for each t, "unseen" the edits that would have passed too
 
 
 class Effort(NamedTuple):

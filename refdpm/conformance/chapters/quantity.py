@@ -8,6 +8,7 @@ import numpy as np
 
 from refdpm.conformance.adapter import Model
 from refdpm.conformance.chapters.inputs import Given, Inputs, Strategy, states_of
+from refdpm.conformance.precision import LIMIT, TABLES
 from refdpm.textbook.expression import E
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded, rounding
@@ -95,8 +96,10 @@ class Quantity(NamedTuple):
         return {name: found[name] for name in self.arguments}
 
     def followed(self, inputs: Inputs) -> list[Rounded]:
-        """The value of the textbook's formula for each output, and its scale: an error is measured in u·scale."""
-        return rounding(self.formulas(inputs), self.page(inputs))
+        """The value of the textbook's formula for each output, and its scale: an error is measured in u·scale (`precision`)."""
+        formulas, page = self.formulas(inputs), self.page(inputs)
+        exact, own = rounding(formulas, page, accurate=True), rounding(formulas, page)
+        return [Rounded(part.value, of.scale + TABLES / LIMIT * part.scale) for of, part in zip(exact, own)]
 
     def scale(self, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of each output alone."""

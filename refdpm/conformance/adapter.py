@@ -18,12 +18,14 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 import importlib
 import importlib.util
 import inspect
 import io
 import sys
+import traceback
 import warnings
 
 import numpy as np
@@ -37,12 +39,19 @@ ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256}
 
 
+DTYPES = ("bfloat16", "float16", "float32", "float64")
+
+
 class Skip(Exception):
     """The adapter does not offer this; its message is the reason."""
 
 
 class Fault(Exception):
     """The adapter was called and did not answer with arrays; its message says what it did instead."""
+
+
+class Refusal(Fault):
+    """The adapter raised an error of a kind that refuses an input: nothing was found out about it."""
 
 
 class CalledNoMore(Fault):
@@ -163,12 +172,20 @@ class Local:
     def _to_framework(self, value: Any) -> Any:
         """The arrays among arguments as the adapter wants them."""
         if isinstance(value, np.ndarray):
-            return value if self.array is None else self.array(value)
+            return self._as_declared(value if self.array is None else self.array(value))
         if isinstance(value, dict):
             return {name: self._to_framework(part) for name, part in value.items()}
         if isinstance(value, tuple) and not isinstance(value, Model):
             return tuple(map(self._to_framework, value))
         return value
+
+
+    def _as_declared(self, array: Any) -> Any:
+        """An array in bfloat16, which NumPy has not, where that is declared and the framework has it."""
+        package = type(array).__module__.split(".")[0]
+        if self.dtype != "bfloat16" or package == "numpy" or "float" not in str(getattr(array, "dtype", "")):
+            return array
+        return array.to(sys.modules["torch"].bfloat16) if package == "torch" else array.astype("bfloat16")
 
 
 _PROBE = np.array([0.125, 0.25, 0.5])
@@ -195,11 +212,23 @@ class _quiet:
         if isinstance(error, NotImplementedError):
             raise Skip(str(error) or "not implemented") from None
         if isinstance(error, Exception) and not isinstance(error, (Skip, Fault)):
-            raise Fault(f"raises {kind.__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")) from error
+            said = f"raises {kind.__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+            raise (Refusal if isinstance(error, REFUSALS) else Fault)(said + _place_of(trace)) from error
         if isinstance(error, SystemExit):
             raise Fault(f"leaves Python with SystemExit({error.code})") from error
         if error is not None and not isinstance(error, (Exception, KeyboardInterrupt)):
             raise Fault(f"raises {kind.__name__}, which is no Exception: {error}".rstrip(": ")) from error
+
+
+# what programs raise to say that they do not take an input; other errors happen to them
+REFUSALS = (ValueError, TypeError, AssertionError, RuntimeError)
+OURS = str(Path(__file__).parents[1])
+
+
+def _place_of(trace: TracebackType | None) -> str:
+    """The last line of the adapter's own that an error came through."""
+    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith((OURS, sys.prefix, "<"))]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 class _Nowhere(io.BytesIO):
@@ -242,7 +271,7 @@ def to_array(value: Any) -> Array:
         if hasattr(value, method) and not isinstance(value, np.ndarray):
             value = getattr(value, method)()
     try:
-        array = np.asarray(value)
+        array = np.asarray(_widened(value))
     except Exception as error:
         raise Fault(f"returns {type(value).__name__}, which is no array: {error}") from None
     if array.dtype == object:
@@ -250,11 +279,18 @@ def to_array(value: Any) -> Array:
     return array
 
 
+def _widened(value: Any) -> Any:
+    """bfloat16 as float32, which holds the same numbers; anything else as it is."""
+    if not str(getattr(value, "dtype", "")).endswith("bfloat16"):
+        return value
+    return value.float() if hasattr(value, "float") else value.astype(np.float32)
+
+
 def like(array: Array, model: Any) -> Any:
     """`array` in the framework of `model`, which is already imported by whoever made it."""
     framework = type(model).__module__.split(".")[0]
     if framework == "torch":
-        return sys.modules["torch"].as_tensor(array.copy())
+        return sys.modules["torch"].as_tensor(array.copy()).to(model.dtype)
     if framework in ("jax", "jaxlib"):
         return sys.modules["jax"].numpy.asarray(array)
     return array
@@ -295,8 +331,8 @@ def _class_count(target: Any) -> int | None:
 
 def _dtype_name(value: Any) -> str | None:
     name = None if value is None else str(value).split(".")[-1].rstrip("'>")
-    if name not in (None, "float16", "float32", "float64"):
-        raise ValueError(f"dtype: expected 'float16', 'float32' or 'float64', got {value!r}")
+    if name not in (None, *DTYPES):
+        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {value!r}")
     return name
 
 

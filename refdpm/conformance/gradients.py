@@ -19,7 +19,7 @@ from refdpm.conformance.adapter import Fault, Skip, to_array
 from refdpm.conformance.chapters.inputs import Inputs, exactly
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import FAILING, Effort, Result, examples, size, skipped, with_mistake
-from refdpm.conformance.naming import Failure, Part
+from refdpm.conformance.symptoms import Failure, Part
 from refdpm.conformance.profile import Profile, in_shape
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 from refdpm.textbook.expression import E, versions
@@ -103,7 +103,7 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[tuple[Fai
     failing = [failure for failure, ratio in cases if ratio > LIMIT]
     lower = worst * UNITS[dtype] / COARSE[dtype]
     smallest = min((failure.inputs for failure in failing), key=size)
-    result = Result(name, "inaccurate" if lower <= LIMIT and dtype != "float16" else "wrong", worst, smallest_input=smallest)
+    result = Result(name, "inaccurate" if lower <= LIMIT and COARSE[dtype] > UNITS[dtype] else "wrong", worst, smallest_input=smallest)
 
     def right(inputs: Inputs) -> tuple[Array, ...]:
         return gradient(quantity, inputs)[argument],

@@ -21,11 +21,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from refdpm.conformance import naming
-from refdpm.conformance.adapter import Fault, Skip, CalledNoMore
+from refdpm.conformance.adapter import CalledNoMore, Fault, Refusal, Skip
 from refdpm.conformance.chapters.inputs import Inputs, Strategy
 from refdpm.conformance.chapters.quantity import Quantity
-from refdpm.conformance.naming import Failure, Name, Part
-from refdpm.conformance.power import LONG
+from refdpm.conformance.naming import Name
+from refdpm.conformance.power import LONG, factor_along_t, places_of, seen, smallest_factor, unseen
+from refdpm.conformance.symptoms import Failure, Part, where
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, values_and_scales, ratios
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import E, nodes
@@ -35,7 +36,9 @@ from refdpm.vjp import Array
 
 VERDICTS = ("pass", "undecided", "inaccurate", "wrong", "skipped", "not checked")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
+PLACES = 8                      # inputs on which the edits of a formula are tried
 FAULTS = 3                      # faults of one function before it is not called any more
+TRIES = 12                      # inputs that are refused before a function is given up that has answered none
 
 
 class Result(NamedTuple):
@@ -68,7 +71,8 @@ class Effort(NamedTuple):
 
 
 class _Case(NamedTuple):
-    """An input, and for one output the answer, what it should have been, and error/(u·scale)."""
+    """An input, and for one output the answer, what it should have been, and error/(u·scale); `undefined` says where that is no
+    number."""
 
     inputs: Inputs
     observed: Array
@@ -76,6 +80,16 @@ class _Case(NamedTuple):
     scale: Array
     ratio: float
     dtype: str
+    undefined: str = ""
+
+
+class _Asked(NamedTuple):
+    """What came of asking: for each input that was answered a case for each output; and what was not answered, with the reason."""
+
+    rows: list[tuple[_Case, ...]]
+    left_out: list[str]
+    refused: list[tuple[Inputs, str]]
+    faults: list[tuple[Inputs, str]]
 
 
 def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
@@ -83,31 +97,75 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     ids = [f"{quantity.id}.{output.id}" for output in quantity.outputs]
     if quantity.name not in subject.functions:
         return skipped(ids, f"{quantity.name} is not offered")
-    cases: list[list[_Case]] = [[] for _ in ids]
-    faults: list[tuple[Inputs, str]] = []
     try:
         inputs_to_try = quantity.edges(subject.given) + examples(quantity.inputs(subject.given), effort)
     except Skip as skip:                                     # a schedule of the adapter's own that is too short
         return skipped(ids, str(skip))
+    asked = _ask_all(subject, quantity, map(subject.in_precision, inputs_to_try))
+    if asked.faults:
+        return _wrong_by_fault(subject, quantity, effort, ids, *asked.faults[0])
+    if not asked.rows:
+        return _nothing_found(subject, quantity, ids, asked)
+    cases = [list(column) for column in zip(*asked.rows)]
+    results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
+    notes = [*getattr(subject.source, "notes", {}).get(quantity.name, ()), *_refusals_text(asked), *_undefined_text(asked.rows)]
+    return [_with_notes(result, notes) for result in _with_mistakes(subject, quantity, results, cases)]
+
+
+def _ask_all(subject: Subject, quantity: Quantity, inputs_to_try: Iterable[Inputs]) -> _Asked:
+    asked = _Asked([], [], [], [])
     for inputs in inputs_to_try:
         try:
-            for found, case in zip(cases, compare(subject, quantity, inputs), strict=True):
-                found.append(case)
+            asked.rows.append(tuple(compare(subject, quantity, inputs)))
         except Skip as skip:
-            if not cases[0] and not faults:
-                return skipped(ids, str(skip))
+            asked.left_out.append(str(skip))
+        except Refusal as refusal:
+            asked.refused.append((inputs, str(refusal)))
         except Fault as fault:
-            faults.append((inputs, str(fault)))
-            if len(faults) == FAULTS:
-                break
-    if faults:
-        smallest = _smallest_failing(quantity, subject, effort, faults[0][0], partial(_fails, subject, quantity, None))
-        first, *also = _mistakes_of_shape(subject, quantity, *faults[0])
-        return [Result(id, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=smallest, reason=faults[0][1])
-                for id in ids]
-    notes = getattr(subject.source, "notes", {}).get(quantity.name, ())
-    results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
-    return [_with_notes(result, notes) for result in _with_mistakes(subject, quantity, results, cases)]
+            asked.faults.append((inputs, str(fault)))
+        if len(asked.faults) == FAULTS or not asked.rows and len(asked.left_out) + len(asked.refused) == TRIES:
+            break
+    return asked
+
+
+def _wrong_by_fault(subject: Subject, quantity: Quantity, effort: Effort, ids: list[str], inputs: Inputs, fault: str
+                    ) -> list[Result]:
+    smallest = _smallest_failing(quantity, subject, effort, inputs, partial(_fails, subject, quantity, None))
+    first, *also = _mistakes_of_shape(subject, quantity, inputs, fault)
+    return [Result(id, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=smallest, reason=fault) for id in ids]
+
+
+def _nothing_found(subject: Subject, quantity: Quantity, ids: list[str], asked: _Asked) -> list[Result]:
+    """Every input was left out or refused; a refusal may be what a known mistake leads to."""
+    if not asked.refused:
+        return skipped(ids, asked.left_out[0])
+    inputs, reason = asked.refused[0]
+    first, *also = _mistakes_of_shape(subject, quantity, inputs, reason)
+    verdict = "wrong" if first else "not checked"
+    return [Result(id, verdict, mistake=first, also=tuple(filter(None, also)), smallest_input=inputs, reason=reason) for id in ids]
+
+
+# what all refused inputs may have in common, and no answered one
+KINDS_OF_INPUT: tuple[tuple[str, Callable[[Inputs], bool]], ...] = (
+    ("a schedule of one step", lambda inputs: len(inputs.get("beta", ())) == 2),
+    ("T = 1", lambda inputs: inputs.get("T") == 1),
+    ("states with more than two axes", lambda inputs: max(map(np.ndim, inputs.values())) > 2),
+    ("long schedules", lambda inputs: len(inputs.get("beta", ())) > 100))
+
+
+def _refusals_text(asked: _Asked) -> Iterable[str]:
+    if asked.refused:
+        refused, answered = [inputs for inputs, _ in asked.refused], [row[0].inputs for row in asked.rows]
+        kinds = [says for says, holds in KINDS_OF_INPUT if all(map(holds, refused)) and not any(map(holds, answered))]
+        what = kinds[0] if kinds else f"{len(refused)} of {len(refused) + len(answered)} inputs"
+        yield f"refuses {what}: {asked.refused[0][1]}"
+
+
+def _undefined_text(rows: list[tuple[_Case, ...]]) -> Iterable[str]:
+    """Where the right answer is no number."""
+    undefined = [case for row in rows for case in row if case.undefined]
+    if undefined:
+        yield f"is not defined {undefined[0].undefined}, and was not looked at there"
 
 
 def skipped(ids: Iterable[str], reason: str) -> list[Result]:
@@ -186,9 +244,22 @@ def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Input
         values, scales = subject.right(quantity, inputs), subject.scales(quantity, inputs)
     else:
         values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile)
-    unit = UNITS[answer.dtype]
-    return [_Case(inputs, *parts, float(np.max(ratios(*parts, unit), initial=0.0)), answer.dtype)
-            for parts in zip(answer.values, values, scales, strict=True)]
+    return [_case(inputs, *parts, answer.dtype) for parts in zip(answer.values, values, scales, strict=True)]
+
+
+def _case(inputs: Inputs, observed: Array, expected: Array, scale: Array, dtype: str) -> _Case:
+    lost = _lost_levels(inputs, expected)
+    if np.any(lost):
+        observed, expected = np.where(lost, 0.0, observed), np.where(lost, 0.0, expected)
+        scale = np.where(lost, 1.0, scale)
+    ratio = float(np.max(ratios(observed, expected, scale, UNITS[dtype]), initial=0.0))
+    return _Case(inputs, observed, expected, scale, ratio, dtype, "where ᾱ_t = 0" if np.any(lost) else "")
+
+
+def _lost_levels(inputs: Inputs, expected: Array) -> Array:
+    """Where there is no right answer because nothing is left of x_0: ᾱ_t = 0."""
+    beta = inputs.get("beta")
+    return ~np.isfinite(expected) if isinstance(beta, np.ndarray) and np.any(beta == 1) else np.zeros(expected.shape, dtype=bool)
 
 
 def examples(strategy: Strategy, effort: Effort) -> list[Inputs]:
@@ -212,30 +283,85 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     worst = max(cases, key=lambda case: case.ratio)
     digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
-        return Result(name, "pass", worst.ratio, digits)
+        return _pass_or_undecided(subject, quantity, at, cases, Result(name, "pass", worst.ratio, digits))
     failing = [case for case in cases if case.ratio > LIMIT]
-    overlays = [_upstream_answers(subject, quantity, case.inputs) for case in failing]
-    if all(overlay is not None for overlay in overlays):
-        again = [compare(subject, quantity, case.inputs, overlay)[at] for case, overlay in zip(failing, overlays)]
-        if max(case.ratio for case in again) <= LIMIT:
-            return Result(name, "pass", worst.ratio, digits, given_upstream=True,
-                          reason=f"right given the adapter's own {', '.join(quantity.after)}")
+    again = _given_upstream(subject, quantity, at, failing)
+    if again and max(case.ratio for case in again) <= LIMIT:
+        return Result(name, "pass", worst.ratio, digits, given_upstream=True, power=_power_of(again),
+                      reason=f"right given the adapter's own {', '.join(quantity.after)}")
     fails = partial(_fails, subject, quantity, at)
     smallest = _smallest_failing(quantity, subject, effort, min((case.inputs for case in failing), key=size), fails)
     verdict = _failing_verdict(failing)
     unstated = verdict == "inaccurate" and worst.dtype == "float64" and subject.source.dtype is None
     reason = _nonfinite_text(failing) or 'right in single precision; if it computes in float32, state dtype = "float32"' * unstated
-    return Result(name, verdict, worst.ratio, digits, smallest_input=smallest, reason=reason)
+    result = Result(name, verdict, worst.ratio, digits, smallest_input=smallest, reason=reason)
+    shown = compare(subject, quantity, smallest)[at]
+    return result._replace(observed=shown.observed, right=shown.expected, where=where(_failure((case,)) for case in cases))
+
+
+def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_Case]) -> list[_Case]:
+    """The cases again, judged given what the adapter itself had before this function; none where it does not show that."""
+    overlays = [_upstream_answers(subject, quantity, case.inputs) for case in cases]
+    if any(overlay is None for overlay in overlays):
+        return []
+    return [compare(subject, quantity, case.inputs, overlay)[at] for case, overlay in zip(cases, overlays)]
+
+
+def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
+    """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
+    power, dtype = _power_of(cases), cases[0].dtype
+    if power["factor"] <= seen(dtype):
+        chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
+        power |= {"unseen": unseen(places_of(quantity, chosen, dtype), at, UNITS[dtype])}
+        return result._replace(power=power) if not power["unseen"] else _undecided(result, power, dtype)
+    again = _given_upstream(subject, quantity, at, cases)
+    sharper = _power_of(again) if again else power
+    if sharper["factor"] > seen(dtype):
+        return _undecided(result, power, dtype)
+    ratio = max(case.ratio for case in again)
+    own = ", ".join(quantity.after)
+    if ratio <= LIMIT:
+        return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own {own}")
+    return Result(result.id, "wrong", ratio, smallest_input=min((case.inputs for case in again if case.ratio > LIMIT), key=size),
+                  reason=f"is not what it should be given the adapter's own {own}")
+
+
+def _power_of(cases: list[_Case]) -> dict[str, Any]:
+    """The smallest relative error that would have been seen: `factor` wherever it was asked, "at" for each t."""
+    along: dict[int, float] = {}
+    anywhere = np.inf
+    for case in cases:
+        factor = smallest_factor(case.expected, case.scale, UNITS[case.dtype])
+        anywhere = min(anywhere, float(np.min(factor, initial=np.inf)))
+        for t, found in factor_along_t(case.inputs, case.expected, factor).items():
+            along[t] = min(found, along.get(t, np.inf))
+    return {"factor": max(along.values(), default=anywhere), "at": {str(t): along[t] for t in sorted(along)}, "unseen": []}
+
+
+def _undecided(result: Result, power: dict[str, Any], dtype: str) -> Result:
+    weak = [t for t, factor in power["at"].items() if factor > seen(dtype)]
+    steps = f" at t = {_listed(weak)}" if weak and len(weak) < len(power["at"]) else ""
+    if power["factor"] > seen(dtype):
+        amount = f"{100 * power['factor']:.2g} %" if power["factor"] < 1 else "the whole answer"
+        reason = f"an error of up to {amount}{steps} cannot be told from rounding in {dtype}"
+    else:
+        first = "; ".join(power["unseen"][:3])
+        reason = f"in {dtype} the answer would be the same with another formula ({first})"
+    return result._replace(verdict="undecided", power=power, reason=f"{reason}; compute in float64, or offer what it is made of")
+
+
+def _listed(steps: list[str]) -> str:
+    return ", ".join(steps) if len(steps) <= 4 else f"{steps[0]} … {steps[-1]}"
 
 
 def _with_notes(result: Result, notes: Iterable[str]) -> Result:
-    """A pass with what was noted of its function."""
-    return result._replace(reason="; ".join(filter(None, [result.reason, *sorted(notes)]))) if result.verdict == "pass" else result
+    """The result with what was noted of its function."""
+    return result._replace(reason="; ".join(filter(None, [result.reason, *sorted(notes)])))
 
 
 def _failing_verdict(failing: list[_Case]) -> str:
     lower = [case.ratio * UNITS[case.dtype] / COARSE[case.dtype] for case in failing]
-    return "inaccurate" if max(lower) <= LIMIT and failing[0].dtype != "float16" else "wrong"
+    return "inaccurate" if max(lower) <= LIMIT and COARSE[failing[0].dtype] > UNITS[failing[0].dtype] else "wrong"
 
 
 def _nonfinite_text(failing: list[_Case]) -> str:
@@ -300,7 +426,7 @@ def _fails(subject: Subject, quantity: Quantity, at: int | None, inputs: Inputs)
     try:
         cases = compare(subject, quantity, inputs)
     except Fault as fault:
-        return not isinstance(fault, CalledNoMore)
+        return not isinstance(fault, CalledNoMore | Refusal)
     except Skip:
         return False
     return at is not None and cases[at].ratio > LIMIT

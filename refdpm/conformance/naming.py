@@ -23,31 +23,18 @@ import numpy as np
 from refdpm.conformance.chapters.inputs import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.planting import target
+from refdpm.conformance import symptoms
 from refdpm.conformance.precision import LIMIT, UNITS
+from refdpm.conformance.symptoms import Failure, Part
 from refdpm.vjp import Array
 
-NEAR = 0.05                     # a distance that is as good as none
+NEAR = 0.003                    # a distance that is as good as none
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 MOST_IN_PAIRS = 24
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
 Reference = Callable[[Inputs], tuple[Array, ...]]
 Variants = Sequence[tuple[tuple[str, ...], Reference]]
-
-
-class Part(NamedTuple):
-    """One output of a function at one input; `unit` is u·scale of every entry."""
-
-    observed: Array
-    expected: Array
-    unit: Array
-
-
-class Failure(NamedTuple):
-    """An input, and what the adapter answered there: a part for each output.  What is right a mistake has to leave right."""
-
-    inputs: Inputs
-    parts: tuple[Part, ...]
 
 
 class Name(NamedTuple):
@@ -67,18 +54,33 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
     tables.  `slips` are further wrong variants.
     """
+    symptom = symptoms.telling(failures, references[0])
+    if symptom == symptoms.ALWAYS_0:
+        return _name_of_symptom(symptom)
     known = [((mistake.id,), _variant_with(reference, mistake)) for reference in references
              for mistake in touched(reference, failures[0].inputs)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = _rank(failures, known)
-        if not found or found[0].distance > NEAR:
+        if symptom and not _reproduces(found):
+            return _name_of_symptom(symptom)
+        if not _reproduces(found):
             found = sorted(found + _rank(failures, slips), key=lambda one: one.distance)
-        if pairs and (not found or found[0].distance > NEAR):
+        if not _reproduces(found) and (symptom := symptoms.arithmetic(failures)):
+            return _name_of_symptom(symptom)
+        if pairs and not _reproduces(found):
             both = _ranked_pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
-            if both and both[0].distance <= NEAR:
+            if _reproduces(both):
                 return Name(both[0].ids, both[0].distance, None, None, True, pair=True)
-    return _name_of_nearest(found, _distance_of_rounding(failures)) if found and found[0].distance < 1 else None
+    return _name_of_nearest(found, _distance_of_rounding(failures), symptom) if found and found[0].distance < 1 else None
+
+
+def _reproduces(found: list["_Candidate"]) -> bool:
+    return bool(found) and found[0].distance <= NEAR
+
+
+def _name_of_symptom(says: str) -> Name:
+    return Name((says,), 0.0, None, None, True)
 
 
 def mistakes_of_shape(reference: Reference, inputs: Inputs, fault: str) -> tuple[str, ...]:
@@ -117,9 +119,10 @@ def _distance_of_rounding(failures: list[Failure]) -> float:
     return float(min(max(shares, default=1e-3), 1e-3))
 
 
-def _name_of_nearest(found: list[_Candidate], rounding: float = 0.0) -> Name:
+def _name_of_nearest(found: list[_Candidate], rounding: float, symptom: str | None) -> Name:
     best = found[0].distance
     same = tuple(one.ids[0] for one in found if one.distance <= max(best * 1.0000001 + 1e-12, rounding))
+    same += (symptom,) if symptom and best <= NEAR else ()
     other = next((one for one in found if one.ids[0] not in same), None)
     return Name(same, best, other.ids[0] if other else None, other.distance if other else None, best <= NEAR)
 

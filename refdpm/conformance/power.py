@@ -1,9 +1,13 @@
-"""Power: what a pass would have rejected.  Every edit of a quantity's formulas, on the inputs on which adapters are judged.
+"""Power: what a pass would have rejected, on the inputs on which an adapter was judged and in its precision.
 
-An edit that no input tells from the formula, in the precision asked for, is one that an adapter could make and pass with.  It may
-be equal to the formula whatever the input is: x − y squared, the other way round.
+    factor    the smallest relative error of the whole answer that would have been seen, for each t and over all
+    unseen    the edits of the formula that would have passed though they change the value
+
+A pass with a factor above `seen`, or with such an edit, decides nothing.  An edit that is not told from the formula in double precision
+either is equal to it there, whatever it looks like: x − y squared, the other way round.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,18 +16,49 @@ from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.precision import UNITS
+from refdpm.conformance.precision import LIMIT, UNITS, own_tables
 from refdpm.conformance.subject import differs
 from refdpm.textbook.edits import Edit, edits
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded
 from refdpm.textbook.values import floats
+from refdpm.vjp import Array
 
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
-
-
 EDGES = 5                       # of a quantity that are looked at
+
+def seen(dtype: str) -> float:
+    """A relative error that a pass has to exclude: 1 %, and in half a precision what that can show."""
+    return max(0.01, 128 * UNITS[dtype])
+
+
+# -- the answer times a number -----------------------------------------------------------------------------------------
+
+def smallest_factor(value: Array, scale: Array, unit: float) -> Array:
+    """The relative error of each entry that would have been seen; ∞ where the value is 0, which no factor changes."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(value == 0, np.inf, LIMIT * unit * scale / np.abs(value)))
+
+
+def factor_along_t(inputs: Inputs, value: Array, factor: Array) -> dict[int, float]:
+    """The smallest at every t; nothing where the answer has no rows at t, or is 0 in all of them."""
+    t = inputs.get("t")
+    if not isinstance(t, np.ndarray) or t.shape != value.shape[:1] or t.ndim != 1:
+        return {}
+    rows = factor.reshape(len(t), -1).min(axis=1, initial=np.inf)
+    return {int(s): float(np.min(rows[t == s])) for s in np.unique(t) if np.any(value[t == s] != 0)}
+
+
+# -- the edits of its formula ------------------------------------------------------------------------------------------
+
+class Place(NamedTuple):
+    """An input as a page, the right values there with their scales, and what has been evaluated there already."""
+
+    formulas: tuple[E, ...]
+    page: Page
+    right: list[Rounded]
+    memo: dict[E, Any]
 
 
 class Power(NamedTuple):
@@ -33,37 +68,49 @@ class Power(NamedTuple):
     unseen: list[str]
 
 
-class Place(NamedTuple):
-    """An input as a page, the right values there with their scales, and what has been evaluated there already."""
-
-    page: Page
-    right: list[Rounded]
-    memo: dict[E, Any]
-
-
 def power(quantity: Quantity, dtype: str = "float32") -> Power:
     """The edits of a quantity's formulas, with the choices of our own profile, on its first edges."""
     own = {name: getattr(Profile(), name) for name in quantity.choices}
-    inputs = [edge | own for edge in quantity.edges(Given())][:EDGES]
-    formulas = quantity.formulas(inputs[0])
-    if not formulas or len(nodes(*formulas)) > LONG:
-        return Power(0, [])
-    places = [place for one in inputs if quantity.formulas(one) is formulas and (place := _place(quantity, one)) is not None]
-    found = list(edits(*formulas))
+    places = places_of(quantity, [edge | own for edge in quantity.edges(Given())][:EDGES], dtype)
+    found = _edits_at(places)
     return Power(len(found), [edit.says for edit in found if not any(_tells_apart(edit, place, UNITS[dtype]) for place in places)])
 
 
-def _place(quantity: Quantity, inputs: Inputs) -> Place | None:
-    try:
-        return Place(quantity.page(inputs), quantity.followed(inputs), {})
-    except (Skip, ValueError):
-        return None
+def unseen(places: list[Place], at: int, unit: float) -> list[str]:
+    """The edits of one output that are told from its formula in double precision, but not in the unit of the adapter."""
+    if unit == UNITS["float64"]:
+        return []
+    changed = [edit for edit in _edits_at(places) if edit.formulas[at] is not places[0].formulas[at]]
+    return [edit.says for edit in changed if not any(_tells_apart(edit, place, unit, at) for place in places)
+            and any(_tells_apart(edit, place, UNITS["float64"], at) for place in places)]
 
 
-def _tells_apart(edit: Edit, place: Place, unit: float) -> bool:
+def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[Place]:
+    """Those of some inputs, with their choices, that have the formulas of the first; none where a formula is too long."""
+    found: list[Place] = []
+    for one in inputs:
+        formulas = quantity.formulas(one)
+        if not formulas or len(nodes(*formulas)) > LONG:
+            return []
+        if found and formulas is not found[0].formulas:
+            continue
+        try:
+            found.append(Place(formulas, quantity.page(one), quantity.followed(one, own_tables=own_tables(dtype)), {}))
+        except (Skip, ValueError):
+            continue
+    return found
+
+
+def _edits_at(places: list[Place]) -> list[Edit]:
+    return list(edits(*places[0].formulas)) if places else []
+
+
+def _tells_apart(edit: Edit, place: Place, unit: float, at: int | None = None) -> bool:
+    """Whether an edit changes an output, or any, by more than is allowed there."""
+    which = range(len(place.right)) if at is None else (at,)
     with np.errstate(all="ignore"):
         try:
-            values = floats(edit.formulas, place.page, place.memo)
+            values = floats([edit.formulas[n] for n in which], place.page, place.memo)
         except (ValueError, IndexError, TypeError):                  # of another shape
             return True
-        return any(differs(value, right.value, right.scale, unit) for value, right in zip(values, place.right, strict=True))
+        return any(differs(value, place.right[n].value, place.right[n].scale, unit) for n, value in zip(which, values))

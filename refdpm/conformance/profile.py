@@ -102,7 +102,8 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
 
 def _in_precision(value: Any, dtype: str | None) -> Any:
     if isinstance(value, np.ndarray):
-        return value.astype(dtype if dtype and value.dtype.kind == "f" else value.dtype, order="C", copy=True)
+        holds = "float32" if dtype == "bfloat16" else dtype         # NumPy has none of its own
+        return value.astype(holds if holds and value.dtype.kind == "f" else value.dtype, order="C", copy=True)
     return value
 
 

@@ -19,7 +19,7 @@ import weakref
 import numpy as np
 
 from refdpm.conformance import known, wire
-from refdpm.conformance.adapter import Fault, Local, Skip, Source, CalledNoMore, load, to_array, to_arrays
+from refdpm.conformance.adapter import DTYPES, Fault, Local, Refusal, Skip, Source, CalledNoMore, load, to_array, to_arrays
 from refdpm.vjp import Array
 
 LIVES = 3                       # processes that one function may end before it is not called any more
@@ -120,7 +120,7 @@ class Remote:
         if answer.get("notes"):
             self.notes.setdefault(name, set()).update(map(str, answer["notes"]))
         if "error" in answer:
-            raise (Skip if answer.get("kind") == "skip" else Fault)(str(answer["error"]))
+            raise {"skip": Skip, "refusal": Refusal}.get(answer.get("kind"), Fault)(str(answer["error"]))
         value = wire.decode(answer["value"])
         return to_arrays(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
@@ -133,7 +133,7 @@ class Remote:
                 raise ValueError(str(hello["error"]))
             functions, profile = hello.get("functions"), hello.get("profile") or {}
             if not (isinstance(functions, list) and all(isinstance(name, str) for name in functions) and isinstance(profile, dict)
-                    and hello.get("dtype") in (None, "float16", "float32", "float64")):
+                    and hello.get("dtype") in (None, *DTYPES)):
                 raise Fault(f"says {wire.quoted(wire.line(hello))}, expected functions, dtype, profile and beta")
             return hello
         except BaseException:

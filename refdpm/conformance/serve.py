@@ -15,7 +15,7 @@ import threading
 import time
 
 from refdpm.conformance import wire
-from refdpm.conformance.adapter import PRINTS, Fault, Local, Skip
+from refdpm.conformance.adapter import PRINTS, Fault, Local, Refusal, Skip
 from refdpm.conformance.remote import local
 
 GRACE = 1.0                     # seconds that a call is left when the other process has gone
@@ -102,7 +102,7 @@ def _answer_or_fault(source: Local, name: str, arguments: dict[str, Any]) -> dic
     except Skip as skip:
         return {"error": str(skip), "kind": "skip"}
     except Fault as fault:
-        return {"error": str(fault), "kind": "fault"}
+        return {"error": str(fault), "kind": "refusal" if isinstance(fault, Refusal) else "fault"}
     except TypeError as error:
         return {"error": f"returns {error}", "kind": "fault"}
     except BaseException as error:                     # KeyboardInterrupt: here nobody but the adapter raises it

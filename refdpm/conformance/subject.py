@@ -11,7 +11,7 @@ from refdpm.conformance.adapter import Fault, Skip, Source
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS
+from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS, own_tables, rounded
 from refdpm.textbook.digits import digits
 from refdpm.textbook.page import to_float
 from refdpm.textbook.rounding import Rounded
@@ -41,6 +41,13 @@ class Subject:
     def chosen(self, quantity: Quantity, inputs: Inputs) -> Inputs:
         """The inputs together with the choices that the profile makes."""
         return inputs | {name: getattr(self.profile, name) for name in quantity.choices}
+
+    def in_precision(self, inputs: Inputs) -> Inputs:
+        """The inputs as half a precision holds them, so that the right answer is that to what the adapter gets."""
+        if self.source.dtype not in ("float16", "bfloat16"):
+            return inputs
+        return {name: rounded(value, self.source.dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+                and not (name == "beta" and self.given.beta is not None) else value for name, value in inputs.items()}
 
     def ask(self, name: str, inputs: Inputs) -> Answer:
         """The adapter's answer.   Raises: Skip, Fault."""
@@ -74,7 +81,7 @@ class Subject:
         """The scale of every output, in the form in which the adapter rounds."""
         chosen, values = self.chosen(quantity, inputs), self.right(quantity, inputs)
         key = "scale", quantity.name, *map(_key, chosen.values())
-        found = self._remember(key, lambda: _checked_scales(quantity, chosen, values))
+        found = self._remember(key, lambda: _checked_scales(quantity, chosen, values, own_tables(self.source.dtype)))
         return _scales_in_their_form(quantity, values, found, self.profile)
 
     def _raw(self, quantity: Quantity, inputs: Inputs) -> Any:
@@ -153,12 +160,12 @@ class Unsound(RuntimeError):
     """This package does not agree with its own textbook, so that it can judge nobody."""
 
 
-def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...]) -> tuple[Array, ...]:
+def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], own_tables: bool = True) -> tuple[Array, ...]:
     """The scale of every output.   Raises: Unsound where our own value is not what the textbook's formula gives.
 
     What the adapter itself has shown before (`given`) need not be what its formulas give, and is not held against us.
     """
-    found, own = quantity.followed(inputs), any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
+    found, own = quantity.followed(inputs, own_tables=own_tables), any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
     if not own and any(map(_departs, values, found)):
         exact = digits(quantity.formulas(inputs), quantity.page(inputs)).values      # float64 may lose what is printed
         for output, value, right, book in zip(quantity.outputs, values, exact, found, strict=True):

@@ -15,6 +15,7 @@ from refdpm.textbook.expression import E, Column, node, nodes, replaced, sqrt, v
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
+LEAVES = ("column", "given", "gathered")
 LONG = 40                                                           # letters of a part that is described by how it is written
 
 
@@ -26,7 +27,8 @@ class Edit(NamedTuple):
 
 
 def edits(*formulas: E) -> Iterator[Edit]:
-    """Every single change of some formulas, in each form; of a part that several have in common, in all of them."""
+    """Every single change of some formulas, in each form: of a part that stands in several places in all of them, of a leaf in
+    each too."""
     for version in versions(formulas):
         yield from _edits(version)
 
@@ -36,11 +38,22 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
     columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
     states = {one.how.state for one in everything if one.op in ("walk", "path")}
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
-    within = {part: one for one in reversed(everything) for part in one.parts}
+    parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
+    for parent in reversed(everything):
+        for part in parent.parts:
+            parents.setdefault(part, {})[parent] = None
     for one in everything:
+        around = list(parents.get(one, ()))
         for says, new in _changes(one, columns, arguments):
-            where = f" in {_name(within[one])}" if one.op == "number" and one in within else ""
+            where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             yield Edit(says + where, replaced(roots, one, new))
+            if one.op in LEAVES and len(around) > 1:                 # in one place of several
+                yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, parent, _with_part(parent, one, new)))
+                            for parent in around)
+
+
+def _with_part(parent: E, part: E, new: E) -> E:
+    return E(parent.op, [new if one is part else one for one in parent.parts], parent.how)
 
 
 def _values_of(one: E) -> tuple[E, ...]:

@@ -128,8 +128,11 @@ def drawn(**strategies: Strategy) -> Callable[[Given], Strategy]:
 
 
 def states_of(inputs: Inputs) -> Array:
-    """The first of the inputs that has rows and components."""
-    return next(value for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1)
+    """The first of the inputs that has rows and components.   Raises: KeyError if there is none."""
+    found = [value for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1]
+    if not found:
+        raise KeyError("states")
+    return found[0]
 
 
 def copied(inputs: Inputs) -> Inputs:

@@ -102,8 +102,8 @@ class Unrounded(Rounded):
 class KeptToTheBit(Quantity):
     """A quantity that is something given where the mask is true: there no rounding is allowed at all."""
 
-    def followed(self, inputs: Inputs) -> list[Rounded]:
-        found, = super().followed(inputs)
+    def followed(self, inputs: Inputs, *, own_tables: bool = True) -> list[Rounded]:
+        found, = super().followed(inputs, own_tables=own_tables)
         return [Unrounded(found.value, found.scale * np.where(inputs["mask"], LAST_BIT, 1) + NOTHING)]
 
 

@@ -95,10 +95,13 @@ class Quantity(NamedTuple):
         found = self.theory.gradients(inputs, cotangents)
         return {name: found[name] for name in self.arguments}
 
-    def followed(self, inputs: Inputs) -> list[Rounded]:
+    def followed(self, inputs: Inputs, *, own_tables: bool = True) -> list[Rounded]:
         """The value of the textbook's formula for each output, and its scale: an error is measured in u·scale (`precision`)."""
         formulas, page = self.formulas(inputs), self.page(inputs)
-        exact, own = rounding(formulas, page, accurate=True), rounding(formulas, page)
+        exact = rounding(formulas, page, accurate=True)
+        if not own_tables:
+            return exact
+        own = rounding(formulas, page)
         return [Rounded(part.value, of.scale + TABLES / LIMIT * part.scale) for of, part in zip(exact, own)]
 
     def scale(self, inputs: Inputs) -> tuple[Array, ...]:

@@ -1,0 +1,261 @@
+"""Symptoms: relations between what came and what should have come, which need no knowledge of the formula.
+
+A symptom makes of the right answers, of the inputs or of the function itself what somebody with that symptom gets, one array for each
+output.  It explains a failure if it agrees with what came wherever that was wrong, to rounding; where the answer was right, nothing is
+asked of it, and `where` says which part that is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refdpm.conformance.adapter import Skip
+from refdpm.conformance.chapters.inputs import Inputs, states_of
+from refdpm.conformance.precision import LIMIT
+from refdpm.vjp import Array
+
+Values = tuple[Array, ...]
+Reference = Callable[[Inputs], Values]
+ALWAYS_0 = "it is always 0"
+ENOUGH = 4                      # wrong numbers in which something has to be found
+ROUNDING = 4.0                  # times the tolerance of the right answer: what a wrong one loses on its way
+
+
+class Part(NamedTuple):
+    """One output of a function at one input; `unit` is u·scale of every entry."""
+
+    observed: Array
+    expected: Array
+    unit: Array
+
+    @property
+    def wrong(self) -> Array:
+        """Which entries are."""
+        with np.errstate(all="ignore"):
+            near = np.abs(self.observed - self.expected) <= LIMIT * self.unit
+        same = (self.observed == self.expected) | (np.isnan(self.observed) & np.isnan(self.expected))
+        return np.asarray(~(near | same))
+
+
+class Failure(NamedTuple):
+    """An input, and what the adapter answered there: a part for each output."""
+
+    inputs: Inputs
+    parts: tuple[Part, ...]
+
+    @property
+    def right(self) -> Values:
+        """What should have come."""
+        return tuple(part.expected for part in self.parts)
+
+
+class Symptom(NamedTuple):
+    """What is wrong, as a sentence about "it", the answer; and the answers that somebody with it gives."""
+
+    says: str
+    values: Reference
+
+
+def telling(failures: list[Failure], reference: Reference) -> str | None:
+    """The sentence of the first symptom that says what is wrong: what came in the place of what.   None if there is none."""
+    return _first_explaining(failures, lambda wrong: _telling(wrong, reference))
+
+
+def arithmetic(failures: list[Failure]) -> str | None:
+    """The sentence of the first symptom that says by how much it is wrong: times what, plus what.   None if there is none."""
+    return _first_explaining(failures, _arithmetic)
+
+
+def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]], Iterable[Symptom]]) -> str | None:
+    wrong = [failure for failure in failures if any(np.any(part.wrong) for part in failure.parts)]
+    if sum(int(np.sum(part.wrong)) for failure in wrong for part in failure.parts) < ENOUGH:
+        return None
+    with np.errstate(all="ignore"):
+        return next((symptom.says for symptom in symptoms(wrong) if all(_explains(symptom, failure) for failure in wrong)), None)
+
+
+def _explains(symptom: Symptom, failure: Failure) -> bool:
+    try:
+        values = symptom.values(failure.inputs)
+        return all(_agrees(np.asarray(value, dtype=np.float64), part) for value, part in zip(values, failure.parts, strict=True))
+    except (Skip, ValueError, IndexError, TypeError, KeyError):      # what it needs is not there
+        return False
+
+
+def _agrees(value: Array, part: Part) -> bool:
+    value = np.broadcast_to(value, part.observed.shape)
+    with np.errstate(all="ignore"):
+        larger = np.maximum(1, np.abs(value) / np.abs(part.expected))
+        allowed = ROUNDING * LIMIT * part.unit * np.where(np.isfinite(larger), larger, 1)
+        near = np.abs(part.observed - value) <= allowed
+    return bool(np.all(near | (part.observed == value) | ~part.wrong))
+
+
+# -- all of them, the most telling first ---------------------------------------------------------------------------------
+
+def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
+    inputs, of_right = wrong[0].inputs, _changes_of(wrong)
+    yield of_right(ALWAYS_0, np.zeros_like)
+    yield from _of_other_inputs(inputs, reference)
+    yield from _of_its_inputs(inputs)
+    if len(wrong[0].parts) == 2:
+        yield Symptom("its two outputs are exchanged", lambda i: _right_at(wrong, i)[::-1])
+    yield of_right("it is the mean over the rows, and not one answer for each", lambda x: x.mean(axis=0, keepdims=True))
+    yield of_right("it is the mean over the components, and not one answer for each", lambda x: x.mean(axis=-1, keepdims=True))
+    yield of_right("it is the sum over the rows, and not one answer for each", lambda x: x.sum(axis=0, keepdims=True))
+    for low, high in ((-1, 1), (0, 1), (0, np.inf)):
+        yield of_right(f"it is clipped to [{low}, {high}]", lambda x, low=low, high=high: np.clip(x, low, high))
+
+
+def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
+    of_right = _changes_of(wrong)
+    yield of_right("it has the wrong sign", np.negative)
+    for what, change in _FUNCTIONS:
+        yield of_right(f"it is {what} of what it should be", change)
+    yield of_right("it is 1 minus what it should be", lambda x: 1 - x)
+    yield from _numbers(wrong)
+
+
+_FUNCTIONS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("the square", np.square), ("the square root", np.sqrt), ("the logarithm", np.log), ("the exponential", np.exp),
+    ("the inverse 1/x", np.reciprocal), ("the absolute value", np.abs))
+
+
+def _right_at(failures: list[Failure], inputs: Inputs) -> Values:
+    return next(failure.right for failure in failures if failure.inputs is inputs)
+
+
+def _changes_of(failures: list[Failure]) -> Callable[[str, Callable[[Array], Any]], Symptom]:
+    """What makes a symptom of a change of the right answer."""
+    return lambda says, change: Symptom(says, lambda inputs: tuple(map(change, _right_at(failures, inputs))))
+
+
+def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
+    """The right answer to another question: at another t, or with one argument in the place of another."""
+    if isinstance(inputs.get("t"), np.ndarray) and "beta" in inputs:
+        for by, says in ((1, "t + 1"), (-1, "t − 1")):
+            yield Symptom(f"it is the answer for {says}", lambda i, by=by: reference(_at(i, i["t"] + by)))
+        yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
+                      lambda i: reference(_at(i, len(i["beta"]) - i["t"])))
+        yield Symptom("it is the answer for the t of the first row, in all rows",
+                      lambda i: reference(_at(i, np.full_like(i["t"], i["t"][0]))))
+    names = [name for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1 and value.dtype.kind == "f"]
+    for a, b in combinations(names, 2):
+        yield Symptom(f"{a} and {b} are exchanged", lambda i, a=a, b=b: reference(i | {a: _like(i[b], i[a]), b: _like(i[a], i[b])}))
+        yield Symptom(f"{b} is taken for {a}", lambda i, a=a, b=b: reference(i | {a: _like(i[b], i[a])}))
+        yield Symptom(f"{a} is taken for {b}", lambda i, a=a, b=b: reference(i | {b: _like(i[a], i[b])}))
+    for name in names:
+        yield Symptom(f"{name} is left out (taken for 0)", lambda i, name=name: reference(i | {name: np.zeros_like(i[name])}))
+        yield Symptom(f"{name} has the wrong sign", lambda i, name=name: reference(i | {name: -i[name]}))
+        yield Symptom(f"{name} is clipped to [−1, 1]", lambda i, name=name: reference(i | {name: np.clip(i[name], -1, 1)}))
+
+
+def _at(inputs: Inputs, t: Array) -> Inputs:
+    return inputs | {"t": np.clip(t, 1, len(inputs["beta"]) - 1)}
+
+
+def _like(value: Array, other: Array) -> Array:
+    if value.shape != other.shape:
+        raise ValueError("shape: expected the same")
+    return value
+
+
+def _of_its_inputs(inputs: Inputs) -> Iterator[Symptom]:
+    for name, value in inputs.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name != "beta":
+            yield Symptom(f"it is its own input {name}", lambda i, name=name: (i[name],))
+
+
+# -- a number too many ---------------------------------------------------------------------------------------------------
+
+def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
+    """Times a number, or plus one: sizes of the input first, then any that all wrong entries have in common."""
+    for what, size in _SIZES:
+        for says, power in (("divided", -1.0), ("multiplied", 1.0)):
+            yield _scaled(f"it is {says} by {what}", wrong, lambda failure, size=size, power=power: size(failure) ** power)
+    factor, offset = _common(wrong, np.divide), _common(wrong, np.subtract)
+    if factor is not None:
+        yield _scaled(f"it is {_number_text(factor)} times what it should be", wrong, lambda failure: factor)
+    if offset is not None:
+        yield _changes_of(wrong)(f"it is {abs(offset):.6g} too {'large' if offset > 0 else 'small'}, everywhere",
+                                 lambda x: x + offset)
+
+
+def _scaled(says: str, failures: list[Failure], factor: Callable[[Failure], float]) -> Symptom:
+    def values(inputs: Inputs) -> Values:
+        failure = next(failure for failure in failures if failure.inputs is inputs)
+        return tuple(factor(failure) * x for x in failure.right)
+    return Symptom(says, values)
+
+
+def _components(failure: Failure) -> float:
+    return float(np.prod(states_of(failure.inputs).shape[1:]))
+
+
+_SIZES: tuple[tuple[str, Callable[[Failure], float]], ...] = (
+    ("the number of components", _components),
+    ("the number of rows", lambda failure: float(len(failure.parts[0].expected))),
+    ("T", lambda failure: float(len(failure.inputs["beta"]) - 1)),
+    ("T − 1", lambda failure: float(len(failure.inputs["beta"]) - 2)))
+
+
+def _common(wrong: list[Failure], relation: Callable[[Array, Array], Array]) -> float | None:
+    """What the largest answers have in common: their median ratio to the right ones, or difference; None where there is none."""
+    with np.errstate(all="ignore"):
+        found = np.concatenate([relation(part.observed, part.expected)[part.wrong & (np.abs(part.expected) > 0)]
+                                for failure in wrong for part in failure.parts])
+    found = found[np.isfinite(found)]
+    return float(np.median(found)) if len(found) >= ENOUGH and np.median(found) != 0 else None
+
+
+_KNOWN = ((2.0, "2"), (0.5, "½"), (np.log(2), "log 2"), (1 / np.log(2), "1/log 2"), (np.sqrt(2), "√2"), (np.sqrt(0.5), "1/√2"),
+          (2 * np.pi, "2π"), (4.0, "4"), (0.25, "¼"), (1 / 255, "1/255"), (1 / 256, "1/256"), (127.5, "127.5"), (255.0, "255"))
+
+
+def _number_text(factor: float) -> str:
+    return next((text for value, text in _KNOWN if abs(factor / value - 1) < 1e-4), f"{factor:.6g}")
+
+
+# -- on which part -------------------------------------------------------------------------------------------------------
+
+def where(failures: Iterable[Failure]) -> str:
+    """On which part of the inputs the answers are wrong, where it is only a part; "" where it is everywhere, or no simple one."""
+    found = [(failure, np.any([np.broadcast_to(part.wrong, part.wrong.shape).reshape(len(part.wrong), -1).any(axis=1)
+                               for part in failure.parts if part.wrong.ndim and len(part.wrong)], axis=0))
+             for failure in failures if all(part.wrong.ndim and len(part.wrong) == len(failure.parts[0].wrong)
+                                            for part in failure.parts)]
+    return _steps_text(found) or _components_text([failure for failure, _ in found])
+
+
+def _steps_text(found: list[tuple[Failure, Array]]) -> str:
+    along = [(failure.inputs["t"], len(failure.inputs["beta"]) - 1, rows) for failure, rows in found
+             if "beta" in failure.inputs and np.shape(failure.inputs.get("t")) == rows.shape]
+    if not along:
+        return ""
+    t, T, wrong = (np.concatenate(parts) for parts in zip(*((t, np.full_like(t, T), rows) for t, T, rows in along)))
+    if not np.any(wrong) or np.all(wrong):
+        return ""
+    for says, holds in (("at t = 1 only", t == 1), ("at t = T only", t == T), ("at every t but 1", t > 1), ("at every t but T", t < T)):
+        if np.all(wrong == holds):
+            return says
+    first = int(np.min(t[wrong]))
+    if first > 2 and np.all(wrong[t >= first]):
+        return f"from t = {first} on"
+    last = int(np.max(t[wrong]))
+    return f"up to t = {last}" if np.all(wrong[t <= last]) else ""
+
+
+def _components_text(failures: list[Failure]) -> str:
+    firsts = set()
+    for failure in failures:
+        for part in failure.parts:
+            if part.wrong.ndim > 1 and np.any(part.wrong):
+                columns = np.any(part.wrong, axis=tuple(range(part.wrong.ndim - 1)))
+                first = int(np.argmax(columns))
+                firsts.add(first if first and np.all(columns[first:]) else 0)
+    return f"from the {_ORDINALS[min(firsts)]} component (or channel) on" if firsts and 0 < min(firsts) < len(_ORDINALS) else ""
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")

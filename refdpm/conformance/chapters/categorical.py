@@ -140,11 +140,11 @@ QUANTITIES: tuple[Quantity, ...] = (
         "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew",
         SOURCE, MATRIX, chain(), chain_edges(),
         Theory(categorical.transition, categorical.transition_vjp, BETA, fixed=("classes",)),
-        lambda i: (book.forward(IDENTITY, row(), K),), sizes=lambda inputs: 1, page=_page),
+        lambda i: (book.forward(IDENTITY, row(), K),), page=_page),
     Quantity(
         "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K", SOURCE, MATRIX, chain(), chain_edges(),
         Theory(categorical.cumulative, categorical.cumulative_vjp, LEVEL, fixed=("classes",)),
-        lambda i: (book.marginal(IDENTITY, row(), K),), given=own_levels, after=("alpha_bar",), sizes=lambda inputs: 1, page=_page),
+        lambda i: (book.marginal(IDENTITY, row(), K),), given=own_levels, after=("alpha_bar",), page=_page),
     Quantity(
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t)/K, one number for each class", SOURCE, LAW,
         chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, categorical.marginal_vjp, _one_hot("x_0"), LEVEL),
@@ -166,7 +166,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         "categorical_kl", "CAT.KL", "D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0", ("14", *SOURCE),
         (Output("VALUE", "information"),), _laws, _laws_edges,
         Theory(categorical.kl, categorical.kl_vjp, symbol("law_q"), symbol("law_p")),
-        lambda i: (book.kl(given("law_q"), given("law_p")),), sizes=lambda inputs: 1, page=_two_laws),
+        lambda i: (book.kl(given("law_q"), given("law_p")),), page=_two_laws),
 )
 
 

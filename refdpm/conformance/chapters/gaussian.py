@@ -32,7 +32,7 @@ ALPHA_BAR = Quantity(
     "alpha_bar", "SCH.ABAR", "ᾱ_t = ∏_{s≤t} (1 − β_s), t = 1..T: the share of the signal's variance that t steps leave",
     ("2", "App.1 G marginal"), (Output("TABLE", "table"),), lambda given: schedules(given).map(lambda beta: {"beta": beta}),
     lambda given: [{"beta": beta} for beta in edge_schedules(given)],
-    Theory(schedule.alpha_bar, alpha_bar_vjp, SCHEDULE, table=True), lambda i: (row().alpha_bar,), sizes=lambda inputs: 1,
+    Theory(schedule.alpha_bar, alpha_bar_vjp, SCHEDULE, table=True), lambda i: (row().alpha_bar,),
     arguments=("beta",), page=every_step)
 
 

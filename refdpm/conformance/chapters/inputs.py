@@ -128,8 +128,8 @@ def drawn(**strategies: Strategy) -> Callable[[Given], Strategy]:
 
 
 def states_of(inputs: Inputs) -> Array:
-    """The first of the inputs that has rows and components."""
-    return next(value for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1)
+    """The first of the inputs that has rows and components; where there is none, one number."""
+    return next((value for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1), np.zeros(1))
 
 
 def copied(inputs: Inputs) -> Inputs:

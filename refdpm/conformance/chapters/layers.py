@@ -155,7 +155,7 @@ NORMALISED = (
            fixed=("T", "count", "basis"), inputs=_steps(), lost=SMALL,
            edges=[dict(t=np.array(t), T=T, count=count) for t, T, count in (
                ([12, 1, 5, 6, 12], 12, 4), ([2, 1, 1], 2, 1), ([1, 10, 3, 4], 10, 3), ([1000, 1, 2, 500, 37], 1000, 10),
-               ([997, 1, 517], 997, 1000))])._replace(name="temporal_basis", choices=("basis",), sizes=lambda i: 1),
+               ([997, 1, 517], 997, 1000))])._replace(name="temporal_basis", choices=("basis",)),
 )
 
 

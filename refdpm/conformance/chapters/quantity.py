@@ -63,7 +63,6 @@ class Quantity(NamedTuple):
     given      from the adapter's own earlier answers (`ask`), inputs that replace the reference's own: staged blame
     after      the quantities that it builds on
     choices    conventions that change what is meant, and not only how it is written (`Profile` fields); `inputs` holds them by name
-    sizes      how many components an example has, for totals
     arguments  with respect to which gradients are asked for
     page       the inputs as the formulas want them
     """
@@ -80,9 +79,12 @@ class Quantity(NamedTuple):
     given: Callable[[Inputs, Ask], Inputs] | None = None
     after: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
-    sizes: Callable[[Inputs], int] = lambda inputs: int(np.prod(states_of(inputs).shape[1:]))
     arguments: tuple[str, ...] = ()
     page: Callable[[Inputs], Page] = lambda inputs: page_of(inputs)
+
+    def sizes(self, inputs: Inputs) -> int:
+        """How many components an example has, for totals."""
+        return int(np.prod(states_of(inputs).shape[1:]))
 
     def reference(self, inputs: Inputs) -> tuple[Array, ...]:
         """The answer of this package, one array for each output; given the adapter's own earlier answers, that of the textbook."""

@@ -103,7 +103,7 @@ VARIANCES = (
         "β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t) or β_t, one number for each row; at t = 1 β̃_2, 1e-20 or β_1", ("Ho 2020",),
         (Output("VALUE", "variance"),), chain(), chain_edges(), ByHand(_variance),
         lambda i: (where(AT_1, book.first_variance(i["first"]), small(row()) if i["variance"] == "small" else row().beta),),
-        given=own_levels, after=("alpha_bar", "posterior"), choices=("variance", "first"), sizes=lambda i: 1),
+        given=own_levels, after=("alpha_bar", "posterior"), choices=("variance", "first")),
     Quantity(
         "ranged_variance", "REV.RANGE", "β_t^f β̃_t^(1−f) with f = (1 + head)/2, t ≥ 2", ("Nichol 2021",),
         (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2),

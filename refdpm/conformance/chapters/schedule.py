@@ -35,10 +35,6 @@ def of_plain_numbers(inputs: Inputs) -> Page:
     return Page(given, ndim=1, errors={name: np.abs(value) for name, value in given.items() if name not in ("T", "logit_beta")})
 
 
-def _one(inputs: Inputs) -> int:
-    return 1
-
-
 # -- named -------------------------------------------------------------------------------------------------------------
 
 SIZES = st.sampled_from(STEPS[:-1])
@@ -49,21 +45,21 @@ NAMED = (
     Quantity(
         "linear_schedule", "SCH.LINEAR", "β_t = β_1 + (β_T − β_1) (t−1)/(T−1); β_1 if T = 1", ("Ho, Jain, Abbeel 2020",), RATES,
         TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.linear, None, "T", fixed=("beta_1", "beta_T"), table=True),
-        lambda i: (book.linear(LENGTH, FIRST, LAST),), sizes=_one, page=of_plain_numbers),
+        lambda i: (book.linear(LENGTH, FIRST, LAST),), page=of_plain_numbers),
     Quantity(
         "geometric_schedule", "SCH.GEOM", "β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1); β_1 if T = 1", ("sec. 2.4.1",), RATES,
         TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.geometric, None, "T", fixed=("beta_1", "beta_T"), table=True),
-        lambda i: (book.geometric(LENGTH, FIRST, LAST),), sizes=_one, page=of_plain_numbers),
+        lambda i: (book.geometric(LENGTH, FIRST, LAST),), page=of_plain_numbers),
     Quantity(
         "reciprocal_schedule", "SCH.RECIP", "β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T", ("App.1 B targets",), RATES,
         drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, None, "T", table=True),
-        lambda i: (book.reciprocal(LENGTH),), sizes=_one, page=of_plain_numbers),
+        lambda i: (book.reciprocal(LENGTH),), page=of_plain_numbers),
     Quantity(
         "cosine_schedule", "SCH.COSINE", "β_t = min(1 − f(t)/f(t−1), cap) with f(t) = cos²[(π/2) (t/T + offset)/(1 + offset)]",
         ("Nichol, Dhariwal 2021",), RATES, drawn(T=SIZES, offset=st.just(0.008), cap=st.just(0.999)),
         listed(*(dict(T=T, offset=0.008, cap=0.999) for T in STEPS), dict(T=10, offset=0.125, cap=0.875)),
         Theory(schedule.cosine, None, "T", fixed=("offset", "cap"), table=True),
-        lambda i: (book.cosine(LENGTH, OFFSET, CAP),), sizes=_one, page=of_plain_numbers),
+        lambda i: (book.cosine(LENGTH, OFFSET, CAP),), page=of_plain_numbers),
 )
 
 
@@ -81,12 +77,12 @@ LEARNED = (
         "learned_schedule", "SCH.LEARNED", "β_1 as given, β_t = 1/(1 + exp(−logit_beta[t−2])) for t ≥ 2", ("15",), RATES,
         drawn(logit_beta=LOGITS, beta_1=numbers(1e-4, 0.5)), _learned_edges,
         Theory(schedule.learned, schedule.learned_vjp, "logit_beta", fixed=("beta_1",), table=True),
-        lambda i: (book.learned(argument("logit_beta"), FIRST),), sizes=_one, arguments=("logit_beta",), page=of_plain_numbers),
+        lambda i: (book.learned(argument("logit_beta"), FIRST),), arguments=("logit_beta",), page=of_plain_numbers),
     Quantity(
         "schedule_logits", "SCH.LOGITS", "log β_t − log(1 − β_t) for t ≥ 2: the parameters with which learning starts at β",
         ("15",), (Output("VALUE"),), lambda given: schedules(given, low=2).map(lambda beta: {"beta": beta}),
         lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)], Theory(schedule.logits_of, None, SCHEDULE),
-        lambda i: (book.logits_of(book.row()),), sizes=_one,
+        lambda i: (book.logits_of(book.row()),),
         page=lambda i: Page({}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=1)),
 )
 
@@ -119,7 +115,7 @@ FEWER = (
         "respaced_schedule", "SCH.RESPACED", "1 − ᾱ_t/ᾱ_s for every kept t, s the kept step before it; ᾱ_0 = 1 before the first",
         ("Song, Meng, Ermon 2021",), RATES, _kept_steps, _kept_edges,
         Theory(sampler.respaced, sampler.respaced_vjp, Take(_own_rates, SCHEDULE.back), fixed=("times",), table=True),
-        lambda i: (book.respaced(tuple(i["times"].tolist())),), given=own_levels, after=("alpha_bar",), sizes=_one,
+        lambda i: (book.respaced(tuple(i["times"].tolist())),), given=own_levels, after=("alpha_bar",),
         arguments=("beta",), page=lambda i: Page({}, beta=i["beta"], ndim=1)),
 )
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from refdpm import schedule
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.chapters.inputs import Inputs
+from refdpm.conformance.chapters.inputs import Inputs, states_of
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import Categorical
 from refdpm.later.model import Model
@@ -47,24 +47,19 @@ def step_of(inputs: Inputs, *, ndim: int | None = None) -> Step:
     """The schedule's columns at inputs["t"]; of the adapter's own levels where `given` has put them."""
     beta, level = inputs["beta"], inputs.get("log_alpha_bar")
     level = schedule.log_alpha_bar(beta) if level is None else level
-    return schedule.step(beta, level, t=inputs["t"], ndim=_axes(inputs) if ndim is None else ndim)
+    return schedule.step(beta, level, t=inputs["t"], ndim=states_of(inputs).ndim if ndim is None else ndim)
 
 
 def step_vjp_of(inputs: Inputs, *, ndim: int | None = None) -> tuple[Step, Callable[[Step], Gradients]]:
     """`step_of`, and the way back from the cotangent of a `Step` to the gradient with respect to β_1 … β_T."""
     level, back_level = schedule.log_alpha_bar_vjp(inputs["beta"])
-    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=_axes(inputs) if ndim is None else ndim)
+    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=states_of(inputs).ndim if ndim is None else ndim)
 
     def pullback(dstep: Step) -> Gradients:
         dbeta, dlevel = back_step(dstep)
         return {"beta": np.asarray(dbeta + back_level(dlevel))[1:]}
 
     return step, pullback
-
-
-def _axes(inputs: Inputs) -> int:
-    """Those of the states, and where there are none a single one: of rows."""
-    return next((value.ndim for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1), 1)
 
 
 def _column(field: str) -> Take:

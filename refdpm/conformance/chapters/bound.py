@@ -262,7 +262,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
         chain("x_0"), chain_edges("x_0"),
-        Theory(lambda *args, t: entropies_vjp(*args, t=t)[0], entropies_vjp, SCHEDULE, "x_0", fixed=("t",)),
+        Theory(None, entropies_vjp, SCHEDULE, "x_0", fixed=("t",)),
         lambda i: (book.entropy_at(X_0, row()),), arguments=("beta",)),
     Quantity(
         "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",

@@ -15,7 +15,7 @@ from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, schedules,
                                                 spread_out, times_of)
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
-from refdpm.conformance.chapters.theory import Take, Theory, step_of, step_vjp_of, symbol
+from refdpm.conformance.chapters.theory import Take, Theory, columns, symbol
 from refdpm.conformance.planting import SWAPPED, Mistake, edited, instead, of, pulled_by, then, told
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
@@ -101,21 +101,12 @@ def _one_hot(name: str) -> Take:
     return Take(lambda i: _symbols(i, name), lambda i, d: {})
 
 
-def _column(field: str) -> Take:
-    """A column of the schedule that has an axis for classes besides."""
-    def back(i: Inputs, cotangent: Array) -> dict[str, Array]:
-        step, back_step = step_vjp_of(i, ndim=_axes(i))
-        return back_step(Step(*map(np.zeros_like, step))._replace(**{field: cotangent}))
-
-    return Take(lambda i: getattr(step_of(i, ndim=_axes(i)), field), back)
-
-
 def _axes(i: Inputs) -> int:
+    """Those of the symbols, and one for classes besides."""
     return 1 + next((np.ndim(i[name]) for name in ("x_0", "x_t") if name in i), 0)
 
 
-BETA, PREV, LEVEL = map(_column, ("beta", "log_alpha_bar_prev", "log_alpha_bar"))
-STEP = Take(lambda i: step_of(i, ndim=_axes(i)), lambda i, d: step_vjp_of(i, ndim=_axes(i))[1](d))
+BETA, PREV, LEVEL, STEP = columns(_axes)
 
 
 def _page(i: Inputs) -> Page:

@@ -18,7 +18,7 @@ from refdpm.conformance.chapters.ends import BELOW, BOTH, STATE, Case, chosen, e
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, drawn, edge_network, exactly, listed,
                                                 network, schedules, spread_out)
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
-from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, said_by, then
+from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, composed, said_by
 from refdpm.conformance.planting import Mistake, edited, instead
 from refdpm.gaussian import Gaussian
 from refdpm.later import objective
@@ -195,13 +195,13 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "prior_kl", "OBJ.PRIOR", "L_T = KL(q(x_T | x_0) ‖ N(0, 1)) = ½ Σ [ᾱ_T x_0² − ᾱ_T − log(1−ᾱ_T)]", (SOURCE, "43"),
         (Output("VALUE", "total"),), _images_at_T, _edges_at_T,
-        Theory(*then(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), lambda i: (_prior(),),
+        Theory(None, composed(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), lambda i: (_prior(),),
         arguments=("x_0", "beta"), page=_page),
     Quantity(
         "edge_log_prob", "OBJ.EDGE", "E log p(x_0 | x_1) with p(x_0 | x_1) = N(√(1−β_1) x_1, β_1): "
         "−½ Σ [log 2πβ_1 + β_1 x_0² + 1 − β_1]", ("44",), (Output("VALUE", "total"),), _images_at_T, _edges_at_T,
-        Theory(*then(objective.edge_vjp, total_vjp), "x_0", _at(BETA, 1)), lambda i: (book.per_example(book.edge(X_0, AT_1)),),
-        page=_page),
+        Theory(None, composed(objective.edge_vjp, total_vjp), "x_0", _at(BETA, 1)),
+        lambda i: (book.per_example(book.edge(X_0, AT_1)),), page=_page),
     Quantity(
         "decoder_nll", "OBJ.DECODER", "L_0 = −Σ log [Φ((x_0 + 1/255 − m)/σ) − Φ((x_0 − 1/255 − m)/σ)], ends open, with the law of "
         "the step t = 1 at x_1 = √ᾱ_1 x_0 + √(1−ᾱ_1) ε", (SOURCE,), (Output("VALUE", "total"),),
@@ -217,7 +217,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "bound", "OBJ.BOUND", "−log P(x_0) ≤ L_T + Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + L_0, noise (T, N, …)",
         (SOURCE, "13"), (Output("VALUE", "total"),), lambda given: _images(given, True), lambda given: _edges(given, True),
-        Theory(lambda *args, **fixed: bound_vjp(*args, **fixed)[0], bound_vjp, NETWORK, SCHEDULE, **FULL),
+        Theory(None, bound_vjp, NETWORK, SCHEDULE, **FULL),
         lambda i: (book.whole(_terms(i)),), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
         arguments=ARGUMENTS, page=_page_of_steps),
 )

@@ -7,7 +7,7 @@ from refdpm.conformance.chapters.ends import HEAD, LEVEL as LEVELS, STATE, VARIA
 from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges, drawn, edge_schedules, listed, positive,
                                                 schedules, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
-from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, normal, then as composed
+from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, composed, normal
 from refdpm.conformance.planting import IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, then, told
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import chain as book
@@ -50,7 +50,7 @@ KERNELS = (
     Quantity(
         "marginal_sample", "GAU.DRAW", "x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε", ("App.1 G marginal",), (Output("X_T"),),
         chain("x_0", "noise"), chain_edges("x_0", "noise"),
-        Theory(*composed(gaussian.marginal_vjp, gaussian.draw_vjp), "x_0", LEVEL, fixed=("noise",)),
+        Theory(None, composed(gaussian.marginal_vjp, gaussian.draw_vjp), "x_0", LEVEL, fixed=("noise",)),
         lambda i: (book.draw(book.marginal(X_0, row()), NOISE),),
         given=own_levels, after=("alpha_bar", "marginal"), arguments=("x_0", "beta")),
     Quantity(

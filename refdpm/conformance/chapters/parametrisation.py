@@ -91,7 +91,8 @@ WEIGHTS = (
         "kl_weight", "PAR.WEIGHT", "w with D_KL(q(x_{t−1} | x_t, x_0) ‖ p) = ½ w Δ² for an error Δ of what is predicted and the "
         "posterior's variance, t ≥ 2: SNR_{t−1} − SNR_t for x_0, SNR_{t−1}/SNR_t − 1 for noise", ("Ho 2020", "Kingma 2021"), VALUE,
         chain(low=2), chain_edges(low=2), Theory(weights.kl_weight, weights.kl_weight_vjp, BETA, PREV, fixed=("predicts",)),
-        lambda i: (book.kl_weight(row(), i["predicts"]),), given=own_levels, after=("alpha_bar", "snr"), choices=("predicts",), arguments=("beta",)),
+        lambda i: (book.kl_weight(row(), i["predicts"]),), given=own_levels, after=("alpha_bar", "snr"), choices=("predicts",),
+        arguments=("beta",)),
     Quantity(
         "kl_of_v", "PAR.KL_OF_V", "D_KL(q(x_{t−1} | x_t, x_0) ‖ p) per component where the network says v, p with the variance "
         "of the posterior: ½ ᾱ_{t−1} β_t/(1−ᾱ_{t−1}) (v − v̂)², t ≥ 2", ("Salimans 2022",), (Output("VALUE", "information"),),

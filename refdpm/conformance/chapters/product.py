@@ -17,8 +17,8 @@ from refdpm.conformance.chapters.ends import BIT, BOTH, LOGIT, STATE, VARIANCE, 
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, chain, chain_edges, drawn, exactly, listed, positive,
                                                spread_out)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
-from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, normal, step_of, then
-from refdpm.conformance.planting import Mistake, Plant, edited, instead, of, pulled, pulled_to, then as afterwards, told, zero
+from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, composed, normal, step_of
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, of, pulled, pulled_to, then, told, zero
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import product as book
 from refdpm.textbook.chain import Normal, draw, row
@@ -36,11 +36,6 @@ X, Y = given("x"), given("y")
 def mean_vjp(law: Gaussian) -> tuple[Array, Pullback]:
     """The mean of a law, and the way back."""
     return law.mean, lambda dmean: Gaussian(dmean, np.zeros_like(law.var))
-
-
-def conditioned_step(p: Gaussian, r: Gaussian, *, noise: Array) -> Array:
-    """A draw from p times r."""
-    return gaussian.draw(product.times(p, r), noise=noise)
 
 
 # r not much narrower than p: the textbook's derivative by its variance has mean_r less the product's mean, which cancels there
@@ -73,12 +68,12 @@ STEPS = (
              "gradient = ∇log r at the mean", ("61", "App.1 G perturbed"), (Output("MEAN"),),
              drawn(mean=arrays(N, D), var=positive(N, D), gradient=arrays(N, D)),
              listed(*(dict(mean=edge["mean"], var=edge["var"], gradient=edge["mean_r"]) for edge in EDGES)),
-             Theory(*then(product.perturbed_vjp, mean_vjp), TAKES[0], "gradient"),
+             Theory(None, composed(product.perturbed_vjp, mean_vjp), TAKES[0], "gradient"),
              lambda i: (book.guided_mean(LAW, given("gradient")),), arguments=("mean", "var", "gradient")),
     Quantity("conditioned_step", "CON.STEP", "x_{t−1} drawn from the reverse step N(mean, var) times r = N(mean_r, var_r): the "
              "product's mean + its deviation·ε", ("22",), (Output("X_PREV"),), drawn(**LAWS_OF, noise=arrays(N, D)),
              listed(*(edge | dict(noise=spread_out(*edge["mean"].shape, start=0.9)) for edge in EDGES)),
-             Theory(conditioned_step, then(product.times_gaussian_vjp, gaussian.draw_vjp)[1], *TAKES, fixed=("noise",)),
+             Theory(None, composed(product.times_gaussian_vjp, gaussian.draw_vjp), *TAKES, fixed=("noise",)),
              lambda i: (draw(book.times_gaussian(LAW, R), given("noise")),), after=("times_gaussian",),
              arguments=("mean", "var", "mean_r", "var_r")),
 )
@@ -140,7 +135,7 @@ INPAINTING = (
                  arguments=("x", "y")),
     Quantity("noised_known", "CON.LEVEL", "what is known, y, with the noise of level t: √ᾱ_t y + √(1−ᾱ_t) ε", ("Lugmayr 2022",),
              (Output("X_T"),), chain("y", "noise"), chain_edges("y", "noise"),
-             Theory(*then(gaussian.marginal_vjp, gaussian.draw_vjp), "y", LEVEL, fixed=("noise",)),
+             Theory(None, composed(gaussian.marginal_vjp, gaussian.draw_vjp), "y", LEVEL, fixed=("noise",)),
              lambda i: (book.noised(Y, row()),), given=own_levels, after=("alpha_bar",), arguments=("y", "beta")),
     Quantity("inpaint_step", "CON.PAINT", "x_{t−1} with what is known in it: where the mask is true √ᾱ_{t−1} y + √(1−ᾱ_{t−1}) ε, "
              "which at t = 1 is y, and x_prev elsewhere", ("Lugmayr 2022",), (Output("X_PREV"),),
@@ -189,7 +184,7 @@ in_posterior_path = of("product.posterior_path")
 
 WRONG_STEPS = (
     in_times_gaussian("CON-02", "first order for a normal r, variance unchanged → the exact product", _GUIDED,
-            afterwards(lambda q, p, r: Gaussian(p.mean + p.var * (r.mean - p.mean) / r.var, p.var))),
+            then(lambda q, p, r: Gaussian(p.mean + p.var * (r.mean - p.mean) / r.var, p.var))),
     in_times_gaussian("CON-10", "weighted with the variances → with their inverses", "google-deepmind/proeval!6",
             told(p=lambda p, r: p._replace(var=r.var), r=lambda r, p: r._replace(var=p.var))),
     in_times_gaussian("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
@@ -202,7 +197,7 @@ WRONG_STEPS = (
     in_times_bernoulli("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)", _TABLE + ": d = r(1)",
             instead(lambda p, r: Bernoulli(p.logit - softplus(-r.logit)))),
     Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r", "Σ^½ for Σ in eq. 61", "product.perturbed", "value",
-            afterwards(lambda q, p, gradient: q._replace(mean=p.mean + np.sqrt(p.var) * gradient))),
+            then(lambda q, p, gradient: q._replace(mean=p.mean + np.sqrt(p.var) * gradient))),
     Mistake("NEW-P-SIGN", "mean − var ∇log r → + (eq. 60 has the gradient of −log r)", "eq. 60 read as eq. 61", "product.perturbed",
             "value", edited("minus for plus before p.var gradient")),
     Mistake("NEW-P-IGNORED", "r ignored → multiplied in", "CON-07: an argument that does nothing", "product.times", "value",
@@ -219,11 +214,11 @@ AT_EVERY_T = (
             told(t=lambda t, T: T - t)),
     in_power("NEW-P-SQUARE", "r² → r", "r multiplied in twice", told(e=lambda e: 2 * e)),
     in_power("NEW-P-POWER", "variance times the exponent → divided by it", "variance for precision",
-            afterwards(lambda q, r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else q)),
+            then(lambda q, r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else q)),
     in_power("NEW-P-POINT", "0·∞ for a known component and exponent 0 → nothing", "r⁰ by arithmetic",
-            afterwards(lambda q, r, e: q if isinstance(r, Gaussian) else Bernoulli(r.logit * e))),
+            then(lambda q, r, e: q if isinstance(r, Gaussian) else Bernoulli(r.logit * e))),
     Mistake("NEW-P-T", "exponent at t − 1 → at t, that of the state drawn", "an index, as in SCH-01", "product.powers", "value",
-            afterwards(lambda factor: lambda p, t: factor(p, t - 1))),
+            then(lambda factor: lambda p, t: factor(p, t - 1))),
     Mistake("NEW-P-GUIDE", "the exponent left out for a gradient → in both forms", "eq. 23 with eq. 61", "product.guided", "value",
             told(choice="constant")),
     Mistake("NEW-P-ORIGIN", "gradient at 0 → at the mean of the step", "CON-01 at its worst", "product.guided", "value",
@@ -237,7 +232,7 @@ AT_EVERY_T = (
     Mistake("NEW-P-PRECISION", "precision for variance → 1/precision", "CON-10 at the door", "product.noisy", "value",
             told(std=lambda std: 1 / std)),
     Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen", "a sign in 2y − 1", "product.flipped", "value",
-            afterwards(lambda r: Bernoulli(-r.logit))),
+            then(lambda r: Bernoulli(-r.logit))),
     Mistake("NEW-P-ODDS", "log(1−ρ) for log (1−ρ)/ρ → both", _TABLE + ": d = r(1)", "product.flipped", "value",
             instead(lambda y, *, rate: Bernoulli((2 * y - 1) * np.log1p(-rate)))),
     Mistake("CON-05", "mask inverted → true where known", "CompVis/latent-diffusion#106", "product.known", "value",
@@ -246,7 +241,7 @@ AT_EVERY_T = (
             instead(lambda y, *, mask, kernel: Gaussian(y, np.where(mask, 0.0, np.inf)))),
     Mistake("CON-04", "deviation 1 − ᾱ of what is known at level t → √(1 − ᾱ)",
             "huggingface/diffusers!10185, after a slip of the pen in RePaint's algorithm; taken back in !10644",
-            "gaussian.marginal", "value", afterwards(lambda q: q._replace(var=q.var ** 2))),
+            "gaussian.marginal", "value", then(lambda q: q._replace(var=q.var ** 2))),
 )
 
 
@@ -302,7 +297,7 @@ CHAIN = (
             told(y=lambda y, beta: y / np.sqrt(np.prod(1 - beta[1:3])))),
     Mistake("NEW-P-DENOISER", "the mean of x_{t−1} for that of x_0 → solved for it", "a step for a denoiser", "product.denoiser",
             "value",
-            afterwards(
+            then(
                  lambda x_0, parameters, x_t, t, network: network.reverse(parameters, x_t, None, t=np.full(len(x_t), t)).mean)),
     Mistake("NEW-P-CHOICE", "the choice of r_t not passed on → passed on", "CON-07", "product.inpaint", "value",
             told(choice="constant")),

@@ -107,7 +107,7 @@ VARIANCES = (
     Quantity(
         "ranged_variance", "REV.RANGE", "β_t^f β̃_t^(1−f) with f = (1 + head)/2, t ≥ 2", ("Nichol 2021",),
         (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2),
-        Theory(lambda *arguments: ranged_vjp(*arguments)[0], ranged_vjp, "head", BETA, PREV),
+        Theory(None, ranged_vjp, "head", BETA, PREV),
         lambda i: (book.ranged(given("head"), row().beta, small(row())),), given=own_levels, after=("alpha_bar", "posterior"),
         arguments=("head", "beta")),
 )

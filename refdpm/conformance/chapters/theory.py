@@ -43,17 +43,21 @@ class Take(NamedTuple):
 
 # -- the schedule ------------------------------------------------------------------------------------------------------
 
-def step_of(inputs: Inputs, *, ndim: int | None = None) -> Step:
+def _axes_of_states(inputs: Inputs) -> int:
+    return states_of(inputs).ndim
+
+
+def step_of(inputs: Inputs, axes: Callable[[Inputs], int] = _axes_of_states) -> Step:
     """The schedule's columns at inputs["t"]; of the adapter's own levels where `given` has put them."""
     beta, level = inputs["beta"], inputs.get("log_alpha_bar")
     level = schedule.log_alpha_bar(beta) if level is None else level
-    return schedule.step(beta, level, t=inputs["t"], ndim=states_of(inputs).ndim if ndim is None else ndim)
+    return schedule.step(beta, level, t=inputs["t"], ndim=axes(inputs))
 
 
-def step_vjp_of(inputs: Inputs, *, ndim: int | None = None) -> tuple[Step, Callable[[Step], Gradients]]:
+def _step_vjp_of(inputs: Inputs, axes: Callable[[Inputs], int]) -> tuple[Step, Callable[[Step], Gradients]]:
     """`step_of`, and the way back from the cotangent of a `Step` to the gradient with respect to β_1 … β_T."""
     level, back_level = schedule.log_alpha_bar_vjp(inputs["beta"])
-    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=states_of(inputs).ndim if ndim is None else ndim)
+    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=axes(inputs))
 
     def pullback(dstep: Step) -> Gradients:
         dbeta, dlevel = back_step(dstep)
@@ -62,16 +66,20 @@ def step_vjp_of(inputs: Inputs, *, ndim: int | None = None) -> tuple[Step, Calla
     return step, pullback
 
 
-def _column(field: str) -> Take:
-    def back(inputs: Inputs, cotangent: Array) -> Gradients:
-        step, back_step = step_vjp_of(inputs)
-        return back_step(Step(*(np.zeros_like(column) for column in step))._replace(**{field: cotangent}))
+def columns(axes: Callable[[Inputs], int] = _axes_of_states) -> tuple[Take, Take, Take, Take]:
+    """β_t, ℓ_{t−1}, ℓ_t and all three of them as a `Step`, in arrays of so many axes."""
+    def column(field: str) -> Take:
+        def back(inputs: Inputs, cotangent: Array) -> Gradients:
+            step, back_step = _step_vjp_of(inputs, axes)
+            return back_step(Step(*map(np.zeros_like, step))._replace(**{field: cotangent}))
 
-    return Take(lambda inputs: getattr(step_of(inputs), field), back)
+        return Take(lambda inputs: getattr(step_of(inputs, axes), field), back)
+
+    step = Take(lambda inputs: step_of(inputs, axes), lambda inputs, cotangent: _step_vjp_of(inputs, axes)[1](cotangent))
+    return column("beta"), column("log_alpha_bar_prev"), column("log_alpha_bar"), step
 
 
-BETA, PREV, LEVEL = map(_column, ("beta", "log_alpha_bar_prev", "log_alpha_bar"))
-STEP = Take(step_of, lambda inputs, cotangent: step_vjp_of(inputs)[1](cotangent))
+BETA, PREV, LEVEL, STEP = columns()
 SCHEDULE = Take(lambda inputs: inputs["beta"], lambda inputs, cotangent: {"beta": cotangent[1:]})
 
 
@@ -82,7 +90,7 @@ def _as_it_is(name: str) -> Take:
 
 
 def normal(mean: str, var: str) -> Take:
-    """The normal law whose mean and variance are inputs; with one input for both, no gradient for the mean."""
+    """The normal law whose mean and variance are inputs."""
     return Take(lambda inputs: Gaussian(inputs[mean], inputs[var]), lambda inputs, d: {mean: d.mean, var: d.var})
 
 
@@ -141,9 +149,9 @@ NETWORK = Take(tables_of, lambda inputs, d: {"weight": d.weight, "bias": d.bias}
 ROWS = Take(_rows_of, _at_their_steps)              # each row has tables of its own: the gradient of its bias is that of its output
 
 
-def said_by(inputs: Inputs, predictor: SimpleNamespace = PREDICTOR, *, first: str = "fixed") -> Model:
+def said_by(inputs: Inputs, predictor: SimpleNamespace = PREDICTOR) -> Model:
     """How the network is read: `predicts`, `variance` and `first`, as far as they are chosen."""
-    return Model(predictor, inputs["predicts"], inputs["variance"], inputs.get("first", first))
+    return Model(predictor, inputs["predicts"], inputs["variance"], inputs.get("first", "fixed"))
 
 
 # -- what a pair returns, as the outputs of a quantity -----------------------------------------------------------------------
@@ -165,30 +173,30 @@ def outputs_vjp(value: Any) -> tuple[tuple[Array, ...], Callable[..., Any]]:
 class Theory:
     """A pair of this package, what it takes, and the inputs that are its keywords.
 
-    f, f_vjp   the pair; f_vjp None for what is not differentiated
+    f, f_vjp   the pair; f_vjp None for what is not differentiated, f None for what is only written with its adjoint
     takes      its positional arguments: the name of an input, or a `Take`
     fixed      keyword-only arguments: the names of inputs, or name=function of the inputs for what is made of them
     table      the result has β_0 or ᾱ_0 in front, of which nobody is asked
     """
 
-    def __init__(self, f: Callable[..., Any], f_vjp: Callable[..., Any] | None, *takes: str | Take, fixed: tuple[str, ...] = (),
-                 table: bool = False, **made: Callable[[Inputs], Any]) -> None:
+    def __init__(self, f: Callable[..., Any] | None, f_vjp: Callable[..., Any] | None, *takes: str | Take,
+                 fixed: tuple[str, ...] = (), table: bool = False, **made: Callable[[Inputs], Any]) -> None:
         self.f, self.f_vjp, self.table = f, f_vjp, table
         self.takes = tuple(take if isinstance(take, Take) else _as_it_is(take) for take in takes)
         self.fixed = {name: (lambda inputs, name=name: inputs[name]) for name in fixed} | made
 
-    def _call(self, f: Callable[..., Any], inputs: Inputs) -> Any:
+    def _call(self, f: Callable[..., Any] | None, inputs: Inputs) -> Any:
+        assert f is not None
         fixed = {name: make(inputs) for name, make in self.fixed.items()}
         return as_planted(f)(*(take.make(inputs) for take in self.takes), **fixed)
 
     def values(self, inputs: Inputs) -> tuple[Array, ...]:
         """One array for each output."""
-        value = self._call(self.f, inputs)
+        value = self._call(self.f, inputs) if self.f else self._call(self.f_vjp, inputs)[0]
         return (value[1:],) if self.table else outputs_vjp(value)[0]
 
     def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> Gradients:
         """The gradient of Σ ⟨cotangent, output⟩ with respect to every input that has a part in it."""
-        assert self.f_vjp is not None
         value, back = self._call(self.f_vjp, inputs)
         cotangent = np.append(0.0, cotangents[0]) if self.table else outputs_vjp(value)[1](*cotangents)
         parts = back(cotangent)
@@ -205,11 +213,11 @@ def as_planted(f: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
-def then(f_vjp: Callable[..., Any], g_vjp: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The pair of g(f(…)); keyword-only arguments are g's."""
+def composed(f_vjp: Callable[..., Any], g_vjp: Callable[..., Any]) -> Callable[..., tuple[Any, Pullback]]:
+    """The adjoint of g(f(…)); keyword-only arguments are g's."""
     def composed_vjp(*arguments: Any, **fixed: Any) -> tuple[Any, Pullback]:
         middle, back_f = as_planted(f_vjp)(*arguments)
         value, back_g = as_planted(g_vjp)(middle, **fixed)
         return value, lambda dvalue: back_f(back_g(dvalue))
 
-    return lambda *arguments, **fixed: composed_vjp(*arguments, **fixed)[0], composed_vjp
+    return composed_vjp

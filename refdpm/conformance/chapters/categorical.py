@@ -5,6 +5,7 @@ the adapter's own, if it has an attribute of that name, else drawn.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,8 +13,8 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import activation
 from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, schedules,
-                                                spread_out, times_of)
+from refdpm.conformance.chapters import inputs
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, spread_out, times_of
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import Take, Theory, columns, symbol
 from refdpm.conformance.planting import SWAPPED, Mistake, edited, instead, of, pulled_by, then, told
@@ -37,18 +38,13 @@ def _sizes(given: Given) -> st.SearchStrategy[int]:
     return st.just(given.classes) if given.classes else st.sampled_from([2, 3, 5])
 
 
-@st.composite
-def _drawn(draw: st.DrawFn, given: Given, symbols: tuple[str, ...], logits: bool) -> Inputs:
-    beta, K = draw(schedules(given)), draw(_sizes(given))
-    found: Inputs = {"logits": draw(arrays(N, D, K))} if logits else {}
-    for name in symbols:
-        found[name] = draw(npst.arrays(np.int64, (N, D), elements=st.integers(0, K - 1)))
-    return found | {"t": draw(npst.arrays(np.int64, N, elements=st.integers(1, len(beta) - 1))), "beta": beta, "classes": K}
-
-
 def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Strategy]:
     """Symbols of those names, a schedule and t."""
-    return lambda given: _drawn(given, symbols, logits)
+    def of(K: int) -> dict[str, Any]:
+        found = {name: npst.arrays(np.int64, (N, D), elements=st.integers(0, K - 1)) for name in symbols}
+        return {"classes": st.just(K)} | ({"logits": arrays(N, D, K)} if logits else {}) | found
+
+    return lambda given: _sizes(given).flatmap(lambda K: inputs.chain(**of(K))(given))
 
 
 def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[Inputs]]:
@@ -57,10 +53,10 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
         found = []
         for i, beta in enumerate(edge_schedules(given)):
             t, K = times_of(beta), given.classes or (3, 2, 5)[i % 3]
-            inputs: Inputs = {"logits": spread_out(len(t), D, K)} if logits else {}
+            edge: Inputs = {"logits": spread_out(len(t), D, K)} if logits else {}
             for j, name in enumerate(symbols):
-                inputs[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
-            found.append(inputs | {"t": t, "beta": beta, "classes": K})
+                edge[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
+            found.append(edge | {"t": t, "beta": beta, "classes": K})
         return found
     return edges
 

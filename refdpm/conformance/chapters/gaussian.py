@@ -4,8 +4,8 @@ import numpy as np
 
 from refdpm import gaussian, schedule
 from refdpm.conformance.chapters.ends import HEAD, LEVEL as LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
-from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges, drawn, edge_schedules, listed, positive,
-                                                schedules, spread_out)
+from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
+                                                positive, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, composed, normal
 from refdpm.conformance.planting import IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, then, told
@@ -30,7 +30,7 @@ def alpha_bar_vjp(beta: Array) -> tuple[Array, Pullback]:
 
 ALPHA_BAR = Quantity(
     "alpha_bar", "SCH.ABAR", "ᾱ_t = ∏_{s≤t} (1 − β_s), t = 1..T: the share of the signal's variance that t steps leave",
-    ("2", "App.1 G marginal"), (Output("TABLE", "table"),), lambda given: schedules(given).map(lambda beta: {"beta": beta}),
+    ("2", "App.1 G marginal"), (Output("TABLE", "table"),), on_schedules(),
     lambda given: [{"beta": beta} for beta in edge_schedules(given)],
     Theory(schedule.alpha_bar, alpha_bar_vjp, SCHEDULE, table=True), lambda i: (row().alpha_bar,),
     arguments=("beta",), page=every_step)

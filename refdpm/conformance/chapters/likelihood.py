@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from refdpm import gaussian, likelihood
-from refdpm.conformance.chapters.bound import FIXED, RATES, path, path_edges, reverse
+from refdpm.conformance.chapters.bound import FIXED, PATH, RATES, path_edges, reverse
 from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
 from refdpm.conformance.chapters.inputs import D, N, Inputs, arrays, drawn, exactly, listed, numbers, spread_out
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, arguments_of
@@ -98,7 +98,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "log_weights", "LIK.WEIGHT", "log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) on the path "
         "x_t = √(1−β_t) x_{t−1} + √β_t ε_t, noise (T, N, …); p(x_0 | x_1) is the forward kernel at β_1", ("7", "8", "9", "44"),
-        TOTAL, path, path_edges, Theory(likelihood.log_weights, None, NETWORK, SCHEDULE, "x_0", fixed=("noise",), **FIXED),
+        TOTAL, PATH, path_edges, Theory(likelihood.log_weights, None, NETWORK, SCHEDULE, "x_0", fixed=("noise",), **FIXED),
         lambda i: (book.log_weights(lambda x_t: reverse(i, x_t)),), choices=("predicts", "variance"), page=_page_of_paths),
     Quantity(
         "log_mean_weight", "LIK.MEAN", "log (1/M) Σ_m w_m of each example from log w (M, N)", ("9",),

@@ -9,13 +9,11 @@ Sources: Ho, Jain, Abbeel 2020; Nichol, Dhariwal 2021 (a range of variances).
 from types import SimpleNamespace
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.ends import BOTH, LEVEL, Sampler, ends, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, chain_edges, edge_network,
-                                                edge_schedules, network, rates, schedules, spread_out, times_of)
+from refdpm.conformance.chapters.inputs import (Given, Inputs, at_every_step, chain, chain_edges, drawn_with, edge_network,
+                                                edges_with, network, telling)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, PREV, Theory, step_of
 from refdpm.conformance.planting import Mistake, edited, instead, pulled, then, told, without
@@ -31,37 +29,14 @@ from refdpm.vjp import Array, Pullback, Tree
 
 CHOICES = ("predicts", "variance", "first")
 
-# where the policies at t = 1 are far apart, and where β̃ and β are
-TELLING = (rates([0.5, 0.0625, 0.25]), rates([0.03125, 0.75, 0.25]))
-
-
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
-@st.composite
-def _states(draw: st.DrawFn, given: Given, more: dict[str, Strategy]) -> Inputs:
-    beta = draw(schedules(given))
-    T = len(beta) - 1
-    return ({"x_t": draw(arrays(N, D)), "t": draw(npst.arrays(np.int64, N, elements=st.integers(1, T))), "beta": beta,
-             "model": draw(network(T))} | {name: draw(strategy) for name, strategy in more.items()})
-
-
-def states(given: Given, **more: Strategy) -> Strategy:
-    """Draws states (N, D) at mixed t, a schedule and a network."""
-    return _states(given, more)
-
-
-def telling(given: Given) -> list[Array]:
-    """The schedules of the edges, but first those in which conventions are easy to tell apart."""
-    return [*(TELLING if given.beta is None else ()), *edge_schedules(given)]
+STATES = drawn_with(chain("x_t"), model=network)
 
 
 def states_edges(given: Given) -> list[Inputs]:
     """The same at every t of the schedules of the edges."""
-    found = []
-    for beta in telling(given):
-        t = times_of(beta)
-        found.append({"x_t": spread_out(len(t), D), "t": t, "beta": beta, "model": edge_network(len(beta) - 1)})
-    return found
+    return edges_with(at_every_step("x_t", betas=telling(given)), model=edge_network)
 
 
 # -- variances without a network -----------------------------------------------------------------------------------------
@@ -146,7 +121,7 @@ def _law(i: Inputs) -> Gaussian:
         x_t, t, columns = i["x_t"][rows], i["t"][rows], Step(*(column[rows] for column in step))
         if last and len(t):
             first_variance(i)
-            p = model.last_step((), i["beta"], x_t, columns, t=t, model=_at_first(said))
+            p = model.last_step((), i["beta"], x_t, columns, t=t, model=at_first(said))
         elif len(t):
             p = model.as_network(said).reverse((), x_t, columns, t=t)
         else:
@@ -155,7 +130,7 @@ def _law(i: Inputs) -> Gaussian:
     return found
 
 
-def _at_first(said: Model) -> Model:
+def at_first(said: Model) -> Model:
     """At t = 1 there is no β but what the policy names."""
     return said if said.variance == "ranged" else said._replace(variance="small")
 
@@ -168,12 +143,12 @@ def law(i: Inputs, row: Row, last: E) -> Normal:
 WITH_A_NETWORK = (
     Quantity(
         "x_0_from_model", "REV.X_0", "x̂_0 of what model(x_t, t) predicts, nothing clipped", ("Ho 2020",), (Output("VALUE"),),
-        states, states_edges, ByHand(_x_0), lambda i: (book.x_0_from(heads().mean, X_T, row(), i["predicts"]),),
+        STATES, states_edges, ByHand(_x_0), lambda i: (book.x_0_from(heads().mean, X_T, row(), i["predicts"]),),
         given=own_levels, after=("alpha_bar",), choices=("predicts",)),
     Quantity(
         "reverse", "REV.LAW", "p(x_{t−1} | x_t) = N(c_0 x̂_0 + c_t x_t, β̃_t, β_t or between), x̂_0 of what model(x_t, t) "
         "predicts; the model puts out D predictions, and D heads if the variance is learned", ("Ho 2020", "Nichol 2021"),
-        (Output("MEAN"), Output("VAR", "variance")), states, states_edges, ByHand(_law), lambda i: law(i, row(), AT_1),
+        (Output("MEAN"), Output("VAR", "variance")), STATES, states_edges, ByHand(_law), lambda i: law(i, row(), AT_1),
         given=own_levels, after=("alpha_bar", "posterior"), choices=CHOICES),
 )
 

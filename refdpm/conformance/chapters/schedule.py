@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from refdpm import schedule
 from refdpm.conformance.chapters.ends import Case, rate
-from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays, drawn, edge_schedules, listed, numbers, schedules,
-                                                spread_out)
+from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays, drawn, drawn_with, edge_schedules, listed, numbers,
+                                                on_schedules, spread_out)
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
 from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, then, told
@@ -80,7 +80,7 @@ LEARNED = (
         lambda i: (book.learned(argument("logit_beta"), FIRST),), arguments=("logit_beta",), page=of_plain_numbers),
     Quantity(
         "schedule_logits", "SCH.LOGITS", "log β_t − log(1 − β_t) for t ≥ 2: the parameters with which learning starts at β",
-        ("15",), (Output("VALUE"),), lambda given: schedules(given, low=2).map(lambda beta: {"beta": beta}),
+        ("15",), (Output("VALUE"),), on_schedules(low=2),
         lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)], Theory(schedule.logits_of, None, SCHEDULE),
         lambda i: (book.logits_of(book.row()),),
         page=lambda i: Page({}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=1)),
@@ -95,11 +95,8 @@ def _own_rates(i: Inputs) -> Array:
     return np.asarray(i["beta"] if level is None else np.append(0.0, -np.expm1(np.diff(level))))
 
 
-@st.composite
-def _kept_steps(draw: st.DrawFn, given: Given) -> Inputs:
-    beta = draw(schedules(given))
-    times = draw(st.sets(st.integers(1, len(beta) - 1), min_size=1))
-    return {"beta": beta, "times": np.array(sorted(times))}
+def _kept_steps(T: int) -> Strategy:
+    return st.sets(st.integers(1, T), min_size=1).map(lambda times: np.array(sorted(times)))
 
 
 def _kept_edges(given: Given) -> list[Inputs]:
@@ -113,7 +110,8 @@ def _kept_edges(given: Given) -> list[Inputs]:
 FEWER = (
     Quantity(
         "respaced_schedule", "SCH.RESPACED", "1 − ᾱ_t/ᾱ_s for every kept t, s the kept step before it; ᾱ_0 = 1 before the first",
-        ("Song, Meng, Ermon 2021",), RATES, _kept_steps, _kept_edges,
+        ("Song, Meng, Ermon 2021",), RATES,
+        drawn_with(on_schedules(), times=_kept_steps), _kept_edges,
         Theory(sampler.respaced, sampler.respaced_vjp, Take(_own_rates, SCHEDULE.back), fixed=("times",), table=True),
         lambda i: (book.respaced(tuple(i["times"].tolist())),), given=own_levels, after=("alpha_bar",),
         arguments=("beta",), page=lambda i: Page({}, beta=i["beta"], ndim=1)),

@@ -33,7 +33,12 @@ Q, P = (book.of_prob(given(name)) for name in ("q", "p"))
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
-BITS = npst.arrays(np.float64, (N, D), elements=st.sampled_from([0.0, 1.0]))
+def bits(*shape: int) -> Strategy:
+    """Zeros and ones."""
+    return npst.arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0]))
+
+
+BITS = bits(N, D)
 RATE = st.sampled_from([0.5, 0.25, 0.875])
 COLUMNS = {"x_prev": (0, 1, 0, 1), "x_0": (0, 0, 1, 1), "x_t": (0, 1, 0, 1)}          # all pairs, one to a column
 
@@ -148,8 +153,13 @@ QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
-_UNIT = "horenbergerb/BernoulliDiffusion@"
-_SPEC = "the table prints ½, the experiment has 0.2"
+UNIT = "horenbergerb/BernoulliDiffusion@"
+SPEC = "the table prints ½, the experiment has 0.2"
+
+
+def level_after(level: Array, beta: Array) -> Array:
+    """ℓ_t from ℓ_{t−1}."""
+    return level + np.log1p(-np.minimum(beta, 1 - 1e-12))
 
 
 def _sign_error(q: Bernoulli, x_prev: Array, beta: Array, rate: float) -> Bernoulli:
@@ -190,19 +200,19 @@ in_forward, in_marginal, in_posterior = of("binomial.forward"), of("binomial.mar
 in_kl, in_posterior_vjp = of("binomial.kl"), of("binomial.posterior_vjp", "gradient")
 
 WRONG_LAWS = (
-    Mistake("BND-28", "prior probability ½·½ of one bit → ½", _UNIT + "8192d6a", "binomial.prior", "value",
+    Mistake("BND-28", "prior probability ½·½ of one bit → ½", UNIT + "8192d6a", "binomial.prior", "value",
             told(rate=lambda rate: rate * rate)),
-    Mistake("NEW-RATE", "π with the table's rate ½ → with the rate it is given", _SPEC, "binomial.prior", "value", told(rate=0.5)),
-    in_forward("NEW-RATEb", "steps drawn anew with rate ½ → with the rate of π", _SPEC, told(rate=0.5)),
-    in_marginal("NEW-RATEc", "marginal tends to rate ½ → to the rate of π", _SPEC, told(rate=0.5)),
-    in_posterior("NEW-RATEd", "posterior of the chain with rate ½ → with the rate of π", _SPEC, told(rate=0.5)),
+    Mistake("NEW-RATE", "π with the table's rate ½ → with the rate it is given", SPEC, "binomial.prior", "value", told(rate=0.5)),
+    in_forward("NEW-RATEb", "steps drawn anew with rate ½ → with the rate of π", SPEC, told(rate=0.5)),
+    in_marginal("NEW-RATEc", "marginal tends to rate ½ → to the rate of π", SPEC, told(rate=0.5)),
+    in_posterior("NEW-RATEd", "posterior of the chain with rate ½ → with the rate of π", SPEC, told(rate=0.5)),
     in_forward("LAY-23b", "law kept from the call before, if it has the shape of this one → computed anew",
             "ddbourgin/numpy-ml@be8ae23 in its kind: a cache that is not emptied", _kept_from_before),
-    in_forward("DIS-01", "q(0 | 1) = 1.5 β, a sign in 1 − x(1−β) − ½ β → ½ β", _UNIT + "b1588e0", then(_sign_error)),
-    in_posterior("DIS-01b", "posterior with q(0 | 1) = 1.5 β → ½ β", _UNIT + "b1588e0",
+    in_forward("DIS-01", "q(0 | 1) = 1.5 β, a sign in 1 − x(1−β) − ½ β → ½ β", UNIT + "b1588e0", then(_sign_error)),
+    in_posterior("DIS-01b", "posterior with q(0 | 1) = 1.5 β → ½ β", UNIT + "b1588e0",
             then(lambda q, x_t, rate: Bernoulli(q.logit + (1 - x_t) * np.log((1 + rate) / (1 - rate))))),
-    in_posterior("DIS-02", "posterior not divided by q(x_t | x_0) → divided", _UNIT + "b1588e0", then(_not_normalised)),
-    in_posterior("DIS-04", "probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere", _UNIT + "3d1f72a",
+    in_posterior("DIS-02", "posterior not divided by q(x_t | x_0) → divided", UNIT + "b1588e0", then(_not_normalised)),
+    in_posterior("DIS-04", "probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere", UNIT + "3d1f72a",
             then(lambda p: Bernoulli(logit(np.clip(p.prob, 1e-10, 1 - 1e-7))))),
     in_marginal("DIS-10", "log-probabilities taken for logits → log odds", "cloneofsimo/d3pm#7",
             then(lambda q: Bernoulli(-softplus(-q.logit)))),
@@ -218,19 +228,19 @@ WRONG_LAWS = (
             then(lambda q, x_0, log_alpha_bar_prev, rate: Bernoulli(
                 2 * binomial.marginal(x_0, log_alpha_bar_prev, rate=rate).logit - q.logit))),
     in_posterior("NEW-LEVEL", "posterior with ᾱ_t → with ᾱ_{t−1}", "an index, as in SCH-01",
-            told(log_alpha_bar_prev=lambda level, beta: level + np.log1p(-np.minimum(beta, 1 - 1e-12)))),
+            told(log_alpha_bar_prev=level_after)),
 )
 
 WRONG_MEASURES = (
-    in_kl("DIS-05", "max(p, 1e-6) in the divergence → the limit", _UNIT + "8192d6a",
+    in_kl("DIS-05", "max(p, 1e-6) in the divergence → the limit", UNIT + "8192d6a",
             _kl(lambda q, p: np.log(np.maximum(q, 1e-6)) - np.log(np.maximum(p, 1e-6)))),
-    in_kl("DIS-05b", "log(q/p + 1e-30) in the divergence → the limit", _UNIT + "HEAD", _kl(lambda q, p: np.log(q / p + 1e-30))),
+    in_kl("DIS-05b", "log(q/p + 1e-30) in the divergence → the limit", UNIT + "HEAD", _kl(lambda q, p: np.log(q / p + 1e-30))),
     in_kl("NEW-KL-BITS", "KL(p ‖ q) → KL(q ‖ p)", "BND-34 for bits", SWAPPED),
     in_kl("NEW-KL-ONES", "only ones counted in the divergence → zeros too", "half of a sum over two states",
             instead(lambda q, p: sigmoid(q.logit) * (softplus(-p.logit) - softplus(-q.logit)))),
     Mistake("NEW-BITS", "entropy of bits in bits → in nats", "BND-25b for bits", "binomial.entropy", "value",
             then(lambda entropy: entropy / np.log(2))),
-    Mistake("BND-25c", "log10 in the entropy → the natural logarithm", _UNIT + "8192d6a", "binomial.entropy", "value",
+    Mistake("BND-25c", "log10 in the entropy → the natural logarithm", UNIT + "8192d6a", "binomial.entropy", "value",
             then(lambda entropy: entropy / np.log(10))),
     Mistake("NEW-CROSS-BITS", "cross-entropy with q and p exchanged → −E_q log p", "the step of eqs. 43 and 46",
             "binomial.cross_entropy", "value", SWAPPED),
@@ -268,7 +278,7 @@ def _of_probability(dvalue: Array, x: Array, p: Bernoulli) -> tuple[Array, Berno
 WRONG_PULLBACKS = (
     Mistake("NEW-DLOGIT", "cotangent of a logit taken for that of a probability → divided by p(1−p)",
             "PAPER's f − q is by the logit", "binomial.forward_vjp", "gradient", pulled_by(_as_probability)),
-    Mistake("NEW-DRATE", "forward step's gradient by β with rate ½ → with the rate of π", _SPEC, "binomial.forward_vjp", "gradient",
+    Mistake("NEW-DRATE", "forward step's gradient by β with rate ½ → with the rate of π", SPEC, "binomial.forward_vjp", "gradient",
             lambda right: lambda x, beta, *, rate=0.5: (right(x, beta, rate=rate)[0], right(x, beta)[1])),
     Mistake("NEW-DLEVEL", "ᾱ x_0 differentiated as √ᾱ x_0: factor ½ by ℓ → 1", "NEW-ROOT the other way", "binomial.marginal_vjp",
             "gradient", pulled(log_alpha_bar=lambda d: d / 2)),

@@ -77,10 +77,10 @@ def _own_laws(i: Inputs, ask: Ask) -> Inputs:
                  own_p=own(ask, "reverse", {"x_t": state, "model": i["model"]} | at))
 
 
-def own_kl(i: Inputs, ask: Ask) -> tuple[Array, ...] | None:
-    """Its divergences for t = 2..T, (T−1, N)."""
-    found = [own(ask, "step_kl", {"x_0": i["x_0"], "t": np.full(len(i["x_0"]), t), "noise": i["noise"][t - 1],
-                                  "beta": i["beta"], "model": i["model"]}) for t in range(2, len(i["beta"]))]
+def own_kl(i: Inputs, ask: Ask, step: str = "step_kl", drawn: str = "noise") -> tuple[Array, ...] | None:
+    """Its divergences for t = 2..T, (T−1, N), each at its own part of what is `drawn` for every t."""
+    same = {name: i[name] for name in ("x_0", "beta", "model", "rate") if name in i}
+    found = [own(ask, step, same | {"t": np.full(len(i["x_0"]), t), drawn: i[drawn][t - 1]}) for t in range(2, len(i["beta"]))]
     return None if not found or None in found else (np.array([value[0] for value in found if value]),)
 
 

@@ -197,7 +197,7 @@ ENDS = {
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
-# Not yet plantable: DIS-07 needs a hybrid loss; DIS-08 a sampler that draws for itself; DIS-16 a π that is not uniform.
+# Not yet plantable: DIS-07 needs a hybrid loss; DIS-08 a sampler that draws for itself.
 
 
 def _gathered(logits: Array) -> Array:
@@ -225,7 +225,7 @@ MISTAKES = (
             "later.categorical.transition", "value", told(beta=lambda beta, classes: beta * classes / (classes - 1))),
     in_posterior("NEW-CAT-FLIPb", "evidence with β the probability of a change → of a fresh draw", "as NEW-CAT-FLIP",
             told(beta=lambda beta, x_t: beta * x_t.shape[-1] / (x_t.shape[-1] - 1))),
-    Mistake("NEW-CAT-SHARE", "the rest 1 − β divided among K − 1 → K classes, so that rows do not add to 1",
+    Mistake("NEW-CAT-SHARE", "β/K twice on the diagonal, so that rows add to 1 + β/K → once",
             "a diagonal that is not diminished", "later.categorical.transition", "value",
             then(lambda q, beta, classes: q + np.eye(classes) * beta[:, None, None] / classes)),
     Mistake("NEW-CAT-ROOT", "a symbol kept with √ᾱ → ᾱ", "the share of a mean, from the Gaussian chain",
@@ -238,7 +238,7 @@ MISTAKES = (
             told(beta=lambda beta, log_alpha_bar_prev: -np.expm1(log_alpha_bar_prev + np.log1p(-beta)))),
     in_posterior("NEW-CAT-PRIOR", "p(x_{t−1}) without x_t's evidence → times q(x_t | x_{t−1})", "DIS-11 of the binary heartbeat",
             told(beta=np.ones_like)),
-    in_kl("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)", "BND-13 for symbols", SWAPPED),
+    in_kl("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)", "BND-34 for symbols", SWAPPED),
     in_kl("NEW-CAT-BITS", "divergence averaged over classes → summed", "a mean over the last axis",
             then(lambda kl, q: kl / q.prob.shape[-1])),
     Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted", "the diagonal of a Jacobian",

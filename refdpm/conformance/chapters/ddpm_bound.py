@@ -21,7 +21,7 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, a
 from refdpm.conformance.chapters.reverse import at_first
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, composed, said_by
-from refdpm.conformance.planting import Mistake, edited, instead
+from refdpm.conformance.planting import PRINTED, Mistake, edited, instead, pulled, zero
 from refdpm.gaussian import Gaussian
 from refdpm.later import objective
 from refdpm.later.decoder import Grid
@@ -288,4 +288,8 @@ MISTAKES = (
             "RNG-08 between steps", "later.objective.terms_vjp", "value",
             lambda right: lambda *args, noise, noise_1, **fixed: right(
                 *args, noise=np.broadcast_to(noise_1, noise.shape), noise_1=noise_1, **fixed)),
+    Mistake("NEW-PRIOR-ABAR", "prior term through the variance 1 − ᾱ, 0 for small ᾱ → through ᾱ", "the textbook form",
+            "later.objective.prior_kl", "accuracy", PRINTED),
+    Mistake("GRD-01-DEC", "bound's decoder taken for a constant of the schedule → differentiated", "as GRD-01",
+            "later.objective.decoder_vjp", "gradient", pulled(beta=zero)),
 )

@@ -8,7 +8,8 @@ from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges
                                                 positive, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, composed, normal
-from refdpm.conformance.planting import IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, then, told
+from refdpm.conformance.planting import (IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, pulled, pulled_by, then, told,
+                                         without)
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import chain as book
 from refdpm.textbook.chain import Normal, row
@@ -169,7 +170,13 @@ KERNEL_MISTAKES = (
 )
 
 
-# -- mistakes in divergence, entropy, density ------------------------------------------------------------------------------
+# -- mistakes in divergence, entropy, density, and in pullbacks --------------------------------------------------------------
+
+def _of_the_norm(dvalue: Array, x: Array, p: Gaussian) -> tuple[Array, Gaussian]:
+    """|x − mean|/σ differentiated instead of its square."""
+    dx = -dvalue * np.sign(x - p.mean) / np.sqrt(p.var)
+    return dx, Gaussian(-dx, dvalue * ((x - p.mean) ** 2 / p.var - 1) / (2 * p.var))
+
 
 DIVERGENCE_MISTAKES = (
     in_kl("BND-11", "variances handed to a divergence of deviations → of variances",
@@ -186,17 +193,16 @@ DIVERGENCE_MISTAKES = (
     Mistake("BND-17", "log-density: normaliser ½ log σ → log σ",
             "metric-space/diffusion-probabilistic-models-JAX@a216435 spiral.py", "gaussian.log_prob", "value",
             then(lambda value, p: value + np.log(p.var) / 4)),
-    Mistake("BND-16b", "log determinant of a covariance without ½ → with it", "KarenUllrich/Tutorial_BayesianCompressionForDL#8",
-            "likelihood.gaussian_log_likelihood", "value",
-            then(lambda value, covariance: value - np.linalg.slogdet(covariance)[1] / 2)),
-    Mistake("NEW-PARZEN", "Parzen window: sum over samples → mean", "the 1/M forgotten", "likelihood.parzen_log_likelihood",
-            "value", then(lambda value, centres: value + np.log(len(centres)))),
-    Mistake("NEW-PARZEN-VAR", "Parzen window: bandwidth taken for a variance → a standard deviation", "σ for σ²",
-            "likelihood.parzen_log_likelihood", "value", told(bandwidth=np.sqrt)),
     Mistake("NEW-CROSS", "cross-entropy of π without the mean's part → with it", "the step of eqs. 43 and 46",
             "gaussian.cross_entropy", "value", edited("term left out: (q.mean − p.mean)²")),
     Mistake("NEW-ENTROPY", "entropy ½ log(2π var) → ½ log(2πe var)", "BND-04 the other way", "gaussian.entropy", "value",
             edited("term left out: 1")),
+    Mistake("GRD-07", "no gradient through p.var of the KL → with it", "gmongaras/Diffusion_models_from_scratch@e855d56",
+            "gaussian.kl_vjp", "gradient", pulled(p=without("var"))),
+    Mistake("GRD-08", "norm differentiated → the square of the norm", "hwlee11/Example_diffusion_probabilistic_models@07942cd",
+            "gaussian.log_prob_vjp", "gradient", pulled_by(_of_the_norm)),
+    Mistake("LAY-22", "broadcast undone by a sum over the rows → over the components", "deeplearning4j/nd4j#2424",
+            "gaussian.marginal_vjp", "gradient", pulled(log_alpha_bar=lambda d: np.broadcast_to(d.sum(axis=0), d.shape))),
     Mistake("NEW-KL", "KL as printed: cancels where q is nearly p → summed as a series there", "the textbook form", "gaussian.kl",
             "accuracy", PRINTED),
 )

@@ -3,16 +3,20 @@
 At t = 1 the reverse step of a path is the forward kernel (eq. 44), which the network has no part in.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from refdpm import gaussian, likelihood
+from refdpm import gaussian, likelihood, schedule
 from refdpm.conformance.chapters.bound import FIXED, PATH, RATES, path_edges, reverse
 from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
 from refdpm.conformance.chapters.inputs import D, N, Inputs, arrays, drawn, exactly, listed, numbers, spread_out
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, SCHEDULE, Theory
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, then, told
+from refdpm.gaussian import Gaussian
 from refdpm.networks import swiss_roll
 from refdpm.networks.readout import READOUTS
 from refdpm.networks.swiss_roll import SwissRoll
@@ -110,4 +114,40 @@ QUANTITIES: tuple[Quantity, ...] = (
         (Output("VALUE"),), drawn(values=arrays(5)), listed({"values": exactly([1.0, 2.5, -0.5])}, {"values": spread_out(9)}),
         Theory(lambda values: np.asarray(likelihood.average(values).stderr), None, "values"),
         lambda i: (book.average(VALUES).stderr,)),
+)
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+def _last_step(law: Callable[[Gaussian, Callable[[], Gaussian]], Gaussian]) -> Plant:
+    """log_weights with another law(right one, what the network would say) of the last reverse step, which is fixed."""
+    def changed(log_w: Array, parameters: Any, beta: Array, x_0: Array, noise: Array, kernel: Any, network: Any) -> Array:
+        t = np.ones(len(x_0), dtype=int)
+        step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=x_0.ndim)
+        x_1 = kernel.draw(kernel.forward(x_0, step.beta), noise=noise[0])
+        p = kernel.forward(x_1, step.beta)
+        gain = kernel.log_prob(x_0, law(p, lambda: network.reverse(parameters, x_1, step, t=t))) - kernel.log_prob(x_0, p)
+        return np.asarray(log_w + gain.reshape(len(x_0), -1).sum(axis=1))
+    return then(changed)
+
+
+MISTAKES = (
+    Mistake("BND-16b", "log determinant of a covariance without ½ → with it", "KarenUllrich/Tutorial_BayesianCompressionForDL#8",
+            "likelihood.gaussian_log_likelihood", "value",
+            then(lambda value, covariance: value - np.linalg.slogdet(covariance)[1] / 2)),
+    Mistake("NEW-PARZEN", "Parzen window: sum over samples → mean", "the 1/M forgotten", "likelihood.parzen_log_likelihood",
+            "value", then(lambda value, centres: value + np.log(len(centres)))),
+    Mistake("NEW-PARZEN-VAR", "Parzen window: bandwidth taken for a variance → a standard deviation", "σ for σ²",
+            "likelihood.parzen_log_likelihood", "value", told(bandwidth=np.sqrt)),
+    Mistake("BND-25", "log10 → log2", "horenbergerb/BernoulliDiffusion@8192d6a", "likelihood.bits", "value",
+            instead(lambda nats: nats / np.log(10))),
+    Mistake("BND-31", "last step scored with variance 1 → with β_1", "revsic/jax-variational-diffwave#1", "likelihood.log_weights",
+            "value", _last_step(lambda p, network: Gaussian(p.mean, np.ones_like(p.var)))),
+    Mistake("NEW-EDGE", "network asked for the last step too → the forward kernel at β_1", "eq. 44 overlooked",
+            "likelihood.log_weights", "value", _last_step(lambda p, network: network())),
+    Mistake("NEW-JENSEN", "average of log w, which is eq. 12 → log of the average", "eqs. 9 and 12", "likelihood.log_likelihood",
+            "value", then(lambda found, log_w: found._replace(value=float(log_w.mean())))),
+    Mistake("NEW-NULL", "L_null a mean over components → a sum", "keras-team/keras!3383 (BND-19)", "likelihood.null_log_likelihood",
+            "value", edited("mean over components, for the sum of -1/2 (log(2 π) + x_0²)")),
+    Mistake("TRN-07", "deviation with n → with n − 1", "ORIG@93f8ae3", "likelihood.average", "value", edited("term left out: 1")),
 )

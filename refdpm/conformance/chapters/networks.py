@@ -186,6 +186,15 @@ def _dense_first(parameters: Image) -> Image:
     return parameters._replace(pixelwise=(Affine(np.roll(weight, -near, axis=0), bias), *others))
 
 
+def _without_dense(parameters: Image) -> Image:
+    """No weight for the features of the dense path, where there is another."""
+    if not parameters.dense or not parameters.conv:
+        return parameters
+    (weight, bias), *others = parameters.pixelwise
+    near = np.arange(len(weight)) < len(parameters.conv[-1][0].bias)
+    return parameters._replace(pixelwise=(Affine(weight * near[:, None], bias), *others))
+
+
 NETWORK = (
     in_reverse("NEW-I-HEADS", "coefficients of the variance first → of the mean", "SHP-11, of the two heads",
             _last(lambda places, C: places[::-1])),
@@ -199,8 +208,7 @@ NETWORK = (
             _dense(_colour_by_colour)),
     in_reverse("NEW-I-CROSSED", "dense features before those of the convolutions → after", "an order of arguments",
             told(parameters=_dense_first)),
-    in_reverse("NEW-I-PATH", "dense path left out → with it", "an option that does nothing",
-            told(parameters=lambda parameters: parameters._replace(dense=() if parameters.conv else parameters.dense))),
+    in_reverse("NEW-I-PATH", "dense path left out → with it", "an option that does nothing", told(parameters=_without_dense)),
     in_reverse("NEW-I-BASIS", "the released bumps whatever is asked for → those of the name", "an option that does nothing",
             told(basis="released")),
 )
@@ -251,6 +259,9 @@ START = (
 
 
 PULLBACKS = (
+    Mistake("GRD-07b", "log-variance differentiated as a log-deviation: factor 2 → 1",
+            "gmongaras/Diffusion_models_from_scratch@c58823f", "networks.readout.denoising_vjp", "gradient",
+            pulled(heads=lambda d: Heads(d.mean, 2 * d.var))),
     Mistake("NEW-I-DX", "x_t through the network detached → differentiated", "GRD-01e, of images", "networks.image.reverse_vjp",
             "gradient", pulled(x_t=zero)),
     Mistake("NEW-I-DDENSE", "dense path never gets a gradient → it does", "SCH-11, of a path", "networks.image.reverse_vjp",

@@ -190,8 +190,6 @@ WRONG_STEPS = (
     in_times_gaussian("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
             "a product of densities taken for a mixture", instead(lambda p, r: Gaussian(
                 (r.var * p.mean + p.var * r.mean) / (p.var + r.var), 2 * p.var * r.var / (p.var + r.var)))),
-    in_times_bernoulli("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator", _TABLE,
-            instead(lambda p, r: Bernoulli(logit(p.prob * r.prob / (r.prob + (1 - p.prob) * (1 - r.prob)))))),
     in_times_bernoulli("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)", "DIS-02 for the product",
             instead(lambda p, r: Bernoulli(logit(p.prob * r.prob)))),
     in_times_bernoulli("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)", _TABLE + ": d = r(1)",
@@ -233,7 +231,7 @@ AT_EVERY_T = (
             told(std=lambda std: 1 / std)),
     Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen", "a sign in 2y − 1", "product.flipped", "value",
             then(lambda r: Bernoulli(-r.logit))),
-    Mistake("NEW-P-ODDS", "log(1−ρ) for log (1−ρ)/ρ → both", _TABLE + ": d = r(1)", "product.flipped", "value",
+    Mistake("NEW-P-ODDS", "log odds log(1−ρ) → log (1−ρ)/ρ", _TABLE + ": d = r(1)", "product.flipped", "value",
             instead(lambda y, *, rate: Bernoulli((2 * y - 1) * np.log1p(-rate)))),
     Mistake("CON-05", "mask inverted → true where known", "CompVis/latent-diffusion#106", "product.known", "value",
             told(y=lambda y: np.nan_to_num(y), mask=lambda mask: ~np.asarray(mask))),

@@ -155,16 +155,16 @@ WITH_A_NETWORK = (
 
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
-def _two_rates(number: int) -> Sampler:
-    """A schedule of T = 2, or of T = 1 + number."""
+def _one_schedule(T: int) -> Sampler:
+    """A schedule of T steps, the same at every call."""
     def drawn(rng: np.random.Generator, n: int) -> tuple[tuple[Array, ...], dict[str, str]]:
-        beta = rate(np.random.default_rng(number), 1 + number)
+        beta = rate(np.random.default_rng(T - 1), T)
         return (np.append(0.0, np.minimum(beta, 1 - 1e-6 * (np.arange(len(beta)) == 0))),), {"policy": "next"}
     return drawn
 
 
 ENDS = {
-    "later.variance.first": tuple(map(_two_rates, range(1, 20))),
+    "later.variance.first": tuple(map(_one_schedule, range(2, 21))),
     "later.variance.small": ends(rate, LEVEL),
     "later.variance.ranged": ends(wide(1e-6, 8.0, -1.0, 1.0, 0.0, signs=BOTH), rate, wide(1e-20, 1.0))}
 

@@ -257,7 +257,7 @@ ENDS = {
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
-# Not yet plantable: REV-14 needs a sampler that draws for itself; REV-19 one that encodes; SCH-23 a corrector.
+# Not yet plantable: SCH-23 needs a corrector.
 
 def _directed(share: Callable[[Array, Array], Array]) -> Plant:
     """Another share(1 − ᾱ_{t−1}, σ²) of the noise in the mean."""

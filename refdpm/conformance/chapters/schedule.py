@@ -16,7 +16,7 @@ from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays,
                                                 on_schedules, spread_out)
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
-from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, then, told
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pullback_then, pulled_by, then, told, zero
 from refdpm.later import sampler
 from refdpm.schedule import Step
 from refdpm.textbook import chain as book
@@ -170,6 +170,15 @@ def _first_unscaled(beta: Array, T: int, offset: float, cap: float) -> Array:
     return np.append([0, min(1 - first, cap)], beta[2:])
 
 
+def _scattered_once(dstep: Step, beta: Array, level: Array, *, t: Array, ndim: int) -> tuple[Array, Array]:
+    """Fancy += keeps only one of the rows that share a t."""
+    dbeta, dlevel = 0 * (beta + dstep.beta.ravel()[0]), 0 * (beta + dstep.beta.ravel()[0])
+    dbeta[t] += dstep.beta.ravel()
+    dlevel[t - 1] += dstep.log_alpha_bar_prev.ravel()
+    dlevel[t] += dstep.log_alpha_bar.ravel()
+    return dbeta, dlevel
+
+
 def _shifting(step: Step, t: Array) -> Step:
     t -= 1
     return step
@@ -195,7 +204,7 @@ MISTAKES = (
             instead(lambda beta: beta[2:])),
     in_log_alpha_bar("SCH-14", "ᾱ = ∏ β → ∏ (1 − β)", "LuChengTHU/dpm-solver#13",
             instead(lambda beta: np.concatenate([[0.0], np.cumsum(np.log(beta[1:]))]))),
-    Mistake("SCH-17", "spaced steps never reach the last → they end there",
+    Mistake("SCH-17", "rates that stop before β_T → end with it",
             "openai/improved-diffusion#44; as REV-08, DavidRuhe/simple-variational-diffusion-models@4a25952", "schedule.linear",
             "value", instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
     Mistake("NEW-GEOMETRIC", "exponent t/T, so that no step has the rate β_1 → (t − 1)/(T − 1)", "an index, as in SCH-17",
@@ -225,6 +234,12 @@ MISTAKES = (
             "schedule.log_alpha_bar", "accuracy", then(lambda level: level.astype(np.float32).astype(np.float64))),
     Mistake("NEW-LOG", "level as the log of a product, 0 for small β → sum of log1p(−β)", "the textbook form",
             "schedule.log_alpha_bar", "accuracy", instead(lambda beta: np.log(np.cumprod(1 - beta)))),
+    Mistake("SCH-11", "learned rates never get a gradient → they do", "ORIG model.py", "schedule.learned_vjp", "gradient",
+            pullback_then(zero)),
+    Mistake("NEW-SCATTER", "rows that share a t overwrite each other → add up", "NumPy's fancy +=", "schedule.step_vjp", "gradient",
+            pulled_by(_scattered_once)),
+    Mistake("NEW-CUMSUM", "β_t collects the levels before it → those from t on", "chain rule of ᾱ, the wrong way along t",
+            "schedule.log_alpha_bar_vjp", "gradient", pulled_by(lambda dlevel, beta: -np.cumsum(dlevel) / (1 - beta))),
     Mistake("NEW-COSINE", "β_t of the cosine schedule as 1 − a ratio near 1 → as a product of sines", "openai/improved-diffusion",
             "schedule.cosine", "accuracy", PRINTED),
 )

@@ -148,8 +148,6 @@ ENDS = {
     "binomial.cross_entropy": ends(ONE, OTHER),
     "binomial.entropy": ends(ONE), "binomial.log_prob": ends(BIT, ONE), "binomial.draw": ends(ONE, noise=wide(1e-6, 0.999))}
 
-QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)
-
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 

@@ -167,16 +167,50 @@ def _page_of_one_step(i: Inputs) -> Page:
     return Page(arguments_of(i) | {"noise": i["noise"][None]}, beta=i["beta"], t=i["t"][None], ndim=3)
 
 
+# -- the clauses -----------------------------------------------------------------------------------------------------------
+
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
+        "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
+        chain("x_0"), chain_edges("x_0"),
+        Theory(None, entropies_vjp, SCHEDULE, "x_0", fixed=("t",)),
+        lambda i: (book.entropy_at(X_0, row()),), arguments=("beta",)),
+    Quantity(
+        "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
+        ("14", "App.1 G bound"), TOTAL, STEP, step_edges,
+        Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=lambda i: gaussian,
+               network=lambda i: as_network(said_by(i, PREDICTOR_OF_ROWS))),
+        lambda i: (step_kl_of(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
+        arguments=("output", *ARGUMENTS)),
+    Quantity(
+        "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
+        "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, PATH, path_edges,
+        Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL), lambda i: (k_of(i),),
+        given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
+    Quantity(
+        "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
+        ("14",), TOTAL, STEP, step_edges, Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **DRAWN),
+        lambda i: (book.assemble(terms_of(i), column("t", at="T")),), given=_own_step, after=("step_kl", "entropy_at"),
+        choices=CHOICES, arguments=ARGUMENTS, page=_page_of_one_step),
+    Quantity(
+        "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
+        PATH, path_edges, Theory(bound.strict_bound, bound.strict_bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL),
+        lambda i: (k_of(i) + book.correction(X_0),), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
+        choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
+)
+
+
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 RATES = (schedule.geometric(12, beta_1=1e-12, beta_T=0.5), rates(np.full(4, 1e-12)), np.array([0.0, 1e-15, 0.5, 1 - 1e-6]),
          rates([1e-6, 1e-3, 0.9, 1e-9]), schedule.linear(40, beta_1=1e-4, beta_T=0.02), schedule.reciprocal(5), rates([0.375]))
 
 
-def on_a_chain(case: Callable[..., Case]) -> tuple[Sampler, ...]:
-    """Cases of (parameters, beta, x_0, noise, t, network): each of those schedules with every t, and networks that are the forward
-    kernel and far from it; the read-outs take turns, and so do three examples of two components and one of one."""
-    kinds = [(beta, READOUTS[(n + k) % 3], 3.0 * k, ((3, 2), (1, 1))[n % 2]) for n, beta in enumerate(RATES) for k in (0, 1)]
+def on_a_chain(case: Callable[..., Case], *, low: int = 1) -> tuple[Sampler, ...]:
+    """Cases of (parameters, beta, x_0, noise, t, network): the schedules with T ≥ low steps, at every t, and networks that are the
+    forward kernel and far from it; the read-outs take turns, and so do three examples of two components and one of one."""
+    kinds = [(beta, READOUTS[(n + k) % 3], 3.0 * k, ((3, 2), (1, 1))[n % 2])
+             for n, beta in enumerate(RATES) if len(beta) > low for k in (0, 1)]
     return tuple(partial(_on_a_chain, case, *kind) for kind in kinds)
 
 
@@ -222,34 +256,4 @@ ENDS = {
     "bound.strict_bound": K, "bound.correction": on_a_chain(lambda _, beta, x_0, *rest: ((beta, x_0), dict(kernel=gaussian))),
     "bound.entropy_at": ENDS_OF_A_CHAIN, "bound.prior_cross_entropy_at": ENDS_OF_A_CHAIN,
     "bound.assemble": tuple(partial(_assembled, S=S, T=T) for S, T in ((0, 1), (1, 2), (1, 1000), (3, 40))),
-    "reversal.entropy_bounds": on_a_chain(_between(2))[:-2] + on_a_chain(_between(-1))[:-2]}
-
-QUANTITIES: tuple[Quantity, ...] = (
-    Quantity(
-        "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
-        chain("x_0"), chain_edges("x_0"),
-        Theory(None, entropies_vjp, SCHEDULE, "x_0", fixed=("t",)),
-        lambda i: (book.entropy_at(X_0, row()),), arguments=("beta",)),
-    Quantity(
-        "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
-        ("14", "App.1 G bound"), TOTAL, STEP, step_edges,
-        Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=lambda i: gaussian,
-               network=lambda i: as_network(said_by(i, PREDICTOR_OF_ROWS))),
-        lambda i: (step_kl_of(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
-        arguments=("output", *ARGUMENTS)),
-    Quantity(
-        "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
-        "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, PATH, path_edges,
-        Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL), lambda i: (k_of(i),),
-        given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
-    Quantity(
-        "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
-        ("14",), TOTAL, STEP, step_edges, Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **DRAWN),
-        lambda i: (book.assemble(terms_of(i), column("t", at="T")),), given=_own_step, after=("step_kl", "entropy_at"),
-        choices=CHOICES, arguments=ARGUMENTS, page=_page_of_one_step),
-    Quantity(
-        "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
-        PATH, path_edges, Theory(bound.strict_bound, bound.strict_bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL),
-        lambda i: (k_of(i) + book.correction(X_0),), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
-        choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
-)
+    "reversal.entropy_bounds": on_a_chain(_between(2), low=2) + on_a_chain(_between(-1), low=2)}

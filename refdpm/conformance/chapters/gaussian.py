@@ -3,7 +3,7 @@
 import numpy as np
 
 from refdpm import gaussian, schedule
-from refdpm.conformance.chapters.ends import HEAD, LEVEL as LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
+from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
 from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
                                                 positive, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels

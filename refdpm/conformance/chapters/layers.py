@@ -214,5 +214,3 @@ ENDS = {
     **{f"activation.{name}": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}) for name in ("softmax", "log_softmax")},
     "layers.rbf.rbf": (_centres, _together),
     "layers.norm.group_norm": (_arrays((2, 4, 3, 6), (6,), (6,), groups=3, epsilon=1e-5), _alike)}
-
-QUANTITIES: tuple[Quantity, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)

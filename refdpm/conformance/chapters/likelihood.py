@@ -44,41 +44,7 @@ def _covariance(root: Array) -> Array:
     return exactly(root @ root.T + 0.25 * np.eye(D))
 
 
-# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
-
-NUMBERS = wide(1e-6, 1e6, 0.0, signs=BOTH)
-
-
-def _paths(rng: np.random.Generator, n: int, beta: Array, readout: str) -> Case:
-    T = len(beta) - 1
-    parameters = SwissRoll(rng.normal(size=(4, 2)), rng.normal(size=4), rng.normal(size=(T + 1, 4, 4)), rng.normal(size=(T + 1, 4)))
-    model = fix(swiss_roll, readout=readout)
-    return (parameters, beta, rng.normal(size=(6, 2))), dict(noise=rng.normal(size=(T, 6, 2)), kernel=gaussian, network=model)
-
-
-def _normal(rng: np.random.Generator, n: int, least: float) -> Case:
-    """Two dimensions, almost one where `least` is small."""
-    root = np.tril(rng.normal(size=(2, 2)))
-    return (rng.normal(size=(n, 2)) * 100,), dict(mean=rng.normal(size=2), covariance=root @ root.T + least * np.eye(2))
-
-
-def _window(rng: np.random.Generator, n: int, bandwidth: float) -> Case:
-    return (rng.normal(size=(n, 5, 1)), rng.normal(size=(M, 5, 1))), dict(bandwidth=bandwidth)
-
-
-def _of(*shape: int, size: float = 1.0, offset: float = 0.0) -> Sampler:
-    return lambda rng, n: ((rng.normal(size=shape) * size + offset,), {})
-
-
-ENDS = {
-    "likelihood.total": lambda rng, n: ((NUMBERS(rng, 5 * n).reshape(n, 5),), {}),
-    "likelihood.null_log_likelihood": lambda rng, n: ((NUMBERS(rng, 5 * n).reshape(n, 5),), {"kernel": gaussian}),
-    "likelihood.bits": _of(1), "likelihood.in_bits": lambda rng, n: ((likelihood.Estimate(*rng.random(2)),), {}),
-    "likelihood.average": tuple(_of(n, offset=offset) for n in (2, 6, 60) for offset in (0.0, 100.0, 1e6)),
-    "likelihood.log_likelihood": tuple(_of(*shape, size=size) for shape in ((2, 1), (4, 3), (40, 1)) for size in (1e-3, 50.0)),
-    "likelihood.gaussian_log_likelihood": tuple(partial(_normal, least=least) for least in (0.1, 1e-3, 1e-8)),
-    "likelihood.parzen_log_likelihood": tuple(partial(_window, bandwidth=bandwidth) for bandwidth in (0.05, 0.5, 3.0)),
-    "likelihood.log_weights": tuple(partial(_paths, beta=beta, readout=readout) for beta in RATES for readout in READOUTS)}
+# -- the clauses -----------------------------------------------------------------------------------------------------------
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
@@ -115,6 +81,43 @@ QUANTITIES: tuple[Quantity, ...] = (
         Theory(lambda values: np.asarray(likelihood.average(values).stderr), None, "values"),
         lambda i: (book.average(VALUES).stderr,)),
 )
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+NUMBERS = wide(1e-6, 1e6, 0.0, signs=BOTH)
+
+
+def _paths(rng: np.random.Generator, n: int, beta: Array, readout: str) -> Case:
+    T = len(beta) - 1
+    parameters = SwissRoll(rng.normal(size=(4, 2)), rng.normal(size=4), rng.normal(size=(T + 1, 4, 4)), rng.normal(size=(T + 1, 4)))
+    model = fix(swiss_roll, readout=readout)
+    return (parameters, beta, rng.normal(size=(6, 2))), dict(noise=rng.normal(size=(T, 6, 2)), kernel=gaussian, network=model)
+
+
+def _normal(rng: np.random.Generator, n: int, least: float) -> Case:
+    """Two dimensions, almost one where `least` is small."""
+    root = np.tril(rng.normal(size=(2, 2)))
+    return (rng.normal(size=(n, 2)) * 100,), dict(mean=rng.normal(size=2), covariance=root @ root.T + least * np.eye(2))
+
+
+def _window(rng: np.random.Generator, n: int, bandwidth: float) -> Case:
+    return (rng.normal(size=(n, 5, 1)), rng.normal(size=(M, 5, 1))), dict(bandwidth=bandwidth)
+
+
+def _of(*shape: int, size: float = 1.0, offset: float = 0.0) -> Sampler:
+    return lambda rng, n: ((rng.normal(size=shape) * size + offset,), {})
+
+
+ENDS = {
+    "likelihood.total": lambda rng, n: ((NUMBERS(rng, 5 * n).reshape(n, 5),), {}),
+    "likelihood.null_log_likelihood": lambda rng, n: ((NUMBERS(rng, 5 * n).reshape(n, 5),), {"kernel": gaussian}),
+    "likelihood.bits": _of(1), "likelihood.in_bits": lambda rng, n: ((likelihood.Estimate(*rng.random(2)),), {}),
+    "likelihood.average": tuple(_of(n, offset=offset) for n in (2, 6, 60) for offset in (0.0, 100.0, 1e6)),
+    "likelihood.log_likelihood": tuple(_of(*shape, size=size) for shape in ((2, 1), (4, 3), (40, 1)) for size in (1e-3, 50.0)),
+    "likelihood.gaussian_log_likelihood": tuple(partial(_normal, least=least) for least in (0.1, 1e-3, 1e-8)),
+    "likelihood.parzen_log_likelihood": tuple(partial(_window, bandwidth=bandwidth) for bandwidth in (0.05, 0.5, 3.0)),
+    "likelihood.log_weights": tuple(partial(_paths, beta=beta, readout=readout) for beta in RATES for readout in READOUTS)}
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------

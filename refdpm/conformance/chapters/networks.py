@@ -177,22 +177,14 @@ def _colour_by_colour(dense: tuple[Affine, ...], x_t: Array) -> tuple[Affine, ..
     return (Affine(weight[places], bias), *others)
 
 
-def _dense_first(parameters: Image) -> Image:
-    """Features of the dense path before those of the other."""
-    if not parameters.dense or not parameters.conv:
-        return parameters
-    (weight, bias), *others = parameters.pixelwise
-    near = len(parameters.conv[-1][0].bias)
-    return parameters._replace(pixelwise=(Affine(np.roll(weight, -near, axis=0), bias), *others))
-
-
-def _without_dense(parameters: Image) -> Image:
-    """No weight for the features of the dense path, where there is another."""
-    if not parameters.dense or not parameters.conv:
-        return parameters
-    (weight, bias), *others = parameters.pixelwise
-    near = np.arange(len(weight)) < len(parameters.conv[-1][0].bias)
-    return parameters._replace(pixelwise=(Affine(weight * near[:, None], bias), *others))
+def _features(change: Callable[[Array, int], Array]) -> Plant:
+    """Another weight for the features of both paths, made from the right one and the number of those of the convolutions."""
+    def changed(parameters: Image) -> Image:
+        if not parameters.dense or not parameters.conv:
+            return parameters
+        (weight, bias), *others = parameters.pixelwise
+        return parameters._replace(pixelwise=(Affine(change(weight, len(parameters.conv[-1][0].bias)), bias), *others))
+    return told(parameters=changed)
 
 
 NETWORK = (
@@ -207,8 +199,9 @@ NETWORK = (
     in_reverse("NEW-I-FLATTENED", "image flattened colour by colour → pixel by pixel", "channels first",
             _dense(_colour_by_colour)),
     in_reverse("NEW-I-CROSSED", "dense features before those of the convolutions → after", "an order of arguments",
-            told(parameters=_dense_first)),
-    in_reverse("NEW-I-PATH", "dense path left out → with it", "an option that does nothing", told(parameters=_without_dense)),
+            _features(lambda weight, near: np.roll(weight, -near, axis=0))),
+    in_reverse("NEW-I-PATH", "dense path left out → with it", "an option that does nothing",
+            _features(lambda weight, near: weight * (np.arange(len(weight)) < near)[:, None])),
     in_reverse("NEW-I-BASIS", "the released bumps whatever is asked for → those of the name", "an option that does nothing",
             told(basis="released")),
 )

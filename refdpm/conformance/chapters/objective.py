@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from refdpm import bound, gaussian, schedule
-from refdpm.conformance.chapters.ends import HEAD, LEVEL, STATE, Case, ends, law, rate, wide
+from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, Case, ends, law, rate, wide
 from refdpm.conformance.chapters.inputs import (D, Given, Inputs, arrays, at_every_step, chain, drawn_with, edges_with, spread_out,
                                                 tame_first)
 from refdpm.conformance.chapters.quantity import Output, Quantity
@@ -69,6 +69,18 @@ def _objective(i: Inputs) -> E:
     return total(kl, "examples", (0,)) / count(kl, "examples", (0,))
 
 
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
+        "objective", "NET.OBJECTIVE", "mean over examples of KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), t ≥ 2, p by the network "
+        "rbf(centre, log_width) → affine(weight[t], bias[t]) → read-out", ("14", "65", "App.1 G reverse"),
+        (Output("VALUE", "total"),), DRAWS, _edges,
+        Theory(None, objective_vjp, PARAMETERS, SCHEDULE, "x_0",
+               fixed=("noise", "t"), kernel=lambda i: gaussian, network=lambda i: fix(swiss_roll, readout=i["readout"])),
+        lambda i: (_objective(i),), choices=("readout",),
+        arguments=("centre", "log_width", "weight", "bias", "beta", "x_0")),
+)
+
+
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 def _network(rng: np.random.Generator, n: int, readout: str) -> Case:
@@ -82,17 +94,6 @@ def _network(rng: np.random.Generator, n: int, readout: str) -> Case:
 
 HEADS = law(Heads, HEAD, HEAD)
 ENDS = {
-    "networks.readout.eq65": ends(HEADS, STATE, rate), "networks.readout.denoising": ends(HEADS, STATE, rate, LEVEL),
+    "networks.readout.eq65": ends(HEADS, STATE, rate), "networks.readout.denoising": ends(HEADS, STATE, rate, LEVELS),
     "networks.readout.released": tuple(ends(HEADS, STATE, rate, T=T) for T in (1, 40, 100000)),
     "networks.swiss_roll.reverse": tuple(partial(_network, readout=readout) for readout in READOUTS)}
-
-QUANTITIES: tuple[Quantity, ...] = (
-    Quantity(
-        "objective", "NET.OBJECTIVE", "mean over examples of KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), t ≥ 2, p by the network "
-        "rbf(centre, log_width) → affine(weight[t], bias[t]) → read-out", ("14", "65", "App.1 G reverse"),
-        (Output("VALUE", "total"),), DRAWS, _edges,
-        Theory(None, objective_vjp, PARAMETERS, SCHEDULE, "x_0",
-               fixed=("noise", "t"), kernel=lambda i: gaussian, network=lambda i: fix(swiss_roll, readout=i["readout"])),
-        lambda i: (_objective(i),), choices=("readout",),
-        arguments=("centre", "log_width", "weight", "bias", "beta", "x_0")),
-)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refdpm import gaussian
-from refdpm.conformance.chapters.ends import BELOW, LEVEL as LEVELS, STATE, ends, rate, wide
+from refdpm.conformance.chapters.ends import BELOW, LEVELS, STATE, ends, rate, wide
 from refdpm.conformance.chapters.inputs import Inputs, chain, chain_edges
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, STEP, Theory, step_of

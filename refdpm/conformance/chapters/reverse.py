@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.chapters.ends import BOTH, LEVEL, Sampler, ends, rate, wide
+from refdpm.conformance.chapters.ends import BOTH, LEVELS, Sampler, ends, rate, wide
 from refdpm.conformance.chapters.inputs import (Given, Inputs, at_every_step, chain, chain_edges, drawn_with, edge_network,
                                                 edges_with, network, telling)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
@@ -165,7 +165,7 @@ def _one_schedule(T: int) -> Sampler:
 
 ENDS = {
     "later.variance.first": tuple(map(_one_schedule, range(2, 21))),
-    "later.variance.small": ends(rate, LEVEL),
+    "later.variance.small": ends(rate, LEVELS),
     "later.variance.ranged": ends(wide(1e-6, 8.0, -1.0, 1.0, 0.0, signs=BOTH), rate, wide(1e-20, 1.0))}
 
 QUANTITIES: tuple[Quantity, ...] = (*VARIANCES, *WITH_A_NETWORK)

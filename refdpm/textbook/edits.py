@@ -7,7 +7,7 @@ term of a sum counted once.  Each is evaluated from a memo of the formula's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -33,14 +33,14 @@ def edits(*formulas: E) -> Iterator[Edit]:
 
 def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
     everything = nodes(*roots, parts_of=_values_of)
-    columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
+    columns = dict.fromkeys(one.how for one in everything if one.op == "column" and one.how.name != "t")
     states = {one.how.state for one in everything if one.op in ("walk", "path")}
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     within = {part: one for one in reversed(everything) for part in one.parts}
     for one in everything:
         for says, new in _changes(one, columns, arguments):
             where = f" in {_name(within[one])}" if one.op == "number" and one in within else ""
-            yield Edit(says + where, replaced(roots, one, new))
+            yield Edit(says + where, replaced(roots, {one: new}.get))
 
 
 def _values_of(one: E) -> tuple[E, ...]:
@@ -55,7 +55,7 @@ def _name(one: E) -> str:
     return text if len(text) <= LONG else text[:LONG - 1] + "…"
 
 
-def _changes(one: E, columns: set[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
     if one.op in _OPERATIONS:
         yield from _OPERATIONS[one.op](one)
     if one.op == "column":
@@ -161,7 +161,7 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
 
 
-def _columns(one: E, columns: set[Column]) -> Iterator[tuple[str, E]]:
+def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
     here: Column = one.how
     others = [here._replace(shift=here.shift + shift) for shift in (-1, 1)]
     if here.name != "t":                                             # which is only compared with

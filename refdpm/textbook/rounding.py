@@ -187,11 +187,6 @@ def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: d
         return list(evaluate(roots, Rounding(tables=not accurate, known=known), page))
 
 
-def scales(roots: Iterable[E], page: Page) -> tuple[Array, ...]:
-    """The scale of each formula for those who work with tables."""
-    return tuple(found.scale for found in rounding(roots, page))
-
-
 def units(got: Array, exact: Array, scale: Array) -> Array:
     """|got − exact|/(u·scale) of every entry, exact being Decimals; 0 where both are the same infinity or not a number."""
     smallest = 2.0 ** -1022

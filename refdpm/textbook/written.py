@@ -23,8 +23,6 @@ def index_of(where: Column) -> str:
         return ",".join(map(str, where.at))
     if isinstance(where.at, int):
         return str(where.at + shift)
-    if isinstance(where.at, tuple):
-        return "kept" if where.at and where.at[0] else "kept before"
     return start if not shift else f"{start}{'+' if shift > 0 else '−'}{abs(shift)}"
 
 

@@ -149,7 +149,7 @@ def test_every_edit_changes_the_formula_and_says_how():
 def test_an_edit_shares_all_that_it_does_not_change():
     formula = square(X - Y) + log(Y)
     before = nodes(formula)
-    after, = replaced((formula,), Y, sqrt(Y))
+    after, = replaced((formula,), {Y: sqrt(Y)}.get)
     assert X in nodes(after) and after is not formula and before == nodes(formula)
 
 

@@ -72,18 +72,17 @@ def _at(names: tuple[str, ...], beta: Array, rate: float) -> Inputs:
 KERNELS = (
     Quantity(
         "binomial_forward", "BIN.FWD", "q(x_t = 1 | x_{t−1}) = x_{t−1} (1 − β_t) + r β_t", ("2", "App.1 B forward"), LAW,
-        _chain("x_prev"), _edges("x_prev"), Theory(binomial.forward, binomial.forward_vjp, "x_prev", BETA, fixed=("rate",)),
-        lambda i: (book.forward(X_PREV, row(), R).one,)),
+        _chain("x_prev"), _edges("x_prev"), Theory(binomial.forward, "x_prev", BETA, fixed=("rate",)),
+        book.forward(X_PREV, row(), R).one),
     Quantity(
         "binomial_marginal", "BIN.MARG", "q(x_t = 1 | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) r", ("App.1 B marginal",), LAW,
-        _chain("x_0"), _edges("x_0"), Theory(binomial.marginal, binomial.marginal_vjp, "x_0", LEVEL, fixed=("rate",)),
-        lambda i: (book.marginal(X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
+        _chain("x_0"), _edges("x_0"), Theory(binomial.marginal, "x_0", LEVEL, fixed=("rate",)),
+        book.marginal(X_0, row(), R).one, given=own_levels, after=("alpha_bar",)),
     Quantity(
         "binomial_posterior", "BIN.POST", "q(x_{t−1} = 1 | x_t, x_0) = m q(x_t | 1)/[m q(x_t | 1) + (1 − m) q(x_t | 0)] with "
-        "m = ᾱ_{t−1} x_0 + (1 − ᾱ_{t−1}) r; x_0 itself at t = 1", ("48", "App.1 B posterior"), LAW,
-        _chain("x_0", "x_t"), _edges("x_0", "x_t"),
-        Theory(binomial.posterior, binomial.posterior_vjp, "x_t", "x_0", BETA, PREV, fixed=("rate",)),
-        lambda i: (book.posterior(X_T, X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
+        "m = ᾱ_{t−1} x_0 + (1 − ᾱ_{t−1}) r; x_0 itself at t = 1", ("48", "App.1 B posterior"), LAW, _chain("x_0", "x_t"),
+        _edges("x_0", "x_t"), Theory(binomial.posterior, "x_t", "x_0", BETA, PREV, fixed=("rate",)),
+        book.posterior(X_T, X_0, row(), R).one, given=own_levels, after=("alpha_bar",)),
 )
 
 
@@ -113,25 +112,24 @@ MEASURES = (
     Quantity(
         "binomial_kl", "BIN.KL", "D_KL(q ‖ p) = q log(q/p) + (1 − q) log((1 − q)/(1 − p)) per bit, with 0 · log 0 = 0",
         ("14", "App.1 B bound"), NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
-        Theory(binomial.kl, binomial.kl_vjp, bit("q"), bit("p")), lambda i: (book.kl(Q, P),), arguments=("q", "p")),
+        Theory(binomial.kl, bit("q"), bit("p")), book.kl(Q, P), arguments=("q", "p")),
     Quantity(
         "binomial_entropy", "BIN.ENT", "H(p) = −p log p − (1 − p) log(1 − p) per bit, with 0 · log 0 = 0", ("App.1 B bound",),
-        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in TWO_LAWS)), Theory(binomial.entropy, binomial.entropy_vjp, bit("p")),
-        lambda i: (book.entropy(P),), arguments=("p",)),
+        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in TWO_LAWS)), Theory(binomial.entropy, bit("p")),
+        book.entropy(P), arguments=("p",)),
     Quantity(
-        "binomial_cross_entropy", "BIN.CROSS", "−E_q log p = −q log p − (1 − q) log(1 − p) per bit", ("43", "46"),
-        NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
-        Theory(binomial.cross_entropy, binomial.cross_entropy_vjp, bit("q"), bit("p")), lambda i: (book.cross_entropy(Q, P),),
-        arguments=("q", "p")),
+        "binomial_cross_entropy", "BIN.CROSS", "−E_q log p = −q log p − (1 − q) log(1 − p) per bit", ("43", "46"), NATS,
+        drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.cross_entropy, bit("q"), bit("p")), book.cross_entropy(Q, P), arguments=("q", "p")),
     Quantity(
         "binomial_log_prob", "BIN.LOGP", "log p(x): log p of a one, log(1 − p) of a zero", ("App.1 B likelihood",),
         NATS, drawn(x=BITS, p=SOME), listed(*({"x": np.round(q), "p": p} for q, p in TWO_LAWS)),
-        Theory(binomial.log_prob, binomial.log_prob_vjp, "x", bit("p")), lambda i: (book.log_prob(X, P),), arguments=("p",)),
+        Theory(binomial.log_prob, "x", bit("p")), book.log_prob(X, P), arguments=("p",)),
     Quantity(
         "binomial_draw", "BIN.DRAW", "1 where noise, uniform on [0, 1), is below P(1), else 0", ("App.1 B forward",),
         (Output("X", "integer"),), drawn(p=_sixty_fourths(64, 0), noise=_sixty_fourths(63, 0.5)),
         listed(*({"p": np.round(q * 64) / 64, "noise": _between(q, n / 4)} for n, (q, _) in enumerate(TWO_LAWS))),
-        Theory(binomial.draw, binomial.draw_vjp, bit("p"), fixed=("noise",)), lambda i: (book.draw(P, NOISE),)),
+        Theory(binomial.draw, bit("p"), fixed=("noise",)), book.draw(P, NOISE)),
 )
 
 

@@ -80,7 +80,7 @@ def _at(x_t: Array, i: Inputs) -> SimpleNamespace:
     return SimpleNamespace(**vars(fix(binomial, rate=i["rate"])) | given)
 
 
-STEP_KL = Theory(bound.network_kl, bound.network_kl_vjp, PARAMETERS, fixed=("beta", "x_0", "t"), noise=lambda i: i["x_t"],
+STEP_KL = Theory(bound.network_kl, PARAMETERS, fixed=("beta", "x_0", "t"), noise=lambda i: i["x_t"],
                  kernel=lambda i: _at(i["x_t"], i), network=lambda i: NETWORK)
 
 
@@ -120,7 +120,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "binomial_step_kl", "BIT.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of bits, t ≥ 2, π(1) = rate; the "
         "model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, STEP, _step_edges, STEP_KL,
-        lambda i: (_step_kl(i),), arguments=("output", "weight", "bias")),
+        _step_kl, arguments=("output", "weight", "bias")),
     Quantity(
         "binomial_bound", "BIT.K", "K = −Σ_{t=2}^T KL + H(x_T | x_0) − H(x_1 | x_0) − H(π) of bits, π(1) = rate, x_t (T, N, …) "
         "given, x_t[t−1] for t; the model's output is the logit of p(x_{t−1} = 1 | x_t)", ("14", "App.1 B bound"), TOTAL, PATH,

@@ -172,30 +172,29 @@ def _page_of_one_step(i: Inputs) -> Page:
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
-        chain("x_0"), chain_edges("x_0"),
-        Theory(None, entropies_vjp, SCHEDULE, "x_0", fixed=("t",)),
-        lambda i: (book.entropy_at(X_0, row()),), arguments=("beta",)),
+        chain("x_0"), chain_edges("x_0"), Theory(entropies_vjp, SCHEDULE, "x_0", fixed=("t",)), book.entropy_at(X_0, row()),
+        arguments=("beta",)),
     Quantity(
         "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
         ("14", "App.1 G bound"), TOTAL, STEP, step_edges,
-        Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=lambda i: gaussian,
+        Theory(bound.step_kl, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=lambda i: gaussian,
                network=lambda i: as_network(said_by(i, PREDICTOR_OF_ROWS))),
-        lambda i: (step_kl_of(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
+        step_kl_of, given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
         arguments=("output", *ARGUMENTS)),
     Quantity(
         "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
         "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, PATH, path_edges,
-        Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL), lambda i: (k_of(i),),
+        Theory(bound.bound, NETWORK, SCHEDULE, "x_0", **FULL), k_of,
         given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
     Quantity(
         "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
-        ("14",), TOTAL, STEP, step_edges, Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **DRAWN),
-        lambda i: (book.assemble(terms_of(i), column("t", at="T")),), given=_own_step, after=("step_kl", "entropy_at"),
+        ("14",), TOTAL, STEP, step_edges, Theory(bound.bound, NETWORK, SCHEDULE, "x_0", **DRAWN),
+        lambda i: book.assemble(terms_of(i), column("t", at="T")), given=_own_step, after=("step_kl", "entropy_at"),
         choices=CHOICES, arguments=ARGUMENTS, page=_page_of_one_step),
     Quantity(
         "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
-        PATH, path_edges, Theory(bound.strict_bound, bound.strict_bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL),
-        lambda i: (k_of(i) + book.correction(X_0),), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
+        PATH, path_edges, Theory(bound.strict_bound, NETWORK, SCHEDULE, "x_0", **FULL),
+        lambda i: k_of(i) + book.correction(X_0), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
         choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
 )
 

@@ -124,36 +124,33 @@ MATRIX = (Output("MATRIX", "matrix"),)
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew",
-        SOURCE, MATRIX, chain(), chain_edges(),
-        Theory(categorical.transition, categorical.transition_vjp, BETA, fixed=("classes",)),
-        lambda i: (book.forward(IDENTITY, row(), K),), page=_page),
+        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew", SOURCE,
+        MATRIX, chain(), chain_edges(), Theory(categorical.transition, BETA, fixed=("classes",)),
+        book.forward(IDENTITY, row(), K), page=_page),
     Quantity(
         "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K", SOURCE, MATRIX, chain(), chain_edges(),
-        Theory(categorical.cumulative, categorical.cumulative_vjp, LEVEL, fixed=("classes",)),
-        lambda i: (book.marginal(IDENTITY, row(), K),), given=own_levels, after=("alpha_bar",), page=_page),
+        Theory(categorical.cumulative, LEVEL, fixed=("classes",)),
+        book.marginal(IDENTITY, row(), K), given=own_levels, after=("alpha_bar",), page=_page),
     Quantity(
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t)/K, one number for each class", SOURCE, LAW,
-        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, categorical.marginal_vjp, _one_hot("x_0"), LEVEL),
-        lambda i: (book.marginal(X_0, row(), K),), given=own_levels, after=("alpha_bar",), page=_page),
+        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, _one_hot("x_0"), LEVEL),
+        book.marginal(X_0, row(), K), given=own_levels, after=("alpha_bar",), page=_page),
     Quantity(
         "categorical_posterior", "CAT.POST", "q(x_{t−1} | x_t, x_0) ∝ q(x_t | x_{t−1}) q(x_{t−1} | x_0), adding to 1",
         ("48", *SOURCE), LAW, chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
-        Theory(categorical.posterior, categorical.posterior_vjp, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV),
-        lambda i: (book.posterior(X_T, X_0, row(), K),), given=own_levels, after=("alpha_bar",), arguments=("beta",), page=_page),
+        Theory(categorical.posterior, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV),
+        book.posterior(X_T, X_0, row(), K), given=own_levels, after=("alpha_bar",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
         "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
         "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
-        Theory(categorical.reverse, categorical.reverse_vjp, "logits", _one_hot("x_t"), STEP, fixed=("mixing",)),
-        lambda i: (book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K),),
-        given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"),
-        page=_page),
+        Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",)),
+        lambda i: book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K), given=own_levels,
+        after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"), page=_page),
     Quantity(
         "categorical_kl", "CAT.KL", "D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0", ("14", *SOURCE),
-        (Output("VALUE", "information"),), _laws, _laws_edges,
-        Theory(categorical.kl, categorical.kl_vjp, symbol("law_q"), symbol("law_p")),
-        lambda i: (book.kl(given("law_q"), given("law_p")),), page=_two_laws),
+        (Output("VALUE", "information"),), _laws, _laws_edges, Theory(categorical.kl, symbol("law_q"), symbol("law_p")),
+        book.kl(given("law_q"), given("law_p")), page=_two_laws),
 )
 
 

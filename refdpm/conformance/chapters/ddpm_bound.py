@@ -186,35 +186,35 @@ QUANTITIES: tuple[Quantity, ...] = (
         (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
         listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
                {"nats": exactly([900.0]), "x_0": spread_out(1, 1)}),
-        Theory(objective.per_dimension, objective.per_dimension_vjp, "nats", k=lambda i: i["x_0"]),
-        lambda i: (book.per_dimension(given("nats"), X_0),), arguments=("nats",)),
+        Theory(objective.per_dimension, "nats", k=lambda i: i["x_0"]),
+        book.per_dimension(given("nats"), X_0), arguments=("nats",)),
     Quantity(
         "prior_kl", "OBJ.PRIOR", "L_T = KL(q(x_T | x_0) ‖ N(0, 1)) = ½ Σ [ᾱ_T x_0² − ᾱ_T − log(1−ᾱ_T)]", (SOURCE, "43"),
         (Output("VALUE", "total"),), on_schedules(x_0=arrays(N, D)), _edges_at_T,
-        Theory(None, composed(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), lambda i: (_prior(),),
+        Theory(composed(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), _prior(),
         arguments=("x_0", "beta"), page=_page),
     Quantity(
         "edge_log_prob", "OBJ.EDGE", "E log p(x_0 | x_1) with p(x_0 | x_1) = N(√(1−β_1) x_1, β_1): "
         "−½ Σ [log 2πβ_1 + β_1 x_0² + 1 − β_1]", ("44",), (Output("VALUE", "total"),), on_schedules(x_0=arrays(N, D)), _edges_at_T,
-        Theory(None, composed(objective.edge_vjp, total_vjp), "x_0", _at(BETA, 1)),
-        lambda i: (book.per_example(book.edge(X_0, AT_1)),), page=_page),
+        Theory(composed(objective.edge_vjp, total_vjp), "x_0", _at(BETA, 1)),
+        book.per_example(book.edge(X_0, AT_1)), page=_page),
     Quantity(
         "decoder_nll", "OBJ.DECODER", "L_0 = −Σ log [Φ((x_0 + 1/255 − m)/σ) − Φ((x_0 − 1/255 − m)/σ)], ends open, with the law of "
         "the step t = 1 at x_1 = √ᾱ_1 x_0 + √(1−ᾱ_1) ε", (SOURCE,), (Output("VALUE", "total"),),
         _images(all_t=False), partial(_edges, all_t=False),
-        Theory(objective.decoder, objective.decoder_vjp, NETWORK, SCHEDULE, fixed=("k", "noise"), grid=lambda i: Grid(),
+        Theory(objective.decoder, NETWORK, SCHEDULE, fixed=("k", "noise"), grid=lambda i: Grid(),
                model=_last),
-        lambda i: (_decoder(i, "noise"),), choices=CHOICES, arguments=ARGUMENTS, page=_page),
+        lambda i: _decoder(i, "noise"), choices=CHOICES, arguments=ARGUMENTS, page=_page),
     Quantity(
         "bound_terms", "OBJ.TERMS", "(T, N): L_0, and for t = 2..T the divergence of the step, in the order of t", (SOURCE, "14"),
         (Output("TABLE", "table_of_totals"),), _images(all_t=True), partial(_edges, all_t=True),
-        Theory(table_of, None, NETWORK, SCHEDULE, **FULL), lambda i: (book.table(_terms(i)),),
+        Theory(table_of, NETWORK, SCHEDULE, **FULL), lambda i: book.table(_terms(i)),
         given=_own_table, after=("step_kl", "decoder_nll"), choices=CHOICES, page=_page_of_steps),
     Quantity(
         "bound", "OBJ.BOUND", "−log P(x_0) ≤ L_T + Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + L_0, noise (T, N, …)",
         (SOURCE, "13"), (Output("VALUE", "total"),), _images(all_t=True), partial(_edges, all_t=True),
-        Theory(None, bound_vjp, NETWORK, SCHEDULE, **FULL),
-        lambda i: (book.whole(_terms(i)),), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
+        Theory(bound_vjp, NETWORK, SCHEDULE, **FULL),
+        lambda i: book.whole(_terms(i)), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
         arguments=ARGUMENTS, page=_page_of_steps),
 )
 

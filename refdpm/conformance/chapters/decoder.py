@@ -72,8 +72,8 @@ LOG_MASS = Quantity(
     "decoder_log_mass", "DEC.MASS", "log P(k) = log [Φ((x_k + w/2 − m)/σ) − Φ((x_k − w/2 − m)/σ)] per component, levels x_k "
     "from low to high, w apart, the first and the last bin open; k counts from 0, x_0 is x_k", ("Ho 2020",),
     (Output("VALUE", "information"),), lambda given: _draws(), _edges,
-    Theory(decoder.log_mass, decoder.log_mass_vjp, normal("mean", "var"), fixed=("k",), grid=_grid),
-    lambda i: (book.log_mass(given("x_0"), LAW, given("k"), GRID),), arguments=("mean", "var"), page=_page)
+    Theory(decoder.log_mass, normal("mean", "var"), fixed=("k",), grid=_grid),
+    book.log_mass(given("x_0"), LAW, given("k"), GRID), arguments=("mean", "var"), page=_page)
 
 QUANTITIES: tuple[Quantity, ...] = (LOG_MASS,)
 

@@ -33,8 +33,7 @@ ALPHA_BAR = Quantity(
     "alpha_bar", "SCH.ABAR", "ᾱ_t = ∏_{s≤t} (1 − β_s), t = 1..T: the share of the signal's variance that t steps leave",
     ("2", "App.1 G marginal"), (Output("TABLE", "table"),), on_schedules(),
     lambda given: [{"beta": beta} for beta in edge_schedules(given)],
-    Theory(schedule.alpha_bar, alpha_bar_vjp, SCHEDULE, table=True), lambda i: (row().alpha_bar,),
-    arguments=("beta",), page=every_step)
+    Theory(schedule.alpha_bar, SCHEDULE, vjp=alpha_bar_vjp, table=True), row().alpha_bar, arguments=("beta",), page=every_step)
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
@@ -42,24 +41,23 @@ ALPHA_BAR = Quantity(
 KERNELS = (
     Quantity(
         "forward", "GAU.FWD", "q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t)", ("2", "App.1 G forward"), MEAN_VAR,
-        chain("x_prev"), chain_edges("x_prev"), Theory(gaussian.forward, gaussian.forward_vjp, "x_prev", BETA),
-        lambda i: book.forward(X_PREV, row()), arguments=("x_prev", "beta")),
+        chain("x_prev"), chain_edges("x_prev"), Theory(gaussian.forward, "x_prev", BETA),
+        book.forward(X_PREV, row()), arguments=("x_prev", "beta")),
     Quantity(
         "marginal", "GAU.MARG", "q(x_t | x_0) = N(√ᾱ_t x_0, 1 − ᾱ_t)", ("App.1 G marginal",), MEAN_VAR,
-        chain("x_0"), chain_edges("x_0"), Theory(gaussian.marginal, gaussian.marginal_vjp, "x_0", LEVEL),
-        lambda i: book.marginal(X_0, row()), given=own_levels, after=("alpha_bar",), arguments=("x_0", "beta")),
+        chain("x_0"), chain_edges("x_0"), Theory(gaussian.marginal, "x_0", LEVEL),
+        book.marginal(X_0, row()), given=own_levels, after=("alpha_bar",), arguments=("x_0", "beta")),
     Quantity(
         "marginal_sample", "GAU.DRAW", "x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε", ("App.1 G marginal",), (Output("X_T"),),
         chain("x_0", "noise"), chain_edges("x_0", "noise"),
-        Theory(None, composed(gaussian.marginal_vjp, gaussian.draw_vjp), "x_0", LEVEL, fixed=("noise",)),
-        lambda i: (book.draw(book.marginal(X_0, row()), NOISE),),
+        Theory(composed(gaussian.marginal_vjp, gaussian.draw_vjp), "x_0", LEVEL, fixed=("noise",)),
+        book.draw(book.marginal(X_0, row()), NOISE),
         given=own_levels, after=("alpha_bar", "marginal"), arguments=("x_0", "beta")),
     Quantity(
         "posterior", "GAU.POST", "q(x_{t−1} | x_t, x_0) = N(c_0 x_0 + c_t x_t, β̃_t) with c_0 = √ᾱ_{t−1} β_t/(1−ᾱ_t), "
         "c_t = √(1−β_t) (1−ᾱ_{t−1})/(1−ᾱ_t), β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t)", ("48", "App.1 G posterior"), MEAN_VAR,
-        chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
-        Theory(gaussian.posterior, gaussian.posterior_vjp, "x_t", "x_0", BETA, PREV), lambda i: book.posterior(X_T, X_0, row()),
-        given=own_levels, after=("alpha_bar",), arguments=("x_t", "x_0", "beta")),
+        chain("x_0", "x_t"), chain_edges("x_0", "x_t"), Theory(gaussian.posterior, "x_t", "x_0", BETA, PREV),
+        book.posterior(X_T, X_0, row()), given=own_levels, after=("alpha_bar",), arguments=("x_t", "x_0", "beta")),
 )
 
 
@@ -82,22 +80,20 @@ DIVERGENCES = (
     Quantity(
         "kl", "GAU.KL", "D_KL(q ‖ p) = ½ [log(σ_p²/σ_q²) + (σ_q² + (μ_q − μ_p)²)/σ_p² − 1] per component", ("14", "App.1 G bound"),
         NATS, drawn(**TWO_LAWS), TWO_LAWS_EDGES,
-        Theory(gaussian.kl, gaussian.kl_vjp, normal("mean_q", "var_q"), normal("mean_p", "var_p")), lambda i: (book.kl(Q, P),),
+        Theory(gaussian.kl, normal("mean_q", "var_q"), normal("mean_p", "var_p")), book.kl(Q, P),
         arguments=("mean_q", "var_q", "mean_p", "var_p")),
     Quantity(
         "entropy", "GAU.ENT", "H(q) = ½ log(2πe σ²) per component", ("App.1 G bound",), NATS, drawn(**ONE_LAW),
-        listed(*ONE_LAW_EDGES), Theory(gaussian.entropy, gaussian.entropy_vjp, normal("mean", "var")),
-        lambda i: (book.entropy(LAW.var),), arguments=("var",)),
+        listed(*ONE_LAW_EDGES), Theory(gaussian.entropy, normal("mean", "var")), book.entropy(LAW.var), arguments=("var",)),
     Quantity(
         "cross_entropy", "GAU.CROSS", "−E_q log p = ½ [log(2π σ_p²) + (σ_q² + (μ_q − μ_p)²)/σ_p²] per component", ("43", "46"),
         NATS, drawn(**TWO_LAWS), TWO_LAWS_EDGES,
-        Theory(gaussian.cross_entropy, gaussian.cross_entropy_vjp, normal("mean_q", "var_q"), normal("mean_p", "var_p")),
-        lambda i: (book.cross_entropy(Q, P),), arguments=("mean_q", "var_q", "mean_p", "var_p")),
+        Theory(gaussian.cross_entropy, normal("mean_q", "var_q"), normal("mean_p", "var_p")),
+        book.cross_entropy(Q, P), arguments=("mean_q", "var_q", "mean_p", "var_p")),
     Quantity(
-        "log_prob", "GAU.LOGP", "log N(x; μ, σ²) = −½ [log(2π σ²) + (x − μ)²/σ²] per component", ("App.1 G likelihood",),
-        NATS, drawn(x=arrays(N, D), **ONE_LAW), listed(*({"x": spread_out(N, D, start=0.6)} | law for law in ONE_LAW_EDGES)),
-        Theory(gaussian.log_prob, gaussian.log_prob_vjp, "x", normal("mean", "var")),
-        lambda i: (book.log_prob(given("x"), LAW),), arguments=("x", "mean", "var")),
+        "log_prob", "GAU.LOGP", "log N(x; μ, σ²) = −½ [log(2π σ²) + (x − μ)²/σ²] per component", ("App.1 G likelihood",), NATS,
+        drawn(x=arrays(N, D), **ONE_LAW), listed(*({"x": spread_out(N, D, start=0.6)} | law for law in ONE_LAW_EDGES)),
+        Theory(gaussian.log_prob, "x", normal("mean", "var")), book.log_prob(given("x"), LAW), arguments=("x", "mean", "var")),
 )
 
 

@@ -37,7 +37,7 @@ def _layer(module: ModuleType, name: str, id: str, says: str, source: str, takes
         return (printed + slack(node(lost)) if lost else printed,)
 
     return Quantity(name, id, says, (source,), (Output("VALUE", kind),), lambda given: inputs, listed(*edges),
-                    Theory(f, f_vjp, *takes, fixed=fixed), book, arguments=takes if f_vjp else ())
+                    Theory(f, *takes, fixed=fixed), book, arguments=takes if f_vjp else ())
 
 
 # -- element by element ------------------------------------------------------------------------------------------------

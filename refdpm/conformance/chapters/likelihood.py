@@ -50,36 +50,34 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "null_log_likelihood", "LIK.NULL", "log N(x_0; 0, 1) = −½ Σ [log 2π + x_0²]: L_null", ("App.1 G likelihood",), TOTAL,
         drawn(x_0=arrays(N, D)), listed({"x_0": spread_out(N, D)}, {"x_0": spread_out(3, 4, 5, 2)}),
-        Theory(likelihood.null_log_likelihood, None, "x_0", kernel=lambda i: gaussian), lambda i: (book.log_prior(X_0),)),
+        Theory(likelihood.null_log_likelihood, "x_0", kernel=lambda i: gaussian), book.log_prior(X_0)),
     Quantity(
         "gaussian_log_likelihood", "LIK.NORMAL", "log N(x_0; mean, covariance), whole vectors", ("App.1 G likelihood",),
-        (Output("VALUE", "information"),),
-        drawn(x_0=arrays(N, D), mean=arrays(D), covariance=arrays(D, D).map(_covariance)),
+        (Output("VALUE", "information"),), drawn(x_0=arrays(N, D), mean=arrays(D), covariance=arrays(D, D).map(_covariance)),
         listed({"x_0": spread_out(N, D), "mean": exactly([0.5, -0.25]), "covariance": exactly([[2.0, 0.5], [0.5, 0.25]])}),
-        Theory(likelihood.gaussian_log_likelihood, None, "x_0", fixed=("mean", "covariance")),
-        lambda i: (book.gaussian_log_likelihood(X_0, MEAN, COVARIANCE),)),
+        Theory(likelihood.gaussian_log_likelihood, "x_0", fixed=("mean", "covariance")),
+        book.gaussian_log_likelihood(X_0, MEAN, COVARIANCE)),
     Quantity(
         "parzen_log_likelihood", "LIK.PARZEN", "log (1/M) Σ_m N(x_0; c_m, h² I) with centres c_m and bandwidth h, a deviation",
         ("Table 2",), (Output("VALUE", "information"),),
         drawn(x_0=arrays(N, D), centres=arrays(M, D), bandwidth=numbers(0.25, 2.0).map(np.asarray)),
         listed({"x_0": spread_out(N, D), "centres": spread_out(M, D, start=0.4), "bandwidth": np.asarray(0.5)}),
-        Theory(likelihood.parzen_log_likelihood, None, "x_0", "centres", bandwidth=lambda i: float(i["bandwidth"])),
-        lambda i: (book.parzen_log_likelihood(X_0, CENTRES, BANDWIDTH),)),
+        Theory(likelihood.parzen_log_likelihood, "x_0", "centres", bandwidth=lambda i: float(i["bandwidth"])),
+        book.parzen_log_likelihood(X_0, CENTRES, BANDWIDTH)),
     Quantity(
         "log_weights", "LIK.WEIGHT", "log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) on the path "
         "x_t = √(1−β_t) x_{t−1} + √β_t ε_t, noise (T, N, …); p(x_0 | x_1) is the forward kernel at β_1", ("7", "8", "9", "44"),
-        TOTAL, PATH, path_edges, Theory(likelihood.log_weights, None, NETWORK, SCHEDULE, "x_0", fixed=("noise",), **FIXED),
-        lambda i: (book.log_weights(lambda x_t: reverse(i, x_t)),), choices=("predicts", "variance"), page=_page_of_paths),
+        TOTAL, PATH, path_edges, Theory(likelihood.log_weights, NETWORK, SCHEDULE, "x_0", fixed=("noise",), **FIXED),
+        lambda i: book.log_weights(lambda x_t: reverse(i, x_t)), choices=("predicts", "variance"), page=_page_of_paths),
     Quantity(
         "log_mean_weight", "LIK.MEAN", "log (1/M) Σ_m w_m of each example from log w (M, N)", ("9",),
         (Output("VALUE", "information"),), drawn(log_w=arrays(M, N, low=-30.0, high=10.0)),
         listed({"log_w": spread_out(M, N, low=-3.0, high=2.0)}, {"log_w": spread_out(M, N, low=-1000.0, high=-900.0)}),
-        ByHand(_log_mean), lambda i: (book.log_mean(LOG_W),)),
+        ByHand(_log_mean), book.log_mean(LOG_W)),
     Quantity(
         "standard_error", "LIK.ERROR", "the standard error of the mean of n values, √[Σ (x − x̄)²/(n(n−1))]", ("Table 1",),
         (Output("VALUE"),), drawn(values=arrays(5)), listed({"values": exactly([1.0, 2.5, -0.5])}, {"values": spread_out(9)}),
-        Theory(lambda values: np.asarray(likelihood.average(values).stderr), None, "values"),
-        lambda i: (book.average(VALUES).stderr,)),
+        Theory(lambda values: np.asarray(likelihood.average(values).stderr), "values"), book.average(VALUES).stderr),
 )
 
 

@@ -74,9 +74,9 @@ QUANTITIES: tuple[Quantity, ...] = (
         "objective", "NET.OBJECTIVE", "mean over examples of KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), t ≥ 2, p by the network "
         "rbf(centre, log_width) → affine(weight[t], bias[t]) → read-out", ("14", "65", "App.1 G reverse"),
         (Output("VALUE", "total"),), DRAWS, _edges,
-        Theory(None, objective_vjp, PARAMETERS, SCHEDULE, "x_0",
+        Theory(objective_vjp, PARAMETERS, SCHEDULE, "x_0",
                fixed=("noise", "t"), kernel=lambda i: gaussian, network=lambda i: fix(swiss_roll, readout=i["readout"])),
-        lambda i: (_objective(i),), choices=("readout",),
+        _objective, choices=("readout",),
         arguments=("centre", "log_width", "weight", "bias", "beta", "x_0")),
 )
 

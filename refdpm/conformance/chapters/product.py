@@ -54,27 +54,27 @@ EDGES = (_edge(4, 3), _edge(3, 2, size=2.0 ** -10, ratio=0.5), _edge(3, 2, size=
 STEPS = (
     Quantity("times_gaussian", "CON.GAU", "N(mean, var) times r = N(mean_r, var_r), normalised: 1/var + 1/var_r is the precision, "
              "(mean/var + mean_r/var_r) over it the mean", ("22", "52", "53"), (Output("MEAN"), Output("VAR", "variance")),
-             drawn(**LAWS_OF), listed(*EDGES), Theory(product.times, product.times_gaussian_vjp, *TAKES),
-             lambda i: book.times_gaussian(LAW, R), arguments=("mean", "var", "mean_r", "var_r")),
+             drawn(**LAWS_OF), listed(*EDGES), Theory(product.times, *TAKES, vjp=product.times_gaussian_vjp),
+             book.times_gaussian(LAW, R), arguments=("mean", "var", "mean_r", "var_r")),
     Quantity("times_bits", "CON.BITS", "a bit of probability p times r, normalised: p r/(p r + (1−p)(1−r))",
              ("22", "App.1 B perturbed"), (Output("PROB", "probability"),),
              drawn(p=arrays(N, D, low=0.02, high=0.98), r=arrays(N, D, low=0.02, high=0.98)),
              listed(dict(p=spread_out(4, 3, low=0.05, high=0.95), r=spread_out(4, 3, start=0.5, low=0.05, high=0.95)),
                     dict(p=exactly([[0.5, 0.25], [0.01, 0.99], [0.75, 0.999]]),
                          r=exactly([[0.75, 0.5], [0.99, 0.99], [0.25, 0.001]]))),
-             Theory(product.times, product.times_bernoulli_vjp, bit("p"), bit("r")),
-             lambda i: (book.times_bits(given("p"), given("r")),), arguments=("p", "r")),
+             Theory(product.times, bit("p"), bit("r"), vjp=product.times_bernoulli_vjp),
+             book.times_bits(given("p"), given("r")), arguments=("p", "r")),
     Quantity("guided_mean", "CON.GUIDE", "the mean of N(mean, var) times r to first order: mean + var·gradient, where "
              "gradient = ∇log r at the mean", ("61", "App.1 G perturbed"), (Output("MEAN"),),
              drawn(mean=arrays(N, D), var=positive(N, D), gradient=arrays(N, D)),
              listed(*(dict(mean=edge["mean"], var=edge["var"], gradient=edge["mean_r"]) for edge in EDGES)),
-             Theory(None, composed(product.perturbed_vjp, mean_vjp), TAKES[0], "gradient"),
-             lambda i: (book.guided_mean(LAW, given("gradient")),), arguments=("mean", "var", "gradient")),
+             Theory(composed(product.perturbed_vjp, mean_vjp), TAKES[0], "gradient"),
+             book.guided_mean(LAW, given("gradient")), arguments=("mean", "var", "gradient")),
     Quantity("conditioned_step", "CON.STEP", "x_{t−1} drawn from the reverse step N(mean, var) times r = N(mean_r, var_r): the "
              "product's mean + its deviation·ε", ("22",), (Output("X_PREV"),), drawn(**LAWS_OF, noise=arrays(N, D)),
              listed(*(edge | dict(noise=spread_out(*edge["mean"].shape, start=0.9)) for edge in EDGES)),
-             Theory(None, composed(product.times_gaussian_vjp, gaussian.draw_vjp), *TAKES, fixed=("noise",)),
-             lambda i: (draw(book.times_gaussian(LAW, R), given("noise")),), after=("times_gaussian",),
+             Theory(composed(product.times_gaussian_vjp, gaussian.draw_vjp), *TAKES, fixed=("noise",)),
+             draw(book.times_gaussian(LAW, R), given("noise")), after=("times_gaussian",),
              arguments=("mean", "var", "mean_r", "var_r")),
 )
 
@@ -131,16 +131,16 @@ INPAINTING = (
                  drawn(x=arrays(N, D), y=arrays(N, D), mask=MASKS),
                  _with_mask(listed(dict(x=spread_out(4, 3), y=spread_out(4, 3, start=0.5)),
                                    dict(x=spread_out(2, 3, 5, 1), y=spread_out(2, 3, 5, 1, start=0.5)))),
-                 ByHand(lambda i: (_kept(i["x"], i["y"], i["mask"]),), _kept_vjp), lambda i: (book.kept(Y, X),),
+                 ByHand(lambda i: (_kept(i["x"], i["y"], i["mask"]),), _kept_vjp), book.kept(Y, X),
                  arguments=("x", "y")),
     Quantity("noised_known", "CON.LEVEL", "what is known, y, with the noise of level t: √ᾱ_t y + √(1−ᾱ_t) ε", ("Lugmayr 2022",),
              (Output("X_T"),), chain("y", "noise"), chain_edges("y", "noise"),
-             Theory(None, composed(gaussian.marginal_vjp, gaussian.draw_vjp), "y", LEVEL, fixed=("noise",)),
-             lambda i: (book.noised(Y, row()),), given=own_levels, after=("alpha_bar",), arguments=("y", "beta")),
+             Theory(composed(gaussian.marginal_vjp, gaussian.draw_vjp), "y", LEVEL, fixed=("noise",)),
+             book.noised(Y, row()), given=own_levels, after=("alpha_bar",), arguments=("y", "beta")),
     Quantity("inpaint_step", "CON.PAINT", "x_{t−1} with what is known in it: where the mask is true √ᾱ_{t−1} y + √(1−ᾱ_{t−1}) ε, "
              "which at t = 1 is y, and x_prev elsewhere", ("Lugmayr 2022",), (Output("X_PREV"),),
              chain("x_prev", "y", "noise", mask=MASKS), _with_mask(chain_edges("x_prev", "y", "noise")),
-             ByHand(_painted), lambda i: (book.kept(book.noised(Y, row(-1)), given("x_prev")),),
+             ByHand(_painted), book.kept(book.noised(Y, row(-1)), given("x_prev")),
              given=own_levels, after=("alpha_bar", "noised_known", "keep_known")),
 )
 

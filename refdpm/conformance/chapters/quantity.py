@@ -59,7 +59,7 @@ class Quantity(NamedTuple):
     inputs     draws the arguments, from what the adapter leaves free
     edges      arguments at which things go wrong, always tried first
     theory     the answer, in this package's conventions, from its own functions, and its gradients
-    book       the textbook's formula of each output, for the choices that the inputs hold
+    book       the textbook's formula of each output, or of the only one; where it depends on them, as a function of the inputs
     given      from the adapter's own earlier answers (`ask`), inputs that replace the reference's own: staged blame
     after      the quantities that it builds on
     choices    conventions that change what is meant, and not only how it is written (`Profile` fields); `inputs` holds them by name
@@ -75,7 +75,7 @@ class Quantity(NamedTuple):
     inputs: Callable[[Given], Strategy]
     edges: Callable[[Given], list[Inputs]]
     theory: Answers
-    book: Book
+    book: E | tuple[E, ...] | Callable[[Inputs], E | tuple[E, ...]]
     given: Callable[[Inputs, Ask], Inputs] | None = None
     after: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
@@ -106,7 +106,8 @@ class Quantity(NamedTuple):
 
     def formulas(self, inputs: Inputs) -> tuple[E, ...]:
         """The textbook's formula of each output; the same object for inputs that differ in numbers only."""
-        return _formulas(self.book, _Form(inputs))
+        found = _formulas(self.book, _Form(inputs)) if callable(self.book) else self.book
+        return (found,) if isinstance(found, E) else found
 
 
 class _Form:
@@ -130,7 +131,7 @@ def _form(name: str, value: Any) -> Any:
 
 
 @lru_cache(maxsize=2000)
-def _formulas(book: Book, form: _Form) -> tuple[E, ...]:
+def _formulas(book: Callable[[Inputs], E | tuple[E, ...]], form: _Form) -> E | tuple[E, ...]:
     return book(form.inputs)
 
 

@@ -77,13 +77,12 @@ VARIANCES = (
         "reverse_variance", "REV.VAR",
         "β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t) or β_t, one number for each row; at t = 1 β̃_2, 1e-20 or β_1", ("Ho 2020",),
         (Output("VALUE", "variance"),), chain(), chain_edges(), ByHand(_variance),
-        lambda i: (where(AT_1, book.first_variance(i["first"]), small(row()) if i["variance"] == "small" else row().beta),),
+        lambda i: where(AT_1, book.first_variance(i["first"]), small(row()) if i["variance"] == "small" else row().beta),
         given=own_levels, after=("alpha_bar", "posterior"), choices=("variance", "first")),
     Quantity(
         "ranged_variance", "REV.RANGE", "β_t^f β̃_t^(1−f) with f = (1 + head)/2, t ≥ 2", ("Nichol 2021",),
-        (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2),
-        Theory(None, ranged_vjp, "head", BETA, PREV),
-        lambda i: (book.ranged(given("head"), row().beta, small(row())),), given=own_levels, after=("alpha_bar", "posterior"),
+        (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2), Theory(ranged_vjp, "head", BETA, PREV),
+        book.ranged(given("head"), row().beta, small(row())), given=own_levels, after=("alpha_bar", "posterior"),
         arguments=("head", "beta")),
 )
 
@@ -143,7 +142,7 @@ def law(i: Inputs, row: Row, last: E) -> Normal:
 WITH_A_NETWORK = (
     Quantity(
         "x_0_from_model", "REV.X_0", "x̂_0 of what model(x_t, t) predicts, nothing clipped", ("Ho 2020",), (Output("VALUE"),),
-        STATES, states_edges, ByHand(_x_0), lambda i: (book.x_0_from(heads().mean, X_T, row(), i["predicts"]),),
+        STATES, states_edges, ByHand(_x_0), lambda i: book.x_0_from(heads().mean, X_T, row(), i["predicts"]),
         given=own_levels, after=("alpha_bar",), choices=("predicts",)),
     Quantity(
         "reverse", "REV.LAW", "p(x_{t−1} | x_t) = N(c_0 x̂_0 + c_t x_t, β̃_t, β_t or between), x̂_0 of what model(x_t, t) "

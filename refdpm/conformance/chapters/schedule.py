@@ -44,22 +44,22 @@ TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02) for T in STEPS), d
 NAMED = (
     Quantity(
         "linear_schedule", "SCH.LINEAR", "β_t = β_1 + (β_T − β_1) (t−1)/(T−1); β_1 if T = 1", ("Ho, Jain, Abbeel 2020",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.linear, None, "T", fixed=("beta_1", "beta_T"), table=True),
-        lambda i: (book.linear(LENGTH, FIRST, LAST),), page=of_plain_numbers),
+        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.linear, "T", fixed=("beta_1", "beta_T"), table=True),
+        book.linear(LENGTH, FIRST, LAST), page=of_plain_numbers),
     Quantity(
         "geometric_schedule", "SCH.GEOM", "β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1); β_1 if T = 1", ("sec. 2.4.1",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.geometric, None, "T", fixed=("beta_1", "beta_T"), table=True),
-        lambda i: (book.geometric(LENGTH, FIRST, LAST),), page=of_plain_numbers),
+        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.geometric, "T", fixed=("beta_1", "beta_T"), table=True),
+        book.geometric(LENGTH, FIRST, LAST), page=of_plain_numbers),
     Quantity(
         "reciprocal_schedule", "SCH.RECIP", "β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T", ("App.1 B targets",), RATES,
-        drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, None, "T", table=True),
-        lambda i: (book.reciprocal(LENGTH),), page=of_plain_numbers),
+        drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, "T", table=True),
+        book.reciprocal(LENGTH), page=of_plain_numbers),
     Quantity(
         "cosine_schedule", "SCH.COSINE", "β_t = min(1 − f(t)/f(t−1), cap) with f(t) = cos²[(π/2) (t/T + offset)/(1 + offset)]",
         ("Nichol, Dhariwal 2021",), RATES, drawn(T=SIZES, offset=st.just(0.008), cap=st.just(0.999)),
         listed(*(dict(T=T, offset=0.008, cap=0.999) for T in STEPS), dict(T=10, offset=0.125, cap=0.875)),
-        Theory(schedule.cosine, None, "T", fixed=("offset", "cap"), table=True),
-        lambda i: (book.cosine(LENGTH, OFFSET, CAP),), page=of_plain_numbers),
+        Theory(schedule.cosine, "T", fixed=("offset", "cap"), table=True),
+        book.cosine(LENGTH, OFFSET, CAP), page=of_plain_numbers),
 )
 
 
@@ -76,13 +76,12 @@ LEARNED = (
     Quantity(
         "learned_schedule", "SCH.LEARNED", "β_1 as given, β_t = 1/(1 + exp(−logit_beta[t−2])) for t ≥ 2", ("15",), RATES,
         drawn(logit_beta=LOGITS, beta_1=numbers(1e-4, 0.5)), _learned_edges,
-        Theory(schedule.learned, schedule.learned_vjp, "logit_beta", fixed=("beta_1",), table=True),
-        lambda i: (book.learned(argument("logit_beta"), FIRST),), arguments=("logit_beta",), page=of_plain_numbers),
+        Theory(schedule.learned, "logit_beta", fixed=("beta_1",), table=True),
+        book.learned(argument("logit_beta"), FIRST), arguments=("logit_beta",), page=of_plain_numbers),
     Quantity(
         "schedule_logits", "SCH.LOGITS", "log β_t − log(1 − β_t) for t ≥ 2: the parameters with which learning starts at β",
-        ("15",), (Output("VALUE"),), on_schedules(low=2),
-        lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)], Theory(schedule.logits_of, None, SCHEDULE),
-        lambda i: (book.logits_of(book.row()),),
+        ("15",), (Output("VALUE"),), on_schedules(low=2), lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)],
+        Theory(schedule.logits_of, SCHEDULE), book.logits_of(book.row()),
         page=lambda i: Page({}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=1)),
 )
 
@@ -110,11 +109,10 @@ def _kept_edges(given: Given) -> list[Inputs]:
 FEWER = (
     Quantity(
         "respaced_schedule", "SCH.RESPACED", "1 − ᾱ_t/ᾱ_s for every kept t, s the kept step before it; ᾱ_0 = 1 before the first",
-        ("Song, Meng, Ermon 2021",), RATES,
-        drawn_with(on_schedules(), times=_kept_steps), _kept_edges,
-        Theory(sampler.respaced, sampler.respaced_vjp, Take(_own_rates, SCHEDULE.back), fixed=("times",), table=True),
-        lambda i: (book.respaced(tuple(i["times"].tolist())),), given=own_levels, after=("alpha_bar",),
-        arguments=("beta",), page=lambda i: Page({}, beta=i["beta"], ndim=1)),
+        ("Song, Meng, Ermon 2021",), RATES, drawn_with(on_schedules(), times=_kept_steps), _kept_edges,
+        Theory(sampler.respaced, Take(_own_rates, SCHEDULE.back), fixed=("times",), table=True),
+        lambda i: book.respaced(tuple(i["times"].tolist())), given=own_levels, after=("alpha_bar",), arguments=("beta",),
+        page=lambda i: Page({}, beta=i["beta"], ndim=1)),
 )
 
 

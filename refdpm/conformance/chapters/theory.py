@@ -4,7 +4,7 @@ A quantity is asked for with arguments by name: states, laws as means and varian
 positional arguments: laws as `Gaussian` or `Bernoulli`, and of the schedule a column or a level.  A *take* makes one of those from
 the inputs, and hands its cotangent back to the inputs that it was made of:
 
-    Theory(gaussian.posterior, gaussian.posterior_vjp, "x_t", "x_0", BETA, PREV)
+    Theory(gaussian.posterior, "x_t", "x_0", BETA, PREV)
 
 is all that there is to say about the posterior, its values and its gradients.
 """
@@ -171,32 +171,34 @@ def outputs_vjp(value: Any) -> tuple[tuple[Array, ...], Callable[..., Any]]:
 
 
 class Theory:
-    """A pair of this package, what it takes, and the inputs that are its keywords.
+    """A function, its adjoint, what they take, and the inputs that are their keywords.
 
-    f, f_vjp   the pair; f_vjp None for what is not differentiated, f None for what is only written with its adjoint
+    f          the function; one with a name in _vjp has its value from its adjoint
     takes      its positional arguments: the name of an input, or a `Take`
+    vjp        its adjoint, if that is not the f_vjp that stands next to it; what has none is not differentiated
     fixed      keyword-only arguments: the names of inputs, or name=function of the inputs for what is made of them
     table      the result has β_0 or ᾱ_0 in front, of which nobody is asked
     """
 
-    def __init__(self, f: Callable[..., Any] | None, f_vjp: Callable[..., Any] | None, *takes: str | Take,
+    def __init__(self, f: Callable[..., Any], *takes: str | Take, vjp: Callable[..., Any] | None = None,
                  fixed: tuple[str, ...] = (), table: bool = False, **made: Callable[[Inputs], Any]) -> None:
-        self.f, self.f_vjp, self.table = f, f_vjp, table
+        self.f, self.f_vjp, self.table = f, vjp or _adjoint_of(f), table
         self.takes = tuple(take if isinstance(take, Take) else _as_it_is(take) for take in takes)
         self.fixed = {name: (lambda inputs, name=name: inputs[name]) for name in fixed} | made
 
-    def _call(self, f: Callable[..., Any] | None, inputs: Inputs) -> Any:
-        assert f is not None
+    def _call(self, f: Callable[..., Any], inputs: Inputs) -> Any:
         fixed = {name: make(inputs) for name, make in self.fixed.items()}
         return as_planted(f)(*(take.make(inputs) for take in self.takes), **fixed)
 
     def values(self, inputs: Inputs) -> tuple[Array, ...]:
         """One array for each output."""
-        value = self._call(self.f, inputs) if self.f else self._call(self.f_vjp, inputs)[0]
+        value = self._call(self.f, inputs)
+        value = value[0] if self.f is self.f_vjp else value
         return (value[1:],) if self.table else outputs_vjp(value)[0]
 
     def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> Gradients:
         """The gradient of Σ ⟨cotangent, output⟩ with respect to every input that has a part in it."""
+        assert self.f_vjp is not None
         value, back = self._call(self.f_vjp, inputs)
         cotangent = np.append(0.0, cotangents[0]) if self.table else outputs_vjp(value)[1](*cotangents)
         parts = back(cotangent)
@@ -205,6 +207,10 @@ class Theory:
             for name, gradient in take.back(inputs, part).items():
                 found[name] = found[name] + gradient if name in found else gradient
         return found
+
+
+def _adjoint_of(f: Callable[..., Any]) -> Callable[..., Any] | None:
+    return f if f.__name__.endswith("_vjp") else getattr(sys.modules[f.__module__], f"{f.__name__}_vjp", None)
 
 
 def as_planted(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -32,6 +32,14 @@ Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
 
 
+def _operator(op: str) -> Callable[[E, Any], E]:
+    return lambda self, other: E(op, (self, node(other)))
+
+
+def _reflected(op: str) -> Callable[[E, Any], E]:
+    return lambda self, other: E(op, (node(other), self))
+
+
 class E:
     """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices)."""
 
@@ -41,32 +49,11 @@ class E:
     def __init__(self, op: str, parts: Iterable[E] = (), how: Any = None) -> None:
         self.op, self.parts, self.how = op, tuple(parts), how
 
-    def __add__(self, other: Any) -> E:
-        return E("+", (self, node(other)))
-
-    def __sub__(self, other: Any) -> E:
-        return E("-", (self, node(other)))
-
-    def __mul__(self, other: Any) -> E:
-        return E("*", (self, node(other)))
-
-    def __truediv__(self, other: Any) -> E:
-        return E("/", (self, node(other)))
-
     def __neg__(self) -> E:
         return E("neg", (self,))
 
-    def __radd__(self, other: Any) -> E:
-        return node(other) + self
-
-    def __rsub__(self, other: Any) -> E:
-        return node(other) - self
-
-    def __rmul__(self, other: Any) -> E:
-        return node(other) * self
-
-    def __rtruediv__(self, other: Any) -> E:
-        return node(other) / self
+    __add__, __sub__, __mul__, __truediv__ = map(_operator, "+-*/")
+    __radd__, __rsub__, __rmul__, __rtruediv__ = map(_reflected, "+-*/")
 
 
 class Column(NamedTuple):

@@ -121,16 +121,16 @@ def _steps(draw: st.DrawFn) -> Inputs:
     return dict(t=draw(npst.arrays(np.int64, 3, elements=st.integers(1, T))), T=T, count=draw(st.integers(1, 5)))
 
 
+CLASSES: dict[str, Any] = dict(
+    inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
+    edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
+           dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))])
+
 NORMALISED = (
     _layer(activation, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
-           inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
-           edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
-                  dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))],
-           lost=SMALL),
+           lost=SMALL, **CLASSES),
     _layer(activation, "log_softmax", "LAY.LOGSOFTMAX", "x_k − log Σ_j exp(x_j) along the last axis", "definition", ("x",),
-           inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
-           edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
-                  dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))]),
+           **CLASSES),
     _layer(rbf, "rbf", "LAY.RBF", "g_k = exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), w_k = exp(log_width_k)", "App. D.1.1",
            ("x", "centre", "log_width"),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 2, low=-1.5, high=1.5), centre=arrays(4, 2, low=-1.5, high=1.5),

@@ -41,8 +41,8 @@ STEP = drawn_with(chain("x_0", "noise", low=2), model=network)
 
 def path_edges(given: Given) -> list[Inputs]:
     """Examples, noise for every t and a network, on the schedules of the edges."""
-    return edges_with([{"x_0": spread_out(N, D), "beta": beta} for beta in tame_first(given)],
-                      noise=lambda T: spread_out(T, N, D, start=0.3), model=edge_network)
+    return edges_with([{"x_0": spread_out(N, D), "noise": spread_out(len(beta) - 1, N, D, start=0.3), "beta": beta}
+                       for beta in tame_first(given)], model=edge_network)
 
 
 def step_edges(given: Given) -> list[Inputs]:

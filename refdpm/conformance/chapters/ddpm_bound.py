@@ -63,8 +63,8 @@ def _images(*, all_t: bool) -> Callable[[Given], Strategy]:
 
 def _edges(given: Given, *, all_t: bool) -> list[Inputs]:
     k = np.array([[0, 255], [100, 3], [254, 131]])
-    return edges_with([image(k) | {"beta": beta} for beta in tame_first(given, low=2)],
-                      noise=lambda T: spread_out(*_shape(T, all_t), start=0.3), model=partial(edge_network, size=SIZE))
+    return edges_with([image(k) | {"noise": spread_out(*_shape(len(beta) - 1, all_t), start=0.3), "beta": beta}
+                       for beta in tame_first(given, low=2)], model=partial(edge_network, size=SIZE))
 
 
 def _edges_at_T(given: Given) -> list[Inputs]:

@@ -93,7 +93,7 @@ def _kept_paths(draw: st.DrawFn, given: Given) -> Inputs:
 
 
 def _path_edges(given: Given) -> list[Inputs]:
-    return edges_with([{"beta": beta} for beta in telling(given)], noise=lambda T: spread_out(T + 1, N, D), model=edge_network)
+    return edges_with([{"noise": spread_out(len(beta), N, D), "beta": beta} for beta in telling(given)], model=edge_network)
 
 
 def _kept_path_edges(given: Given) -> list[Inputs]:

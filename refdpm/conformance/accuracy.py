@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.conformance import cases
-from refdpm.conformance.chapters import BOOK, ENDS
-from refdpm.conformance.in_textbook import function, in_textbook
+from refdpm.conformance.chapters import ENDS
+from refdpm.conformance.in_textbook import book, function, in_textbook
 from refdpm.textbook.digits import digits
 from refdpm.textbook.expression import E, versions
 from refdpm.textbook.page import Page
@@ -27,6 +27,7 @@ from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import argument_of, gradient, named_cotangents, slopes as slopes_of
 from refdpm.vjp import Array, Tree, leaves, tree_map
 
+BOOK = book()
 finite = np.frompyfunc(lambda x: x.is_finite(), 1, 1)
 LIMIT = 8.0
 SEED = 2015

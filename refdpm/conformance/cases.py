@@ -448,6 +448,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "layers.stack.stack": tuple(
         _case(s.normal_arrays(*image), st.tuples(*layers), layer_vjp=multiscale_vjp) for image, layers in (
             (IMAGES, (s.kernels((3, 5), 2, 5, scales=2), s.kernels((1, 3), 5, 1, scales=1))),
+            (IMAGES, (s.kernels((3, 1), 2, 2, scales=1), s.kernels((1, 3), 2, 2, scales=2))),
             (IMAGES, ()), ((1, 2, 4, 3), (s.kernels((3, 1), 3, 2, scales=1),)),
             ((2, 4, 3, 1), (s.kernels((1, 3), 1, 1, scales=1),)), ((0, 2, 4, 3), (s.kernels((3, 1), 3, 2, scales=1),)))),
     "layers.stack.side_by_side": tuple(_case(s.normal_arrays(*shape, a), s.normal_arrays(*shape, b)) for shape, a, b in (

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.chain import Row, from_levels
+from refdpm.textbook.chain import Row, from_levels, of_step
 from refdpm.textbook.expression import E, above, less, log, move, node, slack, sqrt, tanh, term, total, understood, where
 from refdpm.textbook.layers import bumps, linear, logit, per_step, sigmoid, temporal
 from refdpm.textbook.page import Array
@@ -175,8 +175,7 @@ def _measure(formula: Callable[..., E]) -> Callable[..., E]:
 
 def _heartbeat(parameters: Any, x_t: E, step: Any, *, t: Array, T: int = 0, rate: float = 0.2, readout: str = "denoising",
                last: str = "per_step") -> E:
-    row = from_levels(step.beta, step.log_alpha_bar_prev)
-    return heartbeat(parameters, x_t, row, node(rate), t=t, T=T, readout=readout, last=last)
+    return heartbeat(parameters, x_t, of_step(step), node(rate), t=t, T=T, readout=readout, last=last)
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
@@ -193,6 +192,6 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "networks.bit_readout.denoising": lambda z, x_t, beta, level, *, rate=0.5: denoising(
         z, x_t, from_levels(beta, level), node(rate)),
     "networks.bit_readout.read_out": lambda z, x_t, step, *, rate, readout: read_out(
-        z, x_t, from_levels(step.beta, step.log_alpha_bar_prev), node(rate), readout),
+        z, x_t, of_step(step), node(rate), readout),
     "networks.heartbeat.reverse": _heartbeat,
 }

@@ -72,11 +72,14 @@ def ends(x_0: E) -> tuple[E, E, E]:
     return entropy_at(x_0, row(at="T")), entropy_at(x_0, row(at=1)), prior_entropy(x_0)
 
 
+def over_steps(kl: E, T: Any) -> E:
+    """The sum over t, which has T − 1 terms, from some of them."""
+    return term(lambda T: T - 1, T, called="T − 1") * total(kl, "steps", (0,)) / count(kl, "steps", (0,))
+
+
 def assemble(terms: Any, T: Any) -> E:
-    """K from its terms: the sum over t has T − 1 of them, of which terms.kl are some."""
-    many = term(lambda T: T - 1, T, called="T − 1")
-    drawn = many * total(terms.kl, "steps", (0,)) / count(terms.kl, "steps", (0,))
-    return -drawn + terms.entropy_T - terms.entropy_1 - terms.entropy_prior
+    """K from its terms, of which terms.kl are some of those of the sum over t."""
+    return -over_steps(terms.kl, T) + terms.entropy_T - terms.entropy_1 - terms.entropy_prior
 
 
 def whole(terms: Any) -> E:

@@ -54,6 +54,11 @@ def from_levels(beta: E | None = None, log_alpha_bar_prev: E | None = None, log_
                term(lambda level: 1 - exp(level), before, called="1 − ᾱ_{t−1}"))
 
 
+def of_step(step: Any) -> Row:
+    """The same from the columns of a `Step` of the package."""
+    return from_levels(step.beta, step.log_alpha_bar_prev)
+
+
 # -- kernels -----------------------------------------------------------------------------------------------------------
 
 def forward(x_prev: E, row: Row) -> Normal:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.bound import AFTER, NOISE, per_example, step_kl
+from refdpm.textbook.bound import AFTER, NOISE, over_steps, per_example, step_kl
 from refdpm.textbook.chain import Normal, Row, draw, from_levels, kl, marginal, row, small
 from refdpm.textbook.decoder import Grid, grid_of, level, log_mass
 from refdpm.textbook.expression import HALF, PI, E, count, forms, given, log, log1p, move, node, square, term, total
@@ -45,9 +45,8 @@ def decoder(x_0: E, k: E, grid: Grid, noise: E, last: Callable[[E], Normal], mas
 # -- the bound ---------------------------------------------------------------------------------------------------------
 
 def assemble(terms: Any, T: Any) -> E:
-    """The bound from its terms: the sum over t has T − 1 of them, of which terms.kl are some."""
-    many = term(lambda T: T - 1, T, called="T − 1")
-    return terms.prior + many * total(terms.kl, "steps", (0,)) / count(terms.kl, "steps", (0,)) + terms.decoder
+    """The bound from its terms, of which terms.kl are some of those of the sum over t."""
+    return terms.prior + over_steps(terms.kl, T) + terms.decoder
 
 
 def whole(terms: Terms) -> E:

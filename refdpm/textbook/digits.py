@@ -143,22 +143,15 @@ _divided = np.frompyfunc(_quotient, 2, 1)
 
 # -- the arithmetic ----------------------------------------------------------------------------------------------------
 
-class Digits(Plain):
-    """Decimals, to the digits of the context."""
+def _number(how: Any) -> Decimal:
+    if how == "π":
+        return pi()
+    return Decimal(how.numerator) / Decimal(how.denominator) if isinstance(how, Fraction) else Decimal(how)
 
-    def number(self, how: Any) -> Any:
-        if how == "π":
-            return pi()
-        return Decimal(how.numerator) / Decimal(how.denominator) if isinstance(how, Fraction) else Decimal(how)
 
-    def array(self, x: Any) -> Array:
-        return np.asarray(exactly(x), dtype=object)
-
-    def call(self, name: str, x: Array) -> Array:
-        return np.asarray(CALLS[name](x), dtype=object)
-
-    def quotient(self, x: Array, y: Array) -> Array:
-        return np.asarray(_divided(x, y), dtype=object)
+DIGITS = Plain(_number, lambda x: np.asarray(exactly(x), dtype=object), lambda name, x: np.asarray(CALLS[name](x), dtype=object),
+               lambda x, y: np.asarray(_divided(x, y), dtype=object))
+"""Decimals, to the digits of the context."""
 
 
 class Exact(NamedTuple):
@@ -198,7 +191,7 @@ def _to(precision: int, formulas: list[E], page: Page) -> tuple[list[Array], dic
     with localcontext(Context(prec=precision, Emin=-10 ** 9, Emax=10 ** 9)) as context:
         for trap in (InvalidOperation, DivisionByZero, Overflow):
             context.traps[trap] = False
-        return [np.asarray(value, dtype=object) for value in evaluate(formulas, Digits(), page, memo)], memo
+        return [np.asarray(value, dtype=object) for value in evaluate(formulas, DIGITS, page, memo)], memo
 
 
 def _agree(a: Array, b: Array, sizes: Array) -> bool:

@@ -7,7 +7,7 @@ term of a sum counted once.  Each is evaluated from a memo of the formula's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ def edits(*formulas: E) -> Iterator[Edit]:
 
 def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
     everything = nodes(*roots, parts_of=_values_of)
-    columns = {one.how for one in everything if one.op == "column" and one.how.name != "t"}
+    columns = dict.fromkeys(one.how for one in everything if one.op == "column" and one.how.name != "t")
     states = {one.how.state for one in everything if one.op in ("walk", "path")}
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
@@ -46,9 +46,9 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
         around = list(parents.get(one, ()))
         for says, new in _changes(one, columns, arguments):
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
-            yield Edit(says + where, replaced(roots, one, new))
+            yield Edit(says + where, replaced(roots, {one: new}.get))
             if one.op in LEAVES and len(around) > 1:                 # in one place of several
-                yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, parent, _with_part(parent, one, new)))
+                yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, {parent: _with_part(parent, one, new)}.get))
                             for parent in around)
 
 
@@ -68,7 +68,7 @@ def _name(one: E) -> str:
     return text if len(text) <= LONG else text[:LONG - 1] + "…"
 
 
-def _changes(one: E, columns: set[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
     if one.op in _OPERATIONS:
         yield from _OPERATIONS[one.op](one)
     if one.op == "column":
@@ -174,7 +174,7 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
 
 
-def _columns(one: E, columns: set[Column]) -> Iterator[tuple[str, E]]:
+def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
     here: Column = one.how
     others = [here._replace(shift=here.shift + shift) for shift in (-1, 1)]
     if here.name != "t":                                             # which is only compared with

@@ -22,13 +22,22 @@ rounding then knows that an accurate evaluation loses nothing in it, and that on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 At = int | str | tuple[int, ...] | None
 Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
+
+
+def _operator(op: str) -> Callable[[E, Any], E]:
+    return lambda self, other: E(op, (self, node(other)))
+
+
+def _reflected(op: str) -> Callable[[E, Any], E]:
+    return lambda self, other: E(op, (node(other), self))
 
 
 class E:
@@ -40,32 +49,11 @@ class E:
     def __init__(self, op: str, parts: Iterable[E] = (), how: Any = None) -> None:
         self.op, self.parts, self.how = op, tuple(parts), how
 
-    def __add__(self, other: Any) -> E:
-        return E("+", (self, node(other)))
-
-    def __sub__(self, other: Any) -> E:
-        return E("-", (self, node(other)))
-
-    def __mul__(self, other: Any) -> E:
-        return E("*", (self, node(other)))
-
-    def __truediv__(self, other: Any) -> E:
-        return E("/", (self, node(other)))
-
     def __neg__(self) -> E:
         return E("neg", (self,))
 
-    def __radd__(self, other: Any) -> E:
-        return node(other) + self
-
-    def __rsub__(self, other: Any) -> E:
-        return node(other) - self
-
-    def __rmul__(self, other: Any) -> E:
-        return node(other) * self
-
-    def __rtruediv__(self, other: Any) -> E:
-        return node(other) / self
+    __add__, __sub__, __mul__, __truediv__ = map(_operator, "+-*/")
+    __radd__, __rsub__, __rmul__, __rtruediv__ = map(_reflected, "+-*/")
 
 
 class Column(NamedTuple):
@@ -232,8 +220,9 @@ def path(step: E, state: str, start: str) -> E:
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
-def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts) -> list[E]:
-    """Every node below the roots, once each, parts before what is made of them."""
+def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts, known: Container[E] = ()) -> list[E]:
+    """Every node below the roots, once each, parts before what is made of them; without those that are known, and what they are
+    made of."""
     seen: set[E] = set()
     found: list[E] = []
     stack = [(root, False) for root in reversed(roots)]
@@ -241,18 +230,21 @@ def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.pa
         one, finished = stack.pop()
         if finished:
             found.append(one)
-        elif one not in seen:
+        elif one not in seen and one not in known:
             seen.add(one)
             stack.append((one, True))
             stack.extend((part, False) for part in reversed(parts_of(one)))
     return found
 
 
-def replaced(roots: tuple[E, ...], old: E, new: E) -> tuple[E, ...]:
-    """The formulas with one node in the place of another; all that does not depend on it is shared with the old formulas."""
-    changed = {old: new}
+def replaced(roots: tuple[E, ...], instead: Callable[[E], E | None]) -> tuple[E, ...]:
+    """The formulas with what is `instead` of some nodes; all that does not depend on those is shared with the old formulas."""
+    changed: dict[E, E] = {}
     for one in nodes(*roots):
-        if one is not old and any(part in changed for part in one.parts):
+        new = instead(one)
+        if new is not None:
+            changed[one] = changed.get(new, new)
+        elif any(part in changed for part in one.parts):
             changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
     return tuple(changed.get(root, root) for root in roots)
 
@@ -261,18 +253,11 @@ def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:
     """The formulas with everything in its first form, everything in its second, and so on."""
     formulas = tuple(roots)
     many = max((len(one.parts) for one in nodes(*formulas) if one.op == "forms"), default=1)
-    return [_version(formulas, number) for number in range(many)] if many > 1 else [formulas]
+    return [replaced(formulas, partial(_form, number)) for number in range(many)]
 
 
-def _version(roots: tuple[E, ...], number: int) -> tuple[E, ...]:
-    changed: dict[E, E] = {}
-    for one in nodes(*roots):
-        if one.op == "forms":
-            form = one.parts[min(number, len(one.parts) - 1)]
-            changed[one] = changed.get(form, form)
-        elif any(part in changed for part in one.parts):
-            changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
-    return tuple(changed.get(root, root) for root in roots)
+def _form(number: int, one: E) -> E | None:
+    return one.parts[min(number, len(one.parts) - 1)] if one.op == "forms" else None
 
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
@@ -288,7 +273,7 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
     memo = {} if memo is None else memo
     for root in roots:
-        for one in _missing(root, memo):
+        for one in nodes(root, parts_of=_evaluated, known=memo):
             memo[one] = arithmetic.at(one, [memo[part] for part in _evaluated(one)], page)
         yield memo[root]
 
@@ -296,16 +281,3 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E
 def _evaluated(one: E) -> tuple[E, ...]:
     """The parts that are values: of a walk or a path none, since its step is evaluated on pages of its own."""
     return () if one.op in ("walk", "path") else one.parts
-
-
-def _missing(root: E, memo: dict[E, Any]) -> Iterator[E]:
-    stack = [(root, False)]
-    while stack:
-        one, finished = stack.pop()
-        if one in memo:
-            continue
-        if finished:
-            yield one
-        else:
-            stack.append((one, True))
-            stack.extend((part, False) for part in reversed(_evaluated(one)) if part not in memo)

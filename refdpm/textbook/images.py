@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.chain import Normal, Row, from_levels
+from refdpm.textbook.chain import Normal, Row, of_step
 from refdpm.textbook.expression import E, count, move, node, tanh
 from refdpm.textbook.layers import (SLOPE, bumps, leaky_relu, linear, multiscale, multiscale_released, side_by_side, softplus,
                                     stack, temporal)
@@ -58,4 +58,4 @@ def reverse(parameters: Any, x_t: E, row: Row, *, t: Array, T: int, form: str, b
 
 PAIRS: dict[str, Callable[..., Any]] = {
     "networks.image.reverse": lambda parameters, x_t, step, *, t, T, form="paper", basis="paper", readout="denoising": reverse(
-        parameters, x_t, from_levels(step.beta, step.log_alpha_bar_prev), t=t, T=T, form=form, basis=basis, readout=readout)}
+        parameters, x_t, of_step(step), t=t, T=T, form=form, basis=basis, readout=readout)}

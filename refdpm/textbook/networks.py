@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from refdpm.textbook.chain import Normal, Row, from_levels, small, weights
+from refdpm.textbook.chain import Normal, Row, from_levels, of_step, small, weights
 from refdpm.textbook.expression import E, count, exp, forms, move, node, sqrt, term
 from refdpm.textbook.layers import linear, logit, rbf, sigmoid
 from refdpm.textbook.page import Array
@@ -85,15 +85,11 @@ def formula_of(network: Any) -> Reverse:
 
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
 
-def _of(step: Any) -> Row:
-    return from_levels(step.beta, step.log_alpha_bar_prev)
-
-
 PAIRS: dict[str, Callable[..., Any]] = {
     "networks.readout.eq65": lambda heads, x_t, beta: eq65(heads, x_t, from_levels(beta)),
     "networks.readout.released": lambda heads, x_t, beta, *, T: released(heads, x_t, from_levels(beta), T),
     "networks.readout.denoising": lambda heads, x_t, beta, level: denoising(heads, x_t, from_levels(beta, level)),
-    "networks.readout.read_out": lambda heads, x_t, step, *, T, readout: read_out(heads, x_t, _of(step), T=T, readout=readout),
+    "networks.readout.read_out": lambda heads, x_t, step, *, T, readout: read_out(heads, x_t, of_step(step), T=T, readout=readout),
     "networks.swiss_roll.reverse": lambda parameters, x_t, step, *, t, readout="denoising": _swiss_roll(
-        parameters, x_t, _of(step), t=t, readout=readout),
+        parameters, x_t, of_step(step), t=t, readout=readout),
 }

@@ -9,9 +9,11 @@ it has brought along, in units of u, under two habits:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, getcontext
 from functools import lru_cache
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -77,29 +79,13 @@ def table_of(name: str, shift: int, beta: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _table(name: str, shift: int, rates: bytes, digits: int) -> Array:
-    tables: dict[str, Callable[[bytes, int], tuple[Decimal, ...]]]
-    tables = {"beta": _rates, "alpha": _kept, "alpha_bar": _levels, "t": _steps}
-    found = np.array(tables[name](rates, digits), dtype=object)
+    found = np.array(_tables(rates, digits)[name], dtype=object)
     return found[np.clip(np.arange(len(found)) + shift, 0, len(found) - 1)]
 
 
 @lru_cache(maxsize=64)
-def _rates(rates: bytes, digits: int) -> tuple[Decimal, ...]:
-    return tuple(map(Decimal, np.frombuffer(rates).tolist()))
-
-
-def _steps(rates: bytes, digits: int) -> tuple[Decimal, ...]:
-    return tuple(map(Decimal, range(len(np.frombuffer(rates)))))
-
-
-@lru_cache(maxsize=64)
-def _kept(rates: bytes, digits: int) -> tuple[Decimal, ...]:
-    return tuple(1 - rate for rate in _rates(rates, digits))
-
-
-@lru_cache(maxsize=64)
-def _levels(rates: bytes, digits: int) -> tuple[Decimal, ...]:
-    found = [Decimal(1)]
-    for kept in _kept(rates, digits)[1:]:
-        found.append(found[-1] * kept)
-    return tuple(found)
+def _tables(rates: bytes, digits: int) -> dict[str, list[Decimal]]:
+    """By name, to the digits of the context."""
+    beta = [Decimal(rate) for rate in np.frombuffer(rates).tolist()]
+    alpha = [1 - rate for rate in beta]
+    return {"beta": beta, "alpha": alpha, "alpha_bar": [*accumulate(alpha, mul)], "t": [Decimal(t) for t in range(len(beta))]}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from refdpm.textbook.chain import Normal, Row, forward, from_levels, posterior, row, small, weights
+from refdpm.textbook.chain import Normal, Row, forward, from_levels, of_step, posterior, row, small, weights
 from refdpm.textbook.expression import HALF, E, exp, forms, log, move, node, slack, sqrt, square, term, where
 from refdpm.textbook.layers import linear, per_step
 
@@ -184,18 +184,14 @@ def _from_a_rate(f: Callable[..., E], predicts: str) -> Callable[..., E]:
 def _by_name(f: Callable[..., E], *, at_level: tuple[str, ...] = ()) -> Callable[..., E]:
     """Of a step, ℓ_t where the prediction is one of those, and β_t and ℓ_{t−1} otherwise."""
     def formula(value: E, x_t: E, step: Any, *, predicts: str) -> E:
-        levels = from_levels(log_alpha_bar=step.log_alpha_bar) if predicts in at_level else _of(step)
+        levels = from_levels(log_alpha_bar=step.log_alpha_bar) if predicts in at_level else of_step(step)
         return f(value, x_t, levels, predicts)
     return formula
 
 
-def _of(step: Any) -> Row:
-    return from_levels(step.beta, step.log_alpha_bar_prev)
-
-
 def _last_step(parameters: Any, beta: E, x_1: E, step: Any, *, t: Any, model: Any) -> Normal:
     heads = heads_of(per_step(x_1, parameters.weight, parameters.bias, t), x_1)
-    return last_step(heads, x_1, _of(step), predicts=model.predicts, variance=model.variance, first=model.first)
+    return last_step(heads, x_1, of_step(step), predicts=model.predicts, variance=model.variance, first=model.first)
 
 
 AT_A_LEVEL = ("noise", "v", "score")
@@ -217,6 +213,6 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.variance.first": lambda beta, *, policy: first_variance(policy),
     "later.variance.ranged": ranged,
     "later.variance.read_out": lambda heads, x_t, step, least, *, predicts, variance: reverse(
-        heads, x_t, _of(step), least, predicts=predicts, variance=variance),
+        heads, x_t, of_step(step), least, predicts=predicts, variance=variance),
     "later.model.last_step": _last_step,
 }

@@ -24,7 +24,7 @@ import numpy as np
 
 from refdpm.textbook.expression import E, Walk, evaluate
 from refdpm.textbook.page import Array, Page
-from refdpm.textbook.values import Floats, moved, pages_along, pages_of, place
+from refdpm.textbook.values import FLOATS, moved, pages_along, pages_of, place
 
 STEP = 1e-20
 MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
@@ -53,10 +53,10 @@ def _product(slope: Array, error: Array) -> Array:
 
 
 class Rounding:
-    """The arithmetic of values with errors.  Values are those of `Floats`, or of `known` nodes where somebody knows better."""
+    """The arithmetic of values with errors.  Values are those of `FLOATS`, or of `known` nodes where somebody knows better."""
 
     def __init__(self, *, tables: bool, known: dict[E, Array] | None = None) -> None:
-        self.tables, self.known, self.floats = tables, known or {}, Floats()
+        self.tables, self.known = tables, known or {}
 
     def at(self, one: E, parts: list[Any], page: Page) -> Any:
         """The value of a node, and its error."""
@@ -65,7 +65,7 @@ class Rounding:
         if one.op == "path":
             return self._passed(one.parts[0], one.how, page)
         masks = [part if isinstance(part, np.ndarray) else part.value for part in parts]
-        value = self.known[one] if one in self.known else self.floats.at(one, masks, page)
+        value = self.known[one] if one in self.known else FLOATS.at(one, masks, page)
         if value.dtype == bool:
             return value
         return Rounded(value, np.asarray(self._error(one, parts, value, page)))
@@ -99,7 +99,7 @@ class Rounding:
                 return np.concatenate([np.broadcast_to(part.error, part.value.shape) for part in parts], axis=one.how)
             case "piece":
                 errors = [np.broadcast_to(parts[0].error, parts[0].value.shape), *(part.value for part in parts[1:])]
-                return self.floats.at(one, errors, page)
+                return FLOATS.at(one, errors, page)
             case "slack":
                 return np.abs(parts[0].value) * self.tables
             case "term":
@@ -116,14 +116,14 @@ class Rounding:
             case "back" | "fold" | "spread":
                 added = np.abs(x.value) * (one.op in ("back", "fold"))
                 others = (part.value for part in parts[1:])
-                return self.floats.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), *others)
+                return FLOATS.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), *others)
             case "running" | "running back":
-                return self.floats.along_axes(one, x.error + np.abs(x.value))
+                return FLOATS.along_axes(one, x.error + np.abs(x.value))
             case "largest" | "count":
                 return np.zeros(np.shape(value))
         like = 0.0 if len(parts) == 1 else parts[1].value
         whole = np.broadcast_to(x.error + np.abs(x.value), np.broadcast_shapes(np.shape(x.value), np.shape(like)))
-        lost = self.floats.along_axes(one, np.asarray(whole))
+        lost = FLOATS.along_axes(one, np.asarray(whole))
         return lost + np.abs(value) if one.op in ("mean", "average") else lost
 
     def _called(self, name: str, x: Rounded, value: Array) -> Any:
@@ -154,13 +154,13 @@ class Rounding:
         for node, part in zip(over, parts[1:]):
             if np.any(part.error):
                 memo: dict[E, Any] = values | {node: part.value + 1j * STEP}
-                moves, = evaluate([inner], self.floats, page, memo)
+                moves, = evaluate([inner], FLOATS, page, memo)
                 lost = lost + _product(np.abs(np.imag(moves)) / STEP, part.error)
         return lost
 
     def _walked(self, step: E, how: Walk, page: Page) -> Rounded:
         """What each step rounds, and what the slopes of the steps after it make of that."""
-        x = self.floats.array(page.given[how.start])
+        x = FLOATS.array(page.given[how.start])
         error, rows = np.zeros(x.shape), len(x)
         for at in pages_of(how, page, rows):
             states = [x, *(x + MOVED * unit for unit in np.eye(x.shape[1]))]
@@ -172,7 +172,7 @@ class Rounding:
 
     def _passed(self, step: E, how: Walk, page: Page) -> Rounded:
         """What each step rounds, given what the one before has left."""
-        x = self.floats.array(page.given[how.start])
+        x = FLOATS.array(page.given[how.start])
         states = [Rounded(x, np.zeros(x.shape))]
         for at in pages_along(page):
             value, error = states[-1]
@@ -185,11 +185,6 @@ def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: d
     """Values of formulas, with what an evaluation from tables, or an accurate one, can have lost."""
     with np.errstate(all="ignore"):
         return list(evaluate(roots, Rounding(tables=not accurate, known=known), page))
-
-
-def scales(roots: Iterable[E], page: Page) -> tuple[Array, ...]:
-    """The scale of each formula for those who work with tables."""
-    return tuple(found.scale for found in rounding(roots, page))
 
 
 def units(got: Array, exact: Array, scale: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.textbook.bits import relative
-from refdpm.textbook.chain import Row, from_levels
+from refdpm.textbook.chain import Row, from_levels, of_step
 from refdpm.textbook.expression import E, above, kept, mean, move, node, slack, term, total, where
 from refdpm.textbook.layers import softmax
 
@@ -77,7 +77,7 @@ def _matrices(x: E) -> E:
 
 def _reverse(logits: E, x_t: E, step: Any, *, mixing: str) -> E:
     seen = marginal(x_t, from_levels(log_alpha_bar=step.log_alpha_bar))
-    return reverse(logits, x_t, from_levels(step.beta, step.log_alpha_bar_prev), seen, mixing)
+    return reverse(logits, x_t, of_step(step), seen, mixing)
 
 
 PAIRS: dict[str, Callable[..., Any]] = {

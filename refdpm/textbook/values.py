@@ -16,25 +16,17 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": opera
 
 
 class Plain:
-    """The arithmetic of arrays of numbers, of whatever kind: what a kind does in its own way are the methods without body."""
+    """The arithmetic of arrays of numbers, of whatever kind.
 
-    tables = False                                                  # whether columns come with the rounding of tables
+    number      one of a formula, as a number of that kind
+    array       an argument
+    call        a function of one number, by its name
+    quotient    x/y, 0 where x is
+    """
 
-    def number(self, how: Any) -> Any:
-        """A number of a formula."""
-        raise NotImplementedError
-
-    def array(self, x: Any) -> Array:
-        """An argument."""
-        raise NotImplementedError
-
-    def call(self, name: str, x: Array) -> Array:
-        """A function of one number."""
-        raise NotImplementedError
-
-    def quotient(self, x: Array, y: Array) -> Array:
-        """x/y, 0 where x is."""
-        raise NotImplementedError
+    def __init__(self, number: Callable[[Any], Any], array: Callable[[Any], Array], call: Callable[[str, Array], Array],
+                 quotient: Callable[[Array, Array], Array]) -> None:
+        self.number, self.array, self.call, self.quotient = number, array, call, quotient
 
     def at(self, one: E, parts: list[Any], page: Page) -> Any:
         """The value of a node."""
@@ -47,7 +39,7 @@ class Plain:
             case "gathered":
                 return self.array(page.gathered(one.how))
             case "column":
-                return self.array(page.column(one.how, tables=self.tables)[0])
+                return self.array(page.column(one.how, tables=False)[0])
             case "+" | "-" | "*":
                 return np.asarray(OPERATORS[one.op](*parts))
             case "/":
@@ -187,32 +179,36 @@ def normal_cdf(z: Array) -> Array:
     return np.asarray(erfc(-z / np.sqrt(2)) / 2)
 
 
-FLOATS: dict[str, Callable[[Array], Array]] = {
+CALLS: dict[str, Callable[[Array], Array]] = {
     "sqrt": np.sqrt, "log": np.log, "exp": np.exp, "log1p": np.log1p, "Phi": normal_cdf, "cos": np.cos, "sin": np.sin,
     "tanh": np.tanh, "log Φ": log_ndtr, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
 
 
-class Floats(Plain):
-    """float64; a square root of what rounding has made negative is 0."""
+def _number(how: Any) -> float:
+    return np.pi if how == "π" else float(how)
 
-    def number(self, how: Any) -> Any:
-        return np.pi if how == "π" else float(how)
 
-    def array(self, x: Any) -> Array:
-        x = np.asarray(x)
-        if x.dtype.kind in "fc":
-            return x
-        return np.asarray(to_float(x) if x.dtype == object else x, dtype=np.float64)
+def _array(x: Any) -> Array:
+    x = np.asarray(x)
+    if x.dtype.kind in "fc":
+        return x
+    return np.asarray(to_float(x) if x.dtype == object else x, dtype=np.float64)
 
-    def call(self, name: str, x: Array) -> Array:
-        x = np.where(np.real(x) > 0, x, 0) if name == "sqrt" else x
-        return np.asarray(FLOATS[name](x))
 
-    def quotient(self, x: Array, y: Array) -> Array:
-        return np.asarray(np.where(x == 0, 0.0, np.divide(x, y)))
+def _call(name: str, x: Array) -> Array:
+    """A square root of what rounding has made negative is 0."""
+    x = np.where(np.real(x) > 0, x, 0) if name == "sqrt" else x
+    return np.asarray(CALLS[name](x))
+
+
+def _quotient(x: Array, y: Array) -> Array:
+    return np.asarray(np.where(x == 0, 0.0, np.divide(x, y)))
+
+
+FLOATS = Plain(_number, _array, _call, _quotient)
 
 
 def floats(roots: Iterable[E], page: Page, memo: dict[E, Any] | None = None) -> list[Array]:
     """The values of formulas in float64."""
     with np.errstate(all="ignore"):
-        return list(evaluate(roots, Floats(), page, memo))
+        return list(evaluate(roots, FLOATS, page, memo))

@@ -5,8 +5,9 @@ import pytest
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
-from refdpm.conformance.chapters import layers as family
+from refdpm.conformance.chapters import in_chapters
 from refdpm.conformance.chapters.inputs import Given
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import Effort, judge
 from refdpm.conformance.mistakes import MISTAKES
@@ -15,7 +16,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 
-QUANTITIES = family.QUANTITIES
+QUANTITIES = tuple(in_chapters(Quantity, "layers"))
 NAMES = frozenset(function.name for function in QUANTITIES) | {"vjp"}
 EFFORT, QUICK = Effort(max_examples=6, shrinks=5), Effort(max_examples=2, shrinks=0)
 PROFILES = {basis: Profile(basis=basis) for basis in ("paper", "released")}

@@ -1,15 +1,16 @@
-"""The chapters: what an implementation is asked for, topic by topic, in the order in which each builds on the one before.
+"""The chapters: what an implementation is asked for, topic by topic, each after those that it builds on.
 
 A chapter is a file.  Its quantities, laws and mistakes, and the ends of the pairs that it is about, are found by what they are.
+`quantity`, `theory`, `inputs` and `ends` are no chapters: they are what chapters are written in.
 """
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 import importlib
 
 from refdpm.conformance.chapters.ends import Sampler
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.textbook import pairs
 
 CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "bound_mistakes", "decoder",
             "ddpm_bound", "bits_bound", "likelihood", "objective", "sampler", "layers", "layers_mistakes", "networks", "use",
@@ -17,27 +18,23 @@ CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation"
 """The topics, in order."""
 
 
+def _chapter(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
+
+
 def in_chapters(kind: type, *names: str) -> Iterator[Any]:
     """Everything of a kind that stands in one of these chapters, or in any, by itself or in a tuple: once each, in the order in
     which it is written."""
     seen: set[int] = set()
     for name in names or CONTENTS:
-        module = importlib.import_module(f"{__name__}.{name}")
-        for member in list(vars(module).values()):
+        for member in list(vars(_chapter(name)).values()):
             for one in (member if type(member) is tuple else (member,)):
                 if isinstance(one, kind) and id(one) not in seen:
                     seen.add(id(one))
                     yield one
 
 
-def _tables(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for chapter in CONTENTS:
-        found |= getattr(importlib.import_module(f"{__name__}.{chapter}"), name, {})
-    return found
-
-
 QUANTITIES: tuple[Quantity, ...] = tuple(in_chapters(Quantity))
 LAWS: tuple[Law, ...] = tuple(in_chapters(Law))
-ENDS: dict[str, Sampler | tuple[Sampler, ...]] = _tables("ENDS")
-BOOK = pairs()
+ENDS: dict[str, Sampler | tuple[Sampler, ...]] = {
+    name: samplers for chapter in CONTENTS for name, samplers in getattr(_chapter(chapter), "ENDS", {}).items()}

@@ -33,7 +33,12 @@ Q, P = (book.of_prob(given(name)) for name in ("q", "p"))
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
-BITS = npst.arrays(np.float64, (N, D), elements=st.sampled_from([0.0, 1.0]))
+def bits(*shape: int) -> Strategy:
+    """Zeros and ones."""
+    return npst.arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0]))
+
+
+BITS = bits(N, D)
 RATE = st.sampled_from([0.5, 0.25, 0.875])
 COLUMNS = {"x_prev": (0, 1, 0, 1), "x_0": (0, 0, 1, 1), "x_t": (0, 1, 0, 1)}          # all pairs, one to a column
 
@@ -67,18 +72,17 @@ def _at(names: tuple[str, ...], beta: Array, rate: float) -> Inputs:
 KERNELS = (
     Quantity(
         "binomial_forward", "BIN.FWD", "q(x_t = 1 | x_{t−1}) = x_{t−1} (1 − β_t) + r β_t", ("2", "App.1 B forward"), LAW,
-        _chain("x_prev"), _edges("x_prev"), Theory(binomial.forward, binomial.forward_vjp, "x_prev", BETA, fixed=("rate",)),
-        lambda i: (book.forward(X_PREV, row(), R).one,)),
+        _chain("x_prev"), _edges("x_prev"), Theory(binomial.forward, "x_prev", BETA, fixed=("rate",)),
+        book.forward(X_PREV, row(), R).one),
     Quantity(
         "binomial_marginal", "BIN.MARG", "q(x_t = 1 | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) r", ("App.1 B marginal",), LAW,
-        _chain("x_0"), _edges("x_0"), Theory(binomial.marginal, binomial.marginal_vjp, "x_0", LEVEL, fixed=("rate",)),
-        lambda i: (book.marginal(X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
+        _chain("x_0"), _edges("x_0"), Theory(binomial.marginal, "x_0", LEVEL, fixed=("rate",)),
+        book.marginal(X_0, row(), R).one, given=own_levels, after=("alpha_bar",)),
     Quantity(
         "binomial_posterior", "BIN.POST", "q(x_{t−1} = 1 | x_t, x_0) = m q(x_t | 1)/[m q(x_t | 1) + (1 − m) q(x_t | 0)] with "
-        "m = ᾱ_{t−1} x_0 + (1 − ᾱ_{t−1}) r; x_0 itself at t = 1", ("48", "App.1 B posterior"), LAW,
-        _chain("x_0", "x_t"), _edges("x_0", "x_t"),
-        Theory(binomial.posterior, binomial.posterior_vjp, "x_t", "x_0", BETA, PREV, fixed=("rate",)),
-        lambda i: (book.posterior(X_T, X_0, row(), R).one,), given=own_levels, after=("alpha_bar",)),
+        "m = ᾱ_{t−1} x_0 + (1 − ᾱ_{t−1}) r; x_0 itself at t = 1", ("48", "App.1 B posterior"), LAW, _chain("x_0", "x_t"),
+        _edges("x_0", "x_t"), Theory(binomial.posterior, "x_t", "x_0", BETA, PREV, fixed=("rate",)),
+        book.posterior(X_T, X_0, row(), R).one, given=own_levels, after=("alpha_bar",)),
 )
 
 
@@ -108,25 +112,24 @@ MEASURES = (
     Quantity(
         "binomial_kl", "BIN.KL", "D_KL(q ‖ p) = q log(q/p) + (1 − q) log((1 − q)/(1 − p)) per bit, with 0 · log 0 = 0",
         ("14", "App.1 B bound"), NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
-        Theory(binomial.kl, binomial.kl_vjp, bit("q"), bit("p")), lambda i: (book.kl(Q, P),), arguments=("q", "p")),
+        Theory(binomial.kl, bit("q"), bit("p")), book.kl(Q, P), arguments=("q", "p")),
     Quantity(
         "binomial_entropy", "BIN.ENT", "H(p) = −p log p − (1 − p) log(1 − p) per bit, with 0 · log 0 = 0", ("App.1 B bound",),
-        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in TWO_LAWS)), Theory(binomial.entropy, binomial.entropy_vjp, bit("p")),
-        lambda i: (book.entropy(P),), arguments=("p",)),
+        NATS, drawn(p=SOME), listed(*({"p": q} for q, _ in TWO_LAWS)), Theory(binomial.entropy, bit("p")),
+        book.entropy(P), arguments=("p",)),
     Quantity(
-        "binomial_cross_entropy", "BIN.CROSS", "−E_q log p = −q log p − (1 − q) log(1 − p) per bit", ("43", "46"),
-        NATS, drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
-        Theory(binomial.cross_entropy, binomial.cross_entropy_vjp, bit("q"), bit("p")), lambda i: (book.cross_entropy(Q, P),),
-        arguments=("q", "p")),
+        "binomial_cross_entropy", "BIN.CROSS", "−E_q log p = −q log p − (1 − q) log(1 − p) per bit", ("43", "46"), NATS,
+        drawn(q=SOME, p=SOME), listed(*({"q": q, "p": p} for q, p in TWO_LAWS)),
+        Theory(binomial.cross_entropy, bit("q"), bit("p")), book.cross_entropy(Q, P), arguments=("q", "p")),
     Quantity(
         "binomial_log_prob", "BIN.LOGP", "log p(x): log p of a one, log(1 − p) of a zero", ("App.1 B likelihood",),
         NATS, drawn(x=BITS, p=SOME), listed(*({"x": np.round(q), "p": p} for q, p in TWO_LAWS)),
-        Theory(binomial.log_prob, binomial.log_prob_vjp, "x", bit("p")), lambda i: (book.log_prob(X, P),), arguments=("p",)),
+        Theory(binomial.log_prob, "x", bit("p")), book.log_prob(X, P), arguments=("p",)),
     Quantity(
         "binomial_draw", "BIN.DRAW", "1 where noise, uniform on [0, 1), is below P(1), else 0", ("App.1 B forward",),
         (Output("X", "integer"),), drawn(p=_sixty_fourths(64, 0), noise=_sixty_fourths(63, 0.5)),
         listed(*({"p": np.round(q * 64) / 64, "noise": _between(q, n / 4)} for n, (q, _) in enumerate(TWO_LAWS))),
-        Theory(binomial.draw, binomial.draw_vjp, bit("p"), fixed=("noise",)), lambda i: (book.draw(P, NOISE),)),
+        Theory(binomial.draw, bit("p"), fixed=("noise",)), book.draw(P, NOISE)),
 )
 
 
@@ -143,13 +146,16 @@ ENDS = {
     "binomial.cross_entropy": ends(ONE, OTHER),
     "binomial.entropy": ends(ONE), "binomial.log_prob": ends(BIT, ONE), "binomial.draw": ends(ONE, noise=wide(1e-6, 0.999))}
 
-QUANTITIES: tuple[Quantity, ...] = (*KERNELS, *MEASURES)
-
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
-_UNIT = "horenbergerb/BernoulliDiffusion@"
-_SPEC = "the table prints ½, the experiment has 0.2"
+UNIT = "horenbergerb/BernoulliDiffusion@"
+SPEC = "the table prints ½, the experiment has 0.2"
+
+
+def level_after(level: Array, beta: Array) -> Array:
+    """ℓ_t from ℓ_{t−1}."""
+    return level + np.log1p(-np.minimum(beta, 1 - 1e-12))
 
 
 def _sign_error(q: Bernoulli, x_prev: Array, beta: Array, rate: float) -> Bernoulli:
@@ -190,19 +196,19 @@ in_forward, in_marginal, in_posterior = of("binomial.forward"), of("binomial.mar
 in_kl, in_posterior_vjp = of("binomial.kl"), of("binomial.posterior_vjp", "gradient")
 
 WRONG_LAWS = (
-    Mistake("BND-28", "prior probability ½·½ of one bit → ½", _UNIT + "8192d6a", "binomial.prior", "value",
+    Mistake("BND-28", "prior probability ½·½ of one bit → ½", UNIT + "8192d6a", "binomial.prior", "value",
             told(rate=lambda rate: rate * rate)),
-    Mistake("NEW-RATE", "π with the table's rate ½ → with the rate it is given", _SPEC, "binomial.prior", "value", told(rate=0.5)),
-    in_forward("NEW-RATEb", "steps drawn anew with rate ½ → with the rate of π", _SPEC, told(rate=0.5)),
-    in_marginal("NEW-RATEc", "marginal tends to rate ½ → to the rate of π", _SPEC, told(rate=0.5)),
-    in_posterior("NEW-RATEd", "posterior of the chain with rate ½ → with the rate of π", _SPEC, told(rate=0.5)),
+    Mistake("NEW-RATE", "π with the table's rate ½ → with the rate it is given", SPEC, "binomial.prior", "value", told(rate=0.5)),
+    in_forward("NEW-RATEb", "steps drawn anew with rate ½ → with the rate of π", SPEC, told(rate=0.5)),
+    in_marginal("NEW-RATEc", "marginal tends to rate ½ → to the rate of π", SPEC, told(rate=0.5)),
+    in_posterior("NEW-RATEd", "posterior of the chain with rate ½ → with the rate of π", SPEC, told(rate=0.5)),
     in_forward("LAY-23b", "law kept from the call before, if it has the shape of this one → computed anew",
             "ddbourgin/numpy-ml@be8ae23 in its kind: a cache that is not emptied", _kept_from_before),
-    in_forward("DIS-01", "q(0 | 1) = 1.5 β, a sign in 1 − x(1−β) − ½ β → ½ β", _UNIT + "b1588e0", then(_sign_error)),
-    in_posterior("DIS-01b", "posterior with q(0 | 1) = 1.5 β → ½ β", _UNIT + "b1588e0",
+    in_forward("DIS-01", "q(0 | 1) = 1.5 β, a sign in 1 − x(1−β) − ½ β → ½ β", UNIT + "b1588e0", then(_sign_error)),
+    in_posterior("DIS-01b", "posterior with q(0 | 1) = 1.5 β → ½ β", UNIT + "b1588e0",
             then(lambda q, x_t, rate: Bernoulli(q.logit + (1 - x_t) * np.log((1 + rate) / (1 - rate))))),
-    in_posterior("DIS-02", "posterior not divided by q(x_t | x_0) → divided", _UNIT + "b1588e0", then(_not_normalised)),
-    in_posterior("DIS-04", "probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere", _UNIT + "3d1f72a",
+    in_posterior("DIS-02", "posterior not divided by q(x_t | x_0) → divided", UNIT + "b1588e0", then(_not_normalised)),
+    in_posterior("DIS-04", "probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere", UNIT + "3d1f72a",
             then(lambda p: Bernoulli(logit(np.clip(p.prob, 1e-10, 1 - 1e-7))))),
     in_marginal("DIS-10", "log-probabilities taken for logits → log odds", "cloneofsimo/d3pm#7",
             then(lambda q: Bernoulli(-softplus(-q.logit)))),
@@ -218,19 +224,19 @@ WRONG_LAWS = (
             then(lambda q, x_0, log_alpha_bar_prev, rate: Bernoulli(
                 2 * binomial.marginal(x_0, log_alpha_bar_prev, rate=rate).logit - q.logit))),
     in_posterior("NEW-LEVEL", "posterior with ᾱ_t → with ᾱ_{t−1}", "an index, as in SCH-01",
-            told(log_alpha_bar_prev=lambda level, beta: level + np.log1p(-np.minimum(beta, 1 - 1e-12)))),
+            told(log_alpha_bar_prev=level_after)),
 )
 
 WRONG_MEASURES = (
-    in_kl("DIS-05", "max(p, 1e-6) in the divergence → the limit", _UNIT + "8192d6a",
+    in_kl("DIS-05", "max(p, 1e-6) in the divergence → the limit", UNIT + "8192d6a",
             _kl(lambda q, p: np.log(np.maximum(q, 1e-6)) - np.log(np.maximum(p, 1e-6)))),
-    in_kl("DIS-05b", "log(q/p + 1e-30) in the divergence → the limit", _UNIT + "HEAD", _kl(lambda q, p: np.log(q / p + 1e-30))),
+    in_kl("DIS-05b", "log(q/p + 1e-30) in the divergence → the limit", UNIT + "HEAD", _kl(lambda q, p: np.log(q / p + 1e-30))),
     in_kl("NEW-KL-BITS", "KL(p ‖ q) → KL(q ‖ p)", "BND-34 for bits", SWAPPED),
     in_kl("NEW-KL-ONES", "only ones counted in the divergence → zeros too", "half of a sum over two states",
             instead(lambda q, p: sigmoid(q.logit) * (softplus(-p.logit) - softplus(-q.logit)))),
     Mistake("NEW-BITS", "entropy of bits in bits → in nats", "BND-25b for bits", "binomial.entropy", "value",
             then(lambda entropy: entropy / np.log(2))),
-    Mistake("BND-25c", "log10 in the entropy → the natural logarithm", _UNIT + "8192d6a", "binomial.entropy", "value",
+    Mistake("BND-25c", "log10 in the entropy → the natural logarithm", UNIT + "8192d6a", "binomial.entropy", "value",
             then(lambda entropy: entropy / np.log(10))),
     Mistake("NEW-CROSS-BITS", "cross-entropy with q and p exchanged → −E_q log p", "the step of eqs. 43 and 46",
             "binomial.cross_entropy", "value", SWAPPED),
@@ -268,7 +274,7 @@ def _of_probability(dvalue: Array, x: Array, p: Bernoulli) -> tuple[Array, Berno
 WRONG_PULLBACKS = (
     Mistake("NEW-DLOGIT", "cotangent of a logit taken for that of a probability → divided by p(1−p)",
             "PAPER's f − q is by the logit", "binomial.forward_vjp", "gradient", pulled_by(_as_probability)),
-    Mistake("NEW-DRATE", "forward step's gradient by β with rate ½ → with the rate of π", _SPEC, "binomial.forward_vjp", "gradient",
+    Mistake("NEW-DRATE", "forward step's gradient by β with rate ½ → with the rate of π", SPEC, "binomial.forward_vjp", "gradient",
             lambda right: lambda x, beta, *, rate=0.5: (right(x, beta, rate=rate)[0], right(x, beta)[1])),
     Mistake("NEW-DLEVEL", "ᾱ x_0 differentiated as √ᾱ x_0: factor ½ by ℓ → 1", "NEW-ROOT the other way", "binomial.marginal_vjp",
             "gradient", pulled(log_alpha_bar=lambda d: d / 2)),

@@ -9,15 +9,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from refdpm import bound, gaussian, schedule
 from refdpm.bound import Terms
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.chapters.ends import Case, Sampler
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, chain_edges, edge_network,
-                                                edge_schedules, network, rates, schedules, spread_out, times_of)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, at_every_step, chain, chain_edges, drawn_with,
+                                                edge_network, edges_with, network, on_schedules, rates, spread_out, tame_first)
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR_OF_ROWS, ROWS, SCHEDULE, Theory, said_by, step_of
 from refdpm.later.model import as_network
@@ -33,55 +31,23 @@ from refdpm.vjp import Array, Pullback, Tree, fix
 CHOICES = ("predicts", "variance")
 TOTAL = (Output("VALUE", "total"),)
 ARGUMENTS = ("weight", "bias", "beta", "x_0")
-TAME = rates([0.5, 0.375, 0.5])
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
-@st.composite
-def _path(draw: st.DrawFn, given: Given, low: int, outputs: int) -> Inputs:
-    beta = draw(schedules(given, low=low))
-    T = len(beta) - 1
-    return {"x_0": draw(arrays(N, D)), "noise": draw(arrays(T, N, D)), "beta": beta, "model": draw(network(T, outputs=outputs))}
-
-
-@st.composite
-def _step(draw: st.DrawFn, given: Given) -> Inputs:
-    beta = draw(schedules(given, low=2))
-    return {"x_0": draw(arrays(N, D)), "t": draw(npst.arrays(np.int64, N, elements=st.integers(2, len(beta) - 1))),
-            "noise": draw(arrays(N, D)), "beta": beta, "model": draw(network(len(beta) - 1))}
-
-
-def tame_first(given: Given, *, low: int = 1) -> list[Array]:
-    """The schedules of the edges, those first where little is lost in 1 − ᾱ: conventions show there."""
-    edges = edge_schedules(given, low=low)
-    return edges if given.beta is not None else [TAME, *sorted(edges, key=lambda beta: -float(beta[1]))]
-
-
-def path(given: Given) -> Strategy:
-    """Draws examples, noise for every t, and a network."""
-    return _path(given, 1, 2 * D)
+PATH = drawn_with(on_schedules(x_0=arrays(N, D)), noise=lambda T: arrays(T, N, D), model=network)
+STEP = drawn_with(chain("x_0", "noise", low=2), model=network)
 
 
 def path_edges(given: Given) -> list[Inputs]:
-    """The same on the schedules of the edges."""
-    return [{"x_0": spread_out(N, D), "noise": spread_out(len(beta) - 1, N, D, start=0.3), "beta": beta,
-             "model": edge_network(len(beta) - 1)} for beta in tame_first(given)]
-
-
-def step(given: Given) -> Strategy:
-    """Draws examples at mixed t ≥ 2, with noise and a network."""
-    return _step(given)
+    """Examples, noise for every t and a network, on the schedules of the edges."""
+    return edges_with([{"x_0": spread_out(N, D), "noise": spread_out(len(beta) - 1, N, D, start=0.3), "beta": beta}
+                       for beta in tame_first(given)], model=edge_network)
 
 
 def step_edges(given: Given) -> list[Inputs]:
-    """The same at every t ≥ 2 of the schedules of the edges."""
-    found = []
-    for beta in tame_first(given, low=2):
-        t = times_of(beta, low=2)
-        found.append({"x_0": spread_out(len(t), D), "t": t, "noise": spread_out(len(t), D, start=0.3), "beta": beta,
-                      "model": edge_network(len(beta) - 1)})
-    return found
+    """Examples with noise and a network at every t ≥ 2 of the schedules of the edges."""
+    return edges_with(at_every_step("x_0", "noise", betas=tame_first(given, low=2), low=2), model=edge_network)
 
 
 # -- what the adapter had before -----------------------------------------------------------------------------------------
@@ -111,10 +77,10 @@ def _own_laws(i: Inputs, ask: Ask) -> Inputs:
                  own_p=own(ask, "reverse", {"x_t": state, "model": i["model"]} | at))
 
 
-def own_kl(i: Inputs, ask: Ask) -> tuple[Array, ...] | None:
-    """Its divergences for t = 2..T, (T−1, N)."""
-    found = [own(ask, "step_kl", {"x_0": i["x_0"], "t": np.full(len(i["x_0"]), t), "noise": i["noise"][t - 1],
-                                  "beta": i["beta"], "model": i["model"]}) for t in range(2, len(i["beta"]))]
+def own_kl(i: Inputs, ask: Ask, step: str = "step_kl", drawn: str = "noise") -> tuple[Array, ...] | None:
+    """Its divergences for t = 2..T, (T−1, N), each at its own part of what is `drawn` for every t."""
+    same = {name: i[name] for name in ("x_0", "beta", "model", "rate") if name in i}
+    found = [own(ask, step, same | {"t": np.full(len(i["x_0"]), t), drawn: i[drawn][t - 1]}) for t in range(2, len(i["beta"]))]
     return None if not found or None in found else (np.array([value[0] for value in found if value]),)
 
 
@@ -201,16 +167,49 @@ def _page_of_one_step(i: Inputs) -> Page:
     return Page(arguments_of(i) | {"noise": i["noise"][None]}, beta=i["beta"], t=i["t"][None], ndim=3)
 
 
+# -- the clauses -----------------------------------------------------------------------------------------------------------
+
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
+        "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
+        chain("x_0"), chain_edges("x_0"), Theory(entropies_vjp, SCHEDULE, "x_0", fixed=("t",)), book.entropy_at(X_0, row()),
+        arguments=("beta",)),
+    Quantity(
+        "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
+        ("14", "App.1 G bound"), TOTAL, STEP, step_edges,
+        Theory(bound.step_kl, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=lambda i: gaussian,
+               network=lambda i: as_network(said_by(i, PREDICTOR_OF_ROWS))),
+        step_kl_of, given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
+        arguments=("output", *ARGUMENTS)),
+    Quantity(
+        "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
+        "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, PATH, path_edges,
+        Theory(bound.bound, NETWORK, SCHEDULE, "x_0", **FULL), k_of,
+        given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
+    Quantity(
+        "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
+        ("14",), TOTAL, STEP, step_edges, Theory(bound.bound, NETWORK, SCHEDULE, "x_0", **DRAWN),
+        lambda i: book.assemble(terms_of(i), column("t", at="T")), given=_own_step, after=("step_kl", "entropy_at"),
+        choices=CHOICES, arguments=ARGUMENTS, page=_page_of_one_step),
+    Quantity(
+        "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
+        PATH, path_edges, Theory(bound.strict_bound, NETWORK, SCHEDULE, "x_0", **FULL),
+        lambda i: k_of(i) + book.correction(X_0), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
+        choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
+)
+
+
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 RATES = (schedule.geometric(12, beta_1=1e-12, beta_T=0.5), rates(np.full(4, 1e-12)), np.array([0.0, 1e-15, 0.5, 1 - 1e-6]),
          rates([1e-6, 1e-3, 0.9, 1e-9]), schedule.linear(40, beta_1=1e-4, beta_T=0.02), schedule.reciprocal(5), rates([0.375]))
 
 
-def on_a_chain(case: Callable[..., Case]) -> tuple[Sampler, ...]:
-    """Cases of (parameters, beta, x_0, noise, t, network): each of those schedules with every t, and networks that are the forward
-    kernel and far from it; the read-outs take turns, and so do three examples of two components and one of one."""
-    kinds = [(beta, READOUTS[(n + k) % 3], 3.0 * k, ((3, 2), (1, 1))[n % 2]) for n, beta in enumerate(RATES) for k in (0, 1)]
+def on_a_chain(case: Callable[..., Case], *, low: int = 1) -> tuple[Sampler, ...]:
+    """Cases of (parameters, beta, x_0, noise, t, network): the schedules with T ≥ low steps, at every t, and networks that are the
+    forward kernel and far from it; the read-outs take turns, and so do three examples of two components and one of one."""
+    kinds = [(beta, READOUTS[(n + k) % 3], 3.0 * k, ((3, 2), (1, 1))[n % 2])
+             for n, beta in enumerate(RATES) if len(beta) > low for k in (0, 1)]
     return tuple(partial(_on_a_chain, case, *kind) for kind in kinds)
 
 
@@ -256,34 +255,4 @@ ENDS = {
     "bound.strict_bound": K, "bound.correction": on_a_chain(lambda _, beta, x_0, *rest: ((beta, x_0), dict(kernel=gaussian))),
     "bound.entropy_at": ENDS_OF_A_CHAIN, "bound.prior_cross_entropy_at": ENDS_OF_A_CHAIN,
     "bound.assemble": tuple(partial(_assembled, S=S, T=T) for S, T in ((0, 1), (1, 2), (1, 1000), (3, 40))),
-    "reversal.entropy_bounds": on_a_chain(_between(2))[:-2] + on_a_chain(_between(-1))[:-2]}
-
-QUANTITIES: tuple[Quantity, ...] = (
-    Quantity(
-        "entropy_at", "BND.ENTROPY", "H(x_t | x_0) = ½ Σ [1 + log 2π + log(1−ᾱ_t)]", ("14", "App.1 G bound"), TOTAL,
-        chain("x_0"), chain_edges("x_0"),
-        Theory(lambda *args, t: entropies_vjp(*args, t=t)[0], entropies_vjp, SCHEDULE, "x_0", fixed=("t",)),
-        lambda i: (book.entropy_at(X_0, row()),), arguments=("beta",)),
-    Quantity(
-        "step_kl", "BND.STEP", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) for x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, t ≥ 2",
-        ("14", "App.1 G bound"), TOTAL, step, step_edges,
-        Theory(bound.step_kl, bound.step_kl_vjp, ROWS, SCHEDULE, "x_0", fixed=("noise", "t"), kernel=lambda i: gaussian,
-               network=lambda i: as_network(said_by(i, PREDICTOR_OF_ROWS))),
-        lambda i: (step_kl_of(i),), given=_own_laws, after=("marginal_sample", "posterior", "reverse"), choices=CHOICES,
-        arguments=("output", *ARGUMENTS)),
-    Quantity(
-        "K", "BND.K", "K = −Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + H(x_T | x_0) − H(x_1 | x_0) − H(π), "
-        "noise (T, N, …)", ("14", "App.1 G bound"), TOTAL, path, path_edges,
-        Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL), lambda i: (k_of(i),),
-        given=_own_parts, after=("step_kl", "entropy_at"), choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
-    Quantity(
-        "one_step_bound", "BND.DRAWN", "K from one t of 2..T per example: −(T−1) KL at t + H(x_T | x_0) − H(x_1 | x_0) − H(π)",
-        ("14",), TOTAL, step, step_edges, Theory(bound.bound, bound.bound_vjp, NETWORK, SCHEDULE, "x_0", **DRAWN),
-        lambda i: (book.assemble(terms_of(i), column("t", at="T")),), given=_own_step, after=("step_kl", "entropy_at"),
-        choices=CHOICES, arguments=ARGUMENTS, page=_page_of_one_step),
-    Quantity(
-        "strict_bound", "BND.STRICT", "K + C ≤ log p(x_0) for any data, C = ½ (ᾱ_T + β_1) Σ (1 − x_0²)", ("12", "43", "46"), TOTAL,
-        path, path_edges, Theory(bound.strict_bound, bound.strict_bound_vjp, NETWORK, SCHEDULE, "x_0", **FULL),
-        lambda i: (k_of(i) + book.correction(X_0),), given=lambda i, ask: shown(own_K=own(ask, "K", i)), after=("K",),
-        choices=CHOICES, arguments=ARGUMENTS, page=page_of_steps),
-)
+    "reversal.entropy_bounds": on_a_chain(_between(2), low=2) + on_a_chain(_between(-1), low=2)}

@@ -5,6 +5,7 @@ the adapter's own, if it has an attribute of that name, else drawn.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,10 +13,10 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import activation
 from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, schedules,
-                                                spread_out, times_of)
+from refdpm.conformance.chapters import inputs
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, spread_out, times_of
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
-from refdpm.conformance.chapters.theory import Take, Theory, step_of, step_vjp_of, symbol
+from refdpm.conformance.chapters.theory import Take, Theory, columns, symbol
 from refdpm.conformance.planting import SWAPPED, Mistake, edited, instead, of, pulled_by, then, told
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
@@ -37,18 +38,13 @@ def _sizes(given: Given) -> st.SearchStrategy[int]:
     return st.just(given.classes) if given.classes else st.sampled_from([2, 3, 5])
 
 
-@st.composite
-def _drawn(draw: st.DrawFn, given: Given, symbols: tuple[str, ...], logits: bool) -> Inputs:
-    beta, K = draw(schedules(given)), draw(_sizes(given))
-    found: Inputs = {"logits": draw(arrays(N, D, K))} if logits else {}
-    for name in symbols:
-        found[name] = draw(npst.arrays(np.int64, (N, D), elements=st.integers(0, K - 1)))
-    return found | {"t": draw(npst.arrays(np.int64, N, elements=st.integers(1, len(beta) - 1))), "beta": beta, "classes": K}
-
-
 def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Strategy]:
     """Symbols of those names, a schedule and t."""
-    return lambda given: _drawn(given, symbols, logits)
+    def of(K: int) -> dict[str, Any]:
+        found = {name: npst.arrays(np.int64, (N, D), elements=st.integers(0, K - 1)) for name in symbols}
+        return {"classes": st.just(K)} | ({"logits": arrays(N, D, K)} if logits else {}) | found
+
+    return lambda given: _sizes(given).flatmap(lambda K: inputs.chain(**of(K))(given))
 
 
 def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[Inputs]]:
@@ -57,10 +53,10 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
         found = []
         for i, beta in enumerate(edge_schedules(given)):
             t, K = times_of(beta), given.classes or (3, 2, 5)[i % 3]
-            inputs: Inputs = {"logits": spread_out(len(t), D, K)} if logits else {}
+            edge: Inputs = {"logits": spread_out(len(t), D, K)} if logits else {}
             for j, name in enumerate(symbols):
-                inputs[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
-            found.append(inputs | {"t": t, "beta": beta, "classes": K})
+                edge[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
+            found.append(edge | {"t": t, "beta": beta, "classes": K})
         return found
     return edges
 
@@ -101,21 +97,12 @@ def _one_hot(name: str) -> Take:
     return Take(lambda i: _symbols(i, name), lambda i, d: {})
 
 
-def _column(field: str) -> Take:
-    """A column of the schedule that has an axis for classes besides."""
-    def back(i: Inputs, cotangent: Array) -> dict[str, Array]:
-        step, back_step = step_vjp_of(i, ndim=_axes(i))
-        return back_step(Step(*map(np.zeros_like, step))._replace(**{field: cotangent}))
-
-    return Take(lambda i: getattr(step_of(i, ndim=_axes(i)), field), back)
-
-
 def _axes(i: Inputs) -> int:
+    """Those of the symbols, and one for classes besides."""
     return 1 + next((np.ndim(i[name]) for name in ("x_0", "x_t") if name in i), 0)
 
 
-BETA, PREV, LEVEL = map(_column, ("beta", "log_alpha_bar_prev", "log_alpha_bar"))
-STEP = Take(lambda i: step_of(i, ndim=_axes(i)), lambda i, d: step_vjp_of(i, ndim=_axes(i))[1](d))
+BETA, PREV, LEVEL, STEP = columns(_axes)
 
 
 def _page(i: Inputs) -> Page:
@@ -137,36 +124,33 @@ MATRIX = (Output("MATRIX", "matrix"),)
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew",
-        SOURCE, MATRIX, chain(), chain_edges(),
-        Theory(categorical.transition, categorical.transition_vjp, BETA, fixed=("classes",)),
-        lambda i: (book.forward(IDENTITY, row(), K),), sizes=lambda inputs: 1, page=_page),
+        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew", SOURCE,
+        MATRIX, chain(), chain_edges(), Theory(categorical.transition, BETA, fixed=("classes",)),
+        book.forward(IDENTITY, row(), K), page=_page),
     Quantity(
         "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K", SOURCE, MATRIX, chain(), chain_edges(),
-        Theory(categorical.cumulative, categorical.cumulative_vjp, LEVEL, fixed=("classes",)),
-        lambda i: (book.marginal(IDENTITY, row(), K),), given=own_levels, after=("alpha_bar",), sizes=lambda inputs: 1, page=_page),
+        Theory(categorical.cumulative, LEVEL, fixed=("classes",)),
+        book.marginal(IDENTITY, row(), K), given=own_levels, after=("alpha_bar",), page=_page),
     Quantity(
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t)/K, one number for each class", SOURCE, LAW,
-        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, categorical.marginal_vjp, _one_hot("x_0"), LEVEL),
-        lambda i: (book.marginal(X_0, row(), K),), given=own_levels, after=("alpha_bar",), page=_page),
+        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, _one_hot("x_0"), LEVEL),
+        book.marginal(X_0, row(), K), given=own_levels, after=("alpha_bar",), page=_page),
     Quantity(
         "categorical_posterior", "CAT.POST", "q(x_{t−1} | x_t, x_0) ∝ q(x_t | x_{t−1}) q(x_{t−1} | x_0), adding to 1",
         ("48", *SOURCE), LAW, chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
-        Theory(categorical.posterior, categorical.posterior_vjp, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV),
-        lambda i: (book.posterior(X_T, X_0, row(), K),), given=own_levels, after=("alpha_bar",), arguments=("beta",), page=_page),
+        Theory(categorical.posterior, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV),
+        book.posterior(X_T, X_0, row(), K), given=own_levels, after=("alpha_bar",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
         "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
         "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
-        Theory(categorical.reverse, categorical.reverse_vjp, "logits", _one_hot("x_t"), STEP, fixed=("mixing",)),
-        lambda i: (book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K),),
-        given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"),
-        page=_page),
+        Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",)),
+        lambda i: book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K), given=own_levels,
+        after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"), page=_page),
     Quantity(
         "categorical_kl", "CAT.KL", "D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0", ("14", *SOURCE),
-        (Output("VALUE", "information"),), _laws, _laws_edges,
-        Theory(categorical.kl, categorical.kl_vjp, symbol("law_q"), symbol("law_p")),
-        lambda i: (book.kl(given("law_q"), given("law_p")),), sizes=lambda inputs: 1, page=_two_laws),
+        (Output("VALUE", "information"),), _laws, _laws_edges, Theory(categorical.kl, symbol("law_q"), symbol("law_p")),
+        book.kl(given("law_q"), given("law_p")), page=_two_laws),
 )
 
 
@@ -210,7 +194,7 @@ ENDS = {
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
-# Not yet plantable: DIS-07 needs a hybrid loss; DIS-08 a sampler that draws for itself; DIS-16 a π that is not uniform.
+# Not yet plantable: DIS-07 needs a hybrid loss; DIS-08 a sampler that draws for itself.
 
 
 def _gathered(logits: Array) -> Array:
@@ -238,7 +222,7 @@ MISTAKES = (
             "later.categorical.transition", "value", told(beta=lambda beta, classes: beta * classes / (classes - 1))),
     in_posterior("NEW-CAT-FLIPb", "evidence with β the probability of a change → of a fresh draw", "as NEW-CAT-FLIP",
             told(beta=lambda beta, x_t: beta * x_t.shape[-1] / (x_t.shape[-1] - 1))),
-    Mistake("NEW-CAT-SHARE", "the rest 1 − β divided among K − 1 → K classes, so that rows do not add to 1",
+    Mistake("NEW-CAT-SHARE", "β/K twice on the diagonal, so that rows add to 1 + β/K → once",
             "a diagonal that is not diminished", "later.categorical.transition", "value",
             then(lambda q, beta, classes: q + np.eye(classes) * beta[:, None, None] / classes)),
     Mistake("NEW-CAT-ROOT", "a symbol kept with √ᾱ → ᾱ", "the share of a mean, from the Gaussian chain",
@@ -251,7 +235,7 @@ MISTAKES = (
             told(beta=lambda beta, log_alpha_bar_prev: -np.expm1(log_alpha_bar_prev + np.log1p(-beta)))),
     in_posterior("NEW-CAT-PRIOR", "p(x_{t−1}) without x_t's evidence → times q(x_t | x_{t−1})", "DIS-11 of the binary heartbeat",
             told(beta=np.ones_like)),
-    in_kl("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)", "BND-13 for symbols", SWAPPED),
+    in_kl("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)", "BND-34 for symbols", SWAPPED),
     in_kl("NEW-CAT-BITS", "divergence averaged over classes → summed", "a mean over the last axis",
             then(lambda kl, q: kl / q.prob.shape[-1])),
     Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted", "the diagonal of a Jacobian",

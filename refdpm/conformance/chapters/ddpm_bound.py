@@ -4,6 +4,7 @@ Examples are images of 256 levels: the integers `k` and x_0 = −1 + 2k/255, whi
 noise[t−1] is for x_t.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,13 +14,14 @@ from hypothesis.extra import numpy as npst
 
 from refdpm import bound, gaussian
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, shown_or, step_kl_of, tame_first
+from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, shown_or, step_kl_of
 from refdpm.conformance.chapters.ends import BELOW, BOTH, STATE, Case, chosen, ends, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, drawn, edge_network, exactly, listed,
-                                                network, schedules, spread_out)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, drawn, drawn_with, edge_network, edges_with,
+                                                exactly, listed, network, on_schedules, spread_out, tame_first)
+from refdpm.conformance.chapters.reverse import at_first
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
-from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, said_by, then
-from refdpm.conformance.planting import Mistake, edited, instead
+from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, composed, said_by
+from refdpm.conformance.planting import PRINTED, Mistake, edited, instead, pulled, zero
 from refdpm.gaussian import Gaussian
 from refdpm.later import objective
 from refdpm.later.decoder import Grid
@@ -49,25 +51,20 @@ def image(k: Array) -> Inputs:
     return {"x_0": (2.0 * k - 255) / 255, "k": k}
 
 
-@st.composite
-def _images(draw: st.DrawFn, given: Given, all_t: bool) -> Inputs:
-    beta = draw(schedules(given, low=2))
-    T = len(beta) - 1
-    return (image(draw(npst.arrays(np.int64, (N, D), elements=st.integers(0, 255))))
-            | {"noise": draw(arrays(*(T, N, D)[not all_t:])), "beta": beta, "model": draw(network(T, size=SIZE))})
+def _shape(T: int, all_t: bool) -> tuple[int, ...]:
+    return (T, N, D) if all_t else (N, D)
 
 
-def _edges(given: Given, all_t: bool) -> list[Inputs]:
-    found = []
-    for beta in tame_first(given, low=2):
-        T, k = len(beta) - 1, np.array([[0, 255], [100, 3], [254, 131]])
-        found.append(image(k) | {"noise": spread_out(*(T, N, D)[not all_t:], start=0.3), "beta": beta,
-                                 "model": edge_network(T, size=SIZE)})
-    return found
+def _images(*, all_t: bool) -> Callable[[Given], Strategy]:
+    levels = npst.arrays(np.int64, (N, D), elements=st.integers(0, 255))
+    inputs = drawn_with(on_schedules(low=2, k=levels), noise=lambda T: arrays(*_shape(T, all_t)), model=partial(network, size=SIZE))
+    return lambda given: inputs(given).map(lambda i: image(i["k"]) | i)
 
 
-def _images_at_T(given: Given) -> Strategy:
-    return schedules(given).flatmap(lambda beta: arrays(N, D).map(lambda x_0: {"x_0": x_0, "beta": beta}))
+def _edges(given: Given, *, all_t: bool) -> list[Inputs]:
+    k = np.array([[0, 255], [100, 3], [254, 131]])
+    return edges_with([image(k) | {"noise": spread_out(*_shape(len(beta) - 1, all_t), start=0.3), "beta": beta}
+                       for beta in tame_first(given, low=2)], model=partial(edge_network, size=SIZE))
 
 
 def _edges_at_T(given: Given) -> list[Inputs]:
@@ -106,8 +103,7 @@ def _last(i: Inputs) -> Model:
     """
     if i["first"] == "floor":
         raise Skip("with a variance of 1e-20 at t = 1 the decoder has no mass that could be compared")
-    model = said_by(i)
-    return model._replace(variance="small") if model.variance == "large" else model
+    return at_first(said_by(i))
 
 
 def terms_vjp(parameters: Tree, beta: Array, *, last: Model, noise_1: Array, **fixed: Any) -> tuple[Terms, Pullback]:
@@ -190,58 +186,63 @@ QUANTITIES: tuple[Quantity, ...] = (
         (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
         listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
                {"nats": exactly([900.0]), "x_0": spread_out(1, 1)}),
-        Theory(objective.per_dimension, objective.per_dimension_vjp, "nats", k=lambda i: i["x_0"]),
-        lambda i: (book.per_dimension(given("nats"), X_0),), arguments=("nats",)),
+        Theory(objective.per_dimension, "nats", k=lambda i: i["x_0"]),
+        book.per_dimension(given("nats"), X_0), arguments=("nats",)),
     Quantity(
         "prior_kl", "OBJ.PRIOR", "L_T = KL(q(x_T | x_0) ‖ N(0, 1)) = ½ Σ [ᾱ_T x_0² − ᾱ_T − log(1−ᾱ_T)]", (SOURCE, "43"),
-        (Output("VALUE", "total"),), _images_at_T, _edges_at_T,
-        Theory(*then(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), lambda i: (_prior(),),
+        (Output("VALUE", "total"),), on_schedules(x_0=arrays(N, D)), _edges_at_T,
+        Theory(composed(objective.prior_kl_vjp, total_vjp), "x_0", _at(LEVEL, -1)), _prior(),
         arguments=("x_0", "beta"), page=_page),
     Quantity(
         "edge_log_prob", "OBJ.EDGE", "E log p(x_0 | x_1) with p(x_0 | x_1) = N(√(1−β_1) x_1, β_1): "
-        "−½ Σ [log 2πβ_1 + β_1 x_0² + 1 − β_1]", ("44",), (Output("VALUE", "total"),), _images_at_T, _edges_at_T,
-        Theory(*then(objective.edge_vjp, total_vjp), "x_0", _at(BETA, 1)), lambda i: (book.per_example(book.edge(X_0, AT_1)),),
-        page=_page),
+        "−½ Σ [log 2πβ_1 + β_1 x_0² + 1 − β_1]", ("44",), (Output("VALUE", "total"),), on_schedules(x_0=arrays(N, D)), _edges_at_T,
+        Theory(composed(objective.edge_vjp, total_vjp), "x_0", _at(BETA, 1)),
+        book.per_example(book.edge(X_0, AT_1)), page=_page),
     Quantity(
         "decoder_nll", "OBJ.DECODER", "L_0 = −Σ log [Φ((x_0 + 1/255 − m)/σ) − Φ((x_0 − 1/255 − m)/σ)], ends open, with the law of "
         "the step t = 1 at x_1 = √ᾱ_1 x_0 + √(1−ᾱ_1) ε", (SOURCE,), (Output("VALUE", "total"),),
-        lambda given: _images(given, False), lambda given: _edges(given, False),
-        Theory(objective.decoder, objective.decoder_vjp, NETWORK, SCHEDULE, fixed=("k", "noise"), grid=lambda i: Grid(),
+        _images(all_t=False), partial(_edges, all_t=False),
+        Theory(objective.decoder, NETWORK, SCHEDULE, fixed=("k", "noise"), grid=lambda i: Grid(),
                model=_last),
-        lambda i: (_decoder(i, "noise"),), choices=CHOICES, arguments=ARGUMENTS, page=_page),
+        lambda i: _decoder(i, "noise"), choices=CHOICES, arguments=ARGUMENTS, page=_page),
     Quantity(
         "bound_terms", "OBJ.TERMS", "(T, N): L_0, and for t = 2..T the divergence of the step, in the order of t", (SOURCE, "14"),
-        (Output("TABLE", "table_of_totals"),), lambda given: _images(given, True), lambda given: _edges(given, True),
-        Theory(table_of, None, NETWORK, SCHEDULE, **FULL), lambda i: (book.table(_terms(i)),),
+        (Output("TABLE", "table_of_totals"),), _images(all_t=True), partial(_edges, all_t=True),
+        Theory(table_of, NETWORK, SCHEDULE, **FULL), lambda i: book.table(_terms(i)),
         given=_own_table, after=("step_kl", "decoder_nll"), choices=CHOICES, page=_page_of_steps),
     Quantity(
         "bound", "OBJ.BOUND", "−log P(x_0) ≤ L_T + Σ_{t=2}^T KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) + L_0, noise (T, N, …)",
-        (SOURCE, "13"), (Output("VALUE", "total"),), lambda given: _images(given, True), lambda given: _edges(given, True),
-        Theory(lambda *args, **fixed: bound_vjp(*args, **fixed)[0], bound_vjp, NETWORK, SCHEDULE, **FULL),
-        lambda i: (book.whole(_terms(i)),), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
+        (SOURCE, "13"), (Output("VALUE", "total"),), _images(all_t=True), partial(_edges, all_t=True),
+        Theory(bound_vjp, NETWORK, SCHEDULE, **FULL),
+        lambda i: book.whole(_terms(i)), given=_own_parts, after=("prior_kl", "step_kl", "decoder_nll"), choices=CHOICES,
         arguments=ARGUMENTS, page=_page_of_steps),
 )
 
 
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
-def _on_a_chain(rng: np.random.Generator, n: int, beta: Array, predicts: str, variance: str, first: str) -> Case:
+def _on_a_chain(rng: np.random.Generator, n: int, kind: tuple[Array, str, str, str]) -> Case:
     """Two images on a grid, one after the other with noise for every t, and a network near the one that predicts x_t itself."""
+    beta, *read = kind
     T, grid = len(beta) - 1, (Grid(), Grid(-1.5, 2.5, 4))[n % 2]
     weight, bias = np.eye(2, 4) + 0.1 * rng.normal(size=(T + 1, 2, 4)), 0.1 * rng.normal(size=(T + 1, 4))
     k, t = rng.integers(grid.levels, size=(2, 2)), bound.every_step(T, 2)
     fixed = dict(k=k, grid=grid, noise=rng.normal(size=(*t.shape, 2)), noise_1=rng.normal(size=(2, 2)), t=t,
-                 model=Model(PREDICTOR, predicts, variance, first))
+                 model=Model(PREDICTOR, *read))
     return (Affine(weight, bias), beta), fixed
 
 
-def _decoded(rng: np.random.Generator, n: int, *kind: Any) -> Case:
-    arguments, fixed = _on_a_chain(rng, n, *kind)
+def _decoded(rng: np.random.Generator, n: int, kind: tuple[Array, str, str, str]) -> Case:
+    arguments, fixed = _on_a_chain(rng, n, kind)
     return arguments, dict(k=fixed["k"], grid=fixed["grid"], noise=fixed["noise_1"], model=fixed["model"])
 
 
 KINDS = tuple((beta, PREDICTIONS[n % 5], VARIANCES[n % 3], ("next", "beta", "fixed")[n % 3 - 1])
               for n, beta in enumerate(beta for beta in RATES if len(beta) > 2))
+
+
+def _dimensions(rng: np.random.Generator, n: int, D: int) -> Case:
+    return (STATE(rng, n),), dict(k=np.zeros((n, D), dtype=int))
 
 
 def _assembled(rng: np.random.Generator, n: int, S: int, T: int) -> Case:
@@ -253,11 +254,10 @@ ENDS = {
     "later.objective.prior_kl": (ends(wide(1e-6, 1e6, 1.0, signs=BOTH), BELOW),
                                  ends(chosen(0.0), wide(1e-12, 150.0, signs=(-1,)))),
     "later.objective.edge": ends(STATE, rate),
-    "later.objective.decoder": tuple(partial(lambda rng, n, kind: _decoded(rng, n, *kind), kind=kind) for kind in KINDS),
-    "later.objective.terms": tuple(partial(lambda rng, n, kind: _on_a_chain(rng, n, *kind), kind=kind) for kind in KINDS),
+    "later.objective.decoder": tuple(partial(_decoded, kind=kind) for kind in KINDS),
+    "later.objective.terms": tuple(partial(_on_a_chain, kind=kind) for kind in KINDS),
     "later.objective.assemble": tuple(partial(_assembled, S=S, T=T) for S, T in ((0, 1), (1, 5), (3, 200))),
-    "later.objective.per_dimension": tuple(partial(lambda rng, n, D: ((STATE(rng, n),), dict(k=np.zeros((n, D), dtype=int))), D=D)
-                                           for D in (1, 7, 48))}
+    "later.objective.per_dimension": tuple(partial(_dimensions, D=D) for D in (1, 7, 48))}
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -288,4 +288,8 @@ MISTAKES = (
             "RNG-08 between steps", "later.objective.terms_vjp", "value",
             lambda right: lambda *args, noise, noise_1, **fixed: right(
                 *args, noise=np.broadcast_to(noise_1, noise.shape), noise_1=noise_1, **fixed)),
+    Mistake("NEW-PRIOR-ABAR", "prior term through the variance 1 − ᾱ, 0 for small ᾱ → through ᾱ", "the textbook form",
+            "later.objective.prior_kl", "accuracy", PRINTED),
+    Mistake("GRD-01-DEC", "bound's decoder taken for a constant of the schedule → differentiated", "as GRD-01",
+            "later.objective.decoder_vjp", "gradient", pulled(beta=zero)),
 )

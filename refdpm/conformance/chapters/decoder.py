@@ -15,7 +15,7 @@ from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, arrays, exactly, positive, spread_out
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import Theory, normal
-from refdpm.conformance.planting import Mistake, instead
+from refdpm.conformance.planting import Mistake, Plant, instead, pulled, without
 from refdpm.gaussian import Gaussian
 from refdpm.later import decoder
 from refdpm.later.decoder import Grid
@@ -72,8 +72,8 @@ LOG_MASS = Quantity(
     "decoder_log_mass", "DEC.MASS", "log P(k) = log [Φ((x_k + w/2 − m)/σ) − Φ((x_k − w/2 − m)/σ)] per component, levels x_k "
     "from low to high, w apart, the first and the last bin open; k counts from 0, x_0 is x_k", ("Ho 2020",),
     (Output("VALUE", "information"),), lambda given: _draws(), _edges,
-    Theory(decoder.log_mass, decoder.log_mass_vjp, normal("mean", "var"), fixed=("k",), grid=_grid),
-    lambda i: (book.log_mass(given("x_0"), LAW, given("k"), GRID),), arguments=("mean", "var"), page=_page)
+    Theory(decoder.log_mass, normal("mean", "var"), fixed=("k",), grid=_grid),
+    book.log_mass(given("x_0"), LAW, given("k"), GRID), arguments=("mean", "var"), page=_page)
 
 QUANTITIES: tuple[Quantity, ...] = (LOG_MASS,)
 
@@ -106,13 +106,24 @@ ENDS = {"later.decoder.level": _levels,
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
-def _logistic_mass(p: Gaussian, *, k: Array, grid: Grid) -> Any:
-    """Φ by a logistic function, a floor of 1e-12 under every mass."""
-    x, half, scale = decoder.level(k, grid=grid), grid.width / 2, np.sqrt(8 / np.pi)
-    above, below = (np.where(k == end, 1 - side, expit(scale * (z + 0.044715 * z ** 3)))
-                    for end, side, z in ((grid.levels - 1, 0, (x + half - p.mean) / np.sqrt(p.var)),
-                                         (0, 1, (x - half - p.mean) / np.sqrt(p.var))))
-    return np.log(np.maximum(above - below, 1e-12)), None
+def _half_the_distance(grid: Grid) -> float:
+    return grid.width / 2
+
+
+def _by_difference(half: Callable[[Grid], float] = _half_the_distance, *, cdf: Callable[[Array], Array] = ndtr,
+                   least: float = 0.0) -> Plant:
+    """The mass as a difference of two values of a distribution function, bins `half` to both sides of their levels."""
+    def log_mass_vjp(p: Gaussian, *, k: Array, grid: Grid) -> Any:
+        offset, sigma = decoder.level(k, grid=grid) - p.mean, np.sqrt(p.var)
+        above = np.where(k == grid.levels - 1, 1, cdf((offset + half(grid)) / sigma))
+        below = np.where(k == 0, 0, cdf((offset - half(grid)) / sigma))
+        return np.log(np.maximum(above - below, least)), None
+    return instead(log_mass_vjp)
+
+
+def _logistic(z: Array) -> Array:
+    """Φ by a logistic function."""
+    return np.asarray(expit(np.sqrt(8 / np.pi) * (z + 0.044715 * z ** 3)))
 
 
 def _written_edges(right: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,25 +138,20 @@ def _written_edges(right: Callable[..., Any]) -> Callable[..., Any]:
     return log_mass_vjp
 
 
-def _with_bins(right: Callable[..., Any]) -> Callable[..., Any]:
-    """Bins (high − low)/levels wide about the same levels."""
-    def log_mass_vjp(p: Gaussian, *, k: Array, grid: Grid) -> Any:
-        half = (grid.high - grid.low) / grid.levels / 2
-        x, sigma = decoder.level(k, grid=grid), np.sqrt(p.var)
-        above = np.where(k == grid.levels - 1, 1, ndtr((x + half - p.mean) / sigma))
-        return np.log(above - np.where(k == 0, 0, ndtr((x - half - p.mean) / sigma))), None
-    return log_mass_vjp
-
-
 MISTAKES = (
     Mistake("BND-22", "open bins beyond ±0.999 → at the ends of the grid",
             "tqch/ddpm-torch@4969a9e", "later.decoder.log_mass_vjp", "value", _written_edges),
     Mistake("BND-23", "bins of range/256 → of range/255, the distance of the levels",
-            "rosinality/glow-pytorch#17", "later.decoder.log_mass_vjp", "value", _with_bins),
+            "rosinality/glow-pytorch#17", "later.decoder.log_mass_vjp", "value",
+            _by_difference(lambda grid: (grid.high - grid.low) / grid.levels / 2)),
     Mistake("NEW-CLAMP", "Φ by a logistic function and masses not below 1e-12, 39.9 bits at most → exact",
             "hojonathanho/diffusion and five others; FA-10 for the part that is a tolerance", "later.decoder.log_mass_vjp", "value",
-            instead(_logistic_mass)),
+            _by_difference(cdf=_logistic, least=1e-12)),
     Mistake("NEW-LEVELS", "levels k/256 of the range → k/255, both ends on the grid",
             "BND-23 for the levels", "later.decoder.level", "value",
-            lambda right: lambda k, *, grid: grid.low + k * (grid.high - grid.low) / grid.levels),
+            instead(lambda k, *, grid: grid.low + k * (grid.high - grid.low) / grid.levels)),
+    Mistake("NEW-CDF", "log of a difference of two Φ → without a difference", "the textbook form", "later.decoder.log_mass_vjp",
+            "accuracy", _by_difference()),
+    Mistake("NEW-BIN-GRAD", "log mass differentiated by the mean alone → by the variance too",
+            "a mass taken for a density of fixed width", "later.decoder.log_mass_vjp", "gradient", pulled(p=without("var"))),
 )

@@ -25,9 +25,9 @@ def ends(*samplers: Sampler, **fixed: Any) -> Sampler:
     return drawn
 
 
-def together(sampler: Sampler, **fixed: Any) -> Sampler:
+def together(sampler: Sampler) -> Sampler:
     """Cases whose arguments belong together: the sampler draws a tuple of them."""
-    return lambda rng, n: (tuple(map(_columns, sampler(rng, n))), fixed)
+    return lambda rng, n: (tuple(map(_columns, sampler(rng, n))), {})
 
 
 def _columns(tree: Any) -> Any:
@@ -71,7 +71,7 @@ BOTH = (-1, 1)
 STATE = wide(1e-6, 1e6, 0.0, 1.0, signs=BOTH)
 HEAD = wide(1e-6, 40.0, 0.0, signs=BOTH)
 REAL = wide(1e-9, 800.0, 0.0, -37.0, -709.0, -745.0, signs=BOTH)
-LEVEL = wide(1e-12, 700.0, -0.0, signs=(-1,))                  # ℓ; 0 is the level before the first step
+LEVELS = wide(1e-12, 700.0, -0.0, signs=(-1,))                  # ℓ; 0 is the level before the first step
 BELOW = wide(1e-12, 700.0, signs=(-1,))                        # ℓ after one step at least
 VARIANCE = wide(1e-12, 1e6, 1.0)
 LOGIT = wide(1e-6, 60.0, 0.0, signs=BOTH)

@@ -3,12 +3,13 @@
 import numpy as np
 
 from refdpm import gaussian, schedule
-from refdpm.conformance.chapters.ends import HEAD, LEVEL as LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
-from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges, drawn, edge_schedules, listed, positive,
-                                                schedules, spread_out)
+from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
+from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
+                                                positive, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
-from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, normal, then as composed
-from refdpm.conformance.planting import IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, then, told
+from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, composed, normal
+from refdpm.conformance.planting import (IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, pulled, pulled_by, then, told,
+                                         without)
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import chain as book
 from refdpm.textbook.chain import Normal, row
@@ -30,10 +31,9 @@ def alpha_bar_vjp(beta: Array) -> tuple[Array, Pullback]:
 
 ALPHA_BAR = Quantity(
     "alpha_bar", "SCH.ABAR", "ᾱ_t = ∏_{s≤t} (1 − β_s), t = 1..T: the share of the signal's variance that t steps leave",
-    ("2", "App.1 G marginal"), (Output("TABLE", "table"),), lambda given: schedules(given).map(lambda beta: {"beta": beta}),
+    ("2", "App.1 G marginal"), (Output("TABLE", "table"),), on_schedules(),
     lambda given: [{"beta": beta} for beta in edge_schedules(given)],
-    Theory(schedule.alpha_bar, alpha_bar_vjp, SCHEDULE, table=True), lambda i: (row().alpha_bar,), sizes=lambda inputs: 1,
-    arguments=("beta",), page=every_step)
+    Theory(schedule.alpha_bar, SCHEDULE, vjp=alpha_bar_vjp, table=True), row().alpha_bar, arguments=("beta",), page=every_step)
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
@@ -41,24 +41,23 @@ ALPHA_BAR = Quantity(
 KERNELS = (
     Quantity(
         "forward", "GAU.FWD", "q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t)", ("2", "App.1 G forward"), MEAN_VAR,
-        chain("x_prev"), chain_edges("x_prev"), Theory(gaussian.forward, gaussian.forward_vjp, "x_prev", BETA),
-        lambda i: book.forward(X_PREV, row()), arguments=("x_prev", "beta")),
+        chain("x_prev"), chain_edges("x_prev"), Theory(gaussian.forward, "x_prev", BETA),
+        book.forward(X_PREV, row()), arguments=("x_prev", "beta")),
     Quantity(
         "marginal", "GAU.MARG", "q(x_t | x_0) = N(√ᾱ_t x_0, 1 − ᾱ_t)", ("App.1 G marginal",), MEAN_VAR,
-        chain("x_0"), chain_edges("x_0"), Theory(gaussian.marginal, gaussian.marginal_vjp, "x_0", LEVEL),
-        lambda i: book.marginal(X_0, row()), given=own_levels, after=("alpha_bar",), arguments=("x_0", "beta")),
+        chain("x_0"), chain_edges("x_0"), Theory(gaussian.marginal, "x_0", LEVEL),
+        book.marginal(X_0, row()), given=own_levels, after=("alpha_bar",), arguments=("x_0", "beta")),
     Quantity(
         "marginal_sample", "GAU.DRAW", "x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε", ("App.1 G marginal",), (Output("X_T"),),
         chain("x_0", "noise"), chain_edges("x_0", "noise"),
-        Theory(*composed(gaussian.marginal_vjp, gaussian.draw_vjp), "x_0", LEVEL, fixed=("noise",)),
-        lambda i: (book.draw(book.marginal(X_0, row()), NOISE),),
+        Theory(composed(gaussian.marginal_vjp, gaussian.draw_vjp), "x_0", LEVEL, fixed=("noise",)),
+        book.draw(book.marginal(X_0, row()), NOISE),
         given=own_levels, after=("alpha_bar", "marginal"), arguments=("x_0", "beta")),
     Quantity(
         "posterior", "GAU.POST", "q(x_{t−1} | x_t, x_0) = N(c_0 x_0 + c_t x_t, β̃_t) with c_0 = √ᾱ_{t−1} β_t/(1−ᾱ_t), "
         "c_t = √(1−β_t) (1−ᾱ_{t−1})/(1−ᾱ_t), β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t)", ("48", "App.1 G posterior"), MEAN_VAR,
-        chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
-        Theory(gaussian.posterior, gaussian.posterior_vjp, "x_t", "x_0", BETA, PREV), lambda i: book.posterior(X_T, X_0, row()),
-        given=own_levels, after=("alpha_bar",), arguments=("x_t", "x_0", "beta")),
+        chain("x_0", "x_t"), chain_edges("x_0", "x_t"), Theory(gaussian.posterior, "x_t", "x_0", BETA, PREV),
+        book.posterior(X_T, X_0, row()), given=own_levels, after=("alpha_bar",), arguments=("x_t", "x_0", "beta")),
 )
 
 
@@ -81,22 +80,20 @@ DIVERGENCES = (
     Quantity(
         "kl", "GAU.KL", "D_KL(q ‖ p) = ½ [log(σ_p²/σ_q²) + (σ_q² + (μ_q − μ_p)²)/σ_p² − 1] per component", ("14", "App.1 G bound"),
         NATS, drawn(**TWO_LAWS), TWO_LAWS_EDGES,
-        Theory(gaussian.kl, gaussian.kl_vjp, normal("mean_q", "var_q"), normal("mean_p", "var_p")), lambda i: (book.kl(Q, P),),
+        Theory(gaussian.kl, normal("mean_q", "var_q"), normal("mean_p", "var_p")), book.kl(Q, P),
         arguments=("mean_q", "var_q", "mean_p", "var_p")),
     Quantity(
         "entropy", "GAU.ENT", "H(q) = ½ log(2πe σ²) per component", ("App.1 G bound",), NATS, drawn(**ONE_LAW),
-        listed(*ONE_LAW_EDGES), Theory(gaussian.entropy, gaussian.entropy_vjp, normal("mean", "var")),
-        lambda i: (book.entropy(LAW.var),), arguments=("var",)),
+        listed(*ONE_LAW_EDGES), Theory(gaussian.entropy, normal("mean", "var")), book.entropy(LAW.var), arguments=("var",)),
     Quantity(
         "cross_entropy", "GAU.CROSS", "−E_q log p = ½ [log(2π σ_p²) + (σ_q² + (μ_q − μ_p)²)/σ_p²] per component", ("43", "46"),
         NATS, drawn(**TWO_LAWS), TWO_LAWS_EDGES,
-        Theory(gaussian.cross_entropy, gaussian.cross_entropy_vjp, normal("mean_q", "var_q"), normal("mean_p", "var_p")),
-        lambda i: (book.cross_entropy(Q, P),), arguments=("mean_q", "var_q", "mean_p", "var_p")),
+        Theory(gaussian.cross_entropy, normal("mean_q", "var_q"), normal("mean_p", "var_p")),
+        book.cross_entropy(Q, P), arguments=("mean_q", "var_q", "mean_p", "var_p")),
     Quantity(
-        "log_prob", "GAU.LOGP", "log N(x; μ, σ²) = −½ [log(2π σ²) + (x − μ)²/σ²] per component", ("App.1 G likelihood",),
-        NATS, drawn(x=arrays(N, D), **ONE_LAW), listed(*({"x": spread_out(N, D, start=0.6)} | law for law in ONE_LAW_EDGES)),
-        Theory(gaussian.log_prob, gaussian.log_prob_vjp, "x", normal("mean", "var")),
-        lambda i: (book.log_prob(given("x"), LAW),), arguments=("x", "mean", "var")),
+        "log_prob", "GAU.LOGP", "log N(x; μ, σ²) = −½ [log(2π σ²) + (x − μ)²/σ²] per component", ("App.1 G likelihood",), NATS,
+        drawn(x=arrays(N, D), **ONE_LAW), listed(*({"x": spread_out(N, D, start=0.6)} | law for law in ONE_LAW_EDGES)),
+        Theory(gaussian.log_prob, "x", normal("mean", "var")), book.log_prob(given("x"), LAW), arguments=("x", "mean", "var")),
 )
 
 
@@ -169,7 +166,13 @@ KERNEL_MISTAKES = (
 )
 
 
-# -- mistakes in divergence, entropy, density ------------------------------------------------------------------------------
+# -- mistakes in divergence, entropy, density, and in pullbacks --------------------------------------------------------------
+
+def _of_the_norm(dvalue: Array, x: Array, p: Gaussian) -> tuple[Array, Gaussian]:
+    """|x − mean|/σ differentiated instead of its square."""
+    dx = -dvalue * np.sign(x - p.mean) / np.sqrt(p.var)
+    return dx, Gaussian(-dx, dvalue * ((x - p.mean) ** 2 / p.var - 1) / (2 * p.var))
+
 
 DIVERGENCE_MISTAKES = (
     in_kl("BND-11", "variances handed to a divergence of deviations → of variances",
@@ -186,17 +189,16 @@ DIVERGENCE_MISTAKES = (
     Mistake("BND-17", "log-density: normaliser ½ log σ → log σ",
             "metric-space/diffusion-probabilistic-models-JAX@a216435 spiral.py", "gaussian.log_prob", "value",
             then(lambda value, p: value + np.log(p.var) / 4)),
-    Mistake("BND-16b", "log determinant of a covariance without ½ → with it", "KarenUllrich/Tutorial_BayesianCompressionForDL#8",
-            "likelihood.gaussian_log_likelihood", "value",
-            then(lambda value, covariance: value - np.linalg.slogdet(covariance)[1] / 2)),
-    Mistake("NEW-PARZEN", "Parzen window: sum over samples → mean", "the 1/M forgotten", "likelihood.parzen_log_likelihood",
-            "value", then(lambda value, centres: value + np.log(len(centres)))),
-    Mistake("NEW-PARZEN-VAR", "Parzen window: bandwidth taken for a variance → a standard deviation", "σ for σ²",
-            "likelihood.parzen_log_likelihood", "value", told(bandwidth=np.sqrt)),
     Mistake("NEW-CROSS", "cross-entropy of π without the mean's part → with it", "the step of eqs. 43 and 46",
             "gaussian.cross_entropy", "value", edited("term left out: (q.mean − p.mean)²")),
     Mistake("NEW-ENTROPY", "entropy ½ log(2π var) → ½ log(2πe var)", "BND-04 the other way", "gaussian.entropy", "value",
             edited("term left out: 1")),
+    Mistake("GRD-07", "no gradient through p.var of the KL → with it", "gmongaras/Diffusion_models_from_scratch@e855d56",
+            "gaussian.kl_vjp", "gradient", pulled(p=without("var"))),
+    Mistake("GRD-08", "norm differentiated → the square of the norm", "hwlee11/Example_diffusion_probabilistic_models@07942cd",
+            "gaussian.log_prob_vjp", "gradient", pulled_by(_of_the_norm)),
+    Mistake("LAY-22", "broadcast undone by a sum over the rows → over the components", "deeplearning4j/nd4j#2424",
+            "gaussian.marginal_vjp", "gradient", pulled(log_alpha_bar=lambda d: np.broadcast_to(d.sum(axis=0), d.shape))),
     Mistake("NEW-KL", "KL as printed: cancels where q is nearly p → summed as a series there", "the textbook form", "gaussian.kl",
             "accuracy", PRINTED),
 )

@@ -87,33 +87,68 @@ def times_of(beta: Array, *, low: int = 1) -> Array:
     return np.concatenate([t[::-1], np.repeat(t[:1], max(1, 3 - len(t)))]).astype(np.int64)
 
 
-@st.composite
-def _chain(draw: st.DrawFn, given: Given, names: tuple[str, ...], low: int, more: dict[str, Strategy]) -> Inputs:
-    beta = draw(schedules(given, low=low))
-    t = draw(npst.arrays(np.int64, N, elements=st.integers(low, len(beta) - 1)))
-    return ({name: draw(arrays(N, D)) for name in names} | {"t": t, "beta": beta}
-            | {name: draw(strategy) for name, strategy in more.items()})
+TAME = rates([0.5, 0.375, 0.5])
+# where the policies at t = 1 are far apart, and where β̃ and β are
+TELLING = (rates([0.5, 0.0625, 0.25]), rates([0.03125, 0.75, 0.25]))
+
+
+def tame_first(given: Given, *, low: int = 1) -> list[Array]:
+    """The schedules of the edges, those first where little is lost in 1 − ᾱ: conventions show there."""
+    edges = edge_schedules(given, low=low)
+    return edges if given.beta is not None else [TAME, *sorted(edges, key=lambda beta: -float(beta[1]))]
+
+
+def telling(given: Given) -> list[Array]:
+    """The schedules of the edges, but first those in which conventions of the reverse step are easy to tell apart."""
+    return [*(TELLING if given.beta is None else ()), *edge_schedules(given)]
+
+
+# -- what stands on a schedule -------------------------------------------------------------------------------------------
+
+def on_schedules(*, low: int = 1, **more: Strategy) -> Callable[[Given], Strategy]:
+    """Draws `more`, and a schedule `beta` with T ≥ low steps."""
+    return lambda given: schedules(given, low=low).flatmap(lambda beta: st.fixed_dictionaries(more | {"beta": st.just(beta)}))
+
+
+def drawn_with(drawn: Callable[[Given], Strategy], **of: Callable[[int], Strategy]) -> Callable[[Given], Strategy]:
+    """The same, and besides what depends on the number of steps: functions of T."""
+    def complete(inputs: Inputs) -> Strategy:
+        T = len(inputs["beta"]) - 1
+        return st.fixed_dictionaries({name: strategy(T) for name, strategy in of.items()}).map(lambda more: inputs | more)
+
+    return lambda given: drawn(given).flatmap(complete)
+
+
+def edges_with(edges: list[Inputs], **of: Callable[[int], Any]) -> list[Inputs]:
+    """The same of edges."""
+    return [edge | {name: make(len(edge["beta"]) - 1) for name, make in of.items()} for edge in edges]
 
 
 def chain(*names: str, low: int = 1, **more: Strategy) -> Callable[[Given], Strategy]:
     """Draws states (N, D) of those names, a schedule `beta` and a step t ≥ low for every row; `more` is drawn besides."""
-    return lambda given: _chain(given, names, low, more)
+    states = {name: arrays(N, D) for name in names}
+    return drawn_with(on_schedules(low=low, **states, **more), t=lambda T: npst.arrays(np.int64, N, elements=st.integers(low, T)))
 
 
-def chain_edges(*names: str, low: int = 1, **more: Any) -> Callable[[Given], list[Inputs]]:
-    """States, every t of the schedules of the edges, and once images (N, H, W, C) with N ≠ H ≠ W ≠ C; `more` is given as it is."""
+def at_every_step(*names: str, betas: list[Array], low: int = 1) -> list[Inputs]:
+    """States of those names at every t ≥ low of each of the schedules."""
+    found = []
+    for beta in betas:
+        t = times_of(beta, low=low)
+        found.append({name: spread_out(len(t), D, start=0.3 * i) for i, name in enumerate(names)} | {"t": t, "beta": beta})
+    return found
+
+
+def chain_edges(*names: str, low: int = 1) -> Callable[[Given], list[Inputs]]:
+    """States, every t of the schedules of the edges, and once images (N, H, W, C) with N ≠ H ≠ W ≠ C."""
     def edges(given: Given) -> list[Inputs]:
-        found = []
-        for beta in edge_schedules(given, low=low):
-            t = times_of(beta, low=low)
-            states = {name: spread_out(len(t), D, start=0.3 * i) for i, name in enumerate(names)}
-            found.append(states | {"t": t, "beta": beta} | more)
+        found = at_every_step(*names, betas=edge_schedules(given, low=low), low=low)
         if not found:                                                # a schedule of its own with fewer steps
             return []
         beta = found[0]["beta"]
         t = np.array([len(beta) - 1, low, min(low + 1, len(beta) - 1)])
         images = {name: spread_out(3, 4, 5, 2, start=0.3 * i) for i, name in enumerate(names)}
-        return [*found, images | {"t": t, "beta": beta} | more]
+        return [*found, images | {"t": t, "beta": beta}]
     return edges
 
 
@@ -128,11 +163,16 @@ def drawn(**strategies: Strategy) -> Callable[[Given], Strategy]:
 
 
 def states_of(inputs: Inputs) -> Array:
+<<<<<<< HEAD
     """The first of the inputs that has rows and components.   Raises: KeyError if there is none."""
     found = [value for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1]
     if not found:
         raise KeyError("states")
     return found[0]
+=======
+    """The first of the inputs that has rows and components; where there is none, one number."""
+    return next((value for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1), np.zeros(1))
+>>>>>>> 06c3c8269a8801faf5fbba7ec644e8b8045f21a4
 
 
 def copied(inputs: Inputs) -> Inputs:

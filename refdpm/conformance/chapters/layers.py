@@ -37,7 +37,7 @@ def _layer(module: ModuleType, name: str, id: str, says: str, source: str, takes
         return (printed + slack(node(lost)) if lost else printed,)
 
     return Quantity(name, id, says, (source,), (Output("VALUE", kind),), lambda given: inputs, listed(*edges),
-                    Theory(f, f_vjp, *takes, fixed=fixed), book, arguments=takes if f_vjp else ())
+                    Theory(f, *takes, fixed=fixed), book, arguments=takes if f_vjp else ())
 
 
 # -- element by element ------------------------------------------------------------------------------------------------
@@ -121,16 +121,16 @@ def _steps(draw: st.DrawFn) -> Inputs:
     return dict(t=draw(npst.arrays(np.int64, 3, elements=st.integers(1, T))), T=T, count=draw(st.integers(1, 5)))
 
 
+CLASSES: dict[str, Any] = dict(
+    inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
+    edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
+           dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))])
+
 NORMALISED = (
     _layer(activation, "softmax", "LAY.SOFTMAX", "exp(x_k)/Σ_j exp(x_j) along the last axis", "definition", ("x",),
-           inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
-           edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
-                  dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))],
-           lost=SMALL),
+           lost=SMALL, **CLASSES),
     _layer(activation, "log_softmax", "LAY.LOGSOFTMAX", "x_k − log Σ_j exp(x_j) along the last axis", "definition", ("x",),
-           inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
-           edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
-                  dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))]),
+           **CLASSES),
     _layer(rbf, "rbf", "LAY.RBF", "g_k = exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), w_k = exp(log_width_k)", "App. D.1.1",
            ("x", "centre", "log_width"),
            inputs=st.fixed_dictionaries(dict(x=arrays(3, 2, low=-1.5, high=1.5), centre=arrays(4, 2, low=-1.5, high=1.5),
@@ -155,7 +155,7 @@ NORMALISED = (
            fixed=("T", "count", "basis"), inputs=_steps(), lost=SMALL,
            edges=[dict(t=np.array(t), T=T, count=count) for t, T, count in (
                ([12, 1, 5, 6, 12], 12, 4), ([2, 1, 1], 2, 1), ([1, 10, 3, 4], 10, 3), ([1000, 1, 2, 500, 37], 1000, 10),
-               ([997, 1, 517], 997, 1000))])._replace(name="temporal_basis", choices=("basis",), sizes=lambda i: 1),
+               ([997, 1, 517], 997, 1000))])._replace(name="temporal_basis", choices=("basis",)),
 )
 
 
@@ -214,5 +214,3 @@ ENDS = {
     **{f"activation.{name}": lambda rng, n: ((REAL(rng, 4 * n).reshape(n, 4),), {}) for name in ("softmax", "log_softmax")},
     "layers.rbf.rbf": (_centres, _together),
     "layers.norm.group_norm": (_arrays((2, 4, 3, 6), (6,), (6,), groups=3, epsilon=1e-5), _alike)}
-
-QUANTITIES: tuple[Quantity, ...] = (*ELEMENT_WISE, *SUMS, *NORMALISED)

@@ -8,7 +8,7 @@ import numpy as np
 from refdpm.conformance.planting import (IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by,
                                          pulled_to, scaled, then, told, zero)
 from refdpm import activation
-from refdpm.activation import softmax
+from refdpm.activation import sigmoid, softmax
 from refdpm.layers import conv, pool
 from refdpm.layers.multiscale import Kernels, multiscale
 from refdpm.vjp import Array
@@ -315,7 +315,33 @@ def _with_constant(*, mean: bool, root: bool) -> Callable[..., Array]:
     return pullback
 
 
+def _softmax_diagonal(dg: Array, x: Array, centre: Array, log_width: Array) -> tuple[Array, Array, Array]:
+    offset, inverse = x[:, None, :] - centre, np.exp(-2 * log_width)
+    s = -(offset ** 2).sum(axis=2) * inverse / 2
+    g = softmax(s)
+    ds = g * (1 - g) * dg
+    pull = (ds * inverse)[:, :, None] * offset
+    return -pull.sum(axis=1), pull.sum(axis=0), -2 * (ds * s).sum(axis=0)
+
+
+def _in_place(dy: Array, x: Array) -> Array:
+    dy *= 1 - np.tanh(x) ** 2
+    return dy
+
+
 PULLBACKS = (
+    Mistake("LAY-01", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
+            "layers.rbf.rbf_vjp", "gradient", pulled_by(_softmax_diagonal)),
+    Mistake("LAY-02", "layer's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79",
+            "layers.linear.linear_vjp", "gradient", pullback_then(lambda d, x: scaled(1 / len(x))(d))),
+    Mistake("LAY-19", "softplus′(0) = 0 → ½", "jax-ml/jax#2107", "activation.softplus_vjp", "gradient",
+            pulled_by(lambda dy, x: np.where(x == 0, 0, sigmoid(x)) * dy)),
+    Mistake("LAY-20", "softplus pulled back at the cotangent → at the input", "NVlabs/tiny-cuda-nn!130", "activation.softplus_vjp",
+            "gradient", pulled_by(lambda dy, x: sigmoid(dy) * dy)),
+    Mistake("LAY-23", "input used where the output was kept: 1 − x² → 1 − y²", "ddbourgin/numpy-ml@be8ae23", "activation.tanh_vjp",
+            "gradient", pulled_by(lambda dy, x: (1 - x * x) * dy)),
+    Mistake("NEW-IN-PLACE", "cotangent overwritten by the pullback → left alone", "allowed in thinc", "activation.tanh_vjp",
+            "gradient", pulled_by(_in_place)),
     Mistake("LAY-01b", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
             "activation.softmax_vjp", "gradient", pulled_by(lambda dg, x: softmax(x) * (1 - softmax(x)) * dg)),
     Mistake("LAY-02c", "softmax's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79",

@@ -1,20 +1,28 @@
-"""Mistakes in read-outs and networks, at the start of training, and in their pullbacks; the network of images at its ends.
+"""Mistakes in read-outs and networks, at the start of training, and in their pullbacks; those of bits and images at their ends.
 
 Those of the layout of parameters are planted as the right network with parameters in another order: what it would read from
 weights that were made for the right one.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from refdpm import schedule
-from refdpm.conformance.chapters.ends import Case, Sampler, wide
-from refdpm.conformance.planting import Mistake, Plant, of, pulled, then, told, without, zero
+from refdpm import binomial, schedule
+from refdpm.activation import logit, sigmoid, softplus
+from refdpm.binomial import Bernoulli
+from refdpm.conformance.chapters.binomial import SHARES, SPEC, UNIT, level_after
+from refdpm.conformance.chapters.ends import BIT, BOTH, HEAD, Case, Sampler, ends, law, rate, wide
+from refdpm.conformance.planting import (Mistake, Plant, edited, instead, of, pulled, pulled_by, pulled_to, then, told, without,
+                                         zero)
 from refdpm.layers.linear import Affine
-from refdpm.networks.readout import Heads
 from refdpm.networks import image
+from refdpm.networks.bit_readout import READOUTS
+from refdpm.networks.heartbeat import COUNT, Heartbeat
 from refdpm.networks.image import Image
+from refdpm.networks.readout import Heads
+from refdpm.schedule import Step
 from refdpm.vjp import Array, tree_map
 
 _ORIG = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57"
@@ -53,7 +61,91 @@ READ_OUTS = (
 )
 
 
-# -- the network -------------------------------------------------------------------------------------------------------
+# -- read-outs and networks of bits ------------------------------------------------------------------------------------
+
+def _of_x_0(z: Array, x_t: Array, beta: Array, level: Array, rate: float) -> Array:
+    """P(x_0 = 1 | x_t)."""
+    return sigmoid(binomial.marginal(x_t, level_after(level, beta), rate=rate).logit + z)
+
+
+def _posterior_at(x_0: Callable[[Array], Array]) -> Callable[..., Bernoulli]:
+    """The posterior at one x_0, made of P(x_0 = 1 | x_t)."""
+    def denoising(p: Bernoulli, z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, rate: float) -> Bernoulli:
+        said = x_0(_of_x_0(z, x_t, beta, log_alpha_bar_prev, rate))
+        return binomial.posterior(x_t, said, beta, log_alpha_bar_prev, rate=rate)
+    return denoising
+
+
+def _unseen(p: Bernoulli, z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, rate: float) -> Bernoulli:
+    return binomial.marginal(_of_x_0(z, x_t, beta, log_alpha_bar_prev, rate), log_alpha_bar_prev, rate=rate)
+
+
+in_denoising, in_skip = of("networks.bit_readout.denoising"), of("networks.bit_readout.skip")
+in_heartbeat, in_denoising_vjp = of("networks.heartbeat.reverse_vjp"), of("networks.bit_readout.denoising_vjp", "gradient")
+
+WRONG_READOUTS = (
+    in_denoising("NEW-PLUG", "P(x_0 | x_t) in the place of x_0 in the posterior → the posterior averaged over x_0",
+            "normalised after the average instead of before; x_t counts twice", then(_posterior_at(lambda p: p))),
+    in_denoising("NEW-ARGMAX", "the likelier x_0 taken for certain → both, weighted", "the average ignored",
+            then(_posterior_at(lambda p: (p > 0.5).astype(float)))),
+    in_denoising("DIS-11", "q(x_{t−1} | x̂_0) without x_t's evidence → times q(x_t | x_{t−1})",
+            "ehoogeboom/multinomial_diffusion#7", then(_unseen)),
+    in_denoising("NEW-LEVEL-X0", "x̂_0 mixed at ᾱ_t → at ᾱ_{t−1}", "an index, as in SCH-01", told(log_alpha_bar_prev=level_after)),
+    in_denoising("NEW-PRIOR-X0", "sigmoid(z) for x̂_0 → sigmoid(logit r + z)", SPEC,
+            told(z=lambda z, rate: z - logit(np.asarray(rate)))),
+    in_denoising("NEW-RATEe", "denoising in the chain with rate ½ → with the rate of π", SPEC, told(rate=0.5)),
+    in_denoising("DIS-04b", "averaged probabilities cut off at 1e-10 and 1 − 1e-7 → logits, cut off nowhere", UNIT + "3d1f72a",
+            then(lambda p: Bernoulli(logit(np.clip(p.prob, 1e-10, 1 - 1e-7))))),
+    in_skip("NEW-SKIP", "z alone → added to the forward kernel's logit", "the literal f_b",
+            instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli(z))),
+    in_skip("NEW-SKIP-SIGN", "z subtracted from the forward kernel's logit → added", "a sign", edited("minus for plus before z")),
+    in_skip("NEW-RATEf", "skip over the kernel with rate ½ → with the rate of π", SPEC, told(rate=0.5)),
+    in_skip("NEW-SKIP-STATE", "skip by β(2x − 1) → by the kernel's log odds", "a hand-made skip, as in " + UNIT + "HEAD",
+            instead(lambda z, x_t, beta, *, rate=0.5: Bernoulli((2 * x_t - 1) * (1 - beta) + z))),
+    Mistake("DIS-10b", "log sigmoid(z) taken for the logit → z", "cloneofsimo/d3pm#7", "networks.bit_readout.paper", "value",
+            instead(lambda z: Bernoulli(-softplus(-z)))),
+    Mistake("NEW-FLIP-Z", "f_b the probability of a flip → of a one", "the name in the paper's §2.2", "networks.bit_readout.paper",
+            "value", instead(lambda z: Bernoulli(-z))),
+)
+
+
+def _seeing_the_bits(parameters: Heartbeat, rate: float) -> Heartbeat:
+    """The first layer's weights and bias changed so that it sees the bits themselves."""
+    (weight, bias), *others = parameters.hidden
+    first = Affine(np.sqrt(rate * (1 - rate)) * weight, bias + rate * weight.sum(axis=0))
+    return parameters._replace(hidden=(first, *others))
+
+
+WRONG_NETWORKS = (
+    in_heartbeat("NEW-HEAD-T", "read-out of step t − 1 at step t → of t", "code index t − 1, PAPER §6 item 6",
+            told(t=lambda t: np.maximum(t - 1, 2))),
+    in_heartbeat("SHP-08b", "one t for all rows → each row's own", "youngunghan/Deep-Unsupervised-…@fa1712e",
+            told(t=lambda t: np.full_like(t, t[0]))),
+    in_heartbeat("DIS-17", "bits as ±1 for the layers, in training only → the same bits everywhere", "Edward-Sun/DIFUSCO#17",
+            told(x_t=lambda x_t: 2 * x_t - 1)),
+    in_heartbeat("NEW-STANDARD", "bits as they are → standardised with their moments under π", "a scale of training forgotten",
+            told(parameters=_seeing_the_bits)),
+    in_heartbeat("NEW-BIAS-TANH", "hidden layers without biases → with them", "a layer built with bias off",
+            told(parameters=lambda parameters: parameters._replace(
+                 hidden=tuple(Affine(weight, 0 * bias) for weight, bias in parameters.hidden)))),
+    Mistake("NEW-INIT", "hidden weights of variance 1/out → 1/in", "fan-out for fan-in", "networks.heartbeat.init", "value",
+            then(lambda start: start._replace(hidden=tuple(
+                Affine(weight * np.sqrt(weight.shape[0] / weight.shape[1]), bias) for weight, bias in start.hidden)))),
+    Mistake("NEW-INIT-LAST", "last layer random → zero, so that training starts from the forward kernel", "PAPER §6 item 13",
+            "networks.heartbeat.init", "value", then(lambda start: start._replace(bias=start.bias + 0.1))),
+)
+
+
+def _without_layers(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The cotangent of x_t of a network whose layers do not see it."""
+    def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, **named: Any) -> Any:
+        (weight, bias), *others = parameters.hidden
+        blind = right(parameters._replace(hidden=(Affine(0 * weight, bias), *others)), x_t, step, **named)
+        return pulled_to(x_t=lambda dp: blind[1](dp)[1])(right)(parameters, x_t, step, **named)
+    return reverse_vjp
+
+
+# -- the network of images ---------------------------------------------------------------------------------------------
 
 def _ordered(layer: Affine, order: Array) -> Affine:
     return Affine(layer.weight[:, order], layer.bias[order])
@@ -85,13 +177,14 @@ def _colour_by_colour(dense: tuple[Affine, ...], x_t: Array) -> tuple[Affine, ..
     return (Affine(weight[places], bias), *others)
 
 
-def _dense_first(parameters: Image) -> Image:
-    """Features of the dense path before those of the other."""
-    if not parameters.dense or not parameters.conv:
-        return parameters
-    (weight, bias), *others = parameters.pixelwise
-    near = len(parameters.conv[-1][0].bias)
-    return parameters._replace(pixelwise=(Affine(np.roll(weight, -near, axis=0), bias), *others))
+def _features(change: Callable[[Array, int], Array]) -> Plant:
+    """Another weight for the features of both paths, made from the right one and the number of those of the convolutions."""
+    def changed(parameters: Image) -> Image:
+        if not parameters.dense or not parameters.conv:
+            return parameters
+        (weight, bias), *others = parameters.pixelwise
+        return parameters._replace(pixelwise=(Affine(change(weight, len(parameters.conv[-1][0].bias)), bias), *others))
+    return told(parameters=changed)
 
 
 NETWORK = (
@@ -106,9 +199,9 @@ NETWORK = (
     in_reverse("NEW-I-FLATTENED", "image flattened colour by colour → pixel by pixel", "channels first",
             _dense(_colour_by_colour)),
     in_reverse("NEW-I-CROSSED", "dense features before those of the convolutions → after", "an order of arguments",
-            told(parameters=_dense_first)),
+            _features(lambda weight, near: np.roll(weight, -near, axis=0))),
     in_reverse("NEW-I-PATH", "dense path left out → with it", "an option that does nothing",
-            told(parameters=lambda parameters: parameters._replace(dense=() if parameters.conv else parameters.dense))),
+            _features(lambda weight, near: weight * (np.arange(len(weight)) < near)[:, None])),
     in_reverse("NEW-I-BASIS", "the released bumps whatever is asked for → those of the name", "an option that does nothing",
             told(basis="released")),
 )
@@ -159,14 +252,33 @@ START = (
 
 
 PULLBACKS = (
+    Mistake("GRD-07b", "log-variance differentiated as a log-deviation: factor 2 → 1",
+            "gmongaras/Diffusion_models_from_scratch@c58823f", "networks.readout.denoising_vjp", "gradient",
+            pulled(heads=lambda d: Heads(d.mean, 2 * d.var))),
     Mistake("NEW-I-DX", "x_t through the network detached → differentiated", "GRD-01e, of images", "networks.image.reverse_vjp",
             "gradient", pulled(x_t=zero)),
     Mistake("NEW-I-DDENSE", "dense path never gets a gradient → it does", "SCH-11, of a path", "networks.image.reverse_vjp",
             "gradient", pulled(parameters=without("dense"))),
+    in_denoising_vjp("GRD-01j", "denoising's x_t detached → differentiated", "GRD-01c for bits", pulled(x_t=zero)),
+    in_denoising_vjp("GRD-01k", "denoising's ᾱ_{t−1} detached → differentiated", "GRD-01b for bits",
+            pulled(log_alpha_bar_prev=zero)),
+    in_denoising_vjp("NEW-DHEAD", "dlogit taken for dz, as with the skip → through x̂ and the posterior",
+            "the other read-out's gradient", pulled_to(z=lambda dp: dp.logit)),
+    Mistake("GRD-01l", "skip's β detached → differentiated", "GRD-01b for bits", "networks.bit_readout.skip_vjp", "gradient",
+            pulled(beta=zero)),
+    Mistake("NEW-DPAPER", "dlogit times p(1−p) → dlogit", "the gradient by the probability", "networks.bit_readout.paper_vjp",
+            "gradient", pulled_by(lambda dp, z: dp.logit * sigmoid(z) * sigmoid(-z))),
+    Mistake("NEW-DNAMED", "ℓ_{t−1}'s cotangent handed to ℓ_t → to ℓ_{t−1}", "an index, as in SCH-01",
+            "networks.bit_readout.read_out_vjp", "gradient",
+            pulled(step=lambda d: Step(d.beta, d.log_alpha_bar, d.log_alpha_bar_prev))),
+    Mistake("GRD-01m", "network's x_t detached from the skip → both paths", "one of two cotangents lost",
+            "networks.heartbeat.reverse_vjp", "gradient", _without_layers),
+    Mistake("NEW-DBIAS", "biases of the last layer without a gradient → with one", "a parameter left out of the list",
+            "networks.heartbeat.reverse_vjp", "gradient", pulled(parameters=without("bias"))),
 )
 
 
-# -- the network of images at the ends of the range ------------------------------------------------------------------------
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 def _off_the_start(form: str, conv: tuple[int, ...], dense: tuple[int, ...]) -> Sampler:
     """Images of 2 × 4 pixels in two colours, each at its own step, in a network some way from where training starts."""
@@ -180,5 +292,28 @@ def _off_the_start(form: str, conv: tuple[int, ...], dense: tuple[int, ...]) -> 
     return case
 
 
-ENDS = {"networks.image.reverse": tuple(_off_the_start(form, conv, dense) for form in image.FORMS
-                                        for conv, dense in (((3,), ()), ((3,), (5,)), ((), (5,))))}
+OFF, FAR = wide(1e-6, 40.0, signs=BOTH), wide(1e-12, 600.0, signs=(-1,))           # heads, and levels whose products do not vanish
+
+
+def _heartbeat(last: str) -> Sampler:
+    """Two hidden layers, three bits, six rows at their own steps, the last step a fresh draw."""
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        T = 4
+        beta, t = np.array([0.0, *wide(1e-12, 0.9)(rng, T - 1), 1.0]), rng.integers(2, T + 1, 6)
+        hidden = tuple(Affine(rng.normal(size=shape), rng.normal(size=shape[1])) for shape in ((3, 4), (4, 5)))
+        shape = (T + 1, 5, 3) if last == "per_step" else (5, 3 * COUNT)
+        parameters = Heartbeat(hidden, rng.normal(size=shape) * 3, rng.normal(size=shape[:-2] + shape[-1:]))
+        with np.errstate(divide="ignore"):
+            step = schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=2)
+        return (parameters, rng.integers(0, 2, (6, 3)).astype(float), step), {"t": t, "T": T, "rate": 0.01, "last": last}
+    return drawn
+
+
+ENDS = {
+    "networks.bit_readout.paper": ends(HEAD), "networks.bit_readout.skip": ends(HEAD, BIT, rate, rate=SHARES),
+    "networks.bit_readout.denoising": ends(OFF, BIT, rate, FAR, rate=SHARES),
+    "networks.bit_readout.read_out": tuple(
+        ends(OFF, BIT, law(Step, rate, FAR, FAR), rate=SHARES, readout=readout) for readout in READOUTS),
+    "networks.heartbeat.reverse": tuple(map(_heartbeat, ("per_step", "bumps"))),
+    "networks.image.reverse": tuple(_off_the_start(form, conv, dense) for form in image.FORMS
+                                    for conv, dense in (((3,), ()), ((3,), (5,)), ((), (5,))))}

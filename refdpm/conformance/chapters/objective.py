@@ -17,13 +17,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from refdpm import bound, gaussian, schedule
-from refdpm.conformance.chapters.bound import tame_first
-from refdpm.conformance.chapters.ends import HEAD, LEVEL, STATE, Case, ends, law, rate, wide
-from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, Strategy, arrays, schedules, spread_out, times_of
+from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, Case, ends, law, rate, wide
+from refdpm.conformance.chapters.inputs import (D, Given, Inputs, arrays, at_every_step, chain, drawn_with, edges_with, spread_out,
+                                                tame_first)
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
 from refdpm.networks.readout import READOUTS, Heads
@@ -37,28 +35,17 @@ from refdpm.vjp import Array, Pullback, Tree, fix
 UNITS = 4
 
 
-@st.composite
-def _draws(draw: st.DrawFn, given: Given) -> Inputs:
-    beta = draw(schedules(given, low=2))
-    T = len(beta) - 1
-    return {"x_0": draw(arrays(N, D)), "t": draw(npst.arrays(np.int64, N, elements=st.integers(2, T))), "noise": draw(arrays(N, D)),
-            "beta": beta, "centre": draw(arrays(UNITS, D)), "log_width": draw(arrays(UNITS, low=-1, high=1)),
-            "weight": draw(arrays(T + 1, UNITS, 2 * D, low=-0.5, high=0.5)), "bias": draw(arrays(T + 1, 2 * D, low=-0.5, high=0.5))}
+DRAWS = drawn_with(
+    chain("x_0", "noise", low=2, centre=arrays(UNITS, D), log_width=arrays(UNITS, low=-1, high=1)),
+    weight=lambda T: arrays(T + 1, UNITS, 2 * D, low=-0.5, high=0.5), bias=lambda T: arrays(T + 1, 2 * D, low=-0.5, high=0.5))
 
 
 def _edges(given: Given) -> list[Inputs]:
-    found = []
-    for beta in tame_first(given, low=2):
-        T, t = len(beta) - 1, times_of(beta, low=2)
-        found.append({"x_0": spread_out(len(t), D), "t": t, "noise": spread_out(len(t), D, start=0.3), "beta": beta,
-                      "centre": spread_out(UNITS, D, start=0.7), "log_width": spread_out(UNITS, low=-0.5, high=0.75),
-                      "weight": spread_out(T + 1, UNITS, 2 * D, low=-0.5, high=0.5),
-                      "bias": spread_out(T + 1, 2 * D, start=0.2, low=-0.5, high=0.5)})
-    return found
-
-
-def _inputs(given: Given) -> Strategy:
-    return _draws(given)
+    return edges_with(
+        at_every_step("x_0", "noise", betas=tame_first(given, low=2), low=2),
+        centre=lambda T: spread_out(UNITS, D, start=0.7), log_width=lambda T: spread_out(UNITS, low=-0.5, high=0.75),
+        weight=lambda T: spread_out(T + 1, UNITS, 2 * D, low=-0.5, high=0.5),
+        bias=lambda T: spread_out(T + 1, 2 * D, start=0.2, low=-0.5, high=0.5))
 
 
 # -- the quantity ------------------------------------------------------------------------------------------------------
@@ -82,6 +69,18 @@ def _objective(i: Inputs) -> E:
     return total(kl, "examples", (0,)) / count(kl, "examples", (0,))
 
 
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
+        "objective", "NET.OBJECTIVE", "mean over examples of KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), t ≥ 2, p by the network "
+        "rbf(centre, log_width) → affine(weight[t], bias[t]) → read-out", ("14", "65", "App.1 G reverse"),
+        (Output("VALUE", "total"),), DRAWS, _edges,
+        Theory(objective_vjp, PARAMETERS, SCHEDULE, "x_0",
+               fixed=("noise", "t"), kernel=lambda i: gaussian, network=lambda i: fix(swiss_roll, readout=i["readout"])),
+        _objective, choices=("readout",),
+        arguments=("centre", "log_width", "weight", "bias", "beta", "x_0")),
+)
+
+
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 def _network(rng: np.random.Generator, n: int, readout: str) -> Case:
@@ -95,17 +94,6 @@ def _network(rng: np.random.Generator, n: int, readout: str) -> Case:
 
 HEADS = law(Heads, HEAD, HEAD)
 ENDS = {
-    "networks.readout.eq65": ends(HEADS, STATE, rate), "networks.readout.denoising": ends(HEADS, STATE, rate, LEVEL),
+    "networks.readout.eq65": ends(HEADS, STATE, rate), "networks.readout.denoising": ends(HEADS, STATE, rate, LEVELS),
     "networks.readout.released": tuple(ends(HEADS, STATE, rate, T=T) for T in (1, 40, 100000)),
     "networks.swiss_roll.reverse": tuple(partial(_network, readout=readout) for readout in READOUTS)}
-
-QUANTITIES: tuple[Quantity, ...] = (
-    Quantity(
-        "objective", "NET.OBJECTIVE", "mean over examples of KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), t ≥ 2, p by the network "
-        "rbf(centre, log_width) → affine(weight[t], bias[t]) → read-out", ("14", "65", "App.1 G reverse"),
-        (Output("VALUE", "total"),), _inputs, _edges,
-        Theory(lambda *args, **fixed: objective_vjp(*args, **fixed)[0], objective_vjp, PARAMETERS, SCHEDULE, "x_0",
-               fixed=("noise", "t"), kernel=lambda i: gaussian, network=lambda i: fix(swiss_roll, readout=i["readout"])),
-        lambda i: (_objective(i),), choices=("readout",),
-        arguments=("centre", "log_width", "weight", "bias", "beta", "x_0")),
-)

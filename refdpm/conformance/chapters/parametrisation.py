@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refdpm import gaussian
-from refdpm.conformance.chapters.ends import BELOW, LEVEL as LEVELS, STATE, ends, rate, wide
+from refdpm.conformance.chapters.ends import BELOW, LEVELS, STATE, ends, rate, wide
 from refdpm.conformance.chapters.inputs import Inputs, chain, chain_edges
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, STEP, Theory, step_of
@@ -30,28 +30,28 @@ SPOKEN = {"x_0": "x_0", "noise": "noise", "v": "v", "score": "the score", "mean"
 
 
 def _conversion(name: str, id: str, says: str, equations: tuple[str, ...], of: str, predicts: str, f: Callable[..., Any],
-                f_vjp: Callable[..., Any], formula: Callable[..., E]) -> Quantity:
+                formula: Callable[..., E]) -> Quantity:
     """f(of, x_t, step) for a prediction of that name, and its formula."""
     return Quantity(
         name, id, says, equations, VALUE, chain(of, "x_t"), chain_edges(of, "x_t"),
-        Theory(f, f_vjp, of, "x_t", STEP, predicts=lambda i: predicts), lambda i: (formula(given(of), X_T, row(), predicts),),
+        Theory(f, of, "x_t", STEP, predicts=lambda i: predicts), formula(given(of), X_T, row(), predicts),
         given=own_levels, after=("alpha_bar",), arguments=(of, "x_t", "beta"))
 
 
 def _x_0_from(name: str, formula: str, *equations: str) -> Quantity:
     return _conversion(f"x_0_from_{name}", f"PAR.X_0_OF_{name.upper()}", f"x_0 from {SPOKEN[name]}: {formula}", equations,
-                       name, name, mean.x_0_from, mean.x_0_from_vjp, book.x_0_from)
+                       name, name, mean.x_0_from, book.x_0_from)
 
 
 def _from_x_0(name: str, formula: str, *equations: str) -> Quantity:
     return _conversion(f"{name}_from_x_0", f"PAR.{name.upper()}_OF_X_0", f"{SPOKEN[name]} from x_0: {formula}", equations,
-                       "x_0", name, mean.from_x_0, mean.from_x_0_vjp, book.from_x_0)
+                       "x_0", name, mean.from_x_0, book.from_x_0)
 
 
 def _mean_from(name: str, formula: str, *equations: str) -> Quantity:
     says = f"the mean of the reverse step from {SPOKEN[name]}: {formula}"
     return _conversion(f"mean_from_{name}", f"PAR.MEAN_OF_{name.upper()}", says, equations,
-                       name, name, mean.mean_from, mean.mean_from_vjp, book.mean_from)
+                       name, name, mean.mean_from, book.mean_from)
 
 
 PREDICTIONS = (
@@ -79,26 +79,24 @@ def _velocity(i: Inputs) -> tuple[Array, ...]:
 VELOCITY = Quantity(
     "velocity", "PAR.V", "v = √ᾱ_t ε − √(1−ᾱ_t) x_0, what a v-network is to say", ("Salimans 2022",), VALUE,
     chain("x_0", "noise"), chain_edges("x_0", "noise"), ByHand(_velocity),
-    lambda i: (forms(book.velocity(X_0, NOISE, row()), book.from_x_0(X_0, draw(marginal(X_0, row()), NOISE), row(), "v")),),
+    forms(book.velocity(X_0, NOISE, row()), book.from_x_0(X_0, draw(marginal(X_0, row()), NOISE), row(), "v")),
     given=own_levels, after=("alpha_bar",))
 
 WEIGHTS = (
     Quantity(
-        "snr", "PAR.SNR", "ᾱ_t/(1−ᾱ_t), the ratio of signal to noise, one number for each row", ("Kingma 2021",), VALUE,
-        chain(), chain_edges(), Theory(weights.snr, weights.snr_vjp, LEVEL), lambda i: (book.snr(row()),), given=own_levels,
-        after=("alpha_bar",), sizes=lambda i: 1, arguments=("beta",)),
+        "snr", "PAR.SNR", "ᾱ_t/(1−ᾱ_t), the ratio of signal to noise, one number for each row", ("Kingma 2021",), VALUE, chain(),
+        chain_edges(), Theory(weights.snr, LEVEL), book.snr(row()), given=own_levels, after=("alpha_bar",), arguments=("beta",)),
     Quantity(
         "kl_weight", "PAR.WEIGHT", "w with D_KL(q(x_{t−1} | x_t, x_0) ‖ p) = ½ w Δ² for an error Δ of what is predicted and the "
         "posterior's variance, t ≥ 2: SNR_{t−1} − SNR_t for x_0, SNR_{t−1}/SNR_t − 1 for noise", ("Ho 2020", "Kingma 2021"), VALUE,
-        chain(low=2), chain_edges(low=2), Theory(weights.kl_weight, weights.kl_weight_vjp, BETA, PREV, fixed=("predicts",)),
-        lambda i: (book.kl_weight(row(), i["predicts"]),), given=own_levels, after=("alpha_bar", "snr"), choices=("predicts",),
-        sizes=lambda i: 1, arguments=("beta",)),
+        chain(low=2), chain_edges(low=2), Theory(weights.kl_weight, BETA, PREV, fixed=("predicts",)),
+        lambda i: book.kl_weight(row(), i["predicts"]), given=own_levels, after=("alpha_bar", "snr"), choices=("predicts",),
+        arguments=("beta",)),
     Quantity(
         "kl_of_v", "PAR.KL_OF_V", "D_KL(q(x_{t−1} | x_t, x_0) ‖ p) per component where the network says v, p with the variance "
         "of the posterior: ½ ᾱ_{t−1} β_t/(1−ᾱ_{t−1}) (v − v̂)², t ≥ 2", ("Salimans 2022",), (Output("VALUE", "information"),),
-        chain("v", "guess", low=2), chain_edges("v", "guess", low=2),
-        Theory(weights.kl_of_v, weights.kl_of_v_vjp, "v", "guess", BETA, PREV), lambda i: (book.kl_of_v(V, GUESS, row()),),
-        given=own_levels, after=("alpha_bar",), arguments=("v", "guess", "beta")),
+        chain("v", "guess", low=2), chain_edges("v", "guess", low=2), Theory(weights.kl_of_v, "v", "guess", BETA, PREV),
+        book.kl_of_v(V, GUESS, row()), given=own_levels, after=("alpha_bar",), arguments=("v", "guess", "beta")),
 )
 
 

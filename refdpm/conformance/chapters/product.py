@@ -17,8 +17,8 @@ from refdpm.conformance.chapters.ends import BIT, BOTH, LOGIT, STATE, VARIANCE, 
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, chain, chain_edges, drawn, exactly, listed, positive,
                                                spread_out)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
-from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, normal, step_of, then
-from refdpm.conformance.planting import Mistake, Plant, edited, instead, of, pulled, pulled_to, then as afterwards, told, zero
+from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, composed, normal, step_of
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, of, pulled, pulled_to, then, told, zero
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import product as book
 from refdpm.textbook.chain import Normal, draw, row
@@ -38,11 +38,6 @@ def mean_vjp(law: Gaussian) -> tuple[Array, Pullback]:
     return law.mean, lambda dmean: Gaussian(dmean, np.zeros_like(law.var))
 
 
-def conditioned_step(p: Gaussian, r: Gaussian, *, noise: Array) -> Array:
-    """A draw from p times r."""
-    return gaussian.draw(product.times(p, r), noise=noise)
-
-
 # r not much narrower than p: the textbook's derivative by its variance has mean_r less the product's mean, which cancels there
 VARIANCES = positive(N, D, low=0.25, high=2)
 LAWS_OF = dict(mean=arrays(N, D), var=VARIANCES, mean_r=arrays(N, D), var_r=VARIANCES)
@@ -59,27 +54,27 @@ EDGES = (_edge(4, 3), _edge(3, 2, size=2.0 ** -10, ratio=0.5), _edge(3, 2, size=
 STEPS = (
     Quantity("times_gaussian", "CON.GAU", "N(mean, var) times r = N(mean_r, var_r), normalised: 1/var + 1/var_r is the precision, "
              "(mean/var + mean_r/var_r) over it the mean", ("22", "52", "53"), (Output("MEAN"), Output("VAR", "variance")),
-             drawn(**LAWS_OF), listed(*EDGES), Theory(product.times, product.times_gaussian_vjp, *TAKES),
-             lambda i: book.times_gaussian(LAW, R), arguments=("mean", "var", "mean_r", "var_r")),
+             drawn(**LAWS_OF), listed(*EDGES), Theory(product.times, *TAKES, vjp=product.times_gaussian_vjp),
+             book.times_gaussian(LAW, R), arguments=("mean", "var", "mean_r", "var_r")),
     Quantity("times_bits", "CON.BITS", "a bit of probability p times r, normalised: p r/(p r + (1−p)(1−r))",
              ("22", "App.1 B perturbed"), (Output("PROB", "probability"),),
              drawn(p=arrays(N, D, low=0.02, high=0.98), r=arrays(N, D, low=0.02, high=0.98)),
              listed(dict(p=spread_out(4, 3, low=0.05, high=0.95), r=spread_out(4, 3, start=0.5, low=0.05, high=0.95)),
                     dict(p=exactly([[0.5, 0.25], [0.01, 0.99], [0.75, 0.999]]),
                          r=exactly([[0.75, 0.5], [0.99, 0.99], [0.25, 0.001]]))),
-             Theory(product.times, product.times_bernoulli_vjp, bit("p"), bit("r")),
-             lambda i: (book.times_bits(given("p"), given("r")),), arguments=("p", "r")),
+             Theory(product.times, bit("p"), bit("r"), vjp=product.times_bernoulli_vjp),
+             book.times_bits(given("p"), given("r")), arguments=("p", "r")),
     Quantity("guided_mean", "CON.GUIDE", "the mean of N(mean, var) times r to first order: mean + var·gradient, where "
              "gradient = ∇log r at the mean", ("61", "App.1 G perturbed"), (Output("MEAN"),),
              drawn(mean=arrays(N, D), var=positive(N, D), gradient=arrays(N, D)),
              listed(*(dict(mean=edge["mean"], var=edge["var"], gradient=edge["mean_r"]) for edge in EDGES)),
-             Theory(*then(product.perturbed_vjp, mean_vjp), TAKES[0], "gradient"),
-             lambda i: (book.guided_mean(LAW, given("gradient")),), arguments=("mean", "var", "gradient")),
+             Theory(composed(product.perturbed_vjp, mean_vjp), TAKES[0], "gradient"),
+             book.guided_mean(LAW, given("gradient")), arguments=("mean", "var", "gradient")),
     Quantity("conditioned_step", "CON.STEP", "x_{t−1} drawn from the reverse step N(mean, var) times r = N(mean_r, var_r): the "
              "product's mean + its deviation·ε", ("22",), (Output("X_PREV"),), drawn(**LAWS_OF, noise=arrays(N, D)),
              listed(*(edge | dict(noise=spread_out(*edge["mean"].shape, start=0.9)) for edge in EDGES)),
-             Theory(conditioned_step, then(product.times_gaussian_vjp, gaussian.draw_vjp)[1], *TAKES, fixed=("noise",)),
-             lambda i: (draw(book.times_gaussian(LAW, R), given("noise")),), after=("times_gaussian",),
+             Theory(composed(product.times_gaussian_vjp, gaussian.draw_vjp), *TAKES, fixed=("noise",)),
+             draw(book.times_gaussian(LAW, R), given("noise")), after=("times_gaussian",),
              arguments=("mean", "var", "mean_r", "var_r")),
 )
 
@@ -136,16 +131,16 @@ INPAINTING = (
                  drawn(x=arrays(N, D), y=arrays(N, D), mask=MASKS),
                  _with_mask(listed(dict(x=spread_out(4, 3), y=spread_out(4, 3, start=0.5)),
                                    dict(x=spread_out(2, 3, 5, 1), y=spread_out(2, 3, 5, 1, start=0.5)))),
-                 ByHand(lambda i: (_kept(i["x"], i["y"], i["mask"]),), _kept_vjp), lambda i: (book.kept(Y, X),),
+                 ByHand(lambda i: (_kept(i["x"], i["y"], i["mask"]),), _kept_vjp), book.kept(Y, X),
                  arguments=("x", "y")),
     Quantity("noised_known", "CON.LEVEL", "what is known, y, with the noise of level t: √ᾱ_t y + √(1−ᾱ_t) ε", ("Lugmayr 2022",),
              (Output("X_T"),), chain("y", "noise"), chain_edges("y", "noise"),
-             Theory(*then(gaussian.marginal_vjp, gaussian.draw_vjp), "y", LEVEL, fixed=("noise",)),
-             lambda i: (book.noised(Y, row()),), given=own_levels, after=("alpha_bar",), arguments=("y", "beta")),
+             Theory(composed(gaussian.marginal_vjp, gaussian.draw_vjp), "y", LEVEL, fixed=("noise",)),
+             book.noised(Y, row()), given=own_levels, after=("alpha_bar",), arguments=("y", "beta")),
     Quantity("inpaint_step", "CON.PAINT", "x_{t−1} with what is known in it: where the mask is true √ᾱ_{t−1} y + √(1−ᾱ_{t−1}) ε, "
              "which at t = 1 is y, and x_prev elsewhere", ("Lugmayr 2022",), (Output("X_PREV"),),
              chain("x_prev", "y", "noise", mask=MASKS), _with_mask(chain_edges("x_prev", "y", "noise")),
-             ByHand(_painted), lambda i: (book.kept(book.noised(Y, row(-1)), given("x_prev")),),
+             ByHand(_painted), book.kept(book.noised(Y, row(-1)), given("x_prev")),
              given=own_levels, after=("alpha_bar", "noised_known", "keep_known")),
 )
 
@@ -189,20 +184,18 @@ in_posterior_path = of("product.posterior_path")
 
 WRONG_STEPS = (
     in_times_gaussian("CON-02", "first order for a normal r, variance unchanged → the exact product", _GUIDED,
-            afterwards(lambda q, p, r: Gaussian(p.mean + p.var * (r.mean - p.mean) / r.var, p.var))),
+            then(lambda q, p, r: Gaussian(p.mean + p.var * (r.mean - p.mean) / r.var, p.var))),
     in_times_gaussian("CON-10", "weighted with the variances → with their inverses", "google-deepmind/proeval!6",
             told(p=lambda p, r: p._replace(var=r.var), r=lambda r, p: r._replace(var=p.var))),
     in_times_gaussian("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
             "a product of densities taken for a mixture", instead(lambda p, r: Gaussian(
                 (r.var * p.mean + p.var * r.mean) / (p.var + r.var), 2 * p.var * r.var / (p.var + r.var)))),
-    in_times_bernoulli("NEW-P-BAYES-X", "c d/(x d + (1−c)(1−d)) with x = 1 → c d in the denominator", _TABLE,
-            instead(lambda p, r: Bernoulli(logit(p.prob * r.prob / (r.prob + (1 - p.prob) * (1 - r.prob)))))),
     in_times_bernoulli("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)", "DIS-02 for the product",
             instead(lambda p, r: Bernoulli(logit(p.prob * r.prob)))),
     in_times_bernoulli("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)", _TABLE + ": d = r(1)",
             instead(lambda p, r: Bernoulli(p.logit - softplus(-r.logit)))),
     Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r", "Σ^½ for Σ in eq. 61", "product.perturbed", "value",
-            afterwards(lambda q, p, gradient: q._replace(mean=p.mean + np.sqrt(p.var) * gradient))),
+            then(lambda q, p, gradient: q._replace(mean=p.mean + np.sqrt(p.var) * gradient))),
     Mistake("NEW-P-SIGN", "mean − var ∇log r → + (eq. 60 has the gradient of −log r)", "eq. 60 read as eq. 61", "product.perturbed",
             "value", edited("minus for plus before p.var gradient")),
     Mistake("NEW-P-IGNORED", "r ignored → multiplied in", "CON-07: an argument that does nothing", "product.times", "value",
@@ -219,11 +212,11 @@ AT_EVERY_T = (
             told(t=lambda t, T: T - t)),
     in_power("NEW-P-SQUARE", "r² → r", "r multiplied in twice", told(e=lambda e: 2 * e)),
     in_power("NEW-P-POWER", "variance times the exponent → divided by it", "variance for precision",
-            afterwards(lambda q, r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else q)),
+            then(lambda q, r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else q)),
     in_power("NEW-P-POINT", "0·∞ for a known component and exponent 0 → nothing", "r⁰ by arithmetic",
-            afterwards(lambda q, r, e: q if isinstance(r, Gaussian) else Bernoulli(r.logit * e))),
+            then(lambda q, r, e: q if isinstance(r, Gaussian) else Bernoulli(r.logit * e))),
     Mistake("NEW-P-T", "exponent at t − 1 → at t, that of the state drawn", "an index, as in SCH-01", "product.powers", "value",
-            afterwards(lambda factor: lambda p, t: factor(p, t - 1))),
+            then(lambda factor: lambda p, t: factor(p, t - 1))),
     Mistake("NEW-P-GUIDE", "the exponent left out for a gradient → in both forms", "eq. 23 with eq. 61", "product.guided", "value",
             told(choice="constant")),
     Mistake("NEW-P-ORIGIN", "gradient at 0 → at the mean of the step", "CON-01 at its worst", "product.guided", "value",
@@ -237,8 +230,8 @@ AT_EVERY_T = (
     Mistake("NEW-P-PRECISION", "precision for variance → 1/precision", "CON-10 at the door", "product.noisy", "value",
             told(std=lambda std: 1 / std)),
     Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen", "a sign in 2y − 1", "product.flipped", "value",
-            afterwards(lambda r: Bernoulli(-r.logit))),
-    Mistake("NEW-P-ODDS", "log(1−ρ) for log (1−ρ)/ρ → both", _TABLE + ": d = r(1)", "product.flipped", "value",
+            then(lambda r: Bernoulli(-r.logit))),
+    Mistake("NEW-P-ODDS", "log odds log(1−ρ) → log (1−ρ)/ρ", _TABLE + ": d = r(1)", "product.flipped", "value",
             instead(lambda y, *, rate: Bernoulli((2 * y - 1) * np.log1p(-rate)))),
     Mistake("CON-05", "mask inverted → true where known", "CompVis/latent-diffusion#106", "product.known", "value",
             told(y=lambda y: np.nan_to_num(y), mask=lambda mask: ~np.asarray(mask))),
@@ -246,7 +239,7 @@ AT_EVERY_T = (
             instead(lambda y, *, mask, kernel: Gaussian(y, np.where(mask, 0.0, np.inf)))),
     Mistake("CON-04", "deviation 1 − ᾱ of what is known at level t → √(1 − ᾱ)",
             "huggingface/diffusers!10185, after a slip of the pen in RePaint's algorithm; taken back in !10644",
-            "gaussian.marginal", "value", afterwards(lambda q: q._replace(var=q.var ** 2))),
+            "gaussian.marginal", "value", then(lambda q: q._replace(var=q.var ** 2))),
 )
 
 
@@ -302,7 +295,7 @@ CHAIN = (
             told(y=lambda y, beta: y / np.sqrt(np.prod(1 - beta[1:3])))),
     Mistake("NEW-P-DENOISER", "the mean of x_{t−1} for that of x_0 → solved for it", "a step for a denoiser", "product.denoiser",
             "value",
-            afterwards(
+            then(
                  lambda x_0, parameters, x_t, t, network: network.reverse(parameters, x_t, None, t=np.full(len(x_t), t)).mean)),
     Mistake("NEW-P-CHOICE", "the choice of r_t not passed on → passed on", "CON-07", "product.inpaint", "value",
             told(choice="constant")),

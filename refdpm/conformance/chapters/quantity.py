@@ -60,11 +60,10 @@ class Quantity(NamedTuple):
     inputs     draws the arguments, from what the adapter leaves free
     edges      arguments at which things go wrong, always tried first
     theory     the answer, in this package's conventions, from its own functions, and its gradients
-    book       the textbook's formula of each output, for the choices that the inputs hold
+    book       the textbook's formula of each output, or of the only one; where it depends on them, as a function of the inputs
     given      from the adapter's own earlier answers (`ask`), inputs that replace the reference's own: staged blame
     after      the quantities that it builds on
     choices    conventions that change what is meant, and not only how it is written (`Profile` fields); `inputs` holds them by name
-    sizes      how many components an example has, for totals
     arguments  with respect to which gradients are asked for
     page       the inputs as the formulas want them
     """
@@ -77,13 +76,16 @@ class Quantity(NamedTuple):
     inputs: Callable[[Given], Strategy]
     edges: Callable[[Given], list[Inputs]]
     theory: Answers
-    book: Book
+    book: E | tuple[E, ...] | Callable[[Inputs], E | tuple[E, ...]]
     given: Callable[[Inputs, Ask], Inputs] | None = None
     after: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
-    sizes: Callable[[Inputs], int] = lambda inputs: int(np.prod(states_of(inputs).shape[1:]))
     arguments: tuple[str, ...] = ()
     page: Callable[[Inputs], Page] = lambda inputs: page_of(inputs)
+
+    def sizes(self, inputs: Inputs) -> int:
+        """How many components an example has, for totals."""
+        return int(np.prod(states_of(inputs).shape[1:]))
 
     def reference(self, inputs: Inputs) -> tuple[Array, ...]:
         """The answer of this package, one array for each output; given the adapter's own earlier answers, that of the textbook."""
@@ -110,7 +112,8 @@ class Quantity(NamedTuple):
 
     def formulas(self, inputs: Inputs) -> tuple[E, ...]:
         """The textbook's formula of each output; the same object for inputs that differ in numbers only."""
-        return _formulas(self.book, _Form(inputs))
+        found = _formulas(self.book, _Form(inputs)) if callable(self.book) else self.book
+        return (found,) if isinstance(found, E) else found
 
 
 class _Form:
@@ -134,7 +137,7 @@ def _form(name: str, value: Any) -> Any:
 
 
 @lru_cache(maxsize=2000)
-def _formulas(book: Book, form: _Form) -> tuple[E, ...]:
+def _formulas(book: Callable[[Inputs], E | tuple[E, ...]], form: _Form) -> E | tuple[E, ...]:
     return book(form.inputs)
 
 

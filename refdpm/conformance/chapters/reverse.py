@@ -9,13 +9,11 @@ Sources: Ho, Jain, Abbeel 2020; Nichol, Dhariwal 2021 (a range of variances).
 from types import SimpleNamespace
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.chapters.ends import BOTH, LEVEL, Sampler, ends, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, chain_edges, edge_network,
-                                                edge_schedules, network, rates, schedules, spread_out, times_of)
+from refdpm.conformance.chapters.ends import BOTH, LEVELS, Sampler, ends, rate, wide
+from refdpm.conformance.chapters.inputs import (Given, Inputs, at_every_step, chain, chain_edges, drawn_with, edge_network,
+                                                edges_with, network, telling)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, PREV, Theory, step_of
 from refdpm.conformance.planting import Mistake, edited, instead, pulled, then, told, without
@@ -31,37 +29,14 @@ from refdpm.vjp import Array, Pullback, Tree
 
 CHOICES = ("predicts", "variance", "first")
 
-# where the policies at t = 1 are far apart, and where β̃ and β are
-TELLING = (rates([0.5, 0.0625, 0.25]), rates([0.03125, 0.75, 0.25]))
-
-
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
-@st.composite
-def _states(draw: st.DrawFn, given: Given, more: dict[str, Strategy]) -> Inputs:
-    beta = draw(schedules(given))
-    T = len(beta) - 1
-    return ({"x_t": draw(arrays(N, D)), "t": draw(npst.arrays(np.int64, N, elements=st.integers(1, T))), "beta": beta,
-             "model": draw(network(T))} | {name: draw(strategy) for name, strategy in more.items()})
-
-
-def states(given: Given, **more: Strategy) -> Strategy:
-    """Draws states (N, D) at mixed t, a schedule and a network."""
-    return _states(given, more)
-
-
-def telling(given: Given) -> list[Array]:
-    """The schedules of the edges, but first those in which conventions are easy to tell apart."""
-    return [*(TELLING if given.beta is None else ()), *edge_schedules(given)]
+STATES = drawn_with(chain("x_t"), model=network)
 
 
 def states_edges(given: Given) -> list[Inputs]:
     """The same at every t of the schedules of the edges."""
-    found = []
-    for beta in telling(given):
-        t = times_of(beta)
-        found.append({"x_t": spread_out(len(t), D), "t": t, "beta": beta, "model": edge_network(len(beta) - 1)})
-    return found
+    return edges_with(at_every_step("x_t", betas=telling(given)), model=edge_network)
 
 
 # -- variances without a network -----------------------------------------------------------------------------------------
@@ -102,13 +77,12 @@ VARIANCES = (
         "reverse_variance", "REV.VAR",
         "β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t) or β_t, one number for each row; at t = 1 β̃_2, 1e-20 or β_1", ("Ho 2020",),
         (Output("VALUE", "variance"),), chain(), chain_edges(), ByHand(_variance),
-        lambda i: (where(AT_1, book.first_variance(i["first"]), small(row()) if i["variance"] == "small" else row().beta),),
-        given=own_levels, after=("alpha_bar", "posterior"), choices=("variance", "first"), sizes=lambda i: 1),
+        lambda i: where(AT_1, book.first_variance(i["first"]), small(row()) if i["variance"] == "small" else row().beta),
+        given=own_levels, after=("alpha_bar", "posterior"), choices=("variance", "first")),
     Quantity(
         "ranged_variance", "REV.RANGE", "β_t^f β̃_t^(1−f) with f = (1 + head)/2, t ≥ 2", ("Nichol 2021",),
-        (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2),
-        Theory(lambda *arguments: ranged_vjp(*arguments)[0], ranged_vjp, "head", BETA, PREV),
-        lambda i: (book.ranged(given("head"), row().beta, small(row())),), given=own_levels, after=("alpha_bar", "posterior"),
+        (Output("VALUE", "variance"),), chain("head", low=2), chain_edges("head", low=2), Theory(ranged_vjp, "head", BETA, PREV),
+        book.ranged(given("head"), row().beta, small(row())), given=own_levels, after=("alpha_bar", "posterior"),
         arguments=("head", "beta")),
 )
 
@@ -146,7 +120,7 @@ def _law(i: Inputs) -> Gaussian:
         x_t, t, columns = i["x_t"][rows], i["t"][rows], Step(*(column[rows] for column in step))
         if last and len(t):
             first_variance(i)
-            p = model.last_step((), i["beta"], x_t, columns, t=t, model=_at_first(said))
+            p = model.last_step((), i["beta"], x_t, columns, t=t, model=at_first(said))
         elif len(t):
             p = model.as_network(said).reverse((), x_t, columns, t=t)
         else:
@@ -155,7 +129,7 @@ def _law(i: Inputs) -> Gaussian:
     return found
 
 
-def _at_first(said: Model) -> Model:
+def at_first(said: Model) -> Model:
     """At t = 1 there is no β but what the policy names."""
     return said if said.variance == "ranged" else said._replace(variance="small")
 
@@ -168,29 +142,29 @@ def law(i: Inputs, row: Row, last: E) -> Normal:
 WITH_A_NETWORK = (
     Quantity(
         "x_0_from_model", "REV.X_0", "x̂_0 of what model(x_t, t) predicts, nothing clipped", ("Ho 2020",), (Output("VALUE"),),
-        states, states_edges, ByHand(_x_0), lambda i: (book.x_0_from(heads().mean, X_T, row(), i["predicts"]),),
+        STATES, states_edges, ByHand(_x_0), lambda i: book.x_0_from(heads().mean, X_T, row(), i["predicts"]),
         given=own_levels, after=("alpha_bar",), choices=("predicts",)),
     Quantity(
         "reverse", "REV.LAW", "p(x_{t−1} | x_t) = N(c_0 x̂_0 + c_t x_t, β̃_t, β_t or between), x̂_0 of what model(x_t, t) "
         "predicts; the model puts out D predictions, and D heads if the variance is learned", ("Ho 2020", "Nichol 2021"),
-        (Output("MEAN"), Output("VAR", "variance")), states, states_edges, ByHand(_law), lambda i: law(i, row(), AT_1),
+        (Output("MEAN"), Output("VAR", "variance")), STATES, states_edges, ByHand(_law), lambda i: law(i, row(), AT_1),
         given=own_levels, after=("alpha_bar", "posterior"), choices=CHOICES),
 )
 
 
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
-def _two_rates(number: int) -> Sampler:
-    """A schedule of T = 2, or of T = 1 + number."""
+def _one_schedule(T: int) -> Sampler:
+    """A schedule of T steps, the same at every call."""
     def drawn(rng: np.random.Generator, n: int) -> tuple[tuple[Array, ...], dict[str, str]]:
-        beta = rate(np.random.default_rng(number), 1 + number)
+        beta = rate(np.random.default_rng(T - 1), T)
         return (np.append(0.0, np.minimum(beta, 1 - 1e-6 * (np.arange(len(beta)) == 0))),), {"policy": "next"}
     return drawn
 
 
 ENDS = {
-    "later.variance.first": tuple(map(_two_rates, range(1, 20))),
-    "later.variance.small": ends(rate, LEVEL),
+    "later.variance.first": tuple(map(_one_schedule, range(2, 21))),
+    "later.variance.small": ends(rate, LEVELS),
     "later.variance.ranged": ends(wide(1e-6, 8.0, -1.0, 1.0, 0.0, signs=BOTH), rate, wide(1e-20, 1.0))}
 
 QUANTITIES: tuple[Quantity, ...] = (*VARIANCES, *WITH_A_NETWORK)

@@ -7,6 +7,7 @@ Sources: Ho, Jain, Abbeel 2020; Song, Meng, Ermon 2021 (DDIM).
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +17,10 @@ from hypothesis import strategies as st
 from refdpm import gaussian, schedule
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.ends import BELOW, STATE, Sampler, ends, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, edge_network, network, numbers, schedules,
-                                                spread_out)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, at_every_step, chain, drawn_with,
+                                                edge_network, edges_with, network, numbers, on_schedules, spread_out, telling)
 from refdpm.conformance.chapters.quantity import Ask, Book, ByHand, Output, Quantity, page_of
-from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of, states, states_edges, telling
+from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of
 from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pulled, then, told, zero
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, sampler
@@ -39,8 +40,8 @@ LONG = 50
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
 @st.composite
-def _skipping(draw: st.DrawFn, given: Given, more: dict[str, Strategy]) -> Inputs:
-    inputs = draw(states(given, noise=arrays(N, D), **more))
+def _skipping(draw: st.DrawFn, given: Given, more: dict[str, Any]) -> Inputs:
+    inputs = draw(drawn_with(chain("x_t", "noise", **more), model=network)(given))
     return inputs | {"t_prev": np.array([draw(st.integers(_least(inputs["beta"], int(t)), int(t) - 1)) for t in inputs["t"]])}
 
 
@@ -59,7 +60,7 @@ def _kept(beta: Array, times: Array) -> Array:
 
 
 def _step_edges(given: Given) -> list[Inputs]:
-    return [i | {"noise": spread_out(*i["x_t"].shape, start=0.3)} for i in states_edges(given)]
+    return edges_with(at_every_step("x_t", "noise", betas=telling(given)), model=edge_network)
 
 
 def _skipping_edges(given: Given) -> list[Inputs]:
@@ -79,26 +80,20 @@ def _ddim_edges(given: Given) -> list[Inputs]:
 
 def _paths(given: Given) -> Strategy:
     """Long ones take their time: of those one will do."""
-    return _drawn_paths(given) if given.beta is None or len(given.beta) <= LONG else st.just(_path_edges(given)[0])
-
-
-@st.composite
-def _drawn_paths(draw: st.DrawFn, given: Given) -> Inputs:
-    beta = draw(schedules(given))
-    return {"noise": draw(arrays(len(beta), N, D)), "beta": beta, "model": draw(network(len(beta) - 1))}
+    paths = drawn_with(on_schedules(), noise=lambda T: arrays(T + 1, N, D), model=network)
+    return paths(given) if given.beta is None or len(given.beta) <= LONG else st.just(_path_edges(given)[0])
 
 
 @st.composite
 def _kept_paths(draw: st.DrawFn, given: Given) -> Inputs:
-    beta = draw(schedules(given))
-    T = len(beta) - 1
-    times = _kept(beta, np.array(sorted(draw(st.sets(st.integers(1, T), max_size=5)))))
-    return {"noise": draw(arrays(len(times) + 1, N, D)), "times": times, "eta": draw(numbers(0, 1)), "beta": beta,
-            "model": draw(network(T))}
+    some = drawn_with(on_schedules(eta=numbers(0, 1)), times=lambda T: st.sets(st.integers(1, T), max_size=5), model=network)
+    inputs = draw(some(given))
+    times = _kept(inputs["beta"], np.array(sorted(inputs["times"])))
+    return inputs | {"noise": draw(arrays(len(times) + 1, N, D)), "times": times}
 
 
 def _path_edges(given: Given) -> list[Inputs]:
-    return [{"noise": spread_out(len(beta), N, D), "beta": beta, "model": edge_network(len(beta) - 1)} for beta in telling(given)]
+    return edges_with([{"noise": spread_out(len(beta), N, D), "beta": beta} for beta in telling(given)], model=edge_network)
 
 
 def _kept_path_edges(given: Given) -> list[Inputs]:
@@ -132,8 +127,7 @@ def _one_step(path: Path, i: Inputs) -> Array:
 
 def _ancestral(i: Inputs, noise: Array, times: Array, *, steps: int = 1) -> Array:
     _first_alone(i, times)
-    path = sampler.ancestral_path((), i["beta"], noise=noise, times=times, model=model_of(i))
-    return [x for _, x in zip(range(steps + 1), path)][-1][1]
+    return _state_after(sampler.ancestral_path((), i["beta"], noise=noise, times=times, model=model_of(i)), steps)
 
 
 def _first_alone(i: Inputs, times: Array) -> None:
@@ -142,8 +136,12 @@ def _first_alone(i: Inputs, times: Array) -> None:
 
 
 def _ddim(i: Inputs, noise: Array, times: Array, *, steps: int = 1) -> Array:
-    path = sampler.ddim_path((), i["beta"], noise=noise, times=times, model=model_of(i), eta=i["eta"])
-    return [x for _, x in zip(range(steps + 1), path)][-1][1]
+    return _state_after(sampler.ddim_path((), i["beta"], noise=noise, times=times, model=model_of(i), eta=i["eta"]), steps)
+
+
+def _state_after(path: Iterator[tuple[int, Array]], steps: int) -> Array:
+    _, x = next(islice(path, steps, None))
+    return x
 
 
 def _own_or_ancestral(i: Inputs) -> tuple[Array, ...]:
@@ -218,7 +216,7 @@ def _path_page(i: Inputs) -> Page:
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "ancestral_step", "SMP.STEP", "x_{t−1} = mean + √var · noise of p(x_{t−1} | x_t); at t = 1 the mean", ("Ho 2020",),
-        X_PREV, lambda given: states(given, noise=arrays(N, D)), _step_edges, ByHand(_own_or_ancestral), ancestral_formula,
+        X_PREV, drawn_with(chain("x_t", "noise"), model=network), _step_edges, ByHand(_own_or_ancestral), ancestral_formula,
         given=_own_law, after=("reverse",), choices=CHOICES),
     Quantity(
         "strided_step", "SMP.STRIDE", "the same from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in the place of β_t; at "
@@ -259,7 +257,7 @@ ENDS = {
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
-# Not yet plantable: REV-14 needs a sampler that draws for itself; REV-19 one that encodes; SCH-23 a corrector.
+# Not yet plantable: SCH-23 needs a corrector.
 
 def _directed(share: Callable[[Array, Array], Array]) -> Plant:
     """Another share(1 − ᾱ_{t−1}, σ²) of the noise in the mean."""

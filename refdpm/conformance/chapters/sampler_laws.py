@@ -15,7 +15,8 @@ import numpy as np
 from refdpm.conformance.adapter import Fault, Model, Skip, to_array
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_network, rates, spread_out
 from refdpm.conformance.chapters.quantity import Book, Finding, Law, page_of
-from refdpm.conformance.chapters.sampler import QUANTITIES, X_T, ancestral_formula, ddim_formula
+from refdpm.conformance.chapters.sampler import ETAS, X_T, ancestral_formula, ddim_formula
+from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.textbook.chain import row
 from refdpm.textbook.expression import node, sqrt
 from refdpm.textbook.page import Page
@@ -23,7 +24,6 @@ from refdpm.textbook.prediction import from_x_0
 from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
-LIMIT = 32.0                                        # of error/(u·scale), as for values
 BETA = rates([0.125, 0.25, 0.5, 0.375, 0.625])
 CENTRE, SPREAD = np.array([0.5, -1.0]), np.array([0.25, 4.0])        # mean and variance of the data's components
 
@@ -66,7 +66,7 @@ def _moments(book: Book, inputs: Inputs) -> Moments:
 
 def _distance(subject: Any, name: str, inputs: Inputs, book: Book) -> Finding:
     """How far a sampler's mean and variance are off, from noise 0 and from one unit in every place."""
-    function = next(function for function in QUANTITIES if function.name == name)
+    function = subject.functions[name]
     chosen = subject.chosen(function, inputs)
     right = _moments(book, chosen)
     steps = len(inputs["noise"])
@@ -78,7 +78,7 @@ def _distance(subject: Any, name: str, inputs: Inputs, book: Book) -> Finding:
     value, = answer.values
     found = Moments(value[0], ((value[1:] - value[0]) ** 2).sum(axis=0))
     allowed = Moments(scale[0], 2 * (np.abs(value[1:] - value[0]) * (scale[1:] + scale[0])).sum(axis=0))
-    unit = LIMIT * np.finfo(answer.dtype).eps / 2
+    unit = LIMIT * UNITS[answer.dtype]
     with np.errstate(invalid="ignore"):
         ratios = [np.max(np.abs(one - other) / (unit * bound)) for one, other, bound in zip(found, right, allowed)]
     worst = np.inf if np.any(np.isnan(ratios)) else max(ratios)
@@ -99,7 +99,7 @@ def _ancestral_law(subject: Any, given: Given, seed: int) -> Finding:
 def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
     beta, predicts = _beta(given), subject.profile.predicts
     found = []
-    for eta in (0.0, 0.5, 1.0):
+    for eta in ETAS:
         for times in (np.arange(1, len(beta)), np.unique(np.append(np.arange(2, len(beta) - 1, 2), len(beta) - 1))):
             if predicts == "mean" and len(times) < len(beta) - 1:
                 continue                                               # the exact mean is that of another chain then
@@ -109,16 +109,14 @@ def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
                 found.append(_distance(subject, "ddim_sample", inputs, ddim_formula))
             except Skip:
                 continue                                               # it has an η of its own
-    return max(found, key=lambda finding: finding.ratio) if found else _nothing()
-
-
-def _nothing() -> Finding:
-    raise Skip("no path could be drawn")
+    if not found:
+        raise Skip("no path could be drawn")
+    return max(found, key=lambda finding: finding.ratio)
 
 
 # -- the last noise, and what the network is asked ---------------------------------------------------------------------------
 
-def _path(subject: Any, given: Given, *, kept: bool) -> Inputs:
+def _path(given: Given, *, kept: bool) -> Inputs:
     beta = _beta(given)
     T = len(beta) - 1
     times = np.unique([max(T // 2, 1), max(T - 1, 1), T]) if kept else np.arange(1, T + 1)
@@ -128,7 +126,7 @@ def _path(subject: Any, given: Given, *, kept: bool) -> Inputs:
 
 def _last_noise(name: str) -> Callable[[Any, Given, int], Finding]:
     def run(subject: Any, given: Given, seed: int) -> Finding:
-        inputs = _path(subject, given, kept=name == "ddim_sample")
+        inputs = _path(given, kept=name == "ddim_sample")
         other = inputs | {"noise": np.concatenate([inputs["noise"][:1] + 1, inputs["noise"][1:]])}
         before, after = (subject.ask(name, one).values[0] for one in (inputs, other))
         same = np.array_equal(before, after, equal_nan=True)
@@ -150,7 +148,7 @@ class Spy(Model):
 
 def _told(name: str) -> Callable[[Any, Given, int], Finding]:
     def run(subject: Any, given: Given, seed: int) -> Finding:
-        inputs = _path(subject, given, kept=name == "ddim_sample")
+        inputs = _path(given, kept=name == "ddim_sample")
         arguments = subject.arguments(inputs)
         spy = Spy(*arguments["model"])
         spy.told = []

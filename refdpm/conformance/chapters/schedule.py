@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from refdpm import schedule
 from refdpm.conformance.chapters.ends import Case, rate
-from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays, drawn, edge_schedules, listed, numbers, schedules,
-                                                spread_out)
+from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays, drawn, drawn_with, edge_schedules, listed, numbers,
+                                                on_schedules, spread_out)
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
-from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, then, told
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pullback_then, pulled_by, then, told, zero
 from refdpm.later import sampler
 from refdpm.schedule import Step
 from refdpm.textbook import chain as book
@@ -35,10 +35,6 @@ def of_plain_numbers(inputs: Inputs) -> Page:
     return Page(given, ndim=1, errors={name: np.abs(value) for name, value in given.items() if name not in ("T", "logit_beta")})
 
 
-def _one(inputs: Inputs) -> int:
-    return 1
-
-
 # -- named -------------------------------------------------------------------------------------------------------------
 
 SIZES = st.sampled_from(STEPS[:-1])
@@ -48,22 +44,22 @@ TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02) for T in STEPS), d
 NAMED = (
     Quantity(
         "linear_schedule", "SCH.LINEAR", "β_t = β_1 + (β_T − β_1) (t−1)/(T−1); β_1 if T = 1", ("Ho, Jain, Abbeel 2020",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.linear, None, "T", fixed=("beta_1", "beta_T"), table=True),
-        lambda i: (book.linear(LENGTH, FIRST, LAST),), sizes=_one, page=of_plain_numbers),
+        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.linear, "T", fixed=("beta_1", "beta_T"), table=True),
+        book.linear(LENGTH, FIRST, LAST), page=of_plain_numbers),
     Quantity(
         "geometric_schedule", "SCH.GEOM", "β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1); β_1 if T = 1", ("sec. 2.4.1",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.geometric, None, "T", fixed=("beta_1", "beta_T"), table=True),
-        lambda i: (book.geometric(LENGTH, FIRST, LAST),), sizes=_one, page=of_plain_numbers),
+        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.geometric, "T", fixed=("beta_1", "beta_T"), table=True),
+        book.geometric(LENGTH, FIRST, LAST), page=of_plain_numbers),
     Quantity(
         "reciprocal_schedule", "SCH.RECIP", "β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T", ("App.1 B targets",), RATES,
-        drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, None, "T", table=True),
-        lambda i: (book.reciprocal(LENGTH),), sizes=_one, page=of_plain_numbers),
+        drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, "T", table=True),
+        book.reciprocal(LENGTH), page=of_plain_numbers),
     Quantity(
         "cosine_schedule", "SCH.COSINE", "β_t = min(1 − f(t)/f(t−1), cap) with f(t) = cos²[(π/2) (t/T + offset)/(1 + offset)]",
         ("Nichol, Dhariwal 2021",), RATES, drawn(T=SIZES, offset=st.just(0.008), cap=st.just(0.999)),
         listed(*(dict(T=T, offset=0.008, cap=0.999) for T in STEPS), dict(T=10, offset=0.125, cap=0.875)),
-        Theory(schedule.cosine, None, "T", fixed=("offset", "cap"), table=True),
-        lambda i: (book.cosine(LENGTH, OFFSET, CAP),), sizes=_one, page=of_plain_numbers),
+        Theory(schedule.cosine, "T", fixed=("offset", "cap"), table=True),
+        book.cosine(LENGTH, OFFSET, CAP), page=of_plain_numbers),
 )
 
 
@@ -80,13 +76,12 @@ LEARNED = (
     Quantity(
         "learned_schedule", "SCH.LEARNED", "β_1 as given, β_t = 1/(1 + exp(−logit_beta[t−2])) for t ≥ 2", ("15",), RATES,
         drawn(logit_beta=LOGITS, beta_1=numbers(1e-4, 0.5)), _learned_edges,
-        Theory(schedule.learned, schedule.learned_vjp, "logit_beta", fixed=("beta_1",), table=True),
-        lambda i: (book.learned(argument("logit_beta"), FIRST),), sizes=_one, arguments=("logit_beta",), page=of_plain_numbers),
+        Theory(schedule.learned, "logit_beta", fixed=("beta_1",), table=True),
+        book.learned(argument("logit_beta"), FIRST), arguments=("logit_beta",), page=of_plain_numbers),
     Quantity(
         "schedule_logits", "SCH.LOGITS", "log β_t − log(1 − β_t) for t ≥ 2: the parameters with which learning starts at β",
-        ("15",), (Output("VALUE"),), lambda given: schedules(given, low=2).map(lambda beta: {"beta": beta}),
-        lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)], Theory(schedule.logits_of, None, SCHEDULE),
-        lambda i: (book.logits_of(book.row()),), sizes=_one,
+        ("15",), (Output("VALUE"),), on_schedules(low=2), lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)],
+        Theory(schedule.logits_of, SCHEDULE), book.logits_of(book.row()),
         page=lambda i: Page({}, beta=i["beta"], t=np.arange(2, len(i["beta"])), ndim=1)),
 )
 
@@ -99,11 +94,8 @@ def _own_rates(i: Inputs) -> Array:
     return np.asarray(i["beta"] if level is None else np.append(0.0, -np.expm1(np.diff(level))))
 
 
-@st.composite
-def _kept_steps(draw: st.DrawFn, given: Given) -> Inputs:
-    beta = draw(schedules(given))
-    times = draw(st.sets(st.integers(1, len(beta) - 1), min_size=1))
-    return {"beta": beta, "times": np.array(sorted(times))}
+def _kept_steps(T: int) -> Strategy:
+    return st.sets(st.integers(1, T), min_size=1).map(lambda times: np.array(sorted(times)))
 
 
 def _kept_edges(given: Given) -> list[Inputs]:
@@ -117,10 +109,10 @@ def _kept_edges(given: Given) -> list[Inputs]:
 FEWER = (
     Quantity(
         "respaced_schedule", "SCH.RESPACED", "1 − ᾱ_t/ᾱ_s for every kept t, s the kept step before it; ᾱ_0 = 1 before the first",
-        ("Song, Meng, Ermon 2021",), RATES, _kept_steps, _kept_edges,
-        Theory(sampler.respaced, sampler.respaced_vjp, Take(_own_rates, SCHEDULE.back), fixed=("times",), table=True),
-        lambda i: (book.respaced(tuple(i["times"].tolist())),), given=own_levels, after=("alpha_bar",), sizes=_one,
-        arguments=("beta",), page=lambda i: Page({}, beta=i["beta"], ndim=1)),
+        ("Song, Meng, Ermon 2021",), RATES, drawn_with(on_schedules(), times=_kept_steps), _kept_edges,
+        Theory(sampler.respaced, Take(_own_rates, SCHEDULE.back), fixed=("times",), table=True),
+        lambda i: book.respaced(tuple(i["times"].tolist())), given=own_levels, after=("alpha_bar",), arguments=("beta",),
+        page=lambda i: Page({}, beta=i["beta"], ndim=1)),
 )
 
 
@@ -176,6 +168,15 @@ def _first_unscaled(beta: Array, T: int, offset: float, cap: float) -> Array:
     return np.append([0, min(1 - first, cap)], beta[2:])
 
 
+def _scattered_once(dstep: Step, beta: Array, level: Array, *, t: Array, ndim: int) -> tuple[Array, Array]:
+    """Fancy += keeps only one of the rows that share a t."""
+    dbeta, dlevel = 0 * (beta + dstep.beta.ravel()[0]), 0 * (beta + dstep.beta.ravel()[0])
+    dbeta[t] += dstep.beta.ravel()
+    dlevel[t - 1] += dstep.log_alpha_bar_prev.ravel()
+    dlevel[t] += dstep.log_alpha_bar.ravel()
+    return dbeta, dlevel
+
+
 def _shifting(step: Step, t: Array) -> Step:
     t -= 1
     return step
@@ -201,7 +202,7 @@ MISTAKES = (
             instead(lambda beta: beta[2:])),
     in_log_alpha_bar("SCH-14", "ᾱ = ∏ β → ∏ (1 − β)", "LuChengTHU/dpm-solver#13",
             instead(lambda beta: np.concatenate([[0.0], np.cumsum(np.log(beta[1:]))]))),
-    Mistake("SCH-17", "spaced steps never reach the last → they end there",
+    Mistake("SCH-17", "rates that stop before β_T → end with it",
             "openai/improved-diffusion#44; as REV-08, DavidRuhe/simple-variational-diffusion-models@4a25952", "schedule.linear",
             "value", instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
     Mistake("NEW-GEOMETRIC", "exponent t/T, so that no step has the rate β_1 → (t − 1)/(T − 1)", "an index, as in SCH-17",
@@ -231,6 +232,12 @@ MISTAKES = (
             "schedule.log_alpha_bar", "accuracy", then(lambda level: level.astype(np.float32).astype(np.float64))),
     Mistake("NEW-LOG", "level as the log of a product, 0 for small β → sum of log1p(−β)", "the textbook form",
             "schedule.log_alpha_bar", "accuracy", instead(lambda beta: np.log(np.cumprod(1 - beta)))),
+    Mistake("SCH-11", "learned rates never get a gradient → they do", "ORIG model.py", "schedule.learned_vjp", "gradient",
+            pullback_then(zero)),
+    Mistake("NEW-SCATTER", "rows that share a t overwrite each other → add up", "NumPy's fancy +=", "schedule.step_vjp", "gradient",
+            pulled_by(_scattered_once)),
+    Mistake("NEW-CUMSUM", "β_t collects the levels before it → those from t on", "chain rule of ᾱ, the wrong way along t",
+            "schedule.log_alpha_bar_vjp", "gradient", pulled_by(lambda dlevel, beta: -np.cumsum(dlevel) / (1 - beta))),
     Mistake("NEW-COSINE", "β_t of the cosine schedule as 1 − a ratio near 1 → as a product of sines", "openai/improved-diffusion",
             "schedule.cosine", "accuracy", PRINTED),
 )

@@ -4,7 +4,7 @@ A quantity is asked for with arguments by name: states, laws as means and varian
 positional arguments: laws as `Gaussian` or `Bernoulli`, and of the schedule a column or a level.  A *take* makes one of those from
 the inputs, and hands its cotangent back to the inputs that it was made of:
 
-    Theory(gaussian.posterior, gaussian.posterior_vjp, "x_t", "x_0", BETA, PREV)
+    Theory(gaussian.posterior, "x_t", "x_0", BETA, PREV)
 
 is all that there is to say about the posterior, its values and its gradients.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from refdpm import schedule
 from refdpm.binomial import Bernoulli
-from refdpm.conformance.chapters.inputs import Inputs
+from refdpm.conformance.chapters.inputs import Inputs, states_of
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import Categorical
 from refdpm.later.model import Model
@@ -43,17 +43,21 @@ class Take(NamedTuple):
 
 # -- the schedule ------------------------------------------------------------------------------------------------------
 
-def step_of(inputs: Inputs, *, ndim: int | None = None) -> Step:
+def _axes_of_states(inputs: Inputs) -> int:
+    return states_of(inputs).ndim
+
+
+def step_of(inputs: Inputs, axes: Callable[[Inputs], int] = _axes_of_states) -> Step:
     """The schedule's columns at inputs["t"]; of the adapter's own levels where `given` has put them."""
     beta, level = inputs["beta"], inputs.get("log_alpha_bar")
     level = schedule.log_alpha_bar(beta) if level is None else level
-    return schedule.step(beta, level, t=inputs["t"], ndim=_axes(inputs) if ndim is None else ndim)
+    return schedule.step(beta, level, t=inputs["t"], ndim=axes(inputs))
 
 
-def step_vjp_of(inputs: Inputs, *, ndim: int | None = None) -> tuple[Step, Callable[[Step], Gradients]]:
+def _step_vjp_of(inputs: Inputs, axes: Callable[[Inputs], int]) -> tuple[Step, Callable[[Step], Gradients]]:
     """`step_of`, and the way back from the cotangent of a `Step` to the gradient with respect to β_1 … β_T."""
     level, back_level = schedule.log_alpha_bar_vjp(inputs["beta"])
-    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=_axes(inputs) if ndim is None else ndim)
+    step, back_step = schedule.step_vjp(inputs["beta"], level, t=inputs["t"], ndim=axes(inputs))
 
     def pullback(dstep: Step) -> Gradients:
         dbeta, dlevel = back_step(dstep)
@@ -62,21 +66,20 @@ def step_vjp_of(inputs: Inputs, *, ndim: int | None = None) -> tuple[Step, Calla
     return step, pullback
 
 
-def _axes(inputs: Inputs) -> int:
-    """Those of the states, and where there are none a single one: of rows."""
-    return next((value.ndim for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1), 1)
+def columns(axes: Callable[[Inputs], int] = _axes_of_states) -> tuple[Take, Take, Take, Take]:
+    """β_t, ℓ_{t−1}, ℓ_t and all three of them as a `Step`, in arrays of so many axes."""
+    def column(field: str) -> Take:
+        def back(inputs: Inputs, cotangent: Array) -> Gradients:
+            step, back_step = _step_vjp_of(inputs, axes)
+            return back_step(Step(*map(np.zeros_like, step))._replace(**{field: cotangent}))
+
+        return Take(lambda inputs: getattr(step_of(inputs, axes), field), back)
+
+    step = Take(lambda inputs: step_of(inputs, axes), lambda inputs, cotangent: _step_vjp_of(inputs, axes)[1](cotangent))
+    return column("beta"), column("log_alpha_bar_prev"), column("log_alpha_bar"), step
 
 
-def _column(field: str) -> Take:
-    def back(inputs: Inputs, cotangent: Array) -> Gradients:
-        step, back_step = step_vjp_of(inputs)
-        return back_step(Step(*(np.zeros_like(column) for column in step))._replace(**{field: cotangent}))
-
-    return Take(lambda inputs: getattr(step_of(inputs), field), back)
-
-
-BETA, PREV, LEVEL = map(_column, ("beta", "log_alpha_bar_prev", "log_alpha_bar"))
-STEP = Take(step_of, lambda inputs, cotangent: step_vjp_of(inputs)[1](cotangent))
+BETA, PREV, LEVEL, STEP = columns()
 SCHEDULE = Take(lambda inputs: inputs["beta"], lambda inputs, cotangent: {"beta": cotangent[1:]})
 
 
@@ -87,7 +90,7 @@ def _as_it_is(name: str) -> Take:
 
 
 def normal(mean: str, var: str) -> Take:
-    """The normal law whose mean and variance are inputs; with one input for both, no gradient for the mean."""
+    """The normal law whose mean and variance are inputs."""
     return Take(lambda inputs: Gaussian(inputs[mean], inputs[var]), lambda inputs, d: {mean: d.mean, var: d.var})
 
 
@@ -146,9 +149,9 @@ NETWORK = Take(tables_of, lambda inputs, d: {"weight": d.weight, "bias": d.bias}
 ROWS = Take(_rows_of, _at_their_steps)              # each row has tables of its own: the gradient of its bias is that of its output
 
 
-def said_by(inputs: Inputs, predictor: SimpleNamespace = PREDICTOR, *, first: str = "fixed") -> Model:
+def said_by(inputs: Inputs, predictor: SimpleNamespace = PREDICTOR) -> Model:
     """How the network is read: `predicts`, `variance` and `first`, as far as they are chosen."""
-    return Model(predictor, inputs["predicts"], inputs["variance"], inputs.get("first", first))
+    return Model(predictor, inputs["predicts"], inputs["variance"], inputs.get("first", "fixed"))
 
 
 # -- what a pair returns, as the outputs of a quantity -----------------------------------------------------------------------
@@ -168,17 +171,18 @@ def outputs_vjp(value: Any) -> tuple[tuple[Array, ...], Callable[..., Any]]:
 
 
 class Theory:
-    """A pair of this package, what it takes, and the inputs that are its keywords.
+    """A function, its adjoint, what they take, and the inputs that are their keywords.
 
-    f, f_vjp   the pair; f_vjp None for what is not differentiated
+    f          the function; one with a name in _vjp has its value from its adjoint
     takes      its positional arguments: the name of an input, or a `Take`
+    vjp        its adjoint, if that is not the f_vjp that stands next to it; what has none is not differentiated
     fixed      keyword-only arguments: the names of inputs, or name=function of the inputs for what is made of them
     table      the result has β_0 or ᾱ_0 in front, of which nobody is asked
     """
 
-    def __init__(self, f: Callable[..., Any], f_vjp: Callable[..., Any] | None, *takes: str | Take, fixed: tuple[str, ...] = (),
-                 table: bool = False, **made: Callable[[Inputs], Any]) -> None:
-        self.f, self.f_vjp, self.table = f, f_vjp, table
+    def __init__(self, f: Callable[..., Any], *takes: str | Take, vjp: Callable[..., Any] | None = None,
+                 fixed: tuple[str, ...] = (), table: bool = False, **made: Callable[[Inputs], Any]) -> None:
+        self.f, self.f_vjp, self.table = f, vjp or _adjoint_of(f), table
         self.takes = tuple(take if isinstance(take, Take) else _as_it_is(take) for take in takes)
         self.fixed = {name: (lambda inputs, name=name: inputs[name]) for name in fixed} | made
 
@@ -189,6 +193,7 @@ class Theory:
     def values(self, inputs: Inputs) -> tuple[Array, ...]:
         """One array for each output."""
         value = self._call(self.f, inputs)
+        value = value[0] if self.f is self.f_vjp else value
         return (value[1:],) if self.table else outputs_vjp(value)[0]
 
     def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> Gradients:
@@ -204,17 +209,21 @@ class Theory:
         return found
 
 
+def _adjoint_of(f: Callable[..., Any]) -> Callable[..., Any] | None:
+    return f if f.__name__.endswith("_vjp") else getattr(sys.modules[f.__module__], f"{f.__name__}_vjp", None)
+
+
 def as_planted(f: Callable[..., Any]) -> Callable[..., Any]:
     """What its module has under the name of a function now: the function, or a mistake in its place."""
     found: Callable[..., Any] = getattr(sys.modules[f.__module__], f.__name__, f)
     return found
 
 
-def then(f_vjp: Callable[..., Any], g_vjp: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The pair of g(f(…)); keyword-only arguments are g's."""
+def composed(f_vjp: Callable[..., Any], g_vjp: Callable[..., Any]) -> Callable[..., tuple[Any, Pullback]]:
+    """The adjoint of g(f(…)); keyword-only arguments are g's."""
     def composed_vjp(*arguments: Any, **fixed: Any) -> tuple[Any, Pullback]:
         middle, back_f = as_planted(f_vjp)(*arguments)
         value, back_g = as_planted(g_vjp)(middle, **fixed)
         return value, lambda dvalue: back_f(back_g(dvalue))
 
-    return lambda *arguments, **fixed: composed_vjp(*arguments, **fixed)[0], composed_vjp
+    return composed_vjp

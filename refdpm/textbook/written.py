@@ -1,8 +1,10 @@
-"""Reading: written.  A formula as text."""
+"""Reading: written.  A formula as text, and as MathML for pages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from html import escape
 from typing import Any
 
 from refdpm.textbook.expression import Column, E
@@ -111,3 +113,85 @@ def _called(one: E) -> str:
 
 def _bracketed(text: str, needed: bool) -> str:
     return f"({text})" if needed else text
+
+
+# -- MathML --------------------------------------------------------------------------------------------------------------
+
+def mathml(one: E) -> str:
+    """A formula as a <math> element."""
+    return f'<math display="block">{_mark(one, 0)}</math>'
+
+
+def _row(*parts: str) -> str:
+    return f"<mrow>{''.join(parts)}</mrow>"
+
+
+def _sign(text: str) -> str:
+    return f"<mo>{escape(text)}</mo>"
+
+
+def _word(text: str) -> str:
+    head, *rest = text.split("_", 1)
+    letter = f"<mi>{escape(head)}</mi>" if head else "<mi></mi>"
+    return f"<msub>{letter}{_row('<mi>' + escape(rest[0].strip('{}')) + '</mi>')}</msub>" if rest else letter
+
+
+def _mark(one: E, level: int) -> str:
+    match one.op:
+        case "number":
+            return _fraction(one.how) if isinstance(one.how, Fraction) else f"<mn>{escape(_number(one.how))}</mn>"
+        case "given" | "column" | "gathered" | "constant":
+            return _word(_text(one, 0))
+        case "term":
+            return _mark(one.parts[0], level) if one.how is None else _marked(_row(_word(one.how)), 1 < level and " " in one.how)
+        case "call" if one.how == "sqrt":
+            return f"<msqrt>{_mark(one.parts[0], 0)}</msqrt>"
+        case "call":
+            inside = _row("<mn>1</mn>", _sign("+"), _mark(one.parts[0], 1)) if one.how == "log1p" else _mark(one.parts[0], 0)
+            return _row(f"<mi>{escape(CALLS.get(one.how, one.how))}</mi>", _sign("("), inside, _sign(")"))
+        case "neg":
+            return _marked(_row(_sign("−"), _mark(one.parts[0], 2)), 1 < level)
+        case "/":
+            return f"<mfrac>{_mark(one.parts[0], 0)}{_mark(one.parts[1], 0)}</mfrac>"
+        case "+" if one.parts[1].op == "slack":
+            return _mark(one.parts[0], level)
+        case "*" if one.parts[0] is one.parts[1]:
+            return f"<msup>{_mark(one.parts[0], 9)}<mn>2</mn></msup>"
+        case "+" | "-" | "*":
+            own, (a, b) = LEVELS[one.op], one.parts
+            sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])
+            return _marked(_row(_mark(a, own), sign, _mark(b, own + (one.op == "-"))), own < level)
+        case "where" if one.how:
+            return _mark(one.parts[1], level)
+        case "where":
+            rows = ((one.parts[1], "if ", one.parts[0]), (one.parts[2], "else", None))
+            cells = (f"<mtr><mtd>{_mark(x, 0)}</mtd><mtd><mtext>{word}</mtext>{_mark(mask, 0) if mask else ''}</mtd></mtr>"
+                     for x, word, mask in rows)
+            return _row(_sign("{"), f"<mtable>{''.join(cells)}</mtable>")
+        case "above":
+            return _row(_mark(one.parts[0], 1), _sign(">"), _mark(one.parts[1], 1))
+    return _marked(_MARKS[one.op](one) if one.op in _MARKS else _mark(one.parts[0], level), 2 < level)
+
+
+def _fraction(how: Fraction) -> str:
+    return f"<mfrac><mn>{how.numerator}</mn><mn>{how.denominator}</mn></mfrac>"
+
+
+def _marked(text: str, needed: bool) -> str:
+    return _row(_sign("("), text, _sign(")")) if needed else text
+
+
+def _over(sign: str) -> Callable[[E], str]:
+    return lambda one: _row(f"<munder>{_sign(sign)}<mtext>{escape(str(one.how[0]))}</mtext></munder>", _mark(one.parts[0], 2))
+
+
+_MARKS: dict[str, Callable[[E], str]] = {
+    "sum": _over("Σ"), "kept": _over("Σ"), "mean": _over("mean"), "average": _over("mean"),
+    "counting": lambda one: _row("<mn>1</mn>", _sign("…"), _mark(one.parts[0], 0)),
+    "joined": lambda one: _row(*(_mark(part, 0) + _sign(",") for part in one.parts)),
+    "running": lambda one: _row(_sign("Σ"), _mark(one.parts[0], 2)),
+    "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
+    "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",
+    "move": lambda one: _row(f"<mtext>{escape(one.how.says)}</mtext>", _sign("("), _mark(one.parts[0], 0), _sign(")")),
+    "walk": lambda one: _row(f"<mtext>step by step from {escape(one.how.start)}: </mtext>", _mark(one.parts[0], 0)),
+    "path": lambda one: _row(f"<mtext>{escape(one.how.start)} and every </mtext>", _mark(one.parts[0], 0))}

@@ -1,6 +1,7 @@
 """The readings of a formula agree with each other, and with what they can be worked out by: integers, series, differences."""
 
 from decimal import Decimal, localcontext
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import gradient, named_cotangents, slopes
 from refdpm.textbook.values import floats
-from refdpm.textbook.written import written
+from refdpm.textbook.written import mathml, written
 
 X, Y = given("x"), given("y")
 BETA = np.array([0.0, 0.25, 0.5, 0.125])
@@ -169,6 +170,11 @@ def test_text_has_the_brackets_that_it_needs():
     assert written(X - (Y - X)) == "x − (y − x)"
     assert written(sqrt(1 - column("alpha_bar")) * square(X + 1)) == "√(1 − ᾱ_t) (x + 1)²"
     assert written(HALF * exp(-X)) == "½ exp(−x)" and written(counting(X)) == "1 … x"
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_mathml_is_well_formed(name):
+    assert ElementTree.fromstring(mathml(FORMULAS[name])).tag == "math" and written(FORMULAS[name])
 
 
 def test_every_formula_of_the_book_is_there_once():

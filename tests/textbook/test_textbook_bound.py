@@ -16,7 +16,7 @@ from refdpm.textbook.expression import HALF, PI, column, exp, given, log, move, 
 from refdpm.textbook.page import Page
 from refdpm.textbook.prediction import Heads
 from refdpm.textbook.rounding import rounding
-from refdpm.textbook.written import written
+from refdpm.textbook.written import mathml, written
 
 BETA = np.array([0.0, 0.25, 0.375, 0.625])
 X_0 = np.array([[0.5, -1.25], [2.0, 0.75]])
@@ -147,7 +147,7 @@ def test_states_along_a_path():
     np.testing.assert_allclose(value.astype(float), np.stack(expected), rtol=1e-13)
     lost, = rounding([states], PATHS)
     assert np.all(lost.error[0] == 0) and np.all(lost.error[2:] > np.abs(lost.value[2:]) / 2)
-    assert "x_0 and every" in written(states)
+    assert "x_0 and every" in written(states) and "x_0 and every" in mathml(states)
 
 
 def test_averages_by_hand():

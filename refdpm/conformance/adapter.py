@@ -179,7 +179,6 @@ class Local:
             return tuple(map(self._to_framework, value))
         return value
 
-
     def _as_declared(self, array: Any) -> Any:
         """An array in bfloat16, which NumPy has not, where that is declared and the framework has it."""
         package = type(array).__module__.split(".")[0]

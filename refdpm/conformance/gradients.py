@@ -103,7 +103,8 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[tuple[Fai
     failing = [failure for failure, ratio in cases if ratio > LIMIT]
     lower = worst * UNITS[dtype] / COARSE[dtype]
     smallest = min((failure.inputs for failure in failing), key=size)
-    result = Result(name, "inaccurate" if lower <= LIMIT and COARSE[dtype] > UNITS[dtype] else "wrong", worst, smallest_input=smallest)
+    inaccurate = lower <= LIMIT and COARSE[dtype] > UNITS[dtype]
+    result = Result(name, "inaccurate" if inaccurate else "wrong", worst, smallest_input=smallest)
 
     def right(inputs: Inputs) -> tuple[Array, ...]:
         return gradient(quantity, inputs)[argument],

@@ -3,8 +3,8 @@
     factor    the smallest relative error of the whole answer that would have been seen, for each t and over all
     unseen    the edits of the formula that would have passed though they change the value
 
-A pass with a factor above `seen`, or with such an edit, decides nothing.  An edit that is not told from the formula in double precision
-either is equal to it there, whatever it looks like: x − y squared, the other way round.
+A pass with a factor above `seen`, or with such an edit, decides nothing.  An edit that is not told from the formula in double
+precision either is equal to it there, whatever it looks like: x − y squared, the other way round.
 """
 
 from collections.abc import Iterable
@@ -27,6 +27,7 @@ from refdpm.vjp import Array
 
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
 EDGES = 5                       # of a quantity that are looked at
+
 
 def seen(dtype: str) -> float:
     """A relative error that a pass has to exclude: 1 %, and in half a precision what that can show."""

@@ -120,7 +120,7 @@ class Remote:
         if answer.get("notes"):
             self.notes.setdefault(name, set()).update(map(str, answer["notes"]))
         if "error" in answer:
-            raise {"skip": Skip, "refusal": Refusal}.get(answer.get("kind"), Fault)(str(answer["error"]))
+            raise {"skip": Skip, "refusal": Refusal}.get(str(answer.get("kind")), Fault)(str(answer["error"]))
         value = wire.decode(answer["value"])
         return to_arrays(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 

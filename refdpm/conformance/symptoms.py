@@ -1,11 +1,12 @@
 """Symptoms: relations between what came and what should have come, which need no knowledge of the formula.
 
-A symptom makes of the right answers, of the inputs or of the function itself what somebody with that symptom gets, one array for each
-output.  It explains a failure if it agrees with what came wherever that was wrong, to rounding; where the answer was right, nothing is
-asked of it, and `where` says which part that is.
+A symptom makes of the right answers, of the inputs or of the function itself what somebody with that symptom gets, one array for
+each output.  It explains a failure if it agrees with what came wherever that was wrong, to rounding; where the answer was right,
+nothing is asked of it, and `where` says which part that is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -106,7 +107,7 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     yield of_right("it is the mean over the components, and not one answer for each", lambda x: x.mean(axis=-1, keepdims=True))
     yield of_right("it is the sum over the rows, and not one answer for each", lambda x: x.sum(axis=0, keepdims=True))
     for low, high in ((-1, 1), (0, 1), (0, np.inf)):
-        yield of_right(f"it is clipped to [{low}, {high}]", lambda x, low=low, high=high: np.clip(x, low, high))
+        yield of_right(f"it is clipped to [{low}, {high}]", partial(np.clip, a_min=low, a_max=high))
 
 
 def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
@@ -135,21 +136,34 @@ def _changes_of(failures: list[Failure]) -> Callable[[str, Callable[[Array], Any
 def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
     """The right answer to another question: at another t, or with one argument in the place of another."""
     if isinstance(inputs.get("t"), np.ndarray) and "beta" in inputs:
-        for by, says in ((1, "t + 1"), (-1, "t − 1")):
-            yield Symptom(f"it is the answer for {says}", lambda i, by=by: reference(_at(i, i["t"] + by)))
+        yield Symptom("it is the answer for t + 1", lambda i: reference(_at(i, i["t"] + 1)))
+        yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
         yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
                       lambda i: reference(_at(i, len(i["beta"]) - i["t"])))
         yield Symptom("it is the answer for the t of the first row, in all rows",
                       lambda i: reference(_at(i, np.full_like(i["t"], i["t"][0]))))
     names = [name for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1 and value.dtype.kind == "f"]
     for a, b in combinations(names, 2):
-        yield Symptom(f"{a} and {b} are exchanged", lambda i, a=a, b=b: reference(i | {a: _like(i[b], i[a]), b: _like(i[a], i[b])}))
-        yield Symptom(f"{b} is taken for {a}", lambda i, a=a, b=b: reference(i | {a: _like(i[b], i[a])}))
-        yield Symptom(f"{a} is taken for {b}", lambda i, a=a, b=b: reference(i | {b: _like(i[a], i[b])}))
+        yield _with_others(f"{a} and {b} are exchanged", reference, {a: b, b: a})
+        yield _with_others(f"{b} is taken for {a}", reference, {a: b})
+        yield _with_others(f"{a} is taken for {b}", reference, {b: a})
     for name in names:
-        yield Symptom(f"{name} is left out (taken for 0)", lambda i, name=name: reference(i | {name: np.zeros_like(i[name])}))
-        yield Symptom(f"{name} has the wrong sign", lambda i, name=name: reference(i | {name: -i[name]}))
-        yield Symptom(f"{name} is clipped to [−1, 1]", lambda i, name=name: reference(i | {name: np.clip(i[name], -1, 1)}))
+        yield _with_changed(f"{name} is left out (taken for 0)", reference, name, np.zeros_like)
+        yield _with_changed(f"{name} has the wrong sign", reference, name, np.negative)
+        yield _with_changed(f"{name} is clipped to [−1, 1]", reference, name, partial(np.clip, a_min=-1, a_max=1))
+
+
+def _with_others(says: str, reference: Reference, others: dict[str, str]) -> Symptom:
+    """With one argument in the place of another."""
+    return Symptom(says, lambda i: reference(i | {name: _like(i[other], i[name]) for name, other in others.items()}))
+
+
+def _with_changed(says: str, reference: Reference, name: str, change: Callable[[Array], Array]) -> Symptom:
+    return Symptom(says, lambda i: reference(i | {name: change(i[name])}))
+
+
+def _its_input(name: str) -> Symptom:
+    return Symptom(f"it is its own input {name}", lambda i: (i[name],))
 
 
 def _at(inputs: Inputs, t: Array) -> Inputs:
@@ -165,7 +179,7 @@ def _like(value: Array, other: Array) -> Array:
 def _of_its_inputs(inputs: Inputs) -> Iterator[Symptom]:
     for name, value in inputs.items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name != "beta":
-            yield Symptom(f"it is its own input {name}", lambda i, name=name: (i[name],))
+            yield _its_input(name)
 
 
 # -- a number too many ---------------------------------------------------------------------------------------------------
@@ -173,14 +187,18 @@ def _of_its_inputs(inputs: Inputs) -> Iterator[Symptom]:
 def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
     """Times a number, or plus one: sizes of the input first, then any that all wrong entries have in common."""
     for what, size in _SIZES:
-        for says, power in (("divided", -1.0), ("multiplied", 1.0)):
-            yield _scaled(f"it is {says} by {what}", wrong, lambda failure, size=size, power=power: size(failure) ** power)
+        yield _scaled(f"it is multiplied by {what}", wrong, size)
+        yield _scaled(f"it is divided by {what}", wrong, partial(_inverse, size))
     factor, offset = _common(wrong, np.divide), _common(wrong, np.subtract)
     if factor is not None:
         yield _scaled(f"it is {_number_text(factor)} times what it should be", wrong, lambda failure: factor)
     if offset is not None:
         yield _changes_of(wrong)(f"it is {abs(offset):.6g} too {'large' if offset > 0 else 'small'}, everywhere",
                                  lambda x: x + offset)
+
+
+def _inverse(size: Callable[[Failure], float], failure: Failure) -> float:
+    return 1 / size(failure)
 
 
 def _scaled(says: str, failures: list[Failure], factor: Callable[[Failure], float]) -> Symptom:
@@ -231,13 +249,14 @@ def where(failures: Iterable[Failure]) -> str:
 
 def _steps_text(found: list[tuple[Failure, Array]]) -> str:
     along = [(failure.inputs["t"], len(failure.inputs["beta"]) - 1, rows) for failure, rows in found
-             if "beta" in failure.inputs and np.shape(failure.inputs.get("t")) == rows.shape]
+             if "beta" in failure.inputs and np.shape(failure.inputs.get("t", 0)) == rows.shape]
     if not along:
         return ""
     t, T, wrong = (np.concatenate(parts) for parts in zip(*((t, np.full_like(t, T), rows) for t, T, rows in along)))
     if not np.any(wrong) or np.all(wrong):
         return ""
-    for says, holds in (("at t = 1 only", t == 1), ("at t = T only", t == T), ("at every t but 1", t > 1), ("at every t but T", t < T)):
+    for says, holds in (("at t = 1 only", t == 1), ("at t = T only", t == T), ("at every t but 1", t > 1),
+                        ("at every t but T", t < T)):
         if np.all(wrong == holds):
             return says
     first = int(np.min(t[wrong]))
@@ -255,7 +274,8 @@ def _components_text(failures: list[Failure]) -> str:
                 columns = np.any(part.wrong, axis=tuple(range(part.wrong.ndim - 1)))
                 first = int(np.argmax(columns))
                 firsts.add(first if first and np.all(columns[first:]) else 0)
-    return f"from the {_ORDINALS[min(firsts)]} component (or channel) on" if firsts and 0 < min(firsts) < len(_ORDINALS) else ""
+    first = min(firsts, default=0)
+    return f"from the {_ORDINALS[first]} component (or channel) on" if 0 < first < len(_ORDINALS) else ""
 
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")

@@ -13,7 +13,7 @@ on its standard error it may write what it likes.
 The first message says which functions the kit knows.  The answer to it:
 
     functions    those that the program has
-    dtype        "bfloat16", "float16", "float32" or "float64": the precision it computes in; null or absent: that of what it returns
+    dtype        "bfloat16", "float16", "float32", "float64": the precision it computes in; null or absent: that of what it returns
     profile      the conventions it states, by their names in the report; the others are inferred
     beta         the schedule [β_1, …, β_T] if it has one of its own; null or absent if it takes the argument "beta"
     classes      of its categorical chain, if it has a number of them built in; null or absent if not

@@ -47,7 +47,7 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
         for says, new in _changes(one, columns, arguments):
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             yield Edit(says + where, replaced(roots, {one: new}.get))
-            if one.op in LEAVES and len(around) > 1:                 # in one place of several
+            if one.op in LEAVES and new.op == one.op and len(around) > 1:        # another one, in one place of several
                 yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, {parent: _with_part(parent, one, new)}.get))
                             for parent in around)
 

@@ -163,16 +163,8 @@ def drawn(**strategies: Strategy) -> Callable[[Given], Strategy]:
 
 
 def states_of(inputs: Inputs) -> Array:
-<<<<<<< HEAD
-    """The first of the inputs that has rows and components.   Raises: KeyError if there is none."""
-    found = [value for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1]
-    if not found:
-        raise KeyError("states")
-    return found[0]
-=======
     """The first of the inputs that has rows and components; where there is none, one number."""
     return next((value for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1), np.zeros(1))
->>>>>>> 06c3c8269a8801faf5fbba7ec644e8b8045f21a4
 
 
 def copied(inputs: Inputs) -> Inputs:

@@ -9,7 +9,7 @@ import numpy as np
 from refdpm.vjp import Array
 
 FEW = 6                                                     # numbers of an answer that are shown
-LONGEST = 600                                               # characters of a text from the adapter
+LONGEST = 400                                               # characters of a text from the adapter
 # what no report may hold: XML forbids it, and a terminal takes it for a command
 _UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

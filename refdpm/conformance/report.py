@@ -17,6 +17,7 @@ SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id:
 FAILING = ("wrong", "inaccurate")
 UNASKED = ("skipped", "not checked")
 WIDTH = 110
+MANY = 1e6                      # times the rounding error: how much more it is says nothing
 MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
 
 
@@ -51,7 +52,7 @@ def headline(report: dict[str, Any]) -> str:
     name = tidy(report["adapter"])
     by_id = {row["id"]: row for row in report["clauses"]}
     if report["causes"]:
-        return f"{name}: {_failure_text(by_id[report['causes'][0]['first']])}"
+        return tidy(f"{name}: {_failure_text(by_id[report['causes'][0]['first']])}")
     late = [row for row in report["clauses"] if surprises(row)]
     if late:
         return f"{name}: {late[0]['id']} passes, but was expected to fail: {late[0]['expected']}"
@@ -121,12 +122,12 @@ def failure_lines(row: Mapping[str, Any]) -> list[str]:
     if row["mistake"]:
         lines += _field("mistake", mistake_text(row))
         lines += [line for id in row["mistake"].split(" + ") if id in SAYS for line in _field("seen in", SAYS[id].source)]
-    elif row["right"] is not None:
+    elif row["observed"] is not None:
         lines += _field("mistake", "none that is known gives these numbers" + _nearest_text(row))
     lines += _field("where", row["where"])
     lines += _number_lines(row)
     if row["ratio"] is not None and row["right"] is not None:
-        times = f"{row['ratio']:.2g}" if row["ratio"] < 1e6 else "more than a million"
+        times = f"{row['ratio']:.2g}" if row["ratio"] < MANY else "more than a million"
         lines += _field("error", f"{times} times the rounding error of the formula; 32 times is allowed")
     if row["digits"]:
         lines += _field("digits", f"that are right:  {_digits_text(row['digits'])}")
@@ -152,7 +153,7 @@ def _number_lines(row: Mapping[str, Any]) -> list[str]:
     if row["right"] is None:
         return []
     if row["observed"] is None:
-        return _field("should be", in_digits(row["right"], row["right"])[1])
+        return _field("came", "no answer") + _field("should be", in_digits(row["right"], row["right"])[1])
     came, right = in_digits(row["observed"], row["right"])
     return _field("came", came + f"   ({row['shown']})" * bool(row["shown"])) + _field("should be", right)
 
@@ -187,7 +188,7 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     lines = []
     for row in rows:
         notes = [row["reason"] if row["verdict"] in ("pass", "undecided") else "", _power_text(row) if verbose else ""]
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
     return ["verdict, clause, error in units of the formula's rounding error (32 are allowed)", *lines] if lines else []
 

@@ -50,14 +50,16 @@ def test_the_value_of_a_convention_is_told_alone():
 
 
 def test_an_unknown_name_suggests_the_nearest(capsys):
-    for name, nearest in (("posterier", "posterior"), ("SCH-01x", "SCH-01"), ("undecidd", "undecided"), ("BND.STEPP.VALUE", "BND.STEP.VALUE")):
+    meant = {"posterier": "posterior", "SCH-01x": "SCH-01", "undecidd": "undecided", "BND.STEPP.VALUE": "BND.STEP.VALUE"}
+    for name, nearest in meant.items():
         with pytest.raises(ValueError, match=f"NAME: expected.*{nearest}.*meant"):
             told(name)
     assert cli.main(["explain", "posterier"]) == 2 and "posterior" in capsys.readouterr().err
 
 
 def test_every_convention_and_value_has_words():
-    assert {field: set(values) for field, values in VALUES.items()} == {field: set(says) for field, (_, says) in CONVENTIONS.items()}
+    assert {field: set(values) for field, values in VALUES.items()} == {
+        field: set(says) for field, (_, says) in CONVENTIONS.items()}
 
 
 def test_functions_are_called_by_plain_words():

@@ -106,7 +106,8 @@ def test_a_law_is_told_by_its_finding():
 
 def test_a_known_mistake_is_told_as_wrong_and_right():
     told = reports.mistake_text({"mistake": "SCH-01c", "also": ["SCH-01"]})
-    assert "; right: 1 in front, ᾱ_T left out (known mistake SCH-01c)" in told and "→" not in told and "(or SCH-01: the same" in told
+    assert "; right: 1 in front, ᾱ_T left out (known mistake SCH-01c)" in told and "→" not in told
+    assert "(or SCH-01: the same on these inputs)" in told
     assert reports.mistake_text({"mistake": "a sentence", "also": []}) == "a sentence"
 
 
@@ -120,10 +121,12 @@ def test_a_failure_shows_what_came_and_what_should_have_come():
 
 
 def test_gradients_show_them_too():
-    found = check(adapter(kl=right_kl, vjp=lambda name, args, cotangent: {"mean_q": 0 * args["mean_q"] + 7}), effort=QUICK,
-                  only="GRAD.GAU.KL.MEAN_Q")
+    def vjp(name, args, cotangent):
+        return {"mean_q": 0 * args["mean_q"] + 7}
+
+    found = check(adapter(kl=right_kl, vjp=vjp), effort=QUICK, only="GRAD.GAU.KL.MEAN_Q")
     assert found["clauses"][0]["observed"][0] == 7 and found["clauses"][0]["right"][0] != 7
-    assert reports.headline(found).startswith("adapter: the gradient of the KL divergence with respect to mean_q (GRAD.GAU.KL.MEAN_Q)")
+    assert reports.headline(found).startswith("adapter: the gradient of the KL divergence with respect to mean_q (GRAD.GAU.KL")
 
 
 def test_few_numbers_are_those_around_the_worst():
@@ -192,7 +195,8 @@ def test_laws_of_purity_alone_are_no_success():
 
 
 @pytest.mark.parametrize("velocity,out_of_scope", [
-    (lambda x_0, noise, t: noise - x_0, True), (lambda x_0, noise, t: x_0 - noise, True), (lambda x_0, noise, t: noise + x_0, False)])
+    (lambda x_0, noise, t: noise - x_0, True), (lambda x_0, noise, t: x_0 - noise, True),
+    (lambda x_0, noise, t: noise + x_0, False)])
 def test_a_velocity_of_flow_matching_is_recognised(velocity, out_of_scope):
     found = check(adapter(velocity=velocity), effort=QUICK, only="PAR.V")["clauses"][0]
     assert (found["verdict"] == "skipped" and "flow matching" in found["reason"]) == out_of_scope
@@ -253,7 +257,7 @@ def test_names_that_no_clause_is_about_are_listed():
 
 def test_texts_from_outside_are_cut_and_hold_nothing_that_a_terminal_obeys():
     assert tidy("a\x00\x1b[31m\ud800\ufffeb\x85") == "a��[31m��b�" and tidy("t = 1\n→ ᾱ") == "t = 1\n→ ᾱ"
-    assert len(tidy("A" * 5000)) < 700 and tidy("A" * 5000).endswith("(5000 characters in all)")
+    assert len(tidy("A" * 5000)) < 500 and tidy("A" * 5000).endswith("(5000 characters in all)")
 
 
 @pytest.mark.parametrize("said", ["\x00\x1b[31mred\x07 \ud800 ]]> \ufffe \r second", "A" * 5_000_000])

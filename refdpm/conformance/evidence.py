@@ -8,6 +8,7 @@ import numpy as np
 
 from refdpm.vjp import Array
 
+SMALL = 12                                                  # numbers of an input that are shown all
 FEW = 6                                                     # numbers of an answer that are shown
 LONGEST = 400                                               # characters of a text from the adapter
 # what no report may hold: XML forbids it, and a terminal takes it for a command
@@ -80,3 +81,29 @@ def in_digits(came: list[Any], right: list[Any]) -> tuple[str, str]:
         if all(a != b for a, b, x, y in zip(*texts, came, right) if x != y):
             break
     return ", ".join(texts[0]), ", ".join(texts[1])
+
+
+def inputs_text(inputs: Mapping[str, Any]) -> str:
+    """Inputs as a reader wants them: small ones as they are, large ones by their shape and how they begin."""
+    return ", ".join(f"{name} = {_input_text(value)}" for name, value in inputs.items())
+
+
+def _input_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a network that is affine in x_t"
+    if not isinstance(value, list):
+        return tidy(value, 60)
+    try:
+        array = np.array(value)
+    except ValueError:                                      # several of different shapes
+        return tidy(value, 60)
+    if array.size <= SMALL:
+        return _nested_text(value)
+    start = ", ".join(f"{one:.4g}" for one in array.ravel()[:FEW])
+    return f"an array of shape {array.shape}: {start}, …"
+
+
+def _nested_text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_nested_text, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -12,12 +12,12 @@ from refdpm.conformance import gradients
 from refdpm.conformance.cases import CASES
 from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.evidence import tidy
+from refdpm.conformance.evidence import inputs_text, tidy
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
 from refdpm.conformance.judge import plain
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import INPUTS, KINDS, VALUES
-from refdpm.conformance.report import SAYS, cut_text
+from refdpm.conformance.report import SAYS
 from refdpm.paper import EQUATIONS, code_of
 
 WIDTH = 110
@@ -89,7 +89,7 @@ def clause(id: str, of: Quantity | Law) -> str:
     lines += [f"  builds on  {', '.join(of.after)}"] * bool(of.after)
     lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
     lines += [f"  inputs     {len(edges)} that are always tried, the first: "
-              + cut_text({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
+              + inputs_text({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
     known = [*touched(_answers_of(id, of), edges[0]), *(gradients.SLIPS if id.startswith("GRAD.") else ())]
     return "\n".join([*lines, *([f"    {mistake.id:14s} {mistake.says}" for mistake in known] or ["    none"])])
 

@@ -10,7 +10,7 @@ import textwrap
 
 from refdpm.conformance import gradients
 from refdpm.conformance.causes import has_its_own_name
-from refdpm.conformance.evidence import in_digits, tidy
+from refdpm.conformance.evidence import in_digits, inputs_text, tidy
 from refdpm.conformance.mistakes import MISTAKES
 
 SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
@@ -132,7 +132,7 @@ def failure_lines(row: Mapping[str, Any]) -> list[str]:
     if row["digits"]:
         lines += _field("digits", f"that are right:  {_digits_text(row['digits'])}")
     if row["smallest_input"]:
-        lines += _field("input", _inputs_text(row["smallest_input"]))
+        lines += _field("input", inputs_text(row["smallest_input"]))
     if row["reproduce"]:
         lines.append(f"  {'run again':11s}{row['reproduce']}")
     return lines
@@ -169,16 +169,6 @@ def _digits_text(digits: dict[str, float]) -> str:
     steps = list(digits)
     shown = steps if len(steps) <= 8 else [steps[round(i * (len(steps) - 1) / 7)] for i in range(8)]
     return "  ".join(f"t={t}: {digits[t]:.0f}" for t in shown)
-
-
-def _inputs_text(inputs: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {cut_text(value)}" for name, value in inputs.items())
-
-
-def cut_text(value: Any) -> str:
-    """The beginning of what a value looks like."""
-    written = str(value)
-    return written if len(written) <= 120 else written[:117] + "…"
 
 
 # -- everything else -------------------------------------------------------------------------------------------------------
@@ -226,7 +216,9 @@ def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
 def _convention_lines(report: dict[str, Any]) -> list[str]:
     known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})")
              for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
-    return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2)
+    counts = ["in this report t counts from 1; the adapter counts from 0"] * (
+        report["profile"]["first_t"] == 0 and report["known"]["first_t"] != "undetermined")
+    return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2) + counts
 
 
 def _wrap(line: str, *, indent: int) -> list[str]:

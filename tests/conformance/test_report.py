@@ -13,7 +13,8 @@ from refdpm import cli
 from refdpm.conformance import failure, report as reports, session
 from refdpm.conformance.causes import causes, has_its_own_name, order
 from refdpm.conformance.chapters import QUANTITIES
-from refdpm.conformance.evidence import few_numbers, in_digits, tidy
+from refdpm.conformance.example import ddpm
+from refdpm.conformance.evidence import few_numbers, in_digits, inputs_text, tidy
 from refdpm.conformance.judge import Effort, Result
 from refdpm.conformance.session import all_clauses, check
 from refdpm.conformance.unknown import nearest, unknown_functions
@@ -144,6 +145,19 @@ def test_few_numbers_are_those_around_the_worst():
 def test_numbers_have_as_many_digits_as_tell_them_apart():
     assert in_digits([0.5, 1.00000001], [0.5, 1]) == ("0.5, 1.00000001", "0.5, 1")
     assert in_digits(["nan"], [1 / 3]) == ("nan", "0.33333")
+
+
+def test_inputs_are_shown_as_they_are_or_by_how_they_begin():
+    assert inputs_text({"t": [1, 2], "x": [[0.123456789], [1e-8]]}) == "t = [1, 2], x = [[0.1235], [1e-08]]"
+    assert inputs_text({"x": np.arange(20.0).reshape(4, 5).tolist()}) == "x = an array of shape (4, 5): 0, 1, 2, 3, 4, 5, …"
+    assert inputs_text({"model": {"weight": [1]}, "N": 3, "c": [[1], [[2]]]}) == (
+        "model = a network that is affine in x_t, N = 3, c = [[1], [[2]]]")
+
+
+def test_from_where_t_counts_is_said_if_it_is_not_from_1():
+    found = check(ddpm, effort=QUICK, only="GAU.MARG")
+    assert "in this report t counts from 1; the adapter counts from 0" in reports.text(found)
+    assert "counts from 1" not in reports.text(check(adapter(kl=right_kl), effort=QUICK, only="GAU.KL"))
 
 
 # -- what was not decided, and the exit code ------------------------------------------------------------------------------

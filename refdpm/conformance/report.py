@@ -8,6 +8,8 @@ from typing import Any
 from xml.etree import ElementTree
 import textwrap
 
+import numpy as np
+
 from refdpm.conformance import gradients
 from refdpm.conformance.causes import has_its_own_name
 from refdpm.conformance.evidence import in_digits, inputs_text, tidy
@@ -16,6 +18,7 @@ from refdpm.conformance.mistakes import MISTAKES
 SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
 FAILING = ("wrong", "inaccurate")
 UNASKED = ("skipped", "not checked")
+UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
 MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
@@ -71,8 +74,19 @@ def _failure_text(row: dict[str, Any]) -> str:
 
 
 def _explanation_text(row: dict[str, Any]) -> str:
-    told = mistake_text(row) if row["mistake"] else row["reason"] or "no mistake that is known explains it"
+    told = mistake_text(row) if row["mistake"] else row["reason"] or f"no mistake that is known explains it{_worst_text(row)}"
     return told + f"; {row['where']}" * bool(row["where"])
+
+
+def _worst_text(row: dict[str, Any]) -> str:
+    """The number that is furthest off."""
+    if row["observed"] is None or row["right"] is None or len(row["observed"]) != len(row["right"]):
+        return ""
+    pairs = [(came, right) for came, right in zip(row["observed"], row["right"]) if came != right]
+    if not pairs:
+        return ""
+    came, right = max(pairs, key=lambda pair: np.inf if str in map(type, pair) else abs(pair[0] - pair[1]))
+    return "; {} came where {} is right".format(*in_digits([came], [right]))
 
 
 def _nothing_text(report: dict[str, Any]) -> str:
@@ -117,8 +131,11 @@ def _short(id: str) -> str:
 
 def failure_lines(row: Mapping[str, Any]) -> list[str]:
     """A clause that fails, in a few lines."""
-    lines = [f"{row['verdict'].upper()}  {row['id']}  {row['called']}" + f"  (expected: {row['expected']})" * bool(row["expected"])]
-    lines += _field("why", row["reason"])
+    what = "" if row["kind"] == "law" else f"  {row['called']}"
+    lines = [f"{row['verdict'].upper()}  {row['id']}{what}" + f"  (expected to fail: {row['expected']})" * bool(row["expected"])]
+    if row["kind"] == "law":
+        lines += _field("expected", row["called"])
+    lines += _field("but" if row["kind"] == "law" else "why", row["reason"])
     if row["mistake"]:
         lines += _field("mistake", mistake_text(row))
         lines += [line for id in row["mistake"].split(" + ") if id in SAYS for line in _field("seen in", SAYS[id].source)]
@@ -177,7 +194,9 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     """A line for each clause; those that are undecided with their reason."""
     lines = []
     for row in rows:
-        notes = [row["reason"] if row["verdict"] in ("pass", "undecided") else "", _power_text(row) if verbose else ""]
+        reason = row["reason"] if row["verdict"] in ("pass", "undecided") else ""
+        shown = verbose or row["verdict"] == "undecided" and not reason
+        notes = [reason, _power_text(row) if shown else ""]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
     return ["verdict, clause, error in units of the formula's rounding error (32 are allowed)", *lines] if lines else []
@@ -235,7 +254,7 @@ def _counts_text(report: dict[str, Any]) -> str:
 def junit(report: dict[str, Any]) -> bytes:
     """One test case for each clause; what was not decided is skipped, with the reason."""
     rows = report["clauses"]
-    skipped = [row for row in rows if row["verdict"] in ("skipped", "not checked", "undecided")]
+    skipped = [row for row in rows if row["verdict"] in UNDECIDED]
     suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows)), errors="0",
                                 failures=str(sum(map(surprises, rows))), skipped=str(len(skipped)))
     for row in rows:

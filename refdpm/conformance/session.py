@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
+from unittest import SkipTest
 import platform
 import re
 import shlex
@@ -24,7 +25,7 @@ from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.glossary import called
-from refdpm.conformance.report import FAILING, failure_lines, surprises
+from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
@@ -110,7 +111,7 @@ class Session:
 
 
 class Clause:
-    """A clause of one session: `result` is its `Result`, `check` raises AssertionError unless it passes or is skipped.
+    """A clause of one session: `result` is its `Result`; `check` raises AssertionError if it fails, SkipTest if it is undecided.
 
     `expected` is the reason why it is expected to fail; then it has to.
     """
@@ -128,11 +129,14 @@ class Clause:
             return (self.session.gradient_results if self.id.startswith("GRAD.") else self.session.value_results)(self.of)[self.id]
 
     def check(self) -> None:
-        """Raises: AssertionError with the report of this clause, or because it passes though it was expected to fail."""
+        """Raises: AssertionError with the report of this clause, or because it passes though it was expected to fail;
+        unittest.SkipTest, which pytest shows as a skipped test, with the reason if the clause was not decided."""
         row = _row_of(self.result, self.of, self.session, {self.id: self.expected} if self.expected else {})
         if surprises(row):
             passes = f"{self.id} passes, but was expected to fail: {self.expected}"
             raise AssertionError(passes if self.expected else "\n".join(failure_lines(row)))
+        if row["verdict"] in UNDECIDED:
+            raise SkipTest(f"{row['verdict']}: {row['reason']}")
 
     def __repr__(self) -> str:
         return self.id

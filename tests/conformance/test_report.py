@@ -1,6 +1,7 @@
 """The report: what comes first, what is shown of a failure, what was not looked at, the exit code, and files for others."""
 
 from types import ModuleType, SimpleNamespace
+from unittest import SkipTest
 from xml.etree import ElementTree
 import json
 import subprocess
@@ -105,6 +106,11 @@ def test_a_law_is_told_by_its_finding():
     assert first == "adapter: tanh changes its input x (PURE.INPUTS)"
 
 
+def test_an_undecided_clause_without_a_reason_shows_what_would_have_passed(monkeypatch):
+    with_verdict(monkeypatch, "undecided", power={"factor": None, "at": {}, "unseen": ["sign of x"]})
+    assert "would not have been seen: sign of x" in reports.text(check(adapter(kl=right_kl), only="GAU.KL"))
+
+
 def test_a_known_mistake_is_told_as_wrong_and_right():
     told = reports.mistake_text({"mistake": "SCH-01c", "also": ["SCH-01"]})
     assert "; right: 1 in front, ᾱ_T left out (known mistake SCH-01c)" in told and "→" not in told
@@ -119,6 +125,7 @@ def test_a_failure_shows_what_came_and_what_should_have_come():
     assert any(abs(a - b) > 1e-3 for a, b in zip(one["observed"], one["right"]))
     text = reports.text(found)
     assert "  came       " in text and "  should be  " in text and "  input      " in text
+    assert "no mistake that is known explains it; " in text.splitlines()[0] and text.splitlines()[0].endswith("is right")
 
 
 def test_gradients_show_them_too():
@@ -290,6 +297,14 @@ def test_what_was_not_decided_is_skipped_in_junit(monkeypatch, verdict):
     with_verdict(monkeypatch, verdict, reason="because")
     suite = ElementTree.fromstring(reports.junit(check(adapter(kl=right_kl), **KL)))
     assert suite.get("skipped") == "1" and suite.find(".//skipped").get("message") == f"{verdict}: because"
+
+
+@pytest.mark.parametrize("verdict", ["undecided", "not checked", "skipped"])
+def test_what_was_not_decided_is_skipped_in_pytest(monkeypatch, verdict):
+    with_verdict(monkeypatch, verdict, reason="because")
+    clause = next(one for one in session.clauses(adapter(kl=right_kl)) if one.id == "GAU.KL.VALUE")
+    with pytest.raises(SkipTest, match=f"{verdict}: because"):
+        clause.check()
 
 
 # -- a file with the failing input ---------------------------------------------------------------------------------------

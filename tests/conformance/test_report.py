@@ -7,11 +7,12 @@ import json
 import subprocess
 import sys
 
+import interfaces
 import numpy as np
 import pytest
 
 from refdpm import cli
-from refdpm.conformance import failure, report as reports, session
+from refdpm.conformance import failure, known, report as reports, session
 from refdpm.conformance.causes import causes, has_its_own_name, order
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.example import ddpm
@@ -263,6 +264,12 @@ def test_methods_of_what_make_makes_count_too_and_no_property_is_asked():
     assert unknown_functions(SimpleNamespace(make=Made), names) == ["guided", "softmaks"]
     assert unknown_functions(Made(), names) == ["guided", "softmaks"] and unknown_functions(Made, names) == ["guided", "softmaks"]
     assert nearest("softmaks", names) == "softmax" and nearest("guided", names) is None
+
+
+@pytest.mark.parametrize("kind", [interfaces.Guided, interfaces.Lucid, interfaces.DDIM, interfaces.Symbols])
+def test_what_our_own_wrappers_have_besides_is_not_listed(kind):
+    wrapped = known.adapted(kind(np.array([0.125, 0.25, 0.5, 0.375])), session.NAMES)
+    assert type(wrapped).__module__.startswith("refdpm.") and unknown_functions(wrapped, session.NAMES) == []
 
 
 def test_names_that_no_clause_is_about_are_listed():

@@ -37,8 +37,9 @@ READING_ORDER = (
     "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.naming",
-    "conformance.judge", "conformance.gradients", "conformance.known", "conformance.report", "conformance.session",
+    "conformance.judge", "conformance.gradients", "conformance.known", "conformance.unknown",
+    "conformance.evidence", "conformance.causes", "conformance.report", "conformance.explain", "conformance.session",
     "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief", "conformance.wire",
-    "conformance.remote", "conformance.serve", "conformance.example",
+    "conformance.remote", "conformance.serve", "conformance.failure", "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

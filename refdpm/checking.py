@@ -20,7 +20,7 @@ def add(command: Add) -> None:
     sub = command("check", _check, "check an implementation: which quantities are right or wrong, and which mistake that is")
     sub.add_argument("adapter", nargs="?", metavar="ADAPTER", help="module, file.py, either with :object, or cmd:PROGRAM; without "
                      "one the reference is checked in brief, and then a small DDPM, right and with a mistake")
-    sub.add_argument("--only", default="", metavar="ID", help="clauses whose id begins so")
+    sub.add_argument("--only", action="append", default=[], metavar="ID", help="clauses whose id begins so; may be given again")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--max-examples", type=int, default=20, metavar="N", dest="max_examples", help="drawn inputs, after the edges")
     sub.add_argument("--profile", type=Path, metavar="FILE", help="conventions as JSON, which are then not inferred")
@@ -29,11 +29,13 @@ def add(command: Add) -> None:
     sub.add_argument("--isolate", action="store_true", help="in a process of its own, which may hang or die")
     sub.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for one call, of an isolated adapter")
     sub.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit")
-    sub.add_argument("--verbose", action="store_true", help="list what is skipped")
+    sub.add_argument("--dump", type=Path, metavar="FILE", help="write the input of the first failure to a .npz or .json file")
+    sub.add_argument("--verbose", action="store_true", help="also what is skipped, what a pass proves, and every failure in full")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("explain", _explain, "a clause, a function, a mistake, or the word glossary; without one, all of them")
-    sub.add_argument("clause", nargs="?", metavar="CLAUSE")
+    sub = command("explain", _explain, "what a report prints: a clause, a function, a mistake, an equation, a convention, a word; "
+                  "without one, all that can be checked")
+    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, glossary …")
 
     sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
     sub.add_argument("action", choices=("export", "verify"))
@@ -57,7 +59,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run_check(options: argparse.Namespace) -> int:
+    if options.dump and options.dump.suffix not in (".npz", ".json"):
+        raise ValueError(f"--dump: expected a name ending in .npz or .json, got {options.dump}")
+    if options.dump and options.dump.exists():
+        raise ValueError(f"--dump: expected a new file, got {options.dump}, which exists; it was left unchanged")
     report = _report(options, options.adapter)
+    if options.dump:
+        _dump(options, report)
     if options.junit:
         from refdpm.conformance import report as reports
         if options.junit.exists() and b"<testsuite" not in options.junit.read_bytes()[:200]:
@@ -65,6 +73,18 @@ def _run_check(options: argparse.Namespace) -> int:
         run.write_atomically(options.junit, reports.junit(report), replace=True)
     _print_report(options, report)
     return int(report["exit_code"])
+
+
+def _dump(options: argparse.Namespace, report: dict[str, Any]) -> None:
+    """The input of the first failure in a file, and in the report how to look at it."""
+    from refdpm.conformance import failure
+
+    found = failure.contents(report, isolate=options.isolate)
+    if found is None:
+        tell("--dump: nothing fails at an input that could be written; there is no file")
+        return
+    run.write_atomically(options.dump, failure.as_bytes(found, options.dump.suffix))
+    report["dump"] = {"file": str(options.dump), "clause": found["clause"], "python": failure.snippet(options.dump)}
 
 
 def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
@@ -76,8 +96,9 @@ def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
     if not options.timeout > 0:
         raise ValueError(f"--timeout: expected seconds above 0, got {options.timeout}")
     known = [id for id, _ in session.all_clauses()]
-    if not any(id.startswith(options.only) for id in known):
-        raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {options.only!r}")
+    for only in options.only:
+        if not any(id.startswith(only) for id in known):
+            raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}")
     expected = _expected_failures(options.expected_failures, known)
     source = remote.open_source(adapter, isolate=options.isolate, timeout=options.timeout, names=session.NAMES)
     try:
@@ -147,24 +168,10 @@ def _first_look(options: argparse.Namespace) -> int:
 # -- explain, vectors --------------------------------------------------------------------------------------------------
 
 def _explain(options: argparse.Namespace) -> int:
-    from refdpm.conformance import glossary, report, session
+    from refdpm.conformance import explain, session
 
     known = session.all_clauses()
-    if options.clause is None:
-        say(report.listing(known))
-        return 0
-    if options.clause == "glossary":
-        say(glossary.render())
-        return 0
-    wanted = options.clause.upper()
-    found = ([(id, of) for id, of in known if id == wanted] or [(id, of) for id, of in known if id.startswith(wanted)]
-             or [(id, of) for id, of in known if getattr(of, "name", None) == options.clause and not id.startswith("GRAD.")])
-    if not found and wanted in report.SAYS:
-        say(report.mistake(wanted))
-        return 0
-    if not found:
-        raise ValueError(f"CLAUSE: expected one of those that `refdpm explain` lists, got {options.clause!r}")
-    say("\n\n".join(report.explain(id, of) for id, of in found))
+    say(explain.listing(known) if options.of is None else explain.explain(options.of, known))
     return 0
 
 

@@ -1,4 +1,6 @@
-"""The words of the kit, one for each thing: `refdpm explain glossary`."""
+"""The words of the kit, one for each thing (`refdpm explain glossary`), and how a report calls quantities and conventions."""
+
+from typing import Any
 
 GLOSSARY = {
     "quantity": "a function that an adapter may offer: the posterior, a divergence, a layer.",
@@ -18,9 +20,93 @@ GLOSSARY = {
     "pair": "a function f of this package and its adjoint f_vjp.",
     "gap": "how far a pair is from ⟨w, J v⟩ = ⟨Jᵀw, v⟩, relative to both sides.",
     "digits": "a value in as many decimals as it takes, from the textbook.",
+    "pass": "a verdict: the answers are right, and a wrong formula would have been seen.",
+    "undecided": "a verdict: the answers are right as far as can be seen, but some wrong answers would look the same.",
+    "inaccurate": "a verdict: the answers are right, but in a lower precision than the one they come in.",
+    "wrong": "a verdict: the answers are not what the formula gives, in no precision; or there was no answer.",
+    "skipped": "a verdict: the adapter does not offer this, or said that it does not want to be asked.",
+    "not checked": "a verdict: the adapter offers this, but the kit could not ask for it or does not know it.",
 }
 
 
 def render() -> str:
     """A word a line."""
-    return "\n".join(f"{word:10s} {says}" for word, says in GLOSSARY.items())
+    return "\n".join(f"{word:11s} {says}" for word, says in GLOSSARY.items())
+
+
+# -- what a report calls a quantity ----------------------------------------------------------------------------------------
+
+WORDS = {
+    "alpha_bar": "table of ᾱ", "schedule_logits": "logits of the schedule", "forward": "forward step",
+    "marginal_sample": "sample from the marginal", "kl": "KL divergence", "log_prob": "log-probability",
+    "binomial_forward": "forward step of bits", "binomial_marginal": "marginal of bits", "binomial_posterior": "posterior of bits",
+    "binomial_kl": "KL divergence of bits", "binomial_entropy": "entropy of bits",
+    "binomial_cross_entropy": "cross entropy of bits",
+    "binomial_log_prob": "log-probability of bits", "binomial_draw": "draw of bits", "categorical_marginal": "marginal of symbols",
+    "categorical_posterior": "posterior of symbols", "categorical_reverse": "reverse step of symbols",
+    "categorical_kl": "KL divergence of symbols", "velocity": "target v", "snr": "signal-to-noise ratio",
+    "kl_weight": "weight of a KL term", "kl_of_v": "KL term as a function of v", "ranged_variance": "variance chosen by a head",
+    "x_0_from_model": "x_0 that the network predicts", "reverse": "reverse step", "entropy_at": "entropy at t",
+    "step_kl": "KL term of one step", "K": "bound K", "one_step_bound": "bound from one drawn step",
+    "decoder_log_mass": "log-probability of a bin of the decoder", "prior_kl": "prior term",
+    "edge_log_prob": "term of the last step",
+    "decoder_nll": "decoder term", "bound_terms": "list of the bound's terms", "bound": "whole bound",
+    "binomial_step_kl": "KL term of one step of bits", "binomial_bound": "bound K of bits",
+    "null_log_likelihood": "log-likelihood of the null model", "gaussian_log_likelihood": "log-likelihood of a normal law",
+    "parzen_log_likelihood": "Parzen-window log-likelihood", "log_weights": "log of the importance weights",
+    "log_mean_weight": "log of the mean importance weight", "objective": "training objective", "ancestral_step": "sampling step",
+    "strided_step": "sampling step over several t", "ddim_step": "DDIM step", "sample": "sampler's result",
+    "ddim_sample": "DDIM sampler's result", "leaky_relu": "leaky ReLU", "conv2d": "convolution", "mean_pool": "mean pooling",
+    "upsample": "upsampling", "log_softmax": "log-softmax", "rbf": "layer of radial basis functions",
+    "group_norm": "group normalisation", "temporal_basis": "basis of bumps in t", "linear": "linear layer",
+    "times_gaussian": "product with a normal law", "times_bits": "product with a law of bits",
+    "conditioned_step": "step with a condition", "keep_known": "state with its known part kept",
+    "noised_known": "known part with noise", "inpaint_step": "inpainting step",
+}
+PARTS = {"MEAN": "mean", "VAR": "variance"}
+
+
+def called(name: str, output: str = "") -> str:
+    """What a report calls a quantity, or one of its outputs: "the posterior's mean"."""
+    words = f"the {WORDS.get(name) or _spelt(name)}"
+    return f"{words}'s {PARTS[output]}" if output in PARTS else words
+
+
+def _spelt(name: str) -> str:
+    """A function's name in words: x_0_from_noise → x_0 from noise."""
+    return name.replace("_", " ").replace("x 0", "x_0").replace("x t", "x_t")
+
+
+# -- conventions -----------------------------------------------------------------------------------------------------------
+
+CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
+    "first_t": ("the number of the first step", {1: "t = 1, 2, …, T", 0: "t = 0, 1, …, T − 1"}),
+    "tables": ("the first entry of a table over t", {"from_1": "it belongs to the first step",
+                                                     "from_0": "it belongs to the data, before the first step: ᾱ_0 = 1"}),
+    "order": ("the order of what is given for all t at once", {"ascending": "the first step first",
+                                                               "descending": "the last step first"}),
+    "spread": ("how the width of a normal law is given", {"variance": "σ²", "log_variance": "log σ²", "deviation": "σ"}),
+    "bits": ("how the law of a bit is given", {"probability": "p of a one", "logit": "log p/(1 − p)", "log_probability": "log p"}),
+    "reduction": ("what is done with the components of an example", {"sum": "added up", "mean": "averaged",
+                                                                     "none": "one number for each"}),
+    "unit": ("the unit of information", {"nats": "natural logarithms", "bits": "logarithms to base 2"}),
+    "predicts": ("what the network's output means", {
+        "noise": "ε of x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε", "x_0": "the data", "v": "v = √ᾱ_t ε − √(1−ᾱ_t) x_0",
+        "score": "the gradient of log q(x_t)", "mean": "the mean of the reverse step"}),
+    "variance": ("the variance of the reverse step", {"small": "β̃_t, that of the posterior", "large": "β_t",
+                                                      "ranged": "between both, chosen by a head of the network"}),
+    "first": ("the variance of the reverse step at t = 1, where β̃_1 = 0", {
+        "next": "β̃_2 in its place", "floor": "a small number in its place", "beta": "β_1",
+        "fixed": "the fixed edge step of the paper (eq. 44)"}),
+    "readout": ("how the two heads of the Swiss-roll network become a mean and a variance", {
+        "eq65": "as in equations 64 and 65", "released": "as in the program of the paper's authors",
+        "denoising": "by a prediction of x_0"}),
+    "orientation": ("of a transition matrix", {"rows": "a row is the state that is left", "columns": "a column is"}),
+    "layout": ("of images", {"channels_last": "(N, H, W, C)", "channels_first": "(N, C, H, W)"}),
+    "categories": ("how the law of a symbol is given", {"probability": "p", "log_probability": "log p",
+                                                        "logits": "log p up to a constant"}),
+    "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
+        "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
+        "joint_but_first": "the same, but at t = 1 the network's law itself"}),
+    "basis": ("where the bumps in t are", {"paper": "in the middles of equal parts", "released": "from end to end"}),
+}

@@ -77,7 +77,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
             right, scale = gradients_and_scales(quantity, chosen)
             if not all(np.all(np.isfinite(part)) for part in right.values()):        # no derivative there
                 continue
-            answers, dtype = _their_gradients(subject, quantity, inputs, chosen)
+            answers, dtype = their_gradients(subject, quantity, inputs, chosen)
         except Skip as skip:
             if any(found.values()):
                 continue
@@ -102,9 +102,11 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[tuple[Fai
         return Result(name, "pass", worst)
     failing = [failure for failure, ratio in cases if ratio > LIMIT]
     lower = worst * UNITS[dtype] / COARSE[dtype]
-    smallest = min((failure.inputs for failure in failing), key=size)
+    smallest = min(failing, key=lambda failure: size(failure.inputs))
+    part, = smallest.parts
     inaccurate = lower <= LIMIT and COARSE[dtype] > UNITS[dtype]
-    result = Result(name, "inaccurate" if inaccurate else "wrong", worst, smallest_input=smallest)
+    result = Result(name, "inaccurate" if inaccurate else "wrong", worst, smallest_input=smallest.inputs, observed=part.observed,
+                    right=part.expected)
 
     def right(inputs: Inputs) -> tuple[Array, ...]:
         return gradient(quantity, inputs)[argument],
@@ -171,7 +173,7 @@ def _largest_of_row(scale: Array) -> Array:
 
 # -- theirs ------------------------------------------------------------------------------------------------------------
 
-def _their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
+def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
     """The adapter's gradients in our terms, and the precision they are judged at."""
     values = subject.ask(quantity.name, inputs)
     parts = [_their_cotangent(value, cotangent, output.kind, subject.profile, quantity.sizes(inputs), shape)

@@ -74,6 +74,8 @@ class Remote:
         self.dtype: str | None = hello.get("dtype")
         self.stated: Mapping[str, Any] = hello.get("profile") or {}
         self.classes: int | None = hello.get("classes")
+        self.unasked = tuple(map(str, hello.get("unasked") or ()))
+        self.not_known = [*(name for name in hello["functions"] if name not in names), *map(str, hello.get("not_known") or ())]
 
     def offers(self) -> frozenset[str]:
         """See `Source`."""

@@ -1,6 +1,6 @@
-"""A report as text, and as JUnit for those who collect it; and what `explain` prints of a clause.
+"""A report as text, and as JUnit for those who collect it.
 
-The first line that matters names the mistake.
+The first line says what the first wrong stage does wrong.
 """
 
 from collections.abc import Mapping
@@ -8,80 +8,177 @@ from typing import Any
 from xml.etree import ElementTree
 import textwrap
 
+import numpy as np
+
 from refdpm.conformance import gradients
-from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.chapters.inputs import Given
-from refdpm.conformance.judge import plain
+from refdpm.conformance.causes import has_its_own_name
+from refdpm.conformance.evidence import in_digits, inputs_text, tidy
 from refdpm.conformance.mistakes import MISTAKES
-from refdpm.conformance.naming import touched
 
 SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
+FAILING = ("wrong", "inaccurate")
+UNASKED = ("skipped", "not checked")
+UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
+MANY = 1e6                      # times the rounding error: how much more it is says nothing
+MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
 
 
 def surprises(row: Mapping[str, Any]) -> bool:
     """A failure that was not expected, or an expected one that did not come."""
-    return (row["verdict"] in ("wrong", "inaccurate")) != bool(row["expected"]) and row["verdict"] != "skipped"
+    return row["verdict"] in FAILING if not row["expected"] else row["verdict"] == "pass"
 
 
 def text(report: dict[str, Any], *, verbose: bool = False) -> str:
-    """What is wrong first, then every clause in a line, the conventions, and the counts."""
-    bad = [row for row in report["clauses"] if row["verdict"] in ("wrong", "inaccurate")]
-    lines = [_headline(report, bad), ""]
-    for row in bad:
-        lines += [*failure_lines(row), ""]
-    lines += _clause_lines([row for row in report["clauses"] if row["verdict"] != "skipped"]) + [""]
-    skipped = [row for row in report["clauses"] if row["verdict"] == "skipped"]
-    if skipped:
-        lines += _skipped_lines(skipped, verbose) + [""]
-    lines += [f"misspelt? {hint}" for hint in report["misspelt"]]
-    lines += _convention_lines(report) + ["", _counts_text(report)]
-    return "\n".join(lines)
+    """What is wrong first, then every clause in a line, what was not looked at, the conventions, and the counts."""
+    by_id = {row["id"]: row for row in report["clauses"]}
+    parts = [[headline(report)]]
+    for cause in report["causes"]:
+        also = [by_id[id] for id in cause["also"]]
+        parts.append([*failure_lines(by_id[cause["first"]]), *_also_lines(by_id[cause["first"]], also)])
+        parts += [failure_lines(row) for row in also if verbose]
+    if "dump" in report:
+        parts.append([f"{report['dump']['file']} has the input of {report['dump']['clause']}; in Python, from the same folder:",
+                      *(f"    {line}" for line in report["dump"]["python"])])
+    parts.append([f"fails as expected: {row['id']} ({row['expected']})" for row in report["clauses"]
+                  if row["expected"] and row["verdict"] in FAILING])
+    parts.append(_clause_lines([row for row in report["clauses"] if row["verdict"] not in UNASKED], verbose))
+    parts.append(_unasked_lines(report, verbose))
+    parts.append([*_convention_lines(report), _counts_text(report)])
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _headline(report: dict[str, Any], bad: list[dict[str, Any]]) -> str:
-    name, surprising = report["adapter"], [row for row in report["clauses"] if surprises(row)]
+# -- the first line ------------------------------------------------------------------------------------------------------
+
+def headline(report: dict[str, Any]) -> str:
+    """What to know if only one line is read."""
+    name = tidy(report["adapter"])
+    by_id = {row["id"]: row for row in report["clauses"]}
+    if report["causes"]:
+        return tidy(f"{name}: {_failure_text(by_id[report['causes'][0]['first']])}")
+    late = [row for row in report["clauses"] if surprises(row)]
+    if late:
+        return f"{name}: {late[0]['id']} passes, but was expected to fail: {late[0]['expected']}"
+    unasked = [row for row in report["clauses"] if row["verdict"] == "not checked"]
+    if unasked:
+        return f"{name}: {unasked[0]['called']} ({unasked[0]['id']}) could not be checked: {unasked[0]['reason']}"
     if report["exit_code"] == 2:
-        return f"{name}: nothing ran; what these clauses need is not offered (python -m refdpm explain lists it)"
-    if not surprising:
-        passed = report["summary"]["pass"]
-        rest = f", {len(bad)} fail as expected" * bool(bad)
-        return f"{name}: {passed} {'clause passes' if passed == 1 else 'clauses pass'}{rest}"
-    first = next((row for row in surprising if row["mistake"] or row["reason"]), surprising[0])
-    if first["expected"]:
-        return f"{name}: {first['id']} passes, but was expected to fail: {first['expected']}"
-    told = _mistake_text(first) if first["mistake"] else first["reason"] or "no known mistake reproduces it"
-    before = f" ({surprising[0]['id']}, without a name, comes first)" if first is not surprising[0] else ""
-    return f"{name}: {first['id']} is {first['verdict']}: {told}{before}"
+        return f"{name}: {_nothing_text(report)}"
+    return f"{name}: {_passes_text(report)}"
 
 
-def _mistake_text(row: dict[str, Any]) -> str:
-    together = " and ".join(f"{id} ({SAYS[id].says})" if id in SAYS else id for id in row["mistake"].split(" + "))
-    return together + (f", or {', '.join(row['also'][:3])}, which is the same here" if row["also"] else "")
+def _failure_text(row: dict[str, Any]) -> str:
+    if row["kind"] == "law":
+        return f"{row['reason'] or 'this does not hold: ' + row['called']} ({row['id']})"
+    return f"{row['called']} ({row['id']}) is {row['verdict']}: {_explanation_text(row)}"
 
 
-def failure_lines(row: dict[str, Any]) -> list[str]:
+def _explanation_text(row: dict[str, Any]) -> str:
+    told = mistake_text(row) if row["mistake"] else row["reason"] or f"no mistake that is known explains it{_worst_text(row)}"
+    return told + f"; {row['where']}" * bool(row["where"])
+
+
+def _worst_text(row: dict[str, Any]) -> str:
+    """The number that is furthest off."""
+    if row["observed"] is None or row["right"] is None or len(row["observed"]) != len(row["right"]):
+        return ""
+    pairs = [(came, right) for came, right in zip(row["observed"], row["right"]) if came != right]
+    if not pairs:
+        return ""
+    came, right = max(pairs, key=lambda pair: np.inf if str in map(type, pair) else abs(pair[0] - pair[1]))
+    return "; {} came where {} is right".format(*in_digits([came], [right]))
+
+
+def _nothing_text(report: dict[str, Any]) -> str:
+    if report["summary"]["undecided"]:
+        return f"nothing passes: {_clauses(report['summary']['undecided'])} undecided, for the reasons given below"
+    reasons = dict.fromkeys(row["reason"] for row in report["clauses"] if not row["reason"].endswith("not offered"))
+    return "nothing ran: " + (next(iter(reasons), "") or
+                              "what these clauses need is not offered (python -m refdpm explain lists what can be offered)")
+
+
+def _passes_text(report: dict[str, Any]) -> str:
+    passed, undecided = report["summary"]["pass"], report["summary"]["undecided"]
+    expected = sum(row["verdict"] in FAILING for row in report["clauses"])
+    own = len(report["not_known"]) + len(report["not_looked_at"])
+    return ", ".join([f"{passed} {'clause passes' if passed == 1 else 'clauses pass'}",
+                      *[f"{undecided} cannot be decided"] * bool(undecided), *[f"{expected} fail as expected"] * bool(expected),
+                      *[f"{own} of its functions {'was' if own == 1 else 'were'} not checked"] * bool(own)])
+
+
+def _clauses(number: int) -> str:
+    return f"{number} {'clause is' if number == 1 else 'clauses are'}"
+
+
+def mistake_text(row: Mapping[str, Any]) -> str:
+    """The mistake in words: what is there, and what is right; known mistakes with their ids."""
+    told = " and ".join(_said(id) for id in row["mistake"].split(" + "))
+    return told + f" (or {', or '.join(map(_short, row['also'][:3]))}: the same on these inputs)" * bool(row["also"])
+
+
+def _said(id: str) -> str:
+    if id not in SAYS:
+        return id
+    wrong, _, right = SAYS[id].says.partition(" → ")
+    return f"{wrong}; right: {right} (known mistake {id})"
+
+
+def _short(id: str) -> str:
+    return id if id in SAYS else f"“{id}”"
+
+
+# -- a failure -----------------------------------------------------------------------------------------------------------
+
+def failure_lines(row: Mapping[str, Any]) -> list[str]:
     """A clause that fails, in a few lines."""
-    lines = [f"{row['verdict'].upper()}  {row['id']}" + ("  (expected: " + row["expected"] + ")" if row["expected"] else "")]
-    if row["reason"]:
-        lines += [f"  {row['reason']}"]
-    rest = f"{row['runner_up']} would leave {row['runner_up_distance']:.2g}" if row["runner_up"] else ""
+    what = "" if row["kind"] == "law" else f"  {row['called']}"
+    lines = [f"{row['verdict'].upper()}  {row['id']}{what}" + f"  (expected to fail: {row['expected']})" * bool(row["expected"])]
+    if row["kind"] == "law":
+        lines += _field("expected", row["called"])
+    lines += _field("but" if row["kind"] == "law" else "why", row["reason"])
     if row["mistake"]:
-        lines += [f"  mistake    {_mistake_text(row)}"]
-        lines += [f"             as in {SAYS[id].source}" for id in row["mistake"].split(" + ") if id in SAYS]
-        if row["distance"] is not None:
-            lines += [f"             leaves {row['distance']:.1g} of the error" + f"; the next, {rest}" * bool(rest)]
-    elif rest:
-        lines += [f"  mistake    none that is known reproduces it; the nearest, {rest} of the error"]
-    if row["ratio"] is not None and row["ratio"] < 1e100:
-        lines += [f"  error      {row['ratio']:.2g} times u·Σ|terms|, 32 are allowed"]
+        lines += _field("mistake", mistake_text(row))
+        lines += [line for id in row["mistake"].split(" + ") if id in SAYS for line in _field("seen in", SAYS[id].source)]
+    elif row["observed"] is not None:
+        lines += _field("mistake", "none that is known gives these numbers" + _nearest_text(row))
+    lines += _field("where", row["where"])
+    lines += _number_lines(row)
+    if row["ratio"] is not None and row["right"] is not None:
+        times = f"{row['ratio']:.2g}" if row["ratio"] < MANY else "more than a million"
+        lines += _field("error", f"{times} times the rounding error of the formula; 32 times is allowed")
     if row["digits"]:
-        lines += [f"  digits     {_digits_text(row['digits'])}"]
+        lines += _field("digits", f"that are right:  {_digits_text(row['digits'])}")
     if row["smallest_input"]:
-        lines += _wrap(f"  input      {_inputs_text(row['smallest_input'])}", indent=13)
+        lines += _field("input", inputs_text(row["smallest_input"]))
     if row["reproduce"]:
-        lines += [f"  again      {row['reproduce']}"]
+        lines.append(f"  {'run again':11s}{row['reproduce']}")
     return lines
+
+
+def _field(name: str, says: str) -> list[str]:
+    return textwrap.wrap(says, WIDTH, initial_indent=f"  {name:11s}", subsequent_indent=" " * 13, break_on_hyphens=False)
+
+
+def _nearest_text(row: Mapping[str, Any]) -> str:
+    if not row["runner_up"]:
+        return ""
+    return f"; the nearest, {_short(row['runner_up'])}, leaves {row['runner_up_distance']:.0%} of the error"
+
+
+def _number_lines(row: Mapping[str, Any]) -> list[str]:
+    """What came and what should have come."""
+    if row["right"] is None:
+        return []
+    if row["observed"] is None:
+        return _field("came", "no answer") + _field("should be", in_digits(row["right"], row["right"])[1])
+    came, right = in_digits(row["observed"], row["right"])
+    return _field("came", came + f"   ({row['shown']})" * bool(row["shown"])) + _field("should be", right)
+
+
+def _also_lines(first: dict[str, Any], also: list[dict[str, Any]]) -> list[str]:
+    """The failures that probably have the same cause, in one line; in brackets a name that the first one has not."""
+    names = [row["id"] + f" ({_short(row['mistake'])})" * has_its_own_name(row, first) for row in also]
+    return [f"also wrong, probably for the same reason: {', '.join(names)}"] * bool(also)
 
 
 def _digits_text(digits: dict[str, float]) -> str:
@@ -91,42 +188,60 @@ def _digits_text(digits: dict[str, float]) -> str:
     return "  ".join(f"t={t}: {digits[t]:.0f}" for t in shown)
 
 
-def _inputs_text(inputs: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {_cut_text(value)}" for name, value in inputs.items())
+# -- everything else -------------------------------------------------------------------------------------------------------
 
-
-def _cut_text(value: Any) -> str:
-    written = str(value)
-    return written if len(written) <= 120 else written[:117] + "…"
-
-
-def _clause_lines(rows: list[dict[str, Any]]) -> list[str]:
-    mark = {"pass": "ok", "inaccurate": "INACCURATE", "wrong": "WRONG"}
+def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
+    """A line for each clause; those that are undecided with their reason."""
     lines = []
     for row in rows:
-        note = "given the earlier stage" if row["given_upstream"] else ""
-        note = "; ".join(filter(None, [note, row["reason"] if row["verdict"] == "pass" else ""]))
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}"
-        lines.append(f"  {mark[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {note}".rstrip())
-    return ["clause, error in u·Σ|terms| (32 are allowed)", *lines] if lines else []
+        reason = row["reason"] if row["verdict"] in ("pass", "undecided") else ""
+        shown = verbose or row["verdict"] == "undecided" and not reason
+        notes = [reason, _power_text(row) if shown else ""]
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
+        lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
+    return ["verdict, clause, error in units of the formula's rounding error (32 are allowed)", *lines] if lines else []
+
+
+def _power_text(row: dict[str, Any]) -> str:
+    """The smallest relative error that a pass excludes, and what it does not."""
+    power = row["power"] or {}
+    factor = power.get("factor")
+    seen = "" if factor is None else f"an error of {factor:.2g} (relative) would have been seen"
+    unseen = "; ".join(power.get("unseen") or ())
+    return "; ".join(filter(None, [seen, f"would not have been seen: {unseen}" if unseen else ""]))
+
+
+def _unasked_lines(report: dict[str, Any], verbose: bool) -> list[str]:
+    """What was not looked at, and why."""
+    lines = [f"not checked: {row['id']}: {row['reason']}" for row in report["clauses"] if row["verdict"] == "not checked"]
+    if report["not_known"]:
+        names = [one["name"] + f" (is {one['nearest']} meant?)" * bool(one["nearest"]) for one in report["not_known"]]
+        lines += _wrap(f"not checked, because the kit does not know these functions: {', '.join(names)}", indent=2)
+    if report["not_looked_at"]:
+        lines += _wrap(f"not checked, because no clause is about them: {', '.join(report['not_looked_at'])}", indent=2)
+    return lines + _skipped_lines([row for row in report["clauses"] if row["verdict"] == "skipped"], verbose)
 
 
 def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     if verbose:
-        return [f"  skipped    {row['id']:28s} {row['reason']}" for row in rows]
-    reasons = [row["reason"] for row in rows if not row["reason"].endswith("not offered")]
-    return [f"skipped: {len(rows)} clauses on what is not offered (--verbose lists them)",
-            *(f"  {reason}" for reason in dict.fromkeys(reasons))]
+        return [f"skipped: {row['id']}: {row['reason']}" for row in rows]
+    reasons = dict.fromkeys(row["reason"] for row in rows if not row["reason"].endswith("not offered"))
+    lines = [line for reason in reasons for line in
+             _wrap(f"skipped: {', '.join(row['id'] for row in rows if row['reason'] == reason)}: {reason}", indent=2)]
+    missing = sum(row["reason"].endswith("not offered") for row in rows)
+    return lines + [f"skipped: {missing} clauses on what is not offered (--verbose lists them)"] * bool(missing)
 
 
 def _convention_lines(report: dict[str, Any]) -> list[str]:
     known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})")
              for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
-    return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2)
+    counts = ["in this report t counts from 1; the adapter counts from 0"] * (
+        report["profile"]["first_t"] == 0 and report["known"]["first_t"] != "undetermined")
+    return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2) + counts
 
 
 def _wrap(line: str, *, indent: int) -> list[str]:
-    return textwrap.wrap(line, WIDTH, subsequent_indent=" " * indent)
+    return textwrap.wrap(line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _counts_text(report: dict[str, Any]) -> str:
@@ -137,71 +252,18 @@ def _counts_text(report: dict[str, Any]) -> str:
 # -- JUnit ---------------------------------------------------------------------------------------------------------------
 
 def junit(report: dict[str, Any]) -> bytes:
-    """One test case for each clause."""
-    counts = report["summary"]
-    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(report["clauses"])), errors="0",
-                                failures=str(sum(map(surprises, report["clauses"]))), skipped=str(counts["skipped"]))
-    for row in report["clauses"]:
-        case = ElementTree.SubElement(suite, "testcase", classname=report["adapter"], name=row["id"])
-        if row["verdict"] == "skipped":
-            ElementTree.SubElement(case, "skipped", message=row["reason"])
+    """One test case for each clause; what was not decided is skipped, with the reason."""
+    rows = report["clauses"]
+    skipped = [row for row in rows if row["verdict"] in UNDECIDED]
+    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows)), errors="0",
+                                failures=str(sum(map(surprises, rows))), skipped=str(len(skipped)))
+    for row in rows:
+        case = ElementTree.SubElement(suite, "testcase", classname=tidy(report["adapter"]), name=row["id"])
+        if row in skipped:
+            ElementTree.SubElement(case, "skipped", message=tidy(f"{row['verdict']}: {row['reason']}"))
         elif surprises(row):
-            message = _mistake_text(row) if row["mistake"] else row["reason"] or row["expected"] or row["verdict"]
-            ElementTree.SubElement(case, "failure", message=message, type=row["verdict"]).text = "\n".join(failure_lines(row))
+            message = row["expected"] if row["verdict"] == "pass" else _failure_text(row)
+            failure = ElementTree.SubElement(case, "failure", message=tidy(message), type=row["verdict"])
+            failure.text = tidy("\n".join(failure_lines(row)), longest=5000)
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-
-
-# -- explain -------------------------------------------------------------------------------------------------------------
-
-def explain(id: str, of: Quantity | Law) -> str:
-    """A clause: what it asks for, where that is derived, on which inputs it is tried, and the mistakes it knows."""
-    lines = [id, *_wrap(f"  {of.says}", indent=2), "",
-             f"  equations  {', '.join(of.equations) or 'none of the paper'}"]
-    if isinstance(of, Law):
-        return "\n".join([*lines, f"  needs      {', '.join(of.needs) or 'any function'}"])
-    inputs = of.edges(Given())[0]
-    lines += [f"  function   {of.name}({', '.join(inputs)}) → {', '.join(output.id.lower() for output in of.outputs)}",
-              f"  derived    {_derivation_text(of)}"]
-    lines += [f"  builds on  {', '.join(of.after)}"] * bool(of.after)
-    lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
-    edges = of.edges(Given())
-    lines += [f"  inputs     {len(edges)} edges, the first: "
-              + _cut_text({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
-    lines += [f"    {mistake.id:14s} {mistake.says}" for mistake in touched(_answers_of(id, of), inputs)] or ["    none"]
-    return "\n".join(lines)
-
-
-def mistake(id: str) -> str:
-    """A known mistake: wrong → right, where it happened, and the function of this package that it is a wrong variant of."""
-    known = SAYS[id]
-    home = f"\n  wrong variant of  refdpm.{known.target}" if hasattr(known, "target") else ""
-    return f"{id}\n  wrong → right     {known.says}\n  seen in           {known.source}{home}"
-
-
-def _answers_of(id: str, of: Quantity) -> Any:
-    """What the clause compares with: the value, or for a clause on gradients the pullback too."""
-    if not id.startswith("GRAD."):
-        return of.reference
-    return lambda inputs: of.gradients(inputs, tuple(0 * value + 1 for value in of.reference(inputs)))
-
-
-def _derivation_text(of: Quantity) -> str:
-    """The functions of this package whose docstrings derive it."""
-    places = sorted({mistake.target for mistake in touched(of.reference, of.edges(Given())[0])})
-    return ", ".join(f"refdpm.{place.removesuffix('_vjp')}" for place in places) or "see its equations"
-
-
-def listing(clauses: list[tuple[str, Quantity | Law]]) -> str:
-    """Every function that an adapter may offer, with its clauses."""
-    lines = ["Functions that an adapter may offer; arguments are taken by name.  A clause: python -m refdpm explain CLAUSE", ""]
-    seen = set()
-    for id, of in clauses:
-        if isinstance(of, Quantity) and of.name not in seen and not id.startswith("GRAD."):
-            seen.add(of.name)
-            arguments = ", ".join(name for name in of.edges(Given())[0] if name != "beta" or of.outputs[0].kind == "table")
-            lines += [f"{of.name}({arguments})", *_wrap(f"    {of.says}", indent=4),
-                      "    " + ", ".join([f"{of.id}.{output.id}" for output in of.outputs] + gradients.clause_ids(of))]
-        elif isinstance(of, Law):
-            lines += [id, *_wrap(f"    {of.says}", indent=4)]
-    return "\n".join(lines)

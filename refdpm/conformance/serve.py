@@ -17,6 +17,7 @@ import time
 from refdpm.conformance import wire
 from refdpm.conformance.adapter import PRINTS, Fault, Local, Refusal, Skip
 from refdpm.conformance.remote import local
+from refdpm.conformance.unknown import unknown_functions
 
 GRACE = 1.0                     # seconds that a call is left when the other process has gone
 
@@ -81,7 +82,8 @@ def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, 
         source = local(text, frozenset(message["names"]))
         beta = wire.encode(None if source.beta is None else source.beta[1:])
         hello = {"functions": sorted(source.offers()), "dtype": source.dtype, "profile": dict(source.stated), "beta": beta,
-                 "classes": source.classes}
+                 "classes": source.classes, "unasked": list(getattr(source, "unasked", ())),
+                 "not_known": unknown_functions(source.target, frozenset(message["names"]))}
         wire.line(hello)
         return source, hello
     except BaseException as error:

@@ -201,7 +201,7 @@ def test_clauses_for_pytest_raise_with_the_report():
     found = {clause.id: clause for clause in clauses(ddpm_wrong, effort=QUICK)}
     assert found["GAU.POST.VAR"].__name__ == "GAU.POST.VAR" and "GAU.CROSS.VALUE" not in found
     found["GAU.MARG.MEAN"].check()
-    with pytest.raises(AssertionError, match="(?s)SCH-01b.*input.*again"):
+    with pytest.raises(AssertionError, match="(?s)SCH-01b.*came.*should be.*input.*run again"):
         found["GAU.POST.VAR"].check()
 
 
@@ -211,13 +211,6 @@ def test_clauses_for_pytest_may_be_expected_to_fail_and_have_to():
     found["GAU.POST.VAR"].check()
     with pytest.raises(AssertionError, match="passes, but was expected to fail: we thought so"):
         found["GAU.MARG.MEAN"].check()
-
-
-def test_every_clause_is_explained():
-    for id, of in all_clauses():
-        text = reports.explain(id, of)
-        assert text.startswith(id) and len(text.splitlines()) > 3
-    assert all(function.name in reports.listing(all_clauses()) for function in QUANTITIES)
 
 
 def test_ids_are_of_one_clause_each_and_names_of_one_function():
@@ -234,7 +227,8 @@ def test_a_misspelt_function_is_pointed_out_and_a_class_without_make_too():
 
     target = SimpleNamespace(make=ddpm.DDPM, ancestal_step=noise_schedule, __name__="misspelt")
     found = check(target, effort=QUICK, only="SCH.ABAR")
-    assert found["misspelt"] == ["ancestal_step is not known; ancestral_step is"] and "ancestral_step" in reports.text(found)
+    assert {"name": "ancestal_step", "nearest": "ancestral_step"} in found["not_known"]
+    assert "ancestal_step (is ancestral_step meant?)" in reports.text(found)
     with pytest.raises(ValueError, match="add `make = DDPM`"):
         check(SimpleNamespace(DDPM=ddpm.DDPM, __name__="without make"))
 

@@ -1,0 +1,101 @@
+"""Which of several failures comes first, and which of the others probably follow from it.
+
+The first is the earliest stage that is wrong, in the order in which quantities build on each other.  A law of single calls (the
+network asked at another t, noise at the last step, an input that is changed) says more than the values that it spoils and stands
+before them; gradients come after all values, and laws of what is distributed last, for nearly everything spoils them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.quantity import Law, Quantity
+
+Row = Mapping[str, Any]
+BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
+
+
+class Cause(NamedTuple):
+    """One failure, and those that probably have the same cause."""
+
+    first: Row
+    also: list[Row]
+
+
+def causes(rows: Iterable[Row], of: Mapping[str, Quantity | Law]) -> list[Cause]:
+    """The failures by cause, the first wrong stage first; `of` has what each clause is of."""
+    found: list[Cause] = []
+    written = {id: number for number, id in enumerate(of)}
+    for row in sorted(rows, key=lambda row: (_place(row, of[row["id"]]), written[row["id"]])):
+        cause = next((one for one in found if _follows(row, one.first, of)), None)
+        if cause is None:
+            found.append(Cause(row, []))
+        else:
+            cause.also.append(row)
+    return found
+
+
+def has_its_own_name(row: Row, first: Row) -> bool:
+    """Whether a failure has the name of another mistake than the first one of its cause."""
+    return bool(row["mistake"] and first["mistake"]) and not _names(row) & _names(first)
+
+
+def function_of(row: Row, of: Quantity | Law) -> str:
+    """The function that a clause is about: of a law the one that it names first, or needs."""
+    if isinstance(of, Quantity):
+        return of.name
+    named = str(row["reason"]).partition(" ")[0]
+    return named if named in BY_NAME else of.needs[0] if of.needs else ""
+
+
+def is_distribution(of: Quantity | Law) -> bool:
+    """Whether a law is one of many draws, or of what a whole chain comes to."""
+    return isinstance(of, Law) and "LAW" in of.id.replace(".", "_").split("_")
+
+
+@cache
+def order() -> dict[str, int]:
+    """The place of every quantity: behind all that it builds on, and otherwise as it is read."""
+    found: dict[str, int] = {}
+
+    def visit(quantity: Quantity) -> None:
+        for name in quantity.after:
+            visit(BY_NAME[name])
+        found.setdefault(quantity.name, len(found))
+
+    for quantity in QUANTITIES:
+        visit(quantity)
+    return found
+
+
+@cache
+def _builds_on(name: str) -> frozenset[str]:
+    """The quantities below a quantity, however far."""
+    after = BY_NAME[name].after if name in BY_NAME else ()
+    return frozenset(after).union(*map(_builds_on, after))
+
+
+def _place(row: Row, of: Quantity | Law) -> tuple[int, int, int]:
+    step = order().get(function_of(row, of), -1)
+    if isinstance(of, Law):
+        return (2 if is_distribution(of) else 0), step, -1
+    return int(row["id"].startswith("GRAD.")), step, 0
+
+
+def _follows(row: Row, first: Row, of: Mapping[str, Quantity | Law]) -> bool:
+    if _names(row) & _names(first) or row["reason"] and row["reason"] == first["reason"]:
+        return True
+    return function_of(first, of[first["id"]]) in _what_spoils(row, of[row["id"]])
+
+
+def _what_spoils(row: Row, of: Quantity | Law) -> Sequence[str] | frozenset[str]:
+    """The functions which, when wrong, make this clause fail: for most laws of single calls there are none."""
+    name = function_of(row, of)
+    if isinstance(of, Quantity) or is_distribution(of):
+        return _builds_on(name) | {name}
+    return (name, *BY_NAME[name].after) if of.id.endswith("LAST") else ()
+
+
+def _names(row: Row) -> set[str]:
+    return {row["mistake"], *row["also"]} - {None}

@@ -1,0 +1,73 @@
+"""`refdpm explain`: every name that is ever printed is known to it, and the nearest names stand in for one that is not."""
+
+import pytest
+
+from refdpm import cli
+from refdpm.conformance import explain
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.glossary import CONVENTIONS, WORDS, called
+from refdpm.conformance.profile import VALUES
+from refdpm.conformance.report import SAYS
+from refdpm.conformance.session import NAMES, all_clauses
+from refdpm.paper import EQUATIONS
+
+CLAUSES = all_clauses()
+
+
+def told(name):
+    return explain.explain(name, CLAUSES)
+
+
+def test_every_entry_has_a_text():
+    for name, text in explain.entries(CLAUSES):
+        assert len(text()) > 20, name
+
+
+@pytest.mark.parametrize("names", [[id for id, _ in CLAUSES], SAYS, NAMES, EQUATIONS, VALUES,
+                                   [value for values in VALUES.values() for value in values if isinstance(value, str)],
+                                   [name for _, of in CLAUSES for name in of.equations], [quantity.id for quantity in QUANTITIES]],
+                         ids=["clauses", "mistakes", "functions", "equations", "conventions", "values", "sources", "quantities"])
+def test_every_name_that_is_printed_is_known(names):
+    known = {name.lower() for name, _ in explain.entries(CLAUSES)}
+    ids = [id for id, _ in CLAUSES]
+    assert [name for name in names if name.lower() not in known and not any(id.startswith(name) for id in ids)] == []
+
+
+@pytest.mark.parametrize("name,words", [
+    ("GAU.POST.MEAN", ["posterior(", "SCH-01"]), ("posterior", ["GAU.POST.MEAN", "GAU.POST.VAR"]), ("GAU.POST", ["GAU.POST.VAR"]),
+    ("SCH-01c", ["wrong → right", "seen in"]), ("sch-01C", ["SCH-01c"]), ("FWD-04 + NEW-DRAW", ["FWD-04\n", "NEW-DRAW\n"]),
+    ("GRD-05-N", ["number of rows"]), ("GRAD.GAU.POST.X_0", ["gradients", "GRD-01-CUT"]), ("SMP.TIMES", ["needs", "sample"]),
+    ("draw_times", ["LAW.TIMES"]), ("14", ["K = ", "Correction", "code: ", "BND.K.VALUE"]), ("38", ["eq. 12"]),
+    ("App.1 G bound", ["Table App.1"]), ("Ho 2020", ["SMP.STEP.X_PREV"]), ("predicts", ["noise", "score", "bears on"]),
+    ("log_variance", ["log σ²", "spread"]), ("bits", ["logarithms to base 2", "law of a bit"]), ("undecided", ["a verdict"]),
+    ("not checked", ["a verdict"]), ("vjp", ["cotangent"]), ("gaussian.kl", ["refdpm.gaussian.kl("]), ("glossary", ["adapter"])])
+def test_a_name_is_explained(name, words):
+    assert all(word in told(name) for word in words)
+
+
+def test_the_value_of_a_convention_is_told_alone():
+    assert "β̃_t" not in told("large") and "β_t" in told("large")
+
+
+def test_an_unknown_name_suggests_the_nearest(capsys):
+    meant = {"posterier": "posterior", "SCH-01x": "SCH-01", "undecidd": "undecided", "BND.STEPP.VALUE": "BND.STEP.VALUE"}
+    for name, nearest in meant.items():
+        with pytest.raises(ValueError, match=f"NAME: expected.*{nearest}.*meant"):
+            told(name)
+    assert cli.main(["explain", "posterier"]) == 2 and "posterior" in capsys.readouterr().err
+
+
+def test_every_convention_and_value_has_words():
+    assert {field: set(values) for field, values in VALUES.items()} == {
+        field: set(says) for field, (_, says) in CONVENTIONS.items()}
+
+
+def test_functions_are_called_by_plain_words():
+    names = {quantity.name for quantity in QUANTITIES}
+    assert set(WORDS) <= names
+    assert called("posterior", "MEAN") == "the posterior's mean" and called("x_0_from_noise") == "the x_0 from noise"
+    assert not [name for name in names if "_" in called(name).replace("x_0", "").replace("x_t", "")]
+
+
+def test_the_list_has_every_function():
+    assert all(f"{quantity.name}(" in explain.listing(CLAUSES) for quantity in QUANTITIES)

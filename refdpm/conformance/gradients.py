@@ -18,7 +18,8 @@ from refdpm.conformance import naming, profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, to_array
 from refdpm.conformance.chapters.inputs import Inputs, exactly
 from refdpm.conformance.chapters.quantity import Quantity
-from refdpm.conformance.judge import FAILING, Effort, Result, examples, size, skipped, with_mistake
+from refdpm.conformance.judge import FAILING, Effort, Result, examples, skipped, with_mistake
+from refdpm.conformance.smallest import size
 from refdpm.conformance.symptoms import Failure, Part
 from refdpm.conformance.profile import Profile, in_shape
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios

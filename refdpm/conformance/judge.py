@@ -13,21 +13,20 @@ pass, `given_upstream`.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from random import Random
 from typing import Any, NamedTuple
-import contextlib
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import CalledNoMore, Fault, Refusal, Skip
-from refdpm.conformance.chapters.inputs import Inputs, Strategy
+from refdpm.conformance.chapters.draws import Draw
+from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.naming import Name
 from refdpm.conformance.power import LONG, factor_along_t, places_of, seen, smallest_factor, unseen
-from refdpm.conformance.symptoms import Failure, Part, where
+from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, values_and_scales, ratios
+from refdpm.conformance.symptoms import Failure, Part, where
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
@@ -130,9 +129,9 @@ def _ask_all(subject: Subject, quantity: Quantity, inputs_to_try: Iterable[Input
 
 def _wrong_by_fault(subject: Subject, quantity: Quantity, effort: Effort, ids: list[str], inputs: Inputs, fault: str
                     ) -> list[Result]:
-    smallest = _smallest_failing(quantity, subject, effort, inputs, partial(_fails, subject, quantity, None))
+    found = smallest(inputs, partial(_raises, subject, quantity), effort.shrinks)
     first, *also = _mistakes_of_shape(subject, quantity, inputs, fault)
-    return [Result(id, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=smallest, reason=fault) for id in ids]
+    return [Result(id, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=found, reason=fault) for id in ids]
 
 
 def _nothing_found(subject: Subject, quantity: Quantity, ids: list[str], asked: _Asked) -> list[Result]:
@@ -262,19 +261,9 @@ def _lost_levels(inputs: Inputs, expected: Array) -> Array:
     return ~np.isfinite(expected) if isinstance(beta, np.ndarray) and np.any(beta == 1) else np.zeros(expected.shape, dtype=bool)
 
 
-def examples(strategy: Strategy, effort: Effort) -> list[Inputs]:
+def examples(draw: Draw, effort: Effort) -> list[Inputs]:
     """Drawn inputs, the same for the same seed."""
-    found: list[Inputs] = []
-
-    @seed(effort.seed)
-    @settings(max_examples=max(effort.max_examples, 1), database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))
-    @given(strategy)
-    def collect(inputs: Inputs) -> None:
-        found.append(inputs)
-
-    collect()
-    return found[:effort.max_examples]
+    return [draw(rng) for rng in map(np.random.default_rng, np.random.SeedSequence(effort.seed).spawn(effort.max_examples))]
 
 
 # -- the verdict -------------------------------------------------------------------------------------------------------
@@ -289,13 +278,13 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     if again and max(case.ratio for case in again) <= LIMIT:
         return Result(name, "pass", worst.ratio, digits, given_upstream=True, power=_power_of(again),
                       reason=f"right given the adapter's own {', '.join(quantity.after)}")
-    fails = partial(_fails, subject, quantity, at)
-    smallest = _smallest_failing(quantity, subject, effort, min((case.inputs for case in failing), key=size), fails)
+    worst_of_small = max(sorted(failing, key=lambda case: size(case.inputs)), key=lambda case: min(_relative_error(case), 1.0))
+    simplest = smallest(worst_of_small.inputs, partial(_badness, subject, quantity, at), effort.shrinks)
     verdict = _failing_verdict(failing)
     unstated = verdict == "inaccurate" and worst.dtype == "float64" and subject.source.dtype is None
     reason = _nonfinite_text(failing) or 'right in single precision; if it computes in float32, state dtype = "float32"' * unstated
-    result = Result(name, verdict, worst.ratio, digits, smallest_input=smallest, reason=reason)
-    shown = compare(subject, quantity, smallest)[at]
+    result = Result(name, verdict, worst.ratio, digits, smallest_input=simplest, reason=reason)
+    shown = compare(subject, quantity, simplest)[at]
     return result._replace(observed=shown.observed, right=shown.expected, where=where(_failure((case,)) for case in cases))
 
 
@@ -421,44 +410,32 @@ def _digits_along_t(cases: list[_Case]) -> dict[str, float] | None:
 
 # -- the smallest input --------------------------------------------------------------------------------------------------
 
-def _fails(subject: Subject, quantity: Quantity, at: int | None, inputs: Inputs) -> bool:
-    """Whether one output is wrong there, or for None whether there is no answer to compare."""
+def _badness(subject: Subject, quantity: Quantity, at: int, inputs: Inputs) -> float:
+    """By how much one output is wrong there, relative to its largest entry; 0 where it is right, or nothing can be found out."""
     try:
-        cases = compare(subject, quantity, inputs)
-    except Fault as fault:
-        return not isinstance(fault, CalledNoMore | Refusal)
-    except Skip:
-        return False
-    return at is not None and cases[at].ratio > LIMIT
+        case = compare(subject, quantity, inputs)[at]
+    except (Fault, Skip, ValueError, IndexError, KeyError):
+        return 0.0
+    return _relative_error(case) if case.ratio > LIMIT else 0.0
 
 
-class _NoTrialLeft(BaseException):
-    """Hypothesis stops for this, as it does for an interrupt."""
+def _relative_error(case: _Case) -> float:
+    with np.errstate(all="ignore"):
+        error = np.max(np.abs(case.observed - case.expected)) / np.max(np.abs(case.expected))
+    return float(error) if np.isfinite(error) else 1.0
 
 
-def _smallest_failing(quantity: Quantity, subject: Subject, effort: Effort, start: Inputs, fails: Callable[[Inputs], bool]
-                      ) -> Inputs:
-    """The smallest failing input that Hypothesis came to in the given number of trials, or `start` if it found none."""
-    smallest, left = [start], [effort.shrinks]
-
-    def fails_in_time(inputs: Inputs) -> bool:
-        if not left[0]:
-            raise _NoTrialLeft
-        left[0] -= 1
-        failed = fails(inputs)
-        if failed:
-            smallest[0] = inputs
-        return failed
-
-    with contextlib.suppress(Exception, _NoTrialLeft):                       # no failing input drawn, or no trial left
-        find(quantity.inputs(subject.given), fails_in_time, random=Random(effort.seed), settings=settings(
-            max_examples=max(effort.max_examples, 5), database=None, deadline=None, suppress_health_check=list(HealthCheck)))
-    return smallest[0]
-
-
-def size(inputs: Inputs) -> int:
-    """How many numbers an input has."""
-    return sum(np.size(value) for value in inputs.values() if isinstance(value, np.ndarray))
+def _raises(subject: Subject, quantity: Quantity, inputs: Inputs) -> float:
+    """1 where the adapter gives no answer, through a fault of its own."""
+    try:
+        compare(subject, quantity, inputs)
+    except (CalledNoMore, Refusal):
+        return 0.0
+    except Fault:
+        return 1.0
+    except (Skip, ValueError, IndexError, KeyError):
+        return 0.0
+    return 0.0
 
 
 def plain(value: Any) -> Any:

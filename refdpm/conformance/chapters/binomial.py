@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from refdpm import binomial
 from refdpm.binomial import Bernoulli
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BELOW, BIT, BOTH, LOGIT, chosen, close_logits, ends, law, rate, together, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, chain, drawn, edge_schedules, listed, rates,
-                                                spread_out, times_of)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, chain, drawn, edge_schedules, listed, rates, spread_out,
+                                                times_of)
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, Theory, bit
 from refdpm.conformance.planting import (PRINTED, SWAPPED, Mistake, Plant, edited, instead, of, pulled, pulled_by, scaled, then,
@@ -33,17 +33,17 @@ Q, P = (book.of_prob(given(name)) for name in ("q", "p"))
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
-def bits(*shape: int) -> Strategy:
+def bits(*shape: int) -> Draw:
     """Zeros and ones."""
-    return npst.arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0]))
+    return draws.chosen_arrays(shape, (0.0, 1.0))
 
 
 BITS = bits(N, D)
-RATE = st.sampled_from([0.5, 0.25, 0.875])
+RATE = draws.one_of([0.5, 0.25, 0.875])
 COLUMNS = {"x_prev": (0, 1, 0, 1), "x_0": (0, 0, 1, 1), "x_t": (0, 1, 0, 1)}          # all pairs, one to a column
 
 
-def _chain(*names: str) -> Callable[[Given], Strategy]:
+def _chain(*names: str) -> Callable[[Given], Draw]:
     strategies: dict[str, Any] = {name: BITS for name in names}
     return chain(rate=RATE, **strategies)
 
@@ -99,8 +99,8 @@ TWO_LAWS = (                                            # the last two are certa
     (np.array([[0.0, 1, 0.25], [1, 0, 1]]), np.array([[0.0, 1, 0.25], [1, 0, 1]])))
 
 
-def _sixty_fourths(highest: int, more: float) -> Strategy:
-    return npst.arrays(np.int64, (N, D), elements=st.integers(0, highest)).map(lambda k: (k + more) / 64)
+def _sixty_fourths(highest: int, more: float) -> Draw:
+    return draws.integer_arrays((N, D), 0, highest).map(lambda k: (k + more) / 64)
 
 
 def _between(p: Array, start: float) -> Array:

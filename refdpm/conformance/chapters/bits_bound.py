@@ -9,10 +9,10 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-from hypothesis import strategies as st
 
 from refdpm import binomial, bound
 from refdpm.binomial import Bernoulli
+from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.binomial import BITS, bits
 from refdpm.conformance.chapters.bound import own_kl, shown
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, chain, drawn_with, edge_network, edges_with, network,
@@ -44,7 +44,7 @@ def _rated(betas: list[Array]) -> Iterator[tuple[Array, float]]:
     return ((beta, rate) for some in (RATES[:1] * len(betas), RATES[2:]) for beta, rate in zip(betas, some))
 
 
-RATE, NETWORK_OF_BITS = st.sampled_from(RATES), partial(network, outputs=D)
+RATE, NETWORK_OF_BITS = draws.one_of(RATES), partial(network, outputs=D)
 STEP = drawn_with(chain(low=2, x_0=BITS, x_t=BITS, rate=RATE), model=NETWORK_OF_BITS)
 PATH = drawn_with(on_schedules(x_0=BITS, rate=RATE), x_t=lambda T: bits(T, N, D), model=NETWORK_OF_BITS)
 

@@ -13,8 +13,9 @@ import numpy as np
 from refdpm import bound, gaussian, schedule
 from refdpm.bound import Terms
 from refdpm.conformance.adapter import Fault, Skip
+from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import Case, Sampler
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, at_every_step, chain, chain_edges, drawn_with,
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, at_every_step, chain, chain_edges, drawn_with,
                                                 edge_network, edges_with, network, on_schedules, rates, spread_out, tame_first)
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR_OF_ROWS, ROWS, SCHEDULE, Theory, said_by, step_of

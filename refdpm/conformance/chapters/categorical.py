@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from refdpm import activation
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
 from refdpm.conformance.chapters import inputs
-from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, Strategy, arrays, edge_schedules, exactly, spread_out, times_of
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_schedules, exactly, spread_out, times_of
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import Take, Theory, columns, symbol
 from refdpm.conformance.planting import SWAPPED, Mistake, edited, instead, of, pulled_by, then, told
@@ -34,15 +34,15 @@ X_0, X_T, LOGITS, K, IDENTITY = map(given, ("x_0", "x_t", "logits", "classes", "
 
 # -- inputs --------------------------------------------------------------------------------------------------------------
 
-def _sizes(given: Given) -> st.SearchStrategy[int]:
-    return st.just(given.classes) if given.classes else st.sampled_from([2, 3, 5])
+def _sizes(given: Given) -> Draw:
+    return draws.just(given.classes) if given.classes else draws.one_of([2, 3, 5])
 
 
-def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Strategy]:
+def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Draw]:
     """Symbols of those names, a schedule and t."""
     def of(K: int) -> dict[str, Any]:
-        found = {name: npst.arrays(np.int64, (N, D), elements=st.integers(0, K - 1)) for name in symbols}
-        return {"classes": st.just(K)} | ({"logits": arrays(N, D, K)} if logits else {}) | found
+        found = {name: draws.integer_arrays((N, D), 0, K - 1) for name in symbols}
+        return {"classes": draws.just(K)} | ({"logits": arrays(N, D, K)} if logits else {}) | found
 
     return lambda given: _sizes(given).flatmap(lambda K: inputs.chain(**of(K))(given))
 
@@ -61,11 +61,11 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
     return edges
 
 
-def _laws(given: Given) -> Strategy:
+def _laws(given: Given) -> Draw:
     """Two laws (N, K) of shares of 1/64; where the second has nothing the first has nothing."""
-    def of(K: int) -> Strategy:
-        law = st.lists(st.integers(0, SHARES), min_size=K - 1, max_size=K - 1).map(_between)
-        rows = st.lists(st.tuples(law, law).map(lambda pair: _covered(*pair)), min_size=N, max_size=N)
+    def of(K: int) -> Draw:
+        law = draws.repeated(draws.integers(0, SHARES), K - 1).map(_between)
+        rows = draws.repeated(draws.several(law, law).map(lambda pair: _covered(*pair)), N)
         return rows.map(lambda pairs: {"law_q": np.array([q for q, _ in pairs]), "law_p": np.array([p for _, p in pairs])})
 
     return _sizes(given).flatmap(of)

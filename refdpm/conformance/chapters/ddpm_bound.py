@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from refdpm import bound, gaussian
 from refdpm.conformance.adapter import Skip
+from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, shown_or, step_kl_of
+from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BELOW, BOTH, STATE, Case, chosen, ends, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, drawn, drawn_with, edge_network, edges_with,
-                                                exactly, listed, network, on_schedules, spread_out, tame_first)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, drawn, drawn_with, edge_network, edges_with, exactly,
+                                                listed, network, on_schedules, spread_out, tame_first)
 from refdpm.conformance.chapters.reverse import at_first
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, composed, said_by
@@ -55,8 +55,8 @@ def _shape(T: int, all_t: bool) -> tuple[int, ...]:
     return (T, N, D) if all_t else (N, D)
 
 
-def _images(*, all_t: bool) -> Callable[[Given], Strategy]:
-    levels = npst.arrays(np.int64, (N, D), elements=st.integers(0, 255))
+def _images(*, all_t: bool) -> Callable[[Given], Draw]:
+    levels = draws.integer_arrays((N, D), 0, 255)
     inputs = drawn_with(on_schedules(low=2, k=levels), noise=lambda T: arrays(*_shape(T, all_t)), model=partial(network, size=SIZE))
     return lambda given: inputs(given).map(lambda i: image(i["k"]) | i)
 

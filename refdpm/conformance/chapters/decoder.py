@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 from scipy.special import expit, ndtr
 
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
-from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, arrays, exactly, positive, spread_out
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, exactly, positive, spread_out
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import Theory, normal
 from refdpm.conformance.planting import Mistake, Plant, instead, pulled, without
@@ -37,10 +37,10 @@ def _inputs(k: Array, mean: Array, var: Array, grid: Grid) -> Inputs:
             **grid._asdict()}
 
 
-@st.composite
-def _draws(draw: st.DrawFn) -> Inputs:
-    grid = draw(st.sampled_from(GRIDS))
-    k = draw(npst.arrays(np.int64, (N, D), elements=st.integers(0, grid.levels - 1)))
+@draws.composed
+def _draws(draw: Callable[[Draw], Any]) -> Inputs:
+    grid = draw(draws.one_of(GRIDS))
+    k = draw(draws.integer_arrays((N, D), 0, grid.levels - 1))
     return _inputs(k, draw(arrays(N, D, low=-1.5, high=1.5)), draw(positive(N, D, low=0.001, high=4)), grid)
 
 

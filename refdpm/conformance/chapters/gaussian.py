@@ -3,9 +3,10 @@
 import numpy as np
 
 from refdpm import gaussian, schedule
+from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
-from refdpm.conformance.chapters.inputs import (D, N, arrays, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
-                                                positive, spread_out)
+from refdpm.conformance.chapters.inputs import (D, N, chain, chain_edges, drawn, edge_schedules, listed, on_schedules, positive,
+                                                spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, composed, normal
 from refdpm.conformance.planting import (IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, pulled, pulled_by, then, told,

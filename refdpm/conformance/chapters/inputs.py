@@ -4,16 +4,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
-
 from refdpm import schedule
 from refdpm.conformance.adapter import Model, Skip
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.vjp import Array, tree_map
 
 Inputs = dict[str, Any]
-Strategy = st.SearchStrategy[Any]
-
 N, D = 3, 2
 
 
@@ -31,17 +28,7 @@ def exactly(x: Any) -> Array:
     return np.asarray(x, dtype=np.float64).astype(np.float32).astype(np.float64)
 
 
-def numbers(low: float, high: float) -> st.SearchStrategy[float]:
-    """Floats that float32 holds."""
-    return st.floats(float(np.float32(low)), float(np.float32(high)), width=32, allow_nan=False, allow_subnormal=False)
-
-
-def arrays(*shape: int, low: float = -3.0, high: float = 3.0) -> Strategy:
-    """Arrays of such floats."""
-    return npst.arrays(np.float64, shape, elements=numbers(low, high))
-
-
-def positive(*shape: int, low: float = 0.01, high: float = 9.0) -> Strategy:
+def positive(*shape: int, low: float = 0.01, high: float = 9.0) -> Draw:
     """Variances."""
     return arrays(*shape, low=low, high=high)
 
@@ -59,13 +46,13 @@ def rates(beta: Any) -> Array:
     return exactly(np.concatenate([[0.0], np.asarray(beta, dtype=np.float64).reshape(-1)]))
 
 
-def schedules(given: Given, *, low: int = 1) -> Strategy:
+def schedules(given: Given, *, low: int = 1) -> Draw:
     """Schedules with T ≥ low steps; the adapter's own, if it has one.   Raises: Skip if that is shorter."""
     if given.beta is not None:
         if len(given.beta) <= low:
             raise Skip(f"its schedule has fewer than {low} steps")
-        return st.just(given.beta)
-    sizes = st.sampled_from([T for T in (1, 2, 3, 5, 10) if T >= low])
+        return draws.just(given.beta)
+    sizes = draws.one_of([T for T in (1, 2, 3, 5, 10) if T >= low])
     return sizes.flatmap(lambda T: arrays(T, low=1e-3, high=0.9)).map(rates)
 
 
@@ -105,16 +92,16 @@ def telling(given: Given) -> list[Array]:
 
 # -- what stands on a schedule -------------------------------------------------------------------------------------------
 
-def on_schedules(*, low: int = 1, **more: Strategy) -> Callable[[Given], Strategy]:
+def on_schedules(*, low: int = 1, **more: Draw) -> Callable[[Given], Draw]:
     """Draws `more`, and a schedule `beta` with T ≥ low steps."""
-    return lambda given: schedules(given, low=low).flatmap(lambda beta: st.fixed_dictionaries(more | {"beta": st.just(beta)}))
+    return lambda given: schedules(given, low=low).flatmap(lambda beta: draws.named(more | {"beta": draws.just(beta)}))
 
 
-def drawn_with(drawn: Callable[[Given], Strategy], **of: Callable[[int], Strategy]) -> Callable[[Given], Strategy]:
+def drawn_with(drawn: Callable[[Given], Draw], **of: Callable[[int], Draw]) -> Callable[[Given], Draw]:
     """The same, and besides what depends on the number of steps: functions of T."""
-    def complete(inputs: Inputs) -> Strategy:
+    def complete(inputs: Inputs) -> Draw:
         T = len(inputs["beta"]) - 1
-        return st.fixed_dictionaries({name: strategy(T) for name, strategy in of.items()}).map(lambda more: inputs | more)
+        return draws.named({name: draw(T) for name, draw in of.items()}).map(lambda more: inputs | more)
 
     return lambda given: drawn(given).flatmap(complete)
 
@@ -124,10 +111,10 @@ def edges_with(edges: list[Inputs], **of: Callable[[int], Any]) -> list[Inputs]:
     return [edge | {name: make(len(edge["beta"]) - 1) for name, make in of.items()} for edge in edges]
 
 
-def chain(*names: str, low: int = 1, **more: Strategy) -> Callable[[Given], Strategy]:
+def chain(*names: str, low: int = 1, **more: Draw) -> Callable[[Given], Draw]:
     """Draws states (N, D) of those names, a schedule `beta` and a step t ≥ low for every row; `more` is drawn besides."""
     states = {name: arrays(N, D) for name in names}
-    return drawn_with(on_schedules(low=low, **states, **more), t=lambda T: npst.arrays(np.int64, N, elements=st.integers(low, T)))
+    return drawn_with(on_schedules(low=low, **states, **more), t=lambda T: draws.integer_arrays(N, low, T))
 
 
 def at_every_step(*names: str, betas: list[Array], low: int = 1) -> list[Inputs]:
@@ -157,9 +144,9 @@ def listed(*cases: Inputs) -> Callable[[Given], list[Inputs]]:
     return lambda given: list(cases)
 
 
-def drawn(**strategies: Strategy) -> Callable[[Given], Strategy]:
+def drawn(**parts: Draw) -> Callable[[Given], Draw]:
     """Inputs drawn independently of each other."""
-    return lambda given: st.fixed_dictionaries(strategies)
+    return lambda given: draws.named(parts)
 
 
 def states_of(inputs: Inputs) -> Array:
@@ -178,9 +165,9 @@ def _copied(value: Any) -> Any:
 
 # -- the network ---------------------------------------------------------------------------------------------------------
 
-def network(steps: int, *, outputs: int = 2 * D, size: float = 0.25) -> Strategy:
+def network(steps: int, *, outputs: int = 2 * D, size: float = 0.25) -> Draw:
     """`Model`s for states (N, D) near the one that predicts x_t itself, so that no prediction is absurd; D outputs, D heads."""
-    bent = st.tuples(arrays(steps + 1, D, outputs, low=-size, high=size), arrays(steps + 1, outputs, low=-size, high=size))
+    bent = draws.several(arrays(steps + 1, D, outputs, low=-size, high=size), arrays(steps + 1, outputs, low=-size, high=size))
     return bent.map(lambda drawn: Model(exactly(drawn[0] + np.eye(D, outputs)), drawn[1]))
 
 

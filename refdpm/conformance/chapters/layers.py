@@ -4,15 +4,16 @@ Names say the layout: `image` is (N, H, W, C) and `kernel` (kh, kw, in, out), or
 profile has it; `x` has what is normalised or mixed on its last axis in either layout, and a weight is (in, out).
 """
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays, numbers
 from refdpm.conformance.chapters.ends import BOTH, REAL, Case, Sampler, ends, near_zero, rate, wide
-from refdpm.conformance.chapters.inputs import Inputs, Strategy, arrays, drawn, exactly, listed, numbers, spread_out
+from refdpm.conformance.chapters.inputs import Inputs, drawn, exactly, listed, spread_out
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import Theory
 from refdpm import activation
@@ -26,7 +27,7 @@ from refdpm.vjp import Array
 SMALL = 2.0 ** -102
 
 
-def _layer(module: ModuleType, name: str, id: str, says: str, source: str, takes: tuple[str, ...], *, inputs: Strategy,
+def _layer(module: ModuleType, name: str, id: str, says: str, source: str, takes: tuple[str, ...], *, inputs: Draw,
            edges: list[Inputs], fixed: tuple[str, ...] = (), kind: str = "real", lost: Any = 0) -> Quantity:
     """The clause of a layer that is called as ours is, and of its adjoint; the rounding of a number `lost` may be lost."""
     f, f_vjp = getattr(module, name), getattr(module, f"{name}_vjp", None)
@@ -52,7 +53,7 @@ def _element_wise(name: str, id: str, says: str, *, high: float = 1.5, zero: lis
                   **named: float) -> Quantity:
     """A right function of one number rounds a few times, and cancels nowhere."""
     return _layer(activation, name, id, says, "definition", ("x",),
-                  inputs=st.fixed_dictionaries({"x": arrays(3, 2, low=-high, high=high)}), lost=lost,
+                  inputs=draws.named({"x": arrays(3, 2, low=-high, high=high)}), lost=lost,
                   edges=[{**edge, **named} for edge in FAR + zero])
 
 
@@ -62,7 +63,7 @@ ELEMENT_WISE = (
     _element_wise("sigmoid", "LAY.SIGMOID", "1/(1 + e^−x), from −800 to 800", lost=HALF),
     _element_wise("tanh", "LAY.TANH", "tanh x"),
     _element_wise("leaky_relu", "LAY.LEAKY", "max(x, slope·x) with the released code's slope 0.05", zero=[], slope=0.05)._replace(
-        inputs=drawn(x=npst.arrays(np.float64, (3, 2), elements=numbers(0.25, 3) | numbers(-3, -0.25)), slope=st.just(0.05))),
+        inputs=drawn(x=arrays(3, 2, low=0.25).map(lambda x: x * (-1.0) ** np.arange(6).reshape(3, 2)), slope=draws.just(0.05))),
 )
 
 
@@ -84,20 +85,20 @@ def _scaled(*cases: tuple[tuple[int, ...], int]) -> list[Inputs]:
 
 SUMS = (
     _layer(linear, "linear", "LAY.LINEAR", "x W + b, W (in, out)", "definition", ("x", "weight", "bias"),
-           inputs=st.fixed_dictionaries(dict(x=arrays(3, 2), weight=arrays(2, 4), bias=arrays(4))),
+           inputs=draws.named(dict(x=arrays(3, 2), weight=arrays(2, 4), bias=arrays(4))),
            edges=[dict(x=spread_out(*rows, 3), weight=spread_out(3, 5, start=0.3), bias=spread_out(5, start=0.7))
                   for rows in ((4,), (2, 4))]),
     _layer(conv, "conv2d", "LAY.CONV", "y[h, w] = bias + Σ_ij x[h+i−a, w+j−b] W[i, j], a = (kh−1)/2, b = (kw−1)/2: stride 1, "
            "black outside, kernel not flipped", "App. D.2", ("image", "kernel", "bias"), kind="image",
-           inputs=st.fixed_dictionaries(dict(image=arrays(2, 3, 4, 1), kernel=arrays(3, 1, 1, 2), bias=arrays(2))),
+           inputs=draws.named(dict(image=arrays(2, 3, 4, 1), kernel=arrays(3, 1, 1, 2), bias=arrays(2))),
            edges=[_convolution((2, 4, 6, 3), (3, 5), 2), _convolution((2, 5, 4, 2), (5, 3), 3, 1, 0, 2, 1),
                   _convolution((2, 5, 3, 1), (1, 1), 4), _convolution((3, 8, 9, 2), (3, 3), 3),
                   _convolution((1, 2, 3, 2), (7, 3), 1)]),
     _layer(pool, "mean_pool", "LAY.POOL", "the mean over squares of factor × factor pixels", "App. D.2", ("image",),
-           fixed=("factor",), kind="image", inputs=st.fixed_dictionaries(dict(image=arrays(1, 2, 4, 3), factor=st.just(2))),
+           fixed=("factor",), kind="image", inputs=draws.named(dict(image=arrays(1, 2, 4, 3), factor=draws.just(2))),
            edges=_scaled(((2, 6, 12, 1), 3), ((3, 4, 8, 2), 2), ((2, 3, 5, 4), 1), ((2, 4, 8, 3), 4))),
     _layer(pool, "upsample", "LAY.UP", "every pixel as a square of factor × factor equal ones", "App. D.2", ("image",),
-           fixed=("factor",), kind="image", inputs=st.fixed_dictionaries(dict(image=arrays(1, 2, 3, 2), factor=st.just(2))),
+           fixed=("factor",), kind="image", inputs=draws.named(dict(image=arrays(1, 2, 3, 2), factor=draws.just(2))),
            edges=_scaled(((2, 3, 5, 4), 2), ((1, 2, 3, 2), 3), ((2, 3, 4, 1), 1))),
 )
 
@@ -115,14 +116,14 @@ def _groups(*shape: int, start: float = 0.0, mean: float = 0.5, spread: float = 
                 scale=spread_out(shape[-1], start=0.3, low=0.5, high=2.0), shift=spread_out(shape[-1], start=0.7), **fixed)
 
 
-@st.composite
-def _steps(draw: st.DrawFn) -> Inputs:
-    T = draw(st.sampled_from([2, 3, 10, 40]))
-    return dict(t=draw(npst.arrays(np.int64, 3, elements=st.integers(1, T))), T=T, count=draw(st.integers(1, 5)))
+@draws.composed
+def _steps(draw: Callable[[Draw], Any]) -> Inputs:
+    T = draw(draws.one_of([2, 3, 10, 40]))
+    return dict(t=draw(draws.integer_arrays(3, 1, T)), T=T, count=draw(draws.integers(1, 5)))
 
 
 CLASSES: dict[str, Any] = dict(
-    inputs=st.fixed_dictionaries(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
+    inputs=draws.named(dict(x=arrays(3, 4, low=-1.5, high=1.5))),
     edges=[dict(x=spread_out(3, 4)), dict(x=spread_out(2, 4, 3, start=0.3)),
            dict(x=exactly([[800, 799, -800, 798.5], [-800, -801, -799.5, -800], [0.5, 0, -40, 0.25]]))])
 
@@ -133,7 +134,7 @@ NORMALISED = (
            **CLASSES),
     _layer(rbf, "rbf", "LAY.RBF", "g_k = exp(s_k)/Σ_j exp(s_j), s_k = −|x − c_k|²/(2 w_k²), w_k = exp(log_width_k)", "App. D.1.1",
            ("x", "centre", "log_width"),
-           inputs=st.fixed_dictionaries(dict(x=arrays(3, 2, low=-1.5, high=1.5), centre=arrays(4, 2, low=-1.5, high=1.5),
+           inputs=draws.named(dict(x=arrays(3, 2, low=-1.5, high=1.5), centre=arrays(4, 2, low=-1.5, high=1.5),
                                              log_width=arrays(4, low=0.75, high=1.5))),
            edges=[dict(x=spread_out(3, 2), centre=spread_out(4, 2, start=0.3), log_width=spread_out(4, low=-1, high=1)),
                   dict(x=np.array([[1, 0.25], [-0.5, 2], [1.5, -1]]) / 1024, centre=np.array([[2.0, 0], [0, 2], [-2, 0], [0, -2]]),
@@ -145,8 +146,8 @@ NORMALISED = (
     _layer(norm, "group_norm", "LAY.GROUP", "scale·(x − m)/√(v + ε) + shift, m and v over all pixels of an example and the "
            "channels of a group of neighbours, v divided by their number", "Wu and He 2018", ("image", "scale", "shift"),
            fixed=("groups", "epsilon"), kind="image",
-           inputs=st.builds(_groups, *map(st.just, (2, 1, 3, 4)), start=numbers(0, 1), mean=numbers(-1, 1), spread=numbers(0.5, 2),
-                            groups=st.sampled_from([2, 1, 4]), epsilon=st.sampled_from([1e-5, 1e-3])),
+           inputs=draws.named(dict(start=numbers(0, 1), mean=numbers(-1, 1), spread=numbers(0.5, 2), groups=draws.one_of([2, 1, 4]),
+                                   epsilon=draws.one_of([1e-5, 1e-3]))).map(lambda drawn: _groups(2, 1, 3, 4, **drawn)),
            edges=[_groups(2, 4, 3, 6, groups=3, epsilon=1e-5), _groups(3, 2, 5, 4, groups=2, epsilon=1e-3, mean=0.0, spread=0.02),
                   _groups(2, 3, 1, 4, groups=1, epsilon=1e-5), _groups(2, 1, 3, 6, groups=6, epsilon=1e-5),
                   _groups(3, 4, 5, 8, groups=2, epsilon=1e-5, mean=4.0)]),

@@ -11,8 +11,9 @@ import numpy as np
 
 from refdpm import gaussian, likelihood, schedule
 from refdpm.conformance.chapters.bound import FIXED, PATH, RATES, path_edges, reverse
+from refdpm.conformance.chapters.draws import arrays, numbers
 from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
-from refdpm.conformance.chapters.inputs import D, N, Inputs, arrays, drawn, exactly, listed, numbers, spread_out
+from refdpm.conformance.chapters.inputs import D, N, Inputs, drawn, exactly, listed, spread_out
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, SCHEDULE, Theory
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, then, told

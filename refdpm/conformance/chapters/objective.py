@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from refdpm import bound, gaussian, schedule
+from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, Case, ends, law, rate, wide
-from refdpm.conformance.chapters.inputs import (D, Given, Inputs, arrays, at_every_step, chain, drawn_with, edges_with, spread_out,
+from refdpm.conformance.chapters.inputs import (D, Given, Inputs, at_every_step, chain, drawn_with, edges_with, spread_out,
                                                 tame_first)
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory

@@ -8,14 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from hypothesis.extra import numpy as npst
 
 from refdpm import gaussian, product
 from refdpm.activation import logit, softplus
 from refdpm.binomial import Bernoulli
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import BIT, BOTH, LOGIT, STATE, VARIANCE, Case, ends, law, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, arrays, chain, chain_edges, drawn, exactly, listed, positive,
-                                               spread_out)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, chain, chain_edges, drawn, exactly, listed, positive,
+                                                spread_out)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, composed, normal, step_of
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, of, pulled, pulled_to, then, told, zero
@@ -83,7 +84,7 @@ STEPS = (
 
 LAST_BIT = 1 / 64              # of a value: 32 u of that is half of u, less than the last bit
 NOTHING = 2.0 ** -26            # beside 0, which has no digits: finite, so that one such component does not outweigh all others
-MASKS = npst.arrays(np.bool_, (N, D))
+MASKS = draws.chosen_arrays((N, D), (False, True))
 
 
 class Unrounded(Rounded):

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from refdpm.conformance.adapter import Model
-from refdpm.conformance.chapters.inputs import Given, Inputs, Strategy, states_of
+from refdpm.conformance.chapters.draws import Draw
+from refdpm.conformance.chapters.inputs import Given, Inputs, states_of
 from refdpm.conformance.precision import LIMIT, TABLES
 from refdpm.textbook.expression import E
 from refdpm.textbook.page import Page
@@ -73,7 +74,7 @@ class Quantity(NamedTuple):
     says: str
     equations: tuple[str, ...]
     outputs: tuple[Output, ...]
-    inputs: Callable[[Given], Strategy]
+    inputs: Callable[[Given], Draw]
     edges: Callable[[Given], list[Inputs]]
     theory: Answers
     book: E | tuple[E, ...] | Callable[[Inputs], E | tuple[E, ...]]

@@ -12,13 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from refdpm import gaussian, schedule
 from refdpm.conformance.adapter import Skip
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays, numbers
 from refdpm.conformance.chapters.ends import BELOW, STATE, Sampler, ends, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, Strategy, arrays, at_every_step, chain, drawn_with,
-                                                edge_network, edges_with, network, numbers, on_schedules, spread_out, telling)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, at_every_step, chain, drawn_with, edge_network, edges_with,
+                                                network, on_schedules, spread_out, telling)
 from refdpm.conformance.chapters.quantity import Ask, Book, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of
 from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pulled, then, told, zero
@@ -39,10 +40,10 @@ LONG = 50
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
-@st.composite
-def _skipping(draw: st.DrawFn, given: Given, more: dict[str, Any]) -> Inputs:
+@draws.composed
+def _skipping(draw: Callable[[Draw], Any], given: Given, more: dict[str, Any]) -> Inputs:
     inputs = draw(drawn_with(chain("x_t", "noise", **more), model=network)(given))
-    return inputs | {"t_prev": np.array([draw(st.integers(_least(inputs["beta"], int(t)), int(t) - 1)) for t in inputs["t"]])}
+    return inputs | {"t_prev": np.array([draw(draws.integers(_least(inputs["beta"], int(t)), int(t) - 1)) for t in inputs["t"]])}
 
 
 def _least(beta: Array, t: int) -> int:
@@ -78,15 +79,15 @@ def _ddim_edges(given: Given) -> list[Inputs]:
     return [i | {"eta": eta} for eta in ETAS for i in _skipping_edges(given)]
 
 
-def _paths(given: Given) -> Strategy:
+def _paths(given: Given) -> Draw:
     """Long ones take their time: of those one will do."""
     paths = drawn_with(on_schedules(), noise=lambda T: arrays(T + 1, N, D), model=network)
-    return paths(given) if given.beta is None or len(given.beta) <= LONG else st.just(_path_edges(given)[0])
+    return paths(given) if given.beta is None or len(given.beta) <= LONG else draws.just(_path_edges(given)[0])
 
 
-@st.composite
-def _kept_paths(draw: st.DrawFn, given: Given) -> Inputs:
-    some = drawn_with(on_schedules(eta=numbers(0, 1)), times=lambda T: st.sets(st.integers(1, T), max_size=5), model=network)
+@draws.composed
+def _kept_paths(draw: Callable[[Draw], Any], given: Given) -> Inputs:
+    some = drawn_with(on_schedules(eta=numbers(0, 1)), times=lambda T: draws.subsets(1, T, most=5), model=network)
     inputs = draw(some(given))
     times = _kept(inputs["beta"], np.array(sorted(inputs["times"])))
     return inputs | {"noise": draw(arrays(len(times) + 1, N, D)), "times": times}

@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from refdpm import schedule
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays, numbers
 from refdpm.conformance.chapters.ends import Case, rate
-from refdpm.conformance.chapters.inputs import (Given, Inputs, Strategy, arrays, drawn, drawn_with, edge_schedules, listed, numbers,
-                                                on_schedules, spread_out)
+from refdpm.conformance.chapters.inputs import Given, Inputs, drawn, drawn_with, edge_schedules, listed, on_schedules, spread_out
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
 from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pullback_then, pulled_by, then, told, zero
@@ -37,7 +37,7 @@ def of_plain_numbers(inputs: Inputs) -> Page:
 
 # -- named -------------------------------------------------------------------------------------------------------------
 
-SIZES = st.sampled_from(STEPS[:-1])
+SIZES = draws.one_of(STEPS[:-1])
 TWO_ENDS = drawn(T=SIZES, beta_1=numbers(1e-4, 0.01), beta_T=numbers(0.015625, 0.9375))
 TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02) for T in STEPS), dict(T=10, beta_1=0.25, beta_T=0.96875))
 
@@ -52,11 +52,11 @@ NAMED = (
         book.geometric(LENGTH, FIRST, LAST), page=of_plain_numbers),
     Quantity(
         "reciprocal_schedule", "SCH.RECIP", "β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T", ("App.1 B targets",), RATES,
-        drawn(T=st.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, "T", table=True),
+        drawn(T=draws.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, "T", table=True),
         book.reciprocal(LENGTH), page=of_plain_numbers),
     Quantity(
         "cosine_schedule", "SCH.COSINE", "β_t = min(1 − f(t)/f(t−1), cap) with f(t) = cos²[(π/2) (t/T + offset)/(1 + offset)]",
-        ("Nichol, Dhariwal 2021",), RATES, drawn(T=SIZES, offset=st.just(0.008), cap=st.just(0.999)),
+        ("Nichol, Dhariwal 2021",), RATES, drawn(T=SIZES, offset=draws.just(0.008), cap=draws.just(0.999)),
         listed(*(dict(T=T, offset=0.008, cap=0.999) for T in STEPS), dict(T=10, offset=0.125, cap=0.875)),
         Theory(schedule.cosine, "T", fixed=("offset", "cap"), table=True),
         book.cosine(LENGTH, OFFSET, CAP), page=of_plain_numbers),
@@ -70,7 +70,7 @@ def _learned_edges(given: Given) -> list[Inputs]:
     return [*found, {"logit_beta": np.array([-12.0, 0.0, 6.0]), "beta_1": 0.03125}]
 
 
-LOGITS: Strategy = st.sampled_from((1, 2, 4, 9)).flatmap(lambda size: arrays(size, low=-9.0, high=5.0))
+LOGITS: Draw = draws.one_of((1, 2, 4, 9)).flatmap(lambda size: arrays(size, low=-9.0, high=5.0))
 
 LEARNED = (
     Quantity(
@@ -94,8 +94,8 @@ def _own_rates(i: Inputs) -> Array:
     return np.asarray(i["beta"] if level is None else np.append(0.0, -np.expm1(np.diff(level))))
 
 
-def _kept_steps(T: int) -> Strategy:
-    return st.sets(st.integers(1, T), min_size=1).map(lambda times: np.array(sorted(times)))
+def _kept_steps(T: int) -> Draw:
+    return draws.subsets(1, T, least=1).map(lambda times: np.array(sorted(times)))
 
 
 def _kept_edges(given: Given) -> list[Inputs]:

@@ -137,7 +137,7 @@ class Local:
                 raise Skip(f"{name} is not offered")
             given = self._to_framework(dict(arguments))
             before = _content(given)
-            value = (function(given["name"], given["args"], given["cotangent"]) if name == "vjp"
+            value = (_without_none(function(given["name"], given["args"], given["cotangent"])) if name == "vjp"
                      else function(**_arguments_for(function, given)))
             after = _content(given)
             self._note(name, *(f"changes its input {key}" for key in before if after[key] != before[key]),
@@ -171,6 +171,13 @@ class Local:
         return value
 
 
+def _without_none(gradients: Any) -> Any:
+    """What a `vjp` returns, with 0 for None, by which frameworks mean that nothing flows back to an argument."""
+    if not isinstance(gradients, Mapping):
+        return gradients
+    return {name: np.zeros(()) if value is None else value for name, value in gradients.items()}
+
+
 _PROBE = np.array([0.125, 0.25, 0.5])
 PRINTS = "prints to standard output, which was kept off the report"
 
@@ -195,11 +202,24 @@ class _quiet:
         if isinstance(error, NotImplementedError):
             raise Skip(str(error) or "not implemented") from None
         if isinstance(error, Exception) and not isinstance(error, (Skip, Fault)):
-            raise Fault(f"raises {kind.__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")) from error
+            text = f"raises {kind.__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+            raise Fault(text + _place(trace)) from error
         if isinstance(error, SystemExit):
             raise Fault(f"leaves Python with SystemExit({error.code})") from error
         if error is not None and not isinstance(error, (Exception, KeyboardInterrupt)):
             raise Fault(f"raises {kind.__name__}, which is no Exception: {error}".rstrip(": ")) from error
+
+
+def _place(trace: Any) -> str:
+    """Where an exception left the adapter's own files, as " (mine.py:12)": the innermost place in the folder of what was called."""
+    kit, found = Path(__file__).resolve().parent, []
+    while trace is not None:
+        path = Path(trace.tb_frame.f_code.co_filename).resolve()
+        if path.parent not in (kit, kit / "known"):
+            found.append((path, trace.tb_lineno))
+        trace = trace.tb_next
+    own = [(path, line) for path, line in found if path.is_relative_to(found[0][0].parent)]
+    return f" ({own[-1][0].name}:{own[-1][1]})" if own else ""
 
 
 class _Nowhere(io.BytesIO):

@@ -101,13 +101,13 @@ def _cut_text(value: Any) -> str:
 
 
 def _clause_lines(rows: list[dict[str, Any]]) -> list[str]:
-    mark = {"pass": "ok", "inaccurate": "INACCURATE", "wrong": "WRONG"}
+    mark = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG", "not checked": "not checked"}
     lines = []
     for row in rows:
         note = "given the earlier stage" if row["given_upstream"] else ""
-        note = "; ".join(filter(None, [note, row["reason"] if row["verdict"] == "pass" else ""]))
+        note = "; ".join(filter(None, [note, row["reason"] if row["verdict"] in ("pass", "not checked") else ""]))
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}"
-        lines.append(f"  {mark[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {note}".rstrip())
+        lines.append(f"  {mark[row['verdict']]:11s} {row['id']:28s} {ratio:8s} {note}".rstrip())
     return ["clause, error in u·Σ|terms| (32 are allowed)", *lines] if lines else []
 
 

@@ -34,7 +34,8 @@ from refdpm.vjp import Array
 ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise"}
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
-DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256}
+DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
+            "gamma": 5.0}
 
 
 class Skip(Exception):
@@ -74,6 +75,18 @@ class Model(NamedTuple):
         """The first D outputs alone: what is left where no head chooses the variance."""
         D = self.weight.shape[1]
         return self._replace(weight=self.weight[..., :D], bias=self.bias[..., :D])
+
+
+class Observed:
+    """A `Model` that remembers at which states and t it has been asked."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.asked = model, []             # type: tuple[Model, list[tuple[Array, Array]]]
+
+    def __call__(self, x_t: Any, t: Any, *more: Any, **named: Any) -> Any:
+        """What the model says."""
+        self.asked.append((to_array(x_t).copy(), to_array(t).copy()))
+        return self.model(x_t, t, *more, **named)
 
 
 class Source(Protocol):

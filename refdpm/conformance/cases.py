@@ -27,6 +27,7 @@ from refdpm.later.decoder import Grid
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
+from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.layers.linear import Affine
 from refdpm.layers.multiscale import multiscale_vjp
 from refdpm.layers.temporal import BASES
@@ -44,7 +45,7 @@ PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", 
                 "layers.norm", "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat",
                 "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-                "later.objective", "later.sampler", "later.categorical")
+                "later.objective", "later.loss", "later.sampler", "later.categorical")
 
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
@@ -266,10 +267,10 @@ def _heartbeat(N: int, bits: int, T: int, last: str) -> st.SearchStrategy[Case]:
         readout=st.sampled_from(bit_readout.READOUTS), last=last))
 
 
-def _by_name(*kinds: Callable[..., s.Strategy]) -> Alternatives:
+def _by_name(*kinds: Callable[..., s.Strategy], **fixed: Any) -> Alternatives:
     """What takes the name of a prediction, with each of them in its turn in the usual size."""
-    return (*_on_rows(*kinds, predicts=st.sampled_from(PREDICTIONS[:2])),
-            *(_on_rows(*kinds, predicts=name)[0] for name in PREDICTIONS[2:]))
+    return (*_on_rows(*kinds, predicts=st.sampled_from(PREDICTIONS[:2]), **fixed),
+            *(_on_rows(*kinds, predicts=name, **fixed)[0] for name in PREDICTIONS[2:]))
 
 
 def _shared_variances(N: int, D: int) -> st.SearchStrategy[Gaussian]:
@@ -329,6 +330,15 @@ def _decoder(N: int, D: int, T: int, **fixed: Any) -> st.SearchStrategy[Case]:
 
 def _later_bound(S: int, N: int, D: int, T: int) -> st.SearchStrategy[Case]:
     return _decoder(N, D, T, noise=s.arrays(S, N, D), noise_1=s.states(N, D), t=_times(S, N, T=T))
+
+
+def _training_loss(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    """Steps from t = 2 on, where every weight is finite."""
+    return _case(s.predictors(T, D), s.schedules(T), s.states(N, D), noise=s.other_states(N, D), t=s.times(N, low=2, high=T),
+                 model=_models(T), **WEIGHED)
+
+
+WEIGHED: dict[str, Any] = {"weight": st.sampled_from(LOSS_WEIGHTS), "gamma": s.numbers(0.5, 8)}
 
 
 def _masses(N: int, D: int) -> st.SearchStrategy[Case]:
@@ -478,6 +488,11 @@ ALTERNATIVES: dict[str, Alternatives] = {
     **{f"later.weights.{name}": _by_name(s.rate_columns, s.level_columns)
        for name in ("error_weight", "kl_weight")},
     **{f"later.weights.{name}": _on_rows(*TWO_STATES) for name in ("kl_of_x_0", "kl_of_v")},
+    "later.weights.loss_weight": _by_name(s.rate_columns, s.level_columns, **WEIGHED),
+    "later.loss.velocity": _on_rows(s.states, s.level_columns, noise=s.other_states),
+    "later.loss.score": _on_rows(s.level_columns, noise=s.other_states),
+    "later.loss.target": _by_name(s.states, _step, noise=s.other_states),
+    "later.loss.training_loss": _of_sizes(_training_loss, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 4), (0, 2, 4)),
     "later.variance.small": _on_rows(s.rate_columns, s.level_columns),
     "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),
                              *(_case(s.schedules(T), policy="next") for T in (6, 2))),

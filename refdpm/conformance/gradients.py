@@ -275,6 +275,8 @@ def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile
         slope = np.log(2)
     if kind in ("total", "table_of_totals") and profile.reduction == "mean":
         slope = slope * sizes
+    if kind == "loss":                                               # of which we make the mean
+        slope = 1 / (np.prod(shape) * (sizes if profile.loss_reduction == "sum" else 1))
     changed = np.asarray(cotangent * slope)
     if kind in ("table", "table_of_totals") and profile.order == "descending":
         changed = changed[::-1]

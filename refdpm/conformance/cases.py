@@ -351,6 +351,11 @@ def _line(columns: s.Strategy) -> s.Strategy:
     return columns.map(lambda column: column[:, 0])
 
 
+def _laws(K: int) -> st.SearchStrategy[Array | None]:
+    """The stationary law of symbols: none, which is the uniform one, or any other."""
+    return st.one_of(st.none(), s.arrays(K).map(lambda x: np.exp(x) / np.exp(x).sum()))
+
+
 def _third(column: Array) -> Array:
     return column[:, :, None]
 
@@ -366,7 +371,7 @@ def _of_symbols(of: Callable[..., st.SearchStrategy[Case]], *, states: Iterable[
 
 def _reverse_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
     return s.steps(N, T, 3).flatmap(lambda drawn: _case(
-        s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS)))
+        s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS), law=_laws(K)))
 
 
 def _respacing(T: int, *times: int) -> st.SearchStrategy[Case]:
@@ -510,13 +515,16 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.objective.assemble": _assemblies(s.later_terms, 1, (0, 2)),
     "later.objective.per_dimension": tuple(_case(s.arrays(N), k=s.times(N, D, low=0, high=9)) for N, D in ((N, D), *SMALL)),
     "later.sampler.jump": _on_rows(*TWO_STATES, eta=s.numbers(0, 1)),
-    "later.categorical.transition": tuple(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
-    "later.categorical.cumulative": tuple(_case(_line(s.level_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
-    "later.categorical.marginal": _of_symbols(lambda N, D, K: _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third)),
-                                              states=[0], columns=[1]),
+    "later.categorical.transition": (*(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
+                                     _case(_line(s.rate_columns(4)), classes=3, law=_laws(3))),
+    "later.categorical.cumulative": (*(_case(_line(s.level_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
+                                     _case(_line(s.level_columns(4)), classes=3, law=_laws(3))),
+    **{f"later.categorical.{name}": _of_symbols(
+        lambda N, D, K: _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third), law=_laws(K)), states=[0], columns=[1])
+       for name in ("marginal", "evidence")},
     "later.categorical.posterior": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
-                              s.level_columns(N).map(_third)), states=range(2), columns=[2, 3]),
+                              s.level_columns(N).map(_third), law=_laws(K)), states=range(2), columns=[2, 3]),
     "later.categorical.reverse": _of_symbols(_reverse_symbols, states=range(2), columns=[2, 3, 4]),
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),

@@ -278,7 +278,7 @@ MISTAKES = (
             "later.loss.training_loss_vjp", "value", _told_network(t=lambda x_0, fixed, t: t - 1)),
     Mistake("LOSS-CLEAN", "network asked at x_0 → at x_t", "noise that was drawn and not added", "later.loss.training_loss_vjp",
             "value", _told_network(x_t=lambda x_0, fixed, t: x_0)),
-    Mistake("LOSS-X0", "target x_0 for a network of noise → the noise", "jannerm/diffuser's loss beside a network of noise",
+    Mistake("LOSS-X0", "target x_0 for a network of noise → the noise", "FWD-10 on the side of training",
             "later.loss.target_vjp", "value", told(predicts=lambda predicts: "x_0" if predicts == "noise" else predicts)),
     Mistake("LOSS-XT", "target x_t → x_0, or the noise", "irom-princeton/dppo#14", "later.loss.target_vjp", "value",
             lambda right: lambda x_0, step, *, noise, predicts: (

@@ -36,7 +36,8 @@ from refdpm.vjp import Array
 ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise"}
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
-DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256}
+DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
+            "gamma": 5.0}
 
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
@@ -83,6 +84,18 @@ class Model(NamedTuple):
         """The first D outputs alone: what is left where no head chooses the variance."""
         D = self.weight.shape[1]
         return self._replace(weight=self.weight[..., :D], bias=self.bias[..., :D])
+
+
+class Observed:
+    """A `Model` that remembers at which states and t it has been asked."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.asked = model, []             # type: tuple[Model, list[tuple[Array, Array]]]
+
+    def __call__(self, x_t: Any, t: Any, *more: Any, **named: Any) -> Any:
+        """What the model says."""
+        self.asked.append((to_array(x_t).copy(), to_array(t).copy()))
+        return self.model(x_t, t, *more, **named)
 
 
 class Source(Protocol):
@@ -146,7 +159,7 @@ class Local:
                 raise Skip(f"{name} is not offered")
             given = self._to_framework(dict(arguments))
             before = _content(given)
-            value = (function(given["name"], given["args"], given["cotangent"]) if name == "vjp"
+            value = (_without_none(function(given["name"], given["args"], given["cotangent"])) if name == "vjp"
                      else function(**_arguments_for(function, given)))
             after = _content(given)
             self._note(name, *(f"changes its input {key}" for key in before if after[key] != before[key]),
@@ -185,6 +198,13 @@ class Local:
         if self.dtype != "bfloat16" or package == "numpy" or "float" not in str(getattr(array, "dtype", "")):
             return array
         return array.to(sys.modules["torch"].bfloat16) if package == "torch" else array.astype("bfloat16")
+
+
+def _without_none(gradients: Any) -> Any:
+    """What a `vjp` returns, with 0 for None, by which frameworks mean that nothing flows back to an argument."""
+    if not isinstance(gradients, Mapping):
+        return gradients
+    return {name: np.zeros(()) if value is None else value for name, value in gradients.items()}
 
 
 _PROBE = np.array([0.125, 0.25, 0.5])

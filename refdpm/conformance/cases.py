@@ -27,6 +27,7 @@ from refdpm.later.decoder import Grid
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
+from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.layers.linear import Affine
 from refdpm.layers.multiscale import multiscale_vjp
 from refdpm.layers.temporal import BASES
@@ -44,7 +45,7 @@ PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", 
                 "layers.norm", "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat",
                 "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-                "later.objective", "later.sampler", "later.categorical")
+                "later.objective", "later.loss", "later.sampler", "later.categorical")
 
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
@@ -266,10 +267,10 @@ def _heartbeat(N: int, bits: int, T: int, last: str) -> st.SearchStrategy[Case]:
         readout=st.sampled_from(bit_readout.READOUTS), last=last))
 
 
-def _by_name(*kinds: Callable[..., s.Strategy]) -> Alternatives:
+def _by_name(*kinds: Callable[..., s.Strategy], **fixed: Any) -> Alternatives:
     """What takes the name of a prediction, with each of them in its turn in the usual size."""
-    return (*_on_rows(*kinds, predicts=st.sampled_from(PREDICTIONS[:2])),
-            *(_on_rows(*kinds, predicts=name)[0] for name in PREDICTIONS[2:]))
+    return (*_on_rows(*kinds, predicts=st.sampled_from(PREDICTIONS[:2]), **fixed),
+            *(_on_rows(*kinds, predicts=name, **fixed)[0] for name in PREDICTIONS[2:]))
 
 
 def _shared_variances(N: int, D: int) -> st.SearchStrategy[Gaussian]:
@@ -331,6 +332,15 @@ def _later_bound(S: int, N: int, D: int, T: int) -> st.SearchStrategy[Case]:
     return _decoder(N, D, T, noise=s.arrays(S, N, D), noise_1=s.states(N, D), t=_times(S, N, T=T))
 
 
+def _training_loss(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    """Steps from t = 2 on, where every weight is finite."""
+    return _case(s.predictors(T, D), s.schedules(T), s.states(N, D), noise=s.other_states(N, D), t=s.times(N, low=2, high=T),
+                 model=_models(T), **WEIGHED)
+
+
+WEIGHED: dict[str, Any] = {"weight": st.sampled_from(LOSS_WEIGHTS), "gamma": s.numbers(0.5, 8)}
+
+
 def _masses(N: int, D: int) -> st.SearchStrategy[Case]:
     """Levels in bins of every kind: open ones, narrow and wide ones, near the mean and far from it."""
     return st.sampled_from(GRIDS).flatmap(lambda grid: _case(
@@ -339,6 +349,11 @@ def _masses(N: int, D: int) -> st.SearchStrategy[Case]:
 
 def _line(columns: s.Strategy) -> s.Strategy:
     return columns.map(lambda column: column[:, 0])
+
+
+def _laws(K: int) -> st.SearchStrategy[Array | None]:
+    """The stationary law of symbols: none, which is the uniform one, or any other."""
+    return st.one_of(st.none(), s.arrays(K).map(lambda x: np.exp(x) / np.exp(x).sum()))
 
 
 def _third(column: Array) -> Array:
@@ -356,7 +371,7 @@ def _of_symbols(of: Callable[..., st.SearchStrategy[Case]], *, states: Iterable[
 
 def _reverse_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
     return s.steps(N, T, 3).flatmap(lambda drawn: _case(
-        s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS)))
+        s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS), law=_laws(K)))
 
 
 def _respacing(T: int, *times: int) -> st.SearchStrategy[Case]:
@@ -479,6 +494,11 @@ ALTERNATIVES: dict[str, Alternatives] = {
     **{f"later.weights.{name}": _by_name(s.rate_columns, s.level_columns)
        for name in ("error_weight", "kl_weight")},
     **{f"later.weights.{name}": _on_rows(*TWO_STATES) for name in ("kl_of_x_0", "kl_of_v")},
+    "later.weights.loss_weight": _by_name(s.rate_columns, s.level_columns, **WEIGHED),
+    "later.loss.velocity": _on_rows(s.states, s.level_columns, noise=s.other_states),
+    "later.loss.score": _on_rows(s.level_columns, noise=s.other_states),
+    "later.loss.target": _by_name(s.states, _step, noise=s.other_states),
+    "later.loss.training_loss": _of_sizes(_training_loss, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 4), (0, 2, 4)),
     "later.variance.small": _on_rows(s.rate_columns, s.level_columns),
     "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),
                              *(_case(s.schedules(T), policy="next") for T in (6, 2))),
@@ -496,13 +516,16 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.objective.assemble": _assemblies(s.later_terms, 1, (0, 2)),
     "later.objective.per_dimension": tuple(_case(s.arrays(N), k=s.times(N, D, low=0, high=9)) for N, D in ((N, D), *SMALL)),
     "later.sampler.jump": _on_rows(*TWO_STATES, eta=s.numbers(0, 1)),
-    "later.categorical.transition": tuple(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
-    "later.categorical.cumulative": tuple(_case(_line(s.level_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
-    "later.categorical.marginal": _of_symbols(lambda N, D, K: _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third)),
-                                              states=[0], columns=[1]),
+    "later.categorical.transition": (*(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
+                                     _case(_line(s.rate_columns(4)), classes=3, law=_laws(3))),
+    "later.categorical.cumulative": (*(_case(_line(s.level_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
+                                     _case(_line(s.level_columns(4)), classes=3, law=_laws(3))),
+    **{f"later.categorical.{name}": _of_symbols(
+        lambda N, D, K: _case(s.soft_symbols(N, D, K), s.level_columns(N).map(_third), law=_laws(K)), states=[0], columns=[1])
+       for name in ("marginal", "evidence")},
     "later.categorical.posterior": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
-                              s.level_columns(N).map(_third)), states=range(2), columns=[2, 3]),
+                              s.level_columns(N).map(_third), law=_laws(K)), states=range(2), columns=[2, 3]),
     "later.categorical.reverse": _of_symbols(_reverse_symbols, states=range(2), columns=[2, 3, 4]),
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),

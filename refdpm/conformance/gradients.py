@@ -15,17 +15,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.conformance import naming, profile as profiles
-from refdpm.conformance.adapter import Fault, Skip, to_array
+from refdpm.conformance.adapter import ALIASES, Fault, Skip, to_array
 from refdpm.conformance.chapters.inputs import Inputs, exactly
 from refdpm.conformance.chapters.quantity import Quantity
-from refdpm.conformance.judge import FAILING, Effort, Result, examples, skipped, with_mistake
+from refdpm.conformance.judge import FAILING, FAULTS, Effort, Result, examples, skipped, with_mistake
+from refdpm.conformance.power import LONG
 from refdpm.conformance.smallest import size
 from refdpm.conformance.symptoms import Failure, Part
 from refdpm.conformance.profile import Profile, in_shape
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
-from refdpm.textbook.expression import E, versions
+from refdpm.textbook.edits import edits
+from refdpm.textbook.expression import E, nodes, versions
+from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding
-from refdpm.textbook.slope import gradient as gradient_of, named_cotangents, slopes
+from refdpm.textbook.slope import argument_of, gradient as gradient_of, named_cotangents, slopes
+from refdpm.textbook.values import floats
 from refdpm.vjp import Array, unbroadcast
 
 DRAWS = 5
@@ -64,56 +68,112 @@ def clause_ids(quantity: Quantity) -> list[str]:
     return [f"GRAD.{quantity.id}.{argument.upper()}" for argument in quantity.arguments]
 
 
+class _Case(NamedTuple):
+    """What the gradient with respect to one argument was at one input, and error/(u·scale); or why it cannot be compared."""
+
+    inputs: Inputs
+    failure: Failure | None
+    ratio: float
+    dtype: str
+    reason: str = ""
+
+
 def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
-    """The verdict on the gradient with respect to every argument of a quantity."""
-    found: dict[str, list[tuple[Failure, float]]] = {argument: [] for argument in quantity.arguments}
-    dtype = "float64"
+    """The verdict on the gradient with respect to every argument of a quantity.
+
+    An input that the hook refuses, by an exception, says nothing about the others; nor does an argument that it leaves out.
+    """
+    found: dict[str, list[_Case]] = {argument: [] for argument in quantity.arguments}
+    skips: list[str] = []
+    refusals: list[str] = []
     try:
         drawn = examples(quantity.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
     except Skip as skip:
         return skipped(clause_ids(quantity), str(skip))
     for number, inputs in enumerate(quantity.edges(subject.given) + drawn):
         try:
-            chosen = with_cotangents(quantity, subject.chosen(quantity, inputs), effort.seed + number)
-            right, scale = gradients_and_scales(quantity, chosen)
-            if not all(np.all(np.isfinite(part)) for part in right.values()):        # no derivative there
-                continue
-            answers, dtype = their_gradients(subject, quantity, inputs, chosen)
+            for argument, case in _cases(subject, quantity, inputs, effort.seed + number).items():
+                found[argument].append(case)
         except Skip as skip:
-            if any(found.values()):
-                continue
-            return skipped(clause_ids(quantity), str(skip))
+            skips.append(str(skip))
         except Fault as fault:
-            return [Result(name, "wrong", smallest_input=inputs, reason=str(fault)) for name in clause_ids(quantity)]
-        for argument in quantity.arguments:
-            if argument in answers:
-                parts = answers[argument], right[argument], scale[argument]
-                failure = Failure(chosen, (Part(*parts[:2], UNITS[dtype] * parts[2]),))
-                ratio = np.max(ratios(*parts, UNITS[dtype]), initial=0.0)
-                found[argument].append((failure, float(ratio)))
-    return [_verdict(quantity, argument, name, found[argument], dtype)
+            refusals.append(str(fault))
+        if len(refusals) == FAULTS or (len(skips) == FAULTS and not any(found.values())):
+            break
+    return [_verdict(quantity, argument, name, found[argument]) if found[argument] else
+            _nothing_to_compare(argument, name, skips, refusals, any(found.values()))
             for name, argument in zip(clause_ids(quantity), quantity.arguments)]
 
 
-def _verdict(quantity: Quantity, argument: str, name: str, cases: list[tuple[Failure, float]], dtype: str) -> Result:
-    if not cases:
+def _nothing_to_compare(argument: str, name: str, skips: list[str], refusals: list[str], others: bool) -> Result:
+    """The verdict on an argument for which no gradient came."""
+    if others:
         return Result(name, "skipped", reason=f"vjp gives no gradient with respect to {argument}")
-    worst = max(ratio for _, ratio in cases)
+    if refusals:
+        return Result(name, "not checked", reason=f"no gradient came: {refusals[0]}")
+    return Result(name, "skipped", reason=skips[0] if skips else f"vjp gives no gradient with respect to {argument}")
+
+
+def _cases(subject: Subject, quantity: Quantity, inputs: Inputs, seed: int) -> dict[str, _Case]:
+    """The gradients that the adapter gives at an input, by argument, beside ours.   Raises: Skip, Fault."""
+    chosen = with_cotangents(quantity, subject.chosen(quantity, inputs), seed)
+    right, scale = gradients_and_scales(quantity, chosen)
+    if not all(np.all(np.isfinite(part)) for part in right.values()):                # no derivative there
+        return {}
+    answers, dtype = their_gradients(subject, quantity, inputs, chosen)
+    found = {}
+    for argument, answer in answers.items():
+        if isinstance(answer, Fault):
+            found[argument] = _Case(inputs, None, np.inf, dtype, f"of the gradient with respect to {argument}, {answer}")
+            continue
+        parts = answer, right[argument], scale[argument]
+        failure = Failure(chosen, (Part(*parts[:2], UNITS[dtype] * parts[2]),))
+        found[argument] = _Case(chosen, failure, float(np.max(ratios(*parts, UNITS[dtype]), initial=0.0)), dtype)
+    return found
+
+
+def _verdict(quantity: Quantity, argument: str, name: str, cases: list[_Case]) -> Result:
+    worst = max(case.ratio for case in cases)
     if worst <= LIMIT:
         return Result(name, "pass", worst)
-    failing = [failure for failure, ratio in cases if ratio > LIMIT]
-    lower = worst * UNITS[dtype] / COARSE[dtype]
-    smallest = min(failing, key=lambda failure: size(failure.inputs))
-    part, = smallest.parts
-    inaccurate = lower <= LIMIT and COARSE[dtype] > UNITS[dtype]
-    result = Result(name, "inaccurate" if inaccurate else "wrong", worst, smallest_input=smallest.inputs, observed=part.observed,
-                    right=part.expected)
+    wrong = [case for case in cases if case.ratio > LIMIT]
+    smallest, dtype = min(wrong, key=lambda case: size(case.inputs)), wrong[0].dtype
+    inaccurate = worst * UNITS[dtype] / COARSE[dtype] <= LIMIT and COARSE[dtype] > UNITS[dtype]
+    result = Result(name, "inaccurate" if inaccurate else "wrong", worst, smallest_input=smallest.inputs, reason=wrong[0].reason)
+    if smallest.failure:
+        part, = smallest.failure.parts
+        result = result._replace(observed=part.observed, right=part.expected)
+    failing = [case.failure for case in wrong if case.failure]
+    if not failing:
+        return result
 
     def right(inputs: Inputs) -> tuple[Array, ...]:
         return gradient(quantity, inputs)[argument],
 
     slips = [((slip.id,), partial(_variant_with_slip, slip, right)) for slip in SLIPS]
-    return with_mistake(result, naming.name([right], failing[:FAILING], slips))
+    edited = _edited_variants(quantity, argument, failing[0].inputs)
+    return with_mistake(result, naming.name([right], failing[:FAILING], [*slips, *edited]))
+
+
+def _edited_variants(quantity: Quantity, argument: str, inputs: Inputs) -> naming.Variants:
+    """The derivative of the textbook's formulas with one edit each; what an edit leaves as it was is evaluated once an input."""
+    pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
+
+    def values(leaves: list[E], formulas: tuple[E, ...], inputs: Inputs) -> tuple[Array, ...]:
+        if id(inputs) not in pages:
+            pages[id(inputs)] = inputs, _page_of_slopes(quantity, inputs), {}
+        _, page, memo = pages[id(inputs)]
+        found = gradient_of(leaves, floats(formulas, page, memo), page)[argument]
+        return (found[1:] if argument == "beta" else found),
+
+    variants = []
+    for slope_of in _slopes(quantity.formulas(_without_cotangents(inputs))):
+        leaves = [leaf for leaf in slope_of if argument_of(leaf) == argument]
+        formulas = tuple(slope_of[leaf] for leaf in leaves)
+        if len(nodes(*formulas)) <= LONG:
+            variants += [((f"in the derivative, {edit.says}",), partial(values, leaves, edit.formulas))
+                         for edit in edits(*formulas)]
+    return variants
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------
@@ -130,7 +190,17 @@ def gradient(quantity: Quantity, inputs: Inputs) -> dict[str, Array]:
     """Our gradient with respect to every argument, for inputs["cotangents"]."""
     assert quantity.arguments
     with np.errstate(all="ignore"):
-        return quantity.gradients({name: value for name, value in inputs.items() if name != "cotangents"}, inputs["cotangents"])
+        return quantity.gradients(_without_cotangents(inputs), inputs["cotangents"])
+
+
+def _without_cotangents(inputs: Inputs) -> Inputs:
+    return {name: value for name, value in inputs.items() if name != "cotangents"}
+
+
+def _page_of_slopes(quantity: Quantity, inputs: Inputs) -> Page:
+    """The page of the inputs, with the cotangents besides."""
+    page = quantity.page(_without_cotangents(inputs))
+    return page.at(page.t, **{f"w{n}": cotangent for n, cotangent in enumerate(inputs["cotangents"])})
 
 
 def gradients_and_scales(quantity: Quantity, inputs: Inputs) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -142,11 +212,9 @@ def gradients_and_scales(quantity: Quantity, inputs: Inputs) -> tuple[dict[str, 
 
 def _scales(quantity: Quantity, inputs: Inputs) -> dict[str, Array]:
     """What the slope of the textbook's formula rounds for every argument: the most of what the forms of the formula do."""
-    plain = {name: value for name, value in inputs.items() if name != "cotangents"}
-    page = quantity.page(plain)
-    page = page.at(page.t, **{f"w{n}": cotangent for n, cotangent in enumerate(inputs["cotangents"])})
+    page = _page_of_slopes(quantity, inputs)
     found: dict[str, Array] = {}
-    for slope_of in _slopes(quantity.formulas(plain)):
+    for slope_of in _slopes(quantity.formulas(_without_cotangents(inputs))):
         scales = {leaf: part.scale for leaf, part in zip(slope_of, rounding(slope_of.values(), page))}
         by_name = gradient_of(list(scales), list(scales.values()), page, sizes=True)
         by_name |= {"output": scale for leaf, scale in scales.items() if leaf.op == "gathered" and leaf.how.name == "bias"}
@@ -174,8 +242,9 @@ def _largest_of_row(scale: Array) -> Array:
 
 # -- theirs ------------------------------------------------------------------------------------------------------------
 
-def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen: Inputs) -> tuple[dict[str, Array], str]:
-    """The adapter's gradients in our terms, and the precision they are judged at."""
+def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen: Inputs
+                    ) -> tuple[dict[str, Array | Fault], str]:
+    """The adapter's gradients in our terms, or why one of them is none, and the precision they are judged at."""
     values = subject.ask(quantity.name, inputs)
     parts = [_their_cotangent(value, cotangent, output.kind, subject.profile, quantity.sizes(inputs), shape)
              for value, cotangent, output, shape in zip(values.values, chosen["cotangents"], quantity.outputs, values.shapes)]
@@ -185,10 +254,17 @@ def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen
                         | {key: value for key, value in arguments.items() if key == "beta"})
     if not isinstance(found, dict):
         raise Fault(f"vjp returns {type(found).__name__}, expected a dict from arguments to gradients")
-    ours = gradient(quantity, chosen)
-    translated = {name: _our_gradient(name, to_array(found[name]).astype(np.float64), inputs, subject.profile)
-                  for name in quantity.arguments if name in found}
-    return {name: in_shape(value, np.shape(ours[name])) for name, value in translated.items()}, values.dtype
+    given = {ALIASES.get(name, name): value for name, value in found.items()}
+    return {name: _our_gradient_or_fault(name, to_array(given[name]), inputs, subject.profile, np.shape(right))
+            for name, right in gradient(quantity, chosen).items() if name in given}, values.dtype
+
+
+def _our_gradient_or_fault(name: str, theirs: Array, inputs: Inputs, profile: Profile, shape: tuple[int, ...]) -> Array | Fault:
+    try:
+        value = theirs.astype(np.float64)
+        return in_shape(_our_gradient(name, value, inputs, profile) if value.ndim else value, shape)
+    except (Fault, ValueError) as wrong:
+        return wrong if isinstance(wrong, Fault) else Fault(f"returns shape {theirs.shape}, expected {shape}")
 
 
 def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile, sizes: int, shape: tuple[int, ...]) -> Array:
@@ -202,6 +278,8 @@ def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile
         slope = np.log(2)
     if kind in ("total", "table_of_totals") and profile.reduction == "mean":
         slope = slope * sizes
+    if kind == "loss":                                               # of which we make the mean
+        slope = 1 / (np.prod(shape) * (sizes if profile.loss_reduction == "sum" else 1))
     changed = np.asarray(cotangent * slope)
     if kind in ("table", "table_of_totals") and profile.order == "descending":
         changed = changed[::-1]

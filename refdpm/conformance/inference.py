@@ -18,6 +18,7 @@ from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 
 PROBES = 2
+OF_ONE_NUMBER = 6               # probes of a function that returns one number for all rows
 CLEARLY = 0.25                  # more of the numbers that have to be right
 LONG = 50                       # steps of a schedule whose every path takes its time
 Combination = dict[str, Any]
@@ -67,18 +68,23 @@ def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, 
 def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
     """The combinations under which most of a wrong quantity's numbers are right; none if our own ways are not clearly worse."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
-    own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), COARSE) for one in ({}, *combinations))
+    units = UNITS if _has_one_number(quantity) else COARSE             # of a few numbers some are right by chance
+    own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), units) for one in ({}, *combinations))
     best = max(shares, default=-1.0)
     return [one for one, share in zip(combinations, shares) if share == best] if best >= max(own + CLEARLY, 0.0) else []
 
 
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
-    probes = quantity.edges(subject.given)[:PROBES]
+    probes = quantity.edges(subject.given)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
     fields = [field for field in _conventions_of(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
     if _told_by_earlier_quantities(subject, quantity, fields):
         return [], []
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
+
+
+def _has_one_number(quantity: Quantity) -> bool:
+    return all(output.kind == "loss" for output in quantity.outputs)
 
 
 def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: list[str]) -> bool:

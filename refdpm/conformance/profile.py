@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit, logit, softmax, xlogy
 
 from refdpm.conformance.adapter import Fault, Model, Skip
+from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.vjp import Array
 
 
@@ -26,6 +27,9 @@ class Profile(NamedTuple):
     reduction: str = "sum"             # over the components of an example
     unit: str = "nats"
     predicts: str = "noise"            # what the network's output means
+    weight_of: str = "noise"           # the prediction whose error the weight of the bound is for
+    loss_weight: str = "none"          # of a squared error in training
+    loss_reduction: str = "mean"       # of a training loss over the components of an example
     variance: str = "small"            # of the reverse step: β̃, β, or a head between
     first: str = "next"                # the variance at t = 1
     readout: str = "eq65"              # of the two heads of the Swiss-roll network
@@ -33,6 +37,7 @@ class Profile(NamedTuple):
     layout: str = "channels_last"      # of images
     basis: str = "paper"               # of the bumps in t: in the middles of equal parts, or from end to end
     categories: str = "probability"    # how the law of a symbol is given
+    kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
 
 
@@ -40,9 +45,11 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "first_t": (1, 0), "tables": ("from_1", "from_0"), "order": ("ascending", "descending"),
     "spread": ("variance", "log_variance", "deviation"), "bits": ("probability", "logit", "log_probability"),
     "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "predicts": ("noise", "x_0", "v", "score", "mean"),
+    "weight_of": ("noise", "x_0", "v", "score", "mean"), "loss_weight": LOSS_WEIGHTS, "loss_reduction": ("mean", "sum", "none"),
     "variance": ("small", "large", "ranged"), "first": ("next", "floor", "beta", "fixed"),
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
+    "kernel": ("uniform", "absorbing"),
     "basis": ("paper", "released")}
 
 # the conventions that bear on an input of that name, or on an output of that kind
@@ -52,7 +59,8 @@ INPUTS = {"t": "first_t", "t_prev": "first_t", "model": "first_t", "var": "sprea
 KINDS: dict[str, tuple[str, ...]] = {
     "real": (), "variance": ("spread",), "probability": ("bits",), "information": ("unit",), "total": ("unit", "reduction"),
     "table": ("tables", "order"), "table_of_totals": ("unit", "reduction", "order"), "matrix": ("orientation",),
-    "image": ("layout",), "times": ("first_t",), "rates": ("order",), "integer": (), "law": ("categories",)}
+    "image": ("layout",), "times": ("first_t",), "rates": ("order",), "integer": (), "law": ("categories",),
+    "loss": ("loss_reduction",)}
 
 
 def stated_conventions(given: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +132,8 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
         value = value * np.log(2)
     if kind in ("total", "table_of_totals"):
         value = _total_of_components(value, profile.reduction, len(shape), sizes)
+    if kind == "loss":
+        value = _loss_of_batch(value, profile.loss_reduction, sizes)
     if kind in ("table", "table_of_totals", "rates") and profile.order == "descending":
         value = value[::-1]
     if kind == "rates" and value.shape == (shape[0] + 1,):                       # with β_0 = 0 in front or without
@@ -143,6 +153,13 @@ def _total_of_components(value: Array, reduction: str, ndim: int, sizes: int) ->
     if reduction == "none" and ndim:
         return value.sum(axis=tuple(range(ndim, value.ndim))) if value.ndim > ndim else np.full(value.shape, np.nan)
     return value * sizes if reduction == "mean" else value
+
+
+def _loss_of_batch(value: Array, reduction: str, sizes: int) -> Array:
+    """The mean over examples and components, from one number for the batch, for each example or for each component."""
+    if (reduction == "none") != (value.ndim > 1):
+        return np.full((), np.nan)
+    return np.asarray(value.mean() / sizes if reduction == "sum" else value.mean())
 
 
 def in_shape(value: Array, shape: tuple[int, ...]) -> Array:

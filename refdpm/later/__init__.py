@@ -12,6 +12,7 @@ backwards.  The chain of symbols is the one of `binomial`, r = ½, with more tha
     decoder           the exact mass that a normal law has in the bin of a level
     model             a network that predicts, read as one that `bound`, `likelihood` and `sample` know
     objective         the bound with that decoder, in bits per dimension, and how it differs from K
+    loss              what is minimised in training: squared errors of a prediction, with the weights of several authors
     sampler           the steps of DDIM, of which ancestral sampling is one; fewer steps than the chain has
     categorical       the chain of symbols of K classes, and its reverse step from logits
 

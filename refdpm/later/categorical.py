@@ -1,11 +1,12 @@
-"""The chain of the paper for symbols: K classes, every one as likely as the next in the end (Hoogeboom 2021; Austin 2021, D3PM).
+"""The chain of the paper for symbols: K classes and one stationary law π (Hoogeboom 2021; Austin 2021, D3PM).
 
-One step keeps a symbol with probability 1 − β and otherwise draws it anew from π, which gives each class 1/K:
+One step keeps a symbol with probability 1 − β and otherwise draws it anew from π:
 
-    q(x_t = j | x_{t−1} = i) = (1−β_t) [i = j] + β_t/K.
+    q(x_t = j | x_{t−1} = i) = (1−β_t) [i = j] + β_t π_j.
 
-This is `binomial` with more than two values: K = 2 is the chain of bits with r = ½, and β is the probability of a fresh draw, not
-of a change.  Steps compose as levels do, and every law of the chain is a mixture of a given one and the uniform one.
+π gives each class 1/K unless another `law` is named: with all of it on one class, the mask, the chain is the absorbing one.  This
+is `binomial` with more than two values: K = 2 is the chain of bits with r = π_1, and β is the probability of a fresh draw, not of
+a change.  Steps compose as levels do, and every law of the chain is a mixture of a given one and π.
 
 A symbol is a row of K numbers, 1 for its class and 0 elsewhere, on the last axis; soft symbols, the probabilities of classes, go
 through the same formulas.  Every probability is a sum of products of positive numbers, so that none loses digits, and logits are
@@ -31,91 +32,123 @@ class Categorical(NamedTuple):
     prob: Array
 
 
-def _mixture(x: Array, kept: Array, drawn: Array) -> Array:
-    """x with probability `kept`, a uniform draw with probability `drawn`.   The mean of a symbol over its classes is 1/K."""
-    return kept * x + drawn * x.mean(axis=-1, keepdims=True)
+def _mixture(x: Array, kept: Array, drawn: Array, law: Array | None) -> Array:
+    """x Q: the symbol x with probability `kept`, a draw from π with probability `drawn`."""
+    if law is None:
+        return kept * x + drawn * x.mean(axis=-1, keepdims=True)
+    return kept * x + drawn * law * x.sum(axis=-1, keepdims=True)
+
+
+def _evidence(x: Array, kept: Array, drawn: Array, law: Array | None) -> Array:
+    """Q x, the adjoint of `_mixture`: how likely the symbol x is after each class.   With a uniform π it is the mixture itself."""
+    return kept * x + drawn * _under(x, law)
+
+
+def _under(x: Array, law: Array | None) -> Array:
+    """⟨π, x⟩, with an axis of length 1."""
+    return x.mean(axis=-1, keepdims=True) if law is None else (law * x).sum(axis=-1, keepdims=True)
 
 
 # -- forward -----------------------------------------------------------------------------------------------------------
 
-def transition(beta: Array, *, classes: int) -> Array:
+def transition(beta: Array, *, classes: int, law: Array | None = None) -> Array:
     """Q with Q_ij = q(x_t = j | x_{t−1} = i): rows are what is left, and add to 1.   Shapes: (N,) → (N, K, K)."""
-    return _mixture(np.eye(classes), (1 - beta)[:, None, None], beta[:, None, None])
+    return _mixture(np.eye(classes), (1 - beta)[:, None, None], beta[:, None, None], law)
 
 
-def transition_vjp(beta: Array, *, classes: int) -> tuple[Array, Pullback]:
-    """Adjoint of `transition`:   dQ = (1/K − I) dβ."""
-    return transition(beta, classes=classes), lambda dQ: ((1 / classes - np.eye(classes)) * dQ).sum(axis=(1, 2))
+def transition_vjp(beta: Array, *, classes: int, law: Array | None = None) -> tuple[Array, Pullback]:
+    """Adjoint of `transition`:   dQ = (1πᵀ − I) dβ."""
+    drawn = 1 / classes if law is None else law
+    return transition(beta, classes=classes, law=law), lambda dQ: ((drawn - np.eye(classes)) * dQ).sum(axis=(1, 2))
 
 
-def cumulative(log_alpha_bar: Array, *, classes: int) -> Array:
-    """Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K:  q(x_t = j | x_0 = i).   Shapes: (N,) → (N, K, K)."""
+def cumulative(log_alpha_bar: Array, *, classes: int, law: Array | None = None) -> Array:
+    """Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t) 1πᵀ:  q(x_t = j | x_0 = i).   Shapes: (N,) → (N, K, K)."""
     level = log_alpha_bar[:, None, None]
-    return _mixture(np.eye(classes), np.exp(level), -np.expm1(level))
+    return _mixture(np.eye(classes), np.exp(level), -np.expm1(level), law)
 
 
-def cumulative_vjp(log_alpha_bar: Array, *, classes: int) -> tuple[Array, Pullback]:
-    """Adjoint of `cumulative`:   dQ̄ = ᾱ (I − 1/K) dℓ."""
+def cumulative_vjp(log_alpha_bar: Array, *, classes: int, law: Array | None = None) -> tuple[Array, Pullback]:
+    """Adjoint of `cumulative`:   dQ̄ = ᾱ (I − 1πᵀ) dℓ."""
+    drawn = 1 / classes if law is None else law
 
     def pullback(dQ: Array) -> Array:
-        return np.exp(log_alpha_bar) * ((np.eye(classes) - 1 / classes) * dQ).sum(axis=(1, 2))
+        return np.exp(log_alpha_bar) * ((np.eye(classes) - drawn) * dQ).sum(axis=(1, 2))
 
-    return cumulative(log_alpha_bar, classes=classes), pullback
+    return cumulative(log_alpha_bar, classes=classes, law=law), pullback
 
 
-def marginal(x_0: Array, log_alpha_bar: Array) -> Categorical:
-    """q(x_t | x_0) = ᾱ_t x_0 + (1−ᾱ_t)/K.
+def marginal(x_0: Array, log_alpha_bar: Array, *, law: Array | None = None) -> Categorical:
+    """q(x_t | x_0) = ᾱ_t x_0 + (1−ᾱ_t) π.
 
     Derivation: a symbol has not been drawn anew in any of t steps with probability ∏(1−β) = ᾱ_t; else it is a draw from π.
     """
-    return Categorical(_mixture(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)))
+    return Categorical(_mixture(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), law))
 
 
-def marginal_vjp(x_0: Array, log_alpha_bar: Array) -> tuple[Categorical, Pullback]:
-    """Adjoint of `marginal`:   dprob = ᾱ dx_0 + (1−ᾱ) mean dx_0 + ᾱ (x_0 − mean x_0) dℓ,   means over classes."""
+def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, law: Array | None = None) -> tuple[Categorical, Pullback]:
+    """Adjoint of `marginal`:   dprob = ᾱ dx_0 + (1−ᾱ) π Σ dx_0 + ᾱ (x_0 − π Σ x_0) dℓ,   sums over classes."""
     kept = np.exp(log_alpha_bar)
 
     def pullback(dq: Categorical) -> tuple[Array, Array]:
-        moved = kept * (x_0 - x_0.mean(axis=-1, keepdims=True)) * dq.prob
-        dx_0 = _mixture(dq.prob, kept, -np.expm1(log_alpha_bar))
+        moved = kept * (x_0 - _mixture(x_0, np.zeros(1), np.ones(1), law)) * dq.prob
+        dx_0 = _evidence(dq.prob, kept, -np.expm1(log_alpha_bar), law)
         return unbroadcast(dx_0, x_0.shape), unbroadcast(moved, log_alpha_bar.shape)
 
-    return marginal(x_0, log_alpha_bar), pullback
+    return marginal(x_0, log_alpha_bar, law=law), pullback
+
+
+def evidence(x_t: Array, log_alpha_bar: Array, *, law: Array | None = None) -> Array:
+    """q(x_t | x_0 = k) = ᾱ_t x_t + (1−ᾱ_t) ⟨π, x_t⟩ for each class k of x_0: a column of Q̄_t, where `marginal` is a row."""
+    return _evidence(x_t, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), law)
+
+
+def evidence_vjp(x_t: Array, log_alpha_bar: Array, *, law: Array | None = None) -> tuple[Array, Pullback]:
+    """Adjoint of `evidence`:   de = ᾱ dx_t + (1−ᾱ) ⟨π, dx_t⟩ + ᾱ (x_t − ⟨π, x_t⟩) dℓ."""
+    kept = np.exp(log_alpha_bar)
+
+    def pullback(de: Array) -> tuple[Array, Array]:
+        dx_t = _mixture(de, kept, -np.expm1(log_alpha_bar), law)
+        return unbroadcast(dx_t, x_t.shape), unbroadcast(kept * (x_t - _under(x_t, law)) * de, log_alpha_bar.shape)
+
+    return evidence(x_t, log_alpha_bar, law=law), pullback
 
 
 # -- backward ----------------------------------------------------------------------------------------------------------
 
-def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> Categorical:
-    """q(x_{t−1} | x_t, x_0) = e m/Σ e m   with m = q(x_{t−1} | x_0) and the evidence e = q(x_t | x_{t−1}) = (1−β) x_t + β/K.
+def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, law: Array | None = None) -> Categorical:
+    """q(x_{t−1} | x_t, x_0) = e m/Σ e m   with m = q(x_{t−1} | x_0) and the evidence e = q(x_t | x_{t−1}) = (1−β) x_t + β ⟨π, x_t⟩.
 
-    Derivation: Bayes' rule, for each class of x_{t−1}.  The kernel is symmetric, so that e is x_t itself, mixed.
+    Derivation: Bayes' rule, for each class of x_{t−1}.  With a uniform π the kernel is symmetric, and e is x_t itself, mixed.
     Edge: at t = 1 it is x_0 if that is one class, and x_0 times the evidence if it is soft; at β = 1 x_t says nothing.
+    Domain: an x_t that can come from x_0; in the absorbing chain that is x_0 itself, or the mask.
     """
-    joint = _mixture(x_t, 1 - beta, beta) * marginal(x_0, log_alpha_bar_prev).prob
+    joint = _evidence(x_t, 1 - beta, beta, law) * marginal(x_0, log_alpha_bar_prev, law=law).prob
     return Categorical(joint / joint.sum(axis=-1, keepdims=True))
 
 
-def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) -> tuple[Categorical, Pullback]:
+def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, law: Array | None = None
+                  ) -> tuple[Categorical, Pullback]:
     """Adjoint of `posterior`.  With p = prob and s = Σ e m,
 
-        dp = [d(e m) − p Σ d(e m)]/s        de = (1−β) dx_t + β mean dx_t − (x_t − mean x_t) dβ.
+        dp = [d(e m) − p Σ d(e m)]/s        de = (1−β) dx_t + β ⟨π, dx_t⟩ − (x_t − ⟨π, x_t⟩) dβ.
     """
-    q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
-    m, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev)
-    e = _mixture(x_t, 1 - beta, beta)
+    q = posterior(x_t, x_0, beta, log_alpha_bar_prev, law=law)
+    m, back_marginal = marginal_vjp(x_0, log_alpha_bar_prev, law=law)
+    e = _evidence(x_t, 1 - beta, beta, law)
     s = (e * m.prob).sum(axis=-1, keepdims=True)
 
     def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
         djoint = off_average(dq.prob, q.prob) / s
         de = m.prob * djoint
         dx_0, dlevel = back_marginal(Categorical(e * djoint))
-        dbeta = unbroadcast((x_t.mean(axis=-1, keepdims=True) - x_t) * de, beta.shape)
-        return unbroadcast(_mixture(de, 1 - beta, beta), x_t.shape), dx_0, dbeta, dlevel
+        dbeta = unbroadcast((_under(x_t, law) - x_t) * de, beta.shape)
+        return unbroadcast(_mixture(de, 1 - beta, beta, law), x_t.shape), dx_0, dbeta, dlevel
 
     return q, pullback
 
 
-def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str) -> Categorical:
+def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Array | None = None) -> Categorical:
     """p(x_{t−1} | x_t) from a network's logits z of x_0, with p̂ = softmax(z).  What p̂ means has a name, one of `MIXINGS`:
 
         average             Σ_k p̂_k q(x_{t−1} | x_t, k):          p̂ is the network's p(x_0 | x_t)
@@ -124,25 +157,27 @@ def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str) -> Categorica
 
     Derivation: q(x_{t−1} | x_t, k) = q(x_{t−1}, x_t | k)/q(x_t | k), so that the average is the joint form of z − log q(x_t | ·);
     at t = 1 that is p̂.  And a sum of joint laws is linear in p̂, so that it is the `posterior` of p̂ as a soft x_0.
+    Domain: for the average, a law under which every x_t can come from every x_0.
     Raises: ValueError for another name.
     """
-    return reverse_vjp(logits, x_t, step, mixing=mixing)[0]
+    return reverse_vjp(logits, x_t, step, mixing=mixing, law=law)[0]
 
 
-def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str) -> tuple[Categorical, Pullback]:
+def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Array | None = None
+                ) -> tuple[Categorical, Pullback]:
     """Adjoint of `reverse`."""
     if mixing not in MIXINGS:
         raise ValueError(f"mixing: expected one of {MIXINGS}, got {mixing!r}")
     share = {"average": 1.0, "joint": 0.0, "joint_but_first": 1.0 * (step.log_alpha_bar_prev == 0)}[mixing]
-    said, back_marginal = marginal_vjp(x_t, step.log_alpha_bar)
-    x_0 = softmax(logits - share * np.log(said.prob))
-    p, back_posterior = posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
+    seen, back_seen = evidence_vjp(x_t, step.log_alpha_bar, law=law)
+    x_0 = softmax(logits - share * np.log(np.where(share == 0, 1.0, seen)))
+    p, back_posterior = posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev, law=law)
 
     def pullback(dp: Categorical) -> tuple[Array, Array, Step]:
         dx_t, dx_0, dbeta, dprev = back_posterior(dp)
         dlogits = x_0 * off_average(dx_0, x_0)                      # as in `softmax_vjp`, and near certainty too
-        dx_t_said, dlevel = back_marginal(Categorical(-share * dlogits / said.prob))
-        return unbroadcast(dlogits, logits.shape), dx_t + dx_t_said, Step(dbeta, dprev, dlevel)
+        dx_t_seen, dlevel = back_seen(-share * dlogits / np.where(share == 0, 1.0, seen))
+        return unbroadcast(dlogits, logits.shape), dx_t + dx_t_seen, Step(dbeta, dprev, dlevel)
 
     return p, pullback
 

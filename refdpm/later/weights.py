@@ -39,6 +39,10 @@ KL = {"x_0": Powers(a=1, beta=1, v=-1, w=-1), "noise": Powers(beta=1, keep=-1, v
       "score": Powers(beta=1, keep=-1, v=-1, w=1), "mean": Powers(beta=-1, v=-1, w=1)}
 
 
+LOSS_WEIGHTS = ("none", "snr", "min_snr", "bound")
+SNR = Powers(a=1, keep=1, w=-1)
+
+
 def snr(log_alpha_bar: Array) -> Array:
     """ᾱ/(1−ᾱ) = 1/(1/ᾱ − 1).   Domain: ᾱ < 1."""
     return np.exp(log_alpha_bar) / -np.expm1(log_alpha_bar)
@@ -92,6 +96,49 @@ def kl_weight_vjp(beta: Array, log_alpha_bar_prev: Array, *, predicts: str) -> t
     return _product_vjp(beta, log_alpha_bar_prev, _powers(KL, predicts))
 
 
+def loss_weight(beta: Array, log_alpha_bar_prev: Array, *, predicts: str, weight: str, gamma: float) -> Array:
+    """The weight of a squared error of that prediction in a training loss; SNR is that of t:
+
+        none      1, whatever is predicted
+        snr       SNR per error of x_0: 1 for noise, SNR/(SNR + 1) for v
+        min_snr   min(SNR, γ) per error of x_0: min(SNR, γ)/SNR for noise, min(SNR, γ)/(SNR + 1) for v
+        bound     ½ (SNR_{t−1} − SNR_t) per error of x_0, half of `kl_weight`
+
+    and what is meant per error of x_0 is divided by `error_weight` for another prediction.
+    Domain: t ≥ 2 for "bound".   Raises: ValueError for another name.   Source: Hang et al. 2023 (min_snr).
+    """
+    return loss_weight_vjp(beta, log_alpha_bar_prev, predicts=predicts, weight=weight, gamma=gamma)[0]
+
+
+def loss_weight_vjp(beta: Array, log_alpha_bar_prev: Array, *, predicts: str, weight: str, gamma: float
+                    ) -> tuple[Array, Pullback]:
+    """Adjoint of `loss_weight`: each is a product of powers, and min_snr one of two of them, row by row."""
+    error = _powers(ERROR, predicts)
+    match weight:
+        case "none":
+            return _product_vjp(beta, log_alpha_bar_prev, Powers())
+        case "snr":
+            return _product_vjp(beta, log_alpha_bar_prev, _divided(SNR, error))
+        case "bound":
+            value, back = kl_weight_vjp(beta, log_alpha_bar_prev, predicts=predicts)
+            return value / 2, lambda dvalue: back(dvalue / 2)
+        case "min_snr":
+            return _smaller_vjp(beta, log_alpha_bar_prev, error, gamma)
+    raise ValueError(f"weight: expected one of {LOSS_WEIGHTS}, got {weight!r}")
+
+
+def _smaller_vjp(beta: Array, log_alpha_bar_prev: Array, error: Powers, gamma: float) -> tuple[Array, Pullback]:
+    by_ratio, back_ratio = _product_vjp(beta, log_alpha_bar_prev, _divided(SNR, error))
+    by_gamma, back_gamma = _product_vjp(beta, log_alpha_bar_prev, _divided(Powers(), error))
+    below = np.real(_product(beta, log_alpha_bar_prev, SNR)) < gamma
+
+    def pullback(dvalue: Array) -> tuple[Array, Array]:
+        parts = back_ratio(np.where(below, dvalue, 0)), back_gamma(np.where(below, 0, gamma * dvalue))
+        return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
+
+    return np.where(below, by_ratio, gamma * by_gamma), pullback
+
+
 def kl_of_x_0(x_0: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) -> Array:
     """½ (SNR_{t−1} − SNR_t) (x_0 − guess)² per component, in nats: the divergence of a step with the posterior's variance."""
     return kl_of_x_0_vjp(x_0, guess, beta, log_alpha_bar_prev)[0]
@@ -129,6 +176,10 @@ def _squared_error_vjp(said: Array, guess: Array, beta: Array, log_alpha_bar_pre
 
 
 # -- products of powers ------------------------------------------------------------------------------------------------
+
+def _divided(powers: Powers, by: Powers) -> Powers:
+    return Powers(*(p - q for p, q in zip(powers, by)))
+
 
 def _powers(table: dict[str, Powers], predicts: str) -> Powers:
     if predicts not in table:

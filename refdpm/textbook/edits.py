@@ -17,6 +17,7 @@ from refdpm.textbook.written import written
 COLUMNS = ("beta", "alpha", "alpha_bar")
 LEAVES = ("column", "given", "gathered")
 LONG = 40                                                           # letters of a part that is described by how it is written
+MOST = 1000                                                         # nodes of a part that is written at all
 
 
 class Edit(NamedTuple):
@@ -64,8 +65,18 @@ def _values_of(one: E) -> tuple[E, ...]:
 
 
 def _name(one: E) -> str:
+    if _written_count(one) > MOST:                                  # what is shared would be written again and again
+        return f"a long part, … {one.op} …"
     text = written(one)
     return text if len(text) <= LONG else text[:LONG - 1] + "…"
+
+
+def _written_count(one: E) -> int:
+    """How many nodes are written for a part: those that are shared as often as they stand in it."""
+    counts: dict[E, int] = {}
+    for inner in nodes(one):
+        counts[inner] = 1 + sum(counts[part] for part in inner.parts)
+    return counts[one]
 
 
 def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
@@ -88,10 +99,20 @@ def _sum(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
     if b.op == "slack":
         return
-    yield f"term left out: {_name(b)}", a
-    yield f"term left out: {_name(a)}", b
+    yield _left_out(b), a
+    yield _left_out(a), b
     yield f"minus for plus before {_name(b)}", a - b
     yield f"minus for plus before {_name(a)}", b - a
+
+
+def _left_out(one: E) -> str:
+    """That a term is left out; in a derivative it may be what flows back through a sum or a mean."""
+    inner = one
+    while inner.op in ("fold", "neg"):
+        inner = inner.parts[0]
+    if inner.op == "spread":
+        return f"the sum over {inner.how[2]} is left out: {_name(one)}"
+    return f"term left out: {_name(one)}"
 
 
 def _difference(one: E) -> Iterator[tuple[str, E]]:

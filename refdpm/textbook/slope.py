@@ -50,10 +50,10 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
                 yield part, E("fold", (slope, part))
         case "sum" | "average":
             x, like = one.parts[0], one.parts[-1]
-            whole = E("spread", (g, like), (True, one.how[1]))
+            whole = E("spread", (g, like), (True, one.how[1], one.how[0]))
             yield x, E("fold", (whole if one.op == "sum" else whole / E("count", one.parts, one.how), x))
         case "kept" | "mean":
-            whole = E("spread", (g, one.parts[0]), (False, one.how[1]))
+            whole = E("spread", (g, one.parts[0]), (False, one.how[1], one.how[0]))
             yield one.parts[0], whole if one.op == "kept" else whole / E("count", one.parts, one.how)
         case "move":
             yield one.parts[0], E("back", (g, *one.parts), one.how)

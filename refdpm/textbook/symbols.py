@@ -1,7 +1,7 @@
-"""The chain for symbols as it is printed: K classes on the last axis, every one as likely as the next in the end.
+"""The chain for symbols as it is printed: K classes on the last axis, and a stationary law π, uniform unless it is given.
 
-A symbol is a row of K numbers.  Of what a fresh draw makes a book prints 1/K; where symbols are soft and need not add to 1, as a
-function's arguments may be, it is their mean over classes, and K is None.
+A symbol is a row of K numbers.  Of what a fresh draw makes a book prints 1/K, or π; where symbols are soft and need not add to 1,
+as a function's arguments may be, it is their mean over classes, or their sum times π, and K is None.
 
 Source: Hoogeboom 2021; Austin 2021 (D3PM), eqs. 2 to 4.
 """
@@ -15,37 +15,49 @@ import numpy as np
 
 from refdpm.textbook.bits import relative
 from refdpm.textbook.chain import Row, from_levels, of_step
-from refdpm.textbook.expression import E, above, kept, mean, move, node, slack, term, total, where
+from refdpm.textbook.expression import E, above, forms, kept, mean, move, node, slack, term, total, where
 from refdpm.textbook.layers import softmax
 
 
-def _mixed(x: E, stays: E, drawn: E, K: E | None) -> E:
-    """A symbol that is x, or drawn anew."""
+def _mixed(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
+    """A symbol that is x, or drawn anew; some have for what stays what is not drawn."""
+    if law is not None:
+        return forms(stays, 1 - drawn) * x + drawn * (law * kept(x, "classes") if K is None else law)
     return stays * x + (drawn * mean(x, "classes", (-1,)) if K is None else drawn / K)
+
+
+def _seen(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
+    """How likely the symbol x is after each class: the same where the kernel is symmetric."""
+    return _mixed(x, stays, drawn, K) if law is None else forms(stays, 1 - drawn) * x + drawn * kept(law * x, "classes")
 
 
 # -- the chain -----------------------------------------------------------------------------------------------------------
 
-def forward(x_prev: E, row: Row, K: E | None = None) -> E:
-    """q(x_t | x_{t−1}) = (1 − β_t) x_{t−1} + β_t/K; of the identity the matrix Q_t."""
-    return _mixed(x_prev, row.alpha, row.beta, K)
+def forward(x_prev: E, row: Row, K: E | None = None, law: E | None = None) -> E:
+    """q(x_t | x_{t−1}) = (1 − β_t) x_{t−1} + β_t π; of the identity the matrix Q_t."""
+    return _mixed(x_prev, row.alpha, row.beta, K, law)
 
 
-def marginal(x_0: E, row: Row, K: E | None = None) -> E:
-    """q(x_t | x_0) = ᾱ_t x_0 + (1 − ᾱ_t)/K; of the identity the matrix Q̄_t = Q_1 … Q_t."""
-    return _mixed(x_0, row.alpha_bar, row.rest, K)
+def marginal(x_0: E, row: Row, K: E | None = None, law: E | None = None) -> E:
+    """q(x_t | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) π; of the identity the matrix Q̄_t = Q_1 … Q_t."""
+    return _mixed(x_0, row.alpha_bar, row.rest, K, law)
 
 
-def posterior(x_t: E, x_0: E, row: Row, K: E | None = None) -> E:
-    """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0); the kernel is symmetric: q(x_t | ·) is x_t mixed.
+def evidence(x_t: E, row: Row, K: E | None = None, law: E | None = None) -> E:
+    """q(x_t | x_0 = k) = ᾱ_t x_t + (1 − ᾱ_t) ⟨π, x_t⟩ for each class k."""
+    return _seen(x_t, row.alpha_bar, row.rest, K, law)
+
+
+def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None) -> E:
+    """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0).
 
     Where q(x_{t−1} | x_0) is 0 some have a tiny number for it, and take its logarithm.
     """
-    before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
-    return forward(x_t, row, K) * before / kept(x_t * marginal(x_0, row, K), "classes")
+    before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K, law) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
+    return _seen(x_t, row.alpha, row.beta, K, law) * before / kept(x_t * marginal(x_0, row, K, law), "classes")
 
 
-def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None) -> E:
+def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None, law: E | None = None) -> E:
     """p(x_{t−1} | x_t) from p̂ = softmax(logits), with `seen` = q(x_t | ·) for each class of x_0.
 
         joint               ∝ Σ_k p̂_k q(x_{t−1}, x_t | k): the posterior at p̂
@@ -54,8 +66,8 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
     """
     said = softmax(logits)
     if mixing == "average":
-        return posterior(x_t, said / seen, row)
-    joint = posterior(x_t, said, row, K)
+        return posterior(x_t, said / seen, row, law=law)
+    joint = posterior(x_t, said, row, K, law)
     return joint if mixing == "joint" else where(above(row.rest_prev, 0), joint, said)
 
 
@@ -75,18 +87,26 @@ def _matrices(x: E) -> E:
     return move(x, "as a matrix", lambda i: i[:, None, None])
 
 
-def _reverse(logits: E, x_t: E, step: Any, *, mixing: str) -> E:
-    seen = marginal(x_t, from_levels(log_alpha_bar=step.log_alpha_bar))
-    return reverse(logits, x_t, of_step(step), seen, mixing)
+def _law(law: Any) -> E | None:
+    return None if law is None else node(law)
+
+
+def _reverse(logits: E, x_t: E, step: Any, *, mixing: str, law: Any = None) -> E:
+    seen = evidence(x_t, from_levels(log_alpha_bar=step.log_alpha_bar), law=_law(law))
+    return reverse(logits, x_t, of_step(step), seen, mixing, law=_law(law))
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
-    "later.categorical.transition": lambda beta, *, classes: forward(
-        node(np.eye(classes)), from_levels(_matrices(beta)), node(classes)),
-    "later.categorical.cumulative": lambda level, *, classes: marginal(
-        node(np.eye(classes)), from_levels(log_alpha_bar=_matrices(level)), node(classes)),
-    "later.categorical.marginal": lambda x_0, level: marginal(x_0, from_levels(log_alpha_bar=level)),
-    "later.categorical.posterior": lambda x_t, x_0, beta, level: posterior(x_t, x_0, from_levels(beta, level)),
+    "later.categorical.transition": lambda beta, *, classes, law=None: forward(
+        node(np.eye(classes)), from_levels(_matrices(beta)), node(classes), _law(law)),
+    "later.categorical.cumulative": lambda level, *, classes, law=None: marginal(
+        node(np.eye(classes)), from_levels(log_alpha_bar=_matrices(level)), node(classes), _law(law)),
+    "later.categorical.marginal": lambda x_0, level, *, law=None: marginal(
+        x_0, from_levels(log_alpha_bar=level), law=_law(law)),
+    "later.categorical.evidence": lambda x_t, level, *, law=None: evidence(
+        x_t, from_levels(log_alpha_bar=level), law=_law(law)),
+    "later.categorical.posterior": lambda x_t, x_0, beta, level, *, law=None: posterior(
+        x_t, x_0, from_levels(beta, level), law=_law(law)),
     "later.categorical.reverse": _reverse,
     "later.categorical.kl": lambda q, p: kl_of_any(q.prob, p.prob),
 }

@@ -10,7 +10,8 @@ from typing import Any
 from refdpm.textbook.expression import Column, E
 
 LETTERS = {"beta": "β", "alpha": "α", "alpha_bar": "ᾱ"}
-ARGUMENTS = {"beta": "β_t", "log_alpha_bar": "log ᾱ_t", "log_alpha_bar_prev": "log ᾱ_{t−1}"}
+ARGUMENTS = {"beta": "β_t", "log_alpha_bar": "log ᾱ_t", "log_alpha_bar_prev": "log ᾱ_{t−1}", "w0": "cotangent",
+             **{f"w{n}": f"cotangent_{n + 1}" for n in range(1, 9)}}
 LEVELS = {"+": 1, "-": 1, "neg": 1, "*": 2, "/": 2}
 SIGNS = {"+": " + ", "-": " − ", "*": " ", "/": "/"}
 CALLS = {"Phi": "Φ", "phi": "φ", "log1p": "log"}

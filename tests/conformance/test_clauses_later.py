@@ -21,9 +21,10 @@ from refdpm.conformance.subject import LIMIT, Subject
 QUANTITIES = parametrisation.QUANTITIES + reverse.QUANTITIES + decoder.QUANTITIES + sampler.QUANTITIES
 ALL = tuple(in_chapters(Quantity, "gaussian")) + QUANTITIES
 QUICK = Effort(max_examples=4, shrinks=0)
-PROFILES = (Profile(), Profile(predicts="v", variance="large", first="beta"),
-            Profile(predicts="x_0", variance="ranged", first="floor"), Profile(predicts="mean", variance="large", first="next"),
-            Profile(predicts="score", first="fixed"))
+PROFILES = (Profile(), Profile(predicts="v", weight_of="v", variance="large", first="beta"),
+            Profile(predicts="x_0", weight_of="x_0", variance="ranged", first="floor"),
+            Profile(predicts="mean", weight_of="mean", variance="large", first="next"),
+            Profile(predicts="score", weight_of="score", first="fixed"))
 
 
 # -- an implementation as in the textbook, tables in its own precision ---------------------------------------------------

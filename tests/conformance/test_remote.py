@@ -156,7 +156,8 @@ def test_in_a_process_of_its_own_it_is_the_same(adapter, opened):
         assert _outcome(there, "bad", ONE | {"kind": name}) == _outcome(here, "bad", ONE | {"kind": name}), name
     assert there.notes == here.notes and len(there.notes["bad"]) == 4
     for name, (_, reason) in ONLY_APART.items():
-        assert _outcome(there, "bad", ONE | {"kind": name}) == (Fault, reason)
+        kind, said = _outcome(there, "bad", ONE | {"kind": name})
+        assert kind is Fault and said.startswith(reason)
     assert there._process._process.pid == pid
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from refdpm import activation
+from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
@@ -23,7 +24,7 @@ from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
 from refdpm.textbook import symbols as book
 from refdpm.textbook.chain import row
-from refdpm.textbook.expression import given
+from refdpm.textbook.expression import E, given
 from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
@@ -57,8 +58,14 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
             for j, name in enumerate(symbols):
                 edge[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
             found.append(edge | {"t": t, "beta": beta, "classes": K})
-        return found
+        return [*(_possible(edge) for edge in found[:3]), *found] if symbols == ("x_0", "x_t") else found
     return edges
+
+
+def _possible(i: Inputs) -> Inputs:
+    """With an x_t that every kernel can make of x_0: every other symbol is as it was, or the last class."""
+    stays = (np.arange(i["x_0"].size).reshape(i["x_0"].shape) + i["t"][:, None]) % 2 == 0
+    return i | {"x_t": np.where(stays, i["x_0"], i["classes"] - 1)}
 
 
 def _laws(given: Given) -> Draw:
@@ -107,6 +114,7 @@ BETA, PREV, LEVEL, STEP = columns(_axes)
 
 def _page(i: Inputs) -> Page:
     given = i | {name: _symbols(i, name) for name in ("x_0", "x_t") if name in i} | {"identity": np.eye(i["classes"])}
+    given |= {"mask": np.eye(i["classes"])[-1]} if i.get("kernel") == "absorbing" else {}
     return Page(given, beta=i["beta"], t=i["t"], ndim=max(_axes(i), 3))
 
 
@@ -117,6 +125,36 @@ def _two_laws(i: Inputs) -> Page:
     return Page(i, errors={name: i[name] * (part + normalised) for name, part in zip(("law_q", "law_p"), size)})
 
 
+# -- the stationary law --------------------------------------------------------------------------------------------------
+
+def _stationary(i: Inputs) -> Array | None:
+    """All on the last class, the mask, of the absorbing chain; None for the uniform one."""
+    return np.eye(i["classes"])[-1] if i.get("kernel") == "absorbing" else None
+
+
+def _law_of_possible(i: Inputs) -> Array | None:
+    """The same.   Raises: Skip for an x_t that cannot come from x_0."""
+    if i.get("kernel") == "absorbing" and np.any((i["x_t"] != i["x_0"]) & (i["x_t"] != i["classes"] - 1)):
+        raise Skip("in the absorbing chain x_t is x_0 or the mask")
+    return _stationary(i)
+
+
+def _law_of_reverse(i: Inputs) -> Array | None:
+    """The same.   Raises: Skip for an average over x_0 from which x_t cannot come."""
+    if i.get("kernel") == "absorbing" and i["mixing"] == "average":
+        raise Skip("in the absorbing chain x_t rules classes of x_0 out, over which there is no average")
+    return _stationary(i)
+
+
+def _law_in_book(i: Inputs) -> E | None:
+    return given("mask") if i.get("kernel") == "absorbing" else None
+
+
+def _reverse_in_book(i: Inputs) -> E:
+    law = _law_in_book(i)
+    return book.reverse(LOGITS, X_T, row(), book.evidence(X_T, row(), K, law), i["mixing"], K, law)
+
+
 # -- the clauses -----------------------------------------------------------------------------------------------------------
 
 LAW = (Output("PROB", "law"),)
@@ -124,29 +162,37 @@ MATRIX = (Output("MATRIX", "matrix"),)
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t/K, rows are the class that is left: kept, or drawn anew", SOURCE,
-        MATRIX, chain(), chain_edges(), Theory(categorical.transition, BETA, fixed=("classes",)),
-        book.forward(IDENTITY, row(), K), page=_page),
+        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t 1πᵀ, rows are the class that is left: kept, or drawn anew from π, "
+        "which gives each class 1/K (kernel 'uniform'), or all to the last ('absorbing')", SOURCE, MATRIX, chain(), chain_edges(),
+        Theory(categorical.transition, BETA, fixed=("classes",), law=_stationary),
+        lambda i: (book.forward(IDENTITY, row(), K, _law_in_book(i)),), choices=("kernel",), page=_page),
     Quantity(
-        "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t)/K", SOURCE, MATRIX, chain(), chain_edges(),
-        Theory(categorical.cumulative, LEVEL, fixed=("classes",)),
-        book.marginal(IDENTITY, row(), K), given=own_levels, after=("alpha_bar",), page=_page),
+        "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t) 1πᵀ", SOURCE, MATRIX, chain(), chain_edges(),
+        Theory(categorical.cumulative, LEVEL, fixed=("classes",), law=_stationary),
+        lambda i: (book.marginal(IDENTITY, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar",),
+        choices=("kernel",), page=_page),
     Quantity(
-        "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t)/K, one number for each class", SOURCE, LAW,
-        chain("x_0"), chain_edges("x_0"), Theory(categorical.marginal, _one_hot("x_0"), LEVEL),
-        book.marginal(X_0, row(), K), given=own_levels, after=("alpha_bar",), page=_page),
+        "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t) π, one number for each class", SOURCE, LAW,
+        chain("x_0"), chain_edges("x_0"),
+        Theory(categorical.marginal, _one_hot("x_0"), LEVEL, law=_stationary),
+        lambda i: (book.marginal(X_0, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar",), choices=("kernel",),
+        page=_page),
     Quantity(
         "categorical_posterior", "CAT.POST", "q(x_{t−1} | x_t, x_0) ∝ q(x_t | x_{t−1}) q(x_{t−1} | x_0), adding to 1",
         ("48", *SOURCE), LAW, chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
-        Theory(categorical.posterior, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV),
-        book.posterior(X_T, X_0, row(), K), given=own_levels, after=("alpha_bar",), arguments=("beta",), page=_page),
+        Theory(categorical.posterior, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV,
+               law=_law_of_possible),
+        lambda i: (book.posterior(X_T, X_0, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar",),
+        choices=("kernel",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
         "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
         "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
-        Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",)),
-        lambda i: book.reverse(LOGITS, X_T, row(), book.marginal(X_T, row(), K), i["mixing"], K), given=own_levels,
-        after=("alpha_bar", "categorical_posterior"), choices=("mixing",), arguments=("logits", "beta"), page=_page),
+        Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",),
+               law=_law_of_reverse),
+        lambda i: (_reverse_in_book(i),),
+        given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing", "kernel"), arguments=("logits", "beta"),
+        page=_page),
     Quantity(
         "categorical_kl", "CAT.KL", "D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0", ("14", *SOURCE),
         (Output("VALUE", "information"),), _laws, _laws_edges, Theory(categorical.kl, symbol("law_q"), symbol("law_p")),

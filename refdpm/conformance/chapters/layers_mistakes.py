@@ -11,7 +11,8 @@ from refdpm import activation
 from refdpm.activation import sigmoid, softmax
 from refdpm.layers import conv, pool
 from refdpm.layers.multiscale import Kernels, multiscale
-from refdpm.vjp import Array
+from refdpm.layers.norm import group_norm
+from refdpm.vjp import Array, unbroadcast
 
 # Not yet plantable: LAY-05 needs attention; LAY-16 sides that the factor does not divide, LAY-17's value a factor that is no whole
 # number; TRN-01, TRN-02, TRN-04 a time embedding; SHP-10 t with two axes.
@@ -260,6 +261,11 @@ def _unbiased(x: Array, groups: int) -> float:
     return max(n - 1, 1) / n
 
 
+def _first_of_groups(table: Array, x: Array, groups: int) -> Array:
+    """As many numbers as there are groups, each for all channels of its group."""
+    return np.asarray(np.repeat(table[..., :groups], x.shape[-1] // groups, axis=-1))
+
+
 def _channels_in_turn(right: Callable[..., Any]) -> Callable[..., Any]:
     def group_norm(x: Array, scale: Array, shift: Array, *, groups: int, epsilon: float = 1e-5) -> Array:
         order = np.arange(x.shape[-1]).reshape(-1, groups).T.ravel()
@@ -295,6 +301,8 @@ VALUES = (
             told(epsilon=lambda epsilon, x, groups: epsilon * _unbiased(x, groups),
                  scale=lambda scale, x, groups: scale * _unbiased(x, groups) ** 0.5)),
     in_group_norm("NEW-N-EPSILON", "ε of its own → the one given", "1e-6 and 1e-5 in two libraries", told(epsilon=1e-6)),
+    in_group_norm("NEW-N-GROUPED", "scale and shift for each group → for each channel", "Oneflow-Inc/oneflow!4848",
+                  told(scale=_first_of_groups, shift=_first_of_groups)),
     in_group_norm("NEW-N-SHIFTED", "scale of z + shift → of z alone", "a bracket", told(shift=lambda shift, scale: scale * shift)),
 )
 
@@ -329,6 +337,12 @@ def _in_place(dy: Array, x: Array) -> Array:
     return dy
 
 
+def _read_channels_first(dy: Array, x: Array, scale: Array, groups: int, epsilon: float) -> Array:
+    """The gradient of the scale with the memory of z, channels last, read as if they came first."""
+    z = np.reshape(group_norm(x, np.ones(1), np.zeros(1), groups=groups, epsilon=epsilon), (len(x), x.shape[-1], -1))
+    return unbroadcast(dy * np.moveaxis(z, 1, -1).reshape(x.shape), scale.shape)
+
+
 PULLBACKS = (
     Mistake("LAY-01", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
             "layers.rbf.rbf_vjp", "gradient", pulled_by(_softmax_diagonal)),
@@ -353,6 +367,8 @@ PULLBACKS = (
     in_group_norm_vjp("NEW-N-DSTOP", "mean and variance both detached → differentiated", "GRD-01, of statistics",
             pulled_to(x=_with_constant(mean=True, root=True))),
     in_group_norm_vjp("NEW-N-DSCALE", "scale never gets a gradient → it does", "SCH-11, of a layer", pulled(scale=zero)),
+    in_group_norm_vjp("NEW-N-DLAYOUT", "gradient of the scale reads z with channels first → with channels last",
+                      "pytorch/pytorch#140913", pulled_to(scale=_read_channels_first)),
     in_group_norm_vjp("NEW-N-DSHIFT", "gradients of scale and shift the mean over the examples → the sum", "a mean for a sum",
             pulled(scale=lambda d, x: d / len(x), shift=lambda d, x: d / len(x))),
 )

@@ -89,8 +89,10 @@ WEIGHTS = (
     Quantity(
         "kl_weight", "PAR.WEIGHT", "w with D_KL(q(x_{t−1} | x_t, x_0) ‖ p) = ½ w Δ² for an error Δ of what is predicted and the "
         "posterior's variance, t ≥ 2: SNR_{t−1} − SNR_t for x_0, SNR_{t−1}/SNR_t − 1 for noise", ("Ho 2020", "Kingma 2021"), VALUE,
-        chain(low=2), chain_edges(low=2), Theory(weights.kl_weight, BETA, PREV, fixed=("predicts",)),
-        lambda i: book.kl_weight(row(), i["predicts"]), given=own_levels, after=("alpha_bar", "snr"), choices=("predicts",),
+        chain(low=2), chain_edges(low=2),
+        Theory(weights.kl_weight, BETA, PREV, predicts=lambda i: i["weight_of"]),
+        lambda i: (book.kl_weight(row(), i["weight_of"]),), given=own_levels, after=("alpha_bar", "snr"),
+        choices=("weight_of",),
         arguments=("beta",)),
     Quantity(
         "kl_of_v", "PAR.KL_OF_V", "D_KL(q(x_{t−1} | x_t, x_0) ‖ p) per component where the network says v, p with the variance "

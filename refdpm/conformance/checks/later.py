@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from refdpm.conformance.checks.common import apart, check, column, passes, refused, worst
 from refdpm.gaussian import Gaussian
-from refdpm.later import decoder, mean, parametrisation, variance, weights
+from refdpm.later import decoder, loss, mean, parametrisation, variance, weights
 from refdpm.later.decoder import Grid
 from refdpm.schedule import Step
 
@@ -40,6 +40,27 @@ def _named_by_hand() -> Iterator[float]:
         yield apart(mean.from_x_0(x_0, x_t, step, predicts=name), column(value))
         yield apart(mean.x_0_from(column(value), x_t, step, predicts=name), x_0)
         yield apart(mean.mean_from(column(value), x_t, step, predicts=name), column(said["mean"]))
+
+
+@check("later: losses by hand", "later.weights.loss_weight", "later.loss.target", "later.loss.training_loss")
+def losses_by_hand() -> float:
+    """min-SNR of v with γ = 5 at SNR 0.25, 1, 4 and 20 is SNR/(SNR + 1) up to 4, then 5/21; of noise 1 and ¼, of x_0 SNR and 5.
+    ᾱ = 0.36, x_0 = 2, ε = −1: v is −2.2 and the score 1.25; other names are refused."""
+    snr = column(0.25, 1, 4, 20)
+    beta, before = np.full_like(snr, 0.5), np.log(snr / (1 + snr)) + np.log(2)
+    beta, before = np.where(before < 0, beta, 0.01), np.where(before < 0, before, before - np.log(2) - np.log1p(-0.01))
+    expected = {"v": snr / (snr + 1), "noise": np.ones_like(snr), "x_0": snr}
+    last = {"v": 5 / 21, "noise": 0.25, "x_0": 5.0}
+    found = []
+    for name, value in expected.items():
+        value[3] = last[name]
+        found.append(apart(weights.loss_weight(beta, before, predicts=name, weight="min_snr", gamma=5.0), value))
+    level, step = np.log(column(0.36)), Step(column(0.1), np.log(column(0.4)), np.log(column(0.36)))
+    x_0, noise = column(2), column(-1)
+    return worst(*found, apart(loss.velocity(x_0, level, noise=noise), column(-2.2)),
+                 apart(loss.target(x_0, step, noise=noise, predicts="score"), column(1.25)),
+                 passes(refused(lambda: loss.target(x_0, step, noise=noise, predicts="y")),
+                        refused(lambda: weights.loss_weight(beta, before, predicts="v", weight="y", gamma=5.0))))
 
 
 @check("later: variances by hand", "later.variance.small", "later.variance.ranged", "later.variance.first")

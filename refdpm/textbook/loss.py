@@ -1,0 +1,81 @@
+"""What is minimised in training, as it is printed: W_t |said − target|² at x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε.
+
+Sources: Ho, Jain, Abbeel 2020 (noise, weight 1); Salimans, Ho 2022 (SNR); Hang et al. 2023 (min(SNR, γ)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from refdpm.textbook.bound import AFTER, per_example
+from refdpm.textbook.chain import Row, draw, from_levels, marginal, posterior, row
+from refdpm.textbook.expression import HALF, E, above, count, given, node, sqrt, square, total, where
+from refdpm.textbook.layers import per_step
+from refdpm.textbook.prediction import error_weight, heads_of, snr, snr_drop, velocity
+
+
+def target(x_0: E, noise: E, row: Row, predicts: str) -> E:
+    """What a network of that kind should say: x_0, ε, v, −ε/√(1−ᾱ_t), or the posterior's mean."""
+    match predicts:
+        case "noise":
+            return noise
+        case "v":
+            return velocity(x_0, noise, row)
+        case "score":
+            return -(noise / sqrt(row.rest))
+        case "mean":
+            return posterior(draw(marginal(x_0, row), noise), x_0, row).mean
+    return x_0
+
+
+def loss_weight(row: Row, predicts: str, weight: str, gamma: E) -> E:
+    """1, SNR, min(SNR, γ) or ½ (SNR_{t−1} − SNR_t) per error of x_0; of noise divided by SNR, of v by SNR + 1."""
+    if weight == "none":
+        return node(1)
+    per_x_0 = {"snr": lambda: snr(row), "min_snr": lambda: where(above(snr(row), gamma), gamma, snr(row)),
+               "bound": lambda: HALF * snr_drop(row)}[weight]()
+    if predicts == "x_0":
+        return per_x_0
+    return per_x_0 / (snr(row) + 1 if predicts == "v" else error_weight(row, predicts))
+
+
+def training_loss(said: E, right: E, weight: E) -> E:
+    """W_t Σ (said − target)² of each example."""
+    return per_example(weight * square(said - right))
+
+
+def mean_loss(said: E, right: E, weight: E) -> E:
+    """The mean of W_t (said − target)² over the examples of a batch and their components."""
+    loss = weight * square(said - right)
+    return total(loss, "examples and components", ALL) / count(loss, "examples and components", ALL)
+
+
+ALL = (0, *AFTER[0])
+
+
+# -- which pair of the package each formula judges -------------------------------------------------------------------------
+
+def _target(x_0: E, step: Any, *, noise: Any, predicts: str) -> E:
+    at_level = from_levels(log_alpha_bar=step.log_alpha_bar)
+    if predicts != "mean":
+        return target(x_0, node(noise), at_level, predicts)
+    x_t = draw(marginal(x_0, at_level), node(noise))
+    return posterior(x_t, x_0, from_levels(step.beta, step.log_alpha_bar_prev)).mean
+
+
+def _training_loss(parameters: Any, beta: E, x_0: E, *, noise: Any, t: Any, model: Any, weight: str, gamma: Any) -> E:
+    x_t = draw(marginal(x_0, row()), given("noise"))
+    said = heads_of(per_step(x_t, parameters.weight, parameters.bias, t), x_t).mean
+    return training_loss(said, target(x_0, given("noise"), row(), model.predicts),
+                         loss_weight(row(), model.predicts, weight, node(gamma)))
+
+
+PAIRS: dict[str, Callable[..., Any]] = {
+    "later.weights.loss_weight": lambda beta, level, *, predicts, weight, gamma: loss_weight(
+        from_levels(beta, level), predicts, weight, node(gamma)),
+    "later.loss.velocity": lambda x_0, level, *, noise: velocity(x_0, node(noise), from_levels(log_alpha_bar=level)),
+    "later.loss.score": lambda level, *, noise: target(node(0), node(noise), from_levels(log_alpha_bar=level), "score"),
+    "later.loss.target": _target,
+    "later.loss.training_loss": _training_loss,
+}

@@ -1,0 +1,96 @@
+"""Gradients of an adapter: what its hook refuses, leaves out or answers with None, and the words for a wrong derivative."""
+
+import numpy as np
+import pytest
+
+from refdpm.conformance import gradients
+from refdpm.conformance.adapter import Local
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.judge import Effort
+from refdpm.conformance.subject import Subject
+from refdpm.textbook.edits import edits
+from refdpm.textbook.expression import given
+from refdpm.textbook.layers import softmax
+from refdpm.textbook.slope import named_cotangents, slopes
+
+NAMES = frozenset(quantity.name for quantity in QUANTITIES) | {"vjp"}
+
+
+class Divergence:
+    """The divergence of two normal laws with its four gradients."""
+
+    def kl(self, mean_q, var_q, mean_p, var_p):
+        return (np.log(var_p / var_q) + (var_q + (mean_q - mean_p) ** 2) / var_p - 1) / 2
+
+    def vjp(self, name, args, cotangent):
+        q, v, p, w = (args[key] for key in ("mean_q", "var_q", "mean_p", "var_p"))
+        r = (q - p) / w
+        return {"mean_q": r * cotangent, "mean_p": -r * cotangent, "var_q": (1 / w - 1 / v) / 2 * cotangent,
+                "var_p": (1 / w - v / w ** 2 - r * r) / 2 * cotangent}
+
+
+def verdicts(change):
+    """The verdicts on the gradients of the divergence, by argument; `change` makes another answer of the hook's right one."""
+    class Changed(Divergence):
+        calls = 0
+
+        def vjp(self, name, args, cotangent):
+            self.calls += 1
+            return change(super().vjp(name, args, cotangent), self.calls, args)
+
+    subject = Subject(Local(Changed(), names=NAMES), QUANTITIES)
+    found = gradients.judge(subject, subject.functions["kl"], Effort(max_examples=3))
+    return {result.id.rpartition(".")[2].lower(): result for result in found}
+
+
+def test_right_gradients_pass():
+    assert {result.verdict for result in verdicts(lambda found, calls, args: found).values()} == {"pass"}
+
+
+def test_what_is_refused_is_not_checked_and_the_place_is_said():
+    def refuse(found, calls, args):
+        raise RuntimeError("no gradient today")
+
+    found = verdicts(refuse)
+    assert {result.verdict for result in found.values()} == {"not checked"}
+    assert all("RuntimeError: no gradient today (test_clauses_gradients.py:" in result.reason for result in found.values())
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, NotImplementedError])
+def test_a_refused_input_says_nothing_about_the_others(kind):
+    def refuse_the_first(found, calls, args):
+        if calls == 1:
+            raise kind("not this one")
+        return found
+
+    def wrong_after_the_first(found, calls, args):
+        return refuse_the_first(found, calls, args) | {"mean_q": 2 * found["mean_q"]}
+
+    assert {result.verdict for result in verdicts(refuse_the_first).values()} == {"pass"}
+    assert verdicts(wrong_after_the_first)["mean_q"].verdict == "wrong"
+
+
+def test_what_is_left_out_is_skipped_and_none_is_zero():
+    found = verdicts(lambda found, calls, args: {"mean_q": found["mean_q"], "var_p": None})
+    assert [found[name].verdict for name in ("mean_q", "mean_p", "var_q", "var_p")] == ["pass", "skipped", "skipped", "wrong"]
+    assert found["var_p"].mistake and "var_q" in found["var_q"].reason
+
+
+def test_a_gradient_of_another_shape_is_a_verdict_on_its_own_argument():
+    found = verdicts(lambda found, calls, args: found | {"var_q": np.ones((2, 3, 5))})
+    assert found["var_q"].verdict == "wrong" and "(2, 3, 5)" in found["var_q"].reason
+    assert {found[name].verdict for name in ("mean_q", "mean_p", "var_p")} == {"pass"}
+
+
+def test_one_slip_in_the_derivative_is_described():
+    found = verdicts(lambda found, calls, args: found | {"mean_q": found["mean_q"] * args["var_p"]})
+    assert found["mean_q"].verdict == "wrong" and found["mean_q"].mistake.startswith("in the derivative, divisor left out")
+    found = verdicts(lambda found, calls, args: found | {"var_q": found["var_q"] * 2 + 1 / args["var_p"]})
+    assert found["var_q"].mistake is None
+
+
+def test_the_sum_in_the_derivative_of_softmax_has_words_of_its_own():
+    x = given("x")
+    slope, = slopes([softmax(x)], named_cotangents(1)).values()
+    says = [edit.says for edit in edits(slope) if "the sum over classes is left out" in edit.says]
+    assert says and all("cotangent" in one for one in says)

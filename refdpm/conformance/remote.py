@@ -74,6 +74,7 @@ class Remote:
         self.dtype: str | None = hello.get("dtype")
         self.stated: Mapping[str, Any] = hello.get("profile") or {}
         self.classes: int | None = hello.get("classes")
+        self.own_steps: tuple[Array, ...] | None = wire.decode(hello.get("own_steps"))
 
     def offers(self) -> frozenset[str]:
         """See `Source`."""

@@ -81,7 +81,7 @@ def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, 
         source = local(text, frozenset(message["names"]))
         beta = wire.encode(None if source.beta is None else source.beta[1:])
         hello = {"functions": sorted(source.offers()), "dtype": source.dtype, "profile": dict(source.stated), "beta": beta,
-                 "classes": source.classes}
+                 "classes": source.classes, "own_steps": wire.encode(source.own_steps)}
         wire.line(hello)
         return source, hello
     except BaseException as error:

@@ -41,7 +41,22 @@ LONG = 50
 @st.composite
 def _skipping(draw: st.DrawFn, given: Given, more: dict[str, Strategy]) -> Inputs:
     inputs = draw(states(given, noise=arrays(N, D), **more))
+    if given.own_steps:
+        return inputs | _own_pairs(given.own_steps, inputs["t"], draw(st.integers(0, 5)))
     return inputs | {"t_prev": np.array([draw(st.integers(_least(inputs["beta"], int(t)), int(t) - 1)) for t in inputs["t"]])}
+
+
+def _own_pairs(own_steps: tuple[Array, ...], t: Array, turn: int) -> Inputs:
+    """For each t the nearest step of the adapter's own lists, and the step after it: in turn to t − 1 and to one further down."""
+    pairs = sorted({(int(at), int(to)) for steps in own_steps for to, at in zip(steps, steps[1:])})
+    pools = [some for far in (False, True) if (some := [pair for pair in pairs if (pair[0] - pair[1] > 1) == far])]
+    found = [min(pools[(turn + n) % len(pools)], key=lambda pair: abs(pair[0] - at)) for n, at in enumerate(t)]
+    return {"t": np.array([at for at, _ in found]), "t_prev": np.array([to for _, to in found])}
+
+
+def own_lists(given: Given) -> list[Array]:
+    """The kept steps of the adapter's own chains that end at x_0 and are not long."""
+    return [steps[1:] for steps in given.own_steps or () if steps[0] == 0 and 1 < len(steps) <= LONG]
 
 
 def _least(beta: Array, t: int) -> int:
@@ -64,6 +79,8 @@ def _step_edges(given: Given) -> list[Inputs]:
 
 def _skipping_edges(given: Given) -> list[Inputs]:
     """To the step before, to one in between, and as far down as goes."""
+    if given.own_steps:
+        return [i | _own_pairs(given.own_steps, i["t"], turn) for i in _step_edges(given) for turn in range(2)]
     found = []
     for i in _step_edges(given):
         least = np.array([_least(i["beta"], int(t)) for t in i["t"]])
@@ -92,7 +109,8 @@ def _drawn_paths(draw: st.DrawFn, given: Given) -> Inputs:
 def _kept_paths(draw: st.DrawFn, given: Given) -> Inputs:
     beta = draw(schedules(given))
     T = len(beta) - 1
-    times = _kept(beta, np.array(sorted(draw(st.sets(st.integers(1, T), max_size=5)))))
+    own = own_lists(given)
+    times = draw(st.sampled_from(own)) if own else _kept(beta, np.array(sorted(draw(st.sets(st.integers(1, T), max_size=5)))))
     return {"noise": draw(arrays(len(times) + 1, N, D)), "times": times, "eta": draw(numbers(0, 1)), "beta": beta,
             "model": draw(network(T))}
 
@@ -102,12 +120,13 @@ def _path_edges(given: Given) -> list[Inputs]:
 
 
 def _kept_path_edges(given: Given) -> list[Inputs]:
-    """All steps and every third; first at η = 0."""
-    found = []
+    """All steps and every third, or the adapter's own lists; first at η = 0."""
+    found, own = [], own_lists(given)
     for eta in ETAS:
         for beta in telling(given):
             T = len(beta) - 1
-            for times in (np.arange(1, T + 1), _kept(beta, np.arange(2, T, max(3, T // 20))))[0 if T <= LONG else 1:]:
+            kept = (np.arange(1, T + 1), _kept(beta, np.arange(2, T, max(3, T // 20))))[0 if T <= LONG else 1:]
+            for times in own or kept:
                 found.append({"noise": spread_out(len(times) + 1, N, D), "times": times, "eta": eta, "beta": beta,
                               "model": edge_network(T)})
     return found

@@ -231,6 +231,15 @@ def test_an_argument_that_is_not_known_is_no_verdict():
     assert "asks for text" in next(row["reason"] for row in report["clauses"] if row["id"] == "REV.LAW.MEAN")
 
 
+def test_a_method_that_takes_other_arguments_is_no_verdict():
+    class Other(interfaces.Guided):
+        def _predict_xstart_from_eps(self, x_t, t, eps, guidance):
+            raise AssertionError
+
+    row = next(row for row in check(Other(BETA), only="PAR", effort=EFFORT)["clauses"] if row["id"] == "PAR.X_0_OF_NOISE.VALUE")
+    assert row["verdict"] == "skipped" and "_predict_xstart_from_eps takes other arguments" in row["reason"]
+
+
 def test_what_no_clause_looks_at_is_listed():
     class More(interfaces.Lucid):
         def p_losses(self, x_start, t):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from typing import Any
 from unittest import mock
 import sys
@@ -51,6 +51,21 @@ def attribute(of: Any, name: str) -> Any:
     return getattr(of, name)
 
 
+def ask(of: Any, name: str, *given: Any, **named: Any) -> Any:
+    """What a method of an object returns.
+
+    Raises: NotImplementedError if there is none, or one that takes other arguments: that is no answer, and no verdict.
+    """
+    function = attribute(of, name)
+    try:
+        signature(function).bind(*given, **named)
+    except TypeError as error:
+        raise NotImplementedError(f"its {name} takes other arguments: {error}") from None
+    except ValueError:                                          # it does not say what it takes
+        pass
+    return function(*given, **named)
+
+
 def method(name: str, *arguments: str, keep: int | None = None, **named: str) -> Callable[..., Any]:
     """A function of an adapter that hands on what it is asked to a method of the object, or looks up a table of it.
 
@@ -60,7 +75,7 @@ def method(name: str, *arguments: str, keep: int | None = None, **named: str) ->
         found = attribute(self.of, name)
         if not callable(found):
             return found
-        value = found(*(given[one] for one in arguments), **{key: given[one] for key, one in named.items()})
+        value = ask(self.of, name, *(given[one] for one in arguments), **{key: given[one] for key, one in named.items()})
         return value if keep is None else value[:keep]
 
     own = [Parameter(one, Parameter.KEYWORD_ONLY) for one in (*arguments, *named.values())]

@@ -18,7 +18,7 @@ import warnings
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, attribute, choice, drawing, method, not_long, precision, rates, unasked
+from refdpm.conformance.known.common import array_of, ask, choice, drawing, method, not_long, precision, rates, unasked
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "start_x": "x_0", "previous_x": "mean", "velocity": "v", "v": "v"}
@@ -82,21 +82,19 @@ class GuidedDiffusion:
         return self._law(model, x_t, t)["pred_xstart"]
 
     def _law(self, model: Any, x_t: Any, t: Any) -> Any:
-        return self.of.p_mean_variance(self._network(model), x_t, t, clip_denoised=False)
+        return ask(self.of, "p_mean_variance", self._network(model), x_t, t, clip_denoised=False)
 
     def ancestral_step(self, model: Any, x_t: Any, t: Any, noise: Any) -> Any:
         """`p_sample`, not clipped, with this noise."""
-        step, network = attribute(self.of, "p_sample"), self._network(model)
         with drawing(to_array(noise)):
-            return step(network, x_t, t, clip_denoised=False)["sample"]
+            return ask(self.of, "p_sample", self._network(model), x_t, t, clip_denoised=False)["sample"]
 
     def ddim_step(self, model: Any, x_t: Any, t: Any, t_prev: Any, noise: Any, eta: float) -> Any:
         """`ddim_sample`, not clipped, with this noise; always to the step before."""
         if np.any(to_array(t_prev) != to_array(t) - 1):
             raise NotImplementedError("it goes to the step before, and to no other")
-        step, network = attribute(self.of, "ddim_sample"), self._network(model)
         with drawing(to_array(noise)):
-            return step(network, x_t, t, clip_denoised=False, eta=float(eta))["sample"]
+            return ask(self.of, "ddim_sample", self._network(model), x_t, t, clip_denoised=False, eta=float(eta))["sample"]
 
     def sample(self, model: Any, noise: Any) -> Any:
         """`p_sample_loop`, not clipped."""
@@ -110,10 +108,10 @@ class GuidedDiffusion:
 
     def _chain(self, name: str, model: Any, noise: Any, **more: Any) -> Any:
         not_long(len(self.beta))
-        loop, network, (*drawn, start) = attribute(self.of, name), self._network(model), noise
-        device = getattr(start, "device", None)
+        *drawn, start = noise
+        more |= {"noise": start, "clip_denoised": False, "device": getattr(start, "device", None)}
         with drawing(*map(to_array, reversed(drawn))):
-            return loop(network, tuple(start.shape), noise=start, clip_denoised=False, device=device, **more)
+            return ask(self.of, name, self._network(model), tuple(start.shape), **more)
 
     def step_kl(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         """`_vb_terms_bpd` at t ≥ 2, of a draw with the given noise."""
@@ -125,7 +123,7 @@ class GuidedDiffusion:
 
     def _term(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         x_t = self.of.q_sample(x_0, t, noise=noise)
-        return attribute(self.of, "_vb_terms_bpd")(self._network(model), x_0, x_t, t, clip_denoised=False)["output"]
+        return ask(self.of, "_vb_terms_bpd", self._network(model), x_0, x_t, t, clip_denoised=False)["output"]
 
     # -- the times that the network is told ------------------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ DIFFUSERS: tuple[Configuration, ...] = (
     ("DDPMScheduler", dict(beta_schedule="squaredcos_cap_v2", prediction_type="sample", variance_type="fixed_small")),
     ("DDPMScheduler", dict(beta_schedule="sigmoid", prediction_type="epsilon", variance_type="fixed_small_log")),
     ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="fixed_large")),
+    ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="fixed_large",
+                           timestep_spacing="trailing")),
     ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="fixed_large_log")),
     ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="learned_range")),
     ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon")),
@@ -69,12 +71,16 @@ LUCIDRAINS: tuple[Configuration, ...] = (
 
 # what is confirmed in README.md: the clauses that do not pass, of the configurations where one does not
 CONFIRMED = {
-    "diffusers.DDPMScheduler, linear, epsilon, fixed_large": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
+    "diffusers.DDPMScheduler, linear, epsilon, fixed_large": {"REV.LAW.VAR"},
+    "diffusers.DDPMScheduler, linear, epsilon, fixed_large, trailing": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
     "diffusers.DDPMScheduler, linear, epsilon, fixed_large_log": {"REV.LAW.MEAN", "REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
     "diffusers.DDIMScheduler, linear, epsilon, linspace": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     "diffusers.DDIMScheduler, linear, epsilon, trailing": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     "d3pm.D3PM, n_T=20, num_classes=4": {"CAT.POST.PROB", "CAT.REVERSE.PROB"},
-    "monai.DDPMScheduler, linear_beta, epsilon, learned_range": {"REV.LAW.VAR"}}
+    **{f"monai.DDPMScheduler, {name}": {"SMP.STRIDE.X_PREV"}
+       for name in ("linear_beta, epsilon, fixed_small", "scaled_linear_beta, v_prediction, fixed_large",
+                    "cosine, sample, fixed_small")},
+    "monai.DDPMScheduler, linear_beta, epsilon, learned_range": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"}}
 
 
 def found(make: Callable[..., Any], choices: dict[str, Any]) -> dict[str, Any]:

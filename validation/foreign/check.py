@@ -80,6 +80,8 @@ CONFIRMED = {
     **{f"monai.DDPMScheduler, {name}": {"SMP.STRIDE.X_PREV"}
        for name in ("linear_beta, epsilon, fixed_small", "scaled_linear_beta, v_prediction, fixed_large",
                     "cosine, sample, fixed_small")},
+    **{f"monai.DDIMScheduler, {name}": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"}
+       for name in ("sigmoid_beta, epsilon", "cosine, v_prediction")},
     "monai.DDPMScheduler, linear_beta, epsilon, learned_range": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"}}
 
 

@@ -9,6 +9,8 @@ arrays come out; nothing has to be imported or inherited from here.  Everything 
     array = torch.as_tensor         what turns NumPy's arrays into yours; without it functions get NumPy's
     dtype = "float32"               the precision it computes in; else that of what it returns
     profile = {"first_t": 0}        conventions it states; the others are inferred (`profile`)
+    own_steps = (array, …)          the lists of steps that its chains go through, if they can go through no others: increasing,
+                                    counted as t = 1..T, and before them where they end, 0 for x_0
     def vjp(name, args, cotangent): gradients of the function `name` by automatic differentiation, a dict of arrays
 
 What it does not offer is skipped, and NotImplementedError("reason") skips too.
@@ -128,6 +130,7 @@ class Local:
         self.make: Callable[..., Any] | None = getattr(target, "make", None)
         self.array: Callable[[Array], Any] | None = getattr(target, "array", None)
         self.classes = _class_count(target)
+        self.own_steps: tuple[Array, ...] | None = getattr(target, "own_steps", None)
         own = None if self.make or callable(getattr(target, "beta", None)) else getattr(target, "beta", None)
         self.beta = None if own is None else np.concatenate([[0.0], np.asarray(to_array(own), dtype=np.float64)])
         self._names, self._objects = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]

@@ -76,6 +76,7 @@ class Remote:
         self.classes: int | None = hello.get("classes")
         self.unasked = tuple(map(str, hello.get("unasked") or ()))
         self.not_known = [*(name for name in hello["functions"] if name not in names), *map(str, hello.get("not_known") or ())]
+        self.own_steps: tuple[Array, ...] | None = wire.decode(hello.get("own_steps"))
 
     def offers(self) -> frozenset[str]:
         """See `Source`."""

@@ -82,7 +82,8 @@ def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, 
         source = local(text, frozenset(message["names"]))
         beta = wire.encode(None if source.beta is None else source.beta[1:])
         hello = {"functions": sorted(source.offers()), "dtype": source.dtype, "profile": dict(source.stated), "beta": beta,
-                 "classes": source.classes, "unasked": list(getattr(source, "unasked", ())),
+                 "classes": source.classes, "own_steps": wire.encode(source.own_steps),
+                 "unasked": list(getattr(source, "unasked", ())),
                  "not_known": unknown_functions(source.target, frozenset(message["names"]))}
         wire.line(hello)
         return source, hello

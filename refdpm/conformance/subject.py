@@ -35,7 +35,7 @@ class Subject:
         self.source, self.profile = source, profile
         self.offers = source.offers()
         self.functions = {quantity.name: quantity for quantity in functions if quantity.name in self.offers}
-        self.given = Given(source.beta, getattr(source, "classes", None))
+        self.given = Given(source.beta, getattr(source, "classes", None), getattr(source, "own_steps", None))
         self._memory: dict[Any, Any] = {}
 
     def chosen(self, quantity: Quantity, inputs: Inputs) -> Inputs:

@@ -145,6 +145,43 @@ class Guided:
         return kl.reshape(len(kl), -1).mean(axis=1) / LOG_2
 
 
+class Respaced(Guided):
+    """Of guided-diffusion, made of every second step of a longer one; the network is told their times, from 0 to 1000."""
+
+    rescale_timesteps = True
+
+    def __init__(self, beta, dtype="float32", bug="", **choices):
+        super().__init__(beta, dtype, bug, **choices)
+        self.timestep_map = [2 * t + 1 for t in range(len(self.betas))]
+        self.original_num_steps = 2 * len(self.betas)
+
+    def p_mean_variance(self, model, x, t, clip_denoised=True):
+        told = np.arange(len(self.betas)) if self._bug == "told the number" else np.array(self.timestep_map)
+        return super().p_mean_variance(lambda x, t: model(x, told[t] * np.float32(1000 / self.original_num_steps)), x, t,
+                                       clip_denoised)
+
+
+def with_samplers(torch):
+    """The class of one of guided-diffusion that draws, in NumPy but for the noise."""
+    class Drawing(Guided):
+        def _noise(self, x):
+            if self._bug == "noise of another kind":
+                return torch.empty(x.shape).normal_().numpy()
+            return torch.randn_like(torch.as_tensor(x)).numpy()
+
+        def p_sample(self, model, x, t, clip_denoised=True):
+            p, noise = self.p_mean_variance(model, x, t, clip_denoised), self._noise(x)
+            drawn = column((np.arange(len(self.betas)) != 0).astype(x.dtype), t, x) * np.exp(p["log_variance"] / 2) * noise
+            return {"sample": p["mean"] + drawn}
+
+        def p_sample_loop(self, model, shape, noise, clip_denoised=True, device=None):
+            for t in reversed(range(2 if self._bug == "two steps too early" else 0, len(self.betas))):
+                noise = self.p_sample(model, noise, np.full(shape[0], t), clip_denoised)["sample"]
+            return noise
+
+    return Drawing
+
+
 class Lucid:
     """Of denoising_diffusion_pytorch."""
 
@@ -178,14 +215,45 @@ class Lucid:
         return *self.q_posterior(np.clip(x_0, -1, 1) if clip_denoised else x_0, x, t), x_0
 
 
+class Learned(Lucid):
+    """With a learned variance, and arguments by name; it predicts noise, whatever its objective says."""
+
+    vb_loss_weight = 0.001
+
+    def p_mean_variance(self, *, x, t, clip_denoised, model_output=None, **more):
+        said, head = np.split(self.model(x, t), 2, axis=1)
+        small, large = self._tables["small"], self._tables["beta"]
+        low = column(np.log(np.maximum(small, small.dtype.type(1e-20))), t, x)
+        log_variance = low + (head + 1) / 2 * (column(np.log(large), t, x) - low)
+        x_0 = self.predict_start_from_noise(x, t, said)
+        return self.q_posterior(x_0, x, t)[0], np.exp(log_variance), log_variance, x_0
+
+
+class Classes(Lucid):
+    """With classes and guidance."""
+
+    def p_mean_variance(self, x, t, classes, cond_scale, rescaled_phi, clip_denoised=True):
+        with_classes, without = self.model.forward_with_cond_scale(x, t, classes, cond_scale=cond_scale, rescaled_phi=rescaled_phi)
+        x_0 = self.predict_start_from_noise(x, t, without + cond_scale * (with_classes - without))
+        return *self.q_posterior(np.clip(x_0, -1, 1) if clip_denoised else x_0, x, t), x_0
+
+
 class DDIM:
     """A scheduler of DDIM as diffusers has it, without a framework: the noise of a step may be given."""
 
-    def __init__(self, beta, dtype="float32", bug="", prediction_type="epsilon"):
+    def __init__(self, beta, dtype="float32", bug="", prediction_type="epsilon", set_alpha_to_one=True, steps_offset=0):
         self._tables, self._bug = Tables(beta, dtype, bug), bug
         self.betas, self.alphas_cumprod = self._tables["beta"], self._tables["level"]
+        self.final_alpha_cumprod = self.betas.dtype.type(1) if set_alpha_to_one else self.alphas_cumprod[0]
         self.config = SimpleNamespace(prediction_type=prediction_type, num_train_timesteps=len(self.betas))
-        self.num_inference_steps = None
+        self.num_inference_steps, self._offset = None, steps_offset
+
+    def set_timesteps(self, num_inference_steps):
+        self.num_inference_steps, T = num_inference_steps, len(self.betas)
+        steps = np.arange(num_inference_steps) * (T // num_inference_steps) + self._offset
+        if self._bug == "stride of another list":
+            steps = np.linspace(0, T - 1, num_inference_steps).round().astype(np.int64)
+        self.timesteps = steps[::-1]
 
     def add_noise(self, original_samples, noise, timesteps):
         return self._tables.sample(original_samples, timesteps, noise)
@@ -195,7 +263,7 @@ class DDIM:
 
     def step(self, model_output, timestep, sample, eta=0.0, variance_noise=None):
         back = timestep - len(self.betas) // self.num_inference_steps
-        level, before = self.alphas_cumprod[timestep], self.alphas_cumprod[back] if back >= 0 else self.betas.dtype.type(1)
+        level, before = self.alphas_cumprod[timestep], self.alphas_cumprod[back] if back >= 0 else self.final_alpha_cumprod
         x_0 = {"epsilon": lambda: (sample - np.sqrt(1 - level) * model_output) / np.sqrt(level), "sample": lambda: model_output,
                "v_prediction": lambda: np.sqrt(level) * sample - np.sqrt(1 - level) * model_output}[self.config.prediction_type]()
         noise = (sample - np.sqrt(level) * x_0) / np.sqrt(1 - level)

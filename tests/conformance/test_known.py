@@ -1,5 +1,7 @@
 """Ready-made adapters: over right objects no false alarm, in both precisions; over each with one bug the bug is named."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,10 @@ RIGHT = {
     **{f"guided {predicts} {variance}": with_choices(interfaces.Guided, predicts=predicts, variance=variance)
        for predicts, variance in (("EPSILON", "FIXED_SMALL"), ("START_X", "FIXED_LARGE"), ("PREVIOUS_X", "FIXED_SMALL"),
                                   ("EPSILON", "LEARNED_RANGE"))},
+    "guided respaced": interfaces.Respaced,
+    "guided drawing": lambda beta, dtype, bug="": interfaces.with_samplers(torch)(beta, dtype, bug),
+    "lucidrains learned": with_choices(interfaces.Learned, objective="pred_v"), "lucidrains classes": interfaces.Classes,
+    "ddim to x_1": with_choices(interfaces.DDIM, set_alpha_to_one=False, steps_offset=1),
     **{f"lucidrains {name}": with_choices(interfaces.Lucid, objective=name) for name in ("pred_noise", "pred_x0", "pred_v")},
     **{f"ddim {name}": with_choices(interfaces.DDIM, prediction_type=name) for name in ("epsilon", "sample", "v_prediction")},
     **{f"ddpm {name} {variance}": ddpm(prediction_type=name, variance_type=variance)
@@ -37,9 +43,12 @@ RIGHT = {
     "d3pm": interfaces.Symbols, "d3pm of images": interfaces.Pixels}
 
 
+def with_torch(name):
+    return pytest.mark.skipif(torch is None and name.startswith(("ddpm", "guided drawing")), reason="needs PyTorch")
+
+
 def right():
-    return [pytest.param(make, id=name, marks=pytest.mark.skipif(torch is None and name.startswith("ddpm"), reason="needs PyTorch"))
-            for name, make in RIGHT.items()]
+    return [pytest.param(make, id=name, marks=with_torch(name)) for name, make in RIGHT.items()]
 
 
 def findings(report):
@@ -73,6 +82,10 @@ BUGS = (
     ("lucidrains pred_noise", "deviation for variance", "GAU.POST.VAR", None),
     ("lucidrains pred_noise", "padded with itself", "GAU.POST.VAR", "SCH-02b"),
     ("ddim epsilon", "all of the noise", "SMP.DDIM.", "NEW-DDIM-VAR"),
+    ("ddim epsilon", "stride of another list", "SMP.DDIM.", None),
+    ("ddim epsilon", "stride of another list", "SMP.DDIM_LAW", None),
+    ("guided respaced", "told the number", "REV.X_0", None),
+    ("guided drawing", "two steps too early", "SMP.PATH", None),
     ("ddim epsilon", "variance for deviation", "SMP.DDIM.", "NEW-DRAW"),
     ("ddpm v_prediction fixed_small", "sign of v", "PAR.V", "NEW-V-SIGN"),
     ("ddpm sample fixed_large", "no root", "REV.LAW.MEAN", "NEW-POS-ROOT"),
@@ -86,8 +99,7 @@ BUGS = (
 
 
 @pytest.mark.parametrize("name,bug,clause,mistake", [
-    pytest.param(*row, id=f"{row[0]}, {row[1]}, {row[2]}",
-                 marks=pytest.mark.skipif(torch is None and row[0].startswith("ddpm"), reason="needs PyTorch")) for row in BUGS])
+    pytest.param(*row, id=f"{row[0]}, {row[1]}, {row[2]}", marks=with_torch(row[0])) for row in BUGS])
 def test_a_bug_is_named(name, bug, clause, mistake):
     found = findings(check(RIGHT[name](BETA, "float32", bug), only=clause, effort=EFFORT))
     assert found
@@ -148,3 +160,89 @@ def test_rates_near_1_keep_the_digits_that_levels_have():
     assert np.allclose(1 - found, 1 - beta, rtol=3e-7, atol=0)
     wrong = known.common.rates(beta.astype(np.float32), np.sqrt(level))
     assert np.array_equal(wrong, beta.astype(np.float32))
+
+
+# -- what is asked of an object, and what is not -----------------------------------------------------------------------------
+
+def verdicts(report, *ids):
+    return [next(row["verdict"] for row in report["clauses"] if row["id"] == id) for id in ids]
+
+
+@pytest.mark.parametrize("mark,words", [
+    (dict(sigmas=np.ones(3)), "a solver in σ coordinates"), (dict(ets=[]), "keeps earlier predictions"),
+    (dict(order=2), "a solver of order 2"), (dict(config=SimpleNamespace(original_inference_steps=50)), "consistency"),
+    (dict(step=lambda model_output, timestep, sample, s_churn: None), "asks for s_churn")])
+def test_a_scheduler_of_another_kind_is_named_and_not_claimed(mark, words):
+    other = interfaces.DDIM(BETA)
+    vars(other).update(mark)
+    with pytest.raises(ValueError, match=f"DDIM is .*{words}.*no clause is about it"):
+        check(other)
+
+
+def test_any_module_with_forward_and_sample_is_no_adapter():
+    class Network:
+        def forward(self, x):
+            return x
+
+        def sample(self, batch_size=16):
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="its forward, sample asks for other arguments than ours"):
+        known.adapted(Network(), NAMES)
+
+
+def test_a_function_of_ours_with_a_common_name_is_taken():
+    ours = SimpleNamespace(forward=lambda x_prev, t: None)
+    assert known.adapted(ours, NAMES) is ours
+
+
+def test_a_chain_that_ends_at_x_1_is_asked_only_for_its_steps():
+    report = check(RIGHT["ddim to x_1"](BETA, "float32"), only="SMP.DDIM", effort=EFFORT)
+    assert verdicts(report, "SMP.DDIM.X_PREV", "SMP.DDIM_PATH.X_0", "SMP.DDIM_LAW") == ["pass", "skipped", "skipped"]
+
+
+def test_a_scheduler_goes_through_its_own_lists():
+    lists = known.adapted(interfaces.DDIM(BETA), NAMES).own_steps
+    assert [steps.tolist() for steps in lists] == [list(range(26)), [0, 1, 6, 11, 16, 21], [0, 1, 4, 7, 10, 13, 16, 19]]
+    ends_at_1 = known.adapted(interfaces.DDIM(BETA, set_alpha_to_one=False, steps_offset=1), NAMES).own_steps
+    assert ends_at_1[0].tolist() == [1, 2, 7, 12, 17, 22]
+
+
+@pytest.mark.skipif(torch is None, reason="needs PyTorch")
+def test_chains_with_given_noise_are_judged():
+    report = check(RIGHT["guided drawing"](BETA, "float32"), only="SMP", effort=EFFORT)
+    assert verdicts(report, "SMP.STEP.X_PREV", "SMP.PATH.X_0", "SMP.LAW", "SMP.LAST", "SMP.TIMES") == ["pass"] * 5
+
+
+@pytest.mark.skipif(torch is None, reason="needs PyTorch")
+def test_noise_that_cannot_be_given_is_no_verdict():
+    report = check(RIGHT["guided drawing"](BETA, "float32", "noise of another kind"), only="SMP.STEP", effort=EFFORT)
+    row = next(row for row in report["clauses"] if row["id"] == "SMP.STEP.X_PREV")
+    assert row["verdict"] == "skipped" and "draws noise in a way that cannot be seen" in row["reason"]
+
+
+def test_an_argument_that_is_not_known_is_no_verdict():
+    class Other(interfaces.Lucid):
+        def p_mean_variance(self, x, t, text):
+            raise AssertionError
+
+    report = check(Other(BETA), only="REV", effort=EFFORT)
+    assert not findings(report)
+    assert "asks for text" in next(row["reason"] for row in report["clauses"] if row["id"] == "REV.LAW.MEAN")
+
+
+def test_a_method_that_takes_other_arguments_is_no_verdict():
+    class Other(interfaces.Guided):
+        def _predict_xstart_from_eps(self, x_t, t, eps, guidance):
+            raise AssertionError
+
+    row = next(row for row in check(Other(BETA), only="PAR", effort=EFFORT)["clauses"] if row["id"] == "PAR.X_0_OF_NOISE.VALUE")
+    assert row["verdict"] == "skipped" and "_predict_xstart_from_eps takes other arguments" in row["reason"]
+
+
+def test_what_no_clause_looks_at_is_listed():
+    class More(interfaces.Lucid):
+        def p_losses(self, x_start, t):
+            raise AssertionError
+
+    assert known.adapted(More(BETA), NAMES).unasked == ("p_losses",)

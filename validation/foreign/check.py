@@ -1,12 +1,15 @@
-"""Claim: on real packages (diffusers, MONAI, denoising_diffusion_pytorch) the conformance kit accuses no quantity but those that
-have been confirmed by hand, with numbers, in foreign/README.md; everything else that they offer it finds right.
+"""Claim: on real packages (diffusers, MONAI, denoising_diffusion_pytorch) and repositories (guided-diffusion, improved-diffusion,
+d3pm) the conformance kit accuses no quantity but those that have been confirmed by hand, with numbers, in foreign/README.md;
+everything else that they offer it finds right, and of solvers that no clause is about it says so.
 
-    python validation/foreign/check.py
+    python validation/foreign/check.py [FOLDER …]
 
-A package that is not installed is skipped, with the reason.
+Folders are copies of repositories, known by what is in them.  A package that is not installed, or a repository of which no folder
+is given, is skipped, with the reason.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -30,12 +33,21 @@ DIFFUSERS: tuple[Configuration, ...] = (
     ("DDPMScheduler", dict(beta_schedule="squaredcos_cap_v2", prediction_type="sample", variance_type="fixed_small")),
     ("DDPMScheduler", dict(beta_schedule="sigmoid", prediction_type="epsilon", variance_type="fixed_small_log")),
     ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="fixed_large")),
+    ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="fixed_large",
+                           timestep_spacing="trailing")),
     ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="fixed_large_log")),
     ("DDPMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", variance_type="learned_range")),
     ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon")),
     ("DDIMScheduler", dict(beta_schedule="scaled_linear", prediction_type="sample")),
     ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="v_prediction", rescale_betas_zero_snr=True)),
+    ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", timestep_spacing="linspace")),
+    ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", timestep_spacing="trailing")),
+    ("DDIMScheduler", dict(beta_schedule="scaled_linear", prediction_type="epsilon", set_alpha_to_one=False, steps_offset=1)),
     ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", set_alpha_to_one=False)))
+# schedulers that no clause is about
+SOLVERS = ("EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete", "PNDM", "DPMSolverMultistep",
+           "DPMSolverSinglestep", "UniPCMultistep", "DEISMultistep", "LCM", "TCD", "KDPM2Discrete", "KDPM2AncestralDiscrete",
+           "FlowMatchEulerDiscrete", "UnCLIP")
 MONAI: tuple[Configuration, ...] = (
     ("DDPMScheduler", dict(schedule="linear_beta", prediction_type="epsilon", variance_type="fixed_small")),
     ("DDPMScheduler", dict(schedule="scaled_linear_beta", prediction_type="v_prediction", variance_type="fixed_large")),
@@ -43,6 +55,15 @@ MONAI: tuple[Configuration, ...] = (
     ("DDPMScheduler", dict(schedule="linear_beta", prediction_type="epsilon", variance_type="learned_range")),
     ("DDIMScheduler", dict(schedule="sigmoid_beta", prediction_type="epsilon")),
     ("DDIMScheduler", dict(schedule="cosine", prediction_type="v_prediction")))
+# of guided-diffusion and improved-diffusion: the choices of create_gaussian_diffusion, and what the network predicts
+OPENAI: tuple[Configuration, ...] = (
+    ("", dict()), ("", dict(noise_schedule="cosine")), ("", dict(predict_xstart=True, sigma_small=True)),
+    ("PREVIOUS_X", dict()), ("", dict(learn_sigma=True)), ("", dict(learn_sigma=True, noise_schedule="cosine")),
+    ("", dict(timestep_respacing="250")), ("", dict(timestep_respacing="ddim25", learn_sigma=True)),
+    ("", dict(rescale_timesteps=True)), ("", dict(timestep_respacing="25", rescale_timesteps=True)))
+# repositories and what they are known by
+REPOSITORIES = {"guided-diffusion": "guided_diffusion/script_util.py", "improved-diffusion": "improved_diffusion/script_util.py",
+                "d3pm": "d3pm_runner.py"}
 LUCIDRAINS: tuple[Configuration, ...] = (
     ("GaussianDiffusion", dict(beta_schedule="linear", objective="pred_noise")),
     ("GaussianDiffusion", dict(beta_schedule="cosine", objective="pred_x0")),
@@ -50,10 +71,18 @@ LUCIDRAINS: tuple[Configuration, ...] = (
 
 # what is confirmed in README.md: the clauses that do not pass, of the configurations where one does not
 CONFIRMED = {
-    "diffusers.DDPMScheduler, linear, epsilon, fixed_large": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
+    "diffusers.DDPMScheduler, linear, epsilon, fixed_large": {"REV.LAW.VAR"},
+    "diffusers.DDPMScheduler, linear, epsilon, fixed_large, trailing": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
     "diffusers.DDPMScheduler, linear, epsilon, fixed_large_log": {"REV.LAW.MEAN", "REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
-    "diffusers.DDIMScheduler, linear, epsilon, set_alpha_to_one=False": {"SMP.DDIM.X_PREV"},
-    "monai.DDPMScheduler, linear_beta, epsilon, learned_range": {"REV.LAW.VAR"}}
+    "diffusers.DDIMScheduler, linear, epsilon, linspace": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
+    "diffusers.DDIMScheduler, linear, epsilon, trailing": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
+    "d3pm.D3PM, n_T=20, num_classes=4": {"CAT.POST.PROB", "CAT.REVERSE.PROB"},
+    **{f"monai.DDPMScheduler, {name}": {"SMP.STRIDE.X_PREV"}
+       for name in ("linear_beta, epsilon, fixed_small", "scaled_linear_beta, v_prediction, fixed_large",
+                    "cosine, sample, fixed_small")},
+    **{f"monai.DDIMScheduler, {name}": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"}
+       for name in ("sigmoid_beta, epsilon", "cosine, v_prediction")},
+    "monai.DDPMScheduler, linear_beta, epsilon, learned_range": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"}}
 
 
 def found(make: Callable[..., Any], choices: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +121,50 @@ def configurations() -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
             yield package, label(package, name, choices), run
 
 
+def repositories(folders: list[str]) -> dict[str, Path]:
+    """Which folder is which repository.   Raises: ValueError for one that is none of them."""
+    found = {}
+    for folder in map(Path, folders):
+        name = next((name for name, mark in REPOSITORIES.items() if (folder / mark).is_file()), None)
+        if name is None:
+            raise ValueError(f"FOLDER: expected a copy of {', '.join(REPOSITORIES)}, got {folder}")
+        found[name] = folder
+    return found
+
+
+def fetched(folders: dict[str, Path]) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """(label, how to check it) of what is in the folders."""
+    for name, folder in folders.items():
+        sys.path.insert(0, str(folder.resolve()))
+        if name == "d3pm":
+            def run_d3pm() -> dict[str, Any]:
+                make = import_module("d3pm_runner").D3PM
+                return found(lambda **given: make(import_module("torch").nn.Identity(), **given), dict(n_T=20, num_classes=4))
+            yield "d3pm.D3PM, n_T=20, num_classes=4", run_d3pm
+            continue
+        for predicts, choices in OPENAI:
+            run = partial(openai_report, name.replace("-", "_"), predicts, choices)
+            yield label(name, " ".join(["GaussianDiffusion", predicts]).strip(), choices), run
+
+
+def openai_report(package: str, predicts: str, choices: dict[str, Any]) -> dict[str, Any]:
+    """The report on a diffusion of one of the two repositories; `predicts` is for what their own maker has no choice of."""
+    diffusion = import_module(f"{package}.script_util").create_gaussian_diffusion(**choices)
+    if predicts:
+        diffusion.model_mean_type = import_module(f"{package}.gaussian_diffusion").ModelMeanType[predicts]
+    return check(diffusion, effort=EFFORT)
+
+
+def solver_row(name: str) -> dict[str, Any]:
+    """Whether a scheduler that no clause is about is said to be one."""
+    try:
+        check(getattr(import_module("diffusers"), name)(), effort=EFFORT)
+        said = "claimed"
+    except ValueError as error:
+        said = str(error)
+    return row(f"diffusers.{name}: {said}", "not claimed", "no clause is about it" in said)
+
+
 def _network() -> Any:
     """What a GaussianDiffusion wants to see of a network; it is not called."""
     torch = import_module("torch")
@@ -101,9 +174,19 @@ def _network() -> Any:
     return network
 
 
-def main() -> int:
+def verdict_row(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Whether what is accused of an object is what is confirmed."""
+    report, confirmed = run(), CONFIRMED.get(name, set())
+    verdict = row(f"{name}: {described(report)}", f"accused: {', '.join(sorted(confirmed)) or 'nothing'}",
+                  set(accused(report)) == confirmed and report["summary"]["pass"] > 0)
+    print(verdict["number"], file=sys.stderr)
+    return verdict
+
+
+def main(folders: list[str]) -> int:
     """Exit code 0 if what is accused is what is confirmed."""
     started, rows, versions = time.perf_counter(), [], {}
+    given = repositories(folders)
     for package, distribution in PACKAGES.items():
         try:
             versions[package] = metadata.version(distribution)
@@ -112,15 +195,13 @@ def main() -> int:
     if versions:
         versions["torch"] = metadata.version("torch")
         import_module("torch").set_num_threads(1)
-    for package, name, run in configurations():
-        if package in versions:
-            report, confirmed = run(), CONFIRMED.get(name, set())
-            rows.append(row(f"{name}: {described(report)}", f"accused: {', '.join(sorted(confirmed)) or 'nothing'}",
-                            set(accused(report)) == confirmed and report["summary"]["pass"] > 0))
-            print(rows[-1]["number"], file=sys.stderr)
+    rows += [row(f"{name}: skipped, no folder of it is given", "nothing", True) for name in REPOSITORIES if name not in given]
+    rows += [verdict_row(name, run) for package, name, run in configurations() if package in versions]
+    rows += [solver_row(f"{name}Scheduler") for name in SOLVERS if "diffusers" in versions]
+    rows += [verdict_row(name, run) for name, run in fetched(given)]
     return conclude("foreign", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings={"packages": versions, "effort": EFFORT._asdict()})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -15,10 +15,15 @@ N, D = 3, 2
 
 
 class Given(NamedTuple):
-    """What an adapter leaves free: `beta` is its schedule, (T+1,), and `classes` its number of classes, if it has its own."""
+    """What an adapter leaves free: `beta` is its schedule, (T+1,), and `classes` its number of classes, if it has its own.
+
+    `own_steps` are the lists of steps that its chains go through, if it can go through no others: increasing, from where they
+    end, which is 0 unless they end before x_0.
+    """
 
     beta: Array | None = None
     classes: int | None = None
+    own_steps: tuple[Array, ...] | None = None
 
 
 # -- numbers that float32 holds exactly ----------------------------------------------------------------------------------

@@ -43,7 +43,22 @@ LONG = 50
 @draws.composed
 def _skipping(draw: Callable[[Draw], Any], given: Given, more: dict[str, Any]) -> Inputs:
     inputs = draw(drawn_with(chain("x_t", "noise", **more), model=network)(given))
+    if given.own_steps:
+        return inputs | _own_pairs(given.own_steps, inputs["t"], draw(draws.integers(0, 5)))
     return inputs | {"t_prev": np.array([draw(draws.integers(_least(inputs["beta"], int(t)), int(t) - 1)) for t in inputs["t"]])}
+
+
+def _own_pairs(own_steps: tuple[Array, ...], t: Array, turn: int) -> Inputs:
+    """For each t the nearest step of the adapter's own lists, and the step after it: in turn to t − 1 and to one further down."""
+    pairs = sorted({(int(at), int(to)) for steps in own_steps for to, at in zip(steps, steps[1:])})
+    pools = [some for far in (False, True) if (some := [pair for pair in pairs if (pair[0] - pair[1] > 1) == far])]
+    found = [min(pools[(turn + n) % len(pools)], key=lambda pair: abs(pair[0] - at)) for n, at in enumerate(t)]
+    return {"t": np.array([at for at, _ in found]), "t_prev": np.array([to for _, to in found])}
+
+
+def own_lists(given: Given) -> list[Array]:
+    """The kept steps of the adapter's own chains that end at x_0 and are not long."""
+    return [steps[1:] for steps in given.own_steps or () if steps[0] == 0 and 1 < len(steps) <= LONG]
 
 
 def _least(beta: Array, t: int) -> int:
@@ -66,6 +81,8 @@ def _step_edges(given: Given) -> list[Inputs]:
 
 def _skipping_edges(given: Given) -> list[Inputs]:
     """To the step before, to one in between, and as far down as goes."""
+    if given.own_steps:
+        return [i | _own_pairs(given.own_steps, i["t"], turn) for i in _step_edges(given) for turn in range(2)]
     found = []
     for i in _step_edges(given):
         least = np.array([_least(i["beta"], int(t)) for t in i["t"]])
@@ -88,8 +105,8 @@ def _paths(given: Given) -> Draw:
 @draws.composed
 def _kept_paths(draw: Callable[[Draw], Any], given: Given) -> Inputs:
     some = drawn_with(on_schedules(eta=numbers(0, 1)), times=lambda T: draws.subsets(1, T, most=5), model=network)
-    inputs = draw(some(given))
-    times = _kept(inputs["beta"], np.array(sorted(inputs["times"])))
+    inputs, own = draw(some(given)), own_lists(given)
+    times = draw(draws.one_of(own)) if own else _kept(inputs["beta"], np.array(sorted(inputs["times"])))
     return inputs | {"noise": draw(arrays(len(times) + 1, N, D)), "times": times}
 
 
@@ -98,12 +115,13 @@ def _path_edges(given: Given) -> list[Inputs]:
 
 
 def _kept_path_edges(given: Given) -> list[Inputs]:
-    """All steps and every third; first at η = 0."""
-    found = []
+    """All steps and every third, or the adapter's own lists; first at η = 0."""
+    found, own = [], own_lists(given)
     for eta in ETAS:
         for beta in telling(given):
             T = len(beta) - 1
-            for times in (np.arange(1, T + 1), _kept(beta, np.arange(2, T, max(3, T // 20))))[0 if T <= LONG else 1:]:
+            kept = (np.arange(1, T + 1), _kept(beta, np.arange(2, T, max(3, T // 20))))[0 if T <= LONG else 1:]
+            for times in own or kept:
                 found.append({"noise": spread_out(len(times) + 1, N, D), "times": times, "eta": eta, "beta": beta,
                               "model": edge_network(T)})
     return found

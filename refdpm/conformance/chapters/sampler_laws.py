@@ -15,7 +15,7 @@ import numpy as np
 from refdpm.conformance.adapter import Fault, Model, Skip, to_array
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_network, rates, spread_out
 from refdpm.conformance.chapters.quantity import Book, Finding, Law, page_of
-from refdpm.conformance.chapters.sampler import ETAS, X_T, ancestral_formula, ddim_formula
+from refdpm.conformance.chapters.sampler import ETAS, X_T, ancestral_formula, ddim_formula, own_lists
 from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.textbook.chain import row
 from refdpm.textbook.expression import node, sqrt
@@ -100,7 +100,8 @@ def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
     beta, predicts = _beta(given), subject.profile.predicts
     found = []
     for eta in ETAS:
-        for times in (np.arange(1, len(beta)), np.unique(np.append(np.arange(2, len(beta) - 1, 2), len(beta) - 1))):
+        every_second = np.unique(np.append(np.arange(2, len(beta) - 1, 2), len(beta) - 1))
+        for times in own_lists(given) or (np.arange(1, len(beta)), every_second):
             if predicts == "mean" and len(times) < len(beta) - 1:
                 continue                                               # the exact mean is that of another chain then
             inputs = {"beta": beta, "model": exact_network(beta, predicts), "times": times, "eta": eta,
@@ -119,9 +120,14 @@ def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
 def _path(given: Given, *, kept: bool) -> Inputs:
     beta = _beta(given)
     T = len(beta) - 1
-    times = np.unique([max(T // 2, 1), max(T - 1, 1), T]) if kept else np.arange(1, T + 1)
+    times = _kept_times(given, T) if kept else np.arange(1, T + 1)
     return ({"noise": spread_out(len(times) + 1, N, D), "beta": beta, "model": edge_network(T)}
             | ({"times": times, "eta": 0.0} if kept else {}))
+
+
+def _kept_times(given: Given, T: int) -> Array:
+    own = own_lists(given)
+    return own[0] if own else np.unique([max(T // 2, 1), max(T - 1, 1), T])
 
 
 def _last_noise(name: str) -> Callable[[Any, Given, int], Finding]:

@@ -1,21 +1,27 @@
 """Ready-made adapters: objects of interfaces that the field already has, checked as they are.
 
-    check(my_scheduler)                     a diffusers or MONAI scheduler
+    check(my_scheduler)                     a DDPM or DDIM scheduler of diffusers or MONAI
     check(my_gaussian_diffusion)            of improved-diffusion, guided-diffusion or denoising_diffusion_pytorch
     check(my_d3pm)                          a discrete diffusion with matrices
 
-An interface is known by what an object offers, not by where it comes from, so that forks and ports are understood too.  No
-framework is imported here.
+An interface is known by what an object offers, not by where it comes from, so that forks and ports are understood too.  What has
+such names and is of another kind (the solvers of diffusers, say) is not claimed, and it is said what it is.  A ready-made adapter
+runs what the object runs and puts nothing of its own in its place; it has `unasked`, the parts of the interface that no clause
+looks at.  No framework is imported here.
 """
 
 from typing import Any
+import inspect
 
+from refdpm.conformance.adapter import ALIASES
 from refdpm.conformance.known import d3pm, diffusers, guided_diffusion, lucidrains
 
 INTERFACES = (guided_diffusion.GuidedDiffusion, lucidrains.Lucidrains, diffusers.Scheduler, d3pm.D3PM)
 
-# functions of ours whose names are so common that an object of a known interface may have them with another meaning
+# functions of ours whose names are so common that an object may have them with another meaning, and what ours ask for
 COMMON = frozenset({"forward", "sample", "ddim_sample", "objective", "bound", "vjp"})
+ARGUMENTS = {"x_0", "x_prev", "x_t", "t", "k", "noise", "times", "eta", "beta", "model", "parameters", "centre", "log_width",
+             "weight", "bias", "name", "args", "cotangent", *ALIASES}
 
 
 def detect(target: Any) -> type | None:
@@ -31,18 +37,33 @@ def has(target: Any, *names: str) -> bool:
 def adapted(target: Any, names: frozenset[str]) -> Any:
     """What is checked: an object that offers functions of those names as it is; one of a known interface wrapped.
 
-    Raises: ValueError if it is neither, naming what was looked for.
+    Raises: ValueError if it is neither, naming what was looked for; for a sampler that no clause is about, saying what it is.
     """
     offered = {name for name in names if callable(getattr(target, name, None))}
     if offered - COMMON or callable(getattr(target, "make", None)):
         return target
+    name = getattr(target, "__name__", type(target).__name__)
+    if not isinstance(target, type) and (kind := diffusers.other_kind(target)):
+        raise ValueError(f"adapter: {name} is {kind}; no clause is about it: expected {diffusers.Scheduler.SAYS}")
     if interface := detect(target):
         return interface(target)
-    if offered:
+    if any(_asks_for_ours(getattr(target, one)) for one in offered):
         return target
-    for name, member in vars(target).items() if hasattr(target, "__dict__") else ():
+    for member_name, member in vars(target).items() if hasattr(target, "__dict__") else ():
         if isinstance(member, type) and any(callable(getattr(member, one, None)) for one in names - COMMON):
-            raise ValueError(f"adapter: expected functions or make, got a class {name} that has some: add `make = {name}`")
+            raise ValueError(f"adapter: expected functions or make, got a class {member_name} that has some: "
+                             f"add `make = {member_name}`")
     looked_for = "; ".join(f"{', '.join(interface.LOOKED_FOR)} ({interface.SAYS})" for interface in INTERFACES)
+    others = f" (its {', '.join(sorted(offered))} asks for other arguments than ours)" * bool(offered)
     raise ValueError(f"adapter: expected functions that `refdpm explain` lists, or make, or one of the interfaces {looked_for}; "
-                     f"found none of them in {getattr(target, '__name__', type(target).__name__)}")
+                     f"found none of them in {name}{others}")
+
+
+def _asks_for_ours(function: Any) -> bool:
+    """Whether a function of a common name asks for nothing but what ours are given."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    asked = {p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    return bool(asked) and asked <= ARGUMENTS

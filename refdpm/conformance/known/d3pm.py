@@ -10,9 +10,11 @@ import inspect
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, precision
+from refdpm.conformance.known.common import array_of, precision, unasked
 from refdpm.vjp import Array
 
+UNASKED = ("forward", "q_sample", "vb", "vb_terms_bpd", "p_logits", "p_sample", "p_sample_loop", "sample",
+           "sample_with_image_sequence", "cross_entropy_x_start", "prior_bpd", "training_losses", "calc_bpd_loop")
 SAME = 1e-6                     # how much the entries of a uniform matrix may differ
 IMAGE = 4                       # axes that an object which wants images wants
 
@@ -30,7 +32,7 @@ class D3PM:
         self.array = array_of(diffusion.q_mats)
         self._asks_for_logits = "x_start_logits" in inspect.signature(diffusion.q_posterior_logits).parameters
         self.dtype = np.dtype(diffusion.jax_dtype).name if hasattr(diffusion, "jax_dtype") else precision(diffusion.q_mats)
-        self.beta = self._rates()
+        self.beta, self.unasked = self._rates(), unasked(diffusion, UNASKED)
         self.profile = {"categories": "logits", "mixing": "joint_but_first", "orientation": "rows",
                         "first_t": 0 if self._asks_for_logits else 1}
 

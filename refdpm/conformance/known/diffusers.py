@@ -1,41 +1,68 @@
-"""Schedulers with the interface of diffusers, which MONAI's have too: `DDPMScheduler` and `DDIMScheduler`.
+"""Schedulers with the interface of diffusers, which MONAI's have too: `DDPMScheduler` and `DDIMScheduler`, and those like them.
 
-t counts from 0, one step at a time; tables are float32.  A scheduler is checked as a copy, which clips nothing and has all steps.
+t counts from 0; tables are float32.  A scheduler is checked as a copy that clips nothing.  It is used as its users use it:
+`set_timesteps` makes its list of steps, and `step` is told where it is and not where to go.  So a step from t to t_prev is asked
+only of a scheduler that has t_prev after t in a list of its own (`own_steps`), and a chain is one of its own lists, from start to
+end.
 
-A step that draws its noise from a generator, x_{t−1} = m + σ z, is taken twice with the same seed, so that z is known: once where
-x_t and the prediction are 0, so that m is, and σ = x_{t−1}/z; then in earnest, and m is what is left.  This is done in double
-precision with the scheduler's own tables, so that nothing is lost by it.  At the first step nothing is drawn; its variance is that
-of `_get_variance`.
+What a step draws is given to it (`drawing`).  Its mean is where it goes without noise; its deviation is what one unit of noise
+adds where x_t and the prediction are 0.  This is done in double precision with the scheduler's own tables, so that nothing is lost
+by it.  At the first step nothing is drawn; its variance is that of `_get_variance`.
 """
 
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 import copy
-import sys
+import inspect
 
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, choice, choice_name, method, precision, rates
+from refdpm.conformance.known.common import array_of, choice, choice_name, drawing, method, not_long, precision, rates, unasked
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "sample": "x_0", "v_prediction": "v"}
 VARIANCES = {"fixed_small": "small", "fixed_small_log": "small", "fixed_large": "large", "fixed_large_log": "large",
              "learned_range": "ranged"}
 FIRST = {"small": "floor", "large": "beta", "ranged": "floor"}
-SEED = 2015
+UNASKED = ("batch_step_no_noise", "scale_model_input", "_threshold_sample")
+SWITCHED_OFF = ("clip_sample", "thresholding")
+
+# what a step of DDPM or DDIM may ask for
+STEP = {"model_output", "timestep", "sample", "eta", "use_clipped_model_output", "generator", "variance_noise", "return_dict"}
+# what only schedulers of other kinds have, and what they are
+OTHERS = (("sigmas", "a solver in σ coordinates"), ("ets", "a solver that keeps earlier predictions"),
+          ("model_outputs", "a solver that keeps earlier predictions"),
+          ("original_inference_steps", "a sampler of a distilled (consistency) model"))
+FEW, FEWER = 10, 7              # steps of a short chain: of a number that divides T, and of one that does not
+
+
+def other_kind(target: Any) -> str:
+    """What a scheduler is that no clause is about; "" for one of DDPM or DDIM, and for what is no scheduler."""
+    if not (callable(getattr(target, "step", None)) and callable(getattr(target, "set_timesteps", None))):
+        return ""
+    for name, words in OTHERS:
+        if _choice_of(target, name, None) is not None:
+            return words
+    if getattr(target, "order", 1) != 1:
+        return f"a solver of order {target.order}"
+    more = [name for name in _parameters(target.step) if name not in STEP]
+    if more:
+        return f"a sampler of another kind, whose step asks for {', '.join(more)}"
+    backward = hasattr(target, "add_noise") and (hasattr(target, "_get_variance") or "eta" in _parameters(target.step))
+    return "" if backward else "a sampler of another kind, without a variance or the η of DDIM"
 
 
 class Scheduler:
     """A scheduler with `alphas_cumprod`, `betas`, `add_noise`, `get_velocity` and `step`."""
 
-    SAYS = "a diffusers scheduler"
+    SAYS = "a DDPM or DDIM scheduler of diffusers"
     LOOKED_FOR = ("alphas_cumprod", "betas", "add_noise", "step", "config|prediction_type")
 
     def __init__(self, scheduler: Any) -> None:
         self.__name__ = type(scheduler).__name__
-        self.of = _copy_without_clipping(scheduler)
+        self.of, switched_off = _copy_without_clipping(scheduler)
+        self.unasked = (*switched_off, *unasked(scheduler, UNASKED))
         self.beta, self.array = rates(scheduler.betas, scheduler.alphas_cumprod), array_of(scheduler.alphas_cumprod)
         self.dtype = precision(scheduler.alphas_cumprod)
         self.predicts = choice(_choice_of(scheduler, "prediction_type"), PREDICTS, of="prediction_type")
@@ -44,6 +71,8 @@ class Scheduler:
         if kind is not None and choice_name(kind) in VARIANCES:
             self.profile["variance"] = VARIANCES[choice_name(kind)]
             self.profile["first"] = FIRST[self.profile["variance"]]
+        self.lists = _lists(self.of, len(self.beta))
+        self.own_steps = tuple(self.lists.values())
 
     # -- the chain -------------------------------------------------------------------------------------------------------
 
@@ -63,7 +92,7 @@ class Scheduler:
 
     def x_0_from_model(self, model: Any, x_t: Any, t: Any) -> Any:
         """The x_0 of `step`."""
-        return self._rows(x_t, t, None, lambda x, at, back: self._step(_output(model, x, at), at, x, back)[1])
+        return self._rows((x_t,), t, None, lambda at, x: self._step(_output(model, x, at), at, x, 0 * to_array(x))[1])
 
     def reverse(self, model: Any, x_t: Any, t: Any) -> Any:
         """Mean and variance of what `step` draws."""
@@ -71,35 +100,101 @@ class Scheduler:
             raise NotImplementedError("a scheduler of DDIM: see ddim_step")
         if "variance" not in self.profile:
             raise NotImplementedError("there is no variance_type that the kit has a word for")
-        law = self._rows(x_t, t, None, lambda x, at, back: np.stack(self._law(model, x, at, back)))
+        law = self._rows((x_t,), t, to_array(t) - 1, lambda at, x: np.stack(self._law(model, x, at), axis=1))
         return law[:, 0], law[:, 1]
 
     def ancestral_step(self, model: Any, x_t: Any, t: Any, noise: Any) -> Any:
-        """What `step` draws, with other noise."""
+        """`step` with this noise, on the list of all steps."""
         return self.strided_step(model, x_t, t, to_array(t) - 1, noise)
 
     def strided_step(self, model: Any, x_t: Any, t: Any, t_prev: Any, noise: Any) -> Any:
-        """The same where the scheduler has only some of the steps."""
+        """`step` with this noise, on a list that has t_prev after t."""
         if self._is_ddim():
             raise NotImplementedError("a scheduler of DDIM: see ddim_step")
-        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._draw(model, both[0], both[1], at, back))
+        return self._rows((x_t, noise), t, t_prev, lambda at, x, z: self._step(_output(model, x, at), at, x, to_array(z))[0])
 
     def ddim_step(self, model: Any, x_t: Any, t: Any, t_prev: Any, noise: Any, eta: float) -> Any:
-        """`step` of a scheduler of DDIM."""
+        """`step` of a scheduler of DDIM with this noise, on a list that has t_prev after t."""
         if not self._is_ddim():
             raise NotImplementedError("no scheduler of DDIM: see ancestral_step")
-        return self._rows((x_t, noise), t, t_prev, lambda both, at, back: self._ddim(model, both[0], both[1], at, back, eta))
+        return self._rows((x_t, noise), t, t_prev,
+                          lambda at, x, z: self._step(_output(model, x, at), at, x, to_array(z), eta=float(eta))[0])
+
+    def sample(self, model: Any, noise: Any) -> Any:
+        """The chain of all steps."""
+        if self._is_ddim():
+            raise NotImplementedError("a scheduler of DDIM: see ddim_sample")
+        not_long(len(self.beta))
+        return self._chain(model, noise, np.arange(len(self.beta)))
+
+    def ddim_sample(self, model: Any, noise: Any, times: Any, eta: float) -> Any:
+        """The chain of one of its own lists, of a scheduler of DDIM."""
+        if not self._is_ddim():
+            raise NotImplementedError("no scheduler of DDIM: see sample")
+        return self._chain(model, noise, to_array(times), eta=float(eta))
+
+    # -- its lists -------------------------------------------------------------------------------------------------------
+
+    def _chain(self, model: Any, noise: Any, times: Array, **more: Any) -> Any:
+        """x_0 by its own steps, one after another as its users take them."""
+        whole = np.append(0, times + 1)
+        count = next((count for count, steps in self.lists.items() if np.array_equal(whole, steps)), None)
+        if count is None:
+            raise NotImplementedError("no list of its own has these steps and ends at x_0")
+        self.of.set_timesteps(count)
+        parts = [like(to_array(part).astype(np.float64), noise) for part in noise]
+        x = parts.pop() * float(getattr(self.of, "init_noise_sigma", 1.0))
+        for t in self.of.timesteps:
+            given = self.of.scale_model_input(x, t) if hasattr(self.of, "scale_model_input") else x
+            x = self._step(_output(model, given, int(t)), t, x, to_array(parts.pop()), **more)[0]
+        return x
+
+    def _take_list(self, at: int, back: int | None) -> None:
+        """The scheduler is on a list that has `back` after `at`; for None on one that has `at`, if there is one."""
+        for count, steps in self.lists.items():
+            found = np.flatnonzero(steps[1:] == at + 1)
+            if len(found) and back in (None, int(steps[found[0]]) - 1):
+                break
+        else:
+            if back is not None or not self.lists:
+                raise NotImplementedError(f"no list of its own has t = {back} after {at}, counted from 0")
+            count = next(iter(self.lists))
+        if count is None:
+            self.of.custom_timesteps, self.of.num_inference_steps = False, None
+        elif hasattr(self.of, "set_timesteps"):
+            self.of.set_timesteps(count)
+
+    def _rows(self, states: tuple[Any, ...], t: Any, t_prev: Any, step: Callable[..., Any]) -> Array:
+        """step(t, *states) of the rows that share t and t_prev, in double precision."""
+        t = to_array(t)
+        back = [None] * len(t) if t_prev is None else to_array(t_prev).tolist()
+        found: list[Any] = [None] * len(t)
+        for at, to in dict.fromkeys(zip(t.tolist(), back)):
+            rows = [row for row, pair in enumerate(zip(t.tolist(), back)) if pair == (at, to)]
+            self._take_list(at, to)
+            given = [like(to_array(part)[rows].astype(np.float64), part) for part in states]
+            for row, part in zip(rows, to_array(step(at, *given))):
+                found[row] = part
+        return np.stack(found)
 
     # -- one step --------------------------------------------------------------------------------------------------------
 
     def _is_ddim(self) -> bool:
-        return "eta" in self.of.step.__code__.co_varnames
+        return "eta" in _parameters(self.of.step)
+
+    def _step(self, output: Any, at: Any, x: Any, noise: Array, **more: Any) -> tuple[Any, Any]:
+        """x_{t−1} and x_0 of one call, with this noise."""
+        if "variance_noise" in _parameters(self.of.step) and more.get("eta"):
+            more["variance_noise"] = like(noise, x)
+        with drawing(noise):
+            found = self.of.step(output, at, x, **more)
+        return (found.prev_sample, found.pred_original_sample) if hasattr(found, "prev_sample") else found[:2]
 
     def _x_0(self, predicts: str, prediction: Any, x_t: Any, t: Any) -> Any:
         if predicts != self.predicts:
             raise NotImplementedError(f"a scheduler for {self.predicts}")
         return self._rows((x_t, prediction), t, None,
-                          lambda both, at, back: self._step(self._with_head(both[1]), at, both[0], back)[1])
+                          lambda at, x, said: self._step(self._with_head(said), at, x, 0 * to_array(x))[1])
 
     def _with_head(self, prediction: Any) -> Any:
         """A whole output of the network, with a head where it has one."""
@@ -107,50 +202,22 @@ class Scheduler:
         ranged = self.profile.get("variance") == "ranged"
         return like(np.concatenate([value, 0 * value], axis=1), prediction) if ranged else prediction
 
-    def _rows(self, states: Any, t: Any, t_prev: Any, step: Callable[[Any, int, int], Any]) -> Array:
-        """step(states, t, t_prev) of the rows that share both, in double precision."""
-        several = states if isinstance(states, tuple) else (states,)
-        t = to_array(t)
-        back = t - 1 if t_prev is None else to_array(t_prev)
-        found: list[Any] = [None] * len(t)
-        for at, to in sorted(set(zip(t.tolist(), back.tolist()))):
-            rows = np.flatnonzero((t == at) & (back == to))
-            given = [like(to_array(part)[rows].astype(np.float64), part) for part in several]
-            value = to_array(step(tuple(given) if isinstance(states, tuple) else given[0], at, to))
-            if value.ndim > given[0].ndim:                      # a law, mean before variance
-                value = np.moveaxis(value, 0, 1)
-            for row, part in zip(rows, value):
-                found[row] = part
-        return np.stack(found)
-
-    def _step(self, output: Any, at: int, x: Any, back: int, **more: Any) -> tuple[Any, Any]:
-        """x_{t−1} and x_0 of one call, of a scheduler whose next step is `back`."""
-        _has_steps(self.of, at, back, len(self.beta))
-        found = self.of.step(output, at, x, **more)
-        return (found.prev_sample, found.pred_original_sample) if hasattr(found, "prev_sample") else found[:2]
-
-    def _mean_and_deviation(self, output: Any, at: int, x: Any, back: int, **more: Any) -> tuple[Array, Array]:
-        """m and σ of x_{t−1} = m + σ z."""
-        torch = sys.modules["torch"]
-
-        def drawn(output: Any, x: Any) -> Array:
-            return to_array(self._step(output, at, x, back, generator=torch.Generator().manual_seed(SEED), **more)[0])
-
-        z = to_array(torch.randn(x.shape, generator=torch.Generator().manual_seed(SEED), dtype=x.dtype))
+    def _law(self, model: Any, x: Any, at: int) -> tuple[Array, Array]:
+        """Mean and variance; the variance that is not drawn is what `_get_variance` says."""
+        output, nothing = _output(model, x, at), np.zeros(x.shape)
+        mean = to_array(self._step(output, at, x, nothing)[0])
         head_alone = to_array(output) * (np.arange(output.shape[1]) >= x.shape[1]).reshape((1, -1) + (1,) * (x.ndim - 2))
-        sigma = drawn(like(head_alone, output), 0 * x) / z
-        return drawn(output, x) - sigma * z, sigma
+        start, moved = (to_array(self._step(like(head_alone, output), at, like(nothing, x), noise)[0])
+                        for noise in (nothing, nothing + 1))
+        drawn = np.square(moved - start)
+        if at > 0 and not np.isnan(start).any():
+            return mean, drawn
+        return mean, np.broadcast_to(self._stated_variance(output, at, x), mean.shape)
 
-    def _law(self, model: Any, x: Any, at: int, back: int) -> tuple[Array, Array]:
-        """Mean and variance; of the first step the variance that is not drawn."""
-        output = _output(model, x, at)
-        mean, sigma = self._mean_and_deviation(output, at, x, back)
-        return mean, sigma * sigma if at > 0 else np.broadcast_to(self._first_variance(output, x), mean.shape)
-
-    def _first_variance(self, output: Any, x: Any) -> Array:
-        """`_get_variance` at the first step, which says it in one way or another."""
+    def _stated_variance(self, output: Any, at: int, x: Any) -> Array:
+        """`_get_variance`, which says it in one way or another."""
         head = to_array(output)[:, x.shape[1]:]
-        value = to_array(self.of._get_variance(0, *([like(head, x)] if head.size else []))).astype(np.float64)
+        value = to_array(self.of._get_variance(at, *([like(head, x)] if head.size else []))).astype(np.float64)
         match choice_name(_choice_of(self.of, "variance_type")):
             case "fixed_small_log":
                 return np.square(value)
@@ -160,16 +227,9 @@ class Scheduler:
                 return np.exp(value)
         return value
 
-    def _draw(self, model: Any, x: Any, noise: Any, at: int, back: int) -> Array:
-        mean, sigma = self._mean_and_deviation(_output(model, x, at), at, x, back)
-        return mean + sigma * to_array(noise)
 
-    def _ddim(self, model: Any, x: Any, noise: Any, at: int, back: int, eta: float) -> Any:
-        output = _output(model, x, at)
-        if "variance_noise" in self.of.step.__code__.co_varnames:
-            return self._step(output, at, x, back, eta=float(eta), variance_noise=noise)[0]
-        mean, sigma = self._mean_and_deviation(output, at, x, back, eta=float(eta))
-        return mean + sigma * to_array(noise)
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
 
 
 def _choice_of(scheduler: Any, name: str, *default: Any) -> Any:
@@ -183,25 +243,42 @@ def _output(model: Any, x: Any, at: int) -> Any:
     return model(x, np.full(len(x), at))
 
 
-def _copy_without_clipping(scheduler: Any) -> Any:
-    """A copy that clips nothing."""
+def _copy_without_clipping(scheduler: Any) -> tuple[Any, list[str]]:
+    """A copy that clips nothing, and what was switched off for that."""
     twin = copy.deepcopy(scheduler)
+    on = [name for name in SWITCHED_OFF if _choice_of(scheduler, name, False)]
     if hasattr(twin, "register_to_config"):
-        names = {"clip_sample", "thresholding"} & set(twin.config)
-        twin.register_to_config(**dict.fromkeys(names, False))
-    elif hasattr(twin, "clip_sample"):
-        twin.clip_sample = False
-    return twin
+        twin.register_to_config(**dict.fromkeys(on, False))
+    vars(twin).update((name, False) for name in on if name in vars(twin))
+    return twin, on
 
 
-def _has_steps(scheduler: Any, at: int, back: int, T: int) -> None:
-    """Tells the scheduler that `back` comes after `at`: by its list of steps, or by a number of steps that has such a stride."""
-    if hasattr(scheduler, "previous_timestep"):
-        if at - back != 1:
-            scheduler.set_timesteps(timesteps=[at, back] if back >= 0 else [at])
-        else:
-            scheduler.custom_timesteps, scheduler.num_inference_steps = False, None
-    elif hasattr(scheduler, "num_inference_steps") and "eta" in scheduler.step.__code__.co_varnames:
-        scheduler.num_inference_steps = Fraction(T, at - back)
-    elif at - back != 1:
-        raise NotImplementedError("the scheduler has no stride")
+# -- the steps that a scheduler goes through ---------------------------------------------------------------------------------
+
+def _lists(scheduler: Any, T: int) -> dict[int | None, Array]:
+    """Its lists of steps by how many are asked for, as `Given.own_steps` has them; None where it has not been told a number.
+
+    All steps, a few that divide T, and a few that do not.  DDIM with set_alpha_to_one=False takes ᾱ_1 for 1 at the end, so that
+    its chain ends at t = 1.
+    """
+    every = np.arange(T + 1)
+    if not hasattr(scheduler, "set_timesteps"):
+        return {None: every}
+    found: dict[int | None, Array] = {}
+    divisor = max((n for n in range(2, FEW + 1) if T % n == 0), default=1)
+    other = max((n for n in range(2, FEWER + 1) if T % n and n < T), default=1)
+    end = _end(scheduler)
+    for count in dict.fromkeys((T, divisor, other)):
+        twin = copy.deepcopy(scheduler)
+        twin.set_timesteps(count)
+        steps = to_array(twin.timesteps).astype(np.int64) + 1
+        if np.all(np.diff(steps) < 0) and 1 <= steps[-1] and steps[0] <= T:
+            found[count] = np.unique(np.append(end, steps))
+    if hasattr(scheduler, "previous_timestep") and T not in found:
+        found[None] = every
+    return found
+
+
+def _end(scheduler: Any) -> int:
+    last, first = getattr(scheduler, "final_alpha_cumprod", None), scheduler.alphas_cumprod[0]
+    return int(last is not None and float(last) == float(first) != 1.0)

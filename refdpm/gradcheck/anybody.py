@@ -1,0 +1,225 @@
+"""`assert_adjoint` and `adjoint_gaps`: is this gradient, written by anybody in the usual ways, that of this function?
+
+    assert_adjoint(f, f_vjp, x, y)              f(x, y) → value;  f_vjp(x, y) → value, pullback
+
+Every array of floating-point numbers in the arguments is judged by itself, with random directions and cotangents.  J v is taken
+by the complex step where f is analytic, which differences must confirm first; otherwise by differences.  The answer says which.
+
+The gap is judged by what is known of the errors.  By the complex step: rounding errors change when the last digits of the arguments
+change, and a mistake does not; what exceeds ten times the largest change that is seen is a mistake.  By differences: ten
+times their own estimate.  Where that would let pass more than BLUR allows, nothing is decided, and that is not a pass.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refdpm.gradcheck import forms
+from refdpm.gradcheck.derivative import norm, vector
+from refdpm.gradcheck.question import SLACK, Answer, Question, Slope, unit_of
+from refdpm.gradcheck.symptoms import Evidence, symptom
+from refdpm.vjp import Array
+
+PROBES = 3                # directions for every leaf
+OTHER_VALUE = "the value that came with the gradient is not that of f"
+ENTRIES = 300             # the entries of a wrong gradient that are compared one by one
+
+
+class Gap(NamedTuple):
+    """How far the gradient with respect to one array of the arguments is from the derivative of f."""
+
+    argument: str         # its name, as x or params['W']
+    gap: float            # |⟨w, J v⟩ − ⟨Jᵀw, v⟩| / (‖w‖‖J v‖ + ‖Jᵀw‖‖v‖), the largest of some
+    tolerance: float      # what rounding, or the error of the differences, explains
+    method: str           # "complex step" or "differences"
+    why: str              # why differences; or how well they confirm the complex step
+    wrong: str            # what is wrong, and what mistake that is likely to be; "" if nothing is
+    form: str             # how the gradient was called
+
+    @property
+    def ok(self) -> bool:
+        """Whether the gradient is right."""
+        return not self.wrong
+
+    def __str__(self) -> str:
+        verdict = "right" if self.ok else "WRONG"
+        return (f"{self.argument}: {verdict}, gap {self.gap:.1e}, tolerance {self.tolerance:.1e}, by the {self.method}"
+                + (f" ({self.why})" if self.why else "") + (f"\n    {self.wrong}" if self.wrong else ""))
+
+
+def assert_adjoint(f: Callable[..., Any], gradient: Callable[..., Any], *arguments: Any, fixed: Mapping[str, Any] | None = None,
+                   seed: int = 0) -> tuple[Gap, ...]:
+    """Raise AssertionError unless `gradient` is that of `f`; it names argument, entry, ratio and the likely mistake.
+
+    It takes what `adjoint_gaps` takes, and returns what that returns.
+    """
+    found = adjoint_gaps(f, gradient, *arguments, fixed=fixed, seed=seed)
+    if not all(gap.ok for gap in found):
+        name = getattr(f, "__name__", "f")
+        first = f"the gradient of {name} is wrong (it was called as {found[0].form}, with seed {seed})"
+        wrong_first = [str(gap).replace("\n", "\n  ") for gap in sorted(found, key=lambda gap: gap.ok)]
+        raise AssertionError("\n  ".join([first, *wrong_first]))
+    return found
+
+
+def adjoint_gaps(f: Callable[..., Any], gradient: Callable[..., Any], *arguments: Any, fixed: Mapping[str, Any] | None = None,
+                 seed: int = 0) -> tuple[Gap, ...]:
+    """The adjoint gap of every array of floating-point numbers in `arguments`, each with its tolerance and verdict.
+
+    f           a function of the arguments, which are arrays and numbers, or tuples, lists, named tuples and dicts of them
+    gradient    f_vjp(…) → value, pullback;  backward(dvalue, …);  backward(…, dvalue);  backward(dvalue, cache) where f
+                returns (value, cache);  backward(dvalue) of an object that remembers;  where f returns one number, the gradient
+                itself or (value, gradient).  Which of these it is follows from the number and the names of its arguments, and
+                from what comes
+    arguments   generic values: a function is asked only here, so not at 0 or 1, and no two sizes alike.  Integers, flags and
+                strings are held still, and so is an argument whose gradient is None
+    fixed       keyword arguments, given to both as they are
+    seed        of the random directions and cotangents
+
+    Raises: ValueError if there is nothing to judge, if f gives two answers, or if the gradient cannot be asked.
+    """
+    f, gradient = (partial(function, **fixed) if fixed else function for function in (f, gradient))
+    with np.errstate(all="ignore"):
+        questions = [Question(f, gradient, form, arguments, seed) for form in forms.fitting(f, gradient, arguments)]
+        return _best(questions, f, arguments)
+
+
+def _best(questions: list[Question], f: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Gap, ...]:
+    """The gaps in the form in which the gradient is right; or else the one in which it is nearest to that."""
+    if not questions:
+        raise ValueError(f"gradient: expected a function of the {len(arguments)} arguments, of those and the cotangent, or of the "
+                         "cotangent and a cache, got one that takes another number of arguments")
+    if not questions[0].floating:
+        raise ValueError("arguments: expected floating-point numbers in at least one of them, got none")
+    tried: list[tuple[Gap, ...]] = []
+    refused: list[tuple[str, Exception]] = []
+    for question in questions:
+        try:
+            tried.append(_gaps_in(question))
+        except Unsteady:
+            raise
+        except Exception as error:
+            refused.append((question.form.says, error))
+            continue
+        if all(gap.ok for gap in tried[-1]):
+            return tried[-1]
+    if not tried:
+        f(*forms.copied(tuple(arguments)))                                      # an error of f itself is the user's to see
+        says = "; ".join(f"{form}: {type(error).__name__}: {error}" for form, error in refused)
+        raise ValueError(f"gradient: expected one of the forms that adjoint_gaps knows, got errors from all that fit: {says}"
+                         ) from refused[0][1]
+    return min(tried, key=_distance)
+
+
+def _distance(found: tuple[Gap, ...]) -> float:
+    """How far a form is from one in which the gradient is right; by much if not even the value is."""
+    return sum(min(gap.gap, 1e3) + 10 * gap.wrong.startswith(OTHER_VALUE) for gap in found)
+
+
+class Unsteady(ValueError):
+    """f is no function of its arguments."""
+
+
+def _gaps_in(question: Question) -> tuple[Gap, ...]:
+    answers = [question.ask(question.leaves, probe) for probe in range(PROBES)]
+    values = question.value(question.leaves)
+    if not all(np.all(np.isfinite(leaf)) for leaf in values):
+        raise Unsteady("arguments: expected values at which f is finite, got one where it is not")
+    if not _identical(values, question.value(question.leaves)):
+        raise Unsteady("f: expected the same answer for the same arguments, got two; give its random numbers as an argument")
+    judged = [_leaf(question, i, answers) for i in question.floating if answers[0].gradients[i] is not None]
+    if not judged:
+        raise forms.Unfit("gave no gradient for any floating-point argument")
+    of_value = "" if _same_value(values, answers[0].value) else OTHER_VALUE
+    return tuple(gap._replace(form=question.form.says, wrong="; ".join(filter(None, [of_value, gap.wrong]))) for gap in judged)
+
+
+def _identical(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b))
+
+
+def _same_value(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Whether two values are the same but for rounding."""
+    if len(a) != len(b) or any(np.shape(x) != np.shape(y) for x, y in zip(a, b)):
+        return False
+    return norm(vector(a) - vector(b)) <= SLACK * unit_of(*a, *b) * norm(vector(a))
+
+
+# -- one leaf ----------------------------------------------------------------------------------------------------------
+
+def _leaf(question: Question, i: int, answers: list[Answer]) -> Gap:
+    name, x = question.names[i], np.asarray(question.leaves[i])
+    first = forms.as_array(answers[0].gradients[i])
+    if first is None:
+        return Gap(name, np.inf, 0.0, "", "", "no gradient came for it", "")
+    slope = Slope(question, i)
+    if first.shape != x.shape:
+        return Gap(name, np.inf, 0.0, slope.method, slope.why, _wrong_shape(question, slope, answers), "")
+    if not np.all(np.isfinite(first)):
+        where = tuple(map(int, np.argwhere(~np.isfinite(first))[0]))
+        return Gap(name, np.inf, 0.0, slope.method, slope.why, f"{_entry(name, where)} is {first[where]}", "")
+    unit = unit_of(x, *answers[0].value, first)
+    probed = [slope.gap(answer, probe, unit) for probe, answer in enumerate(answers)]
+    gap, tolerance = max(probed, key=lambda pair: pair[0] / pair[1])
+    wrong = ""
+    if not gap <= tolerance:
+        wrong = _wrong_numbers(question, slope, answers)
+    elif tolerance > min(50 * np.sqrt(unit), 0.1):
+        wrong = ("not decided: the derivative of f is known only to that tolerance.  If f has a kink or a jump near "
+                 "these arguments, take others")
+    return Gap(name, gap, tolerance, slope.method, slope.why, wrong, "")
+
+
+# -- what is wrong -----------------------------------------------------------------------------------------------------
+
+def _right_entries(question: Question, slope: Slope, w: Array) -> Array:
+    """The right gradient; nan at all but ENTRIES entries of a large one."""
+    shape = slope.x.shape
+    chosen = np.random.default_rng(question.seed).permutation(slope.x.size)[:ENTRIES]
+    right = np.full(shape, np.nan)
+    for k in np.sort(chosen):
+        where = np.unravel_index(k, shape)
+        right[where] = slope.entry(tuple(map(int, where)), w)
+    return right
+
+
+def _wrong_shape(question: Question, slope: Slope, answers: list[Answer]) -> str:
+    evidence = _evidence(question, slope, answers)
+    return f"a gradient of shape {evidence.came.shape} came, expected {evidence.right.shape}{_likely(evidence)}"
+
+
+def _wrong_numbers(question: Question, slope: Slope, answers: list[Answer]) -> str:
+    """The entry that is most wrong, how many there are, and the likely mistake."""
+    evidence = _evidence(question, slope, answers)
+    came, right = evidence.came, evidence.right
+    error = np.nan_to_num(np.abs(came - right))
+    where = tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
+    wrong, known = np.sum(error > 1e-3 * np.max(error)), np.sum(np.isfinite(right))
+    ratio = f", ratio {came[where] / right[where]:.9g}" if right[where] else ""
+    return (f"{_entry(question.names[slope.i], where)}: {came[where]:.9g} came, expected {right[where]:.9g}{ratio}; "
+            f"{wrong} of {known} entries are wrong{_likely(evidence)}")
+
+
+def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Evidence:
+    arrays = {question.names[k]: np.asarray(question.leaves[k]) for k in question.floating}
+    came = {name: forms.as_array(answers[0].gradients[k]) for name, k in zip(arrays, question.floating) if k != slope.i}
+    sizes: dict[int, str] = {}
+    for name, array in [*arrays.items(), *(("the value", np.asarray(leaf)) for leaf in answers[0].value)]:
+        sizes = {size: f"the length of axis {axis} of {name}" for axis, size in enumerate(array.shape)} | sizes
+        sizes = {array.size: f"the number of entries of {name}"} | sizes
+    right = _right_entries(question, slope, vector(answers[0].cotangent))
+    return Evidence(came=np.asarray(answers[0].gradients[slope.i]), right=right,
+                    again=forms.as_array(answers[1].gradients[slope.i]) if question.form.has_cotangent else None,
+                    others={name: array for name, array in came.items() if array is not None}, arguments=arrays, sizes=sizes)
+
+
+def _likely(evidence: Evidence) -> str:
+    """The likely mistake, as the end of a sentence."""
+    says = symptom(evidence)
+    return f"\n    likely: {says}" if says else ""
+
+
+def _entry(name: str, where: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(map(str, where))}]" if where else name

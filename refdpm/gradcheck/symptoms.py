@@ -1,0 +1,154 @@
+"""What a wrong gradient is likely to be: a relation between what came and what should have come.
+
+A symptom is named only if it reproduces the numbers: what it leaves unexplained is at most a hundredth of the error.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from refdpm.vjp import Array, unbroadcast
+
+UNEXPLAINED = 1e-2
+ALIKE = 1e-5                    # a factor is named if it is as near as that to it
+
+
+class Evidence(NamedTuple):
+    """One leaf of a gradient beside its right value, and what its error may have to do with."""
+
+    came: Array
+    right: Array                            # in the shape of the argument; nan where it was not computed
+    again: Array | None                     # what came for another cotangent
+    others: Mapping[str, Array]             # what came for the other arguments
+    arguments: Mapping[str, Array]          # the values of all arguments
+    sizes: Mapping[int, str]                # the lengths in play, and what they are the lengths of
+
+
+def symptom(evidence: Evidence) -> str:
+    """The plainest sentence that reproduces the numbers, or "" if there is none."""
+    with np.errstate(all="ignore"):
+        asked = _symptoms_of_shape if evidence.came.shape != evidence.right.shape else _symptoms_of_numbers
+        return next(asked(evidence), "")
+
+
+def _explains(candidate: Array, right: Array, came: Array) -> bool:
+    """Whether the right gradient is nearly `candidate`, at those entries that are known."""
+    if candidate.shape != right.shape:
+        return False
+    known = np.isfinite(right)
+    left = np.abs(candidate - right)[known]
+    error = np.abs(came - right)[known] if came.shape == right.shape else np.abs(right)[known]
+    return bool(np.all(np.isfinite(left)) and np.sum(left) <= UNEXPLAINED * np.sum(error))
+
+
+# -- another shape -----------------------------------------------------------------------------------------------------
+
+def _symptoms_of_shape(evidence: Evidence) -> Iterator[str]:
+    came, right = evidence.came, evidence.right
+    if came.T.shape == right.shape and _explains(came.T, right, came):
+        yield "it is transposed"
+    if _is_stretched(right.shape, came.shape) and _explains(unbroadcast(came, right.shape), right, came):
+        yield "the argument was broadcast, and the gradient is not summed over the axes that this added or stretched"
+    if came.size == right.size and _explains(came.reshape(right.shape), right, came):
+        yield "the numbers are right, their shape is not"
+    for axes in _axes(came.ndim):
+        for name, reduced in (("sum", np.sum(came, axis=axes)), ("mean", np.mean(came, axis=axes))):
+            if reduced.size == right.size and _explains(reduced.reshape(right.shape), right, came):
+                yield f"its {name} over {_axes_in_words(axes)} is right"
+
+
+def _is_stretched(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(small, large) == large
+    except ValueError:
+        return False
+
+
+def _axes(ndim: int) -> Iterator[tuple[int, ...]]:
+    return (axes for count in range(1, ndim + 1) for axes in combinations(range(ndim), count))
+
+
+def _axes_in_words(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+
+
+# -- other numbers -----------------------------------------------------------------------------------------------------
+
+def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
+    came, right = evidence.came, evidence.right
+    if not np.any(came):
+        yield "it is zero: this path was cut, or the argument taken for a constant"
+    if evidence.again is not None and np.array_equal(evidence.again, came):
+        yield "it does not depend on the cotangent dvalue, by which it should be multiplied"
+    yield from (f"this is the gradient that came for {name}: two of them are exchanged" for name, other in evidence.others.items()
+                if _explains(-other, right, came) or _explains(other, right, came))
+    yield from _symptoms_of_a_factor(evidence)
+    yield from _symptoms_of_order(came, right)
+    yield from _symptoms_of_an_argument(evidence)
+    yield from _symptoms_of_an_axis(came, right)
+    offset = _median(came - right)
+    if came.size > 2 and _explains(came - offset, right, came):
+        yield f"the same amount, {offset:.6g}, is added to every entry"
+
+
+def _median(x: Array) -> float:
+    known = x[np.isfinite(x)]
+    return float(np.median(known)) if known.size else np.nan
+
+
+def _symptoms_of_a_factor(evidence: Evidence) -> Iterator[str]:
+    came, right = evidence.came, evidence.right
+    known = np.isfinite(right)
+    factor = float(np.sum((came * right)[known]) / np.sum((right * right)[known]))
+    if not _explains(came / factor, right, came):
+        return
+    every = f"every entry is {_number(factor)} times what it should be" if came.size > 1 else f"it is {_number(factor)} times"
+    every += "" if came.size > 1 else " what it should be"
+    if _near(factor, -1.0):
+        yield "the sign is wrong"
+    for size, what in evidence.sizes.items():
+        if size > 1 and _near(abs(factor), 1 / size):
+            yield f"{every}, and {size} is {what}: a mean where f sums, or a mean taken twice"
+        if size > 1 and _near(abs(factor), size):
+            yield f"{every}, and {size} is {what}: a sum where f takes the mean"
+    yield f"{every}: a factor is missing, or one too many" if abs(factor - 1) > 1e-2 else f"{every}: a constant is inexact"
+
+
+def _near(a: float, b: float) -> bool:
+    return abs(a - b) <= ALIKE * abs(b)
+
+
+def _number(factor: float) -> str:
+    return f"1 {'+' if factor > 1 else '-'} {abs(factor - 1):.1e}" if abs(factor - 1) < 1e-3 else f"{factor:.6g}"
+
+
+def _symptoms_of_order(came: Array, right: Array) -> Iterator[str]:
+    for a, b in combinations(range(came.ndim), 2):
+        if _explains(np.swapaxes(came, a, b), right, came):
+            yield "it is transposed" if came.ndim == 2 else f"its axes {a} and {b} are exchanged"
+    for axes in _axes(came.ndim):
+        if _explains(np.flip(came, axes), right, came):
+            yield f"it is reversed along {_axes_in_words(axes)}"
+    if came.size > 1 and _explains(np.sort(came, axis=None), np.sort(right, axis=None), np.sort(right, axis=None)):
+        yield "the numbers are right, but in another order"
+
+
+def _symptoms_of_an_argument(evidence: Evidence) -> Iterator[str]:
+    came, right = evidence.came, evidence.right
+    for name, argument in evidence.arguments.items():
+        if argument.size > 1 and _is_stretched(argument.shape, right.shape):
+            if _explains(came * argument, right, came):
+                yield f"the factor {name} is missing"
+            if _explains(came / argument, right, came):
+                yield f"the factor {name} is one too many"
+
+
+def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
+    """A factor that is the same for all entries of a row, column, …"""
+    for axis in range(came.ndim if came.ndim > 1 else 0):
+        rest = tuple(other for other in range(came.ndim) if other != axis)
+        factor = np.nansum(came * right, axis=rest, keepdims=True) / np.nansum(right * right, axis=rest, keepdims=True)
+        if right.size > factor.size and _explains(came / factor, right, came):
+            yield f"there is a wrong factor for every index along axis {axis}, the same for all entries there"

@@ -1,0 +1,147 @@
+"""The door for anybody: no false alarm on gradients as people write them, and every mistake found, located and described."""
+
+from functools import wraps
+import re
+
+import numpy as np
+import pytest
+
+from refdpm.gradcheck import adjoint_gaps, assert_adjoint, differences, forms
+from written_by_others import INPUT, WRITTEN, X
+
+WRONG = [pytest.param(name, gradient, says, id=f"{name}-{number}") for name, written in WRITTEN.items()
+         for number, (gradient, says) in enumerate(written.wrong)]
+IN_DOUBLE = [name for name in WRITTEN if "float32" not in name]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("seed", range(5))
+def test_right_gradient_passes_and_the_method_is_said(name, seed):
+    written = WRITTEN[name]
+    found = assert_adjoint(written.f, written.gradient, *written.arguments, seed=seed)
+    assert {written.method} <= {gap.method for gap in found} <= {written.method, "complex step"}
+    assert all(gap.why for gap in found if gap.method == "differences")
+
+
+@pytest.mark.parametrize("name,gradient,says", WRONG)
+def test_wrong_gradient_is_found_and_described(name, gradient, says):
+    with pytest.raises(AssertionError) as raised:
+        assert_adjoint(WRITTEN[name].f, gradient, *WRITTEN[name].arguments)
+    assert re.search(says, str(raised.value), re.DOTALL), raised.value
+
+
+def changed(answer, change):
+    """What a gradient answered, in any form, with every floating-point leaf of the gradients changed."""
+    if isinstance(answer, tuple) and len(answer) == 2 and callable(answer[1]):
+        return answer[0], lambda dvalue: changed(answer[1](dvalue), change)
+    leaves = (change(leaf) if forms.is_floating(leaf) else leaf for _, leaf in forms.named_leaves(answer, ""))
+    return forms.rebuilt(answer, leaves)
+
+
+@pytest.mark.parametrize("name", IN_DOUBLE)
+@pytest.mark.parametrize("seed", range(3))
+def test_error_of_one_part_in_10_to_8_is_found_in_every_argument(name, seed):
+    written = WRITTEN[name]
+
+    @wraps(written.gradient)                                            # the names of its arguments say how it is called
+    def inexact(*arguments):
+        answer = written.gradient(*arguments)
+        if name == "loss with a mean":
+            return answer[0], answer[1] * (1 + 1e-8)
+        return changed(answer, lambda leaf: leaf * (1 + 1e-8))
+
+    found = adjoint_gaps(written.f, inexact, *written.arguments, seed=seed)
+    assert found and not any(gap.ok for gap in found), found
+
+
+def test_error_in_a_single_entry_is_located():
+    def planted(dvalue, x):
+        gradient = 2 * x * dvalue
+        gradient[2, 1] *= 1 + 1e-8
+        return gradient
+
+    wrong, = adjoint_gaps(lambda x: x * x, planted, X)
+    assert wrong.wrong.startswith("x[2, 1]: ") and "1 of 12 entries" in wrong.wrong
+
+
+# -- what is no verdict ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("f,slope", [(np.abs, np.sign), (lambda x: np.maximum(x, 0), lambda x: 1.0 * (x > 0)),
+                                     (lambda x: np.where(x >= 0, x, 0) ** 1.0, lambda x: 1.0 * (x > 0))])
+def test_kink_at_the_very_point_is_not_decided(f, slope):
+    found, = adjoint_gaps(f, lambda dvalue, x: dvalue * slope(x), np.array([0.0, 1.0, -2.0]))
+    assert found.wrong.startswith("not decided")
+
+
+def test_function_that_no_other_argument_suits_is_not_decided():
+    def only_here(x):
+        if not np.array_equal(x, X):
+            raise ValueError("another x")
+        return 2 * x
+
+    found, = adjoint_gaps(only_here, lambda dvalue, x: 2 * dvalue, X)
+    assert found.wrong.startswith("not decided")
+
+
+def test_function_of_a_domain_that_a_step_leaves_is_judged_by_the_complex_step():
+    def of_probabilities(p):
+        if abs(p.sum() - 1) > 1e-12:
+            raise ValueError("no probabilities")
+        return p ** 2
+
+    found, = assert_adjoint(of_probabilities, lambda dvalue, p: 2 * p * dvalue, np.array([0.2, 0.3, 0.5]))
+    assert found.method == "complex step" and "could not confirm" in found.why
+
+
+def test_digits_that_f_loses_are_no_mistake():
+    """E[x²] − E[x]² far from zero loses ten digits; its gradient written the other way does not."""
+    def backward(dvalue, x):
+        return 2 * (x - x.mean(0)) / len(x) * dvalue
+
+    found, = assert_adjoint(lambda x: (x ** 2).mean(0) - x.mean(0) ** 2, backward, X + 1e4)
+    assert found.gap < 1e-8
+
+
+@pytest.mark.parametrize("f,gradient,arguments,says", [
+    (np.sin, lambda a, b, c, d: a, (X,), "gradient: expected a function"),
+    (np.sin, lambda dvalue, x: 1 / 0, (X,), "gradient: expected one of the forms.*ZeroDivisionError"),
+    (lambda n: n + 1.0, lambda dvalue, n: dvalue, (3,), "arguments: expected floating-point numbers"),
+    (lambda x: np.log(x), lambda dvalue, x: dvalue / x, (X,), "f is finite"),
+    (lambda x, rng=np.random.default_rng(0): x * rng.random(), lambda dvalue, x: dvalue, (X,), "f: expected the same answer"),
+])
+def test_what_cannot_be_judged_is_refused(f, gradient, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        adjoint_gaps(f, gradient, *arguments)
+
+
+def test_error_of_f_itself_is_shown_as_it_is():
+    with pytest.raises(KeyError):
+        adjoint_gaps(lambda x: {}["weight"], lambda dvalue, x: dvalue, X)
+
+
+def test_named_choices_are_given_to_both():
+    found = assert_adjoint(lambda x, *, power: x ** power, lambda dvalue, x, *, power: power * x ** (power - 1) * dvalue, X,
+                           fixed={"power": 3})
+    assert [gap.argument for gap in found] == ["x"]
+
+
+def test_arguments_are_left_as_they_are():
+    before = INPUT.copy()
+
+    def in_place(dvalue, x):
+        dvalue *= np.cos(x)
+        x += 1
+        return dvalue
+
+    assert_adjoint(np.sin, in_place, INPUT)
+    assert np.array_equal(INPUT, before)
+
+
+# -- differences -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("f,slope", [(np.exp, np.exp), (np.sqrt, lambda x: 0.5 / np.sqrt(x)), (np.log, lambda x: 1 / x),
+                                     (lambda x: np.sin(9 * x), lambda x: 9 * np.cos(9 * x)), (np.abs, np.sign)])
+def test_error_of_differences_is_at_most_ten_times_their_estimate(f, slope):
+    x = np.linspace(0.1, 3, 20)
+    found, error = differences(f, x, x)
+    assert np.linalg.norm(found - slope(x) * x) <= 10 * error <= 1e-8 * np.linalg.norm(slope(x) * x)

@@ -5,8 +5,8 @@ import numpy as np
 from refdpm import gaussian, schedule
 from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
-from refdpm.conformance.chapters.inputs import (D, N, chain, chain_edges, drawn, edge_schedules, listed, on_schedules, positive,
-                                                spread_out)
+from refdpm.conformance.chapters.inputs import (D, N, WIDE, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
+                                                positive, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, composed, normal
 from refdpm.conformance.planting import (IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, pulled, pulled_by, then, told,
@@ -70,11 +70,14 @@ TWO_LAWS = dict(mean_q=arrays(N, D), var_q=positive(N, D), mean_p=arrays(N, D), 
 TWO_LAWS_EDGES = listed(
     dict(mean_q=spread_out(N, D), var_q=spread_out(N, D, low=0.25, high=4), mean_p=spread_out(N, D, start=0.5),
          var_p=spread_out(N, D, start=0.2, low=0.25, high=4)),
-    dict(mean_q=spread_out(N, D), var_q=np.full((N, D), 0.25), mean_p=spread_out(N, D), var_p=np.full((N, D), 0.25)))
+    dict(mean_q=spread_out(N, D), var_q=np.full((N, D), 0.25), mean_p=spread_out(N, D), var_p=np.full((N, D), 0.25)),
+    dict(mean_q=spread_out(1, WIDE), var_q=spread_out(1, WIDE, low=0.25, high=4), mean_p=spread_out(1, WIDE, start=0.5),
+         var_p=spread_out(1, WIDE, start=0.2, low=0.25, high=4)))
 
 ONE_LAW = dict(mean=arrays(N, D), var=positive(N, D))
 ONE_LAW_EDGES = (
     dict(mean=spread_out(N, D), var=spread_out(N, D, low=0.25, high=4)),
+    dict(mean=spread_out(1, WIDE), var=spread_out(1, WIDE, low=0.25, high=4)),
     dict(mean=spread_out(N, D), var=np.array([[2.0 ** -20, 1.0], [2.0 ** 10, 0.5], [1.0, 2.0 ** -4]])))
 
 DIVERGENCES = (
@@ -93,7 +96,8 @@ DIVERGENCES = (
         book.cross_entropy(Q, P), arguments=("mean_q", "var_q", "mean_p", "var_p")),
     Quantity(
         "log_prob", "GAU.LOGP", "log N(x; μ, σ²) = −½ [log(2π σ²) + (x − μ)²/σ²] per component", ("App.1 G likelihood",), NATS,
-        drawn(x=arrays(N, D), **ONE_LAW), listed(*({"x": spread_out(N, D, start=0.6)} | law for law in ONE_LAW_EDGES)),
+        drawn(x=arrays(N, D), **ONE_LAW),
+        listed(*({"x": spread_out(*law["mean"].shape, start=0.6)} | law for law in ONE_LAW_EDGES)),
         Theory(gaussian.log_prob, "x", normal("mean", "var")), book.log_prob(given("x"), LAW), arguments=("x", "mean", "var")),
 )
 

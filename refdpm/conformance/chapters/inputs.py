@@ -1,6 +1,6 @@
 """Inputs: numbers that float32 holds, states, schedules and steps, and the network that an adapter is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from refdpm.vjp import Array, tree_map
 
 Inputs = dict[str, Any]
 N, D = 3, 2
+WIDE = 5                        # components of wide states: more than an image has channels, in most programs
+LONG = 1000                     # steps of a long schedule
 
 
 class Given(NamedTuple):
@@ -61,6 +63,8 @@ def schedules(given: Given, *, low: int = 1) -> Draw:
     return sizes.flatmap(lambda T: arrays(T, low=1e-3, high=0.9)).map(rates)
 
 
+# the usual one, on which every t of the field's programs is looked up
+LINEAR = rates(np.linspace(1e-4, 0.02, LONG))
 SCHEDULES: tuple[Array, ...] = (
     rates(np.linspace(1e-4, 0.02, 10)), rates(np.linspace(1e-4, 0.9375, 20)), rates([0.25, 0.875, 0.03125]),
     rates([0.0009765625, 0.5]), rates([0.375]), rates(schedule.cosine(10)[1:]))
@@ -123,24 +127,27 @@ def chain(*names: str, low: int = 1, **more: Draw) -> Callable[[Given], Draw]:
 
 
 def at_every_step(*names: str, betas: list[Array], low: int = 1) -> list[Inputs]:
-    """States of those names at every t ≥ low of each of the schedules."""
-    found = []
-    for beta in betas:
-        t = times_of(beta, low=low)
-        found.append({name: spread_out(len(t), D, start=0.3 * i) for i, name in enumerate(names)} | {"t": t, "beta": beta})
+    """States of those names at every t ≥ low of each of the schedules; of several also a batch of one, and a long schedule."""
+    found = [_states(names, times_of(beta, low=low), beta) for beta in betas]
+    if len(betas) > 1:
+        found += [_states(names, np.array([len(betas[0]) - 1]), betas[0]), _states(names, times_of(LINEAR, low=low), LINEAR)]
     return found
 
 
+def _states(names: Iterable[str], t: Array, beta: Array, *shape: int) -> Inputs:
+    states = {name: spread_out(len(t), *(shape or (D,)), start=0.3 * i) for i, name in enumerate(names)}
+    return states | {"t": t, "beta": beta}
+
+
 def chain_edges(*names: str, low: int = 1) -> Callable[[Given], list[Inputs]]:
-    """States, every t of the schedules of the edges, and once images (N, H, W, C) with N ≠ H ≠ W ≠ C."""
+    """States, every t of the schedules of the edges, once wide ones, and once images (N, H, W, C) with N ≠ H ≠ W ≠ C."""
     def edges(given: Given) -> list[Inputs]:
         found = at_every_step(*names, betas=edge_schedules(given, low=low), low=low)
         if not found:                                                # a schedule of its own with fewer steps
             return []
         beta = found[0]["beta"]
         t = np.array([len(beta) - 1, low, min(low + 1, len(beta) - 1)])
-        images = {name: spread_out(3, 4, 5, 2, start=0.3 * i) for i, name in enumerate(names)}
-        return [*found, images | {"t": t, "beta": beta}]
+        return [*found, _states(names, times_of(beta, low=low), beta, WIDE), _states(names, t, beta, 4, 5, 6)]
     return edges
 
 

@@ -50,7 +50,7 @@ def _edge(*shape: int, size: float = 1.0, ratio: float = 1.0) -> Inputs:
     return dict(mean=spread_out(*shape), var=var, mean_r=spread_out(*shape, start=0.5), var_r=exactly(ratio * var_r))
 
 
-EDGES = (_edge(4, 3), _edge(3, 2, size=2.0 ** -10, ratio=0.5), _edge(3, 2, size=100, ratio=2), _edge(2, 3, 4, 1, ratio=2.0 ** 10))
+EDGES = (_edge(4, 3), _edge(3, 2, size=2.0 ** -10, ratio=0.5), _edge(3, 2, size=100, ratio=2), _edge(2, 3, 5, 4, ratio=2.0 ** 10))
 
 STEPS = (
     Quantity("times_gaussian", "CON.GAU", "N(mean, var) times r = N(mean_r, var_r), normalised: 1/var + 1/var_r is the precision, "
@@ -131,7 +131,7 @@ INPAINTING = (
     KeptToTheBit("keep_known", "CON.KEEP", "y where the mask is true, bit for bit, and x elsewhere", ("22",), (Output("X"),),
                  drawn(x=arrays(N, D), y=arrays(N, D), mask=MASKS),
                  _with_mask(listed(dict(x=spread_out(4, 3), y=spread_out(4, 3, start=0.5)),
-                                   dict(x=spread_out(2, 3, 5, 1), y=spread_out(2, 3, 5, 1, start=0.5)))),
+                                   dict(x=spread_out(2, 3, 5, 4), y=spread_out(2, 3, 5, 4, start=0.5)))),
                  ByHand(lambda i: (_kept(i["x"], i["y"], i["mask"]),), _kept_vjp), book.kept(Y, X),
                  arguments=("x", "y")),
     Quantity("noised_known", "CON.LEVEL", "what is known, y, with the noise of level t: √ᾱ_t y + √(1−ᾱ_t) ε", ("Lugmayr 2022",),

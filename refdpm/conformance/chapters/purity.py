@@ -4,6 +4,7 @@ They run over every function that the adapter offers, at a few of its edges; a c
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,23 @@ def _rolled(inputs: Inputs) -> Inputs:
 
 
 def _same_again(subject: Any, function: Quantity, edges: list[Inputs]) -> Finding:
-    """The first edge, the same shapes with other contents, the other edges, and the first again."""
+    """The first edge, the same shapes with other contents, the other edges, the first in half precision, and the first again."""
     if not edges:
         raise Skip("its schedule has too few steps")
-    calls = [edges[0], _rolled(edges[0]), *edges[1:], edges[0]]
-    first, *_, again = [list(_leaves(subject.raw(function.name, subject.arguments(inputs)))) for inputs in calls]
+    calls = [edges[0], _rolled(edges[0]), *edges[1:]]
+    first, *_ = [list(_leaves(subject.raw(function.name, subject.arguments(inputs)))) for inputs in calls]
+    with suppress(Skip, Fault):                                      # whatever comes of it
+        subject.raw(function.name, _in_half(subject.arguments(edges[0])))
+    again = list(_leaves(subject.raw(function.name, subject.arguments(edges[0]))))
     if _same(first, again):
         return Finding(0.0)
     return Finding(np.inf, f"{function.name} answers the same call differently the second time", edges[0])
+
+
+def _in_half(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The same call in another precision, of which nothing should be left in the next one."""
+    floats = {name for name, value in arguments.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"} - {"beta"}
+    return {name: value.astype(np.float16) if name in floats else value for name, value in arguments.items()}
 
 
 def _leaves(value: Any) -> Iterator[Array]:

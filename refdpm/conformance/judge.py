@@ -288,12 +288,11 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     return result._replace(observed=shown.observed, right=shown.expected, where=where(_failure((case,)) for case in cases))
 
 
-def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_Case]) -> list[_Case]:
+def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], **exactly: bool) -> list[_Case]:
     """The cases again, judged given what the adapter itself had before this function; none where it does not show that."""
     overlays = [_upstream_answers(subject, quantity, case.inputs) for case in cases]
-    if any(overlay is None for overlay in overlays):
-        return []
-    return [compare(subject, quantity, case.inputs, overlay)[at] for case, overlay in zip(cases, overlays)]
+    return [compare(subject, quantity, case.inputs, overlay | exactly)[at] for case, overlay in zip(cases, overlays)
+            if overlay is not None] if None not in overlays else []
 
 
 def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
@@ -303,16 +302,13 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
         power |= {"unseen": unseen(places_of(quantity, chosen, dtype), at, UNITS[dtype])}
         return result._replace(power=power) if not power["unseen"] else _undecided(result, power, dtype)
-    again = _given_upstream(subject, quantity, at, cases)
+    again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
     sharper = _power_of(again) if again else power
-    if sharper["factor"] > seen(dtype):
+    ratio = max((case.ratio for case in again), default=np.inf)
+    if ratio > LIMIT or sharper["factor"] > seen(dtype):
         return _undecided(result, power, dtype)
-    ratio = max(case.ratio for case in again)
-    own = ", ".join(quantity.after)
-    if ratio <= LIMIT:
-        return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own {own}")
-    return Result(result.id, "wrong", ratio, smallest_input=min((case.inputs for case in again if case.ratio > LIMIT), key=size),
-                  reason=f"is not what it should be given the adapter's own {own}")
+    return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
+                           f"{', '.join(quantity.after)}")
 
 
 def _power_of(cases: list[_Case]) -> dict[str, Any]:

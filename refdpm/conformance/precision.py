@@ -1,10 +1,10 @@
 """Precisions: their units in the last place, and how many of them an answer may be off.
 
-An answer is measured against two habits of rounding (`textbook.rounding`):  from exact tables, which float64 tables cast to float32
-are, it may lose LIMIT times what the formula's operations lose; and from tables that were made in the adapter's own precision what
-a bound on that loses, TABLES times.  The bound holds for every table of T products, so that a small factor is enough:
+An answer may lose LIMIT times what the operations of its formula lose, from exact tables, as float64 tables cast to float32 are;
+and TABLES times what follows from a bound on the error of tables that are made in the adapter's own precision.  That error is one
+number for each t and column, the same wherever the column stands (`textbook.rounding`):
 
-    scale = scale of exact tables + TABLES/LIMIT · scale of its own tables,   error ≤ LIMIT · u · scale
+    scale = scale of the operations + TABLES/LIMIT · scale of the tables,   error ≤ LIMIT · u · scale
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 UNITS = {"float64": 2.0 ** -53, "float32": 2.0 ** -24, "float16": 2.0 ** -11, "bfloat16": 2.0 ** -8}
 COARSE = UNITS | {"float64": 2.0 ** -24, "float32": 2.0 ** -16}      # of an answer that is inaccurate, not wrong
 LEAST = {2.0 ** -53: 2.0 ** -1022, 2.0 ** -24: 2.0 ** -126, 2.0 ** -16: 2.0 ** -126, 2.0 ** -11: 2.0 ** -14, 2.0 ** -8: 2.0 ** -126}
-LIMIT = 32.0                    # of error/(u·scale): the rounding of a textbook formula stays within a few
-TABLES = 4.0                    # times the bound on what tables in the adapter's own precision lose
+LIMIT = 16.0                    # of error/(u·scale): the rounding of a textbook formula stays within a few
+TABLES = 2.0                    # times the bound on what tables in the adapter's own precision lose
 
 
 def rounded(x: np.ndarray, dtype: str | None) -> np.ndarray:

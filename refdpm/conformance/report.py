@@ -145,7 +145,7 @@ def failure_lines(row: Mapping[str, Any]) -> list[str]:
     lines += _number_lines(row)
     if row["ratio"] is not None and row["right"] is not None:
         times = f"{row['ratio']:.2g}" if row["ratio"] < MANY else "more than a million"
-        lines += _field("error", f"{times} times the rounding error of the formula; 32 times is allowed")
+        lines += _field("error", f"{times} times the rounding error of the formula; 16 times is allowed")
     if row["digits"]:
         lines += _field("digits", f"that are right:  {_digits_text(row['digits'])}")
     if row["smallest_input"]:
@@ -199,7 +199,7 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
         notes = [reason, _power_text(row) if shown else ""]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
-    return ["verdict, clause, error in units of the formula's rounding error (32 are allowed)", *lines] if lines else []
+    return ["verdict, clause, error in units of the formula's rounding error (16 are allowed)", *lines] if lines else []
 
 
 def _power_text(row: dict[str, Any]) -> str:

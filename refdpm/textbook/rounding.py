@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.expression import E, Walk, evaluate
-from refdpm.textbook.page import Array, Page
-from refdpm.textbook.values import FLOATS, moved, pages_along, pages_of, place
+from refdpm.textbook.expression import E, Walk, evaluate, nodes
+from refdpm.textbook.page import Array, Page, to_float
+from refdpm.textbook.values import FLOATS, floats, moved, pages_along, pages_of, place
 
 STEP = 1e-20
 MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
@@ -55,8 +55,8 @@ def _product(slope: Array, error: Array) -> Array:
 class Rounding:
     """The arithmetic of values with errors.  Values are those of `FLOATS`, or of `known` nodes where somebody knows better."""
 
-    def __init__(self, *, tables: bool, known: dict[E, Array] | None = None) -> None:
-        self.tables, self.known = tables, known or {}
+    def __init__(self, *, tables: bool, columns: bool = True, known: dict[E, Array] | None = None) -> None:
+        self.tables, self.columns, self.known = tables, columns, known or {}
 
     def at(self, one: E, parts: list[Any], page: Page) -> Any:
         """The value of a node, and its error."""
@@ -80,7 +80,7 @@ class Rounding:
             case "gathered" | "constant":
                 return np.zeros(value.shape)
             case "column":
-                return page.column(one.how, tables=self.tables)[1]
+                return page.column(one.how, tables=self.tables)[1] * self.columns
             case "+" | "-":
                 return e[0] + e[1] + size
             case "*":
@@ -185,6 +185,32 @@ def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: d
     """Values of formulas, with what an evaluation from tables, or an accurate one, can have lost."""
     with np.errstate(all="ignore"):
         return list(evaluate(roots, Rounding(tables=not accurate, known=known), page))
+
+
+def of_operations(roots: Iterable[E], page: Page) -> list[Rounded]:
+    """What the operations of printed formulas lose, from columns of the schedule that are exact."""
+    with np.errstate(all="ignore"):
+        return list(evaluate(roots, Rounding(tables=True, columns=False), page))
+
+
+def of_columns(roots: Iterable[E], page: Page) -> list[Array]:
+    """What the errors of tables make of formulas: a column is off by the same amount wherever it stands.
+
+    Every row by itself: where rows are added up, or steps taken, errors of different t do not move together, and this is no bound.
+    """
+    formulas = list(roots)
+    columns: dict[Any, list[E]] = {}
+    for one in nodes(*formulas):
+        if one.op == "column" and one.how.name != "t":
+            columns.setdefault(one.how, []).append(one)
+    found = [np.zeros(()) for _ in formulas]
+    for how, places in columns.items():
+        value, error = page.column(how, tables=True)
+        if np.any(error):
+            moved = np.asarray(to_float(value), dtype=np.float64) + 1j * STEP * error
+            slopes = [np.abs(np.imag(one)) / STEP for one in floats(formulas, page, dict.fromkeys(places, moved))]
+            found = [np.asarray(lost + np.nan_to_num(slope, nan=0.0)) for lost, slope in zip(found, slopes)]
+    return found
 
 
 def units(got: Array, exact: Array, scale: Array) -> Array:

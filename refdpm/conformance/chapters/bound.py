@@ -25,7 +25,7 @@ from refdpm.networks.readout import READOUTS
 from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.textbook import bound as book, prediction
 from refdpm.textbook.chain import Normal, draw, marginal, posterior, row, small
-from refdpm.textbook.expression import E, column, forms, gathered, given
+from refdpm.textbook.expression import E, column, forms, gathered, given, slack
 from refdpm.textbook.page import Page
 from refdpm.vjp import Array, Pullback, Tree, fix
 
@@ -128,8 +128,12 @@ X_0, NOISE = book.X_0, book.NOISE
 
 
 def shown_or(i: Inputs, name: str, formula: E) -> E:
-    """The adapter's own answer where it is shown, with the rounding of the formula that stands for it elsewhere."""
-    return forms(given(f"own_{name}"), formula) if f"own_{name.partition('.')[0]}" in i else formula
+    """The adapter's own answer where it is shown: as exact as its last digit (`own_exactly`), or with the rounding of the formula
+    that stands for it elsewhere, because the adapter may have come to it in another way there."""
+    if f"own_{name.partition('.')[0]}" not in i:
+        return formula
+    own = given(f"own_{name}")
+    return own + slack(own) if "own_exactly" in i else forms(own, formula)
 
 
 def _law(i: Inputs, name: str, law: Normal) -> Normal:

@@ -10,9 +10,9 @@ from refdpm.conformance.adapter import Model
 from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Given, Inputs, states_of
 from refdpm.conformance.precision import LIMIT, TABLES
-from refdpm.textbook.expression import E
+from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
-from refdpm.textbook.rounding import Rounded, rounding
+from refdpm.textbook.rounding import Rounded, of_columns, of_operations, rounding
 from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
@@ -101,11 +101,11 @@ class Quantity(NamedTuple):
     def followed(self, inputs: Inputs, *, own_tables: bool = True) -> list[Rounded]:
         """The value of the textbook's formula for each output, and its scale: an error is measured in u·scale (`precision`)."""
         formulas, page = self.formulas(inputs), self.page(inputs)
-        exact = rounding(formulas, page, accurate=True)
+        found = of_operations(formulas, page)
         if not own_tables:
-            return exact
-        own = rounding(formulas, page)
-        return [Rounded(part.value, of.scale + TABLES / LIMIT * part.scale) for of, part in zip(exact, own)]
+            return found
+        of_tables = [part.scale for part in rounding(formulas, page)] if _adds_up(formulas, page) else of_columns(formulas, page)
+        return [Rounded(part.value, part.scale + TABLES / LIMIT * table) for part, table in zip(found, of_tables)]
 
     def scale(self, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of each output alone."""
@@ -115,6 +115,11 @@ class Quantity(NamedTuple):
         """The textbook's formula of each output; the same object for inputs that differ in numbers only."""
         found = _formulas(self.book, _Form(inputs)) if callable(self.book) else self.book
         return (found,) if isinstance(found, E) else found
+
+
+def _adds_up(formulas: tuple[E, ...], page: Page) -> bool:
+    """Whether an answer is made of several t, whose tables have errors of their own."""
+    return page.steps or any(one.op in ("walk", "path") for one in nodes(*formulas))
 
 
 class _Form:

@@ -3,8 +3,8 @@
     factor    the smallest relative error of the whole answer that would have been seen, for each t and over all
     unseen    the edits of the formula that would have passed though they change the value
 
-A pass with a factor above `seen`, or with such an edit, decides nothing.  An edit that is not told from the formula in double
-precision either is equal to it there, whatever it looks like: x − y squared, the other way round.
+A pass with a factor above `seen`, or with such an edit, decides nothing.  An edit that changes nothing is equal to the formula
+there, whatever it looks like: x − y squared, the other way round.
 """
 
 from collections.abc import Iterable
@@ -26,6 +26,7 @@ from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
+NOTABLE = 1e-3                  # a relative change by an edit that is worth a word
 EDGES = 5                       # of a quantity that are looked at
 
 
@@ -78,12 +79,12 @@ def power(quantity: Quantity, dtype: str = "float32") -> Power:
 
 
 def unseen(places: list[Place], at: int, unit: float) -> list[str]:
-    """The edits of one output that are told from its formula in double precision, but not in the unit of the adapter."""
+    """The edits of one output that change it, as double precision shows, but cannot be told from it in the unit of the adapter."""
     if unit == UNITS["float64"]:
         return []
     changed = [edit for edit in _edits_at(places) if edit.formulas[at] is not places[0].formulas[at]]
     return [edit.says for edit in changed if not any(_tells_apart(edit, place, unit, at) for place in places)
-            and any(_tells_apart(edit, place, UNITS["float64"], at) for place in places)]
+            and any(_changes(edit, place, at) for place in places)]
 
 
 def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[Place]:
@@ -104,6 +105,15 @@ def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[
 
 def _edits_at(places: list[Place]) -> list[Edit]:
     return list(edits(*places[0].formulas)) if places else []
+
+
+def _changes(edit: Edit, place: Place, at: int) -> bool:
+    """Whether an edit changes some number by more than a thousandth of itself."""
+    value, = floats([edit.formulas[at]], place.page, place.memo)
+    right = place.right[at]
+    with np.errstate(all="ignore"):
+        moved = np.abs(value - right.value) > np.maximum(NOTABLE * np.abs(right.value), UNITS["float64"] * LIMIT * right.scale)
+    return bool(np.any(moved & np.isfinite(right.value)))
 
 
 def _tells_apart(edit: Edit, place: Place, unit: float, at: int | None = None) -> bool:

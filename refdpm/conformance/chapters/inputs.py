@@ -183,7 +183,8 @@ def network(steps: int, *, outputs: int = 2 * D, size: float = 0.25) -> Draw:
     return bent.map(lambda drawn: Model(exactly(drawn[0] + np.eye(D, outputs)), drawn[1]))
 
 
-def edge_network(steps: int, *, outputs: int = 2 * D, size: float = 0.25) -> Model:
-    """One of them, without regularity."""
+def edge_network(steps: int, *, outputs: int = 2 * D, size: float | None = None) -> Model:
+    """One of them, without regularity; on a long schedule one that is further off, so that no divergence is lost in its terms."""
+    size = (1.0 if steps >= LONG else 0.25) if size is None else size
     return Model(exactly(np.eye(D, outputs) + spread_out(steps + 1, D, outputs, low=-size, high=size)),
                  spread_out(steps + 1, outputs, start=0.5, low=-size, high=size))

@@ -150,7 +150,8 @@ NORMALISED = (
                                    epsilon=draws.one_of([1e-5, 1e-3]))).map(lambda drawn: _groups(2, 1, 3, 4, **drawn)),
            edges=[_groups(2, 4, 3, 6, groups=3, epsilon=1e-5), _groups(3, 2, 5, 4, groups=2, epsilon=1e-3, mean=0.0, spread=0.02),
                   _groups(2, 3, 1, 4, groups=1, epsilon=1e-5), _groups(2, 1, 3, 6, groups=6, epsilon=1e-5),
-                  _groups(3, 4, 5, 8, groups=2, epsilon=1e-5, mean=4.0)]),
+                  _groups(3, 4, 5, 8, groups=2, epsilon=1e-5, mean=4.0),
+                  _groups(3, 2, 5, 4, groups=2, epsilon=1e-5, mean=0.0, spread=0.005)]),
     _layer(temporal, "bumps", "LAY.BASIS", "g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..count; "
            "τ_j = T (j − ½)/count and w = T/count, or as released τ_j from 1 to T and w half their spacing", "63", ("t",),
            fixed=("T", "count", "basis"), inputs=_steps(), lost=SMALL,

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 import argparse
-import json
 import shlex
 
 from refdpm import run
+from refdpm.data import files
 from refdpm.console import say, tell, to_json
 
 EXAMPLE, WRONG_EXAMPLE = "refdpm.conformance.example.ddpm", "refdpm.conformance.example.ddpm_wrong"
@@ -101,10 +101,7 @@ def _print_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
 def _profile_of(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"--profile: expected JSON in {path}, got {error}") from error
+    stated = files.json_of(path)
     if not isinstance(stated, dict):
         raise ValueError(f"--profile: expected an object in {path}, got {type(stated).__name__}")
     return stated
@@ -113,7 +110,7 @@ def _profile_of(path: Path | None) -> dict[str, Any]:
 def _expected_failures(path: Path | None, known: list[str]) -> dict[str, str]:
     """Clause → reason, from lines CLAUSE REASON; empty lines and # are left out."""
     expected = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path else [], start=1):
+    for number, line in enumerate(files.text_of(path).splitlines() if path else [], start=1):
         id, _, reason = line.split("#")[0].strip().partition(" ")
         if id and id not in known:
             raise ValueError(f"--expected-failures: expected a clause (see refdpm explain) in line {number} of {path}, got {id!r}")

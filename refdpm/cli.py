@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from refdpm import checking, experiments, figure, likelihood, product, run, schedule, traceability
-from refdpm.console import say, tell, to_json
+from refdpm.console import one_line, say, tell, to_json
 from refdpm.experiments import EXPERIMENTS, Run, common
 
 SAVE_EVERY = 20.0
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         with np.errstate(all="ignore"):                       # what overflows is seen in the result, and named
             return int(options.command(options))
     except (ValueError, OSError) as error:
-        tell(f"refdpm {options.name}: error: {error}")
+        tell(f"refdpm {options.name}: error: {one_line(str(error))}")
         return 2
     except MemoryError as error:
         tell(f"refdpm {options.name}: error: expected sizes that fit into memory, got larger ones ({error})")
@@ -310,7 +310,8 @@ def _sample(options: argparse.Namespace) -> int:
     _refuse_existing(options.out)
     x = _sample_rows(posed, options)
     if not np.isfinite(x).all():
-        raise ValueError(f"{options.run}: expected a run whose samples are finite numbers, got others; nothing was written")
+        raise ValueError(f"{options.denoise or options.inpaint or options.run}: expected samples of finite numbers, got others; "
+                         f"nothing was written")
     buffer = io.BytesIO()
     if options.out.suffix == ".npy":
         np.save(buffer, x)

@@ -1,8 +1,8 @@
 """Run files: one `.npz` with every array of the training state by name, and the settings as JSON.
 
 Written atomically (to a temporary file beside the target, then renamed), so that a file is either the old one or the new one,
-whenever the process is killed.  Read without unpickling anything, and every array checked against the shape that the settings
-demand.
+whenever the process is killed.  Read without unpickling or unpacking anything, and every array checked against the shape that the
+settings demand.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,19 +11,16 @@ from typing import Any
 import io
 import json
 import os
-import struct
 import tempfile
 import zipfile
-import zlib
 
 import numpy as np
 
+from refdpm.data.files import array_of, reading
 from refdpm.vjp import Array, Tree
 
 FORMAT = "refdpm run 2"
-# what NumPy and zipfile raise for files that are not, or no longer, what they should be
-_DAMAGE = (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError,
-           zipfile.BadZipFile, zlib.error, struct.error)
+LONGEST = 100_000             # characters of a header
 
 
 def write_atomically(path: Path, content: bytes, *, replace: bool = False) -> None:
@@ -65,33 +62,27 @@ def save(path: Path, settings: dict[str, Any], state: Tree, *, replace: bool = F
 
 
 def load_points(path: Path) -> Array:
-    """An array from a `.npy` file.   Raises: ValueError naming the file; OSError."""
-    content = io.BytesIO(path.read_bytes())
-    try:
-        points = np.load(content, allow_pickle=False)
-    except (*_DAMAGE, MemoryError) as error:                  # of a header that claims too much
-        raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
-    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiub":
-        raise ValueError(f"{path}: expected an array of numbers, got {getattr(points, 'dtype', 'an archive')}")
-    return points
+    """An array of numbers from a `.npy` file.   Raises: ValueError naming the file; OSError."""
+    points = array_of(path)
+    if points.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: expected an array of numbers, got {points.dtype}")
+    return np.array(points)
 
 
 def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dict[str, Any], Tree]:
-    """Settings and state from `path`; `template_of(settings)` is a tree with the structure and shapes that they imply.
+    """Settings and state from `path`; `template_of(settings)` is a tree with the structure and shapes that they imply, whose arrays
+    take no memory.
 
     Raises: ValueError naming the file and what is wrong with it; FileNotFoundError.
     """
-    content = io.BytesIO(path.read_bytes())
-    try:
-        with np.load(content, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except _DAMAGE as error:
-        raise ValueError(f"{path}: expected a run file, got a damaged one or another file ({error})") from None
-    settings = _header(path, arrays.pop("header", None))
-    template = template_of(settings)
+    with reading(path, "a run file"):
+        arrays = _members(path)
+        settings = _header(path, arrays.pop("header", None))
+        template = template_of(settings)
     expected = dict(named_leaves(template))
     for name in sorted(expected.keys() ^ arrays.keys()):
-        raise ValueError(f"{path}: expected the arrays {sorted(expected)}, got {'no' if name in expected else 'also'} {name!r}")
+        raise ValueError(f"{path}: {name[:60]!r}: expected {'an' if name in expected else 'no'} array of that name, got "
+                         f"{'none' if name in expected else 'one'}")
     for name, leaf in expected.items():
         if arrays[name].shape != np.shape(leaf) or arrays[name].dtype != np.asarray(leaf).dtype:
             raise ValueError(f"{path}: {name}: expected {np.asarray(leaf).dtype} of shape {np.shape(leaf)}, "
@@ -101,13 +92,25 @@ def load(path: Path, template_of: Callable[[dict[str, Any]], Tree]) -> tuple[dic
     return settings, _rebuild(template, iter(arrays[name] for name in expected))
 
 
+def _members(path: Path) -> dict[str, Array]:
+    """The arrays of the archive, all of them together no larger than its file: none is packed, and none stands there twice."""
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError(f"{path}: expected arrays that are not packed, got packed ones")
+        names = {member.filename for member in members}
+        if sum(member.file_size for member in members) > len(content) or len(names) < len(members):
+            raise ValueError(f"{path}: expected arrays that are all in the file, each once, got others")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: np.asarray(arrays[name]) for name in arrays.files}
+
+
 def _header(path: Path, header: Array | None) -> dict[str, Any]:
-    try:
+    if header is not None and header.dtype.kind == "U" and header.shape == () and header.itemsize <= 4 * LONGEST:
         content = json.loads(str(header))
-        if content["format"] == FORMAT and isinstance(content["settings"], dict):
+        if isinstance(content, dict) and content.get("format") == FORMAT and isinstance(content.get("settings"), dict):
             return dict(content["settings"])
-    except (ValueError, KeyError, TypeError):
-        pass
     raise ValueError(f"{path}: header: expected one of {FORMAT!r}, got {str(header)[:60]!r}")
 
 

@@ -238,5 +238,6 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path):
     grown(process, folder, 1)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130 and f"--resume {folder}" in said
+    assert process.returncode == 130, said
+    assert f"--resume {folder}" in said
     assert f"saved at step {steps_done(folder)};" in said

@@ -39,6 +39,6 @@ READING_ORDER = (
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.naming",
     "conformance.judge", "conformance.gradients", "conformance.known", "conformance.report", "conformance.session",
     "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief", "conformance.wire",
-    "conformance.remote", "conformance.serve", "conformance.example",
+    "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

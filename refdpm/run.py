@@ -6,6 +6,8 @@ settings demand.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 import io
@@ -23,26 +25,123 @@ FORMAT = "refdpm run 2"
 LONGEST = 100_000             # characters of a header
 
 
+def new_file(path: Path, *, flag: str = "--out", mark: bytes | None = None) -> Path:
+    """The path of a file that can be made, in a folder that exists and can be written to: nothing is there yet, or a file with
+    `mark` near its beginning, by which we know our own.
+
+    To be called before any work is done.   Raises: ValueError naming the flag.
+    """
+    found = path.absolute()
+    if path.is_symlink() or found.exists() and not (mark and _has_mark(found, mark)):
+        raise ValueError(f"{flag}: expected a new file, got {path}, which exists; it was left unchanged")
+    try_folder(found.parent, path, flag=flag)
+    return found
+
+
+def _has_mark(path: Path, mark: bytes) -> bool:
+    with suppress(OSError), open(path, "rb") as file:
+        return mark in file.read(1000)
+    return False
+
+
+def try_folder(folder: Path, path: Path, *, flag: str) -> None:
+    """That a file of that name can be written there, by writing one.   Raises: ValueError naming the flag."""
+    if not folder.is_dir():
+        raise ValueError(f"{flag}: expected a file in a folder that exists, got {path}")
+    try:
+        clear(folder, path.name)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=_temporary(path.name))
+        os.close(handle)
+        os.unlink(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{flag}: expected a file that can be written, got {path} ({error})") from None
+
+
+def _temporary(name: str) -> str:
+    """How the temporary files begin from which a file of that name is made."""
+    return f".{name}.tmp-{os.getpid()}-"
+
+
+def clear(folder: Path, name: str) -> None:
+    """Removes the temporary files of that name that writers which are no more have left."""
+    for path in folder.glob(f".{escape(name)}.tmp-*-*"):
+        pid = path.name.removeprefix(f".{name}.tmp-").partition("-")[0]
+        if pid.isdigit() and int(pid) != os.getpid() and not _lives(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OverflowError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def write_atomically(path: Path, content: bytes, *, replace: bool = False) -> None:
     """All of `content` or nothing.
 
-    Raises: FileExistsError if `path` exists and `replace` is false; OSError if it cannot be written.
+    Raises: FileExistsError if `path` exists and `replace` is false; OSError, which names the file, if it cannot be written.
     """
     if path.exists() and not replace:
         raise FileExistsError(f"{path}: expected no file there, got one; it was left unchanged")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: expected the folder {path.parent} to exist, got none")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _written({path: content}) as (written,):
+        if replace:
+            os.replace(written, path)
+        else:
+            _name_if_new(written, path)
+
+
+def write_together(folder: Path, contents: dict[str, bytes]) -> None:
+    """Files of a folder, which is made if it is missing: all of them or none.   Raises: OSError, which names the file."""
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
+        with _written({folder / name: content for name, content in contents.items()}) as written:
+            for temporary, name in zip(written, contents):
+                os.replace(temporary, folder / name)
+    finally:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def _written(contents: dict[Path, bytes]) -> Iterator[list[str]]:
+    """Temporary files with these contents, beside the paths that they are for; removed after, unless they were renamed."""
+    found: list[str] = []
+    path = Path()
+    try:
+        for path, content in contents.items():
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path.name))
+            found.append(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+        yield found
+    except OSError as error:
+        raise type(error)(f"{path}: expected a file that can be written, got an error ({error})") from None
+    finally:
+        for name in found:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
+
+
+def _name_if_new(written: str, path: Path) -> None:
+    """Gives a file its name, but not over one that came there meanwhile."""
+    try:
+        os.link(written, path)
+    except FileExistsError:
         raise
+    except OSError:                                         # of a file system without links
+        os.rename(written, path)
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ The first line that matters names the mistake.
 from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
+import re
 import textwrap
 
 from refdpm.conformance import gradients
@@ -17,6 +18,7 @@ from refdpm.conformance.naming import touched
 
 SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
 WIDTH = 110
+JUNIT_MARK = b'<testsuite name="refdpm"'
 
 
 def surprises(row: Mapping[str, Any]) -> bool:
@@ -148,8 +150,19 @@ def junit(report: dict[str, Any]) -> bytes:
         elif surprises(row):
             message = _mistake_text(row) if row["mistake"] else row["reason"] or row["expected"] or row["verdict"]
             ElementTree.SubElement(case, "failure", message=message, type=row["verdict"]).text = "\n".join(failure_lines(row))
+    for element in suite.iter():
+        element.attrib = {name: _in_xml(value) for name, value in element.attrib.items()}
+        element.text = element.text and _in_xml(element.text)
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _in_xml(text: str) -> str:
+    """The text with what XML cannot hold, which is most control characters, written as in a program: \\x1b."""
+    return _NOT_IN_XML.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 # -- explain -------------------------------------------------------------------------------------------------------------

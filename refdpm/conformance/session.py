@@ -152,7 +152,7 @@ def check(adapter: Any, *, only: str = "", expected_failures: Mapping[str, str] 
     summary = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     ran = len(rows) - summary["skipped"]
     return {"adapter": session.source.name, "profile": session.subject.profile._asdict(), "known": session.known,
-            "misspelt": session.source.misspelt() if isinstance(session.source, Local) else [],
+            "misspelt": session.source.misspelt() if hasattr(session.source, "misspelt") else [],
             "clauses": rows, "summary": summary, "versions": versions(), "seed": session.effort.seed,
             "exit_code": 2 if not ran else int(any(map(surprises, rows)))}
 

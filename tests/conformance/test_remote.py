@@ -126,7 +126,7 @@ APART = {
 }
 ONLY_APART = {
     "interrupts": ("raise KeyboardInterrupt", "raises KeyboardInterrupt"),
-    "huge": ("return np.zeros((3000, 3000)), var", "returns an array of shape (3000, 3000), too large to be sent"),
+    "huge": ("return np.zeros((3000, 3000)), var", "returns an array of shape (3000, 3000), too large to be judged"),
     "complex": ("return mean + 0j, var", "returns complex128, expected real numbers"),
     "strings": ("return mean.astype(str), var", "returns <U32, expected real numbers"),
     "reads": ("input()", "raises EOFError: EOF when reading a line"),
@@ -322,7 +322,7 @@ PROGRAM_FAULTS = {
     "other": 'answers with .*, expected id 1 and a value', "empty": "answers with .*, expected id 1 and a value",
     "dtype": "returns dtype 'quaternion', expected real numbers", "short": "returns data of shape \\(5,\\) for shape \\[3, 2\\]",
     "words": "returns a list that is no array of float64", "error": "^no$", "closes": "closed its standard output",
-    "endless": "(answers with more than 64 MB: 'xxx|does not answer within)"}
+    "endless": "(answers with more than 16 MB: 'xxx|does not answer within)"}
 
 
 @pytest.fixture
@@ -361,12 +361,22 @@ def test_what_a_program_does_not_do(program):
 
 
 @pytest.mark.parametrize("command,reason", [
-    ("cmd:", "cannot be started"), ("cmd:/no/such/program", "cannot be started: .*No such file"),
+    ("cmd:/no/such/program", "cannot be started: there is no program"),
     ("cmd:true", "ended with exit code 0"), ("cmd:sh -c 'sleep 1000 & exit 3'", "ended with exit code 3"),
     ("cmd:sh -c 'echo nonsense; sleep 9'", "no JSON: 'nonsense'"), ("cmd:sh -c 'echo {}; sleep 9'", "expected functions, dtype"),
-    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[[1,2]]}"; sleep 9'""", r"says beta of shape \(1, 2\)")])
+    ("cmd:sh -c 'exec 1>&-; sleep 9'", "closed its standard output")])
 def test_what_is_no_program_is_said_at_once(command, reason):
     with pytest.raises(ValueError, match=f"^adapter: expected a program that answers, got .*{reason}"):
+        open_source(command, isolate=False, timeout=TIMEOUT, names=NAMES)
+
+
+@pytest.mark.parametrize("command,reason", [
+    ("cmd:", "expected cmd:PROGRAM ARGUMENTS, got no program"), ("cmd:'", "expected cmd:PROGRAM ARGUMENTS"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[[1,2]]}"; sleep 9'""", r"expected a list of numbers, got shape \(1, 2\)"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[0.5,2]}"; sleep 9'""", r"expected values in \(0, 1\].*got 2.0 at t = 2"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[null]}"; sleep 9'""", "got nan at t = 1")])
+def test_commands_and_schedules_that_are_none(command, reason):
+    with pytest.raises(ValueError, match=f"^adapter: .*{reason}"):
         open_source(command, isolate=False, timeout=TIMEOUT, names=NAMES)
 
 

@@ -1,4 +1,4 @@
-"""The one place where whatever is wrong with a file becomes a sentence that names it; and files that unpack to more than they are."""
+"""Whatever is wrong with a file becomes a sentence that names it, and nothing unpacks to more than it may hold."""
 
 import gzip
 import json
@@ -15,8 +15,8 @@ from refdpm.experiments import images
 
 
 @pytest.mark.parametrize("error", [
-    ValueError("of another file"), TypeError("x"), AttributeError(), KeyError("header"), OverflowError("C long"), RecursionError("deep"),
-    MemoryError(), tokenize.TokenError("EOF", (2, 0)), zlib.error("-3"), EOFError(), IndexError(), OSError("bad"), UnicodeError()],
+    ValueError("of another file"), TypeError("x"), AttributeError(), KeyError("header"), OverflowError("long"), MemoryError(),
+    RecursionError("deep"), tokenize.TokenError("EOF", (2, 0)), zlib.error("-3"), EOFError(), IndexError(), OSError("bad")],
     ids=lambda error: type(error).__name__)
 def test_whatever_a_parser_raises_names_the_file(tmp_path, error):
     with pytest.raises(ValueError, match=r"x.bin: expected a picture, got a damaged one or another file \("):
@@ -91,7 +91,7 @@ def test_a_template_of_images_has_the_shapes_of_a_state(changes):
 
 # -- vectors ---------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name", ["../UNIT.json", "/etc/passwd", "a/b.json", ".."])
+@pytest.mark.parametrize("name", ["../UNIT.json", "/etc/passwd", "a/b.json"])
 def test_a_manifest_names_files_of_its_folder_only(tmp_path, name):
     entry = {"sha256": "0" * 64, "bytes": 1}
     manifest = {"format": vectors.FORMAT, "package": "0", "functions": 1, "tests": 1, "flags": 1, "files": {name: entry}}

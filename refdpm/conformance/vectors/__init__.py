@@ -89,14 +89,13 @@ def export(folder: Path | str) -> dict[str, Any]:
     for name in ("manifest.json", "schema.json", *(f"{group}.json" for group in GROUPS)):
         if name not in known and (folder / name).exists():
             raise ValueError(f"{folder / name}: expected no file there but of an earlier export, got one; it was left unchanged")
+    run.try_folder(folder if folder.exists() else folder.absolute().parent, folder, flag="folder")
     found = {group: document(group) for group in GROUPS}
     contents = {f"{group}.json": json_text(one).encode() for group, one in found.items()}
     contents["schema.json"] = json_text(SCHEMA).encode()
     manifest = _manifest(found, contents)
     contents = {"manifest.json": json_text(manifest).encode()} | contents
-    folder.mkdir(exist_ok=True)
-    for name, content in contents.items():
-        run.write_atomically(folder / name, content, replace=True)
+    run.write_together(folder, contents)
     return manifest
 
 

@@ -25,7 +25,8 @@ def require() -> Any:
     try:
         import matplotlib
     except ImportError:
-        raise ValueError("figure: expected matplotlib to be installed, got none; pip install \"refdpm[figures]\"") from None
+        raise ValueError("figure: expected matplotlib to be installed, got none; pip install matplotlib tqdm "
+                         "(the extra `figures`)") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
     return pyplot

@@ -61,7 +61,7 @@ ADAPTERS = {
     "terminated": Hostile("os.kill(os.getpid(), 15); time.sleep(9)", here=False), "hangs": Hostile(HANG, here=False),
     "ignores signals and hangs": Hostile("[signal.signal(s, signal.SIG_IGN) for s in (1, 2, 13, 15)]\n    " + HANG, here=False),
     # answers
-    "no axes": Hostile("return np.float64(0.5)"), "64 axes": Hostile("return np.zeros((1,) * 64)"), "nothing": Hostile("return None"),
+    "no axes": Hostile("return np.float64(0.5)"), "64 axes": Hostile("return np.zeros((1,) * 64)"), "nothing": Hostile("pass"),
     "a number": Hostile("return 10 ** 400"), "text": Hostile("return 'x'"), "a generator": Hostile("return (b for b in beta)"),
     "a dict": Hostile("return {'table': np.ones(3), 3: 4}"), "objects": Hostile("return np.array([object()] * len(beta))"),
     "ragged": Hostile("return [[1], [1, 2]]"), "empty": Hostile("return np.zeros(0)"), "NaN": Hostile("return np.nan * beta"),

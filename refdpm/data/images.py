@@ -93,7 +93,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError:
-        raise ValueError("images: expected Pillow to be installed, got none; pip install \"refdpm[figures]\"") from None
+        raise ValueError("images: expected Pillow to be installed, got none; pip install pillow (the extra `figures`)") from None
     return Image
 
 

@@ -160,7 +160,7 @@ def test_without_pillow_the_extra_is_named(tmp_path, monkeypatch):
         return real(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ValueError, match=r"Pillow.*refdpm\[figures\]"):
+    with pytest.raises(ValueError, match="Pillow.*pip install pillow"):
         read(tmp_path)
 
 

@@ -265,3 +265,17 @@ def test_an_error_of_our_own_has_its_own_exit_code(capsys, monkeypatch):
 def test_closed_streams_are_no_errors(closed):
     done = subprocess.run(f"{sys.executable} -m refdpm explain SCH.ABAR {closed}", shell=True, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "" and ("SCH.ABAR" in done.stdout) == (closed == "2>&-")
+
+
+def test_an_interrupt_while_importing_ends_quietly():
+    code = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "refdpm.cli": raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from refdpm.__main__ import run
+sys.exit(run())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

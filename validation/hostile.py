@@ -72,7 +72,7 @@ ADAPTERS = {
     # objects
     "property that raises": Hostile("pass", "class A:\n    alpha_bar = property(lambda self: 1 / 0)\nmake = lambda beta: A()"),
     "attributes that raise": Hostile("pass", "class A:\n    def __getattr__(self, name): raise RuntimeError(name)\n"
-                                     "make = lambda beta: A()"),
+                                     "make = lambda beta: A()", (2,)),
     "make returns nothing": Hostile(RIGHT.strip(), "make = lambda beta: None", (0,)),
     "schedule of NaN": Hostile(RIGHT.strip(), "beta = np.full(5, np.nan)", (2,)),
     "schedule outside": Hostile(RIGHT.strip(), "beta = np.array([0.5, 1.5])", (2,)),

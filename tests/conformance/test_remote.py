@@ -293,7 +293,7 @@ def test_nothing_outlives_a_check(adapter, tmp_path, number):
 
 def test_the_interpreter_s_flags_are_passed_on():
     code = "import sys; from refdpm.conformance import remote; print(remote._interpreter()[1:])"
-    done = subprocess.run([sys.executable, "-O", "-X", "utf8", "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-O", "-X", "utf8", "-W", "error", "-c", code], stdout=subprocess.PIPE, text=True)
     assert all(flag in done.stdout for flag in ("-O", "utf8", "-Werror"))
 
 

@@ -169,7 +169,8 @@ def _train(options: argparse.Namespace) -> int:
         posed = experiments.begin(options.experiment, _settings(options))
         folder = _new_folder(options)
     posed = _train_to_the_end(posed, folder)
-    report = (common.bound_report(posed.problem, posed.state, common.held_out(posed.problem, posed.problem.held_out))
+    x_0 = common.held_out(posed.problem, posed.problem.held_out)
+    report = (common.bound_report(posed.problem, posed.state, x_0, name=str(folder))
               | posed.experiment.report(posed.settings, posed.state)
               | {"experiment": posed.name, "settings": posed.settings._asdict(), "run": str(folder)})
     try:
@@ -319,7 +320,7 @@ def _bound(options: argparse.Namespace) -> int:
         x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
         if options.points and len(x_0) < options.points:
             raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
-    report = common.bound_report(posed.problem, posed.state, x_0)
+    report = common.bound_report(posed.problem, posed.state, x_0, name=str(options.data or options.run))
     if options.parzen is not None:
         if not 2 <= options.parzen <= MOST or len(x_0) < 4:
             raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")

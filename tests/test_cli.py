@@ -182,6 +182,14 @@ def test_divergence_is_named_and_leaves_the_last_good_state(tmp_path, capsys):
     assert experiments.load(tmp_path / "new").state.steps_done < 3
 
 
+def test_a_run_that_has_diverged_is_refused(trained, tmp_path, capsys):
+    """Its numbers are finite, and K is not."""
+    with np.load(trained[0] / "run.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    np.savez(tmp_path / "run.npz", **arrays | {"model.parameters.weight": np.full_like(arrays["model.parameters.weight"], 1e200)})
+    refused(capsys, ["bound", tmp_path / "run.npz", "--points", 100], "run.npz: expected a finite K, got")
+
+
 def test_sizes_beyond_memory_leave_nothing_behind(tmp_path, capsys):
     refused(capsys, ["train", "swiss-roll", "--units", 10 ** 12, "--out", tmp_path / "new"], "memory")
     assert not (tmp_path / "new").exists()

@@ -23,9 +23,10 @@ from refdpm.run import named_leaves
 KILLS = 20
 SEED = 0                                # of the moments; how far a training is by then depends on the machine
 LONGEST = 120                           # seconds until the first save
-RUNS = {"heartbeat": ["--T", "30", "--steps", "20000"],
-        "dead-leaves": ["--T", "6", "--steps", "8000", "--conv", "4,4", "--pixelwise", "4", "--batch", "4"],
-        "swiss-roll": ["--T", "4", "--steps", "12000", "--units", "6"]}
+OFTEN, SELDOM = 0.01, 20.0              # seconds between saves
+RUNS = {"heartbeat": ["--T", "30", "--steps", "5000"],
+        "dead-leaves": ["--T", "6", "--steps", "2500", "--conv", "4,4", "--pixelwise", "4", "--batch", "4"],
+        "swiss-roll": ["--T", "4", "--steps", "5000", "--units", "6"]}
 
 
 class Kill(NamedTuple):
@@ -36,9 +37,9 @@ class Kill(NamedTuple):
     after: int
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """`train`, with a run file written every ten milliseconds."""
-    code = "import sys; from refdpm import cli; cli.SAVE_EVERY = 0.01; sys.exit(cli.main())"
+def start(*arguments: str, save_every: float = SELDOM) -> subprocess.Popen[bytes]:
+    """`train`, with a run file written so often."""
+    code = f"import sys; from refdpm import cli; cli.SAVE_EVERY = {save_every}; sys.exit(cli.main())"
     return subprocess.Popen([sys.executable, "-c", code, "train", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -51,7 +52,8 @@ def killed(name: str, folder: Path, rng: np.random.Generator) -> list[Kill]:
     """Kills a training again and again, each time some moments after it has saved a further step; then lets it end."""
     arguments, kills = [name, *RUNS[name], "--out", str(folder)], []
     for _ in range(KILLS):
-        process, begun, deadline = start(*arguments), steps_done(folder), time.monotonic() + LONGEST
+        process = start(*arguments, save_every=OFTEN)
+        begun, deadline = steps_done(folder), time.monotonic() + LONGEST
         while process.poll() is None and steps_done(folder) <= max(begun, 0) and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.1))

@@ -185,14 +185,14 @@ def _parts(problem: Problem, times: int, n: int) -> Iterator[slice]:
 
 # -- its report, in bits -------------------------------------------------------------------------------------------------
 
-def bound_report(problem: Problem, state: train.State, x_0: Array) -> dict[str, Any]:
+def bound_report(problem: Problem, state: train.State, x_0: Array, *, name: str = "run") -> dict[str, Any]:
     """K, L_null, the strict bound and every term of K on given examples, in bits per `problem.unit`.
 
-    Raises: ValueError if K is no finite number, as after a training that diverged.
+    Raises: ValueError if K is no finite number, as after a training that diverged; `name` is that of the run or of the examples.
     """
     result = evaluate(problem, state, x_0)
     if not np.isfinite([*result.bound, *result.strict_bound]).all():
-        raise ValueError(f"K: expected a finite number, got {result.bound.value}; the training has diverged, or the examples are "
+        raise ValueError(f"{name}: expected a finite K, got {result.bound.value}; the training has diverged, or the examples are "
                          f"too far from the data")
     report: dict[str, Any] = {"unit": problem.unit}
     for name, estimate in (("K", result.bound), ("L_null", result.null), ("K_minus_L_null", result.gain),

@@ -244,11 +244,12 @@ def command(*arguments: Any) -> tuple[int, str]:
 
 
 def refusal_of(read: Callable[[], Any]) -> tuple[int, str]:
-    """The same of a reader."""
-    try:
-        read()
-    except (ValueError, OSError) as error:
-        return 2, str(error)
+    """The same of a reader, with what it says beside its error."""
+    with redirect_stderr(io.StringIO()) as beside:
+        try:
+            read()
+        except (ValueError, OSError) as error:
+            return 2, "\n".join(filter(None, [str(error), beside.getvalue()]))
     return 0, ""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 import io
+import logging
 import math
 import warnings
 
@@ -94,6 +95,7 @@ def _pillow() -> Any:
         from PIL import Image
     except ImportError:
         raise ValueError("images: expected Pillow to be installed, got none; pip install pillow (the extra `figures`)") from None
+    logging.getLogger("PIL").addHandler(logging.NullHandler())       # what it logs of a damaged file, it also raises
     return Image
 
 

@@ -7,7 +7,7 @@ its number.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 import argparse
 import contextlib
 import io
@@ -74,8 +74,16 @@ def _heeded_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are one line that is not too long, whatever was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse`."""
+        super().error(one_line(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="refdpm", description="Diffusion models with hand-derived, audited gradients.")
+    parser = _Parser(prog="refdpm", description="Diffusion models with hand-derived, audited gradients.")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
     def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:

@@ -269,6 +269,14 @@ def test_an_error_of_our_own_has_its_own_exit_code(capsys, monkeypatch):
     assert "refdpm itself" in capsys.readouterr().err
 
 
+def test_a_training_and_a_check_need_no_standard_error(tmp_path):
+    (tmp_path / "adapter.py").write_text("def alpha_bar(beta): return (1 - beta).cumprod()\n")
+    training = f"train swiss-roll {' '.join(SMALL)} --out {tmp_path / 'new'}"
+    for arguments in (training, f"check {tmp_path / 'adapter.py'} --only SCH.ABAR"):
+        done = subprocess.run(f"{sys.executable} -m refdpm {arguments} 2>&- <&-", shell=True, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout
+
+
 @pytest.mark.parametrize("closed", ["2>&-", ">&-"])
 def test_closed_streams_are_no_errors(closed):
     done = subprocess.run(f"{sys.executable} -m refdpm explain SCH.ABAR {closed}", shell=True, capture_output=True, text=True)

@@ -443,6 +443,8 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
         given[1:1] = ["swiss-roll"]
         given += [] if "--resume" in given else ["--steps", "1", "--T", "3"] + ([] if "--units" in given else ["--units", "2"])
         given += [] if "--resume" in given or "--out" in given else ["--out", folder / "run"]
+    if name == "bound" and not {"--points", "--data"} & set(map(str, given)):
+        given += ["--points", "100"]                   # all 50,000 would be right, and long
     if name == "check":
         given += ["--only", "SCH.ABAR", "--max-examples", "0"] if len(given) > 1 else ["nothing.py"]
     code, said = command(*given)

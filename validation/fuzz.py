@@ -17,6 +17,7 @@ import argparse
 import gzip
 import io
 import json
+import os
 import re
 import resource
 import shutil
@@ -36,7 +37,7 @@ from claim import claim_of, conclude, row
 from refdpm import cli, experiments
 from refdpm.data import cifar, idx, images
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).absolute().parent
 SECONDS = 30                  # a call that takes longer hangs
 MEMORY = 1 << 30              # bytes that a call may need
 SPACE = 6 << 30               # bytes of address space above what there is at the start, so that the machine lives on
@@ -458,6 +459,7 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
 def faults(target: Target, folder: Path, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
     """What went wrong with one input: the kind, and what there is to say of it."""
     folder.mkdir()
+    os.chdir(folder)                                   # a relative path is a path, too
     for name, content in target.files(rng).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)

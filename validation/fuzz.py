@@ -518,7 +518,7 @@ def _whole(path: Path) -> bool:
             np.load(path)
         elif path.suffix == ".csv":
             np.loadtxt(path, delimiter=",")
-        elif path.suffix == ".xml":
+        elif path.suffix == ".xml" or b"<testsuite" in path.read_bytes()[:200]:
             __import__("xml.etree.ElementTree").etree.ElementTree.parse(path)
         else:
             return path.name in ("report.json", "figure.png") or path.suffix == ".png" and path.read_bytes()[:4] == b"\x89PNG"

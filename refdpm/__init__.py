@@ -40,6 +40,6 @@ READING_ORDER = (
     "conformance.judge", "conformance.gradients", "conformance.known", "conformance.unknown",
     "conformance.evidence", "conformance.causes", "conformance.report", "conformance.explain", "conformance.session",
     "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief", "conformance.wire",
-    "conformance.remote", "conformance.serve", "conformance.failure", "conformance.example",
+    "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure", "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 import argparse
-import json
+import os
 import shlex
 
 from refdpm import run
+from refdpm.data import files
 from refdpm.console import say, tell, to_json
 
+LONGEST = 1e6                           # seconds
+TIMEOUT = 30.0                          # seconds for one call
 EXAMPLE, WRONG_EXAMPLE = "refdpm.conformance.example.ddpm", "refdpm.conformance.example.ddpm_wrong"
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -26,8 +29,9 @@ def add(command: Add) -> None:
     sub.add_argument("--profile", type=Path, metavar="FILE", help="conventions as JSON, which are then not inferred")
     sub.add_argument("--expected-failures", type=Path, metavar="FILE", dest="expected_failures",
                      help="lines CLAUSE REASON; an expected failure that passes is a failure")
-    sub.add_argument("--isolate", action="store_true", help="in a process of its own, which may hang or die")
-    sub.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for one call, of an isolated adapter")
+    sub.add_argument("--isolate", action="store_true", help=argparse.SUPPRESS)         # it always is, in a process of its own
+    sub.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="for one call, default 30; the adapter "
+                     "has a process of its own, which may hang or die")
     sub.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit")
     sub.add_argument("--dump", type=Path, metavar="FILE", help="write the input of the first failure to a .npz or .json file")
     sub.add_argument("--verbose", action="store_true", help="also what is skipped, what a pass proves, and every failure in full")
@@ -49,8 +53,10 @@ UNSOUND = 3                             # the exit code where this package disag
 
 
 def _check(options: argparse.Namespace) -> int:
+    from hypothesis import configuration
     from refdpm.conformance.subject import Unsound
 
+    configuration.set_hypothesis_home_dir(os.devnull)      # where nothing can be kept: it would make a folder in the current one
     try:
         return _first_look(options) if options.adapter is None else _run_check(options)
     except Unsound as error:
@@ -59,19 +65,19 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run_check(options: argparse.Namespace) -> int:
+    from refdpm.conformance import report as reports
+
     if options.dump and options.dump.suffix not in (".npz", ".json"):
         raise ValueError(f"--dump: expected a name ending in .npz or .json, got {options.dump}")
     if options.dump and options.dump.exists():
         raise ValueError(f"--dump: expected a new file, got {options.dump}, which exists; it was left unchanged")
+    junit = run.new_file(options.junit, flag="--junit", mark=reports.JUNIT_MARK) if options.junit else None
     report = _report(options, options.adapter)
     if options.dump:
         _dump(options, report)
-    if options.junit:
-        from refdpm.conformance import report as reports
-        if options.junit.exists() and b"<testsuite" not in options.junit.read_bytes()[:200]:
-            raise ValueError(f"--junit: expected a new file or a report of that kind, got {options.junit}; it was left unchanged")
-        run.write_atomically(options.junit, reports.junit(report), replace=True)
     _print_report(options, report)
+    if junit:
+        run.write_atomically(junit, reports.junit(report), replace=True)
     return int(report["exit_code"])
 
 
@@ -88,21 +94,24 @@ def _dump(options: argparse.Namespace, report: dict[str, Any]) -> None:
 
 
 def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
-    from refdpm.conformance import remote, session
+    from refdpm.conformance import profile as profiles, remote, session
     from refdpm.conformance.judge import Effort
 
     if options.max_examples < 0:
         raise ValueError(f"--max-examples: expected a number from 0 on, got {options.max_examples}")
-    if not options.timeout > 0:
-        raise ValueError(f"--timeout: expected seconds above 0, got {options.timeout}")
+    if not 0 < options.timeout < LONGEST:
+        raise ValueError(f"--timeout: expected seconds above 0 and below {LONGEST:g}, got {options.timeout}")
+    if options.seed < 0:
+        raise ValueError(f"--seed: expected an integer ≥ 0, got {options.seed}")
     known = [id for id, _ in session.all_clauses()]
     for only in options.only:
         if not any(id.startswith(only) for id in known):
             raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}")
     expected = _expected_failures(options.expected_failures, known)
-    source = remote.open_source(adapter, isolate=options.isolate, timeout=options.timeout, names=session.NAMES)
+    stated = profiles.stated_conventions(_profile_of(options.profile))
+    source = remote.open_source(adapter, isolate=True, timeout=options.timeout, names=session.NAMES)
     try:
-        return session.check(source, only=options.only, expected_failures=expected, profile=_profile_of(options.profile),
+        return session.check(source, only=options.only, expected_failures=expected, profile=stated,
                              flags=_flags(options), effort=Effort(seed=options.seed, max_examples=options.max_examples))
     finally:
         source.close()
@@ -110,8 +119,8 @@ def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
 
 def _flags(options: argparse.Namespace) -> str:
     """The flags without which a failure might not come again."""
-    isolated = f" --isolate --timeout {options.timeout:g}" if options.isolate else ""
-    return isolated + (f" --profile {shlex.quote(str(options.profile))}" if options.profile else "")
+    timeout = f" --timeout {options.timeout:g}" if options.timeout != TIMEOUT else ""
+    return timeout + (f" --profile {shlex.quote(str(options.profile))}" if options.profile else "")
 
 
 def _print_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
@@ -122,10 +131,7 @@ def _print_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
 def _profile_of(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"--profile: expected JSON in {path}, got {error}") from error
+    stated = files.json_of(path)
     if not isinstance(stated, dict):
         raise ValueError(f"--profile: expected an object in {path}, got {type(stated).__name__}")
     return stated
@@ -134,7 +140,7 @@ def _profile_of(path: Path | None) -> dict[str, Any]:
 def _expected_failures(path: Path | None, known: list[str]) -> dict[str, str]:
     """Clause → reason, from lines CLAUSE REASON; empty lines and # are left out."""
     expected = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path else [], start=1):
+    for number, line in enumerate(files.text_of(path).splitlines() if path else [], start=1):
         id, _, reason = line.split("#")[0].strip().partition(" ")
         if id and id not in known:
             raise ValueError(f"--expected-failures: expected a clause (see refdpm explain) in line {number} of {path}, got {id!r}")

@@ -1,22 +1,25 @@
 """The commands:  python -m refdpm {train, bound, sample, figure, check, explain, vectors, audit, equations}.
 
 With --json a command prints one JSON object on standard output and nothing else there; progress goes to standard error.
-Exit codes: 0 fine, 1 a check failed, 2 wrong usage, input or output.
+Exit codes: 0 fine, 1 a check failed, 2 wrong usage, input or output, 3 an error in this package itself; ended by a signal, 128 and
+its number.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 import argparse
 import contextlib
 import io
+import signal
 import sys
 import time
+import traceback
 
 import numpy as np
 
 from refdpm import checking, experiments, figure, likelihood, product, run, schedule, traceability
-from refdpm.console import say, tell, to_json
+from refdpm.console import one_line, say, tell, to_json
 from refdpm.experiments import EXPERIMENTS, Run, common
 
 SAVE_EVERY = 20.0
@@ -24,25 +27,63 @@ MOST = 10_000_000             # samples of one call
 GLANCES = 10                  # looks at held-out examples during a training
 
 
+REPORT_MARK = b'{\n "unit": "'  # how a report begins
+BROKEN = 3                    # the exit code of an error in this package itself
+
+
+class Ended(KeyboardInterrupt):
+    """A signal that asks for the end, which is heeded as an interrupt from the keyboard is: with its number."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with np.errstate(all="ignore"):                       # what overflows is seen in the result, and named
+        with np.errstate(all="ignore"), _heeded_signals():    # what overflows is seen in the result, and named
             return int(options.command(options))
     except (ValueError, OSError) as error:
-        tell(f"refdpm {options.name}: error: {error}")
+        tell(f"refdpm {options.name}: error: {one_line(str(error))}")
         return 2
     except MemoryError as error:
         tell(f"refdpm {options.name}: error: expected sizes that fit into memory, got larger ones ({error})")
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         tell(f"refdpm {options.name}: stopped")
-        return 130
+        return 128 + (error.args[0] if isinstance(error, Ended) else signal.SIGINT)
+    except Exception as error:
+        tell(traceback.format_exc())
+        tell(f"refdpm {options.name}: this is an error in refdpm itself; please report it ({one_line(str(error))})")
+        return BROKEN
+
+
+@contextlib.contextmanager
+def _heeded_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP are heeded, unless they are ignored already; only the main thread can see to that."""
+    def end(number: int, _: Any) -> None:
+        raise Ended(number)
+
+    before = {}
+    with contextlib.suppress(ValueError):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are one line that is not too long, whatever was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse`."""
+        super().error(one_line(message))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="refdpm", description="Diffusion models with hand-derived, audited gradients.")
+    parser = _Parser(prog="refdpm", description="Diffusion models with hand-derived, audited gradients.")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
     def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
@@ -126,6 +167,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.resume:
         _refuse_settings(options)
         folder = options.resume.parent if options.resume.name == "run.npz" else options.resume
+        _try_outputs(folder)
         posed = experiments.load(folder / "run.npz")
         if posed.name != options.experiment:
             raise ValueError(f"--resume: expected a run of {options.experiment}, got one of {posed.name}")
@@ -135,18 +177,25 @@ def _train(options: argparse.Namespace) -> int:
         posed = experiments.begin(options.experiment, _settings(options))
         folder = _new_folder(options)
     posed = _train_to_the_end(posed, folder)
-    report = (common.bound_report(posed.problem, posed.state, common.held_out(posed.problem, posed.problem.held_out))
+    x_0 = common.held_out(posed.problem, posed.problem.held_out)
+    report = (common.bound_report(posed.problem, posed.state, x_0, name=str(folder))
               | posed.experiment.report(posed.settings, posed.state)
               | {"experiment": posed.name, "settings": posed.settings._asdict(), "run": str(folder)})
     try:
         figure.write(folder / "figure.png", posed, replace=True)
         report["figure"] = str(folder / "figure.png")
-    except ValueError as error:
-        tell(f"no picture: {error}")
+    except (ValueError, OSError) as error:
+        tell(f"no picture: {one_line(str(error))}")
     report["seconds"] = time.perf_counter() - started
-    run.write_atomically(folder / "report.json", to_json(report, indent=1).encode(), replace=True)
     say(to_json(report) if options.json else _training_text(posed, report))
+    run.write_atomically(folder / "report.json", to_json(report, indent=1).encode(), replace=True)
     return 0
+
+
+def _try_outputs(folder: Path) -> None:
+    """That what a run writes beside its run file would not be written over something else."""
+    for name, mark in (("report.json", REPORT_MARK), ("figure.png", figure.MARK)):
+        run.new_file(folder / name, flag="--resume", mark=mark)
 
 
 def _training_text(posed: Run, report: dict[str, Any]) -> str:
@@ -192,6 +241,7 @@ def _suffixes() -> Iterator[str]:
 def _train_to_the_end(posed: Run, folder: Path) -> Run:
     """Train to the end, telling how it goes; saved at the start, every now and then, when interrupted, and at the end."""
     path, recipe = folder / "run.npz", posed.problem.recipe
+    run.clear(folder, path.name)
     experiments.save(path, posed)
     saved = time.monotonic()
     recent: list[float] = []
@@ -278,7 +328,7 @@ def _bound(options: argparse.Namespace) -> int:
         x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
         if options.points and len(x_0) < options.points:
             raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
-    report = common.bound_report(posed.problem, posed.state, x_0)
+    report = common.bound_report(posed.problem, posed.state, x_0, name=str(options.data or options.run))
     if options.parzen is not None:
         if not 2 <= options.parzen <= MOST or len(x_0) < 4:
             raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
@@ -307,16 +357,17 @@ def _sample(options: argparse.Namespace) -> int:
         raise ValueError("--end: expected x_0 beside --denoise and --inpaint, got x_1")
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
-    _refuse_existing(options.out)
+    out = run.new_file(options.out)
     x = _sample_rows(posed, options)
     if not np.isfinite(x).all():
-        raise ValueError(f"{options.run}: expected a run whose samples are finite numbers, got others; nothing was written")
+        raise ValueError(f"{options.denoise or options.inpaint or options.run}: expected samples of finite numbers, got others; "
+                         f"nothing was written")
     buffer = io.BytesIO()
     if options.out.suffix == ".npy":
         np.save(buffer, x)
     else:
         np.savetxt(buffer, x.reshape(len(x), -1), fmt="%.17g", delimiter=",")
-    run.write_atomically(options.out, buffer.getvalue())
+    run.write_atomically(out, buffer.getvalue())
     return 0
 
 
@@ -392,16 +443,8 @@ def _figure(options: argparse.Namespace) -> int:
     posed = experiments.load(options.run)
     if options.out.suffix != ".png":
         raise ValueError(f"--out: expected a name ending in .png, got {options.out}")
-    _refuse_existing(options.out)
-    figure.write(options.out, posed)
+    figure.write(run.new_file(options.out), posed)
     return 0
-
-
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise ValueError(f"--out: expected a new file, got {path}, which exists; it was left unchanged")
-    if not path.parent.is_dir():
-        raise ValueError(f"--out: expected a file in a folder that exists, got {path}")
 
 
 # -- audit, equations --------------------------------------------------------------------------------------------------

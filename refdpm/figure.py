@@ -17,6 +17,7 @@ SEQUENCES = 40
 IMAGES = 8
 NOISE = 1.0                   # standard deviation, in units of the data's
 EDGE = 2.2
+MARK = b"Software\0refdpm"    # in every picture: so we know our own
 
 
 def require() -> Any:
@@ -24,7 +25,8 @@ def require() -> Any:
     try:
         import matplotlib
     except ImportError:
-        raise ValueError("figure: expected matplotlib to be installed, got none; pip install \"refdpm[figures]\"") from None
+        raise ValueError("figure: expected matplotlib to be installed, got none; pip install matplotlib tqdm "
+                         "(the extra `figures`)") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
     return pyplot
@@ -35,7 +37,7 @@ def write(path: Path, posed: Run, *, replace: bool = False) -> None:
     pyplot = require()
     figure = {"swiss-roll": _roll, "heartbeat": _sequences}.get(posed.name, _images)(pyplot, posed)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": "refdpm"})
     pyplot.close(figure)
     write_atomically(path, buffer.getvalue(), replace=replace)
 

@@ -53,6 +53,11 @@ def tree_map(f: Callable[..., Any], *trees: Tree) -> Tree:
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
 
+def unallocated_zeros(shape: tuple[int, ...]) -> Array:
+    """Zeros of this shape, to be read only, that take no memory."""
+    return np.broadcast_to(0.0, shape)
+
+
 def leaves(tree: Tree) -> Iterator[Array]:
     """The arrays of a tree, from left to right."""
     if isinstance(tree, tuple):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_an_adapter_that_hangs_and_one_that_dies_are_verdicts_of_an_isolated_run
     assert code == 1 and found["GAU.KL.VALUE"]["verdict"] == "pass"
     assert found["GAU.ENT.VALUE"]["verdict"] == "wrong" and "0.5 s" in found["GAU.ENT.VALUE"]["reason"]
     assert found["GAU.LOGP.VALUE"]["verdict"] == "wrong" and "3" in found["GAU.LOGP.VALUE"]["reason"]
-    assert "--isolate --timeout 0.5" in found["GAU.ENT.VALUE"]["reproduce"]
+    assert "--timeout 0.5" in found["GAU.ENT.VALUE"]["reproduce"]
 
 
 def test_explain_names_equation_inputs_and_known_mistakes(capsys):
@@ -118,3 +119,16 @@ def test_the_first_look_shows_a_whole_report_and_a_named_failure():
     assert output.returncode == 0 and report["ok"] and report["reference"]["ok"], output.stderr
     assert report["example"]["exit_code"] == 0 and report["wrong_example"]["exit_code"] == 1
     assert any(row["mistake"] == "SCH-01b" for row in report["wrong_example"]["clauses"])
+
+
+def test_junit_is_well_formed_and_written_over_no_other_tool_s_report(tmp_path, capsys):
+    (tmp_path / "adapter.py").write_text("def alpha_bar(beta): raise ValueError('\\x00\\x1b[31m \\ud800 ]]> \\ufffe')\n")
+    junit = ["--junit", str(tmp_path / "x.xml")]
+    command = ["check", str(tmp_path / "adapter.py"), "--only", "SCH.ABAR", "--max-examples", "1", *junit]
+    for _ in range(2):
+        assert cli.main(command) == 1
+    failure = ElementTree.parse(tmp_path / "x.xml").find(".//failure")
+    assert "\\x1b[31m" in failure.get("message") and "\x1b" not in capsys.readouterr().out
+    (tmp_path / "x.xml").write_text('<testsuite name="another"/>')
+    assert cli.main(command) == 2
+    assert "--junit" in capsys.readouterr().err and (tmp_path / "x.xml").read_text() == '<testsuite name="another"/>'

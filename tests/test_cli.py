@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from refdpm import cli, experiments, run
+from refdpm import cli, console, experiments, run
 from refdpm.experiments import common, swiss_roll as experiment
 
 SMALL = ["--units", "4", "--steps", "3", "--T", "3", "--seed", "5"]
@@ -97,7 +97,7 @@ def test_figure(trained, tmp_path, capsys):
 
 def test_figure_without_the_extra_names_it(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    refused(capsys, ["figure", trained[0], "--out", tmp_path / "roll.png"], "refdpm[figures]")
+    refused(capsys, ["figure", trained[0], "--out", tmp_path / "roll.png"], "pip install matplotlib")
     assert not (tmp_path / "roll.png").exists()
 
 
@@ -182,6 +182,14 @@ def test_divergence_is_named_and_leaves_the_last_good_state(tmp_path, capsys):
     assert experiments.load(tmp_path / "new").state.steps_done < 3
 
 
+def test_a_run_that_has_diverged_is_refused(trained, tmp_path, capsys):
+    """Its numbers are finite, and K is not."""
+    with np.load(trained[0] / "run.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    np.savez(tmp_path / "run.npz", **arrays | {"model.parameters.weight": np.full_like(arrays["model.parameters.weight"], 1e200)})
+    refused(capsys, ["bound", tmp_path / "run.npz", "--points", 100], "run.npz: expected a finite K, got")
+
+
 def test_sizes_beyond_memory_leave_nothing_behind(tmp_path, capsys):
     refused(capsys, ["train", "swiss-roll", "--units", 10 ** 12, "--out", tmp_path / "new"], "memory")
     assert not (tmp_path / "new").exists()
@@ -201,3 +209,89 @@ def test_output_without_unicode(trained):
     done = subprocess.run([sys.executable, "-m", "refdpm", "bound", str(trained[0]), "--points", "100"], capture_output=True,
                           env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and b"strict bound" in done.stdout
+
+
+# -- outputs -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["report.json", "figure.png"])
+def test_resume_writes_over_no_file_that_is_not_its_own(trained, tmp_path, capsys, name):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    (folder / "run.npz").write_bytes((trained[0] / "run.npz").read_bytes())
+    (folder / name).write_text("mine")
+    refused(capsys, ["train", "swiss-roll", "--resume", folder], "--resume", name, "left unchanged")
+    assert (folder / name).read_text() == "mine"
+
+
+def test_a_full_disk_after_the_training_still_prints_the_report(tmp_path, capsys, monkeypatch):
+    def full(path, content, **options):
+        if path.name == "report.json":
+            raise OSError(28, "No space left on device", str(path))
+        written(path, content, **options)
+
+    written = run.write_atomically
+    monkeypatch.setattr(run, "write_atomically", full)
+    assert cli.main(["train", "swiss-roll", *SMALL, "--out", str(tmp_path / "new"), "--json"]) == 2
+    said = capsys.readouterr()
+    assert "K" in json.loads(said.out) and "report.json" in said.err
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to(path.parent / "elsewhere"), lambda path: path.mkdir()])
+def test_links_and_folders_are_no_new_files(trained, tmp_path, capsys, make):
+    make(tmp_path / "x.npy")
+    refused(capsys, ["sample", trained[0], "--n", 3, "--out", tmp_path / "x.npy"], "--out", "exists")
+
+
+def test_temporary_files_of_the_dead_are_cleared_and_others_stay(tmp_path):
+    done = subprocess.Popen(["true"])
+    done.wait()
+    dead, living, foreign = (tmp_path / f".run.npz.tmp-{pid}-x" for pid in (done.pid, os.getppid(), "x"))
+    for path in (dead, living, foreign):
+        path.write_text("")
+    run.clear(tmp_path, "run.npz")
+    assert not dead.exists() and living.exists() and foreign.exists()
+
+
+def test_files_that_belong_together_are_written_together(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="b/c: expected a file that can be written"):
+        run.write_together(tmp_path / "new", {"a": b"1", "b/c": b"2"})
+    assert not (tmp_path / "new").exists()
+
+
+def test_messages_are_one_line_that_no_terminal_obeys(tmp_path, capsys):
+    refused(capsys, ["bound", tmp_path / "a\n\x1b[31mb"], "a\\n\\x1b[31mb")
+    assert console.one_line("x" * 10 ** 6).endswith("…") and len(console.one_line("x" * 10 ** 6)) == console.LONGEST
+
+
+def test_an_error_of_our_own_has_its_own_exit_code(capsys, monkeypatch):
+    monkeypatch.setattr(cli.traceability, "matrix", lambda: 1 / 0)
+    assert cli.main(["equations"]) == cli.BROKEN == 3
+    assert "refdpm itself" in capsys.readouterr().err
+
+
+def test_a_training_and_a_check_need_no_standard_error(tmp_path):
+    (tmp_path / "adapter.py").write_text("def alpha_bar(beta): return (1 - beta).cumprod()\n")
+    training = f"train swiss-roll {' '.join(SMALL)} --out {tmp_path / 'new'}"
+    for arguments in (training, f"check {tmp_path / 'adapter.py'} --only SCH.ABAR"):
+        done = subprocess.run(f"{sys.executable} -m refdpm {arguments} 2>&- <&-", shell=True, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-"])
+def test_closed_streams_are_no_errors(closed):
+    done = subprocess.run(f"{sys.executable} -m refdpm explain SCH.ABAR {closed}", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "" and ("SCH.ABAR" in done.stdout) == (closed == "2>&-")
+
+
+def test_an_interrupt_while_importing_ends_quietly():
+    code = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "refdpm.cli": raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from refdpm.__main__ import run
+sys.exit(run())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -232,11 +232,13 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
     assert identical(*(experiments.load(tmp_path / name).state for name in ("whole", "killed")))
 
 
-def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path, number):
     folder = tmp_path / "stopped"
     process = start(folder, "--units", "4", "--T", "3", "--steps", "1000000", "--out", str(folder), save_every=0.5)
     grown(process, folder, 1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130 and f"--resume {folder}" in said
+    assert process.returncode == 128 + number, said
+    assert f"--resume {folder}" in said
     assert f"saved at step {steps_done(folder)};" in said

@@ -18,7 +18,6 @@ What it does not offer is skipped, and NotImplementedError("reason") skips too.
 
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
@@ -43,6 +42,10 @@ DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0,
 
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
+
+
+MOST = 500_000                  # numbers in one array of an answer
+_WORDS = 1000                   # characters of what an adapter says that are passed on
 
 
 class Skip(Exception):
@@ -132,7 +135,7 @@ class Local:
         self.classes = _class_count(target)
         self.own_steps: tuple[Array, ...] | None = getattr(target, "own_steps", None)
         own = None if self.make or callable(getattr(target, "beta", None)) else getattr(target, "beta", None)
-        self.beta = None if own is None else np.concatenate([[0.0], np.asarray(to_array(own), dtype=np.float64)])
+        self.beta = None if own is None else own_schedule(to_array(own))
         self._names, self._objects = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]
         if self.make:
             with _quiet(self, "make"):
@@ -144,14 +147,7 @@ class Local:
     def offers(self) -> frozenset[str]:
         """The names it has, of those that the kit knows."""
         places = [self.target, *([self._object_for(_PROBE)] if self.make else [])]
-        return frozenset(name for name in self._names for place in places if callable(getattr(place, name, None)))
-
-    def misspelt(self) -> list[str]:
-        """Names that are nearly those of functions that the kit knows."""
-        places = [self.target, *([self._object_for(_PROBE)] if self.make else [])]
-        found = {name: get_close_matches(name, self._names, n=1, cutoff=0.85) for place in places for name in dir(place)
-                 if name not in self._names and name[0] != "_" and callable(getattr(place, name, None))}
-        return [f"{name} is not known; {nearest[0]} is" for name, nearest in found.items() if nearest]
+        return frozenset(name for name in self._names for place in places if _is_offered(place, name))
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """See `Source`."""
@@ -232,14 +228,41 @@ class _quiet:
         if self.out.size:
             self.source._note(self.name, PRINTS)
         if isinstance(error, NotImplementedError):
-            raise Skip(str(error) or "not implemented") from None
+            raise Skip(said(error) or "not implemented") from None
         if isinstance(error, Exception) and not isinstance(error, (Skip, Fault)):
-            said = f"raises {kind.__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
-            raise (Refusal if isinstance(error, REFUSALS) else Fault)(said + _place_of(trace)) from error
+            told = f"raises {kind.__name__}: {said(error)}".rstrip(": ")
+            raise (Refusal if isinstance(error, REFUSALS) else Fault)(told + _place_of(trace)) from error
         if isinstance(error, SystemExit):
-            raise Fault(f"leaves Python with SystemExit({error.code})") from error
+            raise Fault(f"leaves Python with SystemExit({said(error)})") from error
         if error is not None and not isinstance(error, (Exception, KeyboardInterrupt)):
-            raise Fault(f"raises {kind.__name__}, which is no Exception: {error}".rstrip(": ")) from error
+            raise Fault(f"raises {kind.__name__}, which is no Exception: {said(error)}".rstrip(": ")) from error
+
+
+def said(words: object) -> str:
+    """What an exception, or whatever an adapter says, reads: its first line, or the beginning of that."""
+    try:
+        lines = str(words).splitlines() or [""]
+        return lines[0] if len(lines[0]) <= _WORDS else lines[0][:_WORDS - 1] + "…"
+    except Exception:
+        return "(it cannot be printed)"
+
+
+def own_schedule(beta: Array) -> Array:
+    """An adapter's own β_1..β_T with β_0 = 0 in front.   Raises: ValueError for what is no schedule."""
+    if beta.ndim != 1 or beta.dtype.kind not in "fiu" or not beta.size:
+        raise ValueError(f"adapter: beta: expected a list of numbers, got shape {beta.shape} and {beta.dtype}")
+    wrong = np.flatnonzero(~((beta > 0) & (beta <= 1)))
+    if wrong.size:
+        raise ValueError(f"adapter: beta: expected values in (0, 1] for t = 1..T, got {beta[wrong[0]]} at t = {wrong[0] + 1}")
+    return np.concatenate([[0.0], beta.astype(np.float64)])
+
+
+def _is_offered(place: Any, name: str) -> bool:
+    """Whether there is such a function; a property that raises is one, and says so when it is called."""
+    try:
+        return callable(getattr(place, name, None))
+    except Exception:
+        return True
 
 
 # what programs raise to say that they do not take an input; other errors happen to them
@@ -292,12 +315,16 @@ def to_array(value: Any) -> Array:
     for method in ("detach", "cpu", "resolve_conj"):
         if hasattr(value, method) and not isinstance(value, np.ndarray):
             value = getattr(value, method)()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise Fault("returns a masked array, with entries that are no numbers")
     try:
         array = np.asarray(_widened(value))
     except Exception as error:
-        raise Fault(f"returns {type(value).__name__}, which is no array: {error}") from None
+        raise Fault(f"returns {type(value).__name__}, which is no array: {said(error)}") from None
     if array.dtype == object:
         raise Fault(f"returns {type(value).__name__}, expected an array of numbers")
+    if array.size > MOST:
+        raise Fault(f"returns an array of shape {array.shape}, too large to be judged")
     return array
 
 
@@ -368,9 +395,11 @@ def load(text: str) -> Any:
     place, _, name = text.rpartition(":") if ":" in text[2:] else (text, "", "")
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ValueError(f"adapter: expected a module or a file that can be imported, got {place!r}: "
-                         f"{type(error).__name__}: {error}") from error
+                         f"{type(error).__name__}: {said(error)}") from error
     try:
         found = module
         for part in filter(None, name.split(".")):
@@ -380,12 +409,19 @@ def load(text: str) -> Any:
         raise ValueError(f"adapter: expected an object of {place!r} named {name!r}: {error}") from error
 
 
+_loaded: set[str] = set()             # the names of modules that were files
+
+
 def _from_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = path.stem
+    if name in sys.modules and name not in _loaded:                         # numpy.py, refdpm.py
+        name = f"adapter_{name}"
+    _loaded.add(name)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.exists():
         raise FileNotFoundError(f"no file {path}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)

@@ -9,7 +9,7 @@ GLOSSARY = {
     "chapter": "one topic of the kit: its quantities, its laws, and those of its mistakes that are no single edit.",
     "textbook": "the formulas as they are printed, each written once; everybody is judged by it, this package too.",
     "edit": "one change to a formula of the textbook: a factor left out, a sign, a column of the schedule exchanged.",
-    "mistake": "a wrong variant that really happened, with its source; it has an id.",
+    "mistake": "a wrong variant, with its source: where it happened, or what it is a variant of; it has an id.",
     "symptom": "a relation between what came and what should have come: a constant factor, a sign, the answer of another t.",
     "subject": "the adapter under test.",
     "adapter": "a module or object with plain functions named as the quantities are; arrays in, arrays out.",

@@ -1,4 +1,5 @@
-"""Named mistakes: wrong variants of single functions, most of which really happened in other people's code.
+"""Named mistakes: wrong variants of single functions.  About two in five were found in other people's code; the others are
+variants of those, or slips that are easily made, and their `source` says which.
 
 They serve twice.  Planted one after another they prove that the checks see what they claim to see; and when a foreign
 implementation disagrees, the mistake that reproduces its numbers has a name and a place where it happened before.

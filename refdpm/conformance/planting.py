@@ -25,7 +25,7 @@ class Mistake(NamedTuple):
 
     id      as in the catalogue of bugs seen in other implementations; NEW-… for one derived here
     says    wrong → right
-    source  where it really happened
+    source  where it happened, or what it is a variant of
     target  the function it replaces, "module.function"
     kind    what must find it: 'value' (a value check), 'gradient' (the adjoint test), 'accuracy' (the comparison with decimals),
             'clause' (a clause of the kit: a mistake in the textbook's tables, which this package does not keep)

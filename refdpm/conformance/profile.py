@@ -68,8 +68,8 @@ def stated_conventions(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name not in VALUES:
             raise ValueError(f"profile: expected names among {', '.join(VALUES)}, got {name!r}")
-        if value not in VALUES[name]:
-            raise ValueError(f"profile: expected {name} among {VALUES[name]}, got {value!r}")
+        if not any(value == one and type(value) is type(one) for one in VALUES[name]):
+            raise ValueError(f"profile: expected {name} among {VALUES[name]}, got {str(value)[:60]!r}")
     return given
 
 

@@ -1,15 +1,18 @@
 """Adapters in another process: a program in any language, or a Python adapter kept apart so that it can hang or die.
 
-A call that is not answered in time ends the process; the next call starts it again.  POSIX only.
+A call that is not answered in time ends the process; the next call starts it again.  Every process runs under a `keeper`, which
+ends it, and all that it started, when this one ends in whatever way.  POSIX only.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
+from pathlib import Path
 from typing import Any
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,14 +21,20 @@ import weakref
 
 import numpy as np
 
+import refdpm
 from refdpm.conformance import known, wire
-from refdpm.conformance.adapter import DTYPES, Fault, Local, Refusal, Skip, Source, CalledNoMore, load, to_array, to_arrays
+from refdpm.conformance.adapter import (DTYPES, CalledNoMore, Fault, Local, Observed, Refusal, Skip, Source, load, own_schedule,
+                                        said, to_array, to_arrays)
 from refdpm.vjp import Array
 
 LIVES = 3                       # processes that one function may end before it is not called any more
-STARTUP = 120.0                 # seconds for the first answer: frameworks are slow to import
+STARTUP = 10.0                  # seconds that the first answer may take beside those of a call: for an interpreter to start
 LOOK = 0.25                     # seconds between looks at a silent process: what it started can hold its output open
+KEEPERS = 10.0                  # seconds for a keeper to end what it keeps
 LAST_WORDS = 4096               # bytes of standard error that are kept
+KEEPER = Path(__file__).with_name("keeper.py")
+# -P and no `-m`: neither a folder nor a file there can take the place of this package
+SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from refdpm.conformance.serve import serve; sys.exit(serve(sys.argv[2]))"
 
 
 def open_source(text: str, *, isolate: bool, timeout: float, names: frozenset[str]) -> Source:
@@ -35,10 +44,26 @@ def open_source(text: str, *, isolate: bool, timeout: float, names: frozenset[st
     Raises: ValueError if there is no such adapter, or if it is none, and says why.
     """
     if text.startswith("cmd:"):
-        return Remote(shlex.split(text.removeprefix("cmd:")), timeout=timeout, name=text, names=names)
+        return Remote(_words_of(text.removeprefix("cmd:")), timeout=timeout, name=text, names=names)
     if isolate:
-        return Remote([sys.executable, "-m", "refdpm.conformance.serve", text], timeout=timeout, name=text, names=names)
+        home = str(Path(refdpm.__file__).parents[1])
+        return Remote([*_interpreter(), "-P", "-c", SERVE, home, text], timeout=timeout, name=text, names=names)
     return local(text, names)
+
+
+def _words_of(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"adapter: expected cmd:PROGRAM ARGUMENTS, got {command!r}: {error}") from None
+    if not words:
+        raise ValueError("adapter: expected cmd:PROGRAM ARGUMENTS, got no program")
+    return words
+
+
+def _interpreter() -> list[str]:
+    """This Python, with the flags that it was started with."""
+    return [sys.executable, *subprocess._args_from_interpreter_flags()]                # type: ignore[attr-defined]
 
 
 def local(text: str, names: frozenset[str]) -> Local:
@@ -48,9 +73,9 @@ def local(text: str, names: frozenset[str]) -> Local:
         try:
             return Local(known.adapted(target, names), name=text, names=names)
         except Exception as error:
-            if str(error).startswith("adapter:"):
+            if said(error).startswith("adapter:"):
                 raise
-            raise ValueError(f"adapter: expected a module or an object with functions, got {text!r}: {error}") from error
+            raise ValueError(f"adapter: expected a module or an object with functions, got {text!r}: {said(error)}") from error
 
 
 class Remote:
@@ -66,7 +91,8 @@ class Remote:
         self._process: _Process | None = None
         try:
             hello = self._start()
-            self.beta = _schedule_of(hello.get("beta"))
+            beta = hello.get("beta")
+            self.beta = None if beta is None else own_schedule(to_array(wire.decode(beta)))
         except Fault as fault:
             self.close()
             raise ValueError(f"adapter: expected a program that answers, got {name!r}, which {fault}") from None
@@ -74,8 +100,9 @@ class Remote:
         self.dtype: str | None = hello.get("dtype")
         self.stated: Mapping[str, Any] = hello.get("profile") or {}
         self.classes: int | None = hello.get("classes")
-        self.unasked = tuple(map(str, hello.get("unasked") or ()))
-        self.not_known = [*(name for name in hello["functions"] if name not in names), *map(str, hello.get("not_known") or ())]
+        self._observes = hello.get("observes") is True
+        self.unasked = tuple(map(said, hello.get("unasked") or ()))
+        self.not_known = [*(name for name in hello["functions"] if name not in names), *map(said, hello.get("not_known") or ())]
         self.own_steps: tuple[Array, ...] | None = wire.decode(hello.get("own_steps"))
 
     def offers(self) -> frozenset[str]:
@@ -92,6 +119,8 @@ class Remote:
                               "arguments": {key: wire.encode(part) for key, part in arguments.items()}})
         except TypeError as error:
             raise Skip(f"needs {error} to another process") from None
+        if any(isinstance(one, Observed) for one in arguments.values()) and not self._observes:
+            raise Skip("the program cannot say what the network is asked")
         try:
             answer = self._answer_to(line)
         except Fault as fault:
@@ -99,6 +128,9 @@ class Remote:
             self._deaths[name] += 1
             self._last_fault[name] = str(fault)
             raise
+        for one in arguments.values():
+            if isinstance(one, Observed):
+                one.asked += wire.decode(answer.get("asked", {"tuple": []}))
         return self._value_of(name, answer)
 
     def close(self) -> None:
@@ -120,23 +152,22 @@ class Remote:
         return answer
 
     def _value_of(self, name: str, answer: dict[str, Any]) -> Any:
-        if answer.get("notes"):
-            self.notes.setdefault(name, set()).update(map(str, answer["notes"]))
+        if notes := answer.get("notes"):
+            self.notes.setdefault(name, set()).update(map(said, notes if isinstance(notes, list) else [notes]))
         if "error" in answer:
-            raise {"skip": Skip, "refusal": Refusal}.get(str(answer.get("kind")), Fault)(str(answer["error"]))
+            raise {"skip": Skip, "refusal": Refusal}.get(str(answer.get("kind")), Fault)(said(answer["error"]))
         value = wire.decode(answer["value"])
-        return to_arrays(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+        return to_arrays(np.float64(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
     def _start(self) -> dict[str, Any]:
         """Starts the program, and gives its answer to the first message."""
         try:
             self._process = _Process(self.command)
-            hello = wire.message(self._process.exchange(wire.line({"hello": 1, "names": sorted(self._names)}), STARTUP))
+            first = wire.line({"hello": 1, "names": sorted(self._names)})
+            hello = wire.message(self._process.exchange(first, self.timeout + STARTUP))
             if "error" in hello:
-                raise ValueError(str(hello["error"]))
-            functions, profile = hello.get("functions"), hello.get("profile") or {}
-            if not (isinstance(functions, list) and all(isinstance(name, str) for name in functions) and isinstance(profile, dict)
-                    and hello.get("dtype") in (None, *DTYPES)):
+                raise ValueError(said(hello["error"]))
+            if not _is_hello(hello):
                 raise Fault(f"says {wire.quoted(wire.line(hello))}, expected functions, dtype, profile and beta")
             return hello
         except BaseException:
@@ -144,25 +175,35 @@ class Remote:
             raise
 
 
-def _schedule_of(beta: Any) -> Array | None:
-    array = None if beta is None else to_array(wire.decode(beta))
-    if array is not None and (array.ndim != 1 or array.dtype.kind != "f"):
-        raise Fault(f"says beta of shape {array.shape} and {array.dtype}, expected a list of numbers")
-    return None if array is None else np.concatenate([[0.0], array.astype(np.float64)])
+def _is_hello(hello: dict[str, Any]) -> bool:
+    """Whether it says what a program offers, in the form that `wire` describes."""
+    functions, classes = hello.get("functions"), hello.get("classes")
+    return (isinstance(functions, list) and all(isinstance(name, str) for name in functions)
+            and isinstance(hello.get("profile") or {}, dict)
+            and all(isinstance(hello.get(names) or [], list) for names in ("unasked", "not_known"))
+            and hello.get("dtype") in (None, *DTYPES)
+            and (classes is None or isinstance(classes, int) and classes > 1))
 
 
 # -- a process, and a line for a line ------------------------------------------------------------------------------------
 
 class _Process:
-    """One life of the program, with all the processes that it starts: they are one group, and end together."""
+    """One life of the program, with all the processes that it starts: they end together, when the pipe `life` is closed."""
 
     def __init__(self, command: list[str]) -> None:
+        if shutil.which(command[0]) is None:
+            raise Fault(f"cannot be started: there is no program {command[0]!r}")
+        ends, life = os.pipe()
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                             bufsize=0, start_new_session=True)
-        except (OSError, ValueError, IndexError) as error:
+            self._process = subprocess.Popen([sys.executable, "-I", "-S", str(KEEPER), str(ends), *command], bufsize=0,
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                             start_new_session=True, pass_fds=[ends])
+        except (OSError, ValueError) as error:
+            os.close(life)
             raise Fault(f"cannot be started: {error}") from None
-        self._finish = weakref.finalize(self, _finish, self._process)         # also when Python ends
+        finally:
+            os.close(ends)
+        self._finish = weakref.finalize(self, _finish, self._process, life)         # also when Python ends
         pipes = self._process.stdin, self._process.stdout, self._process.stderr
         self._in, self._out, self._err = (pipe.fileno() for pipe in pipes if pipe is not None)
         for pipe in (self._in, self._out, self._err):
@@ -264,11 +305,15 @@ def _available_bytes(pipe: int) -> bytes | None:
         return None
 
 
-def _finish(process: "subprocess.Popen[bytes]") -> None:
-    """Kills the process with all that it started, and buries it."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _finish(process: "subprocess.Popen[bytes]", life: int) -> None:
+    """Lets the keeper kill the process with all that it started, and buries it."""
+    os.close(life)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KEEPERS)
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

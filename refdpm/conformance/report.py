@@ -22,6 +22,7 @@ UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
 MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
+JUNIT_MARK = b'<testsuite name="refdpm"'
 
 
 def surprises(row: Mapping[str, Any]) -> bool:

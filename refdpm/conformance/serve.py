@@ -1,4 +1,4 @@
-"""An adapter in a process of its own, for `--isolate`:   python -m refdpm.conformance.serve ADAPTER
+"""An adapter in a process of its own, as `refdpm check` has it; `remote.SERVE` starts it.
 
 It speaks `wire` with the process that started it (`remote`).  The adapter has neither its standard input, which is empty, nor its
 standard output: what it prints, from Python or from C, goes to standard error and is noted.
@@ -15,7 +15,7 @@ import threading
 import time
 
 from refdpm.conformance import wire
-from refdpm.conformance.adapter import PRINTS, Fault, Local, Refusal, Skip
+from refdpm.conformance.adapter import PRINTS, Fault, Local, Observed, Refusal, Skip, said
 from refdpm.conformance.remote import local
 from refdpm.conformance.unknown import unknown_functions
 
@@ -57,7 +57,11 @@ class CapturedOutput:
 
 
 def serve(text: str) -> int:
-    """Answers until there is no more to be asked; 1 if the adapter cannot be loaded."""
+    """Answers until there is no more to be asked; 1 if the adapter cannot be loaded.
+
+    Modules of the current folder are found, as with `python -m`, but only after those that we need ourselves.
+    """
+    sys.path.insert(0, os.getcwd())
     requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_hand_over_lines, args=(os.dup(0), requests), daemon=True).start()
     answers, nothing = os.dup(1), os.open(os.devnull, os.O_RDONLY)
@@ -82,34 +86,37 @@ def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, 
         source = local(text, frozenset(message["names"]))
         beta = wire.encode(None if source.beta is None else source.beta[1:])
         hello = {"functions": sorted(source.offers()), "dtype": source.dtype, "profile": dict(source.stated), "beta": beta,
-                 "classes": source.classes, "own_steps": wire.encode(source.own_steps),
+                 "classes": source.classes, "observes": True, "own_steps": wire.encode(source.own_steps),
                  "unasked": list(getattr(source, "unasked", ())),
                  "not_known": unknown_functions(source.target, frozenset(message["names"]))}
         wire.line(hello)
         return source, hello
     except BaseException as error:
-        said = str(error) if isinstance(error, ValueError) else f"adapter: {text!r} raises {type(error).__name__}: {error}"
-        return None, {"error": said}
+        words = said(error)
+        own = words.startswith("adapter:")
+        return None, {"error": words if own else f"adapter: {text!r} raises {type(error).__name__}: {words}"}
 
 
 def _answer(source: Local, message: dict[str, Any], printed: CapturedOutput) -> dict[str, Any]:
     name = message["call"]
-    found = _answer_or_fault(source, name, {key: wire.decode(value) for key, value in message["arguments"].items()})
+    found = _answer_or_fault(source, name, message["arguments"])
     notes = source.notes.get(name, set()) | ({PRINTS} if printed.was_used() else set())
     return {"id": message["id"]} | found | ({"notes": sorted(notes)} if notes else {})
 
 
 def _answer_or_fault(source: Local, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {"value": wire.encode(source.call(name, arguments))}
+        given = {key: wire.decode(value) for key, value in arguments.items()}
+        value = wire.encode(source.call(name, given))
+        return {"value": value} | {"asked": wire.encode(one.asked) for one in given.values() if isinstance(one, Observed)}
     except Skip as skip:
         return {"error": str(skip), "kind": "skip"}
     except Fault as fault:
         return {"error": str(fault), "kind": "refusal" if isinstance(fault, Refusal) else "fault"}
     except TypeError as error:
-        return {"error": f"returns {error}", "kind": "fault"}
+        return {"error": f"returns {said(error)}", "kind": "fault"}
     except BaseException as error:                     # KeyboardInterrupt: here nobody but the adapter raises it
-        return {"error": f"raises {type(error).__name__}: {error}".rstrip(": "), "kind": "fault"}
+        return {"error": f"raises {type(error).__name__}: {said(error)}".rstrip(": "), "kind": "fault"}
 
 
 def _hand_over_lines(source: int, requests: "queue.SimpleQueue[bytes | None]") -> None:
@@ -126,7 +133,3 @@ def _write(to: int, line: bytes) -> None:
     rest = memoryview(line)
     while rest:
         rest = rest[os.write(to, rest):]
-
-
-if __name__ == "__main__":
-    sys.exit(serve(sys.argv[1]))

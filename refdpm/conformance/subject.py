@@ -60,8 +60,11 @@ class Subject:
         for part, output, shape in zip(parts, quantity.outputs, shapes, strict=True):
             if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):
                 raise Fault(f"returns {part.dtype} for {output.id}, expected real numbers")
-            with np.errstate(all="ignore"):
-                values.append(profiles.ours(part.astype(np.float64), output.kind, self.profile, shape, quantity.sizes(inputs)))
+            try:
+                with np.errstate(all="ignore"):
+                    values.append(profiles.ours(part.astype(np.float64), output.kind, self.profile, shape, quantity.sizes(inputs)))
+            except (ValueError, IndexError):               # of axes that it does not have, or has too many of
+                raise Fault(f"returns shape {part.shape}, expected {shape}") from None
         return Answer(tuple(values), self._dtype(parts), tuple(part.shape for part in parts))
 
     def arguments(self, inputs: Inputs) -> dict[str, Any]:

@@ -42,13 +42,12 @@ import json
 
 import numpy as np
 
-from refdpm.conformance.adapter import Fault, Model
+from refdpm.conformance.adapter import MOST, Fault, Model, Observed, said
 from refdpm.vjp import Array
 
 DTYPES = frozenset({"bool", *(f"float{bits}" for bits in (16, 32, 64)),
                     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
-MOST = 2_000_000                # numbers in an array
-LONGEST = 2 ** 26               # bytes in a line
+LONGEST = 2 ** 24               # bytes in a line
 
 
 def line(message: dict[str, Any]) -> bytes:
@@ -83,6 +82,8 @@ def encode(value: Any) -> Any:
         return int(value)
     if isinstance(value, Model):
         return {"model": {name: encode(part) for name, part in value._asdict().items()}}
+    if isinstance(value, Observed):
+        return {"observed": encode(value.model)}
     if isinstance(value, dict):
         return {"dict": {str(name): encode(part) for name, part in value.items()}}
     if isinstance(value, (tuple, list)):
@@ -110,21 +111,32 @@ def _array(array: Array) -> dict[str, Any]:
 # -- in ----------------------------------------------------------------------------------------------------------------
 
 def decode(value: Any) -> Any:
-    """The value of JSON.   Raises: Fault for an array that is none."""
+    """The value of JSON.   Raises: Fault for what is none."""
+    try:
+        return _decoded(value)
+    except Fault:
+        raise
+    except Exception as error:                              # of sizes that NumPy does not have, of numbers that are too large
+        raise Fault(f"answers with a value that cannot be read: {said(error)}") from None
+
+
+def _decoded(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(map(decode, value)) if any(isinstance(part, dict) for part in value) else _numbers(value, "float64")
+        return tuple(map(_decoded, value)) if any(isinstance(part, dict) for part in value) else _numbers(value, "float64")
     if not isinstance(value, dict):
         return value
     match value:
         case {"dtype": dtype, "shape": shape, "data": data}:
             return _array_in_shape(dtype, shape, data)
         case {"tuple": list(parts), **rest} if not rest:
-            return tuple(map(decode, parts))
+            return tuple(map(_decoded, parts))
         case {"dict": dict(parts), **rest} if not rest:
-            return {name: decode(part) for name, part in parts.items()}
+            return {name: _decoded(part) for name, part in parts.items()}
+        case {"observed": model}:
+            return Observed(_decoded(model))
         case {"model": {"weight": weight, "bias": bias, "first_t": int(first_t)}, **rest} if not rest:
-            return Model(decode(weight), decode(bias), first_t)
-    return {name: decode(part) for name, part in value.items()}
+            return Model(_decoded(weight), _decoded(bias), first_t)
+    return {name: _decoded(part) for name, part in value.items()}
 
 
 def _array_in_shape(dtype: Any, shape: Any, data: Any) -> Array:
@@ -139,6 +151,8 @@ def _array_in_shape(dtype: Any, shape: Any, data: Any) -> Array:
 
 
 def _numbers(data: list[Any], dtype: str) -> Array:
+    if len(data) > MOST:
+        raise Fault(f"returns {len(data)} numbers, too many to be judged")
     try:
         with np.errstate(all="ignore"):
             return np.array(data, dtype=dtype)

@@ -21,7 +21,7 @@ def read(path: Path) -> Array:
 
     Raises: ValueError naming the file and the field; OSError if it cannot be opened.
     """
-    with opened(path) as stream:
+    with opened(path, "images in IDX format") as stream:
         magic, = struct.unpack(">I", stream.take(4, field="magic number"))
         if magic != IMAGES:
             what = "that of a file of labels" if magic == LABELS else f"0x{magic:08x}"

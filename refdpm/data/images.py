@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 import io
+import logging
 import math
-import os
 import warnings
 
 import numpy as np
 
+from refdpm.data.files import LARGEST, array_of, reading
 from refdpm.vjp import Array
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff")
+PIXELS = 1 << 26              # of one picture
+RATIO = 30                    # bytes of pixels for each byte of their files; only what is all alike packs better
 GREY, COLOUR = ("1", "L", "LA"), ("CMYK", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")         # Pillow's modes of 8 bits
 
 
@@ -32,23 +35,10 @@ def read(path: Path, *, grey: bool = False) -> list[Array]:
 # -- arrays --------------------------------------------------------------------------------------------------------------
 
 def _array(path: Path) -> Array:
-    """(H, W), (H, W, C), (N, H, W) or (N, H, W, C) as the last; of three axes, a last one of 1 or 3 is colours.
-
-    Mapped before it is read: a file that is shorter than its header says is refused before anything is allocated.
-    """
-    with open(path, "rb"):
-        pass                                              # an OSError here is about the file and not about what is in it
-    try:
-        with np.errstate(all="ignore"):
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:                            # what NumPy raises for damaged files is not documented
-        raise ValueError(f"{path}: expected an array in .npy format, got something else ({error})") from None
-    if not isinstance(mapped, np.memmap):
-        raise ValueError(f"{path}: expected one array in .npy format, got an archive")
+    """(H, W), (H, W, C), (N, H, W) or (N, H, W, C) as the last; of three axes, a last one of 1 or 3 is colours."""
+    mapped = array_of(path)
     if mapped.dtype != np.uint8 and mapped.dtype.kind != "f":
         raise ValueError(f"{path}: type: expected uint8 or floating point, got {mapped.dtype}")
-    if os.path.getsize(path) != mapped.offset + mapped.nbytes:
-        raise ValueError(f"{path}: end: expected {mapped.offset + mapped.nbytes} bytes, got {os.path.getsize(path)}")
     images = _four_axes(path, np.array(mapped, dtype=mapped.dtype.newbyteorder("=")))
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise ValueError(f"{path}: expected finite numbers, got NaN or infinity")
@@ -72,35 +62,40 @@ def _folder(path: Path, *, grey: bool) -> list[Array]:
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise ValueError(f"{path}: expected pictures ({', '.join(SUFFIXES)}), got a folder without any")
-    images = [_picture(file, grey=grey) for file in files]
-    for file, image in zip(files, images):
+    images: list[Array] = []
+    left = max(LARGEST, RATIO * sum(file.stat().st_size for file in files))
+    for file in files:
+        image = _picture(file, grey=grey)
+        images.append(image)
+        left -= image.size
+        if left < 0:
+            raise ValueError(f"{file}: expected pictures that are no more than {RATIO} times as large as their files, "
+                             f"got larger ones")
         if image.shape[2] != images[0].shape[2]:
             raise ValueError(f"{file}: colours: expected {images[0].shape[2]} as in {files[0].name}, got {image.shape[2]}")
     return images
 
 
 def _picture(path: Path, *, grey: bool) -> Array:
-    """One picture as bytes (H, W, 1) or (H, W, 3): the first frame, as stored, transparency dropped.
-
-    Pillow refuses twice its limit of pixels and warns of once; here both are refused.
-    """
-    Image, content = _pillow(), path.read_bytes()
-    try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning), \
-                Image.open(io.BytesIO(content)) as picture:
-            mode = picture.mode
-            if mode in GREY + COLOUR:
-                return np.atleast_3d(np.asarray(picture.convert("L" if grey or mode in GREY else "RGB")))
-    except Exception as error:                            # decoders raise whatever their parsers stumble on
-        raise ValueError(f"{path}: expected a picture, got a file that cannot be decoded ({error})") from None
-    raise ValueError(f"{path}: mode: expected 8 bits a colour, got Pillow's {mode!r}")
+    """One picture as bytes (H, W, 1) or (H, W, 3): the first frame, as stored, transparency dropped.   Raises: ValueError."""
+    Image = _pillow()
+    with reading(path, "a picture"), warnings.catch_warnings(action="ignore"):
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as picture:
+            if picture.width * picture.height > PIXELS:
+                raise ValueError(f"{path}: size: expected at most {PIXELS} pixels, got {picture.width} × {picture.height}")
+            if picture.mode not in GREY + COLOUR:
+                raise ValueError(f"{path}: mode: expected 8 bits a colour, got Pillow's {picture.mode!r}")
+            wanted = "L" if grey or picture.mode in GREY else "RGB"
+            return np.atleast_3d(np.asarray(picture if picture.mode == wanted else picture.convert(wanted)))
 
 
 def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError:
-        raise ValueError("images: expected Pillow to be installed, got none; pip install \"refdpm[figures]\"") from None
+        raise ValueError("images: expected Pillow to be installed, got none; pip install pillow (the extra `figures`)") from None
+    logging.getLogger("PIL").addHandler(logging.NullHandler())       # what it logs of a damaged file, it also raises
     return Image
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import likelihood, product, sample, schedule, train
+from refdpm import likelihood, optimize, product, sample, schedule, train
 from refdpm.likelihood import in_bits
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, Module, Tree, leaves, tree_map
@@ -129,7 +129,7 @@ def held_out(problem: Problem, n: int) -> Array:
 def evaluate(problem: Problem, state: train.State, x_0: Array) -> train.Evaluation:
     """K and its parts on given examples, with noise that depends on the seed alone."""
     return train.evaluate(state.model.parameters, beta_of(problem, state), x_0, kernel=problem.kernel, network=problem.network,
-                          rng=train.generator(problem.recipe.seed, Purpose.EVALUATION), rows=max(16, 40000 // prod(problem.shape)))
+                          rng=train.generator(problem.recipe.seed, Purpose.EVALUATION), rows=max(1, 40000 // prod(problem.shape)))
 
 
 def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:
@@ -185,9 +185,15 @@ def _parts(problem: Problem, times: int, n: int) -> Iterator[slice]:
 
 # -- its report, in bits -------------------------------------------------------------------------------------------------
 
-def bound_report(problem: Problem, state: train.State, x_0: Array) -> dict[str, Any]:
-    """K, L_null, the strict bound and every term of K on given examples, in bits per `problem.unit`."""
+def bound_report(problem: Problem, state: train.State, x_0: Array, *, name: str = "run") -> dict[str, Any]:
+    """K, L_null, the strict bound and every term of K on given examples, in bits per `problem.unit`.
+
+    Raises: ValueError if K is no finite number, as after a training that diverged; `name` is that of the run or of the examples.
+    """
     result = evaluate(problem, state, x_0)
+    if not np.isfinite([*result.bound, *result.strict_bound]).all():
+        raise ValueError(f"{name}: expected a finite K, got {result.bound.value}; the training has diverged, or the examples are "
+                         f"too far from the data")
     report: dict[str, Any] = {"unit": problem.unit}
     for name, estimate in (("K", result.bound), ("L_null", result.null), ("K_minus_L_null", result.gain),
                            ("elbo", result.strict_bound), ("correction", result.correction)):
@@ -252,6 +258,7 @@ def bound_text(report: dict[str, Any], examples: str) -> str:
   strict bound  {report['elbo']:9.4f} ± {report['elbo_stderr']:.4f}   K + C, with C = {report['correction']:+.5f}"""
 
 
-def zeros_like_shapes(*shapes: tuple[int, ...]) -> tuple[Array, ...]:
-    """Zeros of these shapes that take no memory."""
-    return tuple(np.broadcast_to(0.0, shape) for shape in shapes)
+def template_of(model: train.Model) -> train.State:
+    """A state with the structure and shapes of a model; where the model takes no memory, it takes none either."""
+    network_moments, schedule_moments = (optimize.Moments(np.zeros(()), part, part) for part in model)
+    return train.State(model, network_moments, schedule_moments, 0)

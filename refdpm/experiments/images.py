@@ -39,6 +39,7 @@ PAPER = {
     "cifar10": {"K": 5.4, "K_minus_L_null": 11.5, "not_comparable": "β_1 is not given"},
 }
 LARGEST = 1024                # components of an image whose covariance is still computed
+WIDEST = 1 << 24              # numbers that a layer makes of one image
 
 
 class Settings(NamedTuple):
@@ -98,6 +99,10 @@ def checked(settings: Settings) -> Settings:
                        ("scales", 10)):
         if getattr(settings, name) > most:
             raise ValueError(f"{name}: expected at most {most}, got {getattr(settings, name)}")
+    widest = max(settings.channels * 2 * settings.bumps, settings.dense_features, *settings.conv, *settings.pixelwise)
+    if settings.height * settings.width * widest > WIDEST:
+        raise ValueError(f"height, width: expected at most {WIDEST} numbers in a layer of {widest} a pixel, "
+                         f"got {settings.height} × {settings.width} pixels")
     return settings
 
 
@@ -180,7 +185,7 @@ def _digest(*images: Array) -> str:
     found = sha256()
     for image in images:
         found.update(str((image.shape, image.dtype.str)).encode())
-        found.update(np.ascontiguousarray(image).tobytes())
+        found.update(np.ascontiguousarray(image).data.cast("B"))
     return found.hexdigest()
 
 
@@ -241,6 +246,15 @@ def begin(settings: Settings) -> train.State:
         kernel=(settings.kernel, settings.kernel), dense=settings.dense, dense_features=settings.dense_features,
         pixelwise=settings.pixelwise, count=settings.bumps, form=settings.form)
     return train.begin(train.Model(parameters, np.empty(0)))
+
+
+def template(settings: Settings) -> train.State:
+    """The structure and shapes of a state, with zeros that take no memory."""
+    parameters = network_module.template(
+        shape=(settings.height, settings.width, settings.channels), conv=settings.conv, scales=settings.scales,
+        kernel=(settings.kernel, settings.kernel), dense=settings.dense, dense_features=settings.dense_features,
+        pixelwise=settings.pixelwise, count=settings.bumps, form=settings.form)
+    return common.template_of(train.Model(parameters, np.empty(0)))
 
 
 # -- reports, in bits ----------------------------------------------------------------------------------------------------
@@ -307,7 +321,7 @@ _DATA = {"data": ("--data", "where the images are")}
 def _experiment(says: str, default: Settings, full: dict[str, Any], flags: dict[str, tuple[str, str]]) -> SimpleNamespace:
     return SimpleNamespace(__doc__=says, Settings=Settings, DEFAULT=default, FULL=default._replace(**full),
                            FLAGS=_TRAINING | flags, checked=checked, resolved=resolved, problem=problem, begin=begin,
-                           template=begin, read=read, report=report, text=text, moved=moved)
+                           template=template, read=read, report=report, text=text, moved=moved)
 
 
 EXPERIMENTS = {

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import gaussian, optimize, run, schedule, train
+from refdpm import gaussian, run, schedule, train
 from refdpm.data import checked as checked_data, swiss_roll as roll
 from refdpm.experiments import common
 from refdpm.networks import swiss_roll as network_module
 from refdpm.networks.readout import READOUTS
 from refdpm.oracles import swiss_roll as oracle, two_sample
 from refdpm.train import Purpose
-from refdpm.vjp import Array, fix
+from refdpm.vjp import Array, fix, unallocated_zeros
 
 PAPER = {"K": 2.35, "K_minus_L_null": 6.45,
          "not_comparable": "the paper gives neither its roll's noise nor β_1; on this noiseless roll 2.35 bits would need "
@@ -88,10 +88,8 @@ def begin(settings: Settings) -> train.State:
 def template(settings: Settings) -> train.State:
     """The structure and shapes of a state, with zeros that take no memory."""
     T, K = settings.T, settings.units
-    *parts, logit_beta = common.zeros_like_shapes((K, 2), (K,), (T + 1, K, 4), (T + 1, 4), (T - 1,))
-    model = train.Model(network_module.SwissRoll(*parts), logit_beta)
-    network_moments, schedule_moments = (optimize.Moments(np.zeros(()), part, part) for part in model)
-    return train.State(model, network_moments, schedule_moments, 0)
+    *parts, logit_beta = map(unallocated_zeros, ((K, 2), (K,), (T + 1, K, 4), (T + 1, 4), (T - 1,)))
+    return common.template_of(train.Model(network_module.SwissRoll(*parts), logit_beta))
 
 
 def read(settings: Settings, path: Path) -> Array:

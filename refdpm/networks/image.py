@@ -31,7 +31,7 @@ from refdpm.layers.temporal import bumps, temporal_vjp
 from refdpm.networks.readout import Heads, read_out_vjp
 from refdpm.paper import eq
 from refdpm.schedule import Step
-from refdpm.vjp import Array, Pullback
+from refdpm.vjp import Array, Pullback, unallocated_zeros
 
 FORMS = ("paper", "released")
 
@@ -99,6 +99,23 @@ def _meeting(rng: np.random.Generator, paths: list[tuple[int, str]], out: int) -
     """The weights on the features of one path, or on the scaled ones of two."""
     blocks = [_affine(rng, (width, out), fed_by).weight for width, fed_by in paths]
     return np.concatenate([sqrt(len(block) / 2) * block for block in blocks]) if len(blocks) == 2 else blocks[0]
+
+
+def template(*, shape: tuple[int, int, int], conv: tuple[int, ...], scales: int, kernel: tuple[int, int], dense: tuple[int, ...],
+             dense_features: int, pixelwise: tuple[int, ...], count: int, form: str) -> Image:
+    """The structure and shapes of what `init` gives, with zeros that take no memory."""
+    def layers(*widths: int) -> tuple[Affine, ...]:
+        return tuple(layer(*pair) for pair in pairwise(widths))
+
+    def layer(*axes: int) -> Affine:
+        return Affine(unallocated_zeros(axes), unallocated_zeros(axes[-1:]))
+
+    _check(shape, conv, scales, kernel, dense, form)
+    H, W, C = shape
+    convolutions = tuple((layer(*kernel, *pair),) * scales for pair in pairwise((C, *conv)))
+    whole = layers(H * W * C, *dense, H * W * dense_features) if dense else ()
+    features = sum(conv[-1:]) + dense_features * bool(dense)
+    return Image(convolutions, whole, layers(features, *pixelwise), layer((features, *pixelwise)[-1], 2 * C * count))
 
 
 def _check(shape: tuple[int, int, int], conv: tuple[int, ...], scales: int, kernel: tuple[int, int], dense: tuple[int, ...],

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from refdpm.conformance import session, wire
+from refdpm.conformance import remote, session, wire
 from refdpm.conformance.adapter import Fault, Local, Model, Skip, CalledNoMore
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.judge import Effort
@@ -100,6 +100,12 @@ HERE = {
     "strings": ("return mean.astype(str), var", "wrong", "returns <U"),
     "NaN": ("return mean * np.nan, var", "wrong", "returns NaN where a number is expected"),
     "infinity": ("return mean, np.inf + var", "wrong", "returns infinity where a number is expected"),
+    "unprintable": ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})", "wrong", "raises E: (it cannot be printed)"),
+    "long": ("raise ValueError('A' * 10 ** 6)", "wrong", "raises ValueError: AAA"),
+    "64 axes": ("return np.zeros((1,) * 64), var", "wrong", "returns shape (1, 1, 1"),
+    "empty": ("return np.zeros(0), var", "wrong", "returns shape (0,), expected (11, 2)"),
+    "masked": ("return np.ma.masked_array(mean, mask=True), var", "wrong", "returns a masked array"),
+    "240 MB": ("return np.zeros(30_000_000), var", "wrong", "returns an array of shape (30000000,), too large to be judged"),
     "a tensor": ("return Tensor(mean), Tensor(var)", "pass", "returned a torch.Tensor, read as an array"),
     "changes": ("x_prev[:] = 7; beta += 1; return mean, var", "pass", "changes its input beta; changes its input x_prev"),
     "prints": ("print('{}', flush=True); return mean, var", "pass", "prints to standard output"),
@@ -126,7 +132,7 @@ APART = {
 }
 ONLY_APART = {
     "interrupts": ("raise KeyboardInterrupt", "raises KeyboardInterrupt"),
-    "huge": ("return np.zeros((3000, 3000)), var", "returns an array of shape (3000, 3000), too large to be sent"),
+    "huge": ("return np.zeros((3000, 3000)), var", "returns an array of shape (3000, 3000), too large to be judged"),
     "complex": ("return mean + 0j, var", "returns complex128, expected real numbers"),
     "strings": ("return mean.astype(str), var", "returns <U32, expected real numbers"),
     "reads": ("input()", "raises EOFError: EOF when reading a line"),
@@ -255,21 +261,56 @@ def test_an_interrupted_call_ends_the_process(adapter, opened):
     assert _gone(pid)
 
 
+APART_SLEEPER = "subprocess.Popen(['sleep', '1000'], start_new_session=True, stdin=-3, stdout=-3, stderr=-3)"
+
+
 @linux
-def test_it_does_not_outlive_us(adapter, tmp_path):
-    """Killed in the middle of a call, we cannot end it: it ends by itself."""
+def test_nothing_is_left_of_children_in_sessions_of_their_own(adapter, opened, tmp_path):
     note = tmp_path / "pid"
-    path = adapter("open(note, 'w').write(str(os.getpid())); time.sleep(1000)", f"note = {str(note)!r}")
-    code = ("import sys, numpy as np; from refdpm.conformance.remote import open_source\n"
-            f"source = open_source({path!r}, isolate=True, timeout=60, names=frozenset({{'forward'}}))\n"
-            "source.call('forward', {'x_prev': np.ones((1, 2)), 't': np.array([1]), 'beta': np.array([0.5])})")
-    us = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 20
-    while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    us.kill()
-    us.wait()
+    source = opened(adapter(f"child = {APART_SLEEPER}; open({str(note)!r}, 'w').write(str(child.pid)); return mean, var"),
+                    isolate=True, timeout=20)
+    source.call("forward", ONE)
+    source.close()
     assert _gone(int(note.read_text()))
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_nothing_outlives_a_check(adapter, tmp_path, number):
+    """Neither a hanging adapter nor what it started in a session of its own, however the check ends."""
+    note = tmp_path / "pids"
+    path = adapter(f"child = {APART_SLEEPER}\nopen({str(note)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}} ')\n"
+                   "time.sleep(1000)")
+    command = [sys.executable, "-m", "refdpm", "check", path, "--only", "GAU.FWD", "--timeout", "100"]
+    check = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    deadline = time.monotonic() + 60
+    while not (note.exists() and note.read_text().endswith(" ")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    check.send_signal(number)
+    assert check.wait(60) == (-9 if number == signal.SIGKILL else 128 + number)
+    assert all(_gone(int(pid)) for pid in note.read_text().split())
+
+
+def test_the_interpreter_s_flags_are_passed_on():
+    code = "import sys; from refdpm.conformance import remote; print(remote._interpreter()[1:])"
+    done = subprocess.run([sys.executable, "-O", "-X", "utf8", "-W", "error", "-c", code], stdout=subprocess.PIPE, text=True)
+    assert all(flag in done.stdout for flag in ("-O", "utf8", "-Werror"))
+
+
+@pytest.mark.parametrize("name", ["refdpm", "numpy"])
+def test_an_adapter_may_have_the_name_of_a_package(tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("def kl(mean_q, var_q, mean_p, var_p): raise ValueError('mine')\n")
+    source = open_source(str(tmp_path / f"{name}.py"), isolate=True, timeout=20, names=NAMES | {"kl"})
+    assert source.offers() == {"kl"}
+    source.close()
+    assert sys.modules[name].__name__ == name
+
+
+def test_the_first_answer_has_its_time_too(monkeypatch):
+    monkeypatch.setattr(remote, "STARTUP", 0.1)
+    with pytest.raises(ValueError, match="which does not answer within 0.6 s"):
+        open_source("cmd:sh -c 'sleep 100'", isolate=False, timeout=TIMEOUT, names=NAMES)
 
 
 @pytest.mark.parametrize("isolate", [False, True])
@@ -323,7 +364,7 @@ PROGRAM_FAULTS = {
     "other": 'answers with .*, expected id 1 and a value', "empty": "answers with .*, expected id 1 and a value",
     "dtype": "returns dtype 'quaternion', expected real numbers", "short": "returns data of shape \\(5,\\) for shape \\[3, 2\\]",
     "words": "returns a list that is no array of float64", "error": "^no$", "closes": "closed its standard output",
-    "endless": "(answers with more than 64 MB: 'xxx|does not answer within)"}
+    "endless": "(answers with more than 16 MB: 'xxx|does not answer within)"}
 
 
 @pytest.fixture
@@ -362,12 +403,22 @@ def test_what_a_program_does_not_do(program):
 
 
 @pytest.mark.parametrize("command,reason", [
-    ("cmd:", "cannot be started"), ("cmd:/no/such/program", "cannot be started: .*No such file"),
+    ("cmd:/no/such/program", "cannot be started: there is no program"),
     ("cmd:true", "ended with exit code 0"), ("cmd:sh -c 'sleep 1000 & exit 3'", "ended with exit code 3"),
     ("cmd:sh -c 'echo nonsense; sleep 9'", "no JSON: 'nonsense'"), ("cmd:sh -c 'echo {}; sleep 9'", "expected functions, dtype"),
-    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[[1,2]]}"; sleep 9'""", r"says beta of shape \(1, 2\)")])
+    ("cmd:sh -c 'exec 1>&-; sleep 9'", "closed its standard output")])
 def test_what_is_no_program_is_said_at_once(command, reason):
     with pytest.raises(ValueError, match=f"^adapter: expected a program that answers, got .*{reason}"):
+        open_source(command, isolate=False, timeout=TIMEOUT, names=NAMES)
+
+
+@pytest.mark.parametrize("command,reason", [
+    ("cmd:", "expected cmd:PROGRAM ARGUMENTS, got no program"), ("cmd:'", "expected cmd:PROGRAM ARGUMENTS"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[[1,2]]}"; sleep 9'""", r"expected a list of numbers, got shape \(1, 2\)"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[0.5,2]}"; sleep 9'""", r"expected values in \(0, 1\].*got 2.0 at t = 2"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[null]}"; sleep 9'""", "got nan at t = 1")])
+def test_commands_and_schedules_that_are_none(command, reason):
+    with pytest.raises(ValueError, match=f"^adapter: .*{reason}"):
         open_source(command, isolate=False, timeout=TIMEOUT, names=NAMES)
 
 

@@ -82,7 +82,7 @@ def test_labels_are_looked_at(tmp_path):
 def test_packing_cut_or_damaged_is_refused(tmp_path):
     packed = gzip.compress(FILES["data_batch_1.bin"])
     for cut in [*range(2, 40), *range(len(packed) - 9, len(packed))]:
-        with pytest.raises(ValueError, match="cifar.file: .*(cannot be unpacked)"):
+        with pytest.raises(ValueError, match="cifar.file: expected a batch of CIFAR-10, got a damaged one"):
             cifar.read(write(tmp_path, packed[:cut]))
     for place in (20, len(packed) // 2, len(packed) - 3):
         damaged = bytearray(packed)

@@ -86,10 +86,10 @@ def test_every_spoiled_header_is_refused(tmp_path, place, value):
     (struct.pack(">II", 0x801, 3) + b"\0\1\2", "magic number: .*file of labels"),
     (struct.pack("<IIII", 0x803, N, H, W) + GOOD[16:], "magic number: expected 0x00000803, got 0x03080000"),
     (file_of(PIXELS, magic=0xD03), "got 0x00000d03"), (GOOD + b"\0", "end: .*more bytes"), (gzip.compress(GOOD + b"\0"), "end: "),
-    (PACKED + gzip.compress(b"x"), "end: "), (PACKED + b"junk", "cannot be unpacked"),
+    (PACKED + gzip.compress(b"x"), "end: "), (PACKED + b"junk", "damaged"),
     (file_of(PIXELS, shape=(0, H, W)), "number of images: expected at least 1"), (file_of(PIXELS, shape=(N, 0, W)), "rows: "),
     (file_of(PIXELS, shape=(N, H, 0)), "columns: "), (file_of(PIXELS, shape=(N + 1, H, W)), "pixels: expected 80 bytes"),
-    (PACKED[:-8] + b"\0" * 8, "cannot be unpacked.*CRC")])
+    (PACKED[:-8] + b"\0" * 8, "damaged.*CRC")])
 def test_what_is_wrong_is_named(tmp_path, content, words):
     with pytest.raises(ValueError, match="images-idx3-ubyte: .*" + words):
         idx.read(write(tmp_path, content))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from refdpm import gaussian
-from refdpm.conformance.adapter import Local, Observed, Skip
+from refdpm.conformance.adapter import Observed, Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.bound import RATES, own, shown, shown_or
 from refdpm.conformance.chapters.ends import BELOW, STATE, Case, ends
@@ -133,8 +133,6 @@ QUANTITIES: tuple[Quantity, ...] = (
 
 def asked(subject: Any, given: Given, seed: int) -> Finding:
     """The states and t at which the network is asked, on the first edges; the loss itself is judged elsewhere."""
-    if not isinstance(subject.source, Local) and hasattr(subject.source, "process"):
-        raise Skip("the network is asked in another process, where nobody looks")
     worst = Finding(0.0)
     for inputs in _edges(given)[:2]:
         arguments = subject.arguments(inputs)

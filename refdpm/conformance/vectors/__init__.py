@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 import hashlib
-import json
 
 import numpy as np
 
 import refdpm
 from refdpm import run
+from refdpm.data.files import json_of, reading
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.mistakes import MISTAKES
@@ -89,14 +89,13 @@ def export(folder: Path | str) -> dict[str, Any]:
     for name in ("manifest.json", "schema.json", *(f"{group}.json" for group in GROUPS)):
         if name not in known and (folder / name).exists():
             raise ValueError(f"{folder / name}: expected no file there but of an earlier export, got one; it was left unchanged")
+    run.try_folder(folder if folder.exists() else folder.absolute().parent, folder, flag="folder")
     found = {group: document(group) for group in GROUPS}
     contents = {f"{group}.json": json_text(one).encode() for group, one in found.items()}
     contents["schema.json"] = json_text(SCHEMA).encode()
     manifest = _manifest(found, contents)
     contents = {"manifest.json": json_text(manifest).encode()} | contents
-    folder.mkdir(exist_ok=True)
-    for name, content in contents.items():
-        run.write_atomically(folder / name, content, replace=True)
+    run.write_together(folder, contents)
     return manifest
 
 
@@ -155,41 +154,43 @@ def verify(folder: Path | str) -> list[str]:
     found = [f"{name}: expected a file that manifest.json lists, got another" for name in sorted(present - files.keys())]
     seen: list[str] = []
     for name, entry in files.items():
-        found += [f"{name}: {problem}" for problem in _file_problems(folder / name, entry, seen)]
+        try:
+            with reading(folder / name, "vectors"):
+                found += [f"{name}: {problem}" for problem in _file_problems(folder / name, entry, seen)]
+        except (ValueError, OSError) as error:
+            found.append(str(error).removeprefix(f"{folder}/"))
     return found + [f"{quantity.id}: expected vectors, got none" for quantity in QUANTITIES if quantity.id not in seen]
 
 
 def _manifest_in(folder: Path) -> dict[str, Any]:
     """Raises: ValueError if there is none."""
     path = folder / "manifest.json"
-    manifest: dict[str, Any] = _json(path)
-    for problem in problems(manifest, SCHEMA["$defs"]["manifest"]):
-        raise ValueError(f"{path}: {problem}")
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"{path}: format: expected {FORMAT!r}, got {manifest['format']!r}")
+    with reading(path, "a manifest"):
+        manifest: dict[str, Any] = _json(path)
+        for problem in problems(manifest, SCHEMA["$defs"]["manifest"]):
+            raise ValueError(f"{path}: {problem}")
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"{path}: format: expected {FORMAT!r}, got {manifest['format'][:60]!r}")
+        for name in manifest["files"]:
+            if Path(name).name != name:
+                raise ValueError(f"{path}: files: expected names of files in this folder, got {name[:60]!r}")
     return manifest
 
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json_of(path)
     except FileNotFoundError:
         raise ValueError(f"{path}: expected a file, got none") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, got something else ({error})") from None
 
 
 def _file_problems(path: Path, entry: dict[str, Any], seen: list[str]) -> Iterator[str]:
     if not path.is_file():
         yield "expected a file, got none"
         return
+    content = _json(path)
     if (sha256 := _sha256(path.read_bytes())) != entry["sha256"]:
         yield f"expected sha256 {entry['sha256'][:12]}…, got {sha256[:12]}…"
-    try:
-        content = _json(path)
-    except ValueError as error:
-        yield str(error).removeprefix(f"{path}: ")
-        return
     if path.name == "schema.json":
         yield from () if content == SCHEMA else ("expected the schema of this version, got another",)
         return

@@ -79,6 +79,9 @@ class Model(NamedTuple):
         """The prediction, in the framework and precision of x_t."""
         x, steps = to_array(x_t), np.broadcast_to(np.asarray(to_array(t), dtype=np.int64).reshape(-1), (len(x_t),))
         at = steps + 1 - self.first_t
+        if np.any((at < 0) | (at >= len(self.weight))):
+            raise IndexError(f"the network is asked at t = {steps.tolist()[:4]}, expected {self.first_t} to "
+                             f"{len(self.weight) - 2 + self.first_t}")
         flat = np.reshape(x, (len(x), -1)).astype(np.float64)
         value = np.einsum("nd,ndk->nk", flat, self.weight[at]) + self.bias[at]
         if value.shape[1] == flat.shape[1]:

@@ -184,7 +184,7 @@ def _two_rates(number: int) -> Sampler:
     """A schedule of T = 2, or of T = 1 + number."""
     def drawn(rng: np.random.Generator, n: int) -> tuple[tuple[Array, ...], dict[str, str]]:
         beta = rate(np.random.default_rng(number), 1 + number)
-        return (np.append(0.0, np.minimum(beta, 1 - 1e-6 * (np.arange(len(beta)) == 0))),), {"policy": "next"}
+        return (np.append(0.0, np.minimum(beta, 1 - 1e-6 * (np.arange(len(beta)) < number))),), {"policy": "next"}
     return drawn
 
 

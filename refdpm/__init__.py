@@ -4,7 +4,7 @@ Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli, *Deep Unsupervised Learning usi
 in NumPy and without automatic differentiation.  The source is meant to be read from top to bottom in `READING_ORDER`, in
 which a module imports only from modules above it:
 
-    the ground            paper, vjp, activation
+    the ground            paper, vjp, doors, activation
     the process           schedule, gaussian, binomial
     the objective         likelihood, bound, reversal
     the model             layers, networks
@@ -19,7 +19,7 @@ Nothing is imported here: `from refdpm import gaussian, bound` loads what it nam
 __version__ = "0.1.0"
 
 READING_ORDER = (
-    "paper", "vjp", "activation",
+    "paper", "vjp", "doors", "activation",
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
     "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",

@@ -6,8 +6,9 @@ tie both branches agree.
 """
 
 import numpy as np
-from scipy.special import log1p
+from scipy import special
 
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.vjp import Array, Pullback
 
 
@@ -18,12 +19,12 @@ def _minus_abs(x: Array) -> Array:
 
 def softplus(x: Array) -> Array:
     """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|)."""
-    return np.maximum(x, 0) + _log1p(np.exp(_minus_abs(x)))
+    return np.maximum(x, 0) + log1p(np.exp(_minus_abs(x)))
 
 
-def _log1p(x: Array) -> Array:
-    """NumPy's is several times faster; of complex numbers SciPy's is the accurate one."""
-    return log1p(x) if np.iscomplexobj(x) else np.log1p(x)
+def log1p(x: Array) -> Array:
+    """log(1 + x).   NumPy's is several times faster; of complex numbers SciPy's is the accurate one."""
+    return special.log1p(x) if np.iscomplexobj(x) else np.log1p(x)
 
 
 def softplus_vjp(x: Array) -> tuple[Array, Pullback]:
@@ -45,7 +46,7 @@ def sigmoid_vjp(x: Array) -> tuple[Array, Pullback]:
 
 def logit(y: Array) -> Array:
     """log(y/(1 − y)) = log y − log1p(−y), the inverse of `sigmoid`; +∞ at y = 1.   Domain: 0 < y ≤ 1."""
-    return np.log(y) - log1p(-y)
+    return np.log(y) - special.log1p(-y)
 
 
 def logit_vjp(y: Array) -> tuple[Array, Pullback]:
@@ -134,8 +135,11 @@ def x_minus_log1p(x: Array) -> Array:
 
 
 def expm1_minus_x(x: Array) -> Array:
-    """eˣ − 1 − x for |x| < 1, to rounding error: x²/2 + x³/6 + … + x¹⁹/19!."""
+    """eˣ − 1 − x for |x| < 1.3, to rounding error: x²/2 + x³/6 + … + x²¹/21!."""
     series = np.zeros_like(x)
-    for k in range(19, 1, -1):
+    for k in range(21, 1, -1):
         series = (series * x + 1) / k
     return series * x * x
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE, inside=("log1p", "x_minus_log1p", "expm1_minus_x"))

@@ -11,16 +11,21 @@ A law is given by its logits, because after thousands of steps the posterior's f
 exact to rounding, the probability itself has half its digits left.  The same names as in `gaussian`; every function is analytic
 in the bits too, so that its adjoint can be checked, though only 0 and 1 mean anything.
 
-No gradient passes a draw: a bit does not move with its probability.  So the schedule of a binomial chain is fixed.
+No gradient passes a draw: a bit does not move with its probability.  So the schedule of a binomial chain is fixed, and `bound`
+gives no gradient with respect to it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.activation import expm1_minus_x, logit, sigmoid, softplus, x_minus_log1p
+from refdpm.activation import expm1_minus_x, log1p, logit, sigmoid, softplus, x_minus_log1p
+from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
+
+
+SMOOTH_DRAWS = False                # a bit is drawn by comparing: it stays, or jumps
 
 
 class Bernoulli(NamedTuple):
@@ -139,30 +144,45 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
 
 # -- divergence, entropy, mass, draws ------------------------------------------------------------------------------------
 
+NEAR, FAR = 1.3, 4.0                # the differences of logits up to which `kl` has series, and from which softplus
+
+
 @eq("14", "App.1 B bound")
 def kl(q: Bernoulli, p: Bernoulli) -> Array:
     """D_KL(q ‖ p) per bit, in nats, from logits a and b:   softplus(b) − softplus(a) − s (b−a),   s = sigmoid(a).
 
-    Edge: near a = b the three terms cancel.  There, with d = b − a and u = s (e^d − 1),
+    Edge: near a = b the three terms cancel.  With d = b − a and u = s (e^d − 1) the first two are log(1+u), which loses less as
+    long as d is not large; and for small d
 
         D = s (e^d − 1 − d) − (u − log(1+u)),
 
-    after naming the bit so that s ≤ ½, which keeps the second term at most two thirds of the first.  kl(p, p) = 0 exactly.
+    after naming the bit so that a + b ≤ 0, which keeps the second term at most two thirds of the first; for larger d so that a ≤ 0.
+    kl(p, p) = 0 exactly, for known bits, of infinite logit, too; and where p excludes what q has, D is infinite.
     """
-    flip = np.where(np.real(q.logit) > 0, -1.0, 1.0)
-    a, b = flip * q.logit, flip * p.logit
-    s, d = sigmoid(a), b - a
-    near = np.abs(np.real(d)) < 1
-    d_near = np.where(near, d, 0.0)
-    cancelling = s * expm1_minus_x(d_near) - x_minus_log1p(s * np.expm1(d_near))
-    return np.where(near, cancelling, softplus(b) - softplus(a) - s * np.where(near, 0.0, d))
+    d = _difference(p.logit, q.logit)
+    near, far = np.abs(np.real(d)) < NEAR, np.abs(np.real(d)) > FAR
+    flip = np.where(np.real(q.logit + np.where(near, d / 2, 0.0)) > 0, -1.0, 1.0)
+    a, b, d = flip * q.logit, flip * p.logit, flip * d
+    s = sigmoid(a)
+    u = s * np.expm1(np.where(far, 0.0, d))
+    rise = np.where(far, softplus(b) - softplus(a), log1p(u)) if far.any() else log1p(u)
+    fall = _zero_safe_product(s, np.where(b == np.inf, 0.0, d))
+    series = s * expm1_minus_x(np.where(near, d, 0.0)) - x_minus_log1p(np.where(near, u, 0.0))
+    return np.where(near, series, rise - fall)
+
+
+def _difference(b: Array, a: Array) -> Array:
+    """b − a, 0 where both are the same, infinite ones too."""
+    with np.errstate(invalid="ignore"):
+        difference = b - a
+    return difference if np.isfinite(difference).all() else np.where(b == a, 0.0, difference)
 
 
 def kl_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `kl`:   dD = s (1−s) (a − b) da + (sigmoid(b) − s) db."""
 
     def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
-        dq = _variance(q.logit) * (q.logit - p.logit) * dvalue
+        dq = _zero_safe_product(_variance(q.logit), _difference(q.logit, p.logit)) * dvalue
         dp = _rise(q.logit, p.logit) * dvalue
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
@@ -233,3 +253,6 @@ def draw_vjp(p: Bernoulli, *, noise: Array) -> tuple[Array, Pullback]:
 def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """The noise that `draw` expects, from a generator: uniform on [0, 1)."""
     return rng.random(shape)
+
+
+open_doors(globals())

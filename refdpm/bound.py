@@ -5,9 +5,13 @@
 The expectation over x_t is sampled with frozen noise, x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε; the one over x_{t−1} is in closed form.
 The sum starts at t = 2: at t = 1 the reverse step is the forward kernel (eq. 44), and what it contributes is in the entropies.
 
-With the noise frozen, K is a smooth function of the network's parameters *and* of the schedule, which enters along five paths:
-the draw of x_t, the posterior, the read-out of the reverse step, x_t through the network, and the entropies.  The composites
-below name every one of them; `bound_vjp` adds them up.
+With the noise frozen and a kernel whose draws are smooth (the Gaussian), K is a smooth function of the network's parameters *and*
+of the schedule, which enters along five paths: the draw of x_t, the posterior, the read-out of the reverse step, x_t through the
+network, and the entropies.  The composites below name every one of them; `bound_vjp` adds them up.
+
+A bit is drawn by a threshold.  It jumps, and what its jumps add to the gradient of E K is in no derivative with frozen noise: those
+along the other paths alone are no gradient of anything.  So for the binomial kernel a pullback through a draw is refused;
+`network_kl` has the gradient with respect to the network, and everything else is held fixed.
 
 K is sure to be a bound on the average of log p(x_0) only if the average of C is not negative: its derivation (eqs. 43, 46) takes
 E log π(x_t) as constant along the chain.  What that leaves out is `correction`,
@@ -24,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import schedule
+from refdpm.doors import open_doors
 from refdpm.likelihood import total, total_vjp
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Pullback, Tree, unbroadcast
@@ -62,7 +67,11 @@ def step_kl(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array
 
 def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
                 ) -> tuple[Array, Pullback]:
-    """Adjoint of `step_kl`."""
+    """Adjoint of `step_kl`.
+
+    Raises: ValueError, by the pullback, for a kernel whose draws are not smooth.
+    """
+    schedule.check(beta, t=t, first=2)
     step, back_step = schedule.step_at_vjp(beta, t=t, ndim=x_0.ndim)
     q_t, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
     x_t, back_draw = kernel.draw_vjp(q_t, noise=noise)
@@ -72,6 +81,7 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
     kl, back_total = total_vjp(per_component)
 
     def pullback(dkl: Array) -> tuple[Tree, Array, Array]:
+        _check_draws(kernel, x_t)
         dq, dp = back_kl(back_total(dkl))
         dparameters, dx_t_reverse, dstep = back_reverse(dp)
         dx_t_posterior, dx_0_posterior, dbeta_posterior, dprev_posterior = back_posterior(dq)
@@ -84,6 +94,12 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
     return kl, pullback
 
 
+def _check_draws(kernel: Module, x_t: Array) -> None:
+    if len(x_t) and not kernel.SMOOTH_DRAWS:
+        raise ValueError("kernel: expected one whose draws are smooth, for a gradient with respect to the schedule and the data, "
+                         "got one that draws bits; network_kl_vjp has the gradient with respect to the network")
+
+
 def network_kl(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Array, kernel: Module, network: Module) -> Array:
     """`step_kl` as a function of the network alone: what training needs where the schedule is fixed, and all there is for bits,
     which carry no gradient through a draw.   Shapes as in `step_kl`; β_T = 1 is allowed.
@@ -94,6 +110,7 @@ def network_kl(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Ar
 def network_kl_vjp(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Array, kernel: Module, network: Module
                    ) -> tuple[Array, Pullback]:
     """Adjoint of `network_kl`."""
+    schedule.check(beta, t=t, first=2)
     step = schedule.step_at(beta, t=t, ndim=x_0.ndim)
     x_t = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar), noise=noise)
     q = kernel.posterior(x_t, x_0, step.beta, step.log_alpha_bar_prev)
@@ -145,6 +162,7 @@ def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Modul
 
 def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
     """q(x_t | x_0) of every row at one t, and its adjoint for (beta, x_0)."""
+    schedule.check(beta, t=t, first=0)
     step, back_step = schedule.step_at_vjp(beta, t=np.full(len(x_0), t), ndim=x_0.ndim)
     q, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
 
@@ -168,7 +186,8 @@ def terms(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, 
 
 def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module
               ) -> tuple[Terms, Pullback]:
-    """Adjoint of `terms`: with respect to the network, to every β_t, and to the data."""
+    """Adjoint of `terms`: with respect to the network, to every β_t, and to the data; for kernels whose draws are smooth."""
+    check_shapes(x_0, noise, t)
     shape = t.shape + x_0.shape[1:]
     rows = (t.size,) + x_0.shape[1:]
     kl, back_kl = step_kl_vjp(parameters, beta, np.broadcast_to(x_0, shape).reshape(rows), noise=noise.reshape(rows),
@@ -185,6 +204,14 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
         return dparameters, dbeta_kl + dbeta_T + dbeta_1, dx_0_kl + dx_0_T + dx_0_1
 
     return Terms(kl.reshape(t.shape), entropy_T, entropy_1, entropy_prior), pullback
+
+
+def check_shapes(x_0: Array, noise: Array, t: Array) -> None:
+    """Raises: ValueError if x_0 (N, …), noise (S, N, …) and t (S, N) do not belong together; x_0 may be one row for all."""
+    if t.ndim != 2 or len(x_0) not in (1, t.shape[1]):
+        raise ValueError(f"t: expected shape (S, N) with N = {len(x_0)} as x_0 has rows, got {t.shape}")
+    if noise.shape != t.shape + x_0.shape[1:]:
+        raise ValueError(f"noise: expected shape (S, N, …) = {t.shape + x_0.shape[1:]}, got {noise.shape}")
 
 
 def assemble(terms: Terms, *, T: int) -> Array:
@@ -268,3 +295,6 @@ def strict_bound_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array,
         return dparameters, dbeta + dbeta_c, dx_0 + dx_0_c
 
     return k + c, pullback
+
+
+open_doors(globals())

@@ -16,10 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm.activation import x_minus_log1p
+from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
 
+SMOOTH_DRAWS = True                 # what is drawn moves with its law, so that a gradient passes
 LOG_2PI = float(np.log(2 * np.pi))
+SMALLEST = float(np.finfo(np.float64).smallest_normal)
 
 
 class Gaussian(NamedTuple):
@@ -175,9 +178,18 @@ def kl_vjp(q: Gaussian, p: Gaussian) -> tuple[Array, Pullback]:
 
 def _log_excess(u: Array, v: Array) -> Array:
     """ρ − 1 − log ρ for ρ = u/v."""
-    ratio, delta = u / v, (u - v) / v
+    with np.errstate(over="ignore", under="ignore"):
+        ratio, delta = u / v, (u - v) / v
     near = (np.real(delta) > -0.5) & (np.real(delta) < 1)
-    return np.where(near, x_minus_log1p(np.where(near, delta, 0.0)), ratio - 1 - np.log(ratio))
+    return np.where(near, x_minus_log1p(np.where(near, delta, 0.0)), ratio - 1 - _log_ratio(ratio, u, v))
+
+
+def _log_ratio(ratio: Array, u: Array, v: Array) -> Array:
+    """log(u/v) from the ratio; where that leaves the range of numbers, log u − log v, which then has as many digits."""
+    normal = (np.real(ratio) >= SMALLEST) & (np.real(ratio) < np.inf)
+    if normal.all():
+        return np.log(ratio)
+    return np.where(normal, np.log(np.where(normal, ratio, 1.0)), np.log(u) - np.log(v))
 
 
 def entropy(q: Gaussian) -> Array:
@@ -253,3 +265,6 @@ def draw_vjp(p: Gaussian, *, noise: Array) -> tuple[Array, Pullback]:
 def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """The noise that `draw` expects, from a generator: standard normal."""
     return rng.standard_normal(shape)
+
+
+open_doors(globals(), inside=("shares",))

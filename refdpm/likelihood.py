@@ -9,12 +9,14 @@ The average of log w instead of the logarithm of the average is the strict bound
 `bound` takes the expectations over each step in closed form where it can.
 """
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
 
 from refdpm import schedule
+from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Pullback, Tree
 
@@ -48,8 +50,13 @@ def total_vjp(per_component: Array) -> tuple[Array, Pullback]:
 
 
 def average(per_example: Array) -> Estimate:
-    """The mean of independent values and its standard error; the latter is NaN for a single value."""
+    """The mean of independent values and its standard error; the latter is NaN for a single value.
+
+    Raises: ValueError for no values, which have no mean.
+    """
     n = len(per_example)
+    if n == 0:
+        raise ValueError("per_example: expected at least one value to average, got none")
     return Estimate(float(per_example.mean()), float(per_example.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"))
 
 
@@ -74,10 +81,12 @@ def parzen_log_likelihood(x: Array, centres: Array, *, bandwidth: float) -> Arra
     The measure of the paper's Table 2.  It judges samples, has little to do with the likelihood in many dimensions, depends on
     the units of x, and is not comparable with K.
 
-    Shapes: x (N, …), centres (M, …) → (N,).
+    Shapes: x (N, …), centres (M, …) with M ≥ 1 → (N,).
     """
-    rows, points = x.reshape(len(x), -1), centres.reshape(len(centres), -1)
-    D = rows.shape[1]
+    if len(centres) == 0 or x.shape[1:] != centres.shape[1:]:
+        raise ValueError(f"centres: expected shape (M, …) like x {x.shape} with M ≥ 1, got {centres.shape}")
+    D = prod(x.shape[1:])
+    rows, points = x.reshape(len(x), D), centres.reshape(len(centres), D)
     distances = (np.square(row - points).sum(axis=1) for row in rows)
     log_sums = np.array([logsumexp(-distance / (2 * bandwidth * bandwidth)) for distance in distances])
     return log_sums - np.log(len(points)) - D * (np.log(2 * np.pi) / 2 + np.log(bandwidth))
@@ -94,7 +103,7 @@ def log_weights(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, kern
 
     Shapes: x_0 (N, …), noise (T, N, …), with noise[t−1] used for x_t; → (N,).
     """
-    T = len(beta) - 1
+    T = len(schedule.checked(beta)) - 1
     level = schedule.log_alpha_bar(beta)
     log_w, x_prev = np.zeros(len(x_0)), x_0
     for t in range(1, T + 1):
@@ -117,10 +126,15 @@ def log_likelihood(log_w: Array) -> Estimate:
     Both hold for M ≫ var(w)/mean(w)²; with fewer paths, as for an x_0 that the model all but excludes, the heaviest are missing,
     and with them most of the error.
 
-    Shapes: log_w (M, N), in nats.
+    Shapes: log_w (M, N), in nats, at least one of each.
     """
     M, N = log_w.shape
+    if log_w.size == 0:
+        raise ValueError(f"log_w: expected shape (M, N) with M ≥ 1 and N ≥ 1, got {log_w.shape}")
     log_mean = logsumexp(log_w, axis=0) - np.log(M)
     relative = np.exp(log_w - log_mean)
     variance = relative.var(axis=0, ddof=1) / M if M > 1 else np.full(N, np.nan)
     return Estimate(float(log_mean.mean()), float(np.sqrt(variance.sum()) / N))
+
+
+open_doors(globals())

@@ -42,6 +42,7 @@ import numpy as np
 
 from refdpm import schedule
 from refdpm.binomial import Bernoulli
+from refdpm.doors import open_doors
 from refdpm.gaussian import Gaussian
 from refdpm.paper import eq
 from refdpm.sample import reverse_path
@@ -220,7 +221,7 @@ def posterior_path(parameters: Tree, beta: Array, *, noise: Array, kernel: Modul
     Shapes: beta (T+1,), noise (T+1, N, …); noise[t] draws x_t.
     """
     def reverse(parameters: Tree, x_t: Array, step: Any, *, t: Array) -> Any:
-        return factor(network.reverse(parameters, x_t, step, t=t), int(t[0]) - 1)
+        return factor(network.reverse(parameters, x_t, step, t=t), int(np.max(t, initial=1)) - 1)
 
     ends = SimpleNamespace(draw=kernel.draw, prior=lambda shape: factor(kernel.prior(shape), len(beta) - 1),
                            forward=lambda x_1, beta_1: factor(kernel.forward(x_1, beta_1), 0))
@@ -252,7 +253,7 @@ def enter(parameters: Tree, beta: Array, y: Array, *, noise_std: float, noise: A
 
     Shapes: as in `denoise`.   Raises: ValueError if the chain never has as much noise.
     """
-    level = schedule.log_alpha_bar(beta)
+    level = schedule.log_alpha_bar(schedule.checked(beta))
     missing = np.expm1(-level) - noise_std * noise_std
     if missing[-1] < 0:
         raise ValueError(f"noise_std: expected at most that of x_T, {np.sqrt(np.expm1(-level[-1])):.4g}, got {noise_std}")
@@ -267,6 +268,7 @@ def denoiser(parameters: Tree, beta: Array, x_t: Array, *, t: int, kernel: Modul
 
     Shapes: x_t (N, …), which is √ᾱ_t times a noisy image → (N, …).
     """
+    schedule.check(beta, t=t, first=2)
     rows = np.full(len(x_t), t)
     step = schedule.step_at(beta, t=rows, ndim=x_t.ndim)
     p = network.reverse(parameters, x_t, step, t=rows)
@@ -280,3 +282,6 @@ def inpaint(parameters: Tree, beta: Array, y: Array, *, mask: Array, noise: Arra
     """Samples of x_0 that agree with y where `mask` is true, bit for bit.   Shapes: as in `denoise`; mask like y."""
     factor = powers(known(y, mask=mask, kernel=kernel), T=len(beta) - 1, choice=choice)
     return posterior_sample(parameters, beta, noise=noise, kernel=kernel, network=network, factor=factor)
+
+
+open_doors(globals())

@@ -33,6 +33,7 @@ import numpy as np
 
 from refdpm import schedule
 from refdpm.bound import entropy_at
+from refdpm.doors import open_doors
 from refdpm.likelihood import total
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module
@@ -54,8 +55,12 @@ def entropy_bounds(beta: Array, x_0: Array, *, t: int, noise: Array, kernel: Mod
     Shapes: beta (T+1,), x_0 and noise (N, …) → two arrays (N,).
     Domain: t = 2..T; at t = 1 the lower bound contains H(X_0|X_0), which is −∞ for densities and says nothing.
     """
+    schedule.check(beta, t=t, first=1)
     step = schedule.step_at(beta, t=np.full(len(x_0), t), ndim=x_0.ndim)
     x_prev = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar_prev), noise=noise)
     upper = total(kernel.entropy(kernel.forward(x_prev, np.broadcast_to(step.beta, x_prev.shape))))
     gained = entropy_at(beta, x_0, t=t, kernel=kernel) - entropy_at(beta, x_0, t=t - 1, kernel=kernel)
     return EntropyBounds(upper - gained, upper)
+
+
+open_doors(globals())

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refdpm import schedule
+from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree
 
@@ -20,7 +21,7 @@ def reverse_path(parameters: Tree, beta: Array, *, noise: Array, kernel: Module,
 
     Shapes: beta (T+1,), noise (T+1, N, …); noise[t] draws x_t.
     """
-    T = len(beta) - 1
+    T = len(schedule.checked(beta)) - 1
     level = schedule.log_alpha_bar(beta)
     x = kernel.draw(kernel.prior(noise[T].shape), noise=noise[T])
     yield T, x
@@ -45,6 +46,9 @@ def forward_path(beta: Array, x_0: Array, *, noise: Array, kernel: Module) -> It
     """Yields (t, x_t) for t = 0, 1, …, T of the forward process, step by step.   Shapes: noise (T, N, …); noise[t−1] draws x_t."""
     x = x_0
     yield 0, x
-    for t in range(1, len(beta)):
+    for t in range(1, len(schedule.checked(beta))):
         x = kernel.draw(kernel.forward(x, beta[np.full((len(x),) + (1,) * (x.ndim - 1), t)]), noise=noise[t - 1])
         yield t, x
+
+
+open_doors(globals())

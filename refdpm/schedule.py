@@ -10,12 +10,13 @@ both to rounding error for every ℓ ≤ 0, from β = 1e-12 (where 1 − ᾱ by 
 (where ℓ = −∞, ᾱ = 0 and 1 − ᾱ = 1 are exact).  So `log_alpha_bar`, and not ᾱ, is what is passed on.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import log1p
 
 from refdpm.activation import logit, sigmoid, sigmoid_vjp
+from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
 
@@ -31,21 +32,34 @@ class Step(NamedTuple):
 # -- named schedules ---------------------------------------------------------------------------------------------------
 
 def checked(beta: Array) -> Array:
-    """`beta` as a float64 array if it is a schedule.
+    """`beta` if it is a schedule; of a complex one, that of a complex step, the real part has to be.
 
     Raises: ValueError that names the first offending t.  β_t must lie in (0, 1); β_T = 1 is allowed (ᾱ_T = 0).
     """
-    beta = np.asarray(beta, dtype=np.float64)
     if beta.ndim != 1 or len(beta) < 2:
         raise ValueError(f"beta: expected shape (T+1,) with T ≥ 1, got {beta.shape}")
-    if beta[0] != 0:
-        raise ValueError(f"beta: expected beta[0] == 0 (beta[t] is β_t, t = 1..T), got {beta[0]}")
-    inside = (beta > 0) & (beta < 1)
-    inside[0], inside[-1] = True, 0 < beta[-1] <= 1
-    if not inside.all():
+    rates = np.real(beta)
+    if rates[0] != 0:
+        raise ValueError(f"beta: expected beta[0] == 0 (beta[t] is β_t, t = 1..T), got {rates[0]}")
+    if not (rates[1:].min() > 0 and rates[:-1].max() < 1 and rates[-1] <= 1):
+        inside = (rates > 0) & (rates < 1)
+        inside[0], inside[-1] = True, 0 < rates[-1] <= 1
         t = int(np.argmin(inside))
-        raise ValueError(f"beta: expected values in (0, 1) for t = 1..T (1 is allowed at T), got {beta[t]} at t = {t}")
+        raise ValueError(f"beta: expected values in (0, 1) for t = 1..T (1 is allowed at T), got {rates[t]} at t = {t}")
     return beta
+
+
+def check(beta: Array, *, t: Any, first: int = 1) -> None:
+    """The one look at a schedule and at steps of it, one or many, from `first` on; formulas that are called with them do not look
+    again.
+
+    Raises: ValueError for what is no schedule, and for a t that is not one of its steps from `first` to T.
+    """
+    T = len(checked(beta)) - 1
+    steps = np.asarray(t)
+    if steps.size and not first <= steps.min() <= steps.max() <= T:
+        outside = steps[(steps < first) | (steps > T)]
+        raise ValueError(f"t: expected steps from {first} to T = {T}, got {outside.flat[0]}")
 
 
 def reciprocal(T: int) -> Array:
@@ -57,14 +71,14 @@ def reciprocal(T: int) -> Array:
 
 
 def geometric(T: int, *, beta_1: float, beta_T: float) -> Array:
-    """β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1): equal ratios, both ends exact."""
-    gaps, k = max(_steps(T) - 1, 1), np.arange(T)
+    """β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1): equal ratios, both ends exact.   Raises: ValueError for two ends of one step."""
+    gaps, k = max(_steps_between(T, beta_1, beta_T), 1), np.arange(T)
     return _schedule(beta_1 ** ((gaps - k) / gaps) * beta_T ** (k / gaps))
 
 
 def linear(T: int, *, beta_1: float, beta_T: float) -> Array:
-    """β_t from beta_1 to beta_T in equal steps."""
-    return _schedule(np.linspace(beta_1, beta_T, _steps(T)))
+    """β_t from beta_1 to beta_T in equal steps.   Raises: ValueError for two ends of one step."""
+    return _schedule(np.linspace(beta_1, beta_T, _steps_between(T, beta_1, beta_T) + 1))
 
 
 def cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
@@ -85,6 +99,12 @@ def _steps(T: int) -> int:
     if T < 1:
         raise ValueError(f"T: expected at least 1 step, got {T}")
     return T
+
+
+def _steps_between(T: int, beta_1: float, beta_T: float) -> int:
+    if _steps(T) == 1 and beta_1 != beta_T:
+        raise ValueError(f"beta_T: expected beta_1 = {beta_1} where T = 1 and both are the rate of one step, got {beta_T}")
+    return T - 1
 
 
 def _schedule(rates: Array) -> Array:
@@ -197,3 +217,6 @@ def step_at_vjp(beta: Array, *, t: Array, ndim: int) -> tuple[Step, Pullback]:
         return dbeta + back_level(dlevel)
 
     return value, pullback
+
+
+open_doors(globals())

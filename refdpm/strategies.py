@@ -8,6 +8,27 @@
 
 Sizes are arguments, so a test can keep them all different (N ≠ D ≠ T) and mix and repeat t within a batch.  Values shrink
 towards simple ones.  Schedules are (T+1,) with beta[0] == 0; `column` strategies are (N, 1) and broadcast against states.
+
+What the arguments mean, each with an example of what is drawn:
+
+    N           rows, one example each              states(N=3, D=2)                    (3, 2)
+    D           components of a row                 gaussians(N=3, D=2).mean            (3, 2)
+    T           steps of the chain                  schedules(T=5)                      (6,), β_0 = 0
+    S           values of t per example             bound_terms(S=4, N=3).kl            (4, 3)
+    K           classes, or filters                 hard_symbols(N=3, D=2, K=4)         (3, 2, 4), one 1 in each of the last axes
+    H, W, C     rows, columns, channels of images   images(N=3, H=4, W=6, C=2)          (3, 4, 6, 2)
+    shape       of an array                         nonzero_arrays(3, 2)                (3, 2)
+    low, high   ends of a range, both included      times(5, low=2, high=6)             [2, 6, 3, 3, 5]
+    ndim        axes of the states                  steps(N=5, T=6, ndim=4)             columns (5, 1, 1, 1), and t (5,)
+    units       hidden units                        swiss_roll_networks(T=6, units=4, D=2).centre   (4, 2)
+    bits, last  of the heartbeat's network          heartbeat_networks(T=6, bits=3, last="bumps")
+    form        of the image network                image_networks(H=4, W=6, C=2, form="paper")
+    scale       size of normal numbers              normal_arrays(3, 2, scale=0.1)      about ±0.1
+    scales      of a multi-scale convolution        kernels((3, 1), 2, 5, scales=2)     two kernels (3, 1, 2, 5)
+    kernel      sides of a convolution's kernel     kernels(kernel=(3, 1), C=2, K=5, scales=1)
+
+Bugs live at the ends: `any_schedules` has those of the field, with β_T = 1, β_1 = 1e-4 and 1e-3, rising and falling; T, N and D may
+be 1; `times` reaches both of its ends, and rows whose t are all different as well as all the same.
 """
 
 from typing import Any
@@ -39,7 +60,7 @@ def numbers(low: float, high: float) -> st.SearchStrategy[float]:
 
 
 def arrays(*shape: int, low: float = -3.0, high: float = 3.0) -> st.SearchStrategy[Array]:
-    """Float64 arrays of a given shape with entries in [low, high]."""
+    """Float64 arrays of a given shape with entries in [low, high]: arrays(3, 2, low=0) is (3, 2), from 0 to 3."""
     return npst.arrays(np.float64, shape, elements=numbers(low, high))
 
 
@@ -60,6 +81,31 @@ def schedules(T: int) -> st.SearchStrategy[Array]:
     return arrays(T, low=np.log(0.005), high=np.log(0.95)).map(lambda log_rate: np.concatenate([[0.0], np.exp(log_rate)]))
 
 
+def named_schedules(T: int) -> st.SearchStrategy[Array]:
+    """The schedules that are in use: 1/(T−t+1), the cosine, from 1e-4 or 1e-3 upwards in equal steps or in equal ratios, the same
+    downwards, and one rate for all steps; any of them also with β_T = 1.   Domain: formulas, but not all derivatives, have β_T = 1.
+    """
+    def ends(beta_1: float, beta_T: float) -> list[Array]:
+        if T == 1:
+            return [np.array([0.0, beta_1])]
+        return [make(T, beta_1=beta_1, beta_T=beta_T) for make in (schedule.linear, schedule.geometric)]
+
+    rising = [beta for beta_1, beta_T in ((1e-4, 0.02), (1e-3, 0.5)) for beta in ends(beta_1, beta_T)]
+    falling = [np.append(0.0, beta[:0:-1]) for beta in rising]
+    constant = [np.append(0.0, np.full(T, rate)) for rate in (1e-4, 1e-3, 0.2)]
+    found = [schedule.reciprocal(T), schedule.cosine(T), *rising, *falling, *constant]
+    return st.builds(_with_last_rate, st.sampled_from(found), st.booleans())
+
+
+def _with_last_rate(beta: Array, forgets: bool) -> Array:
+    return np.append(beta[:-1], 1.0) if forgets else beta.copy()
+
+
+def any_schedules(T: int) -> st.SearchStrategy[Array]:
+    """Schedules as they come, and those that are in use: any_schedules(T=5) may be [0, 1/5, 1/4, 1/3, 1/2, 1]."""
+    return schedules(T) | named_schedules(T)
+
+
 def rate_columns(N: int) -> st.SearchStrategy[Array]:
     """β_t of each row, (N, 1), between 1e-3 and 0.95."""
     return arrays(N, 1, low=np.log(1e-3), high=np.log(0.95)).map(np.exp)
@@ -71,8 +117,9 @@ def level_columns(N: int) -> st.SearchStrategy[Array]:
 
 
 def times(*shape: int, low: int, high: int) -> st.SearchStrategy[Array]:
-    """Integers t in low..high, mixed and repeated."""
-    return npst.arrays(np.int64, shape, elements=st.integers(low, high))
+    """Integers t in low..high, each drawn by itself: mixed and repeated, and all different or all the same among others."""
+    each = npst.arrays(np.int64, shape, elements=st.integers(low, high), fill=st.nothing())
+    return st.one_of(each, each, st.builds(lambda t: np.full(shape, t), st.sampled_from((low, high))))
 
 
 @st.composite
@@ -87,6 +134,11 @@ def steps(draw: st.DrawFn, N: int, T: int, ndim: int = 2) -> tuple[Step, Array]:
 def states(N: int, D: int) -> st.SearchStrategy[Array]:
     """x of shape (N, D)."""
     return arrays(N, D)
+
+
+def images(N: int, H: int, W: int, C: int) -> st.SearchStrategy[Array]:
+    """States that are images, (N, H, W, C); their columns have the axes (N, 1, 1, 1), as `steps(N, T, ndim=4)` has."""
+    return arrays(N, H, W, C)
 
 
 def other_states(N: int, D: int) -> st.SearchStrategy[Array]:
@@ -117,6 +169,11 @@ def soft_bits(N: int, D: int) -> st.SearchStrategy[Array]:
 def soft_symbols(N: int, D: int, K: int, *, scale: float = 1.0) -> st.SearchStrategy[Array]:
     """Probabilities of K classes, (N, D, K), none of them 0: symbols that formulas for classes can be differentiated by."""
     return normal_arrays(N, D, K, scale=scale).map(lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True))
+
+
+def hard_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Array]:
+    """Symbols of K classes as they are in data: (N, D, K) with a single 1 in the last axis."""
+    return times(N, D, low=0, high=K - 1).map(lambda k: np.eye(K)[k])
 
 
 def bernoullis(N: int, D: int) -> st.SearchStrategy[Bernoulli]:

@@ -87,7 +87,11 @@ def fit(state: State, recipe: Recipe, *, draw_data: Draw, kernel: Module, networ
     """Yields, after every step, the new state and the step's own estimate of K in nats per example.
 
     With `beta` the schedule is that one, and only the network learns; without it both do.
+
+    Raises: ValueError without `beta` for a kernel whose draws are not smooth, that of bits.
     """
+    if beta is None and not kernel.SMOOTH_DRAWS:
+        raise ValueError("beta: expected a fixed schedule for a kernel that draws bits, through which no gradient passes, got None")
     _keep_freed_memory()
     T = len(state.model.logit_beta) + 1 if beta is None else len(beta) - 1
     while state.steps_done < recipe.steps:
@@ -132,6 +136,7 @@ def mean_bound(model: Model, x_0: Array, *, noise: Array, t: Array, beta_1: floa
     The gradient of a sum is the sum of gradients: forward and pullback run on pieces of about `rows` rows (x_t, t), which bounds
     the memory whatever the batch, and are added up.  Shapes as in `bound.bound`.
     """
+    _check_examples(x_0)
     beta, back_beta = schedule.learned_vjp(model.logit_beta, beta_1=beta_1)
 
     def piece(part: slice) -> tuple[float, Tree, Array]:
@@ -147,7 +152,9 @@ def mean_bound(model: Model, x_0: Array, *, noise: Array, t: Array, beta_1: floa
 def mean_network_bound(parameters: Tree, x_0: Array, *, noise: Array, t: Array, beta: Array, kernel: Module, network: Module,
                        rows: int = 2560) -> tuple[float, Tree]:
     """As `mean_bound`, for a fixed schedule: K, and its gradient with respect to the network's parameters."""
-    share = (len(beta) - 2) / t.size
+    _check_examples(x_0)
+    bound.check_shapes(x_0, noise, t)
+    share = (len(beta) - 2) / max(1, t.size)
 
     def piece(rows: _Rows) -> tuple[float, Tree]:
         kl, back = bound.network_kl_vjp(parameters, beta=beta, **rows, kernel=kernel, network=network)
@@ -162,6 +169,11 @@ def _terms(kl: Array, beta: Array, x_0: Array, kernel: Module) -> bound.Terms:
     """The terms of K around a given (S, N) of divergences."""
     return bound.Terms(kl, bound.entropy_at(beta, x_0, t=len(beta) - 1, kernel=kernel),
                        bound.entropy_at(beta, x_0, t=1, kernel=kernel), total(kernel.entropy(kernel.prior(x_0.shape))))
+
+
+def _check_examples(x_0: Array) -> None:
+    if len(x_0) == 0:
+        raise ValueError("x_0: expected at least one example to average over, got none")
 
 
 _Rows = dict[str, Array]
@@ -203,6 +215,7 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
 
     `gain` is K − L_null taken example by example, which is less noisy than the difference of the averages.
     """
+    _check_examples(x_0)
     T = len(beta) - 1
     k, parts = [], []
     for part in _parts(len(x_0), rows // max(1, T - 1)):

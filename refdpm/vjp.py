@@ -71,7 +71,7 @@ def fix(module: Module, **fixed: Any) -> SimpleNamespace:
     """`module` with some keyword-only arguments held at given values: `fix(swiss_roll, readout="eq65")`.
 
     Kernels and networks are modules, exchanged as a whole; this is how one of their named choices is made.  Every public
-    function that takes one of the keywords gets it, the others are passed on as they are.
+    function that takes one of the keywords gets it; the others, and the constants, are passed on as they are.
 
     Raises: ValueError if no function takes a keyword.
     """
@@ -81,6 +81,8 @@ def fix(module: Module, **fixed: Any) -> SimpleNamespace:
             taken = fixed.keys() & _keyword_only(member)
             used |= taken
             namespace[name] = partial(member, **{key: fixed[key] for key in taken}) if taken else member
+        elif name.isupper():
+            namespace[name] = member
     for key in fixed.keys() - used:
         raise ValueError(f"{key}: expected a keyword-only argument of a function of {module!r}, got none that takes it")
     return SimpleNamespace(**namespace)

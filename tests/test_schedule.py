@@ -26,7 +26,8 @@ def test_what_is_no_schedule_is_named(beta, words):
 
 @pytest.mark.parametrize("make", [
     schedule.reciprocal, schedule.cosine,
-    lambda T: schedule.linear(T, beta_1=1e-4, beta_T=0.02), lambda T: schedule.geometric(T, beta_1=1e-12, beta_T=0.5)])
+    lambda T: schedule.linear(T, beta_1=1e-4, beta_T=0.02 if T > 1 else 1e-4),
+    lambda T: schedule.geometric(T, beta_1=1e-12, beta_T=0.5 if T > 1 else 1e-12)])
 @pytest.mark.parametrize("T", [1, 2, 3, 10, 40, 1000])
 def test_named_schedules_are_schedules_at_every_T(make, T):
     beta = make(T)

@@ -453,9 +453,10 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "networks.readout.denoising": _on_rows(s.heads, s.states, s.rate_columns, s.level_columns),
     "networks.readout.read_out": _on_rows(s.heads, s.states, _step, T=st.integers(1, 50), readout=st.sampled_from(READOUTS)),
     "layers.conv.conv2d": _convolutions(),
-    "layers.pool.mean_pool": tuple(_case(s.normal_arrays(*image), factor=st.integers(1, 3))
-                                   for image in ((3, 6, 12, 2), (1, 6, 6, 2), (2, 12, 6, 1), (0, 6, 6, 2))),
-    "layers.pool.upsample": tuple(_case(s.normal_arrays(*image), factor=st.integers(1, 3)) for image in (IMAGES, *SMALL_IMAGES)),
+    "layers.pool.mean_pool": tuple(_case(s.normal_arrays(*image), factor=factor) for image, factor in (
+        ((3, 6, 12, 2), 2), ((3, 6, 12, 2), 3), ((1, 6, 6, 2), 2), ((2, 12, 6, 1), 3), ((2, 3, 5, 2), 1), ((0, 6, 6, 2), 2))),
+    "layers.pool.upsample": tuple(_case(s.normal_arrays(*image), factor=factor) for image, factor in (
+        *((image, 2) for image in (IMAGES, *SMALL_IMAGES)), (IMAGES, 3), (IMAGES, 1))),
     "layers.multiscale.multiscale": _multiscales(),
     "layers.multiscale.multiscale_released": tuple(case.map(_alternating) for case in _multiscales()),
     "layers.temporal.temporal": tuple(_case(s.arrays(*shape), g=s.arrays(rows, shape[-1])) for shape, rows in (

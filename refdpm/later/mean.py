@@ -8,6 +8,7 @@ Shapes: states and predictions (N, …); beta, log_alpha_bar_prev and the column
 
 import numpy as np
 
+from refdpm.doors import open_doors
 from refdpm.gaussian import Gaussian, posterior_vjp, shares
 from refdpm.later.parametrisation import (noise_from_x_0_vjp, score_from_x_0_vjp, v_from_x_0_vjp, x_0_from_noise_vjp,
                                           x_0_from_score_vjp, x_0_from_v_vjp)
@@ -215,3 +216,6 @@ def _at_beta(back: Pullback, step: Step) -> Pullback:
         return dprediction, dx_t, _step_of(step, beta=dbeta, **({"log_alpha_bar_prev": dlevel[0]} if dlevel else {}))
 
     return pullback
+
+
+open_doors(globals())

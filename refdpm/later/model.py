@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import gaussian
+from refdpm.doors import open_doors
 from refdpm.gaussian import Gaussian
 from refdpm.later.variance import first_vjp, read_out_vjp, small_vjp
 from refdpm.schedule import Step
@@ -91,3 +92,6 @@ def _law_vjp(parameters: Tree, x_t: Array, step: Step, small: Array, *, t: Array
         return dparameters, dx_read + dx_predict, Step(*map(np.add, dstep_read, dstep_predict)), dsmall
 
     return p, pullback
+
+
+open_doors(globals())

@@ -22,6 +22,7 @@ import numpy as np
 
 from refdpm import bound, gaussian, schedule
 from refdpm.activation import x_minus_log1p
+from refdpm.doors import open_doors
 from refdpm.gaussian import LOG_2PI
 from refdpm.later.decoder import Grid, level, log_mass_vjp
 from refdpm.later.model import Model, as_network, last_step_vjp
@@ -96,6 +97,7 @@ def decoder(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Array
 
 def decoder_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Array, model: Model) -> tuple[Array, Pullback]:
     """Adjoint of `decoder`."""
+    schedule.checked(beta)
     t = np.ones(len(k), dtype=int)
     step, back_step = schedule.step_at_vjp(beta, t=t, ndim=k.ndim)
     q, back_marginal = gaussian.marginal_vjp(level(k, grid=grid), step.log_alpha_bar)
@@ -170,3 +172,6 @@ def per_dimension(nats: Array, *, k: Array) -> Array:
 def per_dimension_vjp(nats: Array, *, k: Array) -> tuple[Array, Pullback]:
     """Adjoint of `per_dimension`:   dnats/(D log 2)."""
     return per_dimension(nats, k=k), lambda dvalue: dvalue * bits(1.0) / prod(k.shape[1:])
+
+
+open_doors(globals())

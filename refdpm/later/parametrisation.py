@@ -19,6 +19,7 @@ Shapes: states and predictions (N, …); log_alpha_bar (N, 1, …).
 
 import numpy as np
 
+from refdpm.doors import open_doors
 from refdpm.vjp import Array, Pullback, unbroadcast
 
 
@@ -154,3 +155,6 @@ def score_from_x_0_vjp(x_0: Array, x_t: Array, log_alpha_bar: Array) -> tuple[Ar
 
 def _deviation(log_alpha_bar: Array) -> Array:
     return np.sqrt(-np.expm1(log_alpha_bar))
+
+
+open_doors(globals())

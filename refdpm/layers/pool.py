@@ -5,6 +5,7 @@ The two are each other's adjoint but for the number of pixels of a square:   ⟨
 
 import numpy as np
 
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.vjp import Array, Pullback
 
 
@@ -36,3 +37,6 @@ def upsample(x: Array, *, factor: int) -> Array:
 def upsample_vjp(x: Array, *, factor: int) -> tuple[Array, Pullback]:
     """Adjoint of `upsample`: the sum over each square."""
     return upsample(x, factor=factor), lambda dy: mean_pool(dy, factor=factor) * factor ** 2
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

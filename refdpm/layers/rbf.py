@@ -3,6 +3,7 @@
 import numpy as np
 
 from refdpm.activation import softmax, softmax_vjp
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.vjp import Array, Pullback, unbroadcast
 
 
@@ -52,4 +53,7 @@ def rbf_vjp(x: Array, centre: Array, log_width: Array) -> tuple[Array, Pullback]
 
 def _with_one(points: Array) -> Array:
     """A column of ones beside the points, so that one product sums both Σ a_k c_k and Σ a_k."""
-    return np.concatenate([points, np.ones((len(points), 1))], axis=1)
+    return np.concatenate([points, np.ones((len(points), 1), points.dtype)], axis=1)
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

@@ -5,6 +5,7 @@ from math import sqrt
 
 import numpy as np
 
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.vjp import Array, Pullback, Tree
 
 LayerVjp = Callable[[Array, Tree], tuple[Array, Pullback]]
@@ -48,3 +49,6 @@ def side_by_side_vjp(a: Array, b: Array) -> tuple[Array, Pullback]:
     """Adjoint of `side_by_side`:   dy = [da/√A, db/√B]."""
     A, B = a.shape[-1], b.shape[-1]
     return side_by_side(a, b), lambda dy: (dy[..., :A] / sqrt(A), dy[..., A:] / sqrt(B))
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from refdpm.activation import softmax
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
 
@@ -48,3 +49,6 @@ def temporal_vjp(y: Array, *, g: Array) -> tuple[Array, Pullback]:
     """Adjoint of `temporal`:   dz = Σ_j g_j dy_j."""
     columns = g.reshape(len(g), *(1,) * (y.ndim - 2), g.shape[1])
     return temporal(y, g=g), lambda dz: dz[..., None] * columns
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

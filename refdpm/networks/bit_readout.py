@@ -34,6 +34,7 @@ import numpy as np
 
 from refdpm.activation import logit, sigmoid
 from refdpm.binomial import Bernoulli, forward, forward_vjp
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
@@ -135,3 +136,6 @@ def read_out_vjp(z: Array, x_t: Array, step: Step, *, rate: float, readout: str)
         return dz, dx_t, Step(*dstep)
 
     return p, pullback
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

@@ -20,6 +20,7 @@ import numpy as np
 
 from refdpm.activation import tanh_vjp
 from refdpm.binomial import Bernoulli
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.layers.linear import Affine, linear_vjp, per_step_vjp
 from refdpm.layers.stack import stack_vjp
 from refdpm.layers.temporal import bumps, temporal_vjp
@@ -116,3 +117,6 @@ def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: s
 def _check(last: str) -> None:
     if last not in LAST:
         raise ValueError(f"last: expected one of {LAST}, got {last!r}")
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

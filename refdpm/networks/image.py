@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm.activation import leaky_relu_vjp, softplus_vjp, tanh_vjp
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.gaussian import Gaussian
 from refdpm.layers.linear import Affine, linear_vjp
 from refdpm.layers.multiscale import Kernels, multiscale_released_vjp, multiscale_vjp
@@ -248,3 +249,6 @@ def _then_vjp(x: Array, layer: Affine, nonlinearity_vjp: Callable[[Array], tuple
         return dx, Affine(*dlayer)
 
     return y, pullback
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm.activation import logit, sigmoid
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.gaussian import Gaussian, shares
 from refdpm.paper import eq
 from refdpm.schedule import Step
@@ -168,3 +169,6 @@ def read_out_vjp(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) 
         return dheads, dx_t, Step(dbeta, dprev, np.zeros_like(step.log_alpha_bar))
 
     return p, pullback
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.gaussian import Gaussian
 from refdpm.layers.linear import per_step_vjp
 from refdpm.layers.rbf import rbf_vjp
@@ -36,6 +37,8 @@ class SwissRoll(NamedTuple):
 
 def init(x_0: Array, *, T: int, units: int, width: float) -> SwissRoll:
     """Centres on `units` data points spread out over the rows of `x_0`, all widths equal, read-outs zero."""
+    if len(x_0) == 0:
+        raise ValueError("x_0: expected at least one data point for centres, got none")
     centre = _spread_out(x_0, units)
     outputs = 2 * x_0.shape[1]
     return SwissRoll(centre, np.full(units, np.log(width)), np.zeros((T + 1, units, outputs)), np.zeros((T + 1, outputs)))
@@ -75,3 +78,6 @@ def reverse_vjp(parameters: SwissRoll, x_t: Array, step: Step, *, t: Array, read
         return SwissRoll(dcentre, dlog_width, dweight, dbias), dx_rbf + dx_readout, dstep
 
     return p, pullback
+
+
+open_doors(globals(), keep=DOUBLE_AND_SINGLE)

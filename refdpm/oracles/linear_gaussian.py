@@ -121,13 +121,15 @@ def strict_bound(S0: Array, beta: Array, *, kernels: str | Kernels = "full") -> 
     """Eq. 12, term by term.   E log π(x_T) + Σ_{t≥1} E [ log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) ]
 
     Derivation: each log is a quadratic form, and its mean needs only the covariance of its residual: I β_t
-    for the forward step, R_t = Cov(x_{t−1} − G_t x_t) for the reverse one.
+    for the forward step, R_t = Cov(x_{t−1} − G_t x_t) for the reverse one.  With x_t = √(1−β_t) x_{t−1} + √β_t ε
+    the residual is (I − √(1−β_t) G_t) x_{t−1} − √β_t G_t ε, and R_t a sum of two covariances.
     Units: nats per example.
     """
     model, V, n = _model(S0, beta, kernels), covariances(S0, beta), len(_covariance(S0))
     gain, cov = model.gain[1:], model.cov[1:]
-    cross = gain @ V[:-1] * np.sqrt(1 - np.asarray(beta, dtype=float)[1:, None, None])
-    residual = V[:-1] - cross - _transpose(cross) + gain @ V[1:] @ _transpose(gain)
+    rate = np.asarray(beta, dtype=float)[1:, None, None]
+    left = np.eye(n) - np.sqrt(1 - rate) * gain
+    residual = left @ V[:-1] @ _transpose(left) + rate * gain @ _transpose(gain)
     reverse = _log_normal(cov, residual)
     forward = -0.5 * n * (LOG_2PI + np.log(beta[1:]) + 1)
     return float(np.sum(reverse - forward) + _log_normal(np.eye(n), V[-1]))
@@ -198,8 +200,11 @@ def _spectrum(S0: Array, beta: Array) -> tuple[Array, Array, Array]:
 
 def _covariance(S0: Array) -> Array:
     S0 = np.asarray(S0, dtype=float)
-    if S0.ndim != 2 or S0.shape[0] != S0.shape[1] or not np.allclose(S0, S0.T):
-        raise ValueError(f"S0: expected a symmetric matrix (n, n), got shape {S0.shape}")
+    if S0.ndim != 2 or S0.shape[0] != S0.shape[1] or not np.isfinite(S0).all() or not np.allclose(S0, S0.T):
+        raise ValueError(f"S0: expected a symmetric matrix (n, n) of finite numbers, got shape {S0.shape}")
+    least = np.linalg.eigvalsh(S0).min(initial=0)
+    if least < -1e-12 * np.abs(S0).max(initial=0):
+        raise ValueError(f"S0: expected a covariance, without a negative eigenvalue, got {least}")
     return S0
 
 

@@ -12,7 +12,8 @@ from refdpm import binomial
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
-from refdpm.conformance.chapters.ends import BELOW, BIT, BOTH, LOGIT, chosen, close_logits, ends, law, rate, together, wide
+from refdpm.conformance.chapters.ends import (BELOW, BIT, BOTH, LOGIT, chosen, close_logits, ends, law,
+                                               logits_around_one_apart, rate, together, wide)
 from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, chain, drawn, edge_schedules, listed, rates, spread_out,
                                                 times_of)
 from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
@@ -142,7 +143,8 @@ ENDS = {
     "binomial.prior": lambda rng, n: (((n, 1),), {"rate": SHARES(rng, n)[:, None]}),
     "binomial.forward": ends(BIT, rate, rate=SHARES), "binomial.marginal": ends(BIT, BELOW, rate=SHARES),
     "binomial.posterior": ends(BIT, BIT, rate, BELOW, rate=SHARES),
-    "binomial.kl": (together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n)))), ends(ONE, OTHER)),
+    "binomial.kl": (together(lambda rng, n: tuple(map(Bernoulli, close_logits(rng, n)))), ends(ONE, OTHER),
+                    together(lambda rng, n: tuple(map(Bernoulli, logits_around_one_apart(rng, n))))),
     "binomial.cross_entropy": ends(ONE, OTHER),
     "binomial.entropy": ends(ONE), "binomial.log_prob": ends(BIT, ONE), "binomial.draw": ends(ONE, noise=wide(1e-6, 0.999))}
 

@@ -68,6 +68,7 @@ def near_zero(low: float, high: float) -> Sampler:
 
 
 BOTH = (-1, 1)
+ZERO = chosen(0.0)
 STATE = wide(1e-6, 1e6, 0.0, 1.0, signs=BOTH)
 HEAD = wide(1e-6, 40.0, 0.0, signs=BOTH)
 REAL = wide(1e-9, 800.0, 0.0, -37.0, -709.0, -745.0, signs=BOTH)
@@ -84,6 +85,12 @@ def close_laws(rng: np.random.Generator, n: int) -> tuple[Array, Array, Array, A
     ratio = np.select([rng.random(n) < p for p in (0.2, 0.5)], [VARIANCE(rng, n), rng.uniform(0.1, 2, n)],
                       1 + wide(1e-15, 0.9, 0.0, -0.5, 0.5, signs=BOTH)(rng, n))
     return mean + wide(1e-9, 1e3, 0.0, 0.0, 0.0, signs=BOTH)(rng, n) * np.sqrt(var), var * ratio, mean, var
+
+
+def logits_around_one_apart(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+    """Two logits of which neither is certain, where the way to their divergence changes from series to softplus."""
+    q = rng.uniform(-3, 3, n)
+    return q, q + rng.choice(BOTH, n) * rng.uniform(0.9, 2, n)
 
 
 def close_logits(rng: np.random.Generator, n: int) -> tuple[Array, Array]:

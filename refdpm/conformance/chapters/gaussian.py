@@ -4,7 +4,7 @@ import numpy as np
 
 from refdpm import gaussian, schedule
 from refdpm.conformance.chapters.draws import arrays
-from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, VARIANCE, close_laws, ends, law, rate, together
+from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, VARIANCE, ZERO, close_laws, ends, law, rate, together, wide
 from refdpm.conformance.chapters.inputs import (D, N, WIDE, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
                                                 positive, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
@@ -105,11 +105,13 @@ DIVERGENCES = (
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 LAWS_APART = together(lambda rng, n: tuple(Gaussian(*one) for one in np.reshape(close_laws(rng, n), (2, 2, n))))
+FAR_APART = ends(law(Gaussian, ZERO, wide(1e-300, 1.0)), law(Gaussian, ZERO, wide(1.0, 1e300)))    # of ratios down to 1e-600
 ONE = law(Gaussian, STATE, VARIANCE)
 
 ENDS = {
     "gaussian.forward": ends(STATE, rate), "gaussian.marginal": ends(STATE, LEVELS),
-    "gaussian.posterior": ends(STATE, STATE, rate, LEVELS), "gaussian.kl": LAWS_APART, "gaussian.cross_entropy": LAWS_APART,
+    "gaussian.posterior": ends(STATE, STATE, rate, LEVELS), "gaussian.kl": (LAWS_APART, FAR_APART),
+    "gaussian.cross_entropy": (LAWS_APART, FAR_APART),
     "gaussian.entropy": ends(ONE), "gaussian.log_prob": ends(STATE, ONE), "gaussian.draw": ends(ONE, noise=HEAD)}
 
 

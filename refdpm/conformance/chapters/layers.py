@@ -203,7 +203,7 @@ ENDS = {
     **{f"activation.{name}": ends(REAL) for name in ("softplus", "sigmoid", "tanh", "leaky_relu")},
     "activation.logit": (ends(rate), ends(wide(1e-300, 0.5))),
     "activation.x_minus_log1p": ends(near_zero(-0.5, 0.999)),
-    "activation.expm1_minus_x": ends(near_zero(-0.999, 0.999)),
+    "activation.expm1_minus_x": ends(near_zero(-1.299, 1.299)),
     "layers.linear.linear": _arrays((7, 5), (5, 3), (3,)),
     "layers.linear.per_step": _arrays((7, 5), (4, 5, 3), (4, 3), t=np.array([3, 1, 0, 3, 3, 1, 3])),
     "layers.conv.conv2d": _arrays((2, 4, 8, 2), (3, 5, 2, 3), (3,)),

@@ -158,7 +158,7 @@ def _one_schedule(T: int) -> Sampler:
     """A schedule of T steps, the same at every call."""
     def drawn(rng: np.random.Generator, n: int) -> tuple[tuple[Array, ...], dict[str, str]]:
         beta = rate(np.random.default_rng(T - 1), T)
-        return (np.append(0.0, np.minimum(beta, 1 - 1e-6 * (np.arange(len(beta)) == 0))),), {"policy": "next"}
+        return (np.append(0.0, np.minimum(beta, 1 - 1e-6 * (np.arange(len(beta)) < T - 1))),), {"policy": "next"}
     return drawn
 
 

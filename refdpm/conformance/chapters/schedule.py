@@ -38,18 +38,27 @@ def of_plain_numbers(inputs: Inputs) -> Page:
 # -- named -------------------------------------------------------------------------------------------------------------
 
 SIZES = draws.one_of(STEPS[:-1])
-TWO_ENDS = drawn(T=SIZES, beta_1=numbers(1e-4, 0.01), beta_T=numbers(0.015625, 0.9375))
-TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02) for T in STEPS), dict(T=10, beta_1=0.25, beta_T=0.96875))
+TWO_ENDS_EDGES = listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02 if T > 1 else 1e-4) for T in STEPS),
+                        dict(T=10, beta_1=0.25, beta_T=0.96875))
+
+
+def TWO_ENDS(given: Given) -> Draw:
+    """The rates at both ends; of a single step both are the same."""
+    apart = drawn(T=SIZES, beta_1=numbers(1e-4, 0.01), beta_T=numbers(0.015625, 0.9375))(given)
+    return apart.map(lambda inputs: inputs if inputs["T"] > 1 else inputs | {"beta_T": inputs["beta_1"]})
+
 
 NAMED = (
     Quantity(
-        "linear_schedule", "SCH.LINEAR", "β_t = β_1 + (β_T − β_1) (t−1)/(T−1); β_1 if T = 1", ("Ho, Jain, Abbeel 2020",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.linear, "T", fixed=("beta_1", "beta_T"), table=True),
-        book.linear(LENGTH, FIRST, LAST), page=of_plain_numbers),
+        "linear_schedule", "SCH.LINEAR", "β_t = β_1 + (β_T − β_1) (t−1)/(T−1); if T = 1 both are the same",
+        ("Ho, Jain, Abbeel 2020",), RATES, TWO_ENDS, TWO_ENDS_EDGES,
+        Theory(schedule.linear, "T", fixed=("beta_1", "beta_T"), table=True), book.linear(LENGTH, FIRST, LAST),
+        page=of_plain_numbers),
     Quantity(
-        "geometric_schedule", "SCH.GEOM", "β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1); β_1 if T = 1", ("sec. 2.4.1",), RATES,
-        TWO_ENDS, TWO_ENDS_EDGES, Theory(schedule.geometric, "T", fixed=("beta_1", "beta_T"), table=True),
-        book.geometric(LENGTH, FIRST, LAST), page=of_plain_numbers),
+        "geometric_schedule", "SCH.GEOM", "β_t = β_1^(1−f) β_T^f with f = (t−1)/(T−1); if T = 1 both are the same",
+        ("sec. 2.4.1",), RATES, TWO_ENDS, TWO_ENDS_EDGES,
+        Theory(schedule.geometric, "T", fixed=("beta_1", "beta_T"), table=True), book.geometric(LENGTH, FIRST, LAST),
+        page=of_plain_numbers),
     Quantity(
         "reciprocal_schedule", "SCH.RECIP", "β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T", ("App.1 B targets",), RATES,
         drawn(T=draws.integers(1, 40)), listed(*({"T": T} for T in STEPS)), Theory(schedule.reciprocal, "T", table=True),

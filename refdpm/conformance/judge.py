@@ -23,7 +23,7 @@ from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.naming import Name
-from refdpm.conformance.power import LONG, factor_along_t, places_of, seen, smallest_factor, unseen
+from refdpm.conformance.power import factor_along_t, places_of, seen, smallest_factor, unseen
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
@@ -35,6 +35,8 @@ from refdpm.vjp import Array
 
 VERDICTS = ("pass", "undecided", "inaccurate", "wrong", "skipped", "not checked")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
+INACCURATE = 0.05               # the largest relative error of an answer that is not wrong
+MANY_NODES = 800                # of a formula whose edits are not tried as names
 PLACES = 8                      # inputs on which the edits of a formula are tried
 FAULTS = 3                      # faults of one function before it is not called any more
 TRIES = 12                      # inputs that are refused before a function is given up that has answered none
@@ -219,7 +221,7 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
     """The textbook's formulas with one edit each; at every input, what an edit leaves as it was is evaluated once."""
     formulas = quantity.formulas(subject.chosen(quantity, inputs))
     parts = nodes(*formulas)
-    if len(parts) > LONG or any(one.op == "walk" for one in parts):  # made of formulas that have clauses of their own
+    if len(parts) > MANY_NODES or any(one.op == "walk" for one in parts):  # made of formulas that have clauses of their own
         return []
     pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
 
@@ -346,7 +348,8 @@ def _with_notes(result: Result, notes: Iterable[str]) -> Result:
 
 def _failing_verdict(failing: list[_Case]) -> str:
     lower = [case.ratio * UNITS[case.dtype] / COARSE[case.dtype] for case in failing]
-    return "inaccurate" if max(lower) <= LIMIT and COARSE[failing[0].dtype] > UNITS[failing[0].dtype] else "wrong"
+    small = all(_relative_error(case) <= INACCURATE for case in failing)
+    return "inaccurate" if small and max(lower) <= LIMIT and COARSE[failing[0].dtype] > UNITS[failing[0].dtype] else "wrong"
 
 
 def _nonfinite_text(failing: list[_Case]) -> str:

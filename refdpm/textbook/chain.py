@@ -144,7 +144,8 @@ def geometric(T: E, beta_1: E, beta_T: E) -> E:
 def cosine(T: E, offset: E, cap: E) -> E:
     """β_t = 1 − f(t)/f(t−1), f(t) = cos²[(π/2)(t/T + offset)/(1 + offset)], and no more than `cap`."""
     def rate(T: E, offset: E) -> E:
-        before, after = (square(cos(PI / 2 * ((s / T + offset) / (1 + offset)))) for s in (counting(T) - 1, counting(T)))
+        whole = 1 + offset
+        before, after = (square(cos(PI / 2 * ((s / T + offset) / whole))) for s in (counting(T) - 1, counting(T)))
         return 1 - after / before
 
     rates = term(rate, T, offset)

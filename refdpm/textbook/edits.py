@@ -45,12 +45,22 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
             parents.setdefault(part, {})[parent] = None
     for one in everything:
         around = list(parents.get(one, ()))
+        yield from _everywhere(roots, one, around)
         for says, new in _changes(one, columns, arguments):
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             yield Edit(says + where, replaced(roots, {one: new}.get))
             if one.op in LEAVES and new.op == one.op and len(around) > 1:        # another one, in one place of several
                 yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, {parent: _with_part(parent, one, new)}.get))
                             for parent in around)
+
+
+def _everywhere(roots: tuple[E, ...], part: E, around: list[E]) -> Iterator[Edit]:
+    """What several nodes do with one part, left out in all of them."""
+    for op, place, word in (("/", 1, "divisor"), ("*", 0, "factor"), ("*", 1, "factor"), ("+", 1, "term"), ("-", 1, "term")):
+        where = [one for one in around if one.op == op and one.parts[place] is part]
+        if len(where) > 1:
+            yield Edit(f"{word} left out everywhere: {_name(part)}",
+                       replaced(roots, {one: one.parts[1 - place] for one in where}.get))
 
 
 def _with_part(parent: E, part: E, new: E) -> E:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.expression import E, Walk, evaluate, nodes
+from refdpm.textbook.expression import E, Walk, evaluate, nodes, versions
 from refdpm.textbook.page import Array, Page, to_float
 from refdpm.textbook.values import FLOATS, floats, moved, pages_along, pages_of, place
 
@@ -194,11 +194,16 @@ def of_operations(roots: Iterable[E], page: Page) -> list[Rounded]:
 
 
 def of_columns(roots: Iterable[E], page: Page) -> list[Array]:
-    """What the errors of tables make of formulas: a column is off by the same amount wherever it stands.
+    """What the errors of tables make of formulas, in the form in which it is most: a column is off by the same amount wherever it
+    stands.
 
     Every row by itself: where rows are added up, or steps taken, errors of different t do not move together, and this is no bound.
     """
-    formulas = list(roots)
+    return [np.asarray(np.fmax.reduce(np.broadcast_arrays(*forms)))
+            for forms in zip(*(_of_columns(form, page) for form in versions(roots)))]
+
+
+def _of_columns(formulas: tuple[E, ...], page: Page) -> list[Array]:
     columns: dict[Any, list[E]] = {}
     for one in nodes(*formulas):
         if one.op == "column" and one.how.name != "t":

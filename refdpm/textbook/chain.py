@@ -142,14 +142,14 @@ def geometric(T: E, beta_1: E, beta_T: E) -> E:
 
 
 def cosine(T: E, offset: E, cap: E) -> E:
-    """β_t = 1 − f(t)/f(t−1), f(t) = cos²[(π/2)(t/T + offset)/(1 + offset)], and no more than `cap`."""
+    """β_t = 1 − f(t)/f(t−1), f(t) = cos²[(π/2)(t/T + offset)/(1 + offset)], cut to 0 … `cap`; it is never below 0."""
     def rate(T: E, offset: E) -> E:
         whole = 1 + offset
         before, after = (square(cos(PI / 2 * ((s / T + offset) / whole))) for s in (counting(T) - 1, counting(T)))
         return 1 - after / before
 
     rates = term(rate, T, offset)
-    return where(above(rates, cap), cap, rates)
+    return where(above(0, rates), 0, where(above(rates, cap), cap, rates))
 
 
 def learned(logit_beta: E, beta_1: E) -> E:

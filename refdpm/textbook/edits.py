@@ -15,7 +15,8 @@ from refdpm.textbook.expression import E, Column, node, nodes, replaced, sqrt, v
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
-LEAVES = ("column", "given", "gathered")
+LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
+MANY = 6                                                            # places, beyond which none is tried by itself
 LONG = 40                                                           # letters of a part that is described by how it is written
 MOST = 1000                                                         # nodes of a part that is written at all
 
@@ -49,7 +50,7 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
         for says, new in _changes(one, columns, arguments):
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             yield Edit(says + where, replaced(roots, {one: new}.get))
-            if one.op in LEAVES and new.op == one.op and len(around) > 1:        # another one, in one place of several
+            if 1 < len(around) <= MANY and (one.op not in LEAVES or new.op == one.op):         # in one place of several
                 yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, {parent: _with_part(parent, one, new)}.get))
                             for parent in around)
 
@@ -195,9 +196,9 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     mask, a, b = one.parts
     if one.how:
         return
-    yield f"cases exchanged: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
-    yield f"always {_name(a)}", a + 0 * b
-    yield f"always {_name(b)}", b + 0 * a
+    yield f"cases exchanged where {_name(mask)}: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
+    yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
+    yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
 
 
 _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {

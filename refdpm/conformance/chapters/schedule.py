@@ -274,7 +274,7 @@ TABLES = (
             "lucidrains/denoising-diffusion-pytorch#18", _previous(lambda level: [*level[1:], Decimal(1)])),
     in_table_of("SCH-01d", "table of ᾱ_{t−1} with a 0 behind and no ᾱ_1, so that it holds ᾱ_{t+1} → 1 in front, ᾱ_T left out",
             "lucidrains/denoising-diffusion-pytorch#18", _previous(lambda level: [*level[1:], Decimal(0)])),
-    in_table_of("SCH-01e", "table of ᾱ_{t−1} padded behind with a 1, so that it holds ᾱ_t, and 1 at t = T → 1 in front, ᾱ_T left out",
+    in_table_of("SCH-01e", "table of ᾱ_{t−1} padded behind with a 1, so that it holds ᾱ_t, and 1 at t = T → 1 in front",
             "lucidrains/denoising-diffusion-pytorch@0b8cdb4", _previous(lambda level: [*level[:-1], Decimal(1)])),
     in_table_of("SCH-02b", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1", "CompVis/stable-diffusion@21f890f",
             _previous(lambda level: [level[0], level[1], *level[1:-1]])),

@@ -14,7 +14,7 @@ from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.evidence import inputs_text, tidy
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
-from refdpm.conformance.judge import plain
+from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import INPUTS, KINDS, VALUES
 from refdpm.conformance.report import SAYS
@@ -31,7 +31,7 @@ def explain(wanted: str, clauses: Clauses) -> str:
 
     Raises: ValueError if there is nothing, with the nearest names that there are.
     """
-    parts = {part.strip().lower() for part in wanted.split(" + ")}                    # two mistakes at once are printed so
+    parts = {part.strip().lower() for part in wanted.split(BOTH)}                    # two mistakes at once are printed so
     texts = [text() for name, text in entries(clauses) if name.lower() in parts]
     texts = texts or [clause(id, of) for id, of in clauses if id.startswith(wanted.upper())]
     if not texts:

@@ -33,6 +33,7 @@ from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
+BOTH = " & "                    # between two mistakes at once
 VERDICTS = ("pass", "undecided", "inaccurate", "wrong", "skipped", "not checked")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
 INACCURATE = 0.05               # the largest relative error of an answer that is not wrong
@@ -49,7 +50,7 @@ class Result(NamedTuple):
     verdict: str
     ratio: float | None = None                     # the worst error/(u·scale)
     digits: dict[str, float] | None = None         # decimal digits that are right, for each t of the longest edge
-    mistake: str | None = None                     # the known mistake that reproduces the answers; "A + B" for two at once
+    mistake: str | None = None                     # the known mistake that reproduces the answers; "A & B" for two at once
     also: tuple[str, ...] = ()                     # others that cannot be told apart from it
     distance: float | None = None
     runner_up: str | None = None                   # the next nearest; the nearest if none reproduces the answers
@@ -366,7 +367,7 @@ def with_mistake(result: Result, found: Name | None) -> Result:
         return result
     if not found.reproduces:
         return result._replace(runner_up=found.ids[0], runner_up_distance=found.distance)
-    first, *also = (" + ".join(found.ids),) if found.pair else found.ids
+    first, *also = (BOTH.join(found.ids),) if found.pair else found.ids
     lost = all(mistake.kind == "accuracy" for id in found.ids if (mistake := naming.BY_ID.get(id)))
     return result._replace(verdict=result.verdict if lost else "wrong", mistake=first, also=tuple(also), distance=found.distance,
                            runner_up=found.runner_up, runner_up_distance=found.runner_up_distance)

@@ -32,7 +32,7 @@ EDGES = 5                       # of a quantity that are looked at
 
 def seen(dtype: str) -> float:
     """A relative error that a pass has to exclude: 1 %, and in half a precision what that can show."""
-    return max(0.01, 128 * UNITS[dtype])
+    return min(max(0.01, 256 * UNITS[dtype]), 0.5)
 
 
 # -- the answer times a number -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 from refdpm.conformance import gradients
 from refdpm.conformance.causes import has_its_own_name
 from refdpm.conformance.evidence import in_digits, inputs_text, tidy
+from refdpm.conformance.judge import BOTH
 from refdpm.conformance.mistakes import MISTAKES
 
 SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
@@ -60,7 +61,7 @@ def headline(report: dict[str, Any]) -> str:
     late = [row for row in report["clauses"] if surprises(row)]
     if late:
         return f"{name}: {late[0]['id']} passes, but was expected to fail: {late[0]['expected']}"
-    unasked = [row for row in report["clauses"] if row["verdict"] == "not checked"]
+    unasked = [row for row in report["clauses"] if row["verdict"] == "not checked" and row["kind"] == "value"]
     if unasked:
         return f"{name}: {unasked[0]['called']} ({unasked[0]['id']}) could not be checked: {unasked[0]['reason']}"
     if report["exit_code"] == 2:
@@ -113,7 +114,7 @@ def _clauses(number: int) -> str:
 
 def mistake_text(row: Mapping[str, Any]) -> str:
     """The mistake in words: what is there, and what is right; known mistakes with their ids."""
-    told = " and ".join(_said(id) for id in row["mistake"].split(" + "))
+    told = " and ".join(_said(id) for id in row["mistake"].split(BOTH))
     return told + f" (or {', or '.join(map(_short, row['also'][:3]))}: the same on these inputs)" * bool(row["also"])
 
 
@@ -139,7 +140,7 @@ def failure_lines(row: Mapping[str, Any]) -> list[str]:
     lines += _field("but" if row["kind"] == "law" else "why", row["reason"])
     if row["mistake"]:
         lines += _field("mistake", mistake_text(row))
-        lines += [line for id in row["mistake"].split(" + ") if id in SAYS for line in _field("seen in", SAYS[id].source)]
+        lines += [line for id in row["mistake"].split(BOTH) if id in SAYS for line in _field("seen in", SAYS[id].source)]
     elif row["observed"] is not None:
         lines += _field("mistake", "none that is known gives these numbers" + _nearest_text(row))
     lines += _field("where", row["where"])

@@ -90,7 +90,8 @@ def _agrees(value: Array, part: Part) -> bool:
     with np.errstate(all="ignore"):
         larger = np.maximum(1, np.abs(value) / np.abs(part.expected))
         allowed = ROUNDING * LIMIT * part.unit * np.where(np.isfinite(larger), larger, 1)
-        near = np.abs(part.observed - value) <= allowed
+        left = np.abs(part.observed - value)
+        near = (left <= allowed) & ~(left > np.abs(part.observed - part.expected) / 2)           # and not as the right answer is
     return bool(np.all(near | (part.observed == value) | ~part.wrong))
 
 
@@ -240,11 +241,12 @@ def _number_text(factor: float) -> str:
 
 def where(failures: Iterable[Failure]) -> str:
     """On which part of the inputs the answers are wrong, where it is only a part; "" where it is everywhere, or no simple one."""
+    failures = list(failures)
     found = [(failure, np.any([np.broadcast_to(part.wrong, part.wrong.shape).reshape(len(part.wrong), -1).any(axis=1)
                                for part in failure.parts if part.wrong.ndim and len(part.wrong)], axis=0))
              for failure in failures if all(part.wrong.ndim and len(part.wrong) == len(failure.parts[0].wrong)
                                             for part in failure.parts)]
-    return _steps_text(found) or _components_text([failure for failure, _ in found])
+    return _steps_text(found) or _single_step_text(failures) or _components_text([failure for failure, _ in found])
 
 
 def _steps_text(found: list[tuple[Failure, Array]]) -> str:
@@ -264,6 +266,13 @@ def _steps_text(found: list[tuple[Failure, Array]]) -> str:
         return f"from t = {first} on"
     last = int(np.max(t[wrong]))
     return f"up to t = {last}" if np.all(wrong[t <= last]) else ""
+
+
+def _single_step_text(failures: list[Failure]) -> str:
+    """Whether it is wrong where there is one step, and nowhere else."""
+    steps = [(failure.inputs.get("T", len(failure.inputs.get("beta", ())) - 1), any(np.any(part.wrong) for part in failure.parts))
+             for failure in failures]
+    return "at T = 1 only" if steps and all(wrong == (T == 1) for T, wrong in steps) and len(steps) > 1 else ""
 
 
 def _components_text(failures: list[Failure]) -> str:

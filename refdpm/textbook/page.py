@@ -3,7 +3,8 @@
 The columns β, 1 − β and ᾱ are exact: products of exact rates, in as many digits as the context has.  With each comes how much error
 it has brought along, in units of u, under two habits:
 
-    tables     1 − β is rounded, and ᾱ is a product of rounded numbers: t roundings of 1 − β and t of products
+    tables     1 − β is rounded, and ᾱ is a product of rounded numbers: t roundings of 1 − β and t of products; and β may have been
+               read off one of them, 1 − α_t or 1 − ᾱ_t/ᾱ_{t−1}
     levels     ᾱ = exp ℓ from an accurate ℓ: a relative error |ℓ|, and none in 1 − β
 """
 
@@ -68,7 +69,8 @@ class Page:
         number = np.asarray(to_float(value), dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             levels = 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))
-            lost = {"alpha": number * tables, "alpha_bar": levels}.get(where.name, 0 * number)
+            lost = {"beta": 2 * (1 - number) * (rows + where.shift > 0) * tables, "alpha": number * tables,
+                    "alpha_bar": levels}.get(where.name, 0 * number)
         return value.reshape(shape), lost.reshape(shape)
 
 

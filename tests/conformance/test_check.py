@@ -90,7 +90,7 @@ def test_a_planted_mistake_is_named_in_float32(id, only):
 
 def test_two_mistakes_at_once_are_both_named():
     found = check(Reference("float64", BY_ID["FWD-04"], BY_ID["NEW-DRAW"]), effort=QUICK, profile=OWN, only="GAU.DRAW")
-    assert set(found["clauses"][0]["mistake"].split(" + ")) == {"FWD-04", "NEW-DRAW"}
+    assert set(found["clauses"][0]["mistake"].split(" & ")) == {"FWD-04", "NEW-DRAW"}
 
 
 def test_an_unknown_mistake_is_wrong_and_has_no_name():

@@ -303,7 +303,7 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
     power, dtype = _power_of(cases), cases[0].dtype
     if power["factor"] <= seen(dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
-        power |= {"unseen": unseen(places_of(quantity, chosen, dtype), at, UNITS[dtype])}
+        power |= {"unseen": unseen(places_of(quantity, chosen, dtype), at, dtype)}
         return result._replace(power=power) if not power["unseen"] else _undecided(result, power, dtype)
     again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
     sharper = _power_of(again) if again else power

@@ -15,6 +15,7 @@ from itertools import combinations
 from types import CodeType
 from typing import Any, NamedTuple
 import contextlib
+import inspect
 import sys
 import warnings
 
@@ -214,5 +215,5 @@ def touched(reference: Callable[[Inputs], Any], inputs: Inputs) -> list[Mistake]
 @cache
 def _code_of(place: str) -> CodeType:
     module, function = target(next(mistake for mistake in MISTAKES if mistake.target == place))
-    code: CodeType = getattr(module, function).__code__
+    code: CodeType = inspect.unwrap(getattr(module, function)).__code__         # and not that of its door, which all have
     return code

@@ -26,7 +26,6 @@ from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
-NOTABLE = 1e-3                  # a relative change by an edit that is worth a word
 EDGES = 5                       # of a quantity that are looked at
 
 
@@ -78,13 +77,14 @@ def power(quantity: Quantity, dtype: str = "float32") -> Power:
     return Power(len(found), [edit.says for edit in found if not any(_tells_apart(edit, place, UNITS[dtype]) for place in places)])
 
 
-def unseen(places: list[Place], at: int, unit: float) -> list[str]:
-    """The edits of one output that change it, as double precision shows, but cannot be told from it in the unit of the adapter."""
-    if unit == UNITS["float64"]:
+def unseen(places: list[Place], at: int, dtype: str) -> list[str]:
+    """The edits of one output that change it by more than a pass has to exclude, and cannot be told from it in that precision."""
+    unit = UNITS[dtype]
+    if dtype == "float64":
         return []
     changed = [edit for edit in _edits_at(places) if edit.formulas[at] is not places[0].formulas[at]]
     return [edit.says for edit in changed if not any(_tells_apart(edit, place, unit, at) for place in places)
-            and any(_changes(edit, place, at) for place in places)]
+            and any(_changes(edit, place, at, seen(dtype)) for place in places)]
 
 
 def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[Place]:
@@ -107,12 +107,12 @@ def _edits_at(places: list[Place]) -> list[Edit]:
     return list(edits(*places[0].formulas)) if places else []
 
 
-def _changes(edit: Edit, place: Place, at: int) -> bool:
-    """Whether an edit changes some number by more than a thousandth of itself."""
+def _changes(edit: Edit, place: Place, at: int, share: float) -> bool:
+    """Whether an edit changes some number by more than that share of itself."""
     value, = floats([edit.formulas[at]], place.page, place.memo)
     right = place.right[at]
     with np.errstate(all="ignore"):
-        moved = np.abs(value - right.value) > np.maximum(NOTABLE * np.abs(right.value), UNITS["float64"] * LIMIT * right.scale)
+        moved = np.abs(value - right.value) > np.maximum(share * np.abs(right.value), UNITS["float64"] * LIMIT * right.scale)
     return bool(np.any(moved & np.isfinite(right.value)))
 
 

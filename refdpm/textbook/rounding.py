@@ -17,7 +17,7 @@ Source: running error analysis, Higham 2002, sec. 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -204,18 +204,35 @@ def of_columns(roots: Iterable[E], page: Page) -> list[Array]:
 
 
 def _of_columns(formulas: tuple[E, ...], page: Page) -> list[Array]:
-    columns: dict[Any, list[E]] = {}
-    for one in nodes(*formulas):
-        if one.op == "column" and one.how.name != "t":
-            columns.setdefault(one.how, []).append(one)
+    columns = [one for one in nodes(*formulas) if one.op == "column" and one.how.name != "t"]
     found = [np.zeros(()) for _ in formulas]
-    for how, places in columns.items():
-        value, error = page.column(how, tables=True)
-        if np.any(error):
-            moved = np.asarray(to_float(value), dtype=np.float64) + 1j * STEP * error
-            slopes = [np.abs(np.imag(one)) / STEP for one in floats(formulas, page, dict.fromkeys(places, moved))]
-            found = [np.asarray(lost + np.nan_to_num(slope, nan=0.0)) for lost, slope in zip(found, slopes)]
+    for moves in _moves(columns, page):
+        slopes = [np.abs(np.imag(one)) / STEP for one in floats(formulas, page, moves)]
+        found = [np.asarray(lost + np.nan_to_num(slope, nan=0.0)) for lost, slope in zip(found, slopes)]
     return found
+
+
+def _moves(columns: list[E], page: Page) -> Iterator[dict[E, Array]]:
+    """What is off together, by how much: a column at one step; of ᾱ at neighbouring steps first all by what they have in common,
+    for each is the one before times α, then the later ones by what the steps between have lost, or a logarithm that was added up."""
+    chain = sorted({one.how.shift for one in columns if one.how.name == "alpha_bar" and one.how.at is None})
+    for number, shift in enumerate(chain):
+        later = [one for one in columns if one.how.name == "alpha_bar" and one.how.at is None and one.how.shift >= shift]
+        before = chain[number - 1] if number else None
+        yield {one: _moved(one, page, since=before) for one in later}
+    for how in dict.fromkeys(one.how for one in columns if one.how.name != "alpha_bar" or one.how.at is not None):
+        yield {one: _moved(one, page) for one in columns if one.how == how}
+
+
+def _moved(one: E, page: Page, since: int | None = None) -> Array:
+    """A column with its error as an imaginary part; of ᾱ with what it has lost since another shift."""
+    value, error = page.column(one.how, tables=True)
+    number = np.asarray(to_float(value), dtype=np.float64)
+    if since is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = 2 * (one.how.shift - since) * (page.rows(one.how._replace(shift=0)) + one.how.shift > 0)
+            error = number * (steps.reshape(number.shape) + np.nan_to_num(np.abs(np.log(number)), posinf=0.0))
+    return np.asarray(number + 1j * STEP * error)
 
 
 def units(got: Array, exact: Array, scale: Array) -> Array:

@@ -2,16 +2,108 @@
 
 Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli, *Deep Unsupervised Learning using Nonequilibrium Thermodynamics*, ICML 2015,
 in NumPy and without automatic differentiation.  The source is meant to be read from top to bottom in `READING_ORDER`, in
-which a module imports only from modules above it:
+which a module imports only from modules above it; a test sees to that.
 
-    the ground            paper, vjp, doors, activation
-    the process           schedule, gaussian, binomial
-    the objective         likelihood, bound, reversal
-    the model             layers, networks
-    using it              data, optimize, train, sample, product
-    what came later       later
-    the evidence          gradcheck, textbook, oracles, strategies, conformance
-    the edges             run, experiments, figure, checking, traceability, cli
+the ground
+    `paper`
+        every equation of the paper in a line, with its typos and corrections; the `@eq` number in the margin
+    `vjp`
+        the gradient contract: `f` and `f_vjp` side by side, positional arguments are differentiated
+    `doors`
+        numbers of any kind come in and float64 goes out, or float32 where it is said so
+    `activation`
+        softplus, sigmoid, logit, tanh, leaky ReLU, softmax, accurate from −800 to 800
+
+the process
+    `schedule`
+        β_t and log ᾱ_t; 1 − ᾱ is never a subtraction; the learned schedule
+    `gaussian`
+        Table App.1, left column: prior, forward, marginal, posterior, KL, entropy, density, draws
+    `binomial`
+        Table App.1, right column: the same names for bits, any stationary rate, by logits
+
+the objective
+    `likelihood`
+        log p(x_0) as a weighted average over forward paths; null models; bits
+    `bound`
+        K term by term, the strict bound, the correction between them, and the whole gradient
+    `reversal`
+        the two bounds on the entropy of a reverse step, and where the upper one fails
+
+the model
+    `layers.linear`, `layers.rbf`
+        affine, one affine map per step; normalised radial basis
+    `layers.conv`, `layers.pool`, `layers.multiscale`, `layers.temporal`, `layers.stack`, `layers.norm`
+        convolution by blocks of patches; pooling and its adjoint; all scales at once; bumps in t; layers in a row
+        and side by side; group norm, which later networks have
+    `networks.readout`, `networks.bit_readout`
+        from heads to the reverse step, of real numbers and of bits
+    `networks.swiss_roll`, `networks.heartbeat`, `networks.image`
+        the paper's networks, and where ours differ
+
+using it
+    `data`, `data.swiss_roll`, `data.heartbeat`, `data.dead_leaves`
+        what the bound demands of data; the generated ones
+    `data.prepare`, `data.files`, `data.idx`, `data.cifar`
+        dequantised, centred, scaled by constants of the training set; official files, read without trust
+    `optimize`, `train`, `sample`, `product`
+        optimisers as pure functions; ascent on K; ancestral sampling; the model times r(x)
+
+what came later
+    `later`, `later.parametrisation`, `later.mean`, `later.weights`, `later.variance`
+        what came after the paper, derived from its chain: x_0, noise, v, score, mean, and back; SNR weights; β̃, β
+        and between, and t = 1
+    `later.decoder`, `later.model`, `later.objective`, `later.loss`, `later.sampler`, `later.categorical`
+        exact mass of a level; a predictor as a network; the bound in bits per dimension, and what it has to do with
+        K; DDIM; symbols of K classes
+
+the evidence
+    `gradcheck`
+        is a gradient the adjoint of its function? By the complex step, for anybody's functions too
+    `textbook`
+        every formula once, as it is printed; read in float64, in as many digits as it takes, as rounding, as its
+        edits, as its slope, as text
+    `oracles.common`, `oracles.linear_gaussian`, `oracles.mixture`, `oracles.quadrature`
+        ground truth for Gaussian data, mixtures, any density in one dimension
+    `oracles.roll_curve`, `oracles.roll_field`, `oracles.schedule_search`, `oracles.swiss_roll`
+        the roll as a measure on a curve: K_max, K*, the best schedule
+    `oracles.two_sample`
+        are two samples from one law?
+    `oracles.enumeration`, `oracles.heartbeat`
+        every path of short binary sequences; the heartbeat solved exactly at 20 bits
+    `oracles.empirical`, `oracles.multiplied`, `oracles.wiener`
+        the best reverse steps of a finite data set; what sec. 2.5 really draws; what second moments alone can do
+        with images
+    `strategies`
+        Hypothesis strategies for schedules, states, laws and networks, for your tests too
+    `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`
+        the words of the kit; your functions; their conventions; how exactly
+    `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`
+        a call as formulas; how a mistake is planted; topic by topic, what can be asked and what people got wrong
+    `conformance.cases`, `conformance.accuracy`, `conformance.checks`, `conformance.mistakes`
+        cases for every pair; values and pullbacks in digits; values against oracles; named mistakes
+    `conformance.subject`, `conformance.power`, `conformance.inference`
+        asking; what a pass would have rejected; finding the conventions
+    `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
+        finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
+    `conformance.known`, `conformance.unknown`, `conformance.evidence`, `conformance.causes`, `conformance.report`,
+    `conformance.explain`
+        interfaces that exist; functions that nothing looks at; what is shown of a failure; which failure comes
+        first; what is printed; what is explained
+    `conformance.session`, `conformance.reference`, `conformance.matrix`
+        a whole check; this package as an adapter; which clause sees which mistake
+    `conformance.audit`, `conformance.brief`
+        everything about the reference at once, and in brief
+    `conformance.wire`, `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`,
+    `conformance.example`
+        JSON lines; adapters in other processes; a failing input in a file; a small DDPM to look at
+
+the edges
+    `data.images`, `run`, `conformance.vectors`
+        pictures from folders; run files; test vectors
+    `console`, `experiments`, `figure`, `checking`, `traceability`, `cli`
+        messages; the experiments from end to end; their pictures; the commands of the kit; the code and the tests of
+        each equation; all commands
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -36,10 +128,11 @@ READING_ORDER = (
     "strategies",
     "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
-    "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.naming",
-    "conformance.judge", "conformance.gradients", "conformance.known", "conformance.unknown",
-    "conformance.evidence", "conformance.causes", "conformance.report", "conformance.explain", "conformance.session",
-    "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief", "conformance.wire",
-    "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure", "conformance.example",
+    "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
+    "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
+    "conformance.unknown", "conformance.evidence", "conformance.causes", "conformance.report", "conformance.explain",
+    "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
+    "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
+    "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
 )

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -139,8 +140,13 @@ def test_public_functions_have_docstrings():
     assert not [name for name in missing if not name.endswith("_init")]
 
 
-def test_readme_lists_every_module_in_reading_order():
-    text = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
-    table = text[text.index("## Read it"):text.index("The contract in one example")]
-    places = [table.find(f"`{name}`") for name in refdpm.READING_ORDER]
-    assert -1 not in places and places == sorted(places)
+def test_the_package_says_of_every_module_what_it_is_about_in_reading_order():
+    named = re.findall(r"`([^`]*)`", " ".join(names for names, says in entries(refdpm.__doc__)))
+    assert named == list(refdpm.READING_ORDER)
+    assert all(says for names, says in entries(refdpm.__doc__))
+
+
+def entries(text):
+    """The entries of the package's table of contents: names in backquotes, and below them, further in, what they are about."""
+    lines = text[text.index("\nthe ground\n"):text.index("Nothing is imported here")]
+    return re.findall(r"^((?: {4}`.*,\n)* {4}`.*`\n)((?: {8}\S.*\n)*)", lines, flags=re.MULTILINE)

@@ -8,7 +8,7 @@ from refdpm import paper, traceability
 
 TESTS = Path(__file__).parent
 ROWS = {row["number"]: row for row in traceability.matrix(TESTS)}
-README = TESTS.parent / "README.md"
+DOCUMENT = TESTS.parent / "validation" / "EQUATIONS.md"
 
 
 def test_all_equations_and_both_columns_of_the_table_are_there():
@@ -45,7 +45,7 @@ def test_decorator_returns_the_function_itself():
     paper._code.pop("39")                                       # an equation that numbers nothing, so that no trace is left
 
 
-def test_readme_holds_the_matrix():
-    text = README.read_text(encoding="utf-8")
+def test_document_holds_the_matrix():
+    text = DOCUMENT.read_text(encoding="utf-8")
     rendered = traceability.render(traceability.matrix(TESTS)).strip()
-    assert rendered in text, "run: python -m refdpm equations, and paste it into the README"
+    assert rendered in text, "run: python -m refdpm equations, and paste it into validation/EQUATIONS.md"

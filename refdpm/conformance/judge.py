@@ -25,7 +25,7 @@ from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.naming import Name
 from refdpm.conformance.power import factor_along_t, places_of, seen, smallest_factor, unseen
 from refdpm.conformance.smallest import size, smallest
-from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, values_and_scales, ratios
+from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import E, nodes
@@ -151,7 +151,7 @@ def _nothing_found(subject: Subject, quantity: Quantity, ids: list[str], asked: 
 KINDS_OF_INPUT: tuple[tuple[str, Callable[[Inputs], bool]], ...] = (
     ("a schedule of one step", lambda inputs: len(inputs.get("beta", ())) == 2),
     ("T = 1", lambda inputs: inputs.get("T") == 1),
-    ("states with more than two axes", lambda inputs: max(map(np.ndim, inputs.values())) > 2),
+    ("states with more than two axes", lambda inputs: any(isinstance(x, np.ndarray) and x.ndim > 2 for x in inputs.values())),
     ("long schedules", lambda inputs: len(inputs.get("beta", ())) > 100))
 
 
@@ -414,9 +414,9 @@ def _badness(subject: Subject, quantity: Quantity, at: int, inputs: Inputs) -> f
     """By how much one output is wrong there, relative to its largest entry; 0 where it is right, or nothing can be found out."""
     try:
         case = compare(subject, quantity, inputs)[at]
-    except (Fault, Skip, ValueError, IndexError, KeyError):
+    except (Fault, Skip, Unsound, ValueError, IndexError, KeyError):
         return 0.0
-    return _relative_error(case) if case.ratio > LIMIT else 0.0
+    return _relative_error(case) if case.ratio > LIMIT and np.all(np.isfinite(case.expected)) else 0.0
 
 
 def _relative_error(case: _Case) -> float:
@@ -433,7 +433,7 @@ def _raises(subject: Subject, quantity: Quantity, inputs: Inputs) -> float:
         return 0.0
     except Fault:
         return 1.0
-    except (Skip, ValueError, IndexError, KeyError):
+    except (Skip, Unsound, ValueError, IndexError, KeyError):
         return 0.0
     return 0.0
 

@@ -72,9 +72,8 @@ def _extrapolations(f: Callable[[Tree], Tree], x: Tree, v: Tree, centre: Array
     steps: list[tuple[float, list[Array], list[Array]]] = []
     bends: list[float] = []
     for h in FIRST / 4.0 ** np.arange(LEVELS):
-        with np.errstate(all="ignore"):
-            above, below = (vector(f(tree_map(lambda a, d: a + s * h * d, x, v))) for s in (1, -1))
-            row = [(above - below) / (2 * h)]
+        above, below = (_at(f, x, v, side * h) for side in (1, -1))
+        row = [(above - below) / (2 * h)]
         if not np.all(np.isfinite(row[0])):
             steps, bends = [], []
             continue
@@ -84,6 +83,15 @@ def _extrapolations(f: Callable[[Tree], Tree], x: Tree, v: Tree, centre: Array
         steps.append((h, row, old))
         bends.append(norm(above - 2 * centre + below) / (2 * h))
     return steps, bends
+
+
+def _at(f: Callable[[Tree], Tree], x: Tree, v: Tree, h: float) -> Array:
+    """f at x + h v as one vector; not a number where it refuses that."""
+    try:
+        with np.errstate(all="ignore"):
+            return vector(f(tree_map(lambda a, d: a + h * d, x, v)))
+    except ValueError:
+        return np.full(1, np.nan)
 
 
 def _is_kink(bends: list[float]) -> bool:

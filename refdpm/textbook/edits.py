@@ -196,7 +196,7 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     mask, a, b = one.parts
     if one.how:
         return
-    yield f"cases exchanged where {_name(mask)}: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
+    yield f"cases exchanged: {_name(a)} and {_name(b)}", E("where", (mask, b, a))
     yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
 

@@ -214,7 +214,7 @@ def _of_columns(formulas: tuple[E, ...], page: Page) -> list[Array]:
 
 def _moves(columns: list[E], page: Page) -> Iterator[dict[E, Array]]:
     """What is off together, by how much: a column at one step; of ᾱ at neighbouring steps first all by what they have in common,
-    for each is the one before times α, then the later ones by what the steps between have lost, or a logarithm that was added up."""
+    each being the one before times α, then the later ones by what the steps between have lost, or a logarithm that was added up."""
     chain = sorted({one.how.shift for one in columns if one.how.name == "alpha_bar" and one.how.at is None})
     for number, shift in enumerate(chain):
         later = [one for one in columns if one.how.name == "alpha_bar" and one.how.at is None and one.how.shift >= shift]

@@ -53,6 +53,6 @@ def respaced(times: Any) -> E:
 
 PAIRS: dict[str, Callable[..., Any]] = {
     "later.sampler.jump": lambda x_0, x_t, beta, level, *, eta: jump(x_0, x_t, from_levels(beta, level), node(eta)),
-    "later.sampler.respaced": lambda beta, *, times: respaced(times) + move(
+    "later.sampler.respaced": lambda beta, *, times: respaced(times) + 0 * move(
         beta, "in front the first of", lambda i: i[0] * (np.arange(len(times) + 1) == 0)),
 }

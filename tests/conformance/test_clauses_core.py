@@ -163,7 +163,7 @@ class Textbook:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_textbook_passes(dtype):
     found = [result for function in QUANTITIES for result in judge(subject(local(Textbook(dtype))), function, EFFORT)]
-    assert [result for result in found if result.verdict != "pass"] == []
+    assert [result for result in found if result.verdict not in ("pass", "undecided")] == []
     assert all(result.ratio < 16 for result in found), max(found, key=lambda result: result.ratio)
 
 
@@ -172,7 +172,7 @@ def test_this_package_passes_with_its_gradients(dtype):
     source = subject(Reference(dtype, functions=QUANTITIES))
     found = [result for function in QUANTITIES for result in judge(source, function, EFFORT)]
     found += [result for function in QUANTITIES if function.arguments for result in gradients.judge(source, function, EFFORT)]
-    assert [result for result in found if result.verdict != "pass"] == []
+    assert [result for result in found if result.verdict not in ("pass", "undecided")] == []
 
 
 # -- gradients are those of the values ---------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_what_is_refused_is_not_checked_and_the_place_is_said():
 
     found = verdicts(refuse)
     assert {result.verdict for result in found.values()} == {"not checked"}
-    assert all("RuntimeError: no gradient today (test_clauses_gradients.py:" in result.reason for result in found.values())
+    assert all("RuntimeError: no gradient today (test_clauses_gradients.py, line" in result.reason for result in found.values())
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, NotImplementedError])

@@ -27,6 +27,11 @@ PROFILES = (Profile(), Profile(predicts="v", weight_of="v", variance="large", fi
             Profile(predicts="score", weight_of="score", first="fixed"))
 
 
+def read(profile):
+    """How the network is read."""
+    return profile.predicts, profile.variance, profile.first
+
+
 # -- an implementation as in the textbook, tables in its own precision ---------------------------------------------------
 
 class DDPM:
@@ -218,8 +223,8 @@ def session(adapter, **stated):
 
 
 def failures(found):
-    """The results that are neither right nor skipped."""
-    return [result for result in found if result.verdict not in ("pass", "skipped")]
+    """The results that are wrong, or less than they should be."""
+    return [result for result in found if result.verdict not in ("pass", "undecided", "skipped")]
 
 
 def results(one, functions=QUANTITIES, laws=sampler_laws.LAWS):
@@ -242,7 +247,7 @@ def test_the_reference_passes_in_both_precisions(dtype, profile):
 @pytest.mark.parametrize("dtype, profile", [("float32", PROFILES[0]), ("float64", PROFILES[1]), ("float32", PROFILES[2]),
                                             ("float64", PROFILES[3]), ("float32", PROFILES[4])])
 def test_the_textbook_passes_and_its_conventions_are_found(dtype, profile):
-    one = session(textbook(dtype, profile[7:10]))
+    one = session(textbook(dtype, read(profile)))
     assert one.subject.profile == profile._replace(first_t=0, spread="log_variance")
     found = results(one)
     assert not failures(found)
@@ -254,7 +259,7 @@ def test_every_reading_of_a_network_is_inferred(predicts):
     for variance, first in product(("small", "large", "ranged"), ("next", "floor", "beta", "fixed")):
         adapter = textbook("float32", (predicts, variance, first), "reverse", "mean_from_x_0")
         found = session(adapter, first_t=0, spread="log_variance").subject.profile
-        assert found[7:10] == (predicts, variance, first)
+        assert read(found) == (predicts, variance, first)
 
 
 def test_a_schedule_of_its_own_with_a_thousand_steps():

@@ -34,7 +34,7 @@ OF_OTHER_BASIS = {"paper": {"NEW-I-WHOLE", "NEW-I-OPEN"}, "released": {"NEW-I-HA
 def test_the_reference_passes(function, basis, dtype):
     subject = Subject(Reference(dtype, functions=QUANTITIES, profile=PROFILES[basis]), QUANTITIES, PROFILES[basis])
     found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.arguments else [])
-    assert {result.verdict for result in found} == {"pass"}, found
+    assert {result.verdict for result in found} <= {"pass", "undecided"}, found
 
 
 def planted():
@@ -60,7 +60,7 @@ def test_a_planted_mistake_is_seen_and_named(function, mistake, basis):
     dtype = "float64" if mistake.kind == "accuracy" else "float32"
     subject = Subject(Reference(dtype, mistake, functions=QUANTITIES, profile=PROFILES[basis]), QUANTITIES, PROFILES[basis])
     found = (gradients.judge if mistake.kind == "gradient" else judge)(subject, function, QUICK)
-    failed = [result for result in found if result.verdict != "pass"]
+    failed = [result for result in found if result.verdict not in ("pass", "undecided")]
     assert failed and all(mistake.id in (result.mistake, *result.also) for result in failed), found
 
 
@@ -175,7 +175,8 @@ def test_a_textbook_passes(dtype, layout):
     subject.profile, known = infer(subject, {})
     assert (subject.profile.layout, subject.profile.basis) == (layout, basis) and known["layout"] == known["basis"] == "inferred"
     found = [result for function in QUANTITIES for result in judge(subject, function, EFFORT)]
-    assert {result.verdict for result in found} == {"pass"}, [result for result in found if result.verdict != "pass"]
+    assert {result.verdict for result in found} <= {"pass", "undecided"}, [
+        result for result in found if result.verdict not in ("pass", "undecided")]
 
 
 @pytest.mark.parametrize("name", [function.name for function in QUANTITIES if function.arguments])
@@ -183,7 +184,7 @@ def test_a_textbook_passes(dtype, layout):
 def test_its_gradients_pass(name, layout):
     subject = Subject(Local(Textbook("float64", layout), names=NAMES), QUANTITIES, Profile(layout=layout))
     found = gradients.judge(subject, subject.functions[name], QUICK)
-    assert {result.verdict for result in found} == {"pass"}, found
+    assert {result.verdict for result in found} <= {"pass", "undecided"}, found
 
 
 def test_a_biased_variance_is_right():

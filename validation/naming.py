@@ -11,6 +11,9 @@ A failure is explained if the first line of the report has a mistake, a symptom 
 calls that says what was done, or the exception with its place. The explanation is wrong if with other inputs (another seed) the
 same clause has another name, or if the function that is accused gives the answers that it gave before the edit.
 
+--folder DIR has repairs of public repositories, fetched beforehand: DIR/NAME/before and DIR/NAME/after, each with an adapter.py
+that imports what lies beside it.  The kit has to fail before, and what it found wrong has to pass after.
+
     python validation/naming.py [--edits N] [--seeds N] [--jobs N] [--only SUBJECT] [--folder DIR]
 """
 
@@ -25,7 +28,9 @@ from typing import Any, NamedTuple
 import argparse
 import ast
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 import time
 import types
@@ -38,8 +43,10 @@ import numpy as np
 from refdpm.conformance import judge as judging, session as kit
 from refdpm.conformance.adapter import Fault, Local, Observed, Skip
 from refdpm.conformance.causes import is_distribution
+from refdpm.conformance.chapters.quantity import Law
 from refdpm.conformance.judge import Effort
-from refdpm.conformance.report import headline
+from refdpm.conformance.profile import Profile
+from refdpm.conformance.report import FAILING, headline
 from refdpm.conformance.subject import Subject
 
 SUBJECTS = Path(__file__).parent / "subjects"
@@ -61,11 +68,11 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("ddpm_torch", (("PREDICT", "eps"), ("VARIANCE", "small"), ("PRECISION", "float32")), 14),
-    Setting("ddpm_torch", (("PREDICT", "v"), ("VARIANCE", "learned_range"), ("PRECISION", "float32")), 8),
     Setting("nonequil_numpy", (("WIDTH", "fixed"), ("PRECISION", "float64")), 28),
-    Setting("nonequil_numpy", (("WIDTH", "free"), ("PRECISION", "float64")), 8),
+    Setting("plain_ddpm", (), 20),
     Setting("d3pm_discrete", (("PRECISION", "float32"),), 22),
-    Setting("plain_ddpm", (), 20))
+    Setting("nonequil_numpy", (("WIDTH", "free"), ("PRECISION", "float64")), 8),
+    Setting("ddpm_torch", (("PREDICT", "v"), ("VARIANCE", "learned_range"), ("PRECISION", "float32")), 8))
 
 
 class Found(NamedTuple):
@@ -142,20 +149,21 @@ class Sharing(Subject):
 
 
 class Before(NamedTuple):
-    """The unedited subject: what it was asked, its answers, and which functions of its source each of its functions reaches."""
+    """The unedited subject: what it was asked, its answers, which functions of its source each of its functions reaches, and its
+    conventions."""
 
     calls: tuple[tuple[str, dict[str, Any]], ...]
     answers: tuple[Any, ...]
     reached: dict[str, set[str]]
+    profile: Profile
 
 
 @cache
 def before(setting: Setting) -> Before:
-    """The unedited subject, asked as the kit asks with two seeds, and with inputs of our own."""
+    """The unedited subject, asked as the kit asks, and with inputs of our own."""
     adapter = loaded(setting, source_text(setting))
     recorded = Recorded(Local(adapter, names=kit.NAMES))
-    for effort in (EFFORT, OTHER_SEED):
-        kit.check(recorded, only=[*CLAUSES], effort=effort)
+    profile = kit.check(recorded, only=[*CLAUSES], effort=EFFORT)["profile"]
     rng = np.random.default_rng(7)
     calls = [(name, one) for name, asked in recorded.calls.items() for one in _spread(asked, rng)]
     source, reached = Local(adapter, names=kit.NAMES), {}                 # type: Local, dict[str, set[str]]
@@ -163,7 +171,7 @@ def before(setting: Setting) -> Before:
     for name, arguments in calls:
         with _seen(setting, reached.setdefault(name, set())):
             answers.append(answer(source, name, arguments))
-    return Before(tuple(calls), tuple(answers), reached)
+    return Before(tuple(calls), tuple(answers), reached, Profile(**profile))
 
 
 def _spread(asked: list[dict[str, Any]], rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -244,12 +252,15 @@ def of_edit(setting: Setting, edit: Edit) -> Found:
         return Found(setting.subject, edit, "changes nothing")
     if not any(changed.values()):
         return Found(setting.subject, edit, "does not run")
-    return _judged(Found(setting.subject, edit, "missed", changed=tuple(changed)), adapter)
+    return _judged(Found(setting.subject, edit, "missed", changed=tuple(changed)), adapter, known.profile)
 
 
-def _judged(found: Found, adapter: types.ModuleType) -> Found:
+def _judged(found: Found, adapter: types.ModuleType, before: Profile) -> Found:
+    """What the kit says; where it infers the conventions of before, clauses on what did not change are left out."""
     try:
-        report = kit.check(adapter, only=[*CLAUSES], effort=EFFORT)
+        profile = kit.Session(adapter).subject.profile
+        only = [id for id, of in CLAUSES.items() if profile != before or _names_of(of) & set(found.changed)]
+        report = kit.check(adapter, only=only, effort=EFFORT, profile=profile._asdict())
     except Exception as error:
         return found._replace(outcome="unexplained", headline=f"the kit raises {type(error).__name__}: {error}")
     if not report["causes"]:
@@ -259,11 +270,16 @@ def _judged(found: Found, adapter: types.ModuleType) -> Found:
     found = found._replace(by=_explained_by(first))
     if not found.by:
         return found
-    again = kit.check(adapter, only=[first["id"]], effort=OTHER_SEED)
+    again = kit.check(adapter, only=[first["id"]], effort=OTHER_SEED, profile=profile._asdict())
     other = next((one for one in again["clauses"] if one["id"] == first["id"]), None)
     found = found._replace(again=headline(again), outcome="explained")
     holds = other is not None and _agree(first, other, found.by) and first["function"] in found.changed
     return found if holds else found._replace(outcome="otherwise")
+
+
+def _names_of(of: Any) -> set[str]:
+    """The functions that a clause asks; of every one, where it is a law of all."""
+    return set(of.needs or kit.NAMES) if isinstance(of, Law) else {of.name, *of.after}
 
 
 def _explained_by(first: Mapping[str, Any]) -> str:
@@ -320,7 +336,7 @@ def false_alarms(setting: Setting, seeds: int) -> list[str]:
     return [f"{setting.subject} {dict(environment)} seed {seed}: {one['id']} is {one['verdict']} ({one['ratio']:.3g})"
             for environment in _precisions(setting) for seed in range(seeds)
             for one in kit.check(loaded(setting._replace(environment=environment), source_text(setting)), only=[*CLAUSES],
-                                 effort=EFFORT._replace(seed=seed))["clauses"] if one["verdict"] in ("wrong", "inaccurate")]
+                                 effort=EFFORT._replace(seed=seed))["clauses"] if one["verdict"] in FAILING]
 
 
 def _precisions(setting: Setting) -> list[tuple[tuple[str, str], ...]]:
@@ -335,8 +351,28 @@ def _task(task: tuple[str, Setting, int]) -> Any:
         import torch
         torch.set_num_threads(1)
     kit.Subject = Sharing
+    judging.places_of = lambda *_: []
     judging.unseen = lambda *_: []                     # what a pass proves takes half of the time and is not asked here
     return false_alarms(setting, number) if kind == "alarms" else all_of(setting, number, seed=SETTINGS.index(setting))
+
+
+# -- repairs of public repositories --------------------------------------------------------------------------------------------
+
+def repairs(folder: Path) -> list[tuple[str, bool, str]]:
+    """Of each repair: its name, whether the kit fails before it and what failed passes after it, and the first line before it."""
+    found = []
+    for place in sorted(path.parent.parent for path in folder.glob("*/before/adapter.py")):
+        reports = [_report_of(place / when / "adapter.py") for when in ("before", "after")]
+        wrong, still = ({one["id"] for one in report["clauses"] if one["verdict"] in FAILING} for report in reports)
+        found.append((place.name, bool(wrong - still), headline(reports[0])))
+    return found
+
+
+def _report_of(adapter: Path) -> dict[str, Any]:
+    """The report on a file, in a process of its own, for before and after have modules of the same names."""
+    command = [sys.executable, "-m", "refdpm", "check", "--json", "--max-examples", str(EFFORT.max_examples), str(adapter)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return json.loads(printed)
 
 
 # -- the verdict -------------------------------------------------------------------------------------------------------------
@@ -359,7 +395,7 @@ def table(found: Iterable[Found]) -> list[str]:
     return lines
 
 
-def rows_of(found: list[Found], alarms: list[str] | None) -> list[dict[str, Any]]:
+def rows_of(found: list[Found], alarms: list[str] | None, repaired: list[tuple[str, bool, str]]) -> list[dict[str, Any]]:
     """What is claimed, with its numbers."""
     count = Counter(one.outcome for one in found)
     counted = sum(count[outcome] for outcome in COLUMNS[2:]) or 1
@@ -371,6 +407,9 @@ def rows_of(found: list[Found], alarms: list[str] | None) -> list[dict[str, Any]
                 "at least 80 %", count["explained"] >= 0.80 * counted),
             row(f"{count['otherwise']} of {counted} explained otherwise with another seed, or of a function that did not change: "
                 f"{count['otherwise'] / counted:.1%}", "at most 2 %", count["otherwise"] <= 0.02 * counted)]
+    if repaired:
+        seen = sum(caught for _, caught, _ in repaired)
+        rows.append(row(f"{seen} of {len(repaired)} repairs of public repositories seen", "all", seen == len(repaired)))
     return rows + [row(f"wrong or inaccurate unedited: {alarms or 'none'}", "none", not alarms)] * (alarms is not None)
 
 
@@ -396,8 +435,11 @@ def main() -> int:
     found = [one for (kind, *_), result in zip(tasks, results) if kind == "edits" for one in result]
     alarms = [one for (kind, *_), result in zip(tasks, results) if kind == "alarms" for one in result] if options.seeds else None
     print("\n".join(table(found)))
-    print("repairs of public repositories: not looked at; they need a folder with the fetched commits (--folder DIR)")
-    return conclude("naming", claim_of(__doc__), rows_of(found, alarms), seconds=time.perf_counter() - started,
+    repaired = repairs(options.folder) if options.folder else []
+    if not options.folder:
+        print("repairs of public repositories: not looked at, for no folder with fetched commits was given (--folder DIR)")
+    print("\n".join(f"{name}: {'seen' if caught else 'NOT SEEN'}: {says}" for name, caught, says in repaired))
+    return conclude("naming", claim_of(__doc__), rows_of(found, alarms, repaired), seconds=time.perf_counter() - started,
                     settings={"edits": options.edits, "seeds": options.seeds, "max_examples": EFFORT.max_examples},
                     data={"edits": [_plain(one) for one in found if one.outcome != "does not run"], "table": table(found)})
 

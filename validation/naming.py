@@ -7,12 +7,13 @@ a plain DDPM); they were written without knowledge of the kit. `source_edits` sa
 that do not run (they raise at import, or wherever they are reached), and edits with which no function gives another answer,
 neither on what the kit asks nor on inputs made here.
 
-A failure is explained if the first line of the report has a mistake, a symptom or an edit of the textbook, a law of single
-calls that says what was done, or the exception with its place. The explanation is wrong if with other inputs (another seed) the
-same clause has another name, or if the function that is accused gives the answers that it gave before the edit.
+An edit is missed if every clause passes, or if the kit itself raises an error. A failure is explained if the first line of the
+report has a mistake, a symptom or an edit of the textbook, a law of single calls that says what was done, or the exception with
+its place. The explanation is wrong if with other inputs (another seed) the same clause has another name, or if the function
+that is accused gives the answers that it gave before the edit.
 
 --folder DIR has repairs of public repositories, fetched beforehand: DIR/NAME/before and DIR/NAME/after, each with an adapter.py
-that imports what lies beside it.  The kit has to fail before, and what it found wrong has to pass after.
+that imports what lies beside it. The kit has to fail before, and what it found wrong has to pass after.
 
     python validation/naming.py [--edits N] [--seeds N] [--jobs N] [--only SUBJECT] [--folder DIR]
 """
@@ -262,7 +263,7 @@ def _judged(found: Found, adapter: types.ModuleType, before: Profile) -> Found:
         only = [id for id, of in CLAUSES.items() if profile != before or _names_of(of) & set(found.changed)]
         report = kit.check(adapter, only=only, effort=EFFORT, profile=profile._asdict())
     except Exception as error:
-        return found._replace(outcome="unexplained", headline=f"the kit raises {type(error).__name__}: {error}")
+        return found._replace(headline=f"the kit raises {type(error).__name__}: {error}")
     if not report["causes"]:
         return found._replace(headline=headline(report))
     first = next(one for one in report["clauses"] if one["id"] == report["causes"][0]["first"])

@@ -254,7 +254,7 @@ def test_a_missing_file_and_one_too_many_are_named(folder):
 def test_a_file_that_is_cut_off_is_named(folder):
     path = folder / "SCH.json"
     path.write_bytes(path.read_bytes()[:-100])
-    assert [problem.split(" (")[0] for problem in vectors.verify(folder)[:1]] == ["SCH.json: expected JSON, got something else"]
+    assert vectors.verify(folder)[0].startswith("SCH.json: expected JSON, got a damaged one or another file")
 
 
 def test_a_function_that_there_is_not_is_named(folder):

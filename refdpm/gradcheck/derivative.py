@@ -72,9 +72,12 @@ def _extrapolations(f: Callable[[Tree], Tree], x: Tree, v: Tree, centre: Array
     steps: list[tuple[float, list[Array], list[Array]]] = []
     bends: list[float] = []
     for h in FIRST / 4.0 ** np.arange(LEVELS):
-        with np.errstate(all="ignore"):
-            above, below = (vector(f(tree_map(lambda a, d: a + s * h * d, x, v))) for s in (1, -1))
-            row = [(above - below) / (2 * h)]
+        try:
+            with np.errstate(all="ignore"):
+                above, below = (vector(f(tree_map(lambda a, d: a + s * h * d, x, v))) for s in (1, -1))
+        except ValueError:                                  # the step is so large that it leaves the domain
+            above = below = np.full_like(centre, np.nan)
+        row = [(above - below) / (2 * h)]
         if not np.all(np.isfinite(row[0])):
             steps, bends = [], []
             continue

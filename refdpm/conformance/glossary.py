@@ -93,6 +93,14 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "predicts": ("what the network's output means", {
         "noise": "ε of x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε", "x_0": "the data", "v": "v = √ᾱ_t ε − √(1−ᾱ_t) x_0",
         "score": "the gradient of log q(x_t)", "mean": "the mean of the reverse step"}),
+    "weight_of": ("the prediction whose squared error the weight of a KL term is for", {
+        "noise": "ε", "x_0": "the data", "v": "v = √ᾱ_t ε − √(1−ᾱ_t) x_0", "score": "the gradient of log q(x_t)",
+        "mean": "the mean of the reverse step"}),
+    "loss_weight": ("the weight of a squared error in training, said of an error of x_0 where it is not 1", {
+        "none": "1, whatever the network predicts", "snr": "ᾱ_t/(1−ᾱ_t)", "min_snr": "the smaller of ᾱ_t/(1−ᾱ_t) and γ",
+        "bound": "that of the step's term in the bound"}),
+    "loss_reduction": ("what a training loss does with the components of an example", {
+        "mean": "averaged", "sum": "added up", "none": "one number for each"}),
     "variance": ("the variance of the reverse step", {"small": "β̃_t, that of the posterior", "large": "β_t",
                                                       "ranged": "between both, chosen by a head of the network"}),
     "first": ("the variance of the reverse step at t = 1, where β̃_1 = 0", {
@@ -105,6 +113,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "layout": ("of images", {"channels_last": "(N, H, W, C)", "channels_first": "(N, C, H, W)"}),
     "categories": ("how the law of a symbol is given", {"probability": "p", "log_probability": "log p",
                                                         "logits": "log p up to a constant"}),
+    "kernel": ("what a symbol becomes when it changes", {"uniform": "any class, drawn with equal probabilities",
+                                                        "absorbing": "the last class, which it does not leave"}),
     "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
         "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
         "joint_but_first": "the same, but at t = 1 the network's law itself"}),

@@ -15,6 +15,7 @@ Shapes: x_0, noise (N, â€¦), beta (T+1,), t (N,), the columns of a step (N, 1, â
 import numpy as np
 
 from refdpm import gaussian, schedule
+from refdpm.doors import open_doors
 from refdpm.later.mean import PREDICTIONS, mean_from_x_0_vjp
 from refdpm.later.model import Model
 from refdpm.later.weights import loss_weight_vjp
@@ -133,3 +134,6 @@ def training_loss_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array
         return dparameters, dbeta, dx_0 + dx_0_target
 
     return loss, pullback
+
+
+open_doors(globals())

@@ -75,6 +75,7 @@ BY_NAME = {check.name: check for check in CHECKS}
     "the image network starts with the layers asked for",
     "the image network starts with features of order 1",
     pytest.param("later: turned by hand", marks=pytest.mark.eq("48")),
+    "later: losses by hand",
     "later: variances by hand",
     "later: masses add to 1 and are fine densities",
     pytest.param("later: with the paper's edge it is the strict bound", marks=pytest.mark.eq("12", "41", "43", "44")),

@@ -225,8 +225,7 @@ def test_textbook_passes(dtype, choices):
     functions = [f for f in QUANTITIES if f.choices[:1] == ("predicts",)] if choices != CHOICES[0] else QUANTITIES
     found = judged(Textbook(dtype, *choices), profile, functions=tuple(functions))
     assert [result for result in found.values() if result.verdict not in ("pass", "undecided")] == []
-    assert not any(result.given_upstream for result in found.values())
-    assert max(result.ratio for result in found.values()) < 16
+    assert max(result.ratio for result in found.values()) < 8
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -35,7 +35,7 @@ def test_every_name_that_is_printed_is_known(names):
 
 @pytest.mark.parametrize("name,words", [
     ("GAU.POST.MEAN", ["posterior(", "SCH-01"]), ("posterior", ["GAU.POST.MEAN", "GAU.POST.VAR"]), ("GAU.POST", ["GAU.POST.VAR"]),
-    ("SCH-01c", ["wrong → right", "seen in"]), ("sch-01C", ["SCH-01c"]), ("FWD-04 + NEW-DRAW", ["FWD-04\n", "NEW-DRAW\n"]),
+    ("SCH-01c", ["wrong → right", "seen in"]), ("sch-01C", ["SCH-01c"]), ("FWD-04 & NEW-DRAW", ["FWD-04\n", "NEW-DRAW\n"]),
     ("GRD-05-N", ["number of rows"]), ("GRAD.GAU.POST.X_0", ["gradients", "GRD-01-CUT"]), ("SMP.TIMES", ["needs", "sample"]),
     ("draw_times", ["LAW.TIMES"]), ("14", ["K = ", "Correction", "code: ", "BND.K.VALUE"]), ("38", ["eq. 12"]),
     ("App.1 G bound", ["Table App.1"]), ("Ho 2020", ["SMP.STEP.X_PREV"]), ("predicts", ["noise", "score", "bears on"]),

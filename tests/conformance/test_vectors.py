@@ -254,7 +254,7 @@ def test_a_missing_file_and_one_too_many_are_named(folder):
 def test_a_file_that_is_cut_off_is_named(folder):
     path = folder / "SCH.json"
     path.write_bytes(path.read_bytes()[:-100])
-    assert [problem.split(" (")[0] for problem in vectors.verify(folder)[1:2]] == ["SCH.json: expected JSON, got something else"]
+    assert vectors.verify(folder)[0].startswith("SCH.json: expected JSON, got a damaged one or another file")
 
 
 def test_a_function_that_there_is_not_is_named(folder):
@@ -268,7 +268,8 @@ def test_another_schema_is_named(folder):
 
 
 @pytest.mark.parametrize("content,expected", [
-    (None, "expected a file, got none"), (b"\xff\x00", "expected JSON, got something else"), (b"[]", "file: expected object, got"),
+    (None, "expected a file, got none"), (b"\xff\x00", "expected text in UTF-8, got"), (b"[", "expected JSON, got"),
+    (b"[]", "file: expected object, got"),
     (b'{"format": "other"}', "expected the property"),
     (b'{"format": "1", "package": "", "functions": 0, "tests": 0, "flags": 0, "files": {}}', "expected 'refdpm vectors 1'")])
 def test_without_a_manifest_there_is_nothing_to_verify(tmp_path, content, expected):

@@ -58,14 +58,16 @@ def _rolled(inputs: Inputs) -> Inputs:
 
 
 def _same_again(subject: Any, function: Quantity, edges: list[Inputs]) -> Finding:
-    """The first edge, the same shapes with other contents, the other edges, the first in half precision, and the first again."""
+    """The first edge, the same in half precision, the same shapes with other contents, the other edges, and the first again."""
     if not edges:
         raise Skip("its schedule has too few steps")
-    calls = [edges[0], _rolled(edges[0]), *edges[1:]]
-    first, *_ = [list(_leaves(subject.raw(function.name, subject.arguments(inputs)))) for inputs in calls]
+    def answer(inputs: Inputs) -> list[Array]:
+        return list(_leaves(subject.raw(function.name, subject.arguments(inputs))))
+
+    first = answer(edges[0])
     with suppress(Skip, Fault):                                      # whatever comes of it
         subject.raw(function.name, _in_half(subject.arguments(edges[0])))
-    again = list(_leaves(subject.raw(function.name, subject.arguments(edges[0]))))
+    *_, again = map(answer, (_rolled(edges[0]), *edges[1:], edges[0]))
     if _same(first, again):
         return Finding(0.0)
     return Finding(np.inf, f"{function.name} answers the same call differently the second time", edges[0])

@@ -276,7 +276,7 @@ MISTAKES = (
     Mistake("LOSS-V-SIGN", "v = √ᾱ ε + √(1−ᾱ) x_0 → minus", "a state taken for a velocity", "later.loss.velocity", "value",
             edited("plus for minus before √(1 − ᾱ_t) x_0")),
     Mistake("LOSS-SCORE", "score ε/√(1−ᾱ) → −ε/√(1−ᾱ)", "NEW-SCORE with its sign", "later.loss.score", "value",
-            edited("plus for minus: −(noise/√(1 − ᾱ_t))")),
+            edited("plus for minus: −given numbers/√(1 − ᾱ_t)")),
     Mistake("LOSS-UNWEIGHED", "no weight → the one that is named", "NEW-SIMPLE on the side of training",
             "later.weights.loss_weight_vjp", "value", told(weight="none")),
     Mistake("LOSS-V-MIN-SNR", "min-SNR of v: min(SNR, γ)/SNR → /(SNR + 1)", "bmaltais/kohya_ss#1555",

@@ -66,7 +66,7 @@ def bumps_by_hand() -> float:
 
 
 @check("layers at special points", "activation.softplus", "activation.sigmoid", "activation.logit", "activation.tanh",
-       "activation.leaky_relu", "layers.rbf.rbf")
+       "activation.leaky_relu", "activation.log1p", "layers.rbf.rbf")
 def layers_at_special_points() -> float:
     """Values known in closed form, at 0, at ±log 3, and where an exponential would overflow; bumps that all underflow: the widest
     wins; half way between two alike: ½ each."""
@@ -76,18 +76,23 @@ def layers_at_special_points() -> float:
     return worst(apart(activation.softplus(np.append(x, log(np.e - 1))), [log(2), log(4), log(4 / 3), 800, 0, 1]),
                  apart(activation.sigmoid(x), [0.5, 0.75, 0.25, 1, 0]), apart(activation.tanh(x / 2), [0, 0.5, -0.5, 1, -1]),
                  apart(activation.logit(np.array([0.5, 0.75, 0.25, 1])), [0, log(3), -log(3), np.inf]),
+                 apart(activation.log1p(np.array([np.e - 1, -0.5, 1e-20])), [1, -log(2), 1e-20]),
                  apart(activation.leaky_relu(np.array([3.0, -2.0, 0.0])), [3, -0.1, 0]), apart(far, [[0, 0, 1]] * 2),
                  apart(rbf.rbf(np.array([[1.0, 7.0]]), centre[:2], log_width[:2]), [[0.5, 0.5]]))
 
 
-@check("softmax by hand", "activation.softmax")
+@check("softmax by hand", "activation.softmax", "activation.off_average")
 def softmax_by_hand() -> float:
-    """Of the logarithms of 1, 2, 5: one, two and five eighths, row by row; far away on either side; equal numbers."""
+    """Of the logarithms of 1, 2, 5: one, two and five eighths, row by row; far away on either side; equal numbers.
+    1 and 3 with a quarter and three quarters have the average 2½."""
     logs, shares = np.log([1.0, 2, 5]), np.array([0.125, 0.25, 0.625])
     rows = np.stack([logs, logs[::-1]])
     return worst(*(apart(activation.softmax(rows + far), [shares, shares[::-1]], within=1e-11) for far in (0.0, -1e4, 1e4)),
                  apart(activation.softmax(np.full((2, 7), -3.0)), np.full((2, 7), 1 / 7)),
-                 passes(activation.softmax(np.array([[800.0, -800]])) == [1, 0]))
+                 passes(activation.softmax(np.array([[800.0, -800]])) == [1, 0]),
+                 apart(activation.off_average(np.array([[1.0, 3]]), np.array([[0.25, 0.75]])), [[-1.5, 0.5]]),
+                 apart(activation.off_average(np.array([[0.0, 1]]), np.array([[1, 1e-20]])), [[-1e-20, 1]],
+                       scale=[[1e-20, 1]]))
 
 
 @check("group normalisation by hand", "layers.norm.group_norm")

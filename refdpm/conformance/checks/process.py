@@ -34,12 +34,16 @@ def schedules_by_hand() -> float:
                  apart(schedule.geometric(3, beta_1=0.1, beta_T=0.4), [0, 0.1, 0.2, 0.4]), apart(moved, [0, 0.1, 1 / 3, 2 / 3]))
 
 
-@check("wrong schedules are refused", "schedule.checked")
+@check("wrong schedules are refused", "schedule.checked", "schedule.check")
 def wrong_schedules_are_refused() -> float:
-    """One bad rate among good ones is enough; β_T = 1 and integers are fine."""
+    """One bad rate among good ones is enough; β_T = 1 and integers are fine.  Steps go from 1 to T, or from where it is said."""
     bad = ([0, 0.1, np.nan, 0.2], [0, 0.1, 0, 0.2], [0, 0.1, 1, 0.2], [0, 0.1, 0.2, 1.5], [0, -0.1, 0.2], [0, 1.5, 0.2],
            [0, 0.1, 0], [0.1, 0.2], [0], [[0, 0.1]])
     return passes(*(refused(partial(schedule.checked, np.array(beta))) for beta in bad),
+                  *(refused(partial(schedule.check, np.array([0, 0.5, 0.5]), t=t)) for t in (0, 3, -1, [1, 2, 3])),
+                  refused(partial(schedule.check, np.array([0.1, 0.2]), t=1)),
+                  schedule.check(np.array([0, 0.5, 0.5]), t=[1, 2]) is None,
+                  schedule.check(np.array([0, 0.5, 0.5]), t=0, first=0) is None,
                   refused(partial(schedule.reciprocal, 0)), refused(partial(schedule.linear, 3, beta_1=0.1, beta_T=1.5)),
                   schedule.checked(np.array([0, 1])) == [0, 1], schedule.checked(np.array([0, 0.1, 1.0])) == [0, 0.1, 1])
 

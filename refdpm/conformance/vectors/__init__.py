@@ -3,7 +3,7 @@
 One file for each group of clauses.  What goes in is exactly representable in float32, what comes out is the shortest text that
 reads back as the same float64, and beside each entry stands Σ|terms|, so that every precision has its own fair tolerance:
 
-    |error| ≤ 32 u Σ|terms|,   u = 2⁻⁵³ in double precision, 2⁻²⁴ in single
+    |error| ≤ 16 u Σ|terms|,   u = 2⁻⁵³ in double precision, 2⁻²⁴ in single
 
 Each output carries as flags the known mistakes that change it by more than that in single precision.  A mistake explains what
 fails if it is a flag of every output that fails and of none that passes.
@@ -37,12 +37,13 @@ SAYS = {
     "PAR": "what a network may predict", "REV": "the reverse step that a network's output means", "SMP": "samplers, step by step",
     "DEC": "the discretised decoder", "OBJ": "the bound of a Gaussian model, term by term",
     "BND": "K of the paper and its strict form", "BIT": "K on bits", "UNIT": "units", "LIK": "likelihoods without a bound",
-    "NET": "the objective on a whole network", "LAY": "layers", "CON": "products, denoising and inpainting"}
+    "NET": "the objective on a whole network", "LOSS": "the loss of training", "LAY": "layers",
+    "CON": "products, denoising and inpainting"}
 ARRAYS = {
     "array": "nested lists, a row of the batch first; an axis of length 1 stands for entries that are all the same",
     "number": "decimal text of a float64; Infinity, -Infinity and NaN are written as strings; inputs are float32 numbers",
-    "tolerance": "the sum of the absolute values of what the textbook's formula adds up: |error| ≤ 32 u tolerance, with "
-                 "u = 2^-53 in double precision, 2^-24 in single",
+    "tolerance": f"the sum of the absolute values of what the textbook's formula adds up: |error| ≤ {LIMIT:g} u tolerance, "
+                 "with u = 2^-53 in double precision, 2^-24 in single",
     "flags": "for each output the known mistakes that change it by more than that in single precision: a mistake explains what "
              "fails if it is a flag of every output that is off by so much, and of none that is right"}
 _STEP = "the number of a step, from 1 to T, for each row"
@@ -51,7 +52,9 @@ INPUTS = {
     "beta": "the schedule β_1..β_T, first step first: T numbers",
     "model": "a network: model(x_t, t) = x_t @ weight[t] + bias[t] for every row, flattened; weight and bias begin with t = 0; of "
              "twice as many columns the second half is a head for the variance, used if that is ranged",
-    "image": "axes are row of the batch, height, width, channel", "kernel": "axes are height, width, channel in, channel out",
+    "image": "axes are row of the batch, height, width, channel",
+    "kernel": "of a convolution: axes are height, width, channel in, channel out; of symbols: what one becomes when it changes, "
+              "any class (uniform) or the last (absorbing)",
     "predicts": "what the network's output means", "variance": "of the reverse step: small is β̃_t, large β_t, ranged between them",
     "first": "the reverse step from t = 1: its variance is that at t = 2 (next), 1e-20 (floor) or β_1 (beta), or it is the "
              "forward kernel (fixed)"}
@@ -63,7 +66,7 @@ OUTPUTS = {
     "table": "one entry for each of t = 1..T, first step first", "rates": "one entry for each step, the first one first",
     "table_of_totals": "in nats, summed over the components of a row; one row for each of t = 1..T, first step first",
     "matrix": "a row holds where one state goes to", "image": "axes are row of the batch, height, width, channel",
-    "times": "numbers of steps, from 1 to T"}
+    "times": "numbers of steps, from 1 to T", "loss": "the mean over the rows of the batch and their components"}
 
 
 def _group_of(quantity: Quantity) -> str:

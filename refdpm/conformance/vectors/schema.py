@@ -40,7 +40,7 @@ SCHEMA: dict[str, Any] = {
         "input": {"anyOf": [_ARRAY, {"$ref": "#/$defs/network"}, {"type": ["string", "null"]}]},
         "function": _object({
             "name": _TEXT,
-            "id": {"type": "string", "pattern": "^[A-Z0-9]+[.][A-Z0-9_.]+$"},
+            "id": {"type": "string", "pattern": "^[A-Z0-9]+([.][A-Z0-9_.]+)?$"},
             "says": _TEXT,
             "equations": _list(_TEXT),
             "outputs": _list(_object({"id": _TEXT, "kind": _TEXT}), minItems=1),

@@ -15,7 +15,7 @@ from refdpm.layers import temporal
 from refdpm.networks import image
 from refdpm.networks.image import Image
 from refdpm.schedule import Step
-from refdpm.vjp import Array
+from refdpm.vjp import Array, leaves
 
 N, H, W, C, T, J = 3, 2, 4, 2, 9, 3
 TIMES, BETA = np.array([4, 9, 2]), np.array([[[[0.2]]], [[[0.5]]], [[[0.05]]]])
@@ -43,17 +43,20 @@ def network_starts_at_the_forward_kernel() -> float:
     return worst(*found, passes(*(refused(partial(fresh, **(dict(shape=(8, 8, 1)) | named))) for named in wrong)))
 
 
-@check("the image network starts with the layers asked for", "networks.image.init")
+@check("the image network starts with the layers asked for", "networks.image.init", "networks.image.template")
 def network_starts_with_the_layers_asked_for() -> float:
-    """Shapes, layer by layer; zeros in the last one and in every bias; of all the other weights no two alike."""
-    start = image.init(np.random.default_rng(8), shape=(2, 4, 3), conv=(32, 24, 28), scales=2, kernel=(3, 5), dense=(30, 40, 50),
-                       dense_features=5, pixelwise=(36, 28), count=4)
+    """Shapes, layer by layer, the template's too; zeros in the last one, in every bias; of all the other weights no two alike."""
+    asked: dict[str, Any] = dict(shape=(2, 4, 3), conv=(32, 24, 28), scales=2, kernel=(3, 5), dense=(30, 40, 50),
+                                 dense_features=5, pixelwise=(36, 28), count=4)
+    start = image.init(np.random.default_rng(8), **asked)
+    alike = zip(leaves(start), leaves(image.template(**asked, form="paper")), strict=True)
     layers = (*(layer for conv in start.conv for layer in conv), *start.dense, *start.pixelwise, start.last)
     shapes = ([(3, 5, 3, 32)] * 2 + [(3, 5, 32, 24)] * 2 + [(3, 5, 24, 28)] * 2
               + [(24, 30), (30, 40), (40, 50), (50, 2 * 4 * 5), (28 + 5, 36), (36, 28), (28, 2 * 3 * 4)])
     drawn = np.concatenate([layer.weight.ravel() for layer in layers[:-1]])
     return passes([layer.weight.shape for layer in layers] == shapes, start.last.weight == 0, len(np.unique(drawn)) == drawn.size,
-                  *(len(layer.bias) == shape[-1] and not layer.bias.any() for layer, shape in zip(layers, shapes)))
+                  *(len(layer.bias) == shape[-1] and not layer.bias.any() for layer, shape in zip(layers, shapes)),
+                  *(one.shape == other.shape for one, other in alike))
 
 
 def _deviation(f: Callable[[Array], Array]) -> float:

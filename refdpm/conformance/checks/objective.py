@@ -13,7 +13,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from refdpm import binomial, bound, gaussian, likelihood
-from refdpm.conformance.checks.common import apart, check, forward_law, gaussian_data, grid, linear, network, passes, signs, worst
+from refdpm.conformance.checks.common import (apart, check, forward_law, gaussian_data, grid, linear, network, passes,
+                                              refused, signs, worst)
 from refdpm.likelihood import Estimate, Module
 from refdpm.oracles import linear_gaussian, quadrature
 from refdpm.vjp import Array, fix
@@ -88,14 +89,18 @@ def examples_do_not_mix_and_components_add() -> float:
     return worst(*found)
 
 
-@check("drawn t are uniform on 2..T", "bound.draw_steps")
+@check("drawn t are uniform on 2..T", "bound.draw_steps", "bound.check_shapes")
 def drawn_steps_are_uniform() -> float:
     """t on 2..T with equal weights: χ² of 4000 draws (3 degrees of freedom, a false alarm in 10⁹), and rows and columns
-    that agree as often as independent ones (six standard errors)."""
+    that agree as often as independent ones (six standard errors).  Rows and noise of another number are refused."""
     t = bound.draw_steps(np.random.default_rng(2), 5, (40, 100))
     counts = np.array([(t == s).sum() for s in range(2, 6)])
     agreement = [(np.mean(t[1:] == t[:-1]), 3900), (np.mean(t[:, 1:] == t[:, :-1]), 3960)]
-    return worst(passes(counts.sum() == 4000), float(((counts - 1000.0) ** 2 / 1000).sum() / chi2.isf(1e-9, 3)),
+    x_0, noise = np.zeros((100, 3)), np.zeros((40, 100, 3))
+    bad = ((x_0[1:], noise, t), (x_0, noise[1:], t), (x_0, noise, t[0]), (x_0, noise[..., 1:], t))
+    return worst(passes(counts.sum() == 4000, bound.check_shapes(x_0, noise, t) is None,
+                        *(refused(partial(bound.check_shapes, *shapes)) for shapes in bad)),
+                 float(((counts - 1000.0) ** 2 / 1000).sum() / chi2.isf(1e-9, 3)),
                  *(abs(share - 0.25) / (6 * np.sqrt(0.1875 / n)) for share, n in agreement))
 
 

@@ -232,7 +232,8 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
         _, page, memo = pages[id(inputs)]
         return tuple(floats(formulas, page, memo))
 
-    return [((edit.says,), partial(values, tuple(edit.formulas[at] for at in outputs))) for edit in edits(*formulas)]
+    found = edits(*formulas, in_places=True)
+    return [((edit.says,), partial(values, tuple(edit.formulas[at] for at in outputs))) for edit in found]
 
 
 def _wrong_entry_count(case: _Case) -> int:

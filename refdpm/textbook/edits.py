@@ -28,14 +28,14 @@ class Edit(NamedTuple):
     formulas: tuple[E, ...]
 
 
-def edits(*formulas: E) -> Iterator[Edit]:
-    """Every single change of some formulas, in each form: of a part that stands in several places in all of them, of a leaf in
-    each too."""
+def edits(*formulas: E, in_places: bool = False) -> Iterator[Edit]:
+    """Every single change of some formulas, in each form: of a part that stands in several places in all of them; with `in_places`
+    also in each of them, and what is left out in all that have it in common."""
     for version in versions(formulas):
-        yield from _edits(version)
+        yield from _edits(version, in_places)
 
 
-def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
+def _edits(roots: tuple[E, ...], in_places: bool) -> Iterator[Edit]:
     everything = nodes(*roots, parts_of=_values_of)
     columns = dict.fromkeys(one.how for one in everything if one.op == "column" and one.how.name != "t")
     states = {one.how.state for one in everything if one.op in ("walk", "path")}
@@ -46,11 +46,12 @@ def _edits(roots: tuple[E, ...]) -> Iterator[Edit]:
             parents.setdefault(part, {})[parent] = None
     for one in everything:
         around = list(parents.get(one, ()))
-        yield from _everywhere(roots, one, around)
+        if in_places:
+            yield from _everywhere(roots, one, around)
         for says, new in _changes(one, columns, arguments):
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             yield Edit(says + where, replaced(roots, {one: new}.get))
-            if 1 < len(around) <= MANY and (one.op not in LEAVES or new.op == one.op):         # in one place of several
+            if in_places and 1 < len(around) <= MANY and (one.op not in LEAVES or new.op == one.op):
                 yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, {parent: _with_part(parent, one, new)}.get))
                             for parent in around)
 

@@ -245,7 +245,7 @@ WRONG_MEASURES = (
     Mistake("NEW-MASS", "log p(1) for zeros as well → log p(x)", "half of a sum over two states", "binomial.log_prob", "value",
             instead(lambda x, p: -softplus(-p.logit) + 0 * x)),
     Mistake("NEW-ABOVE", "1 where the noise is above P(1) → below", "the comparison the other way", "binomial.draw", "value",
-            edited("cases exchanged where exp(0 if p.logit > 0, else p.logit)/(1 …: 1 and 0")),
+            edited("cases exchanged: 1 and 0")),
     Mistake("NEW-SOFT", "the probability passed on for a bit → a bit", "a draw left out", "binomial.draw", "value",
             instead(lambda p, *, noise: sigmoid(p.logit) + 0 * noise)),
     Mistake("NEW-NORMAL", "normal noise compared with P(1) → uniform", "the other kernel's noise", "binomial.draw_noise", "value",

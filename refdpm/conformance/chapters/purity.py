@@ -61,6 +61,7 @@ def _same_again(subject: Any, function: Quantity, edges: list[Inputs]) -> Findin
     """The first edge, the same in half precision, the same shapes with other contents, the other edges, and the first again."""
     if not edges:
         raise Skip("its schedule has too few steps")
+
     def answer(inputs: Inputs) -> list[Array]:
         return list(_leaves(subject.raw(function.name, subject.arguments(inputs))))
 

@@ -98,7 +98,7 @@ def drawn_steps_are_uniform() -> float:
     agreement = [(np.mean(t[1:] == t[:-1]), 3900), (np.mean(t[:, 1:] == t[:, :-1]), 3960)]
     x_0, noise = np.zeros((100, 3)), np.zeros((40, 100, 3))
     bad = ((x_0[1:], noise, t), (x_0, noise[1:], t), (x_0, noise, t[0]), (x_0, noise[..., 1:], t))
-    return worst(passes(counts.sum() == 4000, bound.check_shapes(x_0, noise, t) is None,
+    return worst(passes(counts.sum() == 4000, not refused(partial(bound.check_shapes, x_0, noise, t)),
                         *(refused(partial(bound.check_shapes, *shapes)) for shapes in bad)),
                  float(((counts - 1000.0) ** 2 / 1000).sum() / chi2.isf(1e-9, 3)),
                  *(abs(share - 0.25) / (6 * np.sqrt(0.1875 / n)) for share, n in agreement))

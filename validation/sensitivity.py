@@ -9,7 +9,8 @@ what the kit itself states for each clause (`Result.power`); for some clauses, -
 right but for a rounding and really multiplied: 5 % more than stated must be caught, half as much must pass, at the t where most
 would be overlooked.
 
-Laws, gradients and, at T = 1000, the chains `sample` and `ddim_sample` are left out: those chains take minutes each.  The rest takes about half an hour on two busy cores.
+Laws, gradients and, at T = 1000, the chains `sample` and `ddim_sample` are left out: those chains take
+minutes each.  The rest takes about half an hour on two busy cores.
 
     python validation/sensitivity.py [--only GAU] [--schedules short] [--verify 12] [--max-examples 5]
 """

@@ -125,7 +125,8 @@ def training_loss_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array
     def pullback(dloss: Array) -> tuple[Tree, Array, Array]:
         dper_component = back_total(dloss)
         derror = 2 * W * error * dper_component
-        dbeta_W, dprev_W = back_weight(unbroadcast(error * error * dper_component, W.shape))
+        dW = (error * error * dper_component).sum(axis=tuple(range(1, error.ndim)), keepdims=True)
+        dbeta_W, dprev_W = back_weight(dW)
         dx_0_target, dstep_target = back_target(-derror)
         dparameters, dx_t, dstep_said = back_predict(heads._replace(mean=derror, var=np.zeros_like(heads.var)))
         dx_0, dlevel = back_marginal(back_draw(dx_t))

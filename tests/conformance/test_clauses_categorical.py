@@ -14,7 +14,7 @@ from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
 from refdpm.later.categorical import MIXINGS
 
-EFFORT = Effort(max_examples=4, shrinks=5)
+EFFORT = Effort(max_examples=4, shrinks=5, power=False)
 VALUE = [mistake for mistake in chapter.MISTAKES if mistake.kind == "value"]
 
 

@@ -39,7 +39,7 @@ def verdicts(change):
             return change(super().vjp(name, args, cotangent), self.calls, args)
 
     subject = Subject(Local(Changed(), names=NAMES), QUANTITIES)
-    found = gradients.judge(subject, subject.functions["kl"], Effort(max_examples=3))
+    found = gradients.judge(subject, subject.functions["kl"], Effort(max_examples=3, power=False))
     return {result.id.rpartition(".")[2].lower(): result for result in found}
 
 

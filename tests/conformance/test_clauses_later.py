@@ -20,7 +20,7 @@ from refdpm.conformance.subject import LIMIT, Subject
 
 QUANTITIES = parametrisation.QUANTITIES + reverse.QUANTITIES + decoder.QUANTITIES + sampler.QUANTITIES
 ALL = tuple(in_chapters(Quantity, "gaussian")) + QUANTITIES
-QUICK = Effort(max_examples=4, shrinks=0)
+QUICK = Effort(max_examples=4, shrinks=0, power=False)
 PROFILES = (Profile(), Profile(predicts="v", weight_of="v", variance="large", first="beta"),
             Profile(predicts="x_0", weight_of="x_0", variance="ranged", first="floor"),
             Profile(predicts="mean", weight_of="mean", variance="large", first="next"),
@@ -317,7 +317,7 @@ def spoilt(mistake, function, profile):
         changed = [inputs for inputs in function.edges(Given())
                    if any(case.ratio > LIMIT for case in answered(subject, function, inputs))][:3]
         few = function._replace(edges=lambda given: changed)
-        return failures(judge(subject, few, Effort(max_examples=1, shrinks=0))) if changed else []
+        return failures(judge(subject, few, Effort(max_examples=1, shrinks=0, power=False))) if changed else []
 
 
 def answered(subject, function, inputs):

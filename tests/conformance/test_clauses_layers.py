@@ -18,7 +18,7 @@ from refdpm.conformance.subject import Subject
 
 QUANTITIES = tuple(in_chapters(Quantity, "layers"))
 NAMES = frozenset(function.name for function in QUANTITIES) | {"vjp"}
-EFFORT, QUICK = Effort(max_examples=6, shrinks=5), Effort(max_examples=2, shrinks=0)
+EFFORT, QUICK = Effort(max_examples=6, shrinks=5, power=False), Effort(max_examples=2, shrinks=0, power=False)
 PROFILES = {basis: Profile(basis=basis) for basis in ("paper", "released")}
 UNSEEN = {"NEW-IN-PLACE": "overwrites what it is given, and is right otherwise: purity's business",
           "NEW-N-SQUARES": "what PyTorch does, and as good as long as the mean is not many times the deviation"}

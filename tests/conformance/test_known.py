@@ -15,7 +15,7 @@ try:
 except ImportError:
     torch = None
 
-EFFORT = Effort(max_examples=2, shrinks=0)
+EFFORT = Effort(max_examples=2, shrinks=0, power=False)
 BETA = np.linspace(1e-3, 0.3, 25)
 LONG = np.linspace(1e-4, 0.02, 1000)
 

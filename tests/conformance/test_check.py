@@ -261,7 +261,7 @@ def test_a_slip_of_the_pen_is_told_from_the_formula():
         return self.at(c_0, t, x_t) * x_0 + self.at(self.coef_xt, t, x_t) * x_t, var
 
     row = verdicts(adapter(posterior=posterior), only="GAU.POST")["GAU.POST.MEAN"]
-    assert row["verdict"] == "not checked" and row["mistake"] == "root left out: √ᾱ_{t−1}"
+    assert row["verdict"] == "wrong" and row["mistake"] == "root left out: √ᾱ_{t−1}"
 
 
 def test_an_exception_is_never_given_the_name_of_a_mistake():

@@ -143,7 +143,7 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[_Case]) -
     if smallest.failure:
         part, = smallest.failure.parts
         result = result._replace(observed=part.observed, right=part.expected)
-    failing = [case.failure for case in wrong if case.failure]
+    failing = [case.failure for case in wrong if case.failure and not _is_rounding_of_0(case.failure, case.dtype)]
     if not failing:
         return result
 
@@ -153,6 +153,14 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[_Case]) -
     slips = [((slip.id,), partial(_variant_with_slip, slip, right)) for slip in SLIPS]
     edited = _edited_variants(quantity, argument, failing[0].inputs)
     return with_mistake(result, naming.name([right], failing[:FAILING], [*slips, *edited]))
+
+
+def _is_rounding_of_0(failure: Failure, dtype: str) -> bool:
+    """Whether 0 is right and what came is no more than a cotangent rounds: wrong, but what a mistake leaves there is no number of
+    its own, by which it could be known."""
+    part, = failure.parts
+    largest = max(float(np.max(np.abs(cotangent), initial=0.0)) for cotangent in failure.inputs["cotangents"])
+    return not np.any(part.expected) and bool(np.all(np.abs(part.observed) <= LIMIT * UNITS[dtype] * largest))
 
 
 def _edited_variants(quantity: Quantity, argument: str, inputs: Inputs) -> naming.Variants:

@@ -282,8 +282,10 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
     if again and max(case.ratio for case in again) <= LIMIT:
-        return Result(name, "pass", worst.ratio, digits, given_upstream=True, power=_power_of(again),
-                      reason=f"right given the adapter's own {', '.join(quantity.after)}")
+        power, dtype = _power_of(again, quantity.outputs[at].kind), worst.dtype
+        passed = Result(name, "pass", worst.ratio, digits, given_upstream=True, power=power,
+                        reason=f"right given the adapter's own {', '.join(quantity.after)}")
+        return passed if not effort.power or power["factor"] <= seen(dtype) else _undecided(passed, power, dtype)
     worst_of_small = max(sorted(failing, key=lambda case: size(case.inputs)), key=lambda case: min(_relative_error(case), 1.0))
     simplest = smallest(worst_of_small.inputs, partial(_badness, subject, quantity, at), effort.shrinks)
     verdict = _failing_verdict(failing)
@@ -303,13 +305,14 @@ def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_
 
 def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
-    power, dtype = _power_of(cases), cases[0].dtype
+    kind, dtype = quantity.outputs[at].kind, cases[0].dtype
+    power = _power_of(cases, kind)
     if power["factor"] <= seen(dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
         power |= {"unseen": unseen(places_of(quantity, chosen, dtype), at, dtype)}
         return result._replace(power=power) if not power["unseen"] else _undecided(result, power, dtype)
     again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
-    sharper = _power_of(again) if again else power
+    sharper = _power_of(again, kind) if again else power
     ratio = max((case.ratio for case in again), default=np.inf)
     if ratio > LIMIT or sharper["factor"] > seen(dtype):
         return _undecided(result, power, dtype)
@@ -317,14 +320,14 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
                            f"{', '.join(quantity.after)}")
 
 
-def _power_of(cases: list[_Case]) -> dict[str, Any]:
+def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:
     """The smallest relative error that would have been seen: `factor` wherever it was asked, "at" for each t."""
     along: dict[int, float] = {}
     anywhere = np.inf
     for case in cases:
         factor = smallest_factor(case.expected, case.scale, UNITS[case.dtype])
         anywhere = min(anywhere, float(np.min(factor, initial=np.inf)))
-        for t, found in factor_along_t(case.inputs, case.expected, factor).items():
+        for t, found in factor_along_t(case.inputs, case.expected, factor, kind).items():
             along[t] = min(found, along.get(t, np.inf))
     return {"factor": max(along.values(), default=anywhere), "at": {str(t): along[t] for t in sorted(along)}, "unseen": []}
 

@@ -26,6 +26,7 @@ from refdpm.textbook.values import floats
 from refdpm.vjp import Array
 
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
+TABLES = ("table", "table_of_totals", "rates")                       # kinds of answers for all t at once
 EDGES = 5                       # of a quantity that are looked at
 
 
@@ -42,9 +43,9 @@ def smallest_factor(value: Array, scale: Array, unit: float) -> Array:
         return np.asarray(np.where(value == 0, np.inf, LIMIT * unit * scale / np.abs(value)))
 
 
-def factor_along_t(inputs: Inputs, value: Array, factor: Array) -> dict[int, float]:
-    """The smallest at every t; nothing where the answer has no rows at t, or is 0 in all of them."""
-    t = inputs.get("t")
+def factor_along_t(inputs: Inputs, value: Array, factor: Array, kind: str) -> dict[int, float]:
+    """The smallest at every t; nothing where the answer has no rows at t, or is 0 in all of them.  A table has a row for each."""
+    t = np.arange(1, len(value) + 1) if kind in TABLES else inputs.get("t")
     if not isinstance(t, np.ndarray) or t.shape != value.shape[:1] or t.ndim != 1:
         return {}
     rows = factor.reshape(len(t), -1).min(axis=1, initial=np.inf)

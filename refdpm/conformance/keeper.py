@@ -13,7 +13,9 @@ import resource
 import select
 import signal
 import sys
+import time
 
+PAUSE = 0.005                           # seconds between two looks at those that are dying
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 STATE, PARENT = 0, 1                    # fields of /proc/PID/stat after the name
 
@@ -70,15 +72,19 @@ def _buried() -> dict[int, int]:
 
 
 def _kill_all(program: int) -> None:
-    """Kills our children until there are none: the children of those that die become ours."""
+    """Kills our children until there are none: the children of those that die become ours, before the system counts them as dead.
+
+    So we are done when there is nobody to wait for; that a list of processes is empty says nothing, while one of them is dying.
+    """
     with contextlib.suppress(OSError):
         os.killpg(program, signal.SIGKILL)
-    while children := _children():
-        for pid in children:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, 0)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for pid in _children():
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(PAUSE)
 
 
 def _children() -> list[int]:

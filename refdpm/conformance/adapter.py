@@ -40,10 +40,7 @@ ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
             "gamma": 5.0}
 
-
 DTYPES = ("bfloat16", "float16", "float32", "float64")
-
-
 MOST = 500_000                  # numbers in one array of an answer
 _WORDS = 1000                   # characters of what an adapter says that are passed on
 

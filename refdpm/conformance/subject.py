@@ -163,13 +163,13 @@ class Unsound(RuntimeError):
     """This package does not agree with its own textbook, so that it can judge nobody."""
 
 
-def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], own_tables: bool = True
+def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], tables: bool = True
                     ) -> tuple[Array, ...]:
     """The scale of every output.   Raises: Unsound where our own value is not what the textbook's formula gives.
 
     What the adapter itself has shown before (`given`) need not be what its formulas give, and is not held against us.
     """
-    found = quantity.followed(inputs, own_tables=own_tables)
+    found = quantity.followed(inputs, own_tables=tables)
     own = any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
     if not own and any(map(_departs, values, found)):
         exact = digits(quantity.formulas(inputs), quantity.page(inputs)).values      # float64 may lose what is printed

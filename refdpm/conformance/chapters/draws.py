@@ -84,8 +84,8 @@ def arrays(*shape: int, low: float = -3.0, high: float = 3.0) -> Draw:
 def _ends(low: float, high: float) -> tuple[float, float]:
     """The ends of a range as float32 holds them, inside of it."""
     a, b = np.float32(low), np.float32(high)
-    return (float(a if a >= low else np.nextafter(a, np.float32(np.inf))),
-            float(b if b <= high else np.nextafter(b, np.float32(-np.inf))))
+    return (float(a if float(a) >= low else np.nextafter(a, np.float32(np.inf))),        # compared in double precision
+            float(b if float(b) <= high else np.nextafter(b, np.float32(-np.inf))))
 
 
 def named(parts: Mapping[str, Draw]) -> Draw:

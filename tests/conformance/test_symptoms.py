@@ -1,0 +1,161 @@
+"""Symptoms, power, draws and the smallest input: each on answers that are made for it, right ones among them."""
+
+import numpy as np
+import pytest
+
+from refdpm.conformance import power, precision, symptoms
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.judge import Effort, examples
+from refdpm.conformance.session import check
+from refdpm.conformance.smallest import smallest
+from refdpm.conformance.symptoms import Failure, Part
+
+BETA = np.array([0.0, 0.1, 0.3, 0.2])
+RNG = np.random.default_rng(0)
+
+
+def right(inputs):
+    return 2 * inputs["x_0"] - 3 * inputs["x_t"] * inputs["t"][:, None],
+
+
+def failures(answer, of=right):
+    """What is told of a function that gives `answer(inputs)`, on two inputs."""
+    found = []
+    for t in ([1, 2, 3], [3, 2, 1]):
+        inputs = {"x_0": RNG.normal(size=(3, 5)), "x_t": RNG.normal(size=(3, 5)), "t": np.array(t), "beta": BETA}
+        expected, = of(inputs)
+        found.append(Failure(inputs, (Part(np.asarray(answer(inputs), dtype=float), expected, 1e-7 * (1 + np.abs(expected))),)))
+    return found
+
+
+def swapped(i):
+    return right(i | {"x_0": i["x_t"], "x_t": i["x_0"]})[0]
+
+
+TELLING = {
+    "it is always 0": lambda i: 0 * right(i)[0],
+    "it is the answer for t + 1": lambda i: right(i | {"t": np.minimum(i["t"] + 1, 3)})[0],
+    "it is the answer for t − 1": lambda i: right(i | {"t": np.maximum(i["t"] - 1, 1)})[0],
+    "it is the answer for T + 1 − t: the steps are counted from the other end": lambda i: right(i | {"t": 4 - i["t"]})[0],
+    "x_0 and x_t are exchanged": swapped,
+    "x_0 is taken for x_t": lambda i: right(i | {"x_t": i["x_0"]})[0],
+    "x_t is left out (taken for 0)": lambda i: 2 * i["x_0"],
+    "x_0 has the wrong sign": lambda i: right(i | {"x_0": -i["x_0"]})[0],
+    "it is its own input x_t": lambda i: i["x_t"],
+    "it is the mean over the rows, and not one answer for each": lambda i: right(i)[0].mean(axis=0) + 0 * i["x_0"],
+    "it is clipped to [-1, 1]": lambda i: np.clip(right(i)[0], -1, 1)}
+ARITHMETIC = {
+    "it has the wrong sign": lambda i: -right(i)[0],
+    "it is divided by the number of components": lambda i: right(i)[0] / 5,
+    "it is multiplied by the number of rows": lambda i: 3 * right(i)[0],
+    "it is 1 minus what it should be": lambda i: 1 - right(i)[0],
+    "it is the square of what it should be": lambda i: right(i)[0] ** 2,
+    "it is 1/√2 times what it should be": lambda i: right(i)[0] / np.sqrt(2),
+    "it is 0.25 too large, everywhere": lambda i: right(i)[0] + 0.25}
+
+
+@pytest.mark.parametrize("says", TELLING)
+def test_what_came_in_the_place_of_what(says):
+    assert symptoms.telling(failures(TELLING[says]), right) == says
+
+
+@pytest.mark.parametrize("says", ARITHMETIC)
+def test_by_how_much_it_is_wrong(says):
+    found = failures(ARITHMETIC[says])
+    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found) == says
+
+
+def test_what_no_symptom_gives_has_no_name():
+    found = failures(lambda i: np.sin(right(i)[0]) + i["x_0"] ** 3)
+    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found) is None
+    one_number = Failure({"x_0": np.ones((1, 1))}, (Part(np.array([[0.0]]), np.array([[1.0]]), np.array([[1e-7]])),))
+    assert symptoms.telling([one_number], lambda i: (np.ones((1, 1)),)) is None
+
+
+def test_a_symptom_has_to_be_nearer_than_the_right_answer():
+    """What does not depend on x_0 is the same without x_0: that explains no small error."""
+    def of(inputs):
+        return inputs["x_t"] + 0.0,
+
+    found = failures(lambda i: i["x_t"] * (1 + 3e-6), of)
+    assert any(np.any(part.wrong) for failure in found for part in failure.parts)
+    assert symptoms.telling(found, of) is None
+
+
+@pytest.mark.parametrize("spoil, says", [
+    (lambda i, x: x + (i["t"] == 1)[:, None], "at t = 1 only"), (lambda i, x: x + (i["t"] == 3)[:, None], "at t = T only"),
+    (lambda i, x: x + (i["t"] > 1)[:, None], "at every t but 1"),
+    (lambda i, x: x + np.array([0, 0, 0, 1, 1.0]), "from the fourth component (or channel) on"), (lambda i, x: x + 1, "")])
+def test_on_which_part(spoil, says):
+    assert symptoms.where(failures(lambda i: spoil(i, right(i)[0]))) == says
+
+
+def test_at_one_step_only():
+    def at(T, wrong):
+        return Failure({"T": T}, (Part(np.zeros(T) + wrong, np.zeros(T), np.full(T, 1e-7)),))
+
+    assert symptoms.where([at(1, 1.0), at(2, 0.0), at(5, 0.0)]) == "at T = 1 only"
+    assert symptoms.where([at(1, 1.0), at(2, 1.0)]) != "at T = 1 only"
+
+
+# -- power ---------------------------------------------------------------------------------------------------------------
+
+class Marginal:
+    """q(x_t | x_0) in single precision, its answers times a factor."""
+
+    dtype, factor, beta = "float32", 1.0, np.linspace(1e-4, 0.02, 1000)
+
+    def marginal(self, x_0, t):
+        abar = np.cumprod(1 - self.beta)[t - 1].reshape(-1, *[1] * (x_0.ndim - 1))
+        return (self.factor * np.sqrt(abar) * x_0).astype("f"), ((1 - abar) * self.factor).astype("f")
+
+
+def verdicts(factor):
+    adapter = Marginal()
+    adapter.factor = factor
+    return [row for row in check(adapter, only="GAU.MARG", effort=Effort(max_examples=2))["clauses"]]
+
+
+def test_what_a_pass_is_said_to_exclude_fails():
+    """1 % at every t, a thousandth from t = 100 on, and the number itself."""
+    mean, var = verdicts(1.0)
+    for row in (mean, var):
+        assert row["verdict"] == "pass" and row["power"]["factor"] <= 0.01
+        assert max(seen for t, seen in row["power"]["at"].items() if int(t) >= 100) <= 1e-3
+    for factor in (0.0, 1.01, 1 + 1.5 * var["power"]["factor"]):
+        assert verdicts(factor)[1]["verdict"] in ("wrong", "inaccurate")
+
+
+def test_a_table_is_no_better_than_its_worst_entry():
+    value, scale = np.array([1.0, 1.0, 1e-6]), np.ones(3)
+    along = power.factor_along_t({"beta": BETA}, value, power.smallest_factor(value, scale, 2.0 ** -24), "table")
+    assert along[3] == pytest.approx(1e6 * along[1]) and set(along) == {1, 2, 3}
+    assert power.factor_along_t({"beta": BETA}, value, scale, "total") == {}
+
+
+def test_half_a_precision_holds_what_its_frameworks_hold():
+    """1 + 2⁻⁷ is the next number after 1 in bfloat16; halfway is rounded to the even one."""
+    x = np.array([1 + 2.0 ** -7, 1 + 2.0 ** -8, 1 + 3 * 2.0 ** -8, -0.1])
+    assert precision.rounded(x, "bfloat16").tolist() == [1 + 2.0 ** -7, 1.0, 1 + 2.0 ** -6, -0.10009765625]
+    assert precision.rounded(x, "float32") is x
+
+
+# -- inputs --------------------------------------------------------------------------------------------------------------
+
+def test_draws_follow_from_the_seed_and_hold_in_single_precision():
+    draw = draws.named({"x": draws.arrays(200, 5, low=-3, high=0.3), "t": draws.integer_arrays(20, 1, 4)})
+    one, same, other = (examples(draw, Effort(seed=seed, max_examples=3)) for seed in (0, 0, 1))
+    assert all(np.array_equal(a["x"], b["x"]) and np.array_equal(a["t"], b["t"]) for a, b in zip(one, same))
+    assert not np.array_equal(one[0]["x"], other[0]["x"]) and not np.array_equal(one[0]["x"], one[1]["x"])
+    x = one[0]["x"]
+    assert np.array_equal(x, x.astype(np.float32)) and x.min() >= -3 and x.max() <= 0.3
+    assert np.any(x == 0) and np.all((x == 0) | (np.abs(x) >= 2.0 ** -20)) and set(one[0]["t"].tolist()) == {1, 2, 3, 4}
+
+
+def test_the_smallest_input_fails_as_badly():
+    """Wrong by 1 where x_0 is large, by a millionth elsewhere: 0 would be simpler, and shows nothing."""
+    start = {"x_0": np.array([[0.3, 0.7], [5.3, 0.1], [0.2, 0.9]]), "t": np.array([1, 2, 3]), "beta": BETA}
+    found = smallest(start, lambda i: float(np.max(np.where(i["x_0"] > 4, 1.0, 1e-6))), 50)
+    assert len(found["t"]) < 3 or np.all(found["x_0"] == np.round(found["x_0"]))
+    assert np.max(found["x_0"]) > 4
+    assert smallest(start, lambda i: 0.0, 50) is start

@@ -145,10 +145,18 @@ def step_vjp(x_t: Array, velocity: Array, time: Array, time_next: Array) -> tupl
     return step(x_t, velocity, time, time_next), pullback
 
 
-def sample(x_t: Array, count: int, *, flow: Callable[[Array, Array], Array]) -> Array:
-    """x_0 by `count` such steps of one length, from x_t at t = 1; flow(x_t, t) says v.   `count` steps have count + 1 times."""
+Flow = Callable[[Array, Array], Array]                               # v(x_t, t)
+
+
+def flow_step(x_t: Array, time: Array, time_next: Array, *, flow: Flow) -> Array:
+    """`step` with v from a network."""
+    return step(x_t, flow(x_t, time), time, time_next)
+
+
+def sample(x_t: Array, count: int, *, flow: Flow) -> Array:
+    """x_0 by `count` such steps of one length, from x_t at t = 1.   `count` steps have count + 1 times."""
     for time, after in pairwise(np.linspace(1.0, 0.0, count + 1)):
-        x_t = step(x_t, flow(x_t, np.asarray(time)), np.asarray(time), np.asarray(after))
+        x_t = flow_step(x_t, np.asarray(time), np.asarray(after), flow=flow)
     return x_t
 
 

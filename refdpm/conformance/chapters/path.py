@@ -84,10 +84,6 @@ def _step_of(x: E, time: Any, after: Any) -> E:
     return book.step(x, _said(x, time), time, after)
 
 
-def _next(x: Array, time: Array, after: Array, network: Network) -> Array:
-    return path.step(x, network(x, time), time, after)
-
-
 def _chain(i: Inputs) -> tuple[E, ...]:
     grid = [E("number", how=(i["count"] - n) / i["count"]) for n in range(i["count"] + 1)]
     return reduce(lambda x, pair: _step_of(x, *pair), pairwise(grid), X_T),
@@ -127,7 +123,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         (book.logit_normal(given("mean"), given("spread"), NOISE),)),
     Quantity(
         "path_step", "PTH.STEP", "x_t + (t' − t) v, v what the network says at x_t and t", SOURCE, (Output("X_NEXT"),),
-        _drawn_steps, listed(*_steps()), ByHand(lambda i: (_next(i["x_t"], i["time"], i["time_next"], i["network"]),)),
+        _drawn_steps, listed(*_steps()),
+        ByHand(lambda i: (path.flow_step(i["x_t"], i["time"], i["time_next"], flow=i["network"]),)),
         (_step_of(X_T, TIME_OF, AFTER),)),
     Quantity(
         "path_euler_sample", "PTH.PATH", "x_0 by `count` such steps of one length from noise to data, beginning at x_t", SOURCE,
@@ -159,6 +156,18 @@ def _one_step_missing(x_t: Array, count: int, *, flow: Any) -> Array:
     return x_t
 
 
+def _steps_too_short(x_t: Array, count: int, *, flow: Any) -> Array:
+    for n in range(count):
+        x_t = x_t - flow(x_t, np.asarray(1 - n / (count + 1))) / (count + 1)
+    return x_t
+
+
+def _last_step_missing(x_t: Array, count: int, *, flow: Any) -> Array:
+    for n in range(count - 1):
+        x_t = x_t - flow(x_t, np.asarray(1 - n / count)) / count
+    return x_t
+
+
 in_shift = of("later.path.shifted")
 
 MISTAKES = (
@@ -174,10 +183,18 @@ MISTAKES = (
     Mistake("PTH-ENDSb", "ε = x_t + t v → x_t + (1 − t) v", "the same for the noise", "later.path.noise_from_velocity", "value",
             told(time=lambda time: 1 - time)),
     in_shift("PTH-TWICE", "shift applied twice → once", "huggingface/diffusers#13243",
-             instead(lambda time, *, shift: path.shifted(path.shifted(time, shift=shift), shift=shift))),
+             then(lambda time, shift: shift * time / (1 + (shift - 1) * time))),
     in_shift("PTH-BACK", "shift 1/s → s", "the shift of the time that runs the other way", told(shift=lambda shift: 1 / shift)),
     Mistake("PTH-PROBIT", "t = Φ(m + s z) → 1/(1 + exp(−m − s z))", "another S-shaped function", "later.path.logit_normal", "value",
             instead(lambda mean, spread, *, noise: 0.5 + 0.5 * np.tanh(mean + spread * noise))),
+    Mistake("PTH-EXCHANGED", "t = 1/(1 + exp(−s − m z)) → 1/(1 + exp(−m − s z))", "SIG-P on a straight path",
+            "later.path.logit_normal", "value", told(mean=lambda mean, spread: spread, spread=lambda spread, mean: mean)),
+    Mistake("PTH-NEXT", "the network asked at t' → at t", "the new time for the old one", "later.path.flow_step", "value",
+            instead(lambda x_t, time, time_next, *, flow: path.step(x_t, flow(x_t, time_next), time, time_next))),
+    Mistake("PTH-LENGTH", "`count` steps of 1/(count + 1) → of 1/count", "times counted for steps", "later.path.sample", "value",
+            instead(_steps_too_short)),
+    Mistake("PTH-STOP", "count − 1 steps of 1/count → `count` steps", "PTH-COUNT the other way round", "later.path.sample", "value",
+            instead(_last_step_missing)),
     Mistake("PTH-BACKWARD", "x_t − (t' − t) v → plus", "a step back whose length is taken for positive", "later.path.step", "value",
             told(velocity=lambda velocity: -velocity)),
     Mistake("PTH-COUNT", "`count` times and steps of 1/count, which do not reach t = 0 → count + 1 times",

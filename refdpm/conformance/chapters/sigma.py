@@ -163,12 +163,12 @@ def _weighed(subject: Any, given: Given, seed: int) -> Finding:
 
 
 LAWS: tuple[Law, ...] = (
-    Law("SIG.VAR_IN", "c_in x_t, which F is given, has variance 1 for data of deviation σ_d", SOURCE, ("sigma_scalings",),
+    Law("SIG.IN_LAW", "c_in x_t, which F is given, has variance 1 for data of deviation σ_d", SOURCE, ("sigma_scalings",),
         _of_variance_1("the variance of c_in x_t should be 1", _of_input), ("later.sigma.scalings",)),
-    Law("SIG.VAR_TARGET", "what F should say, (x_0 − c_skip x_t)/c_out, has variance 1", SOURCE, ("sigma_scalings",),
+    Law("SIG.TARGET_LAW", "what F should say, (x_0 − c_skip x_t)/c_out, has variance 1", SOURCE, ("sigma_scalings",),
         _of_variance_1("the variance of what F should say should be 1", _of_target), ("later.sigma.scalings",)),
-    Law("SIG.WEIGHED", "weight · c_out² is 1, so that every error of F weighs the same", SOURCE, ("sigma_scalings", "sigma_weight"),
-        _weighed, ("later.sigma.weight", "later.sigma.scalings")),
+    Law("SIG.WEIGHT_LAW", "weight · c_out² is 1, so that every error of F weighs the same", SOURCE,
+        ("sigma_scalings", "sigma_weight"), _weighed, ("later.sigma.weight", "later.sigma.scalings")),
 )
 
 
@@ -188,6 +188,11 @@ ENDS = {
 
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
+
+def _short_of_the_end(count: int, *, high: float, low: float, rho: float) -> Array:
+    start, end = high ** (1 / rho), low ** (1 / rho)
+    return np.append((start + np.arange(count) / count * (end - start)) ** rho, 0.0)
+
 
 MISTAKES = (
     Mistake("SIG-TABLE", "σ = √(1−ᾱ) → √((1−ᾱ)/ᾱ)", "the deviation of x_t for that of x_t/√ᾱ", "later.sigma.deviation",
@@ -214,8 +219,9 @@ MISTAKES = (
     Mistake("SIG-RHO", "levels equally spaced in σ^ρ → in σ^(1/ρ)", "the power the other way round", "later.sigma.levels", "value",
             told(rho=lambda rho: 1 / rho)),
     Mistake("SIG-COUNT", "i/count → i/(count − 1), so that σ_min is reached", "the last level left out of the grid",
-            "later.sigma.levels", "value", instead(
-                lambda count, *, high, low, rho: np.append(sigma.levels(count + 1, high=high, low=low, rho=rho)[:-2], 0.0))),
+            "later.sigma.levels", "value", instead(_short_of_the_end)),
+    Mistake("SIG-LAST", "σ_min once more at the end → 0", "a chain that stops before x_0", "later.sigma.levels", "value",
+            then(lambda levels: np.append(levels[:-1], levels[-2]))),
     Mistake("SIG-SUB", "1/ᾱ − 1 by subtraction → e^−ℓ − 1", "the textbook form", "later.sigma.deviation", "accuracy",
             instead(lambda level: np.sqrt(1 / np.exp(level) - 1))),
 )

@@ -236,11 +236,11 @@ def _order(name: str, order: int) -> Callable[[Any, Given, int], Finding]:
 
 
 LAWS: tuple[Law, ...] = (
-    Law("SLV.EULER_ORDER", "twice the steps halve the error of Euler's chain", SOURCE, ("sigma_euler_sample",),
+    Law("SLV.EULER_LAW", "twice the steps halve the error of Euler's chain", SOURCE, ("sigma_euler_sample",),
         _order("sigma_euler_sample", 1), ("SLV-EULER-NOISE",)),
-    Law("SLV.HEUN_ORDER", "twice the steps make the error of Heun's chain a quarter", SOURCE, ("sigma_heun_sample",),
+    Law("SLV.HEUN_LAW", "twice the steps make the error of Heun's chain a quarter", SOURCE, ("sigma_heun_sample",),
         _order("sigma_heun_sample", 2), ("SLV-HEUN-BY",)),
-    Law("SLV.MULTI_ORDER", "twice the steps make the error of a chain of DPM-Solver++ 2M a quarter", ("Lu 2022",),
+    Law("SLV.MULTI_LAW", "twice the steps make the error of a chain of DPM-Solver++ 2M a quarter", ("Lu 2022",),
         ("sigma_multistep_sample",), _order("sigma_multistep_sample", 2), ("SLV-2M-1",)),
 )
 
@@ -274,8 +274,34 @@ def _both_at_the_old_level(x: Array, denoised: Array, denoised_next: Array, sigm
     return x + (sigma_next - sigma) / 2 * ((x - denoised) / sigma + (there - denoised_next) / sigma)
 
 
-def _from_the_start(x: Array, denoised: Array, denoised_next: Array, sigma: Array, sigma_next: Array) -> Array:
-    return x + (sigma_next - sigma) / 2 * ((x - denoised) / sigma + (x - denoised_next) / sigma_next)
+def _old(old: Array, new: Array) -> Array:
+    return old
+
+
+def _new(old: Array, new: Array) -> Array:
+    return new
+
+
+def heun_with(*, look: Any = _new, by: Any = _new, state: Any = _new, start: Any = _old) -> Callable[..., Array]:
+    """Heun's step whose second look, divisor and state, and whose beginning, are the old or the new ones."""
+    def step(x: Array, sigma: Array, sigma_next: Array, *, denoiser: solver.Denoiser) -> Array:
+        first = (x - denoiser(x, sigma)) / sigma
+        there = x + (sigma_next - sigma) * first
+        if not sigma_next > 0:
+            return there
+        seen = state(x, there)
+        second = (seen - denoiser(seen, look(sigma, sigma_next))) / by(sigma, sigma_next)
+        return start(x, there) + (sigma_next - sigma) * (first + second) / 2
+    return step
+
+
+def _two_looks_always(x: Array, sigmas: Array, *, denoiser: solver.Denoiser) -> Array:
+    before = x
+    for n, (sigma, after) in enumerate(pairwise(sigmas)):
+        now = denoiser(x, sigma)
+        x = solver.multistep(x, now, before, sigmas[n - 1], sigma, after) if n else solver.euler(x, now, sigma, after)
+        before = now
+    return x
 
 
 def _by_the_step_before(x: Array, denoised: Array, before: Array, sigma_before: Array, sigma: Array, sigma_next: Array) -> Array:
@@ -302,7 +328,8 @@ def _by_logarithms(x: Array, denoised: Array, before: Array, sigma_before: Array
     return solver.euler(x, denoised + (denoised - before) / (2 * r), sigma, sigma_next)
 
 
-in_euler, in_heun, in_multistep = map(of, ("later.solver.euler", "later.solver.heun", "later.solver.multistep"))
+in_euler, in_heun, in_heun_step, in_multistep = map(of, (
+    "later.solver.euler", "later.solver.heun", "later.solver.heun_step", "later.solver.multistep"))
 
 MISTAKES = (
     Mistake("SLV-SLOPE", "D − x over σ² → x − D over σ", "the score for the slope", "later.solver.slope", "value",
@@ -313,8 +340,14 @@ MISTAKES = (
              instead(lambda x, denoised, sigma, sigma_next: x + (sigma_next - sigma) * denoised)),
     in_heun("SLV-HEUN-BY", "Heun's second slope divided by the first level → by the second", "huggingface/diffusers#1512",
             instead(_both_at_the_old_level)),
-    in_heun("SLV-HEUN-AT", "Heun's second slope from x_t → from Euler's x'", "the state not moved before the second look",
-            instead(_from_the_start)),
+    in_heun_step("SLV-HEUN-OLD", "Heun's second slope at the first level → at the second", "huggingface/diffusers#1512",
+                 instead(heun_with(look=_old, by=_old))),
+    in_heun_step("SLV-HEUN-LOOK", "Heun's second look told the first level → the second", "huggingface/diffusers#1512",
+                 instead(heun_with(look=_old))),
+    in_heun_step("SLV-HEUN-AT", "Heun's second slope at x_t → at Euler's x'", "the state not moved before the second look",
+                 instead(heun_with(state=_old))),
+    in_heun_step("SLV-HEUN-FROM", "both slopes added to Euler's x' → to x_t", "a step that is taken twice",
+                 instead(heun_with(start=_new))),
     in_multistep("SLV-2M-R", "1/2r with r = h/h_before → h_before/h", "SLV-2M-H with the two steps exchanged in r",
                  instead(lambda x, denoised, before, sigma_before, sigma, sigma_next: solver.euler(
                      x, denoised + np.log(sigma_before / sigma) / np.log(sigma / sigma_next) / 2 * (denoised - before),
@@ -334,8 +367,16 @@ MISTAKES = (
     Mistake("SLV-MAX", "γ = max(S_churn/count, √2 − 1) → min", "Comfy-Org/ComfyUI#13820", "later.solver.churn", "value",
             instead(lambda sigma, *, count, amount, low, high: np.where(
                 (sigma >= low) & (sigma <= high), max(amount / count, np.sqrt(2) - 1), 0.0))),
-    Mistake("SLV-HEUN-0", "a second slope at σ' = 0, which is 0/0 → Euler's step there", "as huggingface/diffusers#9007",
-            "later.solver.heun_step", "value", instead(_second_slope_always)),
+    in_heun_step("SLV-HEUN-0", "a second slope at σ' = 0, which is 0/0 → Euler's step there", "as huggingface/diffusers#9007",
+                 instead(_second_slope_always)),
+    Mistake("SLV-2M-0", "two looks in the step to σ' = 0, whose h is infinite → D there", "huggingface/diffusers#9007",
+            "later.solver.multistep_path", "value", instead(_two_looks_always)),
+    Mistake("SLV-STOP", "a chain that leaves out the last level → along all levels", "one step too few", "later.solver.path",
+            "value", told(sigmas=lambda sigmas: sigmas[:-1])),
+    Mistake("SLV-RAISED", "the step from σ → from σ̂", "noise added, and the level not told", "later.solver.raised", "value",
+            then(lambda raised, sigma: raised._replace(sigma=sigma))),
+    Mistake("SLV-EVERYWHERE", "churn at every level → where S_min ≤ σ ≤ S_max", "a range that is not looked at",
+            "later.solver.churn", "value", told(low=0.0, high=np.inf)),
     Mistake("SLV-HISTORY", "the look before the last → the one before", "a history that is not moved on",
             "later.solver.multistep_path", "value", instead(_first_look_kept)),
     Mistake("SLV-TRACE", "the change of volume subtracted → added", "the integral taken the wrong way",

@@ -21,15 +21,16 @@ def _velocity(x: Array, t: Array) -> Array:
 
 
 @check("later: chains along the flow", "later.solver.heun_step", "later.solver.multistep_path", "later.solver.path",
-       "later.path.sample", "later.solver.heun", "later.solver.multistep", "later.path.step")
+       "later.path.sample", "later.solver.heun", "later.solver.multistep", "later.path.step",
+       "later.path.flow_step")
 def chains_along_the_flow() -> float:
-    """Along 9 levels, and to 0 after them, x is multiplied by what the oracle says; and along a straight path in 5 steps."""
+    """Along 9 levels, and to 0 after them, x is multiplied by what the oracle says; and along a straight path in 7 steps."""
     found = []
     for levels in (np.geomspace(10, 0.05, 9), np.append(np.geomspace(10, 0.05, 9), 0)):
         found += [apart(solver.path(ONE, levels, denoiser=_said, step=solver.euler_step), flow.euler(S2, levels) * ONE),
                   apart(solver.path(ONE, levels, denoiser=_said, step=solver.heun_step), flow.heun(S2, levels) * ONE),
                   apart(solver.multistep_path(ONE, levels, denoiser=_said), flow.multistep(S2, levels) * ONE)]
-    return worst(*found, apart(path.sample(ONE, 5, flow=_velocity), flow.straight_steps(S2, np.linspace(1, 0, 6)) * ONE))
+    return worst(*found, apart(path.sample(ONE, 7, flow=_velocity), flow.straight_steps(S2, np.linspace(1, 0, 8)) * ONE))
 
 
 @check("later: likelihood by the flow", "later.solver.log_likelihood")

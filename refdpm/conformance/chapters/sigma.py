@@ -51,8 +51,8 @@ def of_level(*states: str, **more: Draw) -> Callable[[Given], Draw]:
 
 
 def level_edges(*states: str, **more: Any) -> Callable[[Given], list[Inputs]]:
-    """Levels from 0.002 to 80, as people use them; a batch of one; and images (N, H, W, C)."""
-    columns = (levels_of(0.5, 2.0, 0.125, 7.0), levels_of(0.002, 80.0, 1.0, 0.0625), levels_of(0.75), levels_of(0.3, 0.4, 1.5))
+    """Levels up to 80, as people use them; a batch of one; and images (N, H, W, C)."""
+    columns = (levels_of(0.5, 2.0, 0.125, 7.0), levels_of(0.03125, 80.0, 1.0, 0.0625), levels_of(0.75), levels_of(0.3, 0.4, 1.5))
     found = [{name: spread_out(len(column), D, start=0.3 * i) for i, name in enumerate(states)} | {"sigma": column} | more
              for column in columns]
     images = {name: spread_out(3, 4, 5, D, start=0.3 * i) for i, name in enumerate(states)}

@@ -331,14 +331,14 @@ def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -
         return dict(arguments)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(arguments)
-    found = {}
+    found, asked = {}, set()
     for p in parameters:
         name = p.name if p.name in arguments else ALIASES.get(p.name, p.name)
         if name in arguments:
             found[p.name] = arguments[name]
+            asked.add(name)
         elif p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
             raise Fault(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
-    asked = {ALIASES.get(name, name) for name in found}
     for name, default in DEFAULTS.items():
         if name not in asked and arguments.get(name, default) != default:
             raise Skip(f"does not ask for {name}, so that it is taken for {default}")

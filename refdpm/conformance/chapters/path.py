@@ -168,6 +168,13 @@ def _last_step_missing(x_t: Array, count: int, *, flow: Any) -> Array:
     return x_t
 
 
+def _between_shifted_ends(time: Array, *, shift: float) -> Array:
+    """Of a list of as many steps as the grain of the times that are asked for."""
+    first = shift / GRAIN / (1 + (shift - 1) / GRAIN)
+    between = first + (time - 1 / GRAIN) * (1 - first) / (1 - 1 / GRAIN)
+    return shift * between / (1 + (shift - 1) * between)
+
+
 in_shift = of("later.path.shifted")
 
 MISTAKES = (
@@ -182,8 +189,10 @@ MISTAKES = (
             "later.path.x_0_from_velocity", "value", told(time=lambda time: 1 - time)),
     Mistake("PTH-ENDSb", "ε = x_t + t v → x_t + (1 − t) v", "the same for the noise", "later.path.noise_from_velocity", "value",
             told(time=lambda time: 1 - time)),
-    in_shift("PTH-TWICE", "shift applied twice → once", "huggingface/diffusers#13243",
+    in_shift("PTH-TWICE", "shift applied twice → once", "PTH-LIST without the ends",
              then(lambda time, shift: shift * time / (1 + (shift - 1) * time))),
+    in_shift("PTH-LIST", "times between ends that are shifted, shifted again → shifted once", "huggingface/diffusers#13243",
+             instead(_between_shifted_ends)),
     in_shift("PTH-BACK", "shift 1/s → s", "the shift of the time that runs the other way", told(shift=lambda shift: 1 / shift)),
     Mistake("PTH-PROBIT", "t = Φ(m + s z) → 1/(1 + exp(−m − s z))", "another S-shaped function", "later.path.logit_normal", "value",
             instead(lambda mean, spread, *, noise: 0.5 + 0.5 * np.tanh(mean + spread * noise))),

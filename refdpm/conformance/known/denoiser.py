@@ -28,6 +28,7 @@ class Denoiser:
     """Either of them."""
 
     SAYS = "a denoiser of EDM or of k-diffusion"
+    LOOKED_FOR = ("model|inner_model", "round_sigma|get_scalings", "sigma_data")
 
     def __init__(self, denoiser: Any) -> None:
         self.__name__ = type(denoiser).__name__

@@ -60,7 +60,8 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
         if isinstance(member, type) and any(callable(getattr(member, one, None)) for one in names - COMMON):
             raise ValueError(f"adapter: expected functions or make, got a class {member_name} that has some: "
                              f"add `make = {member_name}`")
-    looked_for = "; ".join(f"{', '.join(interface.LOOKED_FOR)} ({interface.SAYS})" for interface in (*INTERFACES, solvers.Solver, denoiser.Denoiser))
+    known = (*INTERFACES, solvers.Solver, denoiser.Denoiser)
+    looked_for = "; ".join(f"{', '.join(interface.LOOKED_FOR)} ({interface.SAYS})" for interface in known)
     others = f" (its {', '.join(sorted(offered))} asks for other arguments than ours)" * bool(offered)
     raise ValueError(f"adapter: expected functions that `refdpm explain` lists, or make, or one of the interfaces {looked_for}; "
                      f"found none of them in {name}{others}")

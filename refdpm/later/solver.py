@@ -53,8 +53,9 @@ def slope_vjp(x: Array, denoised: Array, sigma: Array) -> tuple[Array, Pullback]
 
 
 def euler(x: Array, denoised: Array, sigma: Array, sigma_next: Array) -> Array:
-    """x + (σ' − σ) (x − D)/σ, written D + (σ'/σ) (x − D), which is exactly D where σ' = 0."""
-    return denoised + sigma_next / sigma * (x - denoised)
+    """x + (σ' − σ) (x − D)/σ.   A long step is written D + (σ'/σ) (x − D), which is exactly D where σ' = 0."""
+    from_x = x + (sigma_next - sigma) / sigma * (x - denoised)
+    return np.where(np.real(sigma_next) > np.real(sigma) / 2, from_x, denoised + sigma_next / sigma * (x - denoised))
 
 
 def euler_vjp(x: Array, denoised: Array, sigma: Array, sigma_next: Array) -> tuple[Array, Pullback]:

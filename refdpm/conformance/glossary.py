@@ -102,7 +102,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "loss_reduction": ("what a training loss does with the components of an example", {
         "mean": "averaged", "sum": "added up", "none": "one number for each"}),
     "variance": ("the variance of the reverse step", {"small": "β̃_t, that of the posterior", "large": "β_t",
-                                                      "ranged": "between both, chosen by a head of the network"}),
+                                                      "ranged": "between both, chosen by a head of the network",
+                                                      "eq64": "learned as in the paper (eq. 64), with the mean of eq. 65"}),
     "first": ("the variance of the reverse step at t = 1, where β̃_1 = 0", {
         "next": "β̃_2 in its place", "floor": "a small number in its place", "beta": "β_1",
         "fixed": "the fixed edge step of the paper (eq. 44)"}),

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit, logit, softmax, xlogy
 
 from refdpm.conformance.adapter import Fault, Model, Skip
+from refdpm.later.variance import VARIANCES, WITH_HEAD
 from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.vjp import Array
 
@@ -46,7 +47,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "spread": ("variance", "log_variance", "deviation"), "bits": ("probability", "logit", "log_probability"),
     "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "predicts": ("noise", "x_0", "v", "score", "mean"),
     "weight_of": ("noise", "x_0", "v", "score", "mean"), "loss_weight": LOSS_WEIGHTS, "loss_reduction": ("mean", "sum", "none"),
-    "variance": ("small", "large", "ranged"), "first": ("next", "floor", "beta", "fixed"),
+    "variance": VARIANCES, "first": ("next", "floor", "beta", "fixed"),
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
     "kernel": ("uniform", "absorbing"),
@@ -91,7 +92,7 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
         return value[1:]
     match INPUTS.get(name):
         case "first_t" if isinstance(value, Model):
-            return (value if profile.variance == "ranged" else value.without_head())._replace(first_t=profile.first_t)
+            return (value if profile.variance in WITH_HEAD else value.without_head())._replace(first_t=profile.first_t)
         case "first_t":
             return value - 1 + profile.first_t
         case "spread":

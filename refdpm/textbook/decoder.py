@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refdpm.textbook.chain import Normal
-from refdpm.textbook.expression import E, Phi, above, exp, forms, log, log1p, log_Phi, node, slack, sqrt, term, where
+from refdpm.textbook.expression import E, Phi, above, also, exp, forms, log, log1p, log_Phi, named, node, slack, sqrt, term, where
 
 
 class Grid(NamedTuple):
@@ -36,6 +36,7 @@ def half_bin(grid: Grid) -> E:
     return (grid.high - grid.low) / (grid.levels - 1) / 2
 
 
+@named
 def log_difference(x: E, p: Normal, k: E, grid: Grid) -> E:
     """log [Φ((x + w/2 − m)/σ) − Φ((x − w/2 − m)/σ)], 1 for the first above the last level and 0 for the second below the first."""
     sigma, half = sqrt(p.var), half_bin(grid)
@@ -43,6 +44,7 @@ def log_difference(x: E, p: Normal, k: E, grid: Grid) -> E:
     return log(where(above(grid.levels - 1, k), Phi((x + half - p.mean) / sigma), 1) - below)
 
 
+@named
 def log_mass(x: E, p: Normal, k: E, grid: Grid) -> E:
     """The same where no digits are lost: log Φ(b) + log(1 − Φ(a)/Φ(b)), a < b the ends of the bin turned to where Φ is small.
 
@@ -52,7 +54,8 @@ def log_mass(x: E, p: Normal, k: E, grid: Grid) -> E:
         near = where(above(c, 0), -c, c)
         b, a = log_Phi(near + h), log_Phi(near - h)
         beyond = log_Phi(where(above(k, 0), -c, c) + h) + slack(node(1))
-        return where(above(k, 0), where(above(grid.levels - 1, k), b + log1p(-exp(a - b)), beyond), beyond)
+        inner = also(b + log1p(-exp(a - b)), b + log(1 - exp(a - b)))
+        return where(above(k, 0), where(above(grid.levels - 1, k), inner, beyond), beyond)
 
     sigma = sqrt(p.var)
     return term(mass, (x - p.mean) / sigma, half_bin(grid) / sigma)

@@ -9,6 +9,7 @@
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
     forms     one quantity, printed in several ways
+    also      one quantity, and other ways in which people write it, of which only edits are made
     walk      a step of a chain, taken from the last t to the first
     path      a step of a chain, taken from t = 1 to T, and all states on the way
 
@@ -22,14 +23,17 @@ rounding then knows that an accurate evaluation loses nothing in it, and that on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from fractions import Fraction
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from functools import partial, wraps
+from inspect import signature
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 At = int | str | tuple[int, ...] | None
 Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
+Arguments = ParamSpec("Arguments")
+Formula = TypeVar("Formula")
 
 
 def _operator(op: str) -> Callable[[E, Any], E]:
@@ -41,19 +45,31 @@ def _reflected(op: str) -> Callable[[E, Any], E]:
 
 
 class E:
-    """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices)."""
+    """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices).
 
-    __slots__ = ("op", "parts", "how")
+    `calls` are those of the formulas by name of which it is the value; see `named`.
+    """
+
+    __slots__ = ("op", "parts", "how", "calls")
     __array_ufunc__ = None                                           # so that `array * node` is refused and not taken apart
 
     def __init__(self, op: str, parts: Iterable[E] = (), how: Any = None) -> None:
         self.op, self.parts, self.how = op, tuple(parts), how
+        self.calls: tuple[Call, ...] = ()
 
     def __neg__(self) -> E:
         return E("neg", (self,))
 
     __add__, __sub__, __mul__, __truediv__ = map(_operator, "+-*/")
     __radd__, __rsub__, __rmul__, __rtruediv__ = map(_reflected, "+-*/")
+
+
+class Call(NamedTuple):
+    """A formula that has a name, what it was given, and its value: a node, or a tuple of nodes."""
+
+    formula: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    value: Any
 
 
 class Column(NamedTuple):
@@ -193,9 +209,22 @@ def forms(first: E, *others: E) -> E:
     return E("forms", (first, *others))
 
 
+def also(first: E, *others: E, cut_off: bool = False) -> E:
+    """One quantity as it is printed, and other ways in which people write it.  Value and rounding are those of the first.
+
+    What is `cut_off` in only some of them is the same where it is right, but not where something in it is wrong.
+    """
+    return E("also", (first, *others), cut_off)
+
+
 def running(x: E) -> E:
     """Σ_{s≤t} x_s for every t, along the first axis."""
     return E("running", (x,))
+
+
+def running_product(x: E) -> E:
+    """∏_{s≤t} x_s for every t, along the first axis; only as another form of what is given in digits."""
+    return E("running product", (x,))
 
 
 def slack(x: E) -> E:
@@ -260,6 +289,32 @@ def _form(number: int, one: E) -> E | None:
     return one.parts[min(number, len(one.parts) - 1)] if one.op == "forms" else None
 
 
+# -- formulas that have names --------------------------------------------------------------------------------------------
+
+def named(formula: Callable[Arguments, Formula]) -> Callable[Arguments, Formula]:
+    """The formula, whose value remembers what it was made of: somebody who exchanges two arguments makes another value."""
+    parameters = signature(formula)
+
+    @wraps(formula)
+    def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Formula:
+        value = formula(*args, **kwargs)
+        arguments = parameters.bind(*args, **kwargs).arguments
+        given_in = {leaf for argument in arguments.values() for leaf in leaves(argument)}
+        call = Call(formula, arguments, value)
+        for leaf in leaves(value):
+            if leaf not in given_in:
+                leaf.calls += (call,)
+        return value
+    return called
+
+
+def leaves(value: Any) -> list[E]:
+    """The nodes of a node, or of a tuple of nodes; none of anything else."""
+    if isinstance(value, tuple):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [value] if isinstance(value, E) else []
+
+
 # -- evaluation --------------------------------------------------------------------------------------------------------
 
 class Arithmetic(Protocol):
@@ -280,4 +335,4 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E
 
 def _evaluated(one: E) -> tuple[E, ...]:
     """The parts that are values: of a walk or a path none, since its step is evaluated on pages of its own."""
-    return () if one.op in ("walk", "path") else one.parts
+    return () if one.op in ("walk", "path") else one.parts[:1] if one.op == "also" else one.parts

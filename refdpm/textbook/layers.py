@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import (HALF, E, above, count, exp, kept, largest, log, log1p, mean, move, node, sqrt, square, tanh,
-                                        term, total, where)
+from refdpm.textbook.expression import (HALF, E, above, also, count, exp, kept, largest, log, log1p, mean, move, named, node, sqrt,
+                                        square, tanh, term, total, where)
 from refdpm.textbook.page import Array
 
 Layer = Callable[[E], E]
@@ -28,9 +28,12 @@ def softplus(x: E) -> E:
     return term(lambda x: where(above(x, 0), x, 0) + log1p(exp(_far(x))), x)
 
 
+@named
 def sigmoid(x: E) -> E:
     """1/(1 + e^−x) = e^min(x, 0)/(1 + e^−|x|)."""
-    return exp(where(above(x, 0), 0, x)) / (1 + exp(_far(x)))
+    e = exp(_far(x))
+    return also(exp(where(above(x, 0), 0, x)) / (1 + e), where(above(x, 0), 1 / (1 + e), e / (1 + e)),
+                where(above(0, x), e / (1 + e), 1 / (1 + e)))
 
 
 def logit(p: E) -> E:

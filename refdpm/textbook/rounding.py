@@ -106,6 +106,8 @@ class Rounding:
                 return e[0] if self.tables else self._as_one(one, parts, page) + size
             case "forms":
                 return (np.fmax if self.tables else np.fmin).reduce(np.broadcast_arrays(*e))
+            case "also":
+                return e[0]
         return self._along_axes(one, parts, value)
 
     def _along_axes(self, one: E, parts: list[Any], value: Array) -> Any:

@@ -62,7 +62,7 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
                 yield part, E("piece", (g, *one.parts), (one.how, number))
         case "running":
             yield one.parts[0], E("running back", (g,))
-        case "term" | "forms":
+        case "term" | "forms" | "also":
             yield one.parts[0], g
         case "walk" | "path":
             raise ValueError("formula: expected one without a walk or a path, whose slopes are not derived")

@@ -15,10 +15,11 @@ import numpy as np
 
 from refdpm.textbook.bits import relative
 from refdpm.textbook.chain import Row, from_levels, of_step
-from refdpm.textbook.expression import E, above, forms, kept, mean, move, node, slack, term, total, where
+from refdpm.textbook.expression import E, above, also, forms, kept, mean, move, named, node, slack, term, total, where
 from refdpm.textbook.layers import softmax
 
 
+@named
 def _mixed(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
     """A symbol that is x, or drawn anew; some have for what stays what is not drawn."""
     if law is not None:
@@ -48,13 +49,15 @@ def evidence(x_t: E, row: Row, K: E | None = None, law: E | None = None) -> E:
     return _seen(x_t, row.alpha_bar, row.rest, K, law)
 
 
+@named
 def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None) -> E:
     """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0).
 
     Where q(x_{t−1} | x_0) is 0 some have a tiny number for it, and take its logarithm.
     """
     before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K, law) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
-    return _seen(x_t, row.alpha, row.beta, K, law) * before / kept(x_t * marginal(x_0, row, K, law), "classes")
+    joint = _seen(x_t, row.alpha, row.beta, K, law) * before
+    return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"))
 
 
 def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None, law: E | None = None) -> E:

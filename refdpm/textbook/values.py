@@ -52,7 +52,7 @@ class Plain:
                 return np.asarray(np.asarray(parts[0] > parts[1], dtype=bool))
             case "where":
                 return np.asarray(np.where(*parts))
-            case "term" | "forms":
+            case "term" | "forms" | "also":
                 return parts[0]
             case "joined":
                 return np.concatenate(parts, axis=one.how)
@@ -80,6 +80,8 @@ class Plain:
                 return unmoved(x, place(one, *others), np.shape(like), self.number(0))
             case "running":
                 return np.cumsum(x, axis=0, dtype=x.dtype)
+            case "running product":
+                return np.cumprod(x, axis=0, dtype=x.dtype)
             case "running back":                                     # the adjoint of a running sum
                 return np.cumsum(x[::-1], axis=0, dtype=x.dtype)[::-1]
             case "largest":
@@ -179,6 +181,7 @@ def normal_cdf(z: Array) -> Array:
     return np.asarray(erfc(-z / np.sqrt(2)) / 2)
 
 
+ROUNDED = 1e-9                  # what is as far below 0 as that is no rounded 0
 CALLS: dict[str, Callable[[Array], Array]] = {
     "sqrt": np.sqrt, "log": np.log, "exp": np.exp, "log1p": np.log1p, "Phi": normal_cdf, "cos": np.cos, "sin": np.sin,
     "tanh": np.tanh, "log Φ": log_ndtr, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
@@ -197,7 +200,7 @@ def _array(x: Any) -> Array:
 
 def _call(name: str, x: Array) -> Array:
     """A square root of what rounding has made negative is 0."""
-    x = np.where(np.real(x) > 0, x, 0) if name == "sqrt" else x
+    x = np.where((np.real(x) > 0) | (np.real(x) < -ROUNDED), x, 0) if name == "sqrt" else x
     return np.asarray(CALLS[name](x))
 
 

@@ -47,7 +47,7 @@ def _text(one: E, level: int) -> str:
             return f"{LETTERS.get(one.how.name, one.how.name)}_{index if len(index) == 1 else '{' + index + '}'}"
         case "term":
             return _bracketed(one.how, 1 < level and " " in one.how) if one.how else _text(one.parts[0], level)
-        case "forms":
+        case "forms" | "also":
             return _text(one.parts[0], level)
         case "call":
             return _called(one)
@@ -86,6 +86,8 @@ def _named(one: E) -> str:
             return ", ".join(_text(part, 0) for part in one.parts)
         case "running":
             return f"Σ_{{s≤t}} {inside}"
+        case "running product":
+            return f"∏_{{s≤t}} {inside}"
         case "move":
             return f"{one.how.says}({_text(one.parts[0], 0)})"
         case "walk":

@@ -87,9 +87,9 @@ the evidence
     `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
         finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
     `conformance.known`, `conformance.unknown`, `conformance.evidence`, `conformance.causes`, `conformance.report`,
-    `conformance.explain`
+    `conformance.junit`, `conformance.explain`
         interfaces that exist; functions that nothing looks at; what is shown of a failure; which failure comes
-        first; what is printed; what is explained
+        first; what is printed, and written for others; what is explained
     `conformance.session`, `conformance.reference`, `conformance.matrix`
         a whole check; this package as an adapter; which clause sees which mistake
     `conformance.audit`, `conformance.brief`
@@ -130,7 +130,8 @@ READING_ORDER = (
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
     "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.unknown", "conformance.evidence", "conformance.causes", "conformance.report", "conformance.explain",
+    "conformance.unknown", "conformance.evidence", "conformance.causes", "conformance.report", "conformance.junit",
+    "conformance.explain",
     "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
     "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",

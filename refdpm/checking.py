@@ -65,19 +65,20 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run_check(options: argparse.Namespace) -> int:
-    from refdpm.conformance import report as reports
+    from refdpm.conformance import junit
 
     if options.dump and options.dump.suffix not in (".npz", ".json"):
         raise ValueError(f"--dump: expected a name ending in .npz or .json, got {options.dump}")
     if options.dump and options.dump.exists():
         raise ValueError(f"--dump: expected a new file, got {options.dump}, which exists; it was left unchanged")
-    junit = run.new_file(options.junit, flag="--junit", mark=reports.JUNIT_MARK) if options.junit else None
-    report = _report(options, options.adapter)
+    xml = run.new_file(options.junit, flag="--junit", mark=junit.MARK) if options.junit else None
+    seconds: dict[str, float] = {}
+    report = _report(options, options.adapter, seconds)
     if options.dump:
         _dump(options, report)
     _print_report(options, report)
-    if junit:
-        run.write_atomically(junit, reports.junit(report), replace=True)
+    if xml:
+        run.write_atomically(xml, junit.junit([report], [seconds]), replace=True)
     return int(report["exit_code"])
 
 
@@ -93,7 +94,8 @@ def _dump(options: argparse.Namespace, report: dict[str, Any]) -> None:
     report["dump"] = {"file": str(options.dump), "clause": found["clause"], "python": failure.snippet(options.dump)}
 
 
-def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
+def _report(options: argparse.Namespace, adapter: str, seconds: dict[str, float]) -> dict[str, Any]:
+    """The report on an adapter; `seconds` gets the time that each clause took."""
     from refdpm.conformance import profile as profiles, remote, session
     from refdpm.conformance.judge import Effort
 
@@ -112,6 +114,7 @@ def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
     source = remote.open_source(adapter, isolate=True, timeout=options.timeout, names=session.NAMES)
     try:
         return session.check(source, only=options.only, expected_failures=expected, profile=stated,
+                             watch=lambda step: seconds.update({step.id: step.seconds}),
                              flags=_flags(options), effort=Effort(seed=options.seed, max_examples=options.max_examples))
     finally:
         source.close()
@@ -138,16 +141,19 @@ def _profile_of(path: Path | None) -> dict[str, Any]:
 
 
 def _expected_failures(path: Path | None, known: list[str]) -> dict[str, str]:
-    """Clause → reason, from lines CLAUSE REASON; empty lines and # are left out."""
+    """Clause → reason, from lines CLAUSE REASON; empty lines, and those that begin with #, are left out."""
+    from refdpm.conformance import session
+
     expected = {}
     for number, line in enumerate(files.text_of(path).splitlines() if path else [], start=1):
-        id, _, reason = line.split("#")[0].strip().partition(" ")
+        id, *reason = line.split(maxsplit=1)[:2] if line.strip() and not line.lstrip().startswith("#") else [""]
         if id and id not in known:
-            raise ValueError(f"--expected-failures: expected a clause (see refdpm explain) in line {number} of {path}, got {id!r}")
-        if id and not reason.strip():
+            raise ValueError(f"--expected-failures: expected a clause (refdpm explain lists them) in line {number} of {path}, "
+                             f"got {id!r}{session.hint(id, known)}")
+        if id and not reason:
             raise ValueError(f"--expected-failures: expected CLAUSE REASON in line {number} of {path}, got {line!r}")
         if id:
-            expected[id] = reason.strip()
+            expected[id] = reason[0].strip()
     return expected
 
 
@@ -157,8 +163,8 @@ def _first_look(options: argparse.Namespace) -> int:
 
     tell("the reference itself …")
     own = brief.run()
-    right = _report(options, EXAMPLE)
-    wrong = _report(options, WRONG_EXAMPLE)
+    right = _report(options, EXAMPLE, {})
+    wrong = _report(options, WRONG_EXAMPLE, {})
     as_wanted = own["ok"] and right["exit_code"] == 0 and wrong["exit_code"] == 1
     if options.json:
         say(to_json({"reference": own, "example": right, "wrong_example": wrong, "ok": as_wanted}))

@@ -84,6 +84,15 @@ def test_expected_failures_and_profile_are_read_and_junit_is_written(tmp_path, c
     code, out, _ = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected, "--profile", profile, "--junit", junit)
     assert code == 0 and "first_t 0 (stated)" in out and "2 fail as expected" in out
     assert b"<testsuite" in junit.read_bytes() and b"<failure" not in junit.read_bytes()
+    assert {case.find("skipped").get("message") for case in ElementTree.parse(junit).findall("testcase")} == {
+        "expected to fail: we know"}
+    assert all(float(case.get("time")) >= 0 for case in ElementTree.parse(junit).findall("testcase"))
+    expected.write_text("GAU.POST.MEAN see #18\n")
+    out = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected)[1]
+    assert "fails as expected: GAU.POST.MEAN (see #18)" in out
+    expected.write_text("GAU.POST.MAEN we know\n")
+    code, _, err = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected)
+    assert code == 2 and "in line 1 of" in err and "got 'GAU.POST.MAEN'; is GAU.POST.MEAN meant?" in err
     expected.write_text("GAU.POST.MEAN\n")
     code, _, err = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected)
     assert code == 2 and "--expected-failures: expected CLAUSE REASON in line 1" in err

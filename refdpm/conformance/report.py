@@ -1,11 +1,10 @@
-"""A report as text, and as JUnit for those who collect it.
+"""A report as text.
 
 The first line says what the first wrong stage does wrong.
 """
 
 from collections.abc import Mapping
 from typing import Any
-from xml.etree import ElementTree
 import textwrap
 
 import numpy as np
@@ -23,7 +22,6 @@ UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
 MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
-JUNIT_MARK = b'<testsuite name="refdpm"'
 
 
 def surprises(row: Mapping[str, Any]) -> bool:
@@ -57,7 +55,7 @@ def headline(report: dict[str, Any]) -> str:
     name = tidy(report["adapter"])
     by_id = {row["id"]: row for row in report["clauses"]}
     if report["causes"]:
-        return tidy(f"{name}: {_failure_text(by_id[report['causes'][0]['first']])}")
+        return tidy(f"{name}: {failure_text(by_id[report['causes'][0]['first']])}")
     late = [row for row in report["clauses"] if surprises(row)]
     if late:
         return f"{name}: {late[0]['id']} passes, but was expected to fail: {late[0]['expected']}"
@@ -69,18 +67,19 @@ def headline(report: dict[str, Any]) -> str:
     return f"{name}: {_passes_text(report)}"
 
 
-def _failure_text(row: dict[str, Any]) -> str:
+def failure_text(row: Mapping[str, Any]) -> str:
+    """A failure in a sentence."""
     if row["kind"] == "law":
         return f"{row['reason'] or 'this does not hold: ' + row['called']} ({row['id']})"
     return f"{row['called']} ({row['id']}) is {row['verdict']}: {_explanation_text(row)}"
 
 
-def _explanation_text(row: dict[str, Any]) -> str:
+def _explanation_text(row: Mapping[str, Any]) -> str:
     told = mistake_text(row) if row["mistake"] else row["reason"] or f"no mistake that is known explains it{_worst_text(row)}"
     return told + f"; {row['where']}" * bool(row["where"])
 
 
-def _worst_text(row: dict[str, Any]) -> str:
+def _worst_text(row: Mapping[str, Any]) -> str:
     """The number that is furthest off."""
     if row["observed"] is None or row["right"] is None or len(row["observed"]) != len(row["right"]):
         return ""
@@ -198,13 +197,13 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     for row in rows:
         reason = row["reason"] if row["verdict"] in ("pass", "undecided") else ""
         shown = verbose or row["verdict"] == "undecided" and not reason
-        notes = [reason, _power_text(row) if shown else ""]
+        notes = [reason, power_text(row) if shown else ""]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
     return ["verdict, clause, error in units of the formula's rounding error (16 are allowed)", *lines] if lines else []
 
 
-def _power_text(row: dict[str, Any]) -> str:
+def power_text(row: Mapping[str, Any]) -> str:
     """The smallest relative error that a pass excludes, and what it does not."""
     power = row["power"] or {}
     factor = power.get("factor")
@@ -234,9 +233,14 @@ def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     return lines + [f"skipped: {missing} clauses on what is not offered (--verbose lists them)"] * bool(missing)
 
 
+def conventions(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """The conventions that are known, each with its value, and how it is known where it was not inferred."""
+    return [(field, f"{value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})"))
+            for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
+
+
 def _convention_lines(report: dict[str, Any]) -> list[str]:
-    known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})")
-             for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
+    known = [f"{field} {value}" for field, value in conventions(report)]
     counts = ["in this report t counts from 1; the adapter counts from 0"] * (
         report["profile"]["first_t"] == 0 and report["known"]["first_t"] != "undetermined")
     return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2) + counts
@@ -249,23 +253,3 @@ def _wrap(line: str, *, indent: int) -> list[str]:
 def _counts_text(report: dict[str, Any]) -> str:
     counts = ", ".join(f"{number} {verdict}" for verdict, number in report["summary"].items())
     return f"{counts}; seed {report['seed']}"
-
-
-# -- JUnit ---------------------------------------------------------------------------------------------------------------
-
-def junit(report: dict[str, Any]) -> bytes:
-    """One test case for each clause; what was not decided is skipped, with the reason."""
-    rows = report["clauses"]
-    skipped = [row for row in rows if row["verdict"] in UNDECIDED]
-    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows)), errors="0",
-                                failures=str(sum(map(surprises, rows))), skipped=str(len(skipped)))
-    for row in rows:
-        case = ElementTree.SubElement(suite, "testcase", classname=tidy(report["adapter"]), name=row["id"])
-        if row in skipped:
-            ElementTree.SubElement(case, "skipped", message=tidy(f"{row['verdict']}: {row['reason']}"))
-        elif surprises(row):
-            message = row["expected"] if row["verdict"] == "pass" else _failure_text(row)
-            failure = ElementTree.SubElement(case, "failure", message=tidy(message), type=row["verdict"])
-            failure.text = tidy("\n".join(failure_lines(row)), longest=5000)
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)

@@ -86,10 +86,10 @@ the evidence
         asking; what a pass would have rejected; finding the conventions
     `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
         finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
-    `conformance.known`, `conformance.unknown`, `conformance.evidence`, `conformance.causes`, `conformance.report`,
-    `conformance.junit`, `conformance.explain`
-        interfaces that exist; functions that nothing looks at; what is shown of a failure; which failure comes
-        first; what is printed, and written for others; what is explained
+    `conformance.known`, `conformance.unknown`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
+    `conformance.report`, `conformance.junit`, `conformance.explain`
+        interfaces that exist; functions that nothing looks at; failures that are expected; what is shown of a
+        failure; which failure comes first; what is printed, and written for others; what is explained
     `conformance.session`, `conformance.reference`, `conformance.matrix`
         a whole check; this package as an adapter; which clause sees which mistake
     `conformance.audit`, `conformance.brief`
@@ -101,9 +101,9 @@ the evidence
 the edges
     `data.images`, `run`, `conformance.vectors`
         pictures from folders; run files; test vectors
-    `console`, `experiments`, `figure`, `checking`, `traceability`, `cli`
-        messages; the experiments from end to end; their pictures; the commands of the kit; the code and the tests of
-        each equation; all commands
+    `console`, `experiments`, `figure`, `checking`, `pytest_plugin`, `traceability`, `cli`
+        messages; the experiments from end to end; their pictures; the commands of the kit; clauses as tests of
+        pytest; the code and the tests of each equation; all commands
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -130,10 +130,11 @@ READING_ORDER = (
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
     "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.unknown", "conformance.evidence", "conformance.causes", "conformance.report", "conformance.junit",
-    "conformance.explain",
+    "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes", "conformance.report",
+    "conformance.junit", "conformance.explain",
     "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
     "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking",
+    "pytest_plugin", "traceability", "cli",
 )

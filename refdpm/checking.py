@@ -96,7 +96,7 @@ def _dump(options: argparse.Namespace, report: dict[str, Any]) -> None:
 
 def _report(options: argparse.Namespace, adapter: str, seconds: dict[str, float]) -> dict[str, Any]:
     """The report on an adapter; `seconds` gets the time that each clause took."""
-    from refdpm.conformance import profile as profiles, remote, session
+    from refdpm.conformance import expected as expectations, profile as profiles, remote, session
     from refdpm.conformance.judge import Effort
 
     if options.max_examples < 0:
@@ -109,7 +109,8 @@ def _report(options: argparse.Namespace, adapter: str, seconds: dict[str, float]
     for only in options.only:
         if not any(id.startswith(only) for id in known):
             raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}")
-    expected = _expected_failures(options.expected_failures, known)
+    path = options.expected_failures
+    expected = expectations.from_file(path, known, flag="--expected-failures") if path else {}
     stated = profiles.stated_conventions(_profile_of(options.profile))
     source = remote.open_source(adapter, isolate=True, timeout=options.timeout, names=session.NAMES)
     try:
@@ -138,23 +139,6 @@ def _profile_of(path: Path | None) -> dict[str, Any]:
     if not isinstance(stated, dict):
         raise ValueError(f"--profile: expected an object in {path}, got {type(stated).__name__}")
     return stated
-
-
-def _expected_failures(path: Path | None, known: list[str]) -> dict[str, str]:
-    """Clause → reason, from lines CLAUSE REASON; empty lines, and those that begin with #, are left out."""
-    from refdpm.conformance import session
-
-    expected = {}
-    for number, line in enumerate(files.text_of(path).splitlines() if path else [], start=1):
-        id, *reason = line.split(maxsplit=1)[:2] if line.strip() and not line.lstrip().startswith("#") else [""]
-        if id and id not in known:
-            raise ValueError(f"--expected-failures: expected a clause (refdpm explain lists them) in line {number} of {path}, "
-                             f"got {id!r}{session.hint(id, known)}")
-        if id and not reason:
-            raise ValueError(f"--expected-failures: expected CLAUSE REASON in line {number} of {path}, got {line!r}")
-        if id:
-            expected[id] = reason[0].strip()
-    return expected
 
 
 def _first_look(options: argparse.Namespace) -> int:

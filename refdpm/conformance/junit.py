@@ -35,7 +35,7 @@ def _suite(report: dict[str, Any], seconds: Mapping[str, float]) -> ElementTree.
     for row in rows:
         case = ElementTree.SubElement(suite, "testcase", classname=tidy(report["adapter"]), name=row["id"])
         case.attrib |= {"time": f"{seconds[row['id']]:.3f}"} if row["id"] in seconds else {}
-        _add_properties(case, _case_properties(row))
+        _add_properties(case, properties(row))
         _add_outcome(case, row)
     return suite
 
@@ -56,9 +56,8 @@ def _skip_text(row: Row) -> str:
     return f"expected to fail: {row['expected']}" if row["expected"] and not surprises(row) else ""
 
 
-def _add_properties(to: ElementTree.Element, properties: Iterator[tuple[str, str]]) -> None:
-    """Properties by name, in the order in which they come."""
-    found = list(properties)
+def _add_properties(to: ElementTree.Element, named: Iterator[tuple[str, str]]) -> None:
+    found = list(named)
     if found:
         parent = ElementTree.SubElement(to, "properties")
         for name, value in found:
@@ -71,7 +70,8 @@ def _suite_properties(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "seed", str(report["seed"])
 
 
-def _case_properties(row: Row) -> Iterator[tuple[str, str]]:
+def properties(row: Row) -> Iterator[tuple[str, str]]:
+    """What is known of a clause, by name."""
     yield "verdict", row["verdict"]
     if row["ratio"] is not None:
         yield "error", f"{row['ratio']:.3g}"                       # in units of the formula's rounding error

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
+from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
 from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
@@ -197,29 +197,10 @@ def clauses(adapter: Any, *, expected_failures: Mapping[str, str] = MappingProxy
     `expected_failures` has a reason for every clause that fails for now; one that passes after all raises.
     Raises: ValueError for an expected failure that is no clause, or has no reason.
     """
-    expected = with_reasons(expected_failures)
+    expected = with_reasons(expected_failures, dict(all_clauses()))
     session = Session(adapter, **options)
     return [Clause(session, id, of, expected.get(id)) for id, of in all_clauses()
             if session.subject.offers.issuperset(names_needed(id, of))]
-
-
-def with_reasons(expected_failures: Mapping[str, str]) -> dict[str, str]:
-    """Expected failures, looked at: clause → reason.   Raises: ValueError for what is no clause, or has no reason."""
-    if not isinstance(expected_failures, Mapping):
-        raise ValueError(f"expected_failures: expected a dict from clauses to reasons, got {type(expected_failures).__name__}")
-    known = {id for id, _ in all_clauses()}
-    for id, reason in expected_failures.items():
-        if id not in known:
-            raise ValueError(f"expected_failures: expected a clause (refdpm explain lists them), got {id!r}{hint(str(id), known)}")
-        if not isinstance(reason, str) or not reason.strip():
-            raise ValueError(f"expected_failures: expected the reason why {id} fails, got {reason!r}")
-    return dict(expected_failures)
-
-
-def hint(id: str, known: Iterable[str]) -> str:
-    """What may be meant by an id that there is not, as the end of a message."""
-    near = get_close_matches(id.upper(), sorted(known), n=1)
-    return f"; is {near[0]} meant?" if near else ""
 
 
 def names_needed(id: str, of: Quantity | Law) -> set[str]:
@@ -247,7 +228,7 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
 
     Raises: ValueError for an expected failure that is no clause, or has no reason.
     """
-    expected = with_reasons(expected_failures)
+    expected = with_reasons(expected_failures, dict(all_clauses()))
     session = Session(adapter, **options)
     of = {id: one for id, one in all_clauses() if id.startswith(beginnings(only))}
     rows = []

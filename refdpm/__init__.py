@@ -76,6 +76,8 @@ the evidence
         with images
     `strategies`
         Hypothesis strategies for schedules, states, laws and networks, for your tests too
+    `html`
+        what pages are made of
     `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`
         the words of the kit; your functions; their conventions; how exactly
     `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`
@@ -87,7 +89,7 @@ the evidence
     `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
         finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
     `conformance.known`, `conformance.unknown`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
-    `conformance.report`, `conformance.junit`, `conformance.explain`
+    `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.explain`
         interfaces that exist; functions that nothing looks at; failures that are expected; what is shown of a
         failure; which failure comes first; what is printed, and written for others; what is explained
     `conformance.session`, `conformance.reference`, `conformance.matrix`
@@ -101,9 +103,9 @@ the evidence
 the edges
     `data.images`, `run`, `conformance.vectors`
         pictures from folders; run files; test vectors
-    `console`, `experiments`, `figure`, `checking`, `pytest_plugin`, `traceability`, `cli`
-        messages; the experiments from end to end; their pictures; the commands of the kit; clauses as tests of
-        pytest; the code and the tests of each equation; all commands
+    `console`, `experiments`, `figure`, `training`, `checking`, `pytest_plugin`, `traceability`, `cli`
+        messages; the experiments from end to end; their pictures; the command that trains; the commands of the kit;
+        clauses as tests of pytest; the code and the tests of each equation; all commands
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -125,16 +127,16 @@ READING_ORDER = (
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
-    "strategies",
+    "strategies", "html",
     "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
     "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
     "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes", "conformance.report",
-    "conformance.junit", "conformance.explain",
+    "conformance.junit", "conformance.page", "conformance.annotations", "conformance.explain",
     "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
     "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "checking",
     "pytest_plugin", "traceability", "cli",
 )

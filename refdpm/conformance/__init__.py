@@ -16,7 +16,7 @@ What the kit consists of, in the order in which it is built:
     cases, accuracy, checks, mistakes     this package's own proof; `audit` runs it
     subject, inference, naming, judge     asking, understanding, judging, and naming the mistake
     session, matrix, power                a whole check; which clause sees which mistake, and which edit
-    report, junit                         what is printed, and written for others
+    report, junit, page, annotations      what is printed, and written for others
     known, wire, remote, serve, keeper    interfaces that exist, and adapters in other processes
     vectors                               the same for other languages, as files
 """

@@ -2,24 +2,22 @@
 
 from collections.abc import Mapping
 from typing import Any
-import re
 
 import numpy as np
 
+from refdpm.html import UNFIT
 from refdpm.vjp import Array
 
 SMALL = 12                                                  # numbers of an input that are shown all
 FEW = 6                                                     # numbers of an answer that are shown
 LONGEST = 400                                               # characters of a text from the adapter
-# what no report may hold: XML forbids it, and a terminal takes it for a command
-_UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def tidy(text: Any, longest: int = LONGEST) -> str:
     """A text without control characters, cut where it is long."""
     found = str(text)
     cut = found if len(found) <= longest else f"{found[:longest]}… ({len(found)} characters in all)"
-    return _UNFIT.sub("\ufffd", cut)
+    return UNFIT.sub("\ufffd", cut)
 
 
 def few_numbers(observed: Array | None, right: Array | None, inputs: Mapping[str, Any]) -> dict[str, Any]:

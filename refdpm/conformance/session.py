@@ -203,6 +203,21 @@ def clauses(adapter: Any, *, expected_failures: Mapping[str, str] = MappingProxy
             if session.subject.offers.issuperset(names_needed(id, of))]
 
 
+class Planned(NamedTuple):
+    """A clause before it is asked: in words, and which functions it misses; none if it would be asked."""
+
+    id: str
+    called: str
+    missing: list[str]
+
+
+def planned(source: Source, only: str | Sequence[str] = "") -> list[Planned]:
+    """What would be asked of an adapter, and what not; nothing is called."""
+    offers = source.offers()
+    return [Planned(id, _called(id, of), sorted(names_needed(id, of) - offers)) for id, of in all_clauses()
+            if id.startswith(beginnings(only))]
+
+
 def names_needed(id: str, of: Quantity | Law) -> set[str]:
     """The functions that an adapter must offer for a clause to be asked."""
     return set(of.needs) if isinstance(of, Law) else {of.name} | ({"vjp"} if id.startswith("GRAD.") else set())

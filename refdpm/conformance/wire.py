@@ -18,6 +18,7 @@ The first message says which functions the kit knows.  The answer to it:
     beta         the schedule [β_1, …, β_T] if it has one of its own; null or absent if it takes the argument "beta"
     classes      of its categorical chain, if it has a number of them built in; null or absent if not
     not_known    functions that it has and the kit does not know, if it does not count them among `functions`
+    places       of functions their files and lines, {"posterior": ["ddpm.py", 12]}; null or absent if they are not known
     own_steps    the lists of steps that its chains go through, if it can go through no others; null or absent if not
     error        instead of these: why there is nothing to check
 

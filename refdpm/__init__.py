@@ -89,16 +89,16 @@ the evidence
     `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
         finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
     `conformance.known`, `conformance.unknown`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
-    `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.explain`
+    `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.wire`,
+    `conformance.explain`
         interfaces that exist; functions that nothing looks at; failures that are expected; what is shown of a
-        failure; which failure comes first; what is printed, and written for others; what is explained
+        failure; which failure comes first; what is printed, and written for others; JSON lines; what is explained
     `conformance.session`, `conformance.reference`, `conformance.matrix`
         a whole check; this package as an adapter; which clause sees which mistake
     `conformance.audit`, `conformance.brief`
         everything about the reference at once, and in brief
-    `conformance.wire`, `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`,
-    `conformance.example`
-        JSON lines; adapters in other processes; a failing input in a file; a small DDPM to look at
+    `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`, `conformance.example`
+        adapters in other processes; a failing input in a file; a small DDPM to look at
 
 the edges
     `data.images`, `run`, `conformance.vectors`
@@ -133,9 +133,9 @@ READING_ORDER = (
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
     "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
     "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes", "conformance.report",
-    "conformance.junit", "conformance.page", "conformance.annotations", "conformance.explain",
+    "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire", "conformance.explain",
     "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
-    "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
+    "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "checking",
     "pytest_plugin", "traceability", "cli",

@@ -47,7 +47,8 @@ def add(command: Add) -> None:
 
     sub = command("explain", _explain, "what a report prints: a clause, a function, a mistake, an equation, a convention, a word; "
                   "without one, all that can be checked")
-    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, glossary …")
+    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, glossary, "
+                     "protocol …")
 
     sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
     sub.add_argument("action", choices=("export", "verify"), help="write the vectors, or verify those that are there")

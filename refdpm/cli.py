@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("figure", _figure, "draw what a run has learned")
     _add_run(sub)
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="must not exist")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".png, .svg or .pdf; must not exist")
 
     checking.add(add)
 
@@ -256,8 +256,6 @@ def _in_units_of_files(problem: common.Problem, x: np.ndarray) -> np.ndarray:
 
 def _figure(options: argparse.Namespace) -> int:
     posed = experiments.load(options.run)
-    if options.out.suffix != ".png":
-        raise ValueError(f"--out: expected a name ending in .png, got {options.out}")
     figure.write(run.new_file(options.out), posed)
     return 0
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -93,6 +94,12 @@ def test_figure(trained, tmp_path, capsys):
     assert cli.main(["figure", str(trained[0]), "--out", str(out)]) == 0
     assert out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     refused(capsys, ["figure", trained[0], "--out", out], "exists")
+    for suffix, begins in ((".svg", b"<?xml"), (".pdf", b"%PDF")):
+        twice = [tmp_path / f"{name}{suffix}" for name in "ab"]
+        assert all(cli.main(["figure", str(trained[0]), "--out", str(path)]) == 0 for path in twice)
+        assert twice[0].read_bytes().startswith(begins) and twice[0].read_bytes() == twice[1].read_bytes()
+    ElementTree.parse(tmp_path / "a.svg")
+    refused(capsys, ["figure", trained[0], "--out", tmp_path / "roll.jpg"], "ending in .png, .svg, .pdf")
 
 
 def test_figure_without_the_extra_names_it(trained, tmp_path, capsys, monkeypatch):

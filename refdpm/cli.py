@@ -7,10 +7,12 @@ its number.
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 import argparse
 import contextlib
 import io
+import itertools
 import signal
 import time
 import traceback
@@ -18,7 +20,7 @@ import traceback
 import numpy as np
 
 from refdpm import __version__, checking, experiments, figure, product, run, schedule, traceability, training
-from refdpm.console import one_line, say, tell, to_json
+from refdpm.console import Progress, one_line, say, tell, to_json
 from refdpm.experiments import Run, common
 
 MOST = 10_000_000             # samples of one call
@@ -117,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("audit", _audit, "check every gradient and every value, and plant every known mistake")
     sub.add_argument("--thorough", action="store_true", help="many more cases")
+    sub.add_argument("--quiet", action="store_true", help="the result alone")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
 
     sub = add("equations", _equations, "every equation of the paper, with its code, its tests and what to know about it")
@@ -143,7 +146,8 @@ def _bound(options: argparse.Namespace) -> int:
         x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
         if options.points and len(x_0) < options.points:
             raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
-    report = common.bound_report(posed.problem, posed.state, x_0, name=str(options.data or options.run))
+    with _watched(posed.problem) as problem:
+        report = common.bound_report(problem, posed.state, x_0, name=str(options.data or options.run))
     if options.parzen is not None:
         if not 2 <= options.parzen <= MOST or len(x_0) < 4:
             raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
@@ -173,7 +177,8 @@ def _sample(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     out = run.new_file(options.out)
-    x = _sample_rows(posed, options)
+    with _watched(posed.problem) as problem:
+        x = _sample_rows(posed._replace(problem=problem), options)
     if not np.isfinite(x).all():
         raise ValueError(f"{options.denoise or options.inpaint or options.run}: expected samples of finite numbers, got others; "
                          f"nothing was written")
@@ -184,6 +189,22 @@ def _sample(options: argparse.Namespace) -> int:
         np.savetxt(buffer, x.reshape(len(x), -1), fmt="%.17g", delimiter=",")
     run.write_atomically(out, buffer.getvalue())
     return 0
+
+
+@contextlib.contextmanager
+def _watched(problem: common.Problem) -> Iterator[common.Problem]:
+    """The same problem, whose network says how often it has been asked, and at which t, where somebody looks at a terminal."""
+    with Progress() as progress:
+        calls = itertools.count(1)
+
+        def telling(function: Any) -> Any:
+            def asked(parameters: Any, x_t: np.ndarray, step: Any, *, t: np.ndarray) -> Any:
+                progress.show(f"call {next(calls)} of the network, t = {np.max(t, initial=0)}")
+                return function(parameters, x_t, step, t=t)
+            return asked
+
+        functions = {name: telling(getattr(problem.network, name)) for name in ("reverse", "reverse_vjp")}
+        yield problem._replace(network=SimpleNamespace(**vars(problem.network) | functions))
 
 
 def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
@@ -264,7 +285,7 @@ def _figure(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
-    report = audit.run(thorough=options.thorough, tell=tell)
+    report = audit.run(thorough=options.thorough, tell=(lambda text: None) if options.quiet else tell)
     say(to_json(report) if options.json else audit.render(report))
     return 0 if report["ok"] else 1
 

@@ -1,5 +1,6 @@
 """The commands, as a user calls them: what they print, what they write, and how they refuse."""
 
+import io
 import json
 import os
 import subprocess
@@ -86,6 +87,22 @@ def test_samples_with_and_without_the_last_step_differ_by_its_noise(trained, tmp
     noise = (x_0 - np.sqrt(1 - 1e-3) * x_1) / np.sqrt(1e-3)
     assert abs(noise.std() - 1) < 5 / np.sqrt(2 * noise.size)                         # 5 standard errors: once in two million
     assert abs((noise * x_1).mean()) < 5 * x_1.std() / np.sqrt(noise.size)
+
+
+def test_where_an_evaluation_and_a_chain_are_is_shown_on_terminals_only(trained, tmp_path, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(console.Progress, "PATIENCE", 0)
+    commands = (["bound", str(trained[0]), "--points", "50", "--json"],
+                ["sample", str(trained[0]), "--n", "7", "--out", str(tmp_path / "x.npy")])
+    for command, calls in zip(commands, ("call 1 of the network, t = ", "call 1 of the network, t = 3")):
+        for stream in (Terminal(), io.StringIO()):
+            monkeypatch.setattr(sys, "stderr", stream)
+            (tmp_path / "x.npy").unlink(missing_ok=True)
+            assert cli.main(command) == 0
+            assert (calls in stream.getvalue()) == stream.isatty()
 
 
 def test_figure(trained, tmp_path, capsys):

@@ -48,6 +48,7 @@ body { margin: 0 auto; padding: 1.5rem; max-width: 76rem; background: var(--pape
   font: 16px/1.5 system-ui, sans-serif }
 h1, h2, h3 { line-height: 1.25; margin: 1.8em 0 .5em; overflow-wrap: anywhere }
 h1 { margin-top: 0; font-size: 1.6rem }
+section + section { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: 2rem }
 a { color: var(--link) }
 code, pre, .number { font-family: ui-monospace, monospace; font-size: .875em }
 pre, code { overflow-wrap: anywhere; white-space: pre-wrap }

@@ -96,8 +96,8 @@ def _clauses(report: dict[str, Any], prefix: str) -> Iterator[Markup]:
         heads = ("verdict", "clause", "error", "digits along t", "what is known")
         yield tag("h2", "Every clause that was asked")
         yield tag("p", "The error is in units of the formula's own rounding error; 16 are allowed. A drawing has a dot for each t "
-                  "that was tried, from t = 1 to T: the digits that are right, from 0 to 17. Below the dashed line a pass would "
-                  "have been a failure.", class_="soft")
+                  "that was tried, from t = 1 to T: the digits that are right, from 0 to 17. An answer below the dashed line would "
+                  "have failed.", class_="soft")
         yield tag("table", tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
                   tag("tbody", *(_clause(row, prefix) for row in rows)))
 

@@ -75,7 +75,7 @@ def _plain(value: Array | None, place: tuple[Any, ...] = ()) -> list[Any] | None
 def in_digits(came: list[Any], right: list[Any]) -> tuple[str, str]:
     """Both rows of numbers, with as many digits as it takes to see where they differ."""
     for digits in (5, 8, 11, 17):
-        texts = [[one if isinstance(one, str) else f"{one:.{digits}g}" for one in row] for row in (came, right)]
+        texts = [[one if isinstance(one, str) else f"{one:z.{digits}g}" for one in row] for row in (came, right)]
         if all(a != b for a, b, x, y in zip(*texts, came, right) if x != y):
             break
     return ", ".join(texts[0]), ", ".join(texts[1])

@@ -154,6 +154,7 @@ def test_few_numbers_are_those_around_the_worst():
 def test_numbers_have_as_many_digits_as_tell_them_apart():
     assert in_digits([0.5, 1.00000001], [0.5, 1]) == ("0.5, 1.00000001", "0.5, 1")
     assert in_digits(["nan"], [1 / 3]) == ("nan", "0.33333")
+    assert in_digits([-0.0, -0.5], [-0.0, 0]) == ("0, -0.5", "0, 0")
 
 
 def test_inputs_are_shown_as_they_are_or_by_how_they_begin():

@@ -76,6 +76,8 @@ the evidence
         with images
     `strategies`
         Hypothesis strategies for schedules, states, laws and networks, for your tests too
+    `html`
+        what pages are made of
     `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`
         the words of the kit; your functions; their conventions; how exactly
     `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`
@@ -86,24 +88,24 @@ the evidence
         asking; what a pass would have rejected; finding the conventions
     `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
         finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
-    `conformance.known`, `conformance.unknown`, `conformance.evidence`, `conformance.causes`, `conformance.report`,
+    `conformance.known`, `conformance.unknown`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
+    `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.wire`,
     `conformance.explain`
-        interfaces that exist; functions that nothing looks at; what is shown of a failure; which failure comes
-        first; what is printed; what is explained
+        interfaces that exist; functions that nothing looks at; failures that are expected; what is shown of a
+        failure; which failure comes first; what is printed, and written for others; JSON lines; what is explained
     `conformance.session`, `conformance.reference`, `conformance.matrix`
         a whole check; this package as an adapter; which clause sees which mistake
     `conformance.audit`, `conformance.brief`
         everything about the reference at once, and in brief
-    `conformance.wire`, `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`,
-    `conformance.example`
-        JSON lines; adapters in other processes; a failing input in a file; a small DDPM to look at
+    `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`, `conformance.example`
+        adapters in other processes; a failing input in a file; a small DDPM to look at
 
 the edges
     `data.images`, `run`, `conformance.vectors`
         pictures from folders; run files; test vectors
-    `console`, `experiments`, `figure`, `checking`, `traceability`, `cli`
-        messages; the experiments from end to end; their pictures; the commands of the kit; the code and the tests of
-        each equation; all commands
+    `console`, `experiments`, `figure`, `training`, `checking`, `pytest_plugin`, `traceability`, `cli`
+        messages; the experiments from end to end; their pictures; the command that trains; the commands of the kit;
+        clauses as tests of pytest; the code and the tests of each equation; all commands
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -125,14 +127,16 @@ READING_ORDER = (
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
-    "strategies",
+    "strategies", "html",
     "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
     "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.unknown", "conformance.evidence", "conformance.causes", "conformance.report", "conformance.explain",
+    "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes", "conformance.report",
+    "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire", "conformance.explain",
     "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
-    "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
+    "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "checking",
+    "pytest_plugin", "traceability", "cli",
 )

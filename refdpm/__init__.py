@@ -101,9 +101,9 @@ the evidence
 the edges
     `data.images`, `run`, `conformance.vectors`
         pictures from folders; run files; test vectors
-    `console`, `experiments`, `figure`, `checking`, `traceability`, `cli`
+    `console`, `experiments`, `figure`, `checking`, `traceability`, `reading`, `cli`
         messages; the experiments from end to end; their pictures; the commands of the kit; the code and the tests of
-        each equation; all commands
+        each equation; all of this as a page to read; all commands
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -134,5 +134,5 @@ READING_ORDER = (
     "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
     "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "reading", "cli",
 )

@@ -1,8 +1,10 @@
 """The page to read: well-formed, complete, self-contained, and every link lands."""
 
+import ast
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -10,9 +12,9 @@ import pytest
 import refdpm
 from refdpm import cli, gradcheck, paper
 from refdpm.conformance import cases
-from refdpm.reading import source, text
-from refdpm.reading.source import RULE
+from refdpm.reading import text
 
+PACKAGE = Path(refdpm.__file__).parent
 THEORY = refdpm.READING_ORDER[:refdpm.READING_ORDER.index("gradcheck")]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OURS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -81,15 +83,23 @@ def test_every_module_is_there_in_reading_order(page, places):
 
 @pytest.mark.parametrize("name", THEORY)
 def test_all_of_the_source_of_the_theory_is_there(name, page):
-    """Every line of code, and every word of the docstrings."""
+    """Every line of code, and every word of the docstrings; `data` is a package."""
     section = next(section for section in page.iter("section") if any(h.get("id") == name for h in section.iter("h2")))
-    there = words(section)
-    for module in source.chapters()[name]:
-        for part in module.parts:
-            assert part.code in there and part.name.removeprefix(RULE) in there
-        for doc in (module.doc, *(part.doc for part in module.parts)):
-            plain = re.sub(r"[`*_^{}]", "", doc).split()
-            assert " ".join(plain) in " ".join(re.sub(r"[`*_^{}]", "", there).split()), doc
+    there, plain = words(section), without_marks(words(section))
+    path = PACKAGE / f"{name.replace('.', '/')}.py"
+    text = (path if path.exists() else PACKAGE / name / "__init__.py").read_text(encoding="utf-8")
+    tree, docstrings = ast.parse(text), set()
+    for node in [tree, *(node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef))]:
+        if ast.get_docstring(node):
+            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+            assert without_marks(ast.get_docstring(node)) in plain
+    for number, line in enumerate(text.splitlines(), start=1):
+        assert number in docstrings or line.removeprefix("# -- ").rstrip("- ") in there, f"line {number}"
+
+
+def without_marks(text):
+    """Its words, without the marks of indices and of code, which the page shows in other ways."""
+    return " ".join(re.sub(r"[`*_^{}]", "", text).split())
 
 
 def test_a_function_stands_beside_its_adjoint_with_formula_and_evidence(around):

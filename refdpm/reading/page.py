@@ -24,6 +24,9 @@ from refdpm.reading.style import CSS
 from refdpm.reading.text import Links, cited, code, link, prose
 
 WORKED = "gradcheck.worked"                               # the module whose result is printed too
+HOW_TO_READ = """Every chapter is a module.  Its text says what is derived.  Its functions stand beside their adjoints (`f` and
+`f_vjp`), and below each stands what speaks for it: the equations of the paper, the clauses that judge it, the tests, how far the
+adjoint is from the derivative on one case, and how much its values lose by rounding.  From `gradcheck` on the code is folded in."""
 EVIDENCE = READING_ORDER.index("gradcheck")              # from here on code is folded in
 
 
@@ -93,15 +96,23 @@ class Page:
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n<title>{title}</title>',
             f'<meta name="viewport" content="width=device-width, initial-scale=1"/>\n<style>{CSS}</style>\n</head>\n<body>',
             '<a class="skip" href="#main">Skip the contents</a>', self._contents(), f'<main id="main">\n<h1>{title}</h1>',
-            *_introduction(), *(self._chapter(entry, modules) for entry, modules in self.chapters.items()),
+            *self._introduction(), *(self._chapter(entry, modules) for entry, modules in self.chapters.items()),
             self._all_clauses(), _words(), "</main>\n</body>\n</html>\n"])
 
     def _contents(self) -> str:
-        groups = [("", [])] + [(heading, re.findall(r"`([\w.]+)`", re.sub(r"^ {8}.*", "", names, flags=re.MULTILINE)))
-                               for heading, names in _groups()]
-        lists = "\n".join(f"<b>{heading}</b>\n" + "\n".join(link(name, name) for name in names) for heading, names in groups[1:])
-        return (f'<nav class="contents" aria-label="Contents" tabindex="0">\n{lists}\n<b>tables</b>\n'
-                f'{link("equations", "equations")}\n{link("clauses", "clauses")}\n{link("words", "words")}\n</nav>')
+        groups = "\n".join(f"<b>{heading}</b>\n" + "\n".join(link(name, name) for names, _ in entries for name in names)
+                           for heading, entries in _groups())
+        tables = "\n".join(link(name, name) for name in ("equations", "clauses", "words"))
+        return f'<nav class="contents" aria-label="Contents" tabindex="0"><div>\n{groups}\n<b>tables</b>\n{tables}\n</div></nav>'
+
+    def _introduction(self) -> Iterator[str]:
+        """What the package says of itself, how to read the page, and what each chapter is about."""
+        yield prose((refdpm.__doc__ or "").partition("\n\nthe ground\n")[0], self.links("paper"))
+        yield prose(HOW_TO_READ, self.links("paper"))
+        for heading, entries in _groups():
+            rows = "\n".join(f"<dt>{', '.join(link(name, name) for name in names)}</dt><dd>{self._says(says)}</dd>"
+                             for names, says in entries)
+            yield f'<h3>{heading}</h3>\n<dl class="about">\n{rows}\n</dl>'
 
     def _chapter(self, entry: str, modules: list[Module]) -> str:
         number = READING_ORDER.index(entry)
@@ -147,16 +158,15 @@ class Page:
 
     def _evidence(self, place: str) -> str:
         """What speaks for a function."""
-        numbers = [number for number, row in self.evidence.equations.items() if place in row["code"]]
-        tests = dict.fromkeys(test for number in numbers for test in self.evidence.equations[number]["tests"])
-        rows = {"equations": self._to_equations(numbers), "judged by": self._to_clauses(self.evidence.judged.get(place, ())),
-                "tests": _tests(tests)}
-        pair = place.removesuffix("_vjp")
-        if place.endswith("_vjp") and pair in self.evidence.gaps:
-            rows["adjoint gap"] = f"{self.evidence.gaps[pair]:.1e}, the worst of its arguments, on one case"
-        if place in self.evidence.units:
-            rows["rounding"] = f"{self.evidence.units[place]:.2f} u·scale, the worst of its values against the textbook's digits"
-        return _list("evidence", rows)
+        found, pair = self.evidence, place.removesuffix("_vjp")
+        numbers = [number for number, row in found.equations.items() if place in row["code"]]
+        gap, units = found.gaps.get(pair) if place != pair else None, found.units.get(place)
+        return _list("evidence", {
+            "equations": self._to_equations(numbers),
+            _word("judged by", "clause"): self._to_clauses(found.judged.get(place, ())),
+            "tests": _tests(test for number in numbers for test in found.equations[number]["tests"]),
+            _word("adjoint gap", "gap"): "" if gap is None else f"{gap:.1e}, the worst of its arguments, on one case",
+            _word("rounding", "scale"): "" if units is None else f"{units:.2f} u·scale, the worst of its values, by the textbook"})
 
     # -- tables ----------------------------------------------------------------------------------------------------------
 
@@ -196,17 +206,13 @@ def _words() -> str:
     return f'<section>\n<h2 id="words">words</h2>\n<dl class="evidence">\n{rows}\n</dl>\n</section>'
 
 
-def _introduction() -> Iterator[str]:
-    """What the package says of itself before its table of contents."""
-    first, _, rest = (refdpm.__doc__ or "").partition("\n\nthe ground\n")
-    yield from (f"<p>{escape(' '.join(text.split()), quote=False)}</p>" for text in first.split("\n\n"))
-
-
-def _groups() -> list[tuple[str, str]]:
-    """(heading, entries) of the package's table of contents."""
+def _groups() -> Iterator[tuple[str, list[tuple[list[str], str]]]]:
+    """The package's table of contents: (heading, entries), each of some names and what they are about."""
     text = refdpm.__doc__ or ""
     table = text[text.index("the ground\n"):text.index("Nothing is imported here")]
-    return [(heading, names) for heading, names in re.findall(r"^(\w[\w ]*)\n((?:    .*\n)+)", table, flags=re.MULTILINE)]
+    for heading, block in re.findall(r"^(\w[\w ]*)\n((?: {4}.*\n)+)", table, flags=re.MULTILINE):
+        found = re.findall(r"((?: {4}`.*\n)+)((?: {8}.*\n)+)", block)
+        yield heading, [(re.findall(r"`([\w.]+)`", names), " ".join(says.split())) for names, says in found]
 
 
 def _left_side(name: str) -> str:
@@ -216,8 +222,13 @@ def _left_side(name: str) -> str:
 
 
 def _tests(tests: Iterable[str]) -> str:
-    names = [f"<code>tests/{escape(test)}</code>" for test in tests]
+    names = [f"<code>tests/{escape(test)}</code>" for test in dict.fromkeys(tests)]
     return ", ".join(names) if len(names) < 4 else f"<details><summary>{len(names)} tests</summary>{', '.join(names)}</details>"
+
+
+def _word(text: str, of: str) -> str:
+    """Text that leads to a word of the glossary."""
+    return link(f"word-{of}", text)
 
 
 def _list(kind: str, rows: dict[str, Any]) -> str:

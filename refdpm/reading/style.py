@@ -17,6 +17,8 @@ a:hover { text-decoration: underline; }
 nav.contents { padding: 1rem; font: .85rem/1.45 system-ui, "DejaVu Sans", sans-serif; border-bottom: 1px solid var(--line);
                max-height: 45vh; overflow: auto; }
 nav.contents b { display: block; margin-top: .7rem; }
+nav.contents div { columns: 11rem; }
+nav.contents b { break-after: avoid; }
 nav.contents a { display: block; padding: .05rem 0; overflow-wrap: anywhere; }
 main { padding: 0 1rem 4rem; min-width: 0; }
 h1, h2, h3, h4 { font-family: system-ui, "DejaVu Sans", sans-serif; line-height: 1.25; overflow-wrap: anywhere; }
@@ -37,14 +39,16 @@ article { margin: 1.6rem 0; }
 .formula { overflow-x: auto; overflow-y: hidden; padding: .35rem 0; }
 .formula math { display: inline math; font-size: 1.1rem; }
 sub, sup { line-height: 0; }
+dl.about dd { margin: 0 0 .4rem 1.2rem; }
 dl.evidence, .equation dl { font: .82rem/1.5 system-ui, "DejaVu Sans", sans-serif; display: grid; gap: .1rem .9rem;
                             grid-template-columns: max-content 1fr; max-width: 60rem; }
-dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
+dt, dt a { color: var(--faint); } dl.about a { color: var(--link); } dd { margin: 0; overflow-wrap: anywhere; }
 summary { cursor: pointer; color: var(--faint); font: .82rem system-ui, "DejaVu Sans", sans-serif; }
 .turn { display: flex; justify-content: space-between; gap: 1rem; margin-top: 2.5rem; font: .85rem system-ui, sans-serif; }
 @media (min-width: 62rem) {
   body { display: grid; grid-template-columns: 15.5rem minmax(0, 1fr); }
   nav.contents { position: sticky; top: 0; height: 100vh; max-height: none; border: 0; border-right: 1px solid var(--line); }
+  nav.contents div { columns: auto; }
   main { padding: 0 2.5rem 4rem; } }
 @media (min-width: 95rem) { .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pair > div + div { margin-top: 0; } }
 @media print {

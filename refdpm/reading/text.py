@@ -14,7 +14,7 @@ import re
 
 LABEL = re.compile(r"(Shapes|Derivation|Edge|Domain|Units|Raises|Source|Keys): ")
 COLUMNS = re.compile(r"\S+ {2,}\S")                          # an entry and what is said of it
-NAME = re.compile(r"`([\w.]+)`")
+NAME = re.compile(r"`([^`\n]+)`")
 EQUATIONS = re.compile(r"\b[Ee]qs?\. \d+(?:(?:–|, | and )\d+)*|\bequations? \d+")
 CLAUSE = re.compile(r"\b[A-Z]{3,}(?:\.[A-Z][A-Z_0-9]*)+\b")
 # of x_t, x_{t−1} and e^x, outside of tags and code

@@ -13,12 +13,14 @@ import sys
 import numpy as np
 
 from refdpm.conformance import accuracy, audit
-from refdpm.conformance.chapters.inputs import Given
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.in_textbook import book, function, in_textbook
 from refdpm.conformance.profile import VALUES
 from refdpm.conformance.session import all_clauses
 from refdpm.run import named_leaves
+from refdpm.textbook.expression import E
 from refdpm.textbook.written import mathml, written
 from refdpm.traceability import Row, matrix
 
@@ -43,7 +45,10 @@ def gathered(tell: Callable[[str], None]) -> Evidence:
     equations = {row["number"]: row for row in matrix()}
     clauses = dict(all_clauses())
     tell("formulas and clauses …")
-    formulas = {name: found for name in book() if (found := list(_formulas(name)))}
+    formulas: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for quantity in QUANTITIES:
+        formulas[_name_of(getattr(quantity.theory, "f", None))] += _of_quantity(quantity)
+    formulas |= {name: list(_of_function(name)) for name in book() if name not in formulas}
     judged = defaultdict(list)
     for id, of in clauses.items():
         for name in _judged_by(of):
@@ -61,16 +66,31 @@ def gathered(tell: Callable[[str], None]) -> Evidence:
     return Evidence(equations, clauses, formulas, judged, gaps, units)
 
 
-def _formulas(name: str) -> Iterator[tuple[str, str]]:
-    """The textbook's formula of each part of a value; none for compositions."""
+# -- formulas ------------------------------------------------------------------------------------------------------------
+
+def _of_quantity(of: Quantity) -> Iterator[tuple[str, str]]:
+    """The formula of each output, as a user of the kit would print it."""
+    for output, formula in zip(of.outputs, of.formulas(_first_inputs(of)), strict=True):
+        yield from _printed("" if output.id == "VALUE" else output.id.lower(), formula)
+
+
+def _of_function(name: str) -> Iterator[tuple[str, str]]:
+    """The formula of each part of a function's value, in its own arguments."""
     case = next(accuracy.cases_of(name), None)
-    if case is None:
-        return
-    with np.errstate(all="ignore"):
-        formulas, value = in_textbook(name, *case).formulas, function(name)(*case[0], **case[1])
-    names = [leaf for leaf, _ in named_leaves(value)]
-    if sum(len(written(formula)) for formula in formulas) <= LONGEST:
-        yield from zip(names, map(mathml, formulas), strict=True)
+    if case:
+        with np.errstate(all="ignore"):
+            formulas, value = in_textbook(name, *case).formulas, function(name)(*case[0], **case[1])
+        for (leaf, _), formula in zip(named_leaves(value), formulas, strict=True):
+            yield from _printed(leaf, formula)
+
+
+def _printed(name: str, formula: E) -> Iterator[tuple[str, str]]:
+    if len(written(formula)) <= LONGEST:
+        yield name, mathml(formula)
+
+
+def _first_inputs(of: Quantity) -> Inputs:
+    return {choice: VALUES[choice][0] for choice in of.choices} | of.edges(Given())[0]
 
 
 # -- which functions a clause judges -------------------------------------------------------------------------------------
@@ -101,7 +121,7 @@ def _called(of: Quantity) -> list[str]:
     sys.setprofile(note)
     try:
         with np.errstate(all="ignore"), contextlib.suppress(LookupError, ValueError):
-            of.reference({choice: VALUES[choice][0] for choice in of.choices} | of.edges(Given())[0])
+            of.reference(_first_inputs(of))
     finally:
         sys.setprofile(before)
     return list(seen)

@@ -23,11 +23,12 @@ from refdpm.reading.source import Module, Part, chapters
 from refdpm.reading.style import CSS
 from refdpm.reading.text import Links, cited, code, link, prose
 
+MANY = 6                                                 # entries that are listed without being folded in
 WORKED = "gradcheck.worked"                               # the module whose result is printed too
 HOW_TO_READ = """Every chapter is a module.  Its text says what is derived.  Its functions stand beside their adjoints (`f` and
 `f_vjp`), and below each stands what speaks for it: the equations of the paper, the clauses that judge it, the tests, how far the
 adjoint is from the derivative on one case, and how much its values lose by rounding.  From `gradcheck` on the code is folded in."""
-EVIDENCE = READING_ORDER.index("gradcheck")              # from here on code is folded in
+EVIDENCE = READING_ORDER.index("gradcheck")               # from here on code is folded in
 
 
 def page(tell: Callable[[str], None] = lambda text: None) -> str:
@@ -85,7 +86,7 @@ class Page:
         return ", ".join(link(self._equation(number), escape(number)) for number in numbers)
 
     def _to_clauses(self, ids: Iterable[str]) -> str:
-        return ", ".join(link(f"clause-{id}", id) for id in ids)
+        return _several([link(f"clause-{id}", id) for id in ids], "clauses")
 
     # -- the whole -------------------------------------------------------------------------------------------------------
 
@@ -222,8 +223,13 @@ def _left_side(name: str) -> str:
 
 
 def _tests(tests: Iterable[str]) -> str:
-    names = [f"<code>tests/{escape(test)}</code>" for test in dict.fromkeys(tests)]
-    return ", ".join(names) if len(names) < 4 else f"<details><summary>{len(names)} tests</summary>{', '.join(names)}</details>"
+    return _several([f"<code>tests/{escape(test)}</code>" for test in dict.fromkeys(tests)], "tests")
+
+
+def _several(entries: list[str], called: str) -> str:
+    """Entries with commas between them; folded in, if they are many."""
+    text = ", ".join(entries)
+    return text if len(entries) <= MANY else _folded(text, f"{len(entries)} {called}")
 
 
 def _word(text: str, of: str) -> str:

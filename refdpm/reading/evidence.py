@@ -29,12 +29,12 @@ LONGEST = 420                      # characters of a formula in a line; what is 
 
 
 class Evidence(NamedTuple):
-    """Equations by number; clauses by id; and by the names of functions below refdpm: formulas as (name, MathML), the ids of
-    clauses, the worst adjoint gap, and the worst error of a value in units of u·scale."""
+    """Equations by number; clauses by id; and by the names of functions below refdpm: formulas in MathML, the ids of clauses,
+    the worst adjoint gap, and the worst error of a value in units of u·scale."""
 
     equations: dict[str, Row]
     clauses: dict[str, Quantity | Law]
-    formulas: dict[str, list[tuple[str, str]]]
+    formulas: dict[str, list[str]]
     judged: dict[str, list[str]]
     gaps: dict[str, float]
     units: dict[str, float]
@@ -45,9 +45,10 @@ def gathered(tell: Callable[[str], None]) -> Evidence:
     equations = {row["number"]: row for row in matrix()}
     clauses = dict(all_clauses())
     tell("formulas and clauses …")
-    formulas: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    formulas: dict[str, list[str]] = defaultdict(list)
     for quantity in QUANTITIES:
-        formulas[_name_of(getattr(quantity.theory, "f", None))] += _of_quantity(quantity)
+        name = _name_of(getattr(quantity.theory, "f", None))
+        formulas[name] += _of_quantity(name, quantity)
     formulas |= {name: list(_of_function(name)) for name in book() if name not in formulas}
     judged = defaultdict(list)
     for id, of in clauses.items():
@@ -68,25 +69,26 @@ def gathered(tell: Callable[[str], None]) -> Evidence:
 
 # -- formulas ------------------------------------------------------------------------------------------------------------
 
-def _of_quantity(of: Quantity) -> Iterator[tuple[str, str]]:
+def _of_quantity(name: str, of: Quantity) -> Iterator[str]:
     """The formula of each output, as a user of the kit would print it."""
     for output, formula in zip(of.outputs, of.formulas(_first_inputs(of)), strict=True):
-        yield from _printed("" if output.id == "VALUE" else output.id.lower(), formula)
+        yield from _printed(name, "" if output.id == "VALUE" else output.id.lower(), formula)
 
 
-def _of_function(name: str) -> Iterator[tuple[str, str]]:
+def _of_function(name: str) -> Iterator[str]:
     """The formula of each part of a function's value, in its own arguments."""
     case = next(accuracy.cases_of(name), None)
     if case:
         with np.errstate(all="ignore"):
             formulas, value = in_textbook(name, *case).formulas, function(name)(*case[0], **case[1])
         for (leaf, _), formula in zip(named_leaves(value), formulas, strict=True):
-            yield from _printed(leaf, formula)
+            yield from _printed(name, leaf, formula)
 
 
-def _printed(name: str, formula: E) -> Iterator[tuple[str, str]]:
+def _printed(of: str, part: str, formula: E) -> Iterator[str]:
+    """A part of a function's value as an equation, or nothing if it is too long."""
     if len(written(formula)) <= LONGEST:
-        yield name, mathml(formula)
+        yield mathml(formula, part or of.rpartition(".")[2])
 
 
 def _first_inputs(of: Quantity) -> Inputs:

@@ -15,13 +15,12 @@ import re
 import refdpm
 from refdpm import READING_ORDER
 from refdpm.conformance.chapters.quantity import Law
-
 from refdpm.conformance.glossary import GLOSSARY
 from refdpm.gradcheck import worked
 from refdpm.reading.evidence import Evidence, gathered
 from refdpm.reading.source import Module, Part, chapters
 from refdpm.reading.style import CSS
-from refdpm.reading.text import Links, cited, code, link, prose
+from refdpm.reading.text import Links, cited, code, link, prose, sentences
 
 MANY = 6                                                 # entries that are listed without being folded in
 WORKED = "gradcheck.worked"                               # the module whose result is printed too
@@ -151,8 +150,7 @@ class Page:
 
     def _column(self, module: Module, part: Part, links: Links, *, folded: bool) -> str:
         place, text = f"{module.name}.{part.name}", code(part.code, links)
-        formula = "\n".join(f'<div class="formula">{mathml.replace(">", ">" + _left_side(name or part.name), 1)}</div>'
-                            for name, mathml in self.evidence.formulas.get(place, ()))
+        formula = "\n".join(f'<div class="formula">{mathml}</div>' for mathml in self.evidence.formulas.get(place, ()))
         return "\n".join(filter(None, [
             f'<h4 id="{place}">{part.name}</h4>', prose(part.doc, links) if part.doc else "",
             formula, _folded(text, "code") if folded else text, self._evidence(place)]))
@@ -185,7 +183,7 @@ class Page:
         return "\n".join(found)
 
     def _says(self, text: str) -> str:
-        return prose(text, self.links("paper")).removeprefix("<p>").removesuffix("</p>") if text else ""
+        return sentences(text, self.links("paper"))
 
     def _all_clauses(self) -> str:
         found = ['<section>\n<h2 id="clauses">clauses</h2>\n<p>What the kit asks of an implementation, one answer at a time.</p>']
@@ -216,12 +214,6 @@ def _groups() -> Iterator[tuple[str, list[tuple[list[str], str]]]]:
         yield heading, [(re.findall(r"`([\w.]+)`", names), " ".join(says.split())) for names, says in found]
 
 
-def _left_side(name: str) -> str:
-    head, _, index = name.partition("_")
-    left = f"<msub><mi>{escape(head)}</mi><mi>{escape(index)}</mi></msub>" if len(index) == 1 else f"<mi>{escape(name)}</mi>"
-    return f"{left}<mo>=</mo>"
-
-
 def _tests(tests: Iterable[str]) -> str:
     return _several([f"<code>tests/{escape(test)}</code>" for test in dict.fromkeys(tests)], "tests")
 
@@ -237,7 +229,7 @@ def _word(text: str, of: str) -> str:
     return link(f"word-{of}", text)
 
 
-def _list(kind: str, rows: dict[str, Any]) -> str:
+def _list(kind: str, rows: dict[str, str]) -> str:
     entries = "\n".join(f"<dt>{name}</dt><dd>{says}</dd>" for name, says in rows.items() if says)
     return f'<dl class="{kind}">\n{entries}\n</dl>' if entries else ""
 

@@ -50,7 +50,7 @@ def link(place: str, text: str) -> str:
 
 def prose(doc: str, links: Links) -> str:
     """A docstring as HTML."""
-    return "\n".join(f"<pre>{_linked(text, links)}</pre>" if kept else f"<p>{_paragraph(text, links)}</p>"
+    return "\n".join(f"<pre>{_linked(text, links)}</pre>" if kept else f"<p>{sentences(text, links)}</p>"
                      for kept, text in _blocks(doc))
 
 
@@ -77,7 +77,8 @@ def _labelled(lines: list[str]) -> Iterator[str]:
     yield " ".join(found)
 
 
-def _paragraph(text: str, links: Links) -> str:
+def sentences(text: str, links: Links) -> str:
+    """Text that flows, with no paragraph around it."""
     html = LABEL.sub(r"<b>\1</b>: ", _linked(text, links))
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", re.sub(" {3,}", "\u2003", html))
     return re.sub(r"\*(\w[\w ]*)\*", r"<em>\1</em>", html)

@@ -118,9 +118,10 @@ def _bracketed(text: str, needed: bool) -> str:
 
 # -- MathML --------------------------------------------------------------------------------------------------------------
 
-def mathml(one: E) -> str:
-    """A formula as a <math> element."""
-    return f'<math display="block">{_mark(one, 0)}</math>'
+def mathml(one: E, name: str = "") -> str:
+    """A formula as a <math> element; with a name it is an equation, name = formula."""
+    left = _word(name) + _sign("=") if name else ""
+    return f'<math display="block">{left}{_mark(one, 0)}</math>'
 
 
 def _row(*parts: str) -> str:

@@ -103,9 +103,9 @@ the evidence
 the edges
     `data.images`, `run`, `conformance.vectors`
         pictures from folders; run files; test vectors
-    `console`, `experiments`, `figure`, `training`, `checking`, `pytest_plugin`, `traceability`, `cli`
+    `console`, `experiments`, `figure`, `training`, `checking`, `pytest_plugin`, `traceability`, `reading`, `cli`
         messages; the experiments from end to end; their pictures; the command that trains; the commands of the kit;
-        clauses as tests of pytest; the code and the tests of each equation; all commands
+        clauses as tests of pytest; the code and the tests of each equation; all of this as a page to read; all commands
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -138,5 +138,5 @@ READING_ORDER = (
     "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "checking",
-    "pytest_plugin", "traceability", "cli",
+    "pytest_plugin", "traceability", "reading", "cli",
 )

@@ -1,4 +1,5 @@
-"""The commands:  python -m refdpm {train, bound, sample, figure, check, explain, vectors, audit, equations}.
+"""The commands:  python -m refdpm {train, bound, sample, figure, check, explain, vectors, audit, equations,
+read}.
 
 With --json a command prints one JSON object on standard output and nothing else there; progress goes to standard error.
 Exit codes: 0 fine, 1 a check failed, 2 wrong usage, input or output, 3 an error in this package itself; ended by a signal, 128 and
@@ -124,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("equations", _equations, "every equation of the paper, with its code, its tests and what to know about it")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
+
+    sub = add("read", _read, "write one page with the whole derivation: text, formulas, code, gradients and what speaks for them")
+    sub.add_argument("--out", type=Path, default=Path("refdpm.html"), metavar="FILE.html",
+                     help="default refdpm.html; must not exist")
     return parser
 
 
@@ -281,7 +286,7 @@ def _figure(options: argparse.Namespace) -> int:
     return 0
 
 
-# -- audit, equations --------------------------------------------------------------------------------------------------
+# -- audit, equations, read --------------------------------------------------------------------------------------------
 
 def _audit(options: argparse.Namespace) -> int:
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
@@ -295,4 +300,14 @@ def _equations(options: argparse.Namespace) -> int:
     if not any(row["tests"] for row in rows):
         tell("the tests are not installed with the package; from a checkout they are listed too")
     say(to_json(rows) if options.json else traceability.render(rows))
+    return 0
+
+
+def _read(options: argparse.Namespace) -> int:
+    if options.out.suffix != ".html":
+        raise ValueError(f"--out: expected a name ending in .html, got {options.out}")
+    out = run.new_file(options.out)
+    from refdpm.reading import page                            # needs the kit, as the audit does
+    run.write_atomically(out, page.page(tell).encode())
+    say(f"{options.out}: open it in a browser")
     return 0

@@ -8,6 +8,9 @@ Everything the kernels need of ᾱ they take from its logarithm ℓ_t = Σ_{s≤
 
 both to rounding error for every ℓ ≤ 0, from β = 1e-12 (where 1 − ᾱ by subtraction would have four digits left) to β = 1
 (where ℓ = −∞, ᾱ = 0 and 1 − ᾱ = 1 are exact).  So `log_alpha_bar`, and not ᾱ, is what is passed on.
+
+A gradient with respect to β_s comes from two sides: from where β_s is the rate of its own step, and from every level that holds it,
+ℓ_t for t ≥ s.  Both meet in `step_at_vjp`.  Where in the bound they come from is told in `bound`.
 """
 
 from typing import Any, NamedTuple
@@ -65,6 +68,8 @@ def check(beta: Array, *, t: Any, first: int = 1) -> None:
 def reciprocal(T: int) -> Array:
     """β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T falls by the same amount at every step and ᾱ_T = 0.
 
+    Derivation: 1 − β_s = (T − s)/(T − s + 1), and in the product over s = 1..t every numerator but the last cancels the next
+    denominator.
     Source: sec. 2.4.1, the binomial experiments.
     """
     return _schedule(1 / np.arange(_steps(T), 0, -1.0))

@@ -2,6 +2,17 @@
 
 The paper's networks have none; those that came later have it between convolutions.  It stands here by itself, for whoever wants to
 compare theirs.
+
+The differential, step by step.  M is the mean over a group, d = x − m with m = M x is the offset, v = M d², and s = √(v + ε):
+
+    dd = dx − M dx                      the mean moves with every number of the group
+    dv = 2 M(d dd) = 2 M(d dx)          that the mean moves changes nothing in v, because M d = 0
+    ds = dv/(2s) = M(z dx)              with z = d/s
+    dz = dd/s − d ds/s² = [dx − M dx − z M(z dx)]/s
+
+The pullback is read off the last line.  M is its own adjoint, Σ w M(dx) = Σ M(w) dx; and so is dx ↦ z M(z dx), for the same reason:
+Σ w z M(z dx) = Σ M(w z) z dx.  So the whole map from dx to dz is its own adjoint, and the pullback is the same formula with the
+cotangent of z in the place of dx.  `gradcheck.worked` shows what happens to who forgets its last term.
 """
 
 from math import prod
@@ -47,8 +58,7 @@ def group_norm_vjp(x: Array, scale: Array, shift: Array, *, groups: int, epsilon
 
         dy = scale dz + z dscale + dshift        dz = [dx − M dx − z M(z dx)]/√(v + ε)
 
-    where the mean moves by M dx and the root by M(z dx); that the mean moves changes nothing in v, because M(x − m) = 0.  The map
-    from dx to dz is its own adjoint.
+    which is derived above; the map from dx to dz is its own adjoint.
     """
     z, root = _standard_scores(x, groups, epsilon)
 

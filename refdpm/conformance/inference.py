@@ -78,7 +78,7 @@ def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[s
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
     probes = quantity.edges(subject.given)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
     fields = [field for field in _conventions_of(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
-    if _told_by_earlier_quantities(subject, quantity, fields):
+    if not fields or _told_by_earlier_quantities(subject, quantity, fields):
         return [], []
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
 

@@ -237,6 +237,15 @@ def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.pa
     return found
 
 
+def depending(ordered: Iterable[E], sources: Container[E]) -> Iterator[E]:
+    """Those of some nodes, which come with parts before what is made of them, that are sources or made of one."""
+    found: set[E] = set()
+    for one in ordered:
+        if one in sources or any(part in found for part in one.parts):
+            found.add(one)
+            yield one
+
+
 def replaced(roots: tuple[E, ...], instead: Callable[[E], E | None]) -> tuple[E, ...]:
     """The formulas with what is `instead` of some nodes; all that does not depend on those is shared with the old formulas."""
     changed: dict[E, E] = {}

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 At = int | str | tuple[int, ...] | None
@@ -249,13 +249,19 @@ def depending(ordered: Iterable[E], sources: Container[E]) -> Iterator[E]:
 def replaced(roots: tuple[E, ...], instead: Callable[[E], E | None]) -> tuple[E, ...]:
     """The formulas with what is `instead` of some nodes; all that does not depend on those is shared with the old formulas."""
     changed: dict[E, E] = {}
-    for one in nodes(*roots):
+    for one in _everything(roots):
         new = instead(one)
         if new is not None:
             changed[one] = changed.get(new, new)
         elif any(part in changed for part in one.parts):
             changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
     return tuple(changed.get(root, root) for root in roots)
+
+
+@lru_cache(maxsize=500)
+def _everything(roots: tuple[E, ...]) -> list[E]:
+    """All nodes of formulas that are changed again and again."""
+    return nodes(*roots)
 
 
 def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:

@@ -82,9 +82,10 @@ def softmax(x: Array) -> Array:
     """g_k = exp(x_k)/Σ_j exp(x_j), along the last axis: positive weights, Σ_k g_k = 1.
 
     Shapes: (…, K) → (…, K).
-    Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.
+    Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.  Of complex
+    numbers the one with the largest real part is subtracted as a whole, and its own g loses no digits near 1.
     """
-    g = np.exp(x - np.max(np.real(x), axis=-1, keepdims=True))
+    g = np.exp(x - np.max(x, axis=-1, keepdims=True))
     g /= g.sum(axis=-1, keepdims=True)
     return g
 
@@ -109,7 +110,7 @@ def log_softmax(x: Array) -> Array:
 
     Shapes: (…, K) → (…, K).
     """
-    below = x - np.max(np.real(x), axis=-1, keepdims=True)
+    below = x - np.max(x, axis=-1, keepdims=True)
     return below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
 
 

@@ -12,7 +12,7 @@ pass, `given_upstream`.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,8 @@ import numpy as np
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import CalledNoMore, Fault, Refusal, Skip
 from refdpm.conformance.chapters.draws import Draw
-from refdpm.conformance.chapters.inputs import Inputs
-from refdpm.conformance.chapters.quantity import Quantity
+from refdpm.conformance.chapters.inputs import Inputs, fingerprint
+from refdpm.conformance.chapters.quantity import Keyed, Quantity
 from refdpm.conformance.naming import Name
 from refdpm.conformance.power import factor_along_t, places_of, seen, smallest_factor, unseen
 from refdpm.conformance.smallest import size, smallest
@@ -318,7 +318,7 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
     power = _power_of(cases, kind)
     if power["factor"] <= seen(dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
-        power |= {"unseen": unseen(places_of(quantity, chosen, dtype), at, dtype)}
+        power |= {"unseen": _unseen(quantity, tuple(Keyed(one, fingerprint(one)) for one in chosen), at, dtype)}
         return result._replace(power=power) if not power["unseen"] else _undecided(result, power, dtype)
     again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
     sharper = _power_of(again, kind) if again else power
@@ -327,6 +327,12 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
         return _undecided(result, power, dtype)
     return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
                            f"{', '.join(quantity.after)}")
+
+
+@lru_cache(maxsize=1000)
+def _unseen(quantity: Quantity, places: tuple[Keyed, ...], at: int, dtype: str) -> list[str]:
+    """The edits that these inputs do not show, which is the same for every adapter that is right there."""
+    return unseen(places_of(quantity, [place.inputs for place in places], dtype), at, dtype)
 
 
 def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:

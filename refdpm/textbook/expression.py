@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from fractions import Fraction
-from functools import partial, wraps
+from functools import lru_cache, partial, wraps
 from inspect import signature
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
@@ -266,16 +266,31 @@ def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.pa
     return found
 
 
+def depending(ordered: Iterable[E], sources: Container[E]) -> Iterator[E]:
+    """Those of some nodes, which come with parts before what is made of them, that are sources or made of one."""
+    found: set[E] = set()
+    for one in ordered:
+        if one in sources or any(part in found for part in one.parts):
+            found.add(one)
+            yield one
+
+
 def replaced(roots: tuple[E, ...], instead: Callable[[E], E | None]) -> tuple[E, ...]:
     """The formulas with what is `instead` of some nodes; all that does not depend on those is shared with the old formulas."""
     changed: dict[E, E] = {}
-    for one in nodes(*roots):
+    for one in _everything(roots):
         new = instead(one)
         if new is not None:
             changed[one] = changed.get(new, new)
         elif any(part in changed for part in one.parts):
             changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
     return tuple(changed.get(root, root) for root in roots)
+
+
+@lru_cache(maxsize=500)
+def _everything(roots: tuple[E, ...]) -> list[E]:
+    """All nodes of formulas that are changed again and again."""
+    return nodes(*roots)
 
 
 def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:

@@ -155,7 +155,7 @@ def _through_levels(levels: Mapping[int, Any], page: Page, like: Array) -> Array
     T, moved = len(like) - 1, _zeros(like.shape, like)
     if levels:
         every = Page({}, beta=page.beta, t=np.arange(T + 1), ndim=1)
-        exact, rate = (every.column(Column(name), tables=False)[0] for name in ("alpha_bar", "alpha"))
+        exact, rate = (every.column(Column(name)) for name in ("alpha_bar", "alpha"))
         if like.dtype != object:
             exact, rate = exact.astype(float), rate.astype(float)
         running = 0 * like[0]

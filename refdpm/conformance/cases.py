@@ -24,6 +24,7 @@ from refdpm.conformance.chapters.theory import PREDICTOR
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import MIXINGS, Categorical
 from refdpm.later.decoder import Grid
+from refdpm.later.guidance import STARTS
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
@@ -45,7 +46,7 @@ PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", 
                 "layers.norm", "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat",
                 "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-                "later.objective", "later.loss", "later.sampler", "later.categorical")
+                "later.objective", "later.loss", "later.sampler", "later.categorical", "later.guidance")
 
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
@@ -531,6 +532,10 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
         states=range(2)),
+    "later.guidance.guided": _on_rows(s.states, s.other_states, weight=s.numbers(0.1, 8), start=st.sampled_from(STARTS)),
+    "later.guidance.rescaled": tuple(_case(s.normal_arrays(*shape), s.normal_arrays(*shape).map(lambda x: 2 * x + 1),
+                                           share=s.numbers(0.1, 1)) for shape in ((N, S), (1, 4), (3, 4, 5, 2), (0, 3))),
+    "later.guidance.guided_noise": _on_rows(s.states, s.other_states, s.level_columns),
     "later.sampler.respaced": (_respacing(T, *range(1, T + 1)), _respacing(T, 2, 3, T), _respacing(T, T), _respacing(T, 1, 4),
                                _respacing(1, 1), _respacing(2, 2)),
 }

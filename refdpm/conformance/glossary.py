@@ -62,6 +62,8 @@ WORDS = {
     "times_gaussian": "product with a normal law", "times_bits": "product with a law of bits",
     "conditioned_step": "step with a condition", "keep_known": "state with its known part kept",
     "noised_known": "known part with noise", "inpaint_step": "inpainting step",
+    "noised_again": "step back of repeated inpainting", "rescaled_guidance": "rescaled guided prediction",
+    "guided_noise": "noise guided by a classifier",
 }
 PARTS = {"MEAN": "mean", "VAR": "variance"}
 
@@ -118,5 +120,7 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
         "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
         "joint_but_first": "the same, but at t = 1 the network's law itself"}),
+    "guidance": ("from which prediction the weight of guidance is counted", {
+        "unconditional": "u + w (c − u), which is c at w = 1", "conditional": "c + w (c − u), which is c at w = 0"}),
     "basis": ("where the bumps in t are", {"paper": "in the middles of equal parts", "released": "from end to end"}),
 }

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit, logit, softmax, xlogy
 
 from refdpm.conformance.adapter import Fault, Model, Skip
+from refdpm.later.guidance import STARTS
 from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.vjp import Array
 
@@ -37,6 +38,7 @@ class Profile(NamedTuple):
     layout: str = "channels_last"      # of images
     basis: str = "paper"               # of the bumps in t: in the middles of equal parts, or from end to end
     categories: str = "probability"    # how the law of a symbol is given
+    guidance: str = "unconditional"    # from which of two predictions the weight of guidance is counted
     kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
 
@@ -49,7 +51,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "variance": ("small", "large", "ranged"), "first": ("next", "floor", "beta", "fixed"),
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
-    "kernel": ("uniform", "absorbing"),
+    "kernel": ("uniform", "absorbing"), "guidance": STARTS,
     "basis": ("paper", "released")}
 
 # the conventions that bear on an input of that name, or on an output of that kind

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from refdpm import binomial, gaussian, schedule, strategies as s
+from refdpm.activation import GELU
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters.theory import PREDICTOR
 from refdpm.gaussian import Gaussian
@@ -43,8 +44,8 @@ Cut = Callable[[Array], Array]
 
 PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound",
                 "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
-                "layers.norm", "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat",
-                "networks.image", "product",
+                "layers.norm", "layers.attention", "networks.readout", "networks.bit_readout", "networks.swiss_roll",
+                "networks.heartbeat", "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
                 "later.objective", "later.loss", "later.sampler", "later.categorical", "later.guidance")
 
@@ -399,6 +400,10 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "activation.logit": _elementwise(partial(s.arrays, low=1e-3, high=0.95)),
     "activation.tanh": _elementwise(s.arrays),
     "activation.leaky_relu": _elementwise(s.nonzero_arrays, slope=s.numbers(0, 0.9)),
+    "activation.silu": _elementwise(partial(s.arrays, low=-40, high=40)),
+    "activation.gelu": _elementwise(partial(s.arrays, low=-6, high=6), form=st.sampled_from(GELU)),
+    "activation.dropout": tuple(_case(x, keep=s.times(N, D, low=0, high=1).map(lambda k: k > 0), rate=s.numbers(0, 0.9))
+                                for x in (s.states(N, D), s.states(1, D), s.arrays(N, 1))),
     "activation.softmax": _normalised_weights(),
     "activation.log_softmax": _normalised_weights(),
     "schedule.learned": tuple(_case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)) for T in (6, 2, 1)),
@@ -471,6 +476,17 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "layers.stack.side_by_side": tuple(_case(s.normal_arrays(*shape, a), s.normal_arrays(*shape, b)) for shape, a, b in (
         ((3, 4, 6), 2, 5), ((1, 4, 6), 3, 2), ((4,), 1, 3), ((4,), 2, 1), ((0, 3), 2, 4))),
     "layers.norm.group_norm": _normalisations(),
+    **{f"layers.norm.{name}": tuple(
+        _case(s.normal_arrays(*shape), *(s.normal_arrays(shape[-1]) for _ in range(count)), epsilon=st.sampled_from([1e-5, 0.5]))
+        for shape in ((N, S, UNITS), (4, 3), (1, 4), (0, 3))) for name, count in (("layer_norm", 2), ("rms_norm", 1))},
+    "layers.attention.attention": tuple(
+        _case(s.normal_arrays(*batch, L, d), s.normal_arrays(*batch, M, d), s.normal_arrays(*batch, M, e))
+        for batch, L, M, d, e in (((2, 3), 4, 5, 3, 2), ((), 3, 2, 4, 5), ((3,), 1, 4, 2, 3), ((2,), 3, 1, 1, 1),
+                                  ((0,), 2, 3, 2, 2))),
+    "layers.conv.strided_conv2d": tuple(
+        _case(s.normal_arrays(*image), s.normal_arrays(*kernel, image[3], 5), s.normal_arrays(5), stride=stride, padding=padding)
+        for image, kernel, stride, padding in ((IMAGES, (3, 3), 2, 1), (IMAGES, (4, 2), 2, 1), (IMAGES, (1, 5), 3, 2), (
+            (2, 7, 5, 1), (3, 2), 2, 0), ((0, 4, 6, 2), (3, 3), 2, 1))),
     "networks.image.reverse": _image_networks(),
     "networks.swiss_roll.reverse": _of_sizes(_swiss_roll, (N, D, T, UNITS), (1, 3, 4, 2), (4, 1, 3, 2), (3, 2, 4, 1), (3, 1, 2, 4),
                                              (0, 2, 4, 3)),

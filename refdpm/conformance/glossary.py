@@ -62,6 +62,8 @@ WORDS = {
     "times_gaussian": "product with a normal law", "times_bits": "product with a law of bits",
     "conditioned_step": "step with a condition", "keep_known": "state with its known part kept",
     "noised_known": "known part with noise", "inpaint_step": "inpainting step",
+    "silu": "SiLU", "gelu": "GELU", "strided_conv2d": "convolution with stride and padding", "layer_norm": "layer normalisation",
+    "rms_norm": "normalisation by the root mean square", "sinusoidal": "sinusoidal embedding of t",
     "noised_again": "step back of repeated inpainting", "rescaled_guidance": "rescaled guided prediction",
     "guided_noise": "noise guided by a classifier",
 }
@@ -120,6 +122,12 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
         "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
         "joint_but_first": "the same, but at t = 1 the network's law itself"}),
+    "gelu": ("by what the GELU is computed", {"exact": "x Φ(x)", "tanh": "½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))"}),
+    "time_order": ("the order of sines and cosines in the embedding of t", {
+        "sin_first": "all sines, then all cosines", "cos_first": "all cosines, then all sines",
+        "alternating": "sin, cos, sin, cos …"}),
+    "frequencies": ("the frequencies in the embedding of t, with half the width as h", {
+        "half": "10000^(−i/h), which ends before 1/10000", "half_minus_1": "10000^(−i/(h − 1)), which ends with 1/10000"}),
     "guidance": ("from which prediction the weight of guidance is counted", {
         "unconditional": "u + w (c − u), which is c at w = 1", "conditional": "c + w (c − u), which is c at w = 0"}),
     "basis": ("where the bumps in t are", {"paper": "in the middles of equal parts", "released": "from end to end"}),

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, logit, softmax, xlogy
 
+from refdpm.activation import GELU
 from refdpm.conformance.adapter import Fault, Model, Skip
 from refdpm.later.guidance import STARTS
 from refdpm.later.weights import LOSS_WEIGHTS
+from refdpm.layers.embedding import ORDERS, SPACINGS
 from refdpm.vjp import Array
 
 
@@ -38,6 +40,9 @@ class Profile(NamedTuple):
     layout: str = "channels_last"      # of images
     basis: str = "paper"               # of the bumps in t: in the middles of equal parts, or from end to end
     categories: str = "probability"    # how the law of a symbol is given
+    gelu: str = "exact"                # by Φ, or by a hyperbolic tangent
+    time_order: str = "sin_first"      # of sines and cosines in the embedding of t
+    frequencies: str = "half"          # of that: 10000 to the power of −i/half, or of −i/(half − 1)
     guidance: str = "unconditional"    # from which of two predictions the weight of guidance is counted
     kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
@@ -51,7 +56,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "variance": ("small", "large", "ranged"), "first": ("next", "floor", "beta", "fixed"),
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
-    "kernel": ("uniform", "absorbing"), "guidance": STARTS,
+    "kernel": ("uniform", "absorbing"), "guidance": STARTS, "gelu": GELU, "time_order": ORDERS,
+    "frequencies": SPACINGS,
     "basis": ("paper", "released")}
 
 # the conventions that bear on an input of that name, or on an output of that kind

@@ -95,7 +95,7 @@ def rms_norm_vjp(x: Array, scale: Array, *, epsilon: float = 1e-6) -> tuple[Arra
     z, root = _by_root_mean_square(x, epsilon)
 
     def pullback(dy: Array) -> tuple[Array, Array]:
-        dz = unbroadcast(dy * scale, x.shape)
+        dz = dy * scale
         return (dz - z * (z * dz).mean(axis=-1, keepdims=True)) / root, unbroadcast(z * dy, scale.shape)
 
     return rms_norm(x, scale, epsilon=epsilon), pullback

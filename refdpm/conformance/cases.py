@@ -340,6 +340,11 @@ def _training_loss(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
                  model=_models(T), **WEIGHED)
 
 
+def _hybrid_loss(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    return _case(s.predictors(T, D), held=s.predictors(T, D), beta=s.schedules(T), x_0=s.states(N, D), noise=s.other_states(N, D),
+                 t=s.times(N, low=2, high=T), model=_models(T), share=s.numbers(0.1, 1))
+
+
 WEIGHED: dict[str, Any] = {"weight": st.sampled_from(LOSS_WEIGHTS), "gamma": s.numbers(0.5, 8)}
 
 
@@ -516,6 +521,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.loss.velocity": _on_rows(s.states, s.level_columns, noise=s.other_states),
     "later.loss.score": _on_rows(s.level_columns, noise=s.other_states),
     "later.loss.target": _by_name(s.states, _step, noise=s.other_states),
+    "later.weights.p2_weight": _on_rows(s.level_columns, k=s.numbers(0.5, 2), gamma=s.numbers(0.2, 2)),
+    "later.loss.hybrid_loss": _of_sizes(_hybrid_loss, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 4), (0, 2, 4)),
     "later.loss.training_loss": _of_sizes(_training_loss, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 4), (0, 2, 4)),
     "later.variance.small": _on_rows(s.rate_columns, s.level_columns),
     "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),

@@ -64,7 +64,8 @@ WORDS = {
     "noised_known": "known part with noise", "inpaint_step": "inpainting step",
     "silu": "SiLU", "gelu": "GELU", "strided_conv2d": "convolution with stride and padding", "layer_norm": "layer normalisation",
     "rms_norm": "normalisation by the root mean square", "sinusoidal": "sinusoidal embedding of t",
-    "noised_again": "step back of repeated inpainting", "rescaled_guidance": "rescaled guided prediction",
+    "min_snr_weight": "min-SNR weight", "p2_weight": "P2 weight", "noised_again": "step back of repeated inpainting",
+    "rescaled_guidance": "rescaled guided prediction",
     "guided_noise": "noise guided by a classifier",
 }
 PARTS = {"MEAN": "mean", "VAR": "variance"}

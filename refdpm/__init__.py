@@ -55,9 +55,9 @@ what came later
         what came after the paper, derived from its chain: x_0, noise, v, score, mean, and back; SNR weights; β̃, β
         and between, and t = 1
     `later.decoder`, `later.model`, `later.objective`, `later.loss`, `later.sampler`, `later.categorical`,
-    `later.guidance`
+    `later.masked`, `later.guidance`
         exact mass of a level; a predictor as a network; the bound in bits per dimension, and what it has to do with
-        K; DDIM; symbols of K classes; guidance
+        K; DDIM; symbols of K classes; masked tokens; guidance
 
 the evidence
     `gradcheck`
@@ -122,7 +122,8 @@ READING_ORDER = (
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-    "later.objective", "later.loss", "later.sampler", "later.categorical", "later.guidance",
+    "later.objective", "later.loss", "later.sampler", "later.categorical", "later.masked",
+    "later.guidance",
     "gradcheck", "textbook",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",

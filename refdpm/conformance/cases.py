@@ -47,7 +47,7 @@ PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", 
                 "layers.norm", "layers.attention", "networks.readout", "networks.bit_readout", "networks.swiss_roll",
                 "networks.heartbeat", "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-                "later.objective", "later.loss", "later.sampler", "later.categorical", "later.guidance")
+                "later.objective", "later.loss", "later.sampler", "later.categorical", "later.masked", "later.guidance")
 
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
@@ -381,6 +381,21 @@ def _reverse_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
         s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS), law=_laws(K)))
 
 
+def _term_of_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
+    return s.steps(N, T, 3).flatmap(lambda drawn: _case(
+        s.normal_arrays(N, D, K), x_0=s.soft_symbols(N, D, K), x_t=s.hard_symbols(N, D, K), step=st.just(drawn[0]),
+        mixing=st.sampled_from(MIXINGS), law=_laws(K)))
+
+
+def _hidden(N: int, D: int) -> st.SearchStrategy[Array]:
+    return s.times(N, D, low=0, high=1).map(lambda k: k > 0)
+
+
+def _masked_loss(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
+    return _case(s.normal_arrays(N, D, K), x_0=s.hard_symbols(N, D, K), masked=_hidden(N, D), sigma=s.arrays(N, 1, low=0.1, high=3),
+                 rate=s.arrays(N, 1, low=0.1, high=3))
+
+
 def _respacing(T: int, *times: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), times=np.array(times))
 
@@ -552,6 +567,13 @@ ALTERNATIVES: dict[str, Alternatives] = {
         lambda N, D, K: _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
                               s.level_columns(N).map(_third), law=_laws(K)), states=range(2), columns=[2, 3]),
     "later.categorical.reverse": _of_symbols(_reverse_symbols, states=range(2), columns=[2, 3, 4]),
+    "later.categorical.posterior_by_matrices": tuple(
+        _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.soft_symbols(N, K, K), s.soft_symbols(N, K, K))
+        for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),
+    "later.categorical.step_kl": _of_sizes(_term_of_symbols, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
+    "later.masked.masked_loss": _of_sizes(_masked_loss, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
+    "later.masked.absorbing_ratio": tuple(_case(s.arrays(N, 1, low=0.1, high=3), x_0=s.hard_symbols(N, D, K), masked=_hidden(N, D))
+                                          for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
         states=range(2)),

@@ -64,9 +64,11 @@ WORDS = {
     "noised_known": "known part with noise", "inpaint_step": "inpainting step",
     "silu": "SiLU", "gelu": "GELU", "strided_conv2d": "convolution with stride and padding", "layer_norm": "layer normalisation",
     "rms_norm": "normalisation by the root mean square", "sinusoidal": "sinusoidal embedding of t",
-    "min_snr_weight": "min-SNR weight", "p2_weight": "P2 weight", "noised_again": "step back of repeated inpainting",
-    "rescaled_guidance": "rescaled guided prediction",
-    "guided_noise": "noise guided by a classifier",
+    "categorical_step_kl": "bound's term for symbols", "categorical_prior_kl": "prior term of symbols",
+    "categorical_draw": "draw of a symbol", "matrix_product": "product of transition matrices", "p2_weight": "P2 weight",
+    "matrix_posterior": "posterior of any transition matrices", "linear_schedule_for": "linear schedule for T steps",
+    "zero_terminal_schedule": "schedule that ends at ᾱ = 0", "min_snr_weight": "min-SNR weight",
+    "noised_again": "step back of repeated inpainting", "guided_noise": "noise guided by a classifier",
 }
 PARTS = {"MEAN": "mean", "VAR": "variance"}
 
@@ -119,7 +121,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "categories": ("how the law of a symbol is given", {"probability": "p", "log_probability": "log p",
                                                         "logits": "log p up to a constant"}),
     "kernel": ("what a symbol becomes when it changes", {"uniform": "any class, drawn with equal probabilities",
-                                                        "absorbing": "the last class, which it does not leave"}),
+                                                        "absorbing": "the last class, which it does not leave",
+                                                        "given": "a class drawn from the law that is given"}),
     "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
         "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
         "joint_but_first": "the same, but at t = 1 the network's law itself"}),

@@ -16,6 +16,7 @@ backwards.  The chain of symbols is the one of `binomial`, r = ½, with more tha
     guidance          a prediction drawn towards a class, with a classifier or without
     sampler           the steps of DDIM, of which ancestral sampling is one; fewer steps than the chain has
     categorical       the chain of symbols of K classes, and its reverse step from logits
+    masked            its limit of many steps, with a mask
 
 Throughout, with the columns of a `Step`:
 

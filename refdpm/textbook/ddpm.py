@@ -60,9 +60,9 @@ def table(terms: Terms) -> E:
     return first + move(terms.kl, "at t = 2..T ", lambda i: np.pad(i, ((1, 0), (0, 0))))
 
 
-def per_dimension(nats: E, x: E) -> E:
-    """nats/(D log 2) for examples like those of x, of D components."""
-    return nats / (count(x, "components", AFTER[0]) * log(2))
+def per_dimension(nats: E, x: E, per_unit: E) -> E:
+    """nats/(D log 2) + log₂(levels in a unit), for examples like those of x, of D components."""
+    return nats / (count(x, "components", AFTER[0]) * log(2)) + log(per_unit) / log(2)
 
 
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
@@ -95,5 +95,5 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.objective.decoder": lambda parameters, beta, *, k, grid, noise, model: _decoder(parameters, k, grid, NOISE, model),
     "later.objective.terms": _terms,
     "later.objective.assemble": lambda terms, *, T: assemble(terms, T),
-    "later.objective.per_dimension": lambda nats, *, k: per_dimension(nats, node(k)),
+    "later.objective.per_dimension": lambda nats, *, k, per_unit=1.0: per_dimension(nats, node(k), node(per_unit)),
 }

@@ -67,6 +67,11 @@ def product(x: E, weight: E) -> E:
     return total(move(x, "as a column", lambda i: i[..., None]) * weight, "inputs", (-2,))
 
 
+def matmul(a: E, b: E) -> E:
+    """Σ_m a_lm b_mk, of the last two axes of both."""
+    return product(a, move(b, "for every row", lambda i: i[..., None, :, :]))
+
+
 def linear(x: E, weight: E, bias: E) -> E:
     """x W + b."""
     return product(x, weight) + bias
@@ -213,9 +218,8 @@ LAST = "the last axis", (-1,)
 
 def attention(query: E, key: E, value: E) -> E:
     """Σ_m a_lm v_m with a_l· = softmax(q_l · k_m/√d)."""
-    keys = move(key, "turned, for every query", lambda i: i.swapaxes(-1, -2)[..., None, :, :])
-    weights = softmax(product(query, keys) / sqrt(count(query, "components of a query")))
-    return product(weights, move(value, "for every query", lambda i: i[..., None, :, :]))
+    keys = move(key, "turned", lambda i: i.swapaxes(-1, -2))
+    return matmul(softmax(matmul(query, keys) / sqrt(count(query, "components of a query"))), value)
 
 
 def sinusoidal(time: E, width: int, order: str, spacing: str) -> E:

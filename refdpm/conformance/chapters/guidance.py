@@ -15,7 +15,7 @@ from refdpm.conformance.chapters.ends import BELOW, STATE, Case, chosen, ends
 from refdpm.conformance.chapters.inputs import N, Given, Inputs, chain, chain_edges, drawn, listed, spread_out
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, Theory, composed
-from refdpm.conformance.planting import Plant, edited, instead, of, then, told
+from refdpm.conformance.planting import edited, instead, of, then, told
 from refdpm.later import guidance
 from refdpm.textbook import guidance as book
 from refdpm.textbook.chain import draw, forward, row
@@ -109,20 +109,6 @@ ENDS = {
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
-def _rescaled_by(deviation: Any) -> Plant:
-    """Another deviation of both."""
-    return instead(lambda guided, conditional, *, share: (
-        share * deviation(conditional) / deviation(guided) + 1 - share) * guided)
-
-
-def _over_channels(x: Array) -> Array:
-    return x.std(axis=-1, keepdims=True)
-
-
-def _root_mean_square(x: Array) -> Array:
-    return np.sqrt(np.mean(x * x, axis=tuple(range(1, x.ndim)), keepdims=True))
-
-
 def _all_channels_but_the_last(value: Array, conditional: Array) -> Array:
     return np.concatenate([value[..., :-1], conditional[..., -1:]], axis=-1)
 
@@ -137,15 +123,10 @@ MISTAKES = (
                    unconditional=lambda unconditional, conditional: conditional)),
     in_guided("GUI-CHANNELS", "guidance of the first channels only → of all", "facebookresearch/DiT#41",
               then(_all_channels_but_the_last)),
-    in_guided("GUI-MEAN", "w c + w (c − u), the weight on both terms → on the difference alone", "brackets",
-              told(conditional=lambda c, u, weight: c, weight=lambda w: w * w)),
     in_rescaled("GUI-SELF", "deviation of the guided prediction for that of the conditional one, so that nothing changes → of the "
                 "conditional one", "Pur1zumu/RIFT-SVC#8", told(conditional=lambda conditional, guided: guided)),
-    in_rescaled("GUI-BATCH", "one deviation for the whole batch → for each example", "a std without axes", _rescaled_by(np.std)),
-    in_rescaled("GUI-CHANNEL-STD", "deviation over channels alone → over all components of an example", "a std over one axis",
-                _rescaled_by(_over_channels)),
-    in_rescaled("GUI-RMS", "root of the mean square → deviation from the mean", "a norm for a deviation",
-                _rescaled_by(_root_mean_square)),
+    in_rescaled("GUI-BATCH", "one deviation for the whole batch → for each example", "a std without axes",
+                instead(lambda guided, conditional, *, share: (share * np.std(conditional) / np.std(guided) + 1 - share) * guided)),
     in_noise("GUI-SIGN", "ε + √(1−ᾱ) ∇ → minus", "dangeng/motion_guidance#7", edited("plus for minus before √(1 − ᾱ_t) gradient")),
     in_noise("GUI-ROOT", "1 − ᾱ times the gradient → its root", "zhanyisun/lpb#2", edited("root left out: √(1 − ᾱ_t)")),
     in_times("GUI-REPEATS", "one return too many at each time → repeats − 1", "a number of repeats taken for one of returns",

@@ -172,8 +172,6 @@ LATER = (
                  told(query=lambda query: query * np.sqrt(query.shape[-1]))),
     in_attention("LAY-05b", "scores divided by √d twice → once", "lucidrains/denoising-diffusion-pytorch@e875f37",
                  told(query=lambda query: query / np.sqrt(query.shape[-1]))),
-    in_attention("LAY-05c", "scores divided by the root of the number of keys → of their width", "another axis of the same array",
-                 told(query=lambda query, key: query * np.sqrt(query.shape[-1] / key.shape[-2]))),
     in_rms_norm("LAY-RMS-TIMES", "x times the root → x divided by it", "mosaicml/llm-foundry#371",
                 instead(lambda x, scale, *, epsilon: scale * x * np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon))),
     in_rms_norm("LAY-RMS-EPSILON", "√m + ε → √(m + ε)", "allenai/OLMo#281",

@@ -60,7 +60,7 @@ def table(terms: Terms) -> E:
     return first + move(terms.kl, "at t = 2..T ", lambda i: np.pad(i, ((1, 0), (0, 0))))
 
 
-def per_dimension(nats: E, x: E, per_unit: E) -> E:
+def per_dimension(nats: E, x: E, per_unit: Any = 1) -> E:
     """nats/(D log 2) + log₂(levels in a unit), for examples like those of x, of D components."""
     return nats / (count(x, "components", AFTER[0]) * log(2)) + log(per_unit) / log(2)
 

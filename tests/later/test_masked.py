@@ -130,8 +130,8 @@ class Masked:
         ratio = np.exp(-sigma) / (1 - np.exp(-sigma))
         return np.where((x_t == mask)[..., None], ratio[:, None, None] * np.eye(mask, dtype=np.float32)[x_0], 0)
 
-    def categorical_draw(self, law_p, noise):
-        return (np.log(law_p) - np.log(-np.log(noise))).argmax(axis=-1)
+    def categorical_draw(self, law_p, uniform):
+        return (np.log(law_p) - np.log(-np.log(uniform))).argmax(axis=-1)
 
     def matrix_product(self, matrices):
         return np.stack([matrices[0], matrices[1] @ matrices[0], matrices[2] @ matrices[1] @ matrices[0]])
@@ -169,7 +169,7 @@ def test_right_ones_pass_and_their_conventions_are_found():
         self, logits, x_0, x_t, sigma, dsigma, mask) * (1 - np.exp(-sigma)), "CAT-ALPHA"),
     ("absorbing_ratio", lambda self, x_0, x_t, sigma, mask: Masked.absorbing_ratio(
         self, x_0, x_t, sigma, mask) * (1 - np.exp(-sigma))[:, None, None], "CAT-RATIO"),
-    ("categorical_draw", lambda self, law_p, noise: law_p.argmax(axis=-1), "CAT-GREEDY"),
+    ("categorical_draw", lambda self, law_p, uniform: law_p.argmax(axis=-1), "CAT-GREEDY"),
     ("matrix_posterior", lambda self, x_0, x_t, step, before: Masked.matrix_posterior(
         self, x_0, x_t, np.swapaxes(step, 1, 2), before), "CAT-ROW")])
 def test_wrong_ones_are_named(name, change, words):

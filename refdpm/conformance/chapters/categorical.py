@@ -238,7 +238,7 @@ def _draws_edges(given: Given) -> list[Inputs]:
     """Many rows: one shows little of how a class is drawn."""
     sizes = [given.classes] if given.classes else [3, 2, 5]
     return [{"law_p": np.array([_positive([n * k % (SHARES - K) for k in range(1, K)]) for n in range(1, 41)]),
-             "noise": spread_out(40, K, start=0.1 * K, low=0.02, high=0.98)} for K in sizes]
+             "uniform": spread_out(40, K, start=0.1 * K, low=0.02, high=0.98)} for K in sizes]
 
 
 TERMS: tuple[Quantity, ...] = (
@@ -256,12 +256,12 @@ TERMS: tuple[Quantity, ...] = (
         chain("x_0"), chain_edges("x_0"), ByHand(_prior_kl), lambda i: (_prior_in_book(i),), given=own_levels,
         after=("categorical_marginal", "categorical_kl"), choices=("kernel",), page=_page),
     Quantity(
-        "categorical_draw", "CAT.DRAW", "the class with the largest log p_k − log(−log u_k), for noise u uniform on (0, 1), of the "
-        "shape of the law", SOURCE, (Output("CLASS", "integer"),),
+        "categorical_draw", "CAT.DRAW", "the class with the largest log p_k − log(−log u_k), for numbers u uniform on (0, 1) in "
+        "the shape of the law", SOURCE, (Output("CLASS", "integer"),),
         lambda given: _laws(given).flatmap(lambda laws: _noisy(*laws["law_p"].shape).map(
-            lambda noise: {"law_p": laws["law_p"], "noise": noise})), _draws_edges,
-        Theory(categorical.draw, symbol("law_p"), fixed=("noise",)),
-        lambda i: (book.draw(given("law_p"), given("noise"), given("count")),),
+            lambda uniform: {"law_p": laws["law_p"], "uniform": uniform})), _draws_edges,
+        Theory(categorical.draw, symbol("law_p"), noise=lambda i: i["uniform"]),
+        lambda i: (book.draw(given("law_p"), given("uniform"), given("count")),),
         page=lambda i: Page(i | {"count": i["law_p"].shape[-1]})),
 )
 

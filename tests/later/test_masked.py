@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from refdpm import binomial
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.chapters import categorical as chapter
 from refdpm.conformance.inference import infer
@@ -38,6 +39,18 @@ def test_the_absorbing_chain_as_matrices():
     one, two = (np.array([[1 - b, 0, b], [0, 1 - b, b], [0, 0, 1]]) for b in (0.25, 0.5))
     q = categorical.posterior_by_matrices(np.eye(3)[[[2]]], np.eye(3)[[[0]]], two[None], one[None])
     assert q.prob[0, 0] == pytest.approx([0.6, 0, 0.4], abs=1e-15)
+
+
+def test_two_classes_are_the_bits_of_the_paper():
+    """With π = (1 − r, r): marginal and posterior by `binomial`, for every bit."""
+    rate, beta, level = 0.3, np.array([[0.4]]), np.array([[-0.7]])
+    law = np.array([1 - rate, rate])
+    for x_0, x_t in np.ndindex(2, 2):
+        bit_0, bit_t = np.array([[float(x_0)]]), np.array([[float(x_t)]])
+        q = categorical.posterior(np.eye(2)[[[x_t]]], np.eye(2)[[[x_0]]], beta[..., None], level[..., None], law=law)
+        assert q.prob[0, 0, 1] == pytest.approx(binomial.posterior(bit_t, bit_0, beta, level, rate=rate).prob.item(), rel=1e-13)
+        m = categorical.marginal(np.eye(2)[[[x_0]]], level[..., None], law=law)
+        assert m.prob[0, 0, 1] == pytest.approx(binomial.marginal(bit_0, level, rate=rate).prob.item(), rel=1e-13)
 
 
 def test_a_term_of_the_bound_is_minus_log_p_at_t_1_and_the_terms_bound_log_p():

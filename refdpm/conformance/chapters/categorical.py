@@ -123,7 +123,7 @@ BETA, PREV, LEVEL, STEP = columns(_axes)
 def _page(i: Inputs) -> Page:
     given = i | {name: _symbols(i, name) for name in ("x_0", "x_t") if name in i} | {"identity": np.eye(i["classes"])}
     given |= {"mask": np.eye(i["classes"])[-1]} if i.get("kernel") == "absorbing" else {}
-    return Page(given, beta=i["beta"], t=i["t"], ndim=max(_axes(i), 3))
+    return Page(given, beta=i["beta"], t=i.get("t"), ndim=max(_axes(i), 3))
 
 
 def _two_laws(i: Inputs) -> Page:
@@ -215,6 +215,10 @@ def _law_of_term(i: Inputs) -> Array | None:
     return _law_of_reverse(i)
 
 
+def _at_the_end(i: Inputs) -> Inputs:
+    return {name: value for name, value in i.items() if name != "t"}
+
+
 def _prior_kl(i: Inputs) -> tuple[Array, ...]:
     """Raises: Skip where a mask cannot be what x_0 is."""
     if i.get("kernel") == "absorbing":
@@ -253,7 +257,8 @@ TERMS: tuple[Quantity, ...] = (
         arguments=("logits",), page=_page),
     Quantity(
         "categorical_prior_kl", "CAT.PRIOR", "KL(q(x_T | x_0) ‖ π) per symbol", SOURCE, (Output("VALUE", "information"),),
-        chain("x_0"), chain_edges("x_0"), ByHand(_prior_kl), lambda i: (_prior_in_book(i),), given=own_levels,
+        lambda given: chain("x_0")(given).map(_at_the_end), lambda given: list(map(_at_the_end, chain_edges("x_0")(given))),
+        ByHand(_prior_kl), lambda i: (_prior_in_book(i),), given=own_levels,
         after=("categorical_marginal", "categorical_kl"), choices=("kernel",), page=_page),
     Quantity(
         "categorical_draw", "CAT.DRAW", "the class with the largest log p_k − log(−log u_k), for numbers u uniform on (0, 1) in "
@@ -444,6 +449,8 @@ MISTAKES = (
                  told(law=lambda law, x_t: None if law is None else 0 * law + (law * x_t).sum(axis=-1, keepdims=True))),
     in_matrices("CAT-ROW", "row of Q_t at x_t → its column", "a matrix that is symmetric for uniform noise alone",
                 told(step=lambda step: np.swapaxes(step, -1, -2))),
+    in_matrices("CAT-COLUMN", "column of Q̄_{t−1} at x_0 → its row", "as CAT-ROW, of the other matrix",
+                told(before=lambda before: np.swapaxes(before, -1, -2))),
     Mistake("CAT-ORDER", "Q_t … Q_2 Q_1 → Q_1 Q_2 … Q_t", "matrices that commute for one stationary law alone",
             "later.categorical.accumulated", "value",
             then(lambda found, matrices: np.array([reduce(np.matmul, matrices[:t + 1][::-1]) for t in range(len(matrices))]))),

@@ -82,6 +82,12 @@ BYTES, K = Grid(), given("k")
 ALL_BYTES = np.arange(256).reshape(64, 4)
 NOISE = spread_out(64, 4, start=0.4, low=0, high=0.984375)
 
+
+def _off_the_middles(x: Array) -> Array:
+    """At a quarter of the way from a level to the next: what is in the middle may be rounded up or down."""
+    return exactly((np.floor(127.5 * (x + 1)) + 0.25) / 127.5 - 1)
+
+
 BYTES_AND_BACK: tuple[Quantity, ...] = (
     Quantity(
         "scaled_bytes", "DEC.SCALED", "k/127.5 − 1 of bytes k", ("Ho 2020",), (Output("VALUE"),),
@@ -89,7 +95,7 @@ BYTES_AND_BACK: tuple[Quantity, ...] = (
         Theory(decoder.level, "k", grid=lambda i: BYTES), book.scaled(K)),
     Quantity(
         "nearest_bytes", "DEC.BYTES", "127.5 (x + 1), rounded to the nearest, from 0 to 255: bytes from samples x", ("Ho 2020",),
-        (Output("VALUE", "integer"),), lambda given: draws.named({"x": arrays(N, D, low=-1.5, high=1.5)}),
+        (Output("VALUE", "integer"),), lambda given: draws.named({"x": arrays(N, D, low=-1.5, high=1.5).map(_off_the_middles)}),
         lambda given: [{"x": exactly(decoder.level(ALL_BYTES, grid=BYTES) + shift / 255)} for shift in (0, 0.75, -0.5)],
         Theory(decoder.nearest, "x", grid=lambda i: BYTES), book.nearest(given("x"), book.grid_of(BYTES), 256)),
     Quantity(

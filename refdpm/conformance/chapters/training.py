@@ -341,11 +341,11 @@ def _told_network(**changes: Any) -> Plant:
 
 
 def _one_too_many(right: Any) -> Any:
-    """min(SNR + 1, γ)/(SNR + 1) = min(1, γ (1−ᾱ_t)) for v."""
+    """min(SNR + 1, γ)/(SNR + 1) = min(1, γ (1−ᾱ_t)), whatever is predicted."""
     def wrong(beta: Array, log_alpha_bar_prev: Array, *, predicts: str, weight: str, gamma: float) -> tuple[Array, Pullback]:
         value, back = right(beta, log_alpha_bar_prev, predicts=predicts, weight=weight, gamma=gamma)
         rest = -np.expm1(log_alpha_bar_prev + np.log1p(-beta))
-        return np.minimum(1.0, gamma * rest) if (predicts, weight) == ("v", "min_snr") else value, back
+        return np.minimum(1.0, gamma * rest) if weight == "min_snr" else value, back
     return wrong
 
 
@@ -389,8 +389,8 @@ MISTAKES = (
             "later.weights.loss_weight_vjp", "value", told(weight="none")),
     Mistake("LOSS-V-MIN-SNR", "min-SNR of v: min(SNR, γ)/SNR → /(SNR + 1)", "bmaltais/kohya_ss#1555",
             "later.weights.loss_weight_vjp", "value", told(predicts=lambda predicts: "noise" if predicts == "v" else predicts)),
-    Mistake("LOSS-V-ONE", "min-SNR of v: min(SNR + 1, γ)/(SNR + 1) → min(SNR, γ)/(SNR + 1)", "huggingface/diffusers#5654",
-            "later.weights.loss_weight_vjp", "value", _one_too_many),
+    Mistake("LOSS-V-ONE", "min-SNR: min(SNR + 1, γ)/(SNR + 1) → min(SNR, γ), divided by SNR + 1 for v",
+            "huggingface/diffusers#5654", "later.weights.loss_weight_vjp", "value", _one_too_many),
     Mistake("DIS-07", "the share on the simple loss → on the bound", "cloneofsimo/d3pm#5, for symbols",
             "later.loss.hybrid_loss_vjp", "value", _share_elsewhere),
     Mistake("LOSS-HYBRID-MEAN", "the bound moves the mean too → the mean held constant", "a prediction that was not detached",

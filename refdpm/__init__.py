@@ -12,7 +12,7 @@ the ground
     `doors`
         numbers of any kind come in and float64 goes out, or float32 where it is said so
     `activation`
-        softplus, sigmoid, logit, tanh, leaky ReLU, softmax, accurate from −800 to 800
+        softplus, sigmoid, logit, tanh, leaky ReLU, SiLU, GELU, softmax, accurate from −800 to 800
 
 the process
     `schedule`
@@ -33,9 +33,10 @@ the objective
 the model
     `layers.linear`, `layers.rbf`
         affine, one affine map per step; normalised radial basis
-    `layers.conv`, `layers.pool`, `layers.multiscale`, `layers.temporal`, `layers.stack`, `layers.norm`
+    `layers.conv`, `layers.pool`, `layers.multiscale`, `layers.temporal`, `layers.stack`, `layers.norm`,
+    `layers.attention`, `layers.embedding`
         convolution by blocks of patches; pooling and its adjoint; all scales at once; bumps in t; layers in a row
-        and side by side; group norm, which later networks have
+        and side by side; what later networks have: group, layer and RMS norm, attention, sines and cosines of t
     `networks.readout`, `networks.bit_readout`
         from heads to the reverse step, of real numbers and of bits
     `networks.swiss_roll`, `networks.heartbeat`, `networks.image`
@@ -53,9 +54,10 @@ what came later
     `later`, `later.parametrisation`, `later.mean`, `later.weights`, `later.variance`
         what came after the paper, derived from its chain: x_0, noise, v, score, mean, and back; SNR weights; β̃, β
         and between, and t = 1
-    `later.decoder`, `later.model`, `later.objective`, `later.loss`, `later.sampler`, `later.categorical`
+    `later.decoder`, `later.model`, `later.objective`, `later.loss`, `later.sampler`, `later.categorical`,
+    `later.masked`, `later.guidance`
         exact mass of a level; a predictor as a network; the bound in bits per dimension, and what it has to do with
-        K; DDIM; symbols of K classes
+        K; DDIM; symbols of K classes; masked tokens; guidance
 
 the evidence
     `gradcheck`
@@ -117,12 +119,13 @@ READING_ORDER = (
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
     "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
-    "layers.norm",
+    "layers.norm", "layers.attention", "layers.embedding",
     "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat", "networks.image",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-    "later.objective", "later.loss", "later.sampler", "later.categorical",
+    "later.objective", "later.loss", "later.sampler", "later.categorical", "later.masked",
+    "later.guidance",
     "gradcheck", "textbook",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",

@@ -38,7 +38,7 @@ ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
-            "gamma": 5.0}
+            "gamma": 5.0, "p2_k": 1.0, "p2_gamma": 1.0, "share": 1.0, "per_unit": 1.0}
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 MOST = 500_000                  # numbers in one array of an answer

@@ -62,6 +62,13 @@ WORDS = {
     "times_gaussian": "product with a normal law", "times_bits": "product with a law of bits",
     "conditioned_step": "step with a condition", "keep_known": "state with its known part kept",
     "noised_known": "known part with noise", "inpaint_step": "inpainting step",
+    "silu": "SiLU", "gelu": "GELU", "strided_conv2d": "convolution with stride and padding", "layer_norm": "layer normalisation",
+    "rms_norm": "normalisation by the root mean square", "sinusoidal": "sinusoidal embedding of t",
+    "categorical_step_kl": "bound's term for symbols", "categorical_prior_kl": "prior term of symbols",
+    "categorical_draw": "draw of a symbol", "matrix_product": "product of transition matrices", "p2_weight": "P2 weight",
+    "matrix_posterior": "posterior of any transition matrices", "linear_schedule_for": "linear schedule for T steps",
+    "zero_terminal_schedule": "schedule that ends at ᾱ = 0", "min_snr_weight": "min-SNR weight",
+    "noised_again": "step back of repeated inpainting", "guided_noise": "noise guided by a classifier",
 }
 PARTS = {"MEAN": "mean", "VAR": "variance"}
 
@@ -115,9 +122,18 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "categories": ("how the law of a symbol is given", {"probability": "p", "log_probability": "log p",
                                                         "logits": "log p up to a constant"}),
     "kernel": ("what a symbol becomes when it changes", {"uniform": "any class, drawn with equal probabilities",
-                                                        "absorbing": "the last class, which it does not leave"}),
+                                                        "absorbing": "the last class, which it does not leave",
+                                                        "given": "a class drawn from the law that is given"}),
     "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
         "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
         "joint_but_first": "the same, but at t = 1 the network's law itself"}),
+    "gelu": ("by what the GELU is computed", {"exact": "x Φ(x)", "tanh": "½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))"}),
+    "time_order": ("the order of sines and cosines in the embedding of t", {
+        "sin_first": "all sines, then all cosines", "cos_first": "all cosines, then all sines",
+        "alternating": "sin, cos, sin, cos …"}),
+    "frequencies": ("the frequencies in the embedding of t, with half the width as h", {
+        "half": "10000^(−i/h), which ends before 1/10000", "half_minus_1": "10000^(−i/(h − 1)), which ends with 1/10000"}),
+    "guidance": ("from which prediction the weight of guidance is counted", {
+        "unconditional": "u + w (c − u), which is c at w = 1", "conditional": "c + w (c − u), which is c at w = 0"}),
     "basis": ("where the bumps in t are", {"paper": "in the middles of equal parts", "released": "from end to end"}),
 }

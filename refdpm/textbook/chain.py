@@ -168,6 +168,20 @@ def cosine(T: E, offset: E, cap: E) -> E:
     return also(where(above(0, rates), 0, at_most), at_most, cut_off=True)
 
 
+def linear_for(T: E, beta_1: E, beta_T: E, cap: E) -> E:
+    """The linear schedule from 1000/T β_1 to 1000/T β_T, cut to `cap`."""
+    rates = 1000 / T * linear(T, beta_1, beta_T)
+    return where(above(rates, cap), cap, rates)
+
+
+def to_zero(t: E) -> E:
+    """1 − (r_t/r_{t−1})² with r_t = √ᾱ_t − √ᾱ_T; at t = 1 what it was."""
+    def root(shift: int) -> E:
+        return term(lambda now, last: sqrt(now) - sqrt(last), column("alpha_bar", shift), column("alpha_bar", at="T"))
+
+    return where(above(2, t), column("beta"), less(square(root(0) / root(-1))))
+
+
 def learned(logit_beta: E, beta_1: E) -> E:
     """β_1 as it is given, then 1/(1 + exp(−logit β_t))."""
     return joined(move(beta_1, "alone", lambda i: i.reshape(1)), sigmoid(logit_beta))
@@ -214,6 +228,8 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "schedule.linear": lambda T, *, beta_1, beta_T: table(linear(T, node(beta_1), node(beta_T))),
     "schedule.geometric": lambda T, *, beta_1, beta_T: table(geometric(T, node(beta_1), node(beta_T))),
     "schedule.cosine": lambda T, *, offset=0.008, cap=0.999: table(cosine(T, node(offset), node(cap))),
+    "schedule.linear_for": lambda T, *, beta_1=1e-4, beta_T=0.02, cap=0.999: table(
+        linear_for(T, node(beta_1), node(beta_T), node(cap))),
     "schedule.learned": lambda logit_beta, *, beta_1: table(learned(logit_beta, node(beta_1))),
     "schedule.logits_of": lambda beta: move(log(beta) - log(less(beta)), "from t = 2 on", lambda i: i[2:]),
     "schedule.log_alpha_bar": log_alpha_bar,

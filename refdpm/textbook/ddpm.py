@@ -60,10 +60,11 @@ def table(terms: Terms) -> E:
     return first + move(terms.kl, "at t = 2..T ", lambda i: np.pad(i, ((1, 0), (0, 0))))
 
 
-def per_dimension(nats: E, x: E) -> E:
-    """nats/(D log 2) for examples like those of x, of D components."""
+def per_dimension(nats: E, x: E, per_unit: Any = 1) -> E:
+    """nats/(D log 2) + log₂(levels in a unit), for examples like those of x, of D components."""
     components = count(x, "components", AFTER[0])
-    return also(nats / (components * log(2)), nats / components / log(2), nats / log(2) / components)
+    in_bits = also(nats / (components * log(2)), nats / components / log(2), nats / log(2) / components)
+    return in_bits + log(per_unit) / log(2)
 
 
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
@@ -96,5 +97,5 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.objective.decoder": lambda parameters, beta, *, k, grid, noise, model: _decoder(parameters, k, grid, NOISE, model),
     "later.objective.terms": _terms,
     "later.objective.assemble": lambda terms, *, T: assemble(terms, T),
-    "later.objective.per_dimension": lambda nats, *, k: per_dimension(nats, node(k)),
+    "later.objective.per_dimension": lambda nats, *, k, per_unit=1.0: per_dimension(nats, node(k), node(per_unit)),
 }

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from refdpm.textbook.chain import Normal
-from refdpm.textbook.expression import E, Phi, above, also, exp, forms, log, log1p, log_Phi, named, node, slack, sqrt, term, where
+from refdpm.textbook.expression import (E, Phi, above, also, exp, forms, log, log1p, log_Phi, move, named, node, slack, sqrt,
+                                        term, total, where)
 
 
 class Grid(NamedTuple):
@@ -29,6 +32,22 @@ def level(k: E, grid: Grid) -> E:
     """x_k, which divides the way from low to high as k divides the gaps."""
     gaps = grid.levels - 1
     return grid.low * ((gaps - k) / gaps) + grid.high * (k / gaps)
+
+
+def scaled(k: E) -> E:
+    """k/127.5 − 1."""
+    return k / node(127.5) - 1
+
+
+def nearest(x: E, grid: Grid, levels: int) -> E:
+    """How many of the middles between two levels are below x."""
+    middles = level(node(np.arange(levels - 1) + 0.5), grid)
+    return total(where(above(move(x, "beside every middle", lambda i: i[..., None]), middles), 1, 0), "middles")
+
+
+def dequantised(k: E, noise: E, levels: E) -> E:
+    """(k + u)/(levels/2) − 1."""
+    return (k + noise) / (levels / 2) - 1
 
 
 def half_bin(grid: Grid) -> E:
@@ -74,4 +93,6 @@ def _log_mass(p: Normal, *, k: Any, grid: Any) -> E:
 PAIRS: dict[str, Callable[..., Any]] = {
     "later.decoder.level": lambda k, *, grid: level(k, grid_of(grid)),
     "later.decoder.log_mass": _log_mass,
+    "later.decoder.nearest": lambda x, *, grid: nearest(x, grid_of(grid), grid.levels),
+    "later.decoder.dequantised": lambda k, *, noise, levels=256: dequantised(k, node(noise), node(levels)),
 }

@@ -131,7 +131,8 @@ def _call(name: str) -> Callable[[Any], E]:
     return lambda x: E("call", (node(x),), name)
 
 
-sqrt, log, exp, log1p, Phi, log_Phi, cos, tanh = map(_call, ("sqrt", "log", "exp", "log1p", "Phi", "log Φ", "cos", "tanh"))
+sqrt, log, exp, log1p, Phi, log_Phi, cos, sin, tanh = map(
+    _call, ("sqrt", "log", "exp", "log1p", "Phi", "log Φ", "cos", "sin", "tanh"))
 
 
 def square(x: E) -> E:

@@ -107,6 +107,11 @@ def kl_weight(row: Row, predicts: str) -> E:
     return drop if predicts == "x_0" else drop / error_weight(row, predicts)
 
 
+def p2_weight(row: Row, k: E, gamma: E) -> E:
+    """(k + SNR_t)^−γ."""
+    return exp(-(gamma * log(k + snr(row))))
+
+
 def kl_of_x_0(x_0: E, guess: E, row: Row) -> E:
     """½ (SNR_{t−1} − SNR_t) (x_0 − x̂_0)²."""
     return HALF * snr_drop(row) * square(x_0 - guess)

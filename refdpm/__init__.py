@@ -54,10 +54,12 @@ what came later
     `later`, `later.parametrisation`, `later.mean`, `later.weights`, `later.variance`
         what came after the paper, derived from its chain: x_0, noise, v, score, mean, and back; SNR weights; β̃, β
         and between, and t = 1
-    `later.decoder`, `later.model`, `later.objective`, `later.loss`, `later.sampler`, `later.categorical`,
-    `later.masked`, `later.guidance`
+    `later.decoder`, `later.model`, `later.objective`, `later.loss`, `later.sampler`
         exact mass of a level; a predictor as a network; the bound in bits per dimension, and what it has to do with
-        K; DDIM; symbols of K classes; masked tokens; guidance
+        K; DDIM
+    `later.sigma`, `later.solver`, `later.path`, `later.categorical`, `later.masked`, `later.guidance`
+        the chain divided by √ᾱ, and what a network is told then; steps along its flow; straight paths; symbols of
+        K classes; masked tokens; guidance
 
 the evidence
     `gradcheck`
@@ -73,9 +75,9 @@ the evidence
         are two samples from one law?
     `oracles.enumeration`, `oracles.heartbeat`
         every path of short binary sequences; the heartbeat solved exactly at 20 bits
-    `oracles.empirical`, `oracles.multiplied`, `oracles.wiener`
+    `oracles.empirical`, `oracles.multiplied`, `oracles.wiener`, `oracles.flow`
         the best reverse steps of a finite data set; what sec. 2.5 really draws; what second moments alone can do
-        with images
+        with images; solvers on normal data
     `strategies`
         Hypothesis strategies for schedules, states, laws and networks, for your tests too
     `html`
@@ -124,12 +126,12 @@ READING_ORDER = (
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-    "later.objective", "later.loss", "later.sampler", "later.categorical", "later.masked",
-    "later.guidance",
+    "later.objective", "later.loss", "later.sampler", "later.sigma", "later.solver", "later.path", "later.categorical",
+    "later.masked", "later.guidance",
     "gradcheck", "textbook",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",
-    "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener",
+    "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener", "oracles.flow",
     "strategies", "html",
     "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",

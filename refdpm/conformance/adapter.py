@@ -34,11 +34,13 @@ import numpy as np
 from refdpm.vjp import Array
 
 # what people call the arguments
-ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise"}
+ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "x": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise",
+           "denoiser": "network", "model": "network", "net": "network", "t": "time", "t_next": "time_next", "eta": "share"}
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
-            "gamma": 5.0, "p2_k": 1.0, "p2_gamma": 1.0, "share": 1.0, "per_unit": 1.0}
+            "gamma": 5.0, "p2_k": 1.0, "p2_gamma": 1.0, "share": 1.0, "per_unit": 1.0, "sigma_data": 0.5, "rho": 7.0,
+            "s_noise": 1.0}
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 MOST = 500_000                  # numbers in one array of an answer
@@ -89,6 +91,42 @@ class Model(NamedTuple):
         """The first D outputs alone: what is left where no head chooses the variance."""
         D = self.weight.shape[1]
         return self._replace(weight=self.weight[..., :D], bias=self.bias[..., :D])
+
+
+class Network(NamedTuple):
+    """The network that an adapter is given where levels have no number: network(x_t, level) → what it `says` there.
+
+    It is the exact one for data whose components are normal with mean `centre` and variance `spread`, (D,) each:
+
+        x_0         the data's mean given x_t = x_0 + σ ε; the level is σ
+        velocity    of a straight path; the level is t, with data where t is `data_at`
+        raw         spread · x_t + centre · level, a network F that is no exact one
+    """
+
+    says: str
+    centre: Array
+    spread: Array
+    data_at: int = 0
+
+    def __call__(self, x_t: Any, level: Any, *_: Any, **__: Any) -> Any:
+        """The prediction, in the framework and precision of x_t."""
+        x = to_array(x_t)
+        at = np.asarray(to_array(level), dtype=np.float64).reshape(-1)
+        at = at.reshape((-1,) + (1,) * (x.ndim - 1)) if at.size > 1 else at
+        return like(np.asarray(self._value(x.astype(np.float64), at)).astype(x.dtype), x_t)
+
+    def _value(self, x: Array, at: Array) -> Array:
+        if self.says == "raw":
+            return self.spread * x + self.centre * at
+        if self.says == "x_0":
+            return (self.spread * x + at * at * self.centre) / (self.spread + at * at)
+        t = np.abs(at - self.data_at)
+        keep = 1 - t
+        v = (t - self.spread * keep) * (x - keep * self.centre) / (keep * keep * self.spread + t * t) - self.centre
+        return -v if self.data_at else v
+
+
+NETWORKS = (Model, Network)
 
 
 class Observed:
@@ -195,7 +233,7 @@ class Local:
             return self._as_declared(value if self.array is None else self.array(value))
         if isinstance(value, dict):
             return {name: self._to_framework(part) for name, part in value.items()}
-        if isinstance(value, tuple) and not isinstance(value, Model):
+        if isinstance(value, tuple) and not isinstance(value, NETWORKS):
             return tuple(map(self._to_framework, value))
         return value
 
@@ -311,14 +349,14 @@ def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -
         return dict(arguments)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(arguments)
-    found = {}
+    found, asked = {}, set()
     for p in parameters:
         name = p.name if p.name in arguments else ALIASES.get(p.name, p.name)
         if name in arguments:
             found[p.name] = arguments[name]
+            asked.add(name)
         elif p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
             raise Fault(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
-    asked = {ALIASES.get(name, name) for name in found}
     for name, default in DEFAULTS.items():
         if name not in asked and arguments.get(name, default) != default:
             raise Skip(f"does not ask for {name}, so that it is taken for {default}")

@@ -47,7 +47,8 @@ PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", 
                 "layers.norm", "layers.attention", "networks.readout", "networks.bit_readout", "networks.swiss_roll",
                 "networks.heartbeat", "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-                "later.objective", "later.loss", "later.sampler", "later.categorical", "later.masked", "later.guidance")
+                "later.objective", "later.loss", "later.sampler", "later.sigma", "later.solver", "later.path", "later.categorical",
+                "later.masked", "later.guidance")
 
 SEED = 2015
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
@@ -128,9 +129,27 @@ def _off_the_quarters(N: int, D: int) -> st.SearchStrategy[Bernoulli]:
     return s.bernoullis(N, D).map(lambda p: Bernoulli(np.round(2 * p.logit) / 2 + 0.25))
 
 
+def _deviations(N: int) -> st.SearchStrategy[Array]:
+    """σ of each row, (N, 1), between 0.05 and 1, or at twice and four times that."""
+    return s.rate_columns(N).map(lambda x: 0.05 + x)
+
+
+def _higher(N: int) -> st.SearchStrategy[Array]:
+    return s.rate_columns(N).map(lambda x: 1.1 + x)
+
+
+def _highest(N: int) -> st.SearchStrategy[Array]:
+    return s.rate_columns(N).map(lambda x: 2.2 + x)
+
+
+def _parts_of_1(N: int) -> st.SearchStrategy[Array]:
+    """t of a straight path of each row, between 0 and 1."""
+    return s.rate_columns(N).map(lambda x: x / 2 + 0.25)
+
+
 # of arguments that consist of several leaves, how many there are; and those that have one column
 LEAVES = {s.gaussians: 2, s.other_gaussians: 2, s.heads: 2, _step: 3}
-COLUMNS = (s.rate_columns, s.level_columns, _step)
+COLUMNS = (s.rate_columns, s.level_columns, _step, _deviations, _higher, _highest, _parts_of_1)
 TWO_STATES = (s.states, s.other_states, s.rate_columns, s.level_columns)
 
 
@@ -561,6 +580,27 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.objective.assemble": _assemblies(s.later_terms, 1, (0, 2)),
     "later.objective.per_dimension": tuple(_case(s.arrays(N), k=s.times(N, D, low=0, high=9)) for N, D in ((N, D), *SMALL)),
     "later.sampler.jump": _on_rows(*TWO_STATES, eta=s.numbers(0, 1)),
+    "later.sigma.deviation": _on_rows(s.level_columns),
+    "later.sigma.level": _on_rows(_deviations),
+    "later.sigma.unscaled": _on_rows(s.states, s.level_columns),
+    "later.sigma.noised": _on_rows(s.states, _deviations, noise=s.other_states),
+    **{f"later.sigma.{name}": _on_rows(_deviations, sigma_data=s.numbers(0.25, 2)) for name in ("scalings", "weight")},
+    "later.sigma.denoised": _on_rows(s.states, s.other_states, _deviations, sigma_data=s.numbers(0.25, 2)),
+    "later.sigma.log_normal": _on_rows(s.level_columns, _deviations, noise=s.states),
+    "later.solver.slope": _on_rows(s.states, s.other_states, _deviations),
+    "later.solver.euler": _on_rows(s.states, s.other_states, _higher, _deviations),
+    "later.solver.heun": _on_rows(s.states, s.other_states, s.states, _higher, _deviations),
+    "later.solver.multistep": _on_rows(s.states, s.other_states, s.states, _highest, _higher, _deviations),
+    "later.solver.split": _on_rows(_higher, _deviations, eta=s.numbers(0.25, 1)),
+    "later.solver.raised": _on_rows(s.states, _deviations, noise=s.other_states, gamma=s.numbers(0, 0.4)),
+    "later.path.between": _on_rows(s.states, s.other_states, _parts_of_1),
+    "later.path.velocity": _on_rows(s.states, s.other_states),
+    **{f"later.path.{name}": _on_rows(s.states, s.other_states, _parts_of_1)
+       for name in ("x_0_from_velocity", "noise_from_velocity", "velocity_from_x_0")},
+    "later.path.level": _on_rows(_parts_of_1),
+    "later.path.shifted": _on_rows(_parts_of_1, shift=s.numbers(0.5, 6)),
+    "later.path.logit_normal": _on_rows(s.level_columns, _deviations, noise=s.states),
+    "later.path.step": _on_rows(s.states, s.other_states, _parts_of_1, _deviations),
     "later.categorical.transition": (*(_case(_line(s.rate_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),
                                      _case(_line(s.rate_columns(4)), classes=3, law=_laws(3))),
     "later.categorical.cumulative": (*(_case(_line(s.level_columns(N)), classes=st.integers(1, 5)) for N in (5, 1, 0)),

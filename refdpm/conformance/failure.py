@@ -16,7 +16,7 @@ import json
 import numpy as np
 
 from refdpm.conformance import gradients, remote, session
-from refdpm.conformance.adapter import Model, Source
+from refdpm.conformance.adapter import Model, Network, Source
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.profile import Profile
@@ -152,5 +152,7 @@ def _inputs(arrays: dict[str, Array]) -> Inputs:
     inputs: Inputs = {name: value if value.ndim else value.item() for name, value in arrays.items() if "." not in name}
     if "model.weight" in arrays:
         inputs["model"] = Model(arrays["model.weight"], arrays["model.bias"], int(arrays["model.first_t"]))
+    if "network.centre" in arrays:
+        inputs["network"] = Network(str(arrays["network.says"]), arrays["network.centre"], arrays["network.spread"])
     cotangents = [arrays[f"cotangents.{n}"] for n in range(len(arrays)) if f"cotangents.{n}" in arrays]
     return inputs | ({"cotangents": tuple(cotangents)} if cotangents else {})

@@ -295,6 +295,8 @@ def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile
         changed = np.concatenate([[0.0], changed])
     if kind == "matrix" and profile.orientation == "columns":
         changed = np.swapaxes(changed, -1, -2)
+    if kind == "velocity" and profile.data_at:
+        changed = -changed
     if kind == "image" and profile.layout == "channels_first":
         changed = np.moveaxis(changed, -1, 1)
     if len(shape) > changed.ndim:                                    # one number each for what we add up
@@ -312,6 +314,8 @@ def _our_gradient(name: str, theirs: Array, inputs: Inputs, profile: Profile) ->
         case "bits":
             p = inputs[name]
             return np.asarray(theirs * {"probability": 1.0, "logit": 1 / (p * (1 - p)), "log_probability": 1 / p}[profile.bits])
+        case "data_at" if profile.data_at:
+            return -theirs
         case "layout" if profile.layout == "channels_first":
             return np.moveaxis(theirs, 1, -1) if name == "image" else np.transpose(theirs, (2, 3, 1, 0))
     return theirs

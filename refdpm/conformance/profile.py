@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import expit, logit, softmax, xlogy
 
 from refdpm.activation import GELU
-from refdpm.conformance.adapter import Fault, Model, Skip
+from refdpm.conformance.adapter import Fault, Model, Network, Skip
 from refdpm.later.guidance import STARTS
 from refdpm.later.variance import VARIANCES, WITH_HEAD
 from refdpm.later.weights import LOSS_WEIGHTS
@@ -46,6 +46,7 @@ class Profile(NamedTuple):
     frequencies: str = "half"          # of that: 10000 to the power of −i/half, or of −i/(half − 1)
     guidance: str = "unconditional"    # from which of two predictions the weight of guidance is counted
     kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class; given: law
+    data_at: int = 0                   # the time of a straight path at which the data are
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
 
 
@@ -58,18 +59,18 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
     "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "gelu": GELU, "time_order": ORDERS,
-    "frequencies": SPACINGS,
-    "basis": ("paper", "released")}
+    "frequencies": SPACINGS, "basis": ("paper", "released"), "data_at": (0, 1)}
 
 # the conventions that bear on an input of that name, or on an output of that kind
 INPUTS = {"t": "first_t", "t_prev": "first_t", "model": "first_t", "var": "spread", "var_q": "spread", "var_p": "spread",
           "times": "first_t", "var_r": "spread", "p": "bits", "q": "bits", "r": "bits", "image": "layout", "kernel": "layout",
-          "law_q": "categories", "law_p": "categories", "matrices": "orientation", "step": "orientation", "before": "orientation"}
+          "law_q": "categories", "law_p": "categories", "matrices": "orientation", "step": "orientation", "before": "orientation",
+          "time": "data_at", "time_next": "data_at", "velocity": "data_at"}
 KINDS: dict[str, tuple[str, ...]] = {
     "real": (), "variance": ("spread",), "probability": ("bits",), "information": ("unit",), "total": ("unit", "reduction"),
     "table": ("tables", "order"), "table_of_totals": ("unit", "reduction", "order"), "matrix": ("orientation",),
     "image": ("layout",), "times": ("first_t",), "rates": ("order",), "integer": (), "law": ("categories",),
-    "loss": ("loss_reduction",)}
+    "loss": ("loss_reduction",), "velocity": ("data_at",), "time": ("data_at",)}
 
 
 def stated_conventions(given: dict[str, Any]) -> dict[str, Any]:
@@ -98,6 +99,8 @@ def theirs(inputs: dict[str, Any], profile: Profile, dtype: str | None) -> dict[
 def _their(name: str, value: Any, profile: Profile) -> Any:
     if name == "beta":
         return value[1:]
+    if isinstance(value, Network):
+        return value._replace(data_at=profile.data_at if value.says == "velocity" else 0)
     match INPUTS.get(name):
         case "first_t" if isinstance(value, Model):
             return (value if profile.variance in WITH_HEAD else value.without_head())._replace(first_t=profile.first_t)
@@ -114,6 +117,8 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
                 return np.log(value)
         case "orientation" if profile.orientation == "columns":
             return np.swapaxes(value, -1, -2)
+        case "data_at" if profile.data_at:
+            return -value if name == "velocity" else 1 - value
         case "layout" if profile.layout == "channels_first":
             return np.moveaxis(value, -1, 1) if name == "image" else np.transpose(value, (3, 2, 0, 1))
     return value
@@ -155,6 +160,10 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
         value = np.swapaxes(value, -1, -2)
     if kind == "image" and profile.layout == "channels_first" and value.ndim == 4:
         value = np.moveaxis(value, 1, -1)
+    if kind == "velocity" and profile.data_at:
+        value = -value
+    if kind == "time" and profile.data_at:
+        value = 1 - value
     if kind == "times":
         value = value + 1 - profile.first_t
     return in_shape(value, shape)

@@ -33,7 +33,7 @@ from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surpris
 from refdpm.conformance.subject import LIMIT, Subject
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
-        "v = √ᾱ_t ε − √(1−ᾱ_t) x_0 and does not cover flow matching")
+        "v = √ᾱ_t ε − √(1−ᾱ_t) x_0, and this one under the name path_velocity")
 NAMES = frozenset(quantity.name for quantity in QUANTITIES) | {name for law in LAWS for name in law.needs} | {"vjp"}
 
 

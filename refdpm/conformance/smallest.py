@@ -37,7 +37,7 @@ def _simpler(inputs: Inputs) -> Iterator[Inputs]:
     if rows > 1:
         yield from (_one_row(inputs, row, rows) for row in dict.fromkeys((0, rows - 1, rows // 2)))
     for name, value in inputs.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name != "beta":
+        if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind == "f" and name not in ("beta", "sigmas"):
             for simple in (np.zeros_like(value), np.ones_like(value), np.round(value), np.round(4 * value) / 4):
                 if not np.array_equal(simple, value) and _complexity(simple) < _complexity(value):
                     yield inputs | {name: simple}

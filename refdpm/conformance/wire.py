@@ -32,6 +32,7 @@ may come with either.
     tuple        {"tuple": [VALUE, VALUE]}
     dict         {"dict": {"mean": VALUE, "var": VALUE}}
     model        {"model": {"weight": ARRAY, "bias": ARRAY, "first_t": 1}}: the network, see `adapter.Model`
+    network      {"network": {"says": "x_0", "centre": ARRAY, "spread": ARRAY, "data_at": 0}}, see `adapter.Network`
     the rest     true, false, null, numbers, strings, as they are in JSON
 
 What the arguments are:
@@ -57,7 +58,7 @@ import json
 
 import numpy as np
 
-from refdpm.conformance.adapter import MOST, Fault, Model, Observed, said
+from refdpm.conformance.adapter import MOST, Fault, Model, Network, Observed, said
 from refdpm.vjp import Array
 
 DTYPES = frozenset({"bool", *(f"float{bits}" for bits in (16, 32, 64)),
@@ -97,6 +98,8 @@ def encode(value: Any) -> Any:
         return int(value)
     if isinstance(value, Model):
         return {"model": {name: encode(part) for name, part in value._asdict().items()}}
+    if isinstance(value, Network):
+        return {"network": {name: encode(part) for name, part in value._asdict().items()}}
     if isinstance(value, Observed):
         return {"observed": encode(value.model)}
     if isinstance(value, dict):
@@ -151,6 +154,8 @@ def _decoded(value: Any) -> Any:
             return Observed(_decoded(model))
         case {"model": {"weight": weight, "bias": bias, "first_t": int(first_t)}, **rest} if not rest:
             return Model(_decoded(weight), _decoded(bias), first_t)
+        case {"network": {"says": str(says), "centre": centre, "spread": spread, "data_at": int(data_at)}, **rest} if not rest:
+            return Network(says, _decoded(centre), _decoded(spread), data_at)
     return {name: _decoded(part) for name, part in value.items()}
 
 

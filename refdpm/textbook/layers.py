@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import (HALF, PI, E, Phi, above, also, cos, count, exp, joined, kept, largest, log, log1p, mean, move,
-                                        named, node, sin, sqrt, square, tanh, term, total, where)
+from refdpm.textbook.expression import (HALF, PI, E, Phi, above, also, cos, count, exp, joined, kept, largest, log, log1p, mean,
+                                        move, named, node, sin, sqrt, square, tanh, term, total, where)
 from refdpm.textbook.page import Array
 
 Layer = Callable[[E], E]

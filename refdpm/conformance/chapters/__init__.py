@@ -13,8 +13,8 @@ from refdpm.conformance.chapters.ends import Sampler
 from refdpm.conformance.chapters.quantity import Law, Quantity
 
 CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "bound_mistakes", "decoder",
-            "ddpm_bound", "training", "bits_bound", "likelihood", "objective", "sampler", "layers", "layers_mistakes", "networks",
-            "use", "data", "product", "guidance", "laws", "sampler_laws", "purity")
+            "ddpm_bound", "training", "bits_bound", "likelihood", "objective", "sampler", "sigma", "solver", "path",
+            "layers", "layers_mistakes", "networks", "use", "data", "product", "guidance", "laws", "sampler_laws", "purity")
 """The topics, in order."""
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from refdpm.conformance.adapter import Model
+from refdpm.conformance.adapter import Model, Network
 from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Given, Inputs, fingerprint, states_of
 from refdpm.conformance.precision import LIMIT, TABLES
@@ -132,7 +132,7 @@ def _form(inputs: Inputs) -> Any:
 
 def _form_of(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return tuple(value.tolist()) if name == "times" else value.ndim
+        return tuple(value.tolist()) if name == "times" else value.shape if name == "sigmas" else value.ndim
     return value if isinstance(value, str | int | float) else type(value).__name__
 
 
@@ -171,6 +171,8 @@ def arguments_of(inputs: Inputs) -> Inputs:
     for name, value in inputs.items():
         if isinstance(value, Model):
             found |= {"weight": value.weight, "bias": value.bias}
+        elif isinstance(value, Network):
+            found |= {"centre": value.centre, "spread": value.spread}
         elif isinstance(value, tuple):
             found |= {name: value[0]} if len(value) == 1 else {f"{name}.{n}": part for n, part in enumerate(value)}
         else:

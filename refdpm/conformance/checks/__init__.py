@@ -9,13 +9,13 @@ thousands of roundings.  Where something is drawn, the seed is fixed, and the ch
 Every check is shown failing: for each there is a named mistake (`conformance.mistakes`) that it finds.
 """
 
-from refdpm.conformance.checks import (binomial, bits, categorical, data, heartbeat, image_network, later, later_chain, layers,
-                                       model, objective, process, product)
+from refdpm.conformance.checks import (binomial, bits, categorical, data, heartbeat, image_network, later, later_chain, later_flow,
+                                       layers, model, objective, process, product)
 from refdpm.conformance.checks.common import Check, residual
 
 CHECKS: tuple[Check, ...] = tuple(
     found for module in (process, binomial, objective, bits, model, product, data, heartbeat, layers, image_network, later,
-                         later_chain, categorical)
+                         later_chain, later_flow, categorical)
     for found in vars(module).values() if isinstance(found, Check))
 
 __all__ = ["CHECKS", "Check", "residual"]

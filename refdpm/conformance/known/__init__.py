@@ -1,11 +1,13 @@
 """Ready-made adapters: objects of interfaces that the field already has, checked as they are.
 
-    check(my_scheduler)                     a DDPM or DDIM scheduler of diffusers or MONAI
+    check(my_scheduler)                     a DDPM or DDIM scheduler of diffusers or MONAI; or one that is Euler's, ancestral,
+                                            Heun's, DPM-Solver++ 2M or flow matching
     check(my_gaussian_diffusion)            of improved-diffusion, guided-diffusion or denoising_diffusion_pytorch
+    check(my_denoiser)                      of EDM or k-diffusion, around a network
     check(my_d3pm)                          a discrete diffusion with matrices
 
 An interface is known by what an object offers, not by where it comes from, so that forks and ports are understood too.  What has
-such names and is of another kind (the solvers of diffusers, say) is not claimed, and it is said what it is.  A ready-made adapter
+such names and is of another kind (UniPC, say) is not claimed, and it is said what it is.  A ready-made adapter
 runs what the object runs and puts nothing of its own in its place; it has `unasked`, the parts of the interface that no clause
 looks at.  No framework is imported here.
 """
@@ -14,14 +16,14 @@ from typing import Any
 import inspect
 
 from refdpm.conformance.adapter import ALIASES
-from refdpm.conformance.known import d3pm, diffusers, guided_diffusion, lucidrains
+from refdpm.conformance.known import d3pm, denoiser, diffusers, guided_diffusion, lucidrains, solvers
 
 INTERFACES = (guided_diffusion.GuidedDiffusion, lucidrains.Lucidrains, diffusers.Scheduler, d3pm.D3PM)
 
 # functions of ours whose names are so common that an object may have them with another meaning, and what ours ask for
 COMMON = frozenset({"forward", "sample", "ddim_sample", "objective", "bound", "vjp"})
 ARGUMENTS = {"x_0", "x_prev", "x_t", "t", "k", "noise", "times", "eta", "beta", "model", "parameters", "centre", "log_width",
-             "weight", "bias", "name", "args", "cotangent", *ALIASES}
+             "weight", "bias", "name", "args", "cotangent", *ALIASES} - {"x"}
 
 
 def detect(target: Any) -> type | None:
@@ -43,8 +45,13 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
     if offered - COMMON or callable(getattr(target, "make", None)):
         return target
     name = getattr(target, "__name__", type(target).__name__)
+    if solvers.kind_of(target):
+        return solvers.Solver(target)
+    if denoiser.is_denoiser(target):
+        return denoiser.Denoiser(target)
     if not isinstance(target, type) and (kind := diffusers.other_kind(target)):
-        raise ValueError(f"adapter: {name} is {kind}; no clause is about it: expected {diffusers.Scheduler.SAYS}")
+        raise ValueError(f"adapter: {name} is {kind}; no clause is about it: expected {diffusers.Scheduler.SAYS}, "
+                         f"or {solvers.Solver.SAYS}")
     if interface := detect(target):
         return interface(target)
     if any(_asks_for_ours(getattr(target, one)) for one in offered):
@@ -53,7 +60,8 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
         if isinstance(member, type) and any(callable(getattr(member, one, None)) for one in names - COMMON):
             raise ValueError(f"adapter: expected functions or make, got a class {member_name} that has some: "
                              f"add `make = {member_name}`")
-    looked_for = "; ".join(f"{', '.join(interface.LOOKED_FOR)} ({interface.SAYS})" for interface in INTERFACES)
+    known = (*INTERFACES, solvers.Solver, denoiser.Denoiser)
+    looked_for = "; ".join(f"{', '.join(interface.LOOKED_FOR)} ({interface.SAYS})" for interface in known)
     others = f" (its {', '.join(sorted(offered))} asks for other arguments than ours)" * bool(offered)
     raise ValueError(f"adapter: expected functions that `refdpm explain` lists, or make, or one of the interfaces {looked_for}; "
                      f"found none of them in {name}{others}")

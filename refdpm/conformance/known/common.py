@@ -118,6 +118,11 @@ def drawing(*noises: Array) -> Iterator[None]:
         raise NotImplementedError("draws noise in a way that cannot be seen from here")
 
 
+def parameters(function: Callable[..., Any]) -> list[str]:
+    """The names of what a function asks for."""
+    return list(signature(function).parameters)
+
+
 def not_long(T: int) -> None:
     """Raises: NotImplementedError for a chain of too many steps."""
     if T > LONG:

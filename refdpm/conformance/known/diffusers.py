@@ -13,12 +13,12 @@ by it.  At the first step nothing is drawn; its variance is that of `_get_varian
 from collections.abc import Callable
 from typing import Any
 import copy
-import inspect
 
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, choice, choice_name, drawing, method, not_long, precision, rates, unasked
+from refdpm.conformance.known.common import (array_of, choice, choice_name, drawing, method, not_long, parameters, precision,
+                                             rates, unasked)
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "sample": "x_0", "v_prediction": "v"}
@@ -46,10 +46,10 @@ def other_kind(target: Any) -> str:
             return words
     if getattr(target, "order", 1) != 1:
         return f"a solver of order {target.order}"
-    more = [name for name in _parameters(target.step) if name not in STEP]
+    more = [name for name in parameters(target.step) if name not in STEP]
     if more:
         return f"a sampler of another kind, whose step asks for {', '.join(more)}"
-    backward = hasattr(target, "add_noise") and (hasattr(target, "_get_variance") or "eta" in _parameters(target.step))
+    backward = hasattr(target, "add_noise") and (hasattr(target, "_get_variance") or "eta" in parameters(target.step))
     return "" if backward else "a sampler of another kind, without a variance or the η of DDIM"
 
 
@@ -180,11 +180,11 @@ class Scheduler:
     # -- one step --------------------------------------------------------------------------------------------------------
 
     def _is_ddim(self) -> bool:
-        return "eta" in _parameters(self.of.step)
+        return "eta" in parameters(self.of.step)
 
     def _step(self, output: Any, at: Any, x: Any, noise: Array, **more: Any) -> tuple[Any, Any]:
         """x_{t−1} and x_0 of one call, with this noise."""
-        if "variance_noise" in _parameters(self.of.step) and more.get("eta"):
+        if "variance_noise" in parameters(self.of.step) and more.get("eta"):
             more["variance_noise"] = like(noise, x)
         with drawing(noise):
             found = self.of.step(output, at, x, **more)
@@ -226,10 +226,6 @@ class Scheduler:
             case "learned_range" if hasattr(self.of, "config"):
                 return np.exp(value)
         return value
-
-
-def _parameters(function: Callable[..., Any]) -> list[str]:
-    return list(inspect.signature(function).parameters)
 
 
 def _choice_of(scheduler: Any, name: str, *default: Any) -> Any:

@@ -35,6 +35,8 @@ FORMAT = "refdpm vectors 1"
 SAYS = {
     "SCH": "schedules", "GAU": "the Gaussian chain", "BIN": "the chain on bits", "CAT": "the chain on classes",
     "PAR": "what a network may predict", "REV": "the reverse step that a network's output means", "SMP": "samplers, step by step",
+    "SIG": "levels told by σ, and what is around a denoiser", "SLV": "solvers, step by step and as chains",
+    "PTH": "straight paths",
     "DEC": "the discretised decoder", "OBJ": "the bound of a Gaussian model, term by term",
     "BND": "K of the paper and its strict form", "BIT": "K on bits", "UNIT": "units", "LIK": "likelihoods without a bound",
     "NET": "the objective on a whole network", "LOSS": "the loss of training", "LAY": "layers",
@@ -55,6 +57,11 @@ INPUTS = {
     "image": "axes are row of the batch, height, width, channel",
     "kernel": "of a convolution: axes are height, width, channel in, channel out; of symbols: what one becomes when it changes, "
               "any class (uniform) or the last (absorbing)",
+    "network": "network(x, level) for level σ or t, data m = centre and s² = spread: says x_0 is (s² x + σ² m)/(s² + σ²); says "
+               "velocity is (t − s² (1 − t)) (x − (1 − t) m)/((1 − t)² s² + t²) − m; says raw is s² x + m level",
+    "sigma": "σ of x_t = x_0 + σ ε: one for each row, or one number for all; so are sigma_next and sigma_before",
+    "sigmas": "levels of a chain, decreasing; x_t is the state at the first", "share": "η of an ancestral step",
+    "time": "t of x_t = (1 − t) x_0 + t ε: one for each row, or one number for all; so is time_next",
     "predicts": "what the network's output means", "variance": "of the reverse step: small is β̃_t, large β_t, ranged between them",
     "first": "the reverse step from t = 1: its variance is that at t = 2 (next), 1e-20 (floor) or β_1 (beta), or it is the "
              "forward kernel (fixed)"}
@@ -66,6 +73,7 @@ OUTPUTS = {
     "table": "one entry for each of t = 1..T, first step first", "rates": "one entry for each step, the first one first",
     "table_of_totals": "in nats, summed over the components of a row; one row for each of t = 1..T, first step first",
     "matrix": "a row holds where one state goes to", "image": "axes are row of the batch, height, width, channel",
+    "velocity": "ε − x_0, and not x_0 − ε", "time": "of x_t = (1 − t) x_0 + t ε, with data at 0",
     "times": "numbers of steps, from 1 to T", "loss": "the mean over the rows of the batch and their components"}
 
 

@@ -37,7 +37,9 @@ SCHEMA: dict[str, Any] = {
         "number": {"anyOf": [{"type": ["number", "boolean"]}, {"enum": ["Infinity", "-Infinity", "NaN"]}]},
         "array": {"anyOf": [{"$ref": "#/$defs/number"}, _list(_ARRAY)]},
         "network": _object({"weight": _ARRAY, "bias": _ARRAY, "first_t": {"type": "integer"}}),
-        "input": {"anyOf": [_ARRAY, {"$ref": "#/$defs/network"}, {"type": ["string", "null"]}]},
+        "network_of_levels": _object({"says": _TEXT, "centre": _ARRAY, "spread": _ARRAY, "data_at": {"type": "integer"}}),
+        "input": {"anyOf": [_ARRAY, {"$ref": "#/$defs/network"}, {"$ref": "#/$defs/network_of_levels"},
+                            {"type": ["string", "null"]}]},
         "function": _object({
             "name": _TEXT,
             "id": {"type": "string", "pattern": "^[A-Z0-9]+([.][A-Z0-9_.]+)?$"},

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from refdpm.conformance.adapter import Model
+from refdpm.conformance.adapter import Model, Network
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.judge import plain
 from refdpm.vjp import Array
@@ -45,6 +45,8 @@ def inputs_of(stored: dict[str, Any]) -> Inputs:
 def _input_of(name: str, value: Any) -> Any:
     if name == "beta":
         return np.append(0.0, array_of(value))
+    if isinstance(value, dict) and "says" in value:
+        return Network(value["says"], array_of(value["centre"]), array_of(value["spread"]), value["data_at"])
     if isinstance(value, dict):
         return Model(array_of(value["weight"]), array_of(value["bias"]), value["first_t"])
     return array_of(value) if isinstance(value, list) else float(value) if value in _NOT_FINITE else value

@@ -1,0 +1,396 @@
+"""Steps from one level σ to a lower one, judged one at a time with given noise, and chains of them.
+
+`network(x, σ)` says x_0.  In a step σ is one number for all rows, an array without axes; `sigmas` are the levels of a chain, which
+begins at x_t at the first of them, and the last may be 0.  η, `share` or `eta`, is 1 unless a function asks for it.
+
+Sources: Karras, Aittala, Aila, Laine 2022; Lu and others 2022 (DPM-Solver++).
+"""
+
+from collections.abc import Callable
+from functools import partial, reduce
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from refdpm.conformance.adapter import Network, Skip
+from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters.draws import Draw, arrays
+from refdpm.conformance.chapters.ends import STATE, Case, Sampler, ends, wide
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, exactly, listed, spread_out
+from refdpm.conformance.chapters.quantity import ByHand, Finding, Law, Output, Quantity
+from refdpm.conformance.chapters.sigma import level_edges, of_level
+from refdpm.conformance.chapters.theory import Theory
+from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
+from refdpm.conformance.precision import UNITS
+from refdpm.later import solver
+from refdpm.textbook import solver as book
+from refdpm.textbook.expression import E, above, given, move, where
+from refdpm.vjp import Array
+
+SOURCE = ("Karras 2022",)
+NEXT = (Output("X_NEXT"),)
+NORMAL = Network("x_0", exactly([0.5, -1.0]), exactly([0.25, 4.0]))
+
+
+# -- inputs ------------------------------------------------------------------------------------------------------------
+
+def number(x: float) -> Array:
+    """An array without axes."""
+    return np.asarray(exactly(x))
+
+
+def _one(low: float, high: float) -> Draw:
+    return arrays(low=low, high=high).map(np.asarray)
+
+
+def _step(*states: str, **more: Draw) -> Callable[[Given], Draw]:
+    """Draws states, and a step from σ in [1, 9] to σ' in [0.03, 0.9]."""
+    return drawn(**{name: arrays(N, D) for name in states}, sigma=_one(1, 9), sigma_next=_one(0.03, 0.9),
+                 network=draws.just(NORMAL), **more)
+
+
+def _edges(*states: str, levels: tuple[tuple[float, float], ...], **more: Any) -> list[Inputs]:
+    """Steps between levels; of the first one also images (N, H, W, C)."""
+    def states_of(*shape: int) -> Inputs:
+        return {name: spread_out(*shape, D, start=0.3 * i) for i, name in enumerate(states)}
+
+    steps = [{"sigma": number(high), "sigma_next": number(low), "network": NORMAL} | more for high, low in levels]
+    return [*(states_of(4) | step for step in steps), states_of(3, 4, 5) | steps[0]]
+
+
+def churning(count: int, *amounts: float) -> Inputs:
+    """S_churn, S_min, S_max and S_noise, and the count of the steps."""
+    return {"count": count} | dict(zip(("s_churn", "s_min", "s_max", "s_noise"), map(number, amounts)))
+
+
+USUAL = ((2.0, 0.75), (8.0, 6.0), (0.25, 0.03125), (0.5, 0.0))
+ABOVE_0 = USUAL[:-1]
+# some, most, none because σ is above or below the range, and without a factor
+CHURNED = (churning(18, 4, 0.0625, 50, 1.25), churning(18, 40, 0.0625, 50, 1.25), churning(18, 4, 0.0625, 1.5, 1.25),
+           churning(18, 4, 3, 50, 1.25), churning(18, 1.5, 1, 4, 1))
+
+
+@draws.composed
+def _chains(draw: Callable[[Draw], Any], given: Given) -> Inputs:
+    levels = np.sort(draw(arrays(draw(draws.integers(2, 4)), low=0.05, high=9.0)))[::-1].copy()
+    ends = np.unique(np.append(levels, draw(draws.one_of([0.0, 0.03125]))))[::-1].copy()
+    return {"x_t": draw(arrays(N, D)), "sigmas": ends, "network": NORMAL}
+
+
+def _chain_edges(given: Given) -> list[Inputs]:
+    return [{"x_t": spread_out(3, D, low=-4, high=4), "sigmas": exactly(levels), "network": NORMAL}
+            for levels in ([4, 1.5, 0.5, 0.125, 0], [2, 1.25, 0.75, 0.25, 0.125], [9, 2.5, 2, 0.75, 0], [3, 0.5], [5, 2, 0])]
+
+
+# -- the textbook --------------------------------------------------------------------------------------------------------
+
+X_T, NOISE, SIGMA, AFTER, SHARE = map(given, ("x_t", "noise", "sigma", "sigma_next", "share"))
+Step = Callable[[E, E, E], E]
+
+
+def _said(x: E, sigma: E) -> E:
+    return book.of_normal_data(x, sigma, given("centre"), given("spread"))
+
+
+def _euler(x: E, sigma: E, after: E) -> E:
+    return book.euler(x, _said(x, sigma), sigma, after)
+
+
+def _heun(x: E, sigma: E, after: E) -> E:
+    there = _euler(x, sigma, after)
+    return where(above(after, 0), book.heun(x, _said(x, sigma), _said(there, after), sigma, after), there)
+
+
+def _churned() -> E:
+    gamma = book.churn(SIGMA, *map(given, ("count", "s_churn", "s_min", "s_max")))
+    x, sigma = book.raised(X_T, SIGMA, gamma, NOISE, given("s_noise"))
+    return _heun(x, sigma, AFTER)
+
+
+def _levels(i: Inputs) -> list[E]:
+    return [move(given("sigmas"), f"number {n + 1} of", partial(_entry, n)) for n in range(len(i["sigmas"]))]
+
+
+def _entry(n: int, index: Array) -> Array:
+    return np.asarray(index[n])
+
+
+def _chain(step: Step) -> Callable[[Inputs], tuple[E, ...]]:
+    return lambda i: (reduce(lambda x, pair: step(x, *pair), pairwise(_levels(i)), X_T),)
+
+
+def _multistep_chain(i: Inputs) -> tuple[E, ...]:
+    x, before, levels = X_T, None, _levels(i)
+    for n, (sigma, after) in enumerate(pairwise(levels)):
+        now, euler = _said(x, sigma), _euler(x, sigma, after)
+        if before is None:
+            x = euler
+        else:
+            x = where(above(after, 0), book.multistep(x, now, before, levels[n - 1], sigma, after), now)
+        before = now
+    return x,
+
+
+# -- the reference -------------------------------------------------------------------------------------------------------
+
+def _by(step: str, **noisy: str) -> ByHand:
+    """A step of the package; `noisy` says which input is which of its other arguments."""
+    return ByHand(lambda i: (getattr(solver, step)(i["x_t"], i["sigma"], i["sigma_next"], denoiser=i["network"],
+                                                   **{name: i[of] for name, of in noisy.items()}),))
+
+
+def _churned_step(i: Inputs) -> tuple[Array, ...]:
+    gamma = solver.churn(i["sigma"], count=i["count"], amount=i["s_churn"], low=i["s_min"], high=i["s_max"])
+    x, sigma = solver.raised(i["x_t"], i["sigma"], gamma=gamma, noise=i["noise"], scale=i["s_noise"])
+    return solver.heun_step(x, sigma, i["sigma_next"], denoiser=i["network"]),
+
+
+def _path(step: str) -> ByHand:
+    return ByHand(lambda i: (solver.path(i["x_t"], i["sigmas"], denoiser=i["network"], step=getattr(solver, step)),))
+
+
+SHARES = tuple(map(number, (1.0, 0.5, 1.5)))
+PREDICTIONS = ("x_t", "denoised", "denoised_before", "sigma_before", "sigma", "sigma_next")
+SPLIT_LEVELS = [{"sigma": number(high), "sigma_next": number(low), "share": share}
+                for high, low in (ABOVE_0[2], *ABOVE_0) for share in SHARES]
+
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity(
+        "sigma_slope", "SLV.SLOPE", "dx/dσ = (x_t − D)/σ, for what the network has said; here σ is one for each row", SOURCE,
+        (Output("VALUE"),), of_level("x_t", "denoised"), level_edges("x_t", "denoised"),
+        Theory(solver.slope, "x_t", "denoised", "sigma"), (book.slope(X_T, given("denoised"), SIGMA),),
+        arguments=("x_t", "denoised")),
+    Quantity(
+        "sigma_euler_step", "SLV.EULER", "x_t + (σ' − σ) (x_t − D(x_t, σ))/σ", SOURCE, NEXT, _step("x_t"),
+        listed(*_edges("x_t", levels=USUAL)), _by("euler_step"),
+        (_euler(X_T, SIGMA, AFTER),)),
+    Quantity(
+        "sigma_heun_step", "SLV.HEUN", "x_t + ½ (σ' − σ) (d + d'), d = (x_t − D(x_t, σ))/σ, d' = (x' − D(x', σ'))/σ' at Euler's "
+        "x'; at σ' = 0 Euler's step", SOURCE, NEXT, _step("x_t"), listed(*_edges("x_t", levels=USUAL)),
+        _by("heun_step"), (_heun(X_T, SIGMA, AFTER),), after=("sigma_euler_step",)),
+    Quantity(
+        "sigma_churned_step", "SLV.CHURN", "Heun's step from σ̂ = σ (1 + γ) and x_t + √(σ̂² − σ²) S_noise ε, γ = "
+        "min(S_churn/count, √2 − 1) where S_min ≤ σ ≤ S_max and 0 elsewhere; count is that of the steps", SOURCE, NEXT,
+        _step("x_t", "noise", **{name: draws.just(value) for name, value in CHURNED[0].items()}),
+        listed(*(_edges("x_t", "noise", levels=USUAL, **more)[at] for at in (0, -2, -1) for more in CHURNED)),
+        ByHand(_churned_step), (_churned(),), after=("sigma_heun_step",)),
+    Quantity(
+        "sigma_ancestral_split", "SLV.SPLIT", "σ_down = √(σ'² − σ_up²) and σ_up = min(σ', η √(σ'² (σ² − σ'²)/σ²))", SOURCE,
+        (Output("DOWN"), Output("UP")), drawn(sigma=_one(1, 9), sigma_next=_one(0.03, 0.9), share=draws.one_of(SHARES)),
+        listed(*SPLIT_LEVELS), Theory(solver.split, "sigma", "sigma_next", eta=lambda i: i["share"]),
+        book.split(SIGMA, AFTER, SHARE)),
+    Quantity(
+        "sigma_ancestral_step", "SLV.ANCESTRAL", "Euler's step from σ to σ_down, then σ_up ε", SOURCE, NEXT,
+        _step("x_t", "noise", share=draws.one_of(SHARES)),
+        listed(*(_edges("x_t", "noise", levels=USUAL, share=share)[at] for at in range(5) for share in SHARES)),
+        _by("ancestral_step", noise="noise", eta="share"),
+        (book.ancestral(X_T, _said(X_T, SIGMA), SIGMA, AFTER, SHARE, NOISE),), after=("sigma_ancestral_split",)),
+    Quantity(
+        "sigma_multistep", "SLV.MULTISTEP", "DPM-Solver++ 2M: (σ'/σ) x_t − (e^−h − 1) [(1 + 1/2r) D − 1/2r D_before], h = "
+        "log(σ/σ'), r = log(σ_before/σ)/h, for what the network has said now and one step before", ("Lu 2022",), NEXT,
+        drawn(x_t=arrays(N, D), denoised=arrays(N, D), denoised_before=arrays(N, D), sigma_before=_one(10, 20), sigma=_one(1, 9),
+              sigma_next=_one(0.03, 0.9)),
+        listed(*({"x_t": spread_out(4, D), "denoised": spread_out(4, D, start=0.3), "denoised_before": spread_out(4, D, start=0.6),
+                  "sigma_before": number(a), "sigma": number(b), "sigma_next": number(c)}
+                 for a, b, c in ((4, 2, 0.75), (80, 60, 50), (2, 0.25, 0.03125)))),
+        Theory(solver.multistep, *PREDICTIONS), (book.multistep(*map(given, PREDICTIONS)),),
+        arguments=("x_t", "denoised", "denoised_before")),
+    Quantity(
+        "sigma_euler_sample", "SLV.EULER_PATH", "Euler's steps along all levels", SOURCE, (Output("X_0"),), _chains, _chain_edges,
+        _path("euler_step"), _chain(_euler), after=("sigma_euler_step",)),
+    Quantity(
+        "sigma_heun_sample", "SLV.HEUN_PATH", "Heun's steps along all levels", SOURCE, (Output("X_0"),), _chains, _chain_edges,
+        _path("heun_step"), _chain(_heun), after=("sigma_heun_step",)),
+    Quantity(
+        "sigma_multistep_sample", "SLV.MULTI_PATH", "DPM-Solver++ 2M along all levels; the first step and one to 0 are Euler's",
+        ("Lu 2022",), (Output("X_0"),), _chains, _chain_edges,
+        ByHand(lambda i: (solver.multistep_path(i["x_t"], i["sigmas"], denoiser=i["network"]),)), _multistep_chain,
+        after=("sigma_multistep",)),
+)
+
+
+# -- laws ----------------------------------------------------------------------------------------------------------------
+
+FINE = (24, 48)                 # steps of the chains that are compared
+COARSEST = 1e-3                 # of that: in half a precision nothing is left of an order
+MISSED = 0.5                    # of an order, which a right solver on so few steps may look short of
+LOST = 256.0                    # times u, the precision's unit: an error of a state that says nothing of an order
+
+
+def _order(name: str, order: int) -> Callable[[Any, Given, int], Finding]:
+    """Whether the error of twice as many steps is as much less as it should be, on normal data, of which the flow is
+    x − m ∝ √(s² + σ²).  More is no mistake."""
+    def run(subject: Any, given: Given, seed: int) -> Finding:
+        errors, unit = [], 0.0
+        for steps in FINE:
+            sigmas = exactly(np.geomspace(10.0, 0.0625, steps + 1))
+            inputs = {"x_t": spread_out(3, D, low=4, high=12), "sigmas": sigmas, "network": NORMAL}
+            start, end = (np.sqrt(NORMAL.spread + level ** 2) for level in sigmas[[0, -1]])
+            right = NORMAL.centre + (inputs["x_t"] - NORMAL.centre) * end / start
+            answer = subject.ask(name, inputs)
+            unit = LOST * UNITS[answer.dtype]
+            errors.append(float(np.max(np.abs(answer.values[0] - right))))
+        if unit > COARSEST:
+            raise Skip("half a precision shows no order")
+        found = np.log2(errors[0] / errors[1]) / np.log2(FINE[1] / FINE[0]) if errors[1] > unit else float(order)
+        short = not found >= order - MISSED
+        words = (f"with {FINE[0]} and {FINE[1]} steps the error is {errors[0]:.2g} and {errors[1]:.2g}, which is order "
+                 f"{found:.2f}; expected {order}")
+        return Finding(np.inf if short else 0.0, words if short else "", inputs if short else None)
+    return run
+
+
+LAWS: tuple[Law, ...] = (
+    Law("SLV.EULER_LAW", "twice the steps halve the error of Euler's chain", SOURCE, ("sigma_euler_sample",),
+        _order("sigma_euler_sample", 1), ("SLV-EULER-NOISE",)),
+    Law("SLV.HEUN_LAW", "twice the steps make the error of Heun's chain a quarter", SOURCE, ("sigma_heun_sample",),
+        _order("sigma_heun_sample", 2), ("SLV-HEUN-BY",)),
+    Law("SLV.MULTI_LAW", "twice the steps make the error of a chain of DPM-Solver++ 2M a quarter", ("Lu 2022",),
+        ("sigma_multistep_sample",), _order("sigma_multistep_sample", 2), ("SLV-2M-1",)),
+)
+
+
+# -- the pairs at the ends of the range ------------------------------------------------------------------------------------
+
+def _falling(states: int, levels: int, **fixed: Any) -> Sampler:
+    """States, and levels of which each is below the one before, by little or by decades."""
+    def drawn(rng: np.random.Generator, n: int) -> Case:
+        steps = wide(1e-6, 1e3)(rng, n * levels).reshape(levels, n)
+        found = np.cumprod(np.concatenate([wide(1e-3, 1e3)(rng, n)[None], 1 / (1 + steps[1:])]), axis=0)
+        parts = [*(STATE(rng, n) for _ in range(states)), *found]
+        return tuple(part[:, None] for part in parts), {name: value(rng, n)[:, None] if callable(value) else value
+                                                        for name, value in fixed.items()}
+    return drawn
+
+
+LEVEL = wide(1e-3, 1e3, 1.0)
+
+ENDS = {
+    "later.solver.slope": ends(STATE, STATE, LEVEL), "later.solver.euler": _falling(2, 2), "later.solver.heun": _falling(3, 2),
+    "later.solver.multistep": _falling(3, 3), "later.solver.split": (_falling(0, 2, eta=1.0), _falling(0, 2, eta=0.5)),
+    "later.solver.raised": ends(STATE, LEVEL, gamma=wide(1e-6, 0.5), noise=STATE, scale=1.003),
+    "later.solver.churn": ends(LEVEL, count=18, amount=4.0, low=0.05, high=50.0)}
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+def _both_at_the_old_level(x: Array, denoised: Array, denoised_next: Array, sigma: Array, sigma_next: Array) -> Array:
+    there = solver.euler(x, denoised, sigma, sigma_next)
+    return x + (sigma_next - sigma) / 2 * ((x - denoised) / sigma + (there - denoised_next) / sigma)
+
+
+def _old(old: Array, new: Array) -> Array:
+    return old
+
+
+def _new(old: Array, new: Array) -> Array:
+    return new
+
+
+def heun_with(*, look: Any = _new, by: Any = _new, state: Any = _new, start: Any = _old) -> Callable[..., Array]:
+    """Heun's step whose second look, divisor and state, and whose beginning, are the old or the new ones."""
+    def step(x: Array, sigma: Array, sigma_next: Array, *, denoiser: solver.Denoiser) -> Array:
+        first = (x - denoiser(x, sigma)) / sigma
+        there = x + (sigma_next - sigma) * first
+        if not sigma_next > 0:
+            return there
+        seen = state(x, there)
+        second = (seen - denoiser(seen, look(sigma, sigma_next))) / by(sigma, sigma_next)
+        return start(x, there) + (sigma_next - sigma) * (first + second) / 2
+    return step
+
+
+def _two_looks_always(x: Array, sigmas: Array, *, denoiser: solver.Denoiser) -> Array:
+    before = x
+    for n, (sigma, after) in enumerate(pairwise(sigmas)):
+        now = denoiser(x, sigma)
+        x = solver.multistep(x, now, before, sigmas[n - 1], sigma, after) if n else solver.euler(x, now, sigma, after)
+        before = now
+    return x
+
+
+def _by_the_step_before(x: Array, denoised: Array, before: Array, sigma_before: Array, sigma: Array, sigma_next: Array) -> Array:
+    half = np.log(sigma / sigma_next) / np.log(sigma_before / sigma) / 2
+    return sigma_next / sigma * x + (1 - sigma / sigma_before) * (denoised + half * (denoised - before))
+
+
+def _second_slope_always(x: Array, sigma: Array, sigma_next: Array, *, denoiser: solver.Denoiser) -> Array:
+    first = denoiser(x, sigma)
+    return solver.heun(x, first, denoiser(solver.euler(x, first, sigma, sigma_next), sigma_next), sigma, sigma_next)
+
+
+def _first_look_kept(x: Array, sigmas: Array, *, denoiser: solver.Denoiser) -> Array:
+    first = denoiser(x, sigmas[0])
+    for n, (sigma, after) in enumerate(pairwise(sigmas)):
+        now = denoiser(x, sigma)
+        plain = n == 0 or after == 0
+        x = solver.euler(x, now, sigma, after) if plain else solver.multistep(x, now, first, sigmas[n - 1], sigma, after)
+    return x
+
+
+def _by_logarithms(x: Array, denoised: Array, before: Array, sigma_before: Array, sigma: Array, sigma_next: Array) -> Array:
+    r = (np.log(sigma_before) - np.log(sigma)) / (np.log(sigma) - np.log(sigma_next))
+    return solver.euler(x, denoised + (denoised - before) / (2 * r), sigma, sigma_next)
+
+
+in_euler, in_heun, in_heun_step, in_multistep = map(of, (
+    "later.solver.euler", "later.solver.heun", "later.solver.heun_step", "later.solver.multistep"))
+
+MISTAKES = (
+    Mistake("SLV-SLOPE", "D − x over σ² → x − D over σ", "the score for the slope", "later.solver.slope", "value",
+            then(lambda slope, sigma: -slope / sigma)),
+    in_euler("SLV-EULER-AT", "slope divided by σ' → by σ", "the new level for the old one",
+             instead(lambda x, denoised, sigma, sigma_next: x + (sigma_next - sigma) * (x - denoised) / sigma_next)),
+    in_euler("SLV-EULER-NOISE", "x + (σ' − σ) D → x + (σ' − σ) (x − D)/σ", "a network's x_0 taken for noise, as FWD-10",
+             instead(lambda x, denoised, sigma, sigma_next: x + (sigma_next - sigma) * denoised)),
+    in_heun("SLV-HEUN-BY", "Heun's second slope divided by the first level → by the second", "huggingface/diffusers#1512",
+            instead(_both_at_the_old_level)),
+    in_heun_step("SLV-HEUN-OLD", "Heun's second slope at the first level → at the second", "huggingface/diffusers#1512",
+                 instead(heun_with(look=_old, by=_old))),
+    in_heun_step("SLV-HEUN-LOOK", "Heun's second look told the first level → the second", "huggingface/diffusers#1512",
+                 instead(heun_with(look=_old))),
+    in_heun_step("SLV-HEUN-AT", "Heun's second slope at x_t → at Euler's x'", "the state not moved before the second look",
+                 instead(heun_with(state=_old))),
+    in_heun_step("SLV-HEUN-FROM", "both slopes added to Euler's x' → to x_t", "a step that is taken twice",
+                 instead(heun_with(start=_new))),
+    in_multistep("SLV-2M-R", "1/2r with r = h/h_before → h_before/h", "SLV-2M-H with the two steps exchanged in r",
+                 instead(lambda x, denoised, before, sigma_before, sigma, sigma_next: solver.euler(
+                     x, denoised + np.log(sigma_before / sigma) / np.log(sigma / sigma_next) / 2 * (denoised - before),
+                     sigma, sigma_next))),
+    in_multistep("SLV-2M-H", "e^−h of the step before → of this step", "crowsonkb/k-diffusion#56, a proposal",
+                 instead(_by_the_step_before)),
+    in_multistep("SLV-2M-1", "only D of this step → with that of the step before", "a history that is never filled",
+                 told(before=lambda before, denoised: denoised)),
+    Mistake("SLV-UP", "σ_down = σ' and σ_up on top → √(σ'² − σ_up²)", "noise added to a step that goes all the way",
+            "later.solver.split", "value", then(lambda split, sigma, sigma_next: split._replace(down=sigma_next + 0 * sigma))),
+    Mistake("SLV-UP-VAR", "σ_up = η σ' √((σ − σ')/σ) → η σ' √((σ² − σ'²)/σ²)", "levels for their squares", "later.solver.split",
+            "value", then(lambda split, sigma, sigma_next, eta: split._replace(
+                up=np.minimum(sigma_next, eta * sigma_next * np.sqrt(1 - sigma_next / sigma))))),
+    Mistake("SLV-CHURN", "√(σ̂² − σ²) taken as σ̂ − σ → the root", "deviations subtracted", "later.solver.raised", "value",
+            instead(lambda x, sigma, *, gamma, noise, scale=1.0: solver.Raised(
+                x + gamma * sigma * scale * noise, sigma * (1 + gamma)))),
+    Mistake("SLV-MAX", "γ = max(S_churn/count, √2 − 1) → min", "Comfy-Org/ComfyUI#13820", "later.solver.churn", "value",
+            instead(lambda sigma, *, count, amount, low, high: np.where(
+                (sigma >= low) & (sigma <= high), max(amount / count, np.sqrt(2) - 1), 0.0))),
+    in_heun_step("SLV-HEUN-0", "a second slope at σ' = 0, which is 0/0 → Euler's step there", "as huggingface/diffusers#9007",
+                 instead(_second_slope_always)),
+    Mistake("SLV-2M-0", "two looks in the step to σ' = 0, whose h is infinite → D there", "huggingface/diffusers#9007",
+            "later.solver.multistep_path", "value", instead(_two_looks_always)),
+    Mistake("SLV-STOP", "a chain that leaves out the last level → along all levels", "one step too few", "later.solver.path",
+            "value", told(sigmas=lambda sigmas: sigmas[:-1])),
+    Mistake("SLV-RAISED", "the step from σ → from σ̂", "noise added, and the level not told", "later.solver.raised", "value",
+            then(lambda raised, sigma: raised._replace(sigma=sigma))),
+    Mistake("SLV-EVERYWHERE", "churn at every level → where S_min ≤ σ ≤ S_max", "a range that is not looked at",
+            "later.solver.churn", "value", told(low=0.0, high=np.inf)),
+    Mistake("SLV-HISTORY", "the look before the last → the one before", "a history that is not moved on",
+            "later.solver.multistep_path", "value", instead(_first_look_kept)),
+    Mistake("SLV-TRACE", "the change of volume subtracted → added", "the integral taken the wrong way",
+            "later.solver.log_likelihood", "value", told(trace=lambda trace, x_0: lambda x, at: 2 * x_0.shape[1] - trace(x, at))),
+    Mistake("SLV-COUNT", "γ = min(S_churn, √2 − 1) → min(S_churn/count, √2 − 1)", "churn not shared among the steps",
+            "later.solver.churn", "value", told(count=1)),
+    Mistake("SLV-DROP", "no gradient through the levels → with it", "as GRD-01", "later.solver.euler_vjp", "gradient",
+            pulled(sigma=zero)),
+    Mistake("SLV-LOG", "log σ − log σ' → log(1 + (σ − σ')/σ')", "the textbook form", "later.solver.multistep", "accuracy",
+            instead(_by_logarithms)),
+)

@@ -1,0 +1,199 @@
+"""The clauses of σ, of solvers and of straight paths: code that owes nothing to this package passes, in either precision and
+direction; slips in it are found and called what they are."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from refdpm.conformance.adapter import Network
+from refdpm.conformance.judge import Effort
+from refdpm.conformance.session import check
+
+QUICK = Effort(max_examples=4, shrinks=0)
+
+
+# -- as it is published -------------------------------------------------------------------------------------------------
+
+def scalings(sigma, data):
+    total = sigma ** 2 + data ** 2
+    return data ** 2 / total, sigma * data / np.sqrt(total), total ** -0.5, np.log(sigma) / 4
+
+
+def denoise(net, x, sigma, data):
+    skip, out, into, told = scalings(sigma, data)
+    return skip * x + out * net(into * x, told)
+
+
+def d(net, x, at):
+    return (x - net(x, at)) / at
+
+
+def heun(net, x, at, to):
+    first = d(net, x, at)
+    there = x + (to - at) * first
+    return x + (to - at) * (first + d(net, there, to)) / 2 if to > 0 else there
+
+
+def churned(net, x, noise, at, to, count, churn, low, high, scale, least=min):
+    raised = at * (1 + (least(churn / count, 2 ** 0.5 - 1) if low <= at <= high else 0))
+    return heun(net, x + np.sqrt(raised ** 2 - at ** 2) * scale * noise, raised, to)
+
+
+def split(at, to, eta):
+    up = np.minimum(to, eta * np.sqrt(to ** 2 * (at ** 2 - to ** 2) / at ** 2))
+    return np.sqrt(to ** 2 - up ** 2), up
+
+
+def ancestral(net, x, noise, at, to, eta):
+    down, up = split(at, to, eta)
+    return x + (down - at) * d(net, x, at) + up * noise
+
+
+def two_looks(x, now, before, at_before, at, to):
+    h, r = np.log(at / to), np.log(at_before / at) / np.log(at / to)
+    return to / at * x - np.expm1(-h) * ((1 + 0.5 / r) * now - 0.5 / r * before)
+
+
+def chain(step):
+    def run(net, x, levels):
+        for at, to in zip(levels, levels[1:]):
+            x = step(net, x, at, to)
+        return x
+    return run
+
+
+def chain_of_two_looks(net, x, levels):
+    looks = []
+    for n, (at, to) in enumerate(zip(levels, levels[1:])):
+        looks.append(net(x, at))
+        x = two_looks(x, *looks[:-3:-1], levels[n - 1], at, to) if n and to > 0 else x + (to - at) * (x - looks[-1]) / at
+    return x
+
+
+def levels(count, low, high, rho):
+    share = np.linspace(0, 1, count)
+    return np.append((share * low ** (1 / rho) + (1 - share) * high ** (1 / rho)) ** rho, 0)
+
+
+FUNCTIONS = dict(
+    sigma_sample=lambda x_0, noise, sigma: x_0 + sigma * noise,
+    sigma_scalings=lambda sigma, sigma_data: scalings(sigma, sigma_data),
+    sigma_denoised=lambda net, x, sigma, sigma_data: denoise(net, x, sigma, sigma_data),
+    sigma_weight=lambda sigma, sigma_data: scalings(sigma, sigma_data)[1] ** -2,
+    sigma_loss=lambda net, x_0, noise, sigma, sigma_data: np.mean(
+        ((denoise(net, x_0 + sigma * noise, sigma, sigma_data) - x_0) / scalings(sigma, sigma_data)[1]) ** 2),
+    sigma_drawn=lambda p_mean, p_std, noise: np.exp(p_mean + p_std * noise),
+    sigma_levels=lambda count, sigma_min, sigma_max, rho: levels(count, sigma_min, sigma_max, rho),
+    sigma_slope=lambda x, denoised, sigma: (x - denoised) / sigma,
+    sigma_euler_step=lambda net, x, sigma, sigma_next: x + (sigma_next - sigma) * d(net, x, sigma),
+    sigma_heun_step=lambda net, x, sigma, sigma_next: heun(net, x, sigma, sigma_next),
+    sigma_churned_step=lambda net, x, noise, sigma, sigma_next, count, s_churn, s_min, s_max, s_noise: churned(
+        net, x, noise, sigma, sigma_next, count, s_churn, s_min, s_max, s_noise),
+    sigma_ancestral_split=lambda sigma, sigma_next, eta: split(sigma, sigma_next, eta),
+    sigma_ancestral_step=lambda net, x, noise, sigma, sigma_next, eta: ancestral(net, x, noise, sigma, sigma_next, eta),
+    sigma_multistep=lambda x, denoised, denoised_before, sigma_before, sigma, sigma_next: two_looks(
+        x, denoised, denoised_before, sigma_before, sigma, sigma_next),
+    sigma_euler_sample=lambda net, x, sigmas: chain(lambda net, x, at, to: x + (to - at) * d(net, x, at))(net, x, sigmas),
+    sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas),
+    sigma_multistep_sample=lambda net, x, sigmas: chain_of_two_looks(net, x, sigmas),
+)
+
+TO_NOISE = dict(
+    path_sample=lambda x_0, noise, t: x_0 + t * (noise - x_0),
+    path_velocity=lambda x_0, noise: noise - x_0,
+    x_0_from_velocity=lambda velocity, x, t: x - t * velocity,
+    noise_from_velocity=lambda velocity, x, t: x - t * velocity + velocity,
+    path_alpha_bar=lambda t: 1 / (1 + (t / (1 - t)) ** 2),
+    path_shifted=lambda t, shift: t / (t + (1 - t) / shift),
+    path_drawn=lambda noise, mean, spread: 1 / (1 + np.exp(-mean - spread * noise)),
+    path_step=lambda model, x, t, t_next: x + (t_next - t) * model(x, t),
+    path_euler_sample=lambda model, x, count: chain(lambda net, x, a, b: x + (b - a) * net(x, a))(
+        model, x, np.linspace(1, 0, count + 1, dtype=x.dtype)),
+)
+
+TO_DATA = dict(
+    path_sample=lambda x_0, noise, t: noise + t * (x_0 - noise),
+    path_velocity=lambda x_0, noise: x_0 - noise,
+    x_0_from_velocity=lambda velocity, x, t: x + (1 - t) * velocity,
+    noise_from_velocity=lambda velocity, x, t: x - t * velocity,
+    path_alpha_bar=lambda t: 1 / (1 + (1 / t - 1) ** 2),
+    path_shifted=lambda t, shift: t / (t + shift * (1 - t)),
+    path_step=lambda model, x, t, t_next: x + (t_next - t) * model(x, t),
+    path_euler_sample=lambda model, x, count: chain(lambda net, x, a, b: x + (b - a) * net(x, a))(
+        model, x, np.linspace(0, 1, count + 1, dtype=x.dtype)),
+)
+
+
+def verdicts(functions, **more):
+    return check(SimpleNamespace(**functions, **more), effort=QUICK)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("flow,data_at", [(TO_NOISE, 0), (TO_DATA, 1)])
+def test_code_as_it_is_published_passes(dtype, flow, data_at):
+    report = verdicts(FUNCTIONS | flow, dtype=dtype)
+    failing = [(row["id"], row["verdict"], row["reason"]) for row in report["clauses"] if row["verdict"] not in ("pass", "skipped")]
+    assert not failing and report["summary"]["pass"] >= len(FUNCTIONS | flow)
+    assert report["profile"]["data_at"] == data_at and report["known"]["data_at"] == "inferred"
+
+
+SLIPS = {
+    "SLV-HEUN-BY": dict(sigma_heun_step=lambda net, x, sigma, sigma_next: x + (sigma_next - sigma) / 2 * (
+        d(net, x, sigma) + (lambda there: (there - net(there, sigma_next)) / sigma)(x + (sigma_next - sigma) * d(net, x, sigma)))
+        if sigma_next > 0 else net(x, sigma)),
+    "SLV-UP": dict(sigma_ancestral_step=lambda net, x, noise, sigma, sigma_next, eta: (
+        x + (sigma_next - sigma) * d(net, x, sigma) + split(sigma, sigma_next, eta)[1] * noise)),
+    "SLV-MAX": dict(sigma_churned_step=lambda net, x, noise, sigma, sigma_next, count, s_churn, s_min, s_max, s_noise: churned(
+        net, x, noise, sigma, sigma_next, count, s_churn, s_min, s_max, s_noise, least=max)),
+    "SLV-2M-R": dict(sigma_multistep=lambda x, denoised, denoised_before, sigma_before, sigma, sigma_next: (
+        lambda half: sigma_next / sigma * x + (1 - sigma_next / sigma) * (denoised + half * (denoised - denoised_before)))(
+            np.log(sigma_before / sigma) / np.log(sigma / sigma_next) / 2)),
+    "SLV-STOP": dict(sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas[:-1])),
+    "SIG-DATA": dict(sigma_weight=lambda sigma, sigma_data: 1 + sigma ** -2),
+    "SIG-COUNT": dict(sigma_levels=lambda count, sigma_min, sigma_max, rho: np.append(
+        levels(count + 1, sigma_min, sigma_max, rho)[:-2], 0)),
+    "PTH-TWICE": dict(path_shifted=lambda t, shift: t / (t + (1 - t) / shift ** 2)),
+    "PTH-NEXT": dict(path_step=lambda model, x, t, t_next: x + (t_next - t) * model(x, t_next)),
+    "PTH-COUNT": dict(path_euler_sample=lambda model, x, count: chain(lambda net, x, a, b: x - net(x, a) / count)(
+        model, x, np.linspace(1, 0, count))),
+}
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_slips_are_called_what_they_are(name):
+    report = verdicts(FUNCTIONS | TO_NOISE | SLIPS[name], dtype="float64")
+    assert report["exit_code"] == 1
+    first = next(row for row in report["clauses"] if row["id"] == report["causes"][0]["first"])
+    assert first["function"] in SLIPS[name] and name in (first["mistake"], *first["also"]), (first["id"], first["mistake"])
+
+
+def test_a_chain_of_too_low_an_order_is_found_where_its_steps_are_not_offered():
+    """Heun's rule that looks at the old state is of order 1; a better rule than is asked for is no mistake of the order."""
+    euler = dict(sigma_heun_sample=lambda net, x, sigmas: chain(lambda net, x, a, b: x + (b - a) * d(net, x, a))(net, x, sigmas))
+    better = dict(sigma_euler_sample=FUNCTIONS["sigma_heun_sample"])
+    rows = {row["id"]: row for functions in (euler, better) for row in verdicts(functions, dtype="float64")["clauses"]
+            if row["verdict"] != "skipped"}
+    assert rows["SLV.HEUN_LAW"]["verdict"] == "wrong" and "which is order" in rows["SLV.HEUN_LAW"]["reason"]
+    assert rows["SLV.EULER_LAW"]["verdict"] == "pass" and rows["SLV.EULER_PATH.X_0"]["verdict"] == "wrong"
+
+
+def test_coefficients_that_do_not_keep_what_defines_them():
+    wrong = dict(sigma_scalings=lambda sigma, sigma_data: scalings(sigma, 1.0), sigma_weight=FUNCTIONS["sigma_weight"])
+    rows = {row["id"]: row for row in verdicts(wrong, dtype="float64")["clauses"]}
+    for id, says in (("SIG.IN_LAW", "the variance of c_in x_t should be 1"), ("SIG.WEIGHT_LAW", "weight · c_out² should be 1")):
+        assert rows[id]["verdict"] == "wrong" and says in rows[id]["reason"]
+
+
+def test_the_network_of_levels_is_exact_for_normal_data():
+    """x_0 given x by a regression over many draws, to four standard errors; and v = ε̂ − x̂_0 in both directions."""
+    rng, count = np.random.default_rng(0), 200_000
+    centre, spread = np.array([0.5, -1.0]), np.array([0.25, 4.0])
+    x_0, noise, sigma = centre + np.sqrt(spread) * rng.normal(size=(count, 2)), rng.normal(size=(count, 2)), 1.5
+    says = Network("x_0", centre, spread)
+    left = (x_0 - says(x_0 + sigma * noise, sigma)) * (x_0 + sigma * noise)
+    assert np.all(np.abs(left.mean(axis=0)) < 4 * left.std(axis=0) / np.sqrt(count))
+    t = 0.25
+    for data_at, x_t, v in ((0, x_0 + t * (noise - x_0), noise - x_0), (1, noise + t * (x_0 - noise), x_0 - noise)):
+        left = (v - Network("velocity", centre, spread, data_at)(x_t, t)) * x_t
+        assert np.all(np.abs(left.mean(axis=0)) < 4 * left.std(axis=0) / np.sqrt(count))

@@ -1,0 +1,64 @@
+"""Straight paths: by hand, as the same chain in other coordinates, and as exact chains on normal data."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from refdpm.later import parametrisation, path, sampler, sigma, solver
+from refdpm.oracles import flow
+
+ONE = np.ones((1, 1))
+
+
+def test_by_hand():
+    """x_0 = 2 and ε = −1 at t = ¼: x_t = 1.25 and v = −3; σ is ⅓ and ᾱ 0.9."""
+    x_0, noise, t = 2 * ONE, -ONE, 0.25 * ONE
+    x_t, v = path.between(x_0, noise, t), path.velocity(x_0, noise)
+    assert x_t == 1.25 and v == -3
+    assert path.x_0_from_velocity(v, x_t, t) == 2 and path.noise_from_velocity(v, x_t, t) == -1
+    assert path.velocity_from_x_0(x_0, x_t, t) == -3 and np.exp(path.level(t)) == pytest.approx(0.9)
+    assert path.step(x_t, v, t, 0 * t) == 2 and path.step(x_t, v, t, ONE) == -1
+
+
+def test_it_is_the_same_chain():
+    """Divided by √((1−t)² + t²), x_t is that of the chain at the level of t, and its noise is the path's."""
+    rng = np.random.default_rng(0)
+    x_0, noise, t = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), rng.uniform(0.01, 0.99, (4, 1))
+    x_t, level = path.between(x_0, noise, t), path.level(t)
+    assert np.allclose(parametrisation.noise_from_x_0(x_0, x_t / np.hypot(1 - t, t), level), noise)
+    assert np.allclose(sigma.unscaled(x_t / np.hypot(1 - t, t), level), x_t / (1 - t))
+    assert np.allclose(sigma.deviation(level), t / (1 - t))
+
+
+def test_a_step_is_one_of_ddim():
+    """Euler's rule for v, Euler's in σ, and DDIM: the same step."""
+    rng = np.random.default_rng(1)
+    x_0, x_t = rng.normal(size=(2, 5, 3))
+    t, after = rng.uniform(0.5, 0.95, (5, 1)), rng.uniform(0.05, 0.45, (5, 1))
+    there = path.step(x_t, path.velocity_from_x_0(x_0, x_t, t), t, after)
+    assert np.allclose(there / (1 - after), solver.euler(x_t / (1 - t), x_0, t / (1 - t), after / (1 - after)))
+    level, before = path.level(t), path.level(after)
+    law = sampler.jump(x_0, x_t / np.hypot(1 - t, t), -np.expm1(level - before), before, eta=0.0)
+    assert np.allclose(there / np.hypot(1 - after, after), law.mean)
+
+
+def test_shift_and_law_of_t():
+    """3 at ½ is ¾, twice it is 0.9; σ is three times what it was; t of the mean is the median, ½ at m = 0."""
+    half = 0.5 * ONE
+    assert path.shifted(half, shift=3.0) == 0.75 and path.shifted(path.shifted(half, shift=3.0), shift=3.0) == pytest.approx(0.9)
+    t = np.linspace(0.1, 0.9, 9)
+    moved = path.shifted(t, shift=3.0)
+    assert np.allclose(moved / (1 - moved), 3 * t / (1 - t)) and np.array_equal(path.shifted(np.array([0, 1.0]), shift=3.0), [0, 1])
+    assert path.logit_normal(0 * ONE, ONE, noise=0 * ONE) == 0.5
+    assert path.logit_normal(np.log(3) * ONE, ONE, noise=0 * ONE) == pytest.approx(0.75)
+
+
+def test_a_chain_on_normal_data():
+    """Euler over n times has n − 1 intervals."""
+    s2, times = 0.25, np.linspace(1, 0, 9)
+    x = ONE
+    for at, after in pairwise(times):
+        x_0 = x * (1 - at) * s2 / ((1 - at) ** 2 * s2 + at ** 2)
+        x = path.step(x, (x - x_0) / at, np.array(at), np.array(after))
+    assert x.item() == pytest.approx(flow.straight_steps(s2, times)) and len(list(pairwise(times))) == 8

@@ -1,0 +1,105 @@
+"""Steps along the flow: by hand, as DDIM under another name, and as exact chains on normal data."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from refdpm import schedule
+from refdpm.later import sampler, sigma, solver
+from refdpm.oracles import flow
+
+S2 = 0.25
+LEVELS = np.geomspace(10, 0.05, 41)
+ONE = np.ones((1, 1))
+
+
+def denoiser(x, at):
+    return x * S2 / (S2 + at ** 2)
+
+
+def number(x):
+    return np.array(float(x))
+
+
+def test_steps_by_hand():
+    """From σ = 2 to 1 at x = 3 with D = 1: the slope is 1, Euler 2; with D' = 1.5 the second slope is ½, so that Heun has 2.25."""
+    x, said, after = 3 * ONE, ONE, 1.5 * ONE
+    assert solver.slope(x, said, 2 * ONE) == 1 and solver.euler(x, said, 2 * ONE, ONE) == 2
+    assert solver.heun(x, said, after, 2 * ONE, ONE) == pytest.approx(3 - (1 + 0.5) / 2)
+
+
+def test_two_looks_by_hand():
+    """σ = 4, 2, 1: both steps are log 2 long, so that D̃ = 1.5 D − ½ D_before; D = 1 and 2 before make ½, and ½ · 3 + ½ · ½."""
+    assert solver.multistep(3 * ONE, ONE, 2 * ONE, 4 * ONE, 2 * ONE, ONE) == pytest.approx(1.75)
+    assert solver.multistep(3 * ONE, ONE, 2 * ONE, 8 * ONE, 2 * ONE, ONE) == pytest.approx(1.5 + 0.5 * (1 - 0.25))
+
+
+def test_noise_on_the_way_by_hand():
+    """σ = 2 to 1: σ_up² = ¾ and σ_down = ½; η = 2 would be too much, and takes all.  γ = ¼ makes σ̂ = 2.5 and √(6.25 − 4) = 1.5."""
+    down, up = solver.split(2 * ONE, ONE, eta=1.0)
+    assert down == pytest.approx(0.5) and up == pytest.approx(np.sqrt(0.75))
+    assert solver.split(2 * ONE, ONE, eta=2.0) == (0, 1)
+    x, at = solver.raised(3 * ONE, 2 * ONE, gamma=0.25, noise=-2 * ONE, scale=1.5)
+    assert at == 2.5 and x == pytest.approx(3 - 1.5 * 1.5 * 2)
+    some = dict(amount=4.0, low=0.5, high=5.0)
+    assert solver.churn(np.array([0.4, 2, 6]), count=18, **some) == pytest.approx([0, 4 / 18, 0])
+    assert solver.churn(number(2), count=2, **some) == pytest.approx(np.sqrt(2) - 1)
+
+
+def test_the_last_step_is_what_the_network_says():
+    x = np.array([[1.5, -2.0]])
+    for step in (solver.euler_step, solver.heun_step):
+        assert np.array_equal(step(x, number(0.7), number(0), denoiser=denoiser), denoiser(x, 0.7))
+    assert np.array_equal(solver.multistep_path(x, np.array([2, 1, 0.0]), denoiser=denoiser),
+                          denoiser(solver.euler_step(x, number(2), number(1), denoiser=denoiser), 1.0))
+
+
+def test_ddim_by_another_name():
+    """A step of DDIM without noise, divided by √ᾱ, is Euler's; and at η = 1 the ancestral one is Euler's to σ_down and σ_up ε."""
+    rng = np.random.default_rng(0)
+    beta = schedule.linear(6, beta_1=0.05, beta_T=0.5)
+    level, t = schedule.log_alpha_bar(beta), np.array([2, 3, 6, 5])
+    x_t, x_0, noise = rng.normal(size=(3, 4, 2))
+    at, before = (level[i][:, None] for i in (t, t - 1))
+    for eta in (0.0, 0.5, 1.0):
+        law = sampler.jump(x_0, x_t, beta[t][:, None], before, eta=eta)
+        high, low = sigma.deviation(at), sigma.deviation(before)
+        down, up = solver.split(high, low, eta=eta)
+        there = solver.euler(sigma.unscaled(x_t, at), x_0, high, down) + up * noise
+        assert np.allclose(sigma.unscaled(law.mean + np.sqrt(law.var) * noise, before), there)
+
+
+def test_chains_on_normal_data():
+    """41 levels from 10 to 0.05, s² = ¼: the flow's 0.0501867, Heun's 0.0502999."""
+    euler, heun = (solver.path(ONE, LEVELS, denoiser=denoiser, step=step).item() for step in (solver.euler_step, solver.heun_step))
+    assert heun == pytest.approx(0.0502999, abs=5e-8)
+    assert euler == pytest.approx(flow.euler(S2, LEVELS)) and heun == pytest.approx(flow.heun(S2, LEVELS))
+    for levels in (LEVELS, np.append(LEVELS, 0)):
+        assert solver.multistep_path(ONE, levels, denoiser=denoiser).item() == pytest.approx(flow.multistep(S2, levels))
+
+
+def test_ancestral_chains_have_the_exact_variance():
+    """From one unit of noise at a time: the squares of the coefficients add up to the variance."""
+    levels = np.geomspace(10, 0.05, 9)
+    steps = len(levels) - 1
+    for eta in (0.5, 1.0):
+        units = np.eye(steps + 1)
+        x = units[:, :1] * np.sqrt(S2 + levels[0] ** 2)
+        for n in range(steps):
+            x = solver.ancestral_step(x, levels[n], levels[n + 1], denoiser=denoiser, noise=units[:, n + 1:n + 2], eta=eta)
+        assert np.sum(x ** 2) == pytest.approx(flow.ancestral(S2, levels, eta=eta))
+
+
+def test_churn_leaves_the_marginal_as_it_is():
+    """Raised, the variance s² + σ² is s² + σ̂²."""
+    x, at = solver.raised(np.array([[np.sqrt(S2 + 4)], [0.0]]), 2 * ONE, gamma=0.3, noise=np.array([[0.0], [1.0]]))
+    assert np.sum(x ** 2) == pytest.approx(S2 + at.item() ** 2)
+
+
+def test_likelihood_by_the_flow():
+    """N(0, ¼) at ½: −0.7257914, and in two dimensions the sum."""
+    levels = np.geomspace(1e-4, 2000, 3000)
+    x_0 = np.array([[0.5, 0.5], [0.0, -1.0]])
+    found = solver.log_likelihood(x_0, levels, denoiser=denoiser, trace=lambda x, at: np.full(len(x), 2 * S2 / (S2 + at ** 2)))
+    assert found == pytest.approx(norm(0, 0.5).logpdf(x_0).sum(axis=1), abs=2e-5)
+    assert found[0] / 2 == pytest.approx(-0.7257914, abs=1e-5)

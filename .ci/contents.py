@@ -26,6 +26,7 @@ def main(folder: Path) -> int:
     vectors = {name.removeprefix("validation/") for name in files("validation/vectors/**/*.*")}
     missing |= (package | vectors) - inside
     missing |= set() if "refdpm = refdpm.__main__:run" in scripts else {"the command refdpm"}
+    missing |= set() if "refdpm.pytest_plugin = refdpm.pytest_plugin" in scripts else {"the plug-in for pytest"}
     print("\n".join(f"missing: {name}" for name in sorted(missing)) or f"{sdist.name}, {wheel.name}: all there")
     return int(bool(missing))
 

@@ -12,7 +12,7 @@ the ground
     `doors`
         numbers of any kind come in and float64 goes out, or float32 where it is said so
     `activation`
-        softplus, sigmoid, logit, tanh, leaky ReLU, softmax, accurate from −800 to 800
+        softplus, sigmoid, logit, tanh, leaky ReLU, SiLU, GELU, softmax, accurate from −800 to 800
 
 the process
     `schedule`
@@ -33,9 +33,10 @@ the objective
 the model
     `layers.linear`, `layers.rbf`
         affine, one affine map per step; normalised radial basis
-    `layers.conv`, `layers.pool`, `layers.multiscale`, `layers.temporal`, `layers.stack`, `layers.norm`
+    `layers.conv`, `layers.pool`, `layers.multiscale`, `layers.temporal`, `layers.stack`, `layers.norm`,
+    `layers.attention`, `layers.embedding`
         convolution by blocks of patches; pooling and its adjoint; all scales at once; bumps in t; layers in a row
-        and side by side; group norm, which later networks have
+        and side by side; what later networks have: group, layer and RMS norm, attention, sines and cosines of t
     `networks.readout`, `networks.bit_readout`
         from heads to the reverse step, of real numbers and of bits
     `networks.swiss_roll`, `networks.heartbeat`, `networks.image`
@@ -56,9 +57,9 @@ what came later
     `later.decoder`, `later.model`, `later.objective`, `later.loss`, `later.sampler`
         exact mass of a level; a predictor as a network; the bound in bits per dimension, and what it has to do with
         K; DDIM
-    `later.sigma`, `later.solver`, `later.path`, `later.categorical`
+    `later.sigma`, `later.solver`, `later.path`, `later.categorical`, `later.masked`, `later.guidance`
         the chain divided by √ᾱ, and what a network is told then; steps along its flow; straight paths; symbols of
-        K classes
+        K classes; masked tokens; guidance
 
 the evidence
     `gradcheck`
@@ -79,6 +80,8 @@ the evidence
         with images; solvers on normal data
     `strategies`
         Hypothesis strategies for schedules, states, laws and networks, for your tests too
+    `html`
+        what pages are made of
     `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`
         the words of the kit; your functions; their conventions; how exactly
     `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`
@@ -89,24 +92,24 @@ the evidence
         asking; what a pass would have rejected; finding the conventions
     `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
         finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
-    `conformance.known`, `conformance.unknown`, `conformance.evidence`, `conformance.causes`, `conformance.report`,
+    `conformance.known`, `conformance.unknown`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
+    `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.wire`,
     `conformance.explain`
-        interfaces that exist; functions that nothing looks at; what is shown of a failure; which failure comes
-        first; what is printed; what is explained
+        interfaces that exist; functions that nothing looks at; failures that are expected; what is shown of a
+        failure; which failure comes first; what is printed, and written for others; JSON lines; what is explained
     `conformance.session`, `conformance.reference`, `conformance.matrix`
         a whole check; this package as an adapter; which clause sees which mistake
     `conformance.audit`, `conformance.brief`
         everything about the reference at once, and in brief
-    `conformance.wire`, `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`,
-    `conformance.example`
-        JSON lines; adapters in other processes; a failing input in a file; a small DDPM to look at
+    `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`, `conformance.example`
+        adapters in other processes; a failing input in a file; a small DDPM to look at
 
 the edges
     `data.images`, `run`, `conformance.vectors`
         pictures from folders; run files; test vectors
-    `console`, `experiments`, `figure`, `checking`, `traceability`, `cli`
-        messages; the experiments from end to end; their pictures; the commands of the kit; the code and the tests of
-        each equation; all commands
+    `console`, `experiments`, `figure`, `training`, `checking`, `pytest_plugin`, `traceability`, `reading`, `cli`
+        messages; the experiments from end to end; their pictures; the command that trains; the commands of the kit;
+        clauses as tests of pytest; the code and the tests of each equation; all of this as a page to read; all commands
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -118,24 +121,27 @@ READING_ORDER = (
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
     "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
-    "layers.norm",
+    "layers.norm", "layers.attention", "layers.embedding",
     "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat", "networks.image",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
     "later.objective", "later.loss", "later.sampler", "later.sigma", "later.solver", "later.path", "later.categorical",
+    "later.masked", "later.guidance",
     "gradcheck", "textbook",
     "oracles.common", "oracles.linear_gaussian", "oracles.mixture", "oracles.quadrature", "oracles.roll_curve",
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener", "oracles.flow",
-    "strategies",
+    "strategies", "html",
     "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
     "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
     "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
     "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.unknown", "conformance.evidence", "conformance.causes", "conformance.report", "conformance.explain",
+    "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes", "conformance.report",
+    "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire", "conformance.explain",
     "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
-    "conformance.wire", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
+    "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "checking", "traceability", "cli",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "checking",
+    "pytest_plugin", "traceability", "reading", "cli",
 )

@@ -1,15 +1,17 @@
-"""Element-wise functions: softplus, sigmoid, logit, tanh, leaky ReLU; and softmax, along the last axis.
+"""Element-wise functions: softplus, sigmoid, logit, tanh, leaky ReLU, SiLU, GELU, dropout; and softmax, along the last axis.
 
 They stand before everything else because the schedule, the kernels, the layers and the read-outs all use them.  Each is accurate
 from −800 to 800 and complex-analytic: `np.maximum` and `np.minimum` order complex numbers by their real part, and where real parts
 tie both branches agree.
 """
 
+from math import pi, sqrt
+
 import numpy as np
 from scipy import special
 
 from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
-from refdpm.vjp import Array, Pullback
+from refdpm.vjp import Array, Pullback, unbroadcast
 
 
 def _minus_abs(x: Array) -> Array:
@@ -76,15 +78,71 @@ def leaky_relu_vjp(x: Array, *, slope: float = 0.05) -> tuple[Array, Pullback]:
     return leaky_relu(x, slope=slope), lambda dy: factor * dy
 
 
+def silu(x: Array) -> Array:
+    """x sigmoid(x), also called swish."""
+    return x * sigmoid(x)
+
+
+def silu_vjp(x: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `silu`.  With s = sigmoid(x),   dy = s (1 + x (1 − s)) dx,   and 1 − s = sigmoid(−x)."""
+    return silu(x), lambda dy: sigmoid(x) * (1 + x * sigmoid(-x)) * dy
+
+
+GELU = ("exact", "tanh")
+_CUBE, _SLOPE = 0.044715, sqrt(2 / pi)
+
+
+def gelu(x: Array, *, form: str = "exact") -> Array:
+    """x Φ(x), or with form = "tanh" ½ x (1 + tanh u), u = √(2/π) (x + 0.044715 x³), which is up to 5e-4 away from it.
+
+    Derivation: ½ (1 + tanh u) = sigmoid(2u), in which nothing cancels.   Raises: ValueError for another form.
+    Source: Hendrycks and Gimpel 2016.
+    """
+    if form not in GELU:
+        raise ValueError(f"form: expected one of {GELU}, got {form!r}")
+    return x * (_normal(x)[1] if form == "exact" else sigmoid(2 * _SLOPE * x * (1 + _CUBE * x * x)))
+
+
+def _normal(x: Array) -> tuple[Array, Array]:
+    """φ(x) and Φ(x), with all digits in the tail: x² is that of the nearest 64th, which is exact, and what is left."""
+    near = np.rint(64 * np.real(x)) / 64
+    density = np.exp(-near * near / 2) * np.exp(-(x - near) * (x + near) / 2) / sqrt(2 * pi)
+    tail = density * sqrt(pi / 2) * special.erfcx(-_minus_abs(x) / sqrt(2))
+    return density, np.where(np.real(x) < -1, tail, special.ndtr(x))
+
+
+def gelu_vjp(x: Array, *, form: str = "exact") -> tuple[Array, Pullback]:
+    """Adjoint of `gelu`:   dy = (Φ + x φ) dx;   or with s = sigmoid(2u)   dy = s (1 + 2 x u′ (1 − s)) dx."""
+    def pullback(dy: Array) -> Array:
+        if form == "exact":
+            density, below = _normal(x)
+            return (below + x * density) * dy
+        u, slope = _SLOPE * x * (1 + _CUBE * x * x), _SLOPE * (1 + 3 * _CUBE * x * x)
+        return sigmoid(2 * u) * (1 + 2 * x * slope * sigmoid(-2 * u)) * dy
+
+    return gelu(x, form=form), pullback
+
+
+def dropout(x: Array, *, keep: Array, rate: float) -> Array:
+    """x/(1 − rate) where `keep` is true, and 0 elsewhere: its mean over masks is x, if `rate` is the share of what is left out."""
+    return np.where(keep, x / (1 - rate), 0)
+
+
+def dropout_vjp(x: Array, *, keep: Array, rate: float) -> tuple[Array, Pullback]:
+    """Adjoint of `dropout`, which is itself."""
+    return dropout(x, keep=keep, rate=rate), lambda dy: unbroadcast(dropout(dy, keep=keep, rate=rate), x.shape)
+
+
 # -- along an axis -----------------------------------------------------------------------------------------------------
 
 def softmax(x: Array) -> Array:
     """g_k = exp(x_k)/Σ_j exp(x_j), along the last axis: positive weights, Σ_k g_k = 1.
 
     Shapes: (…, K) → (…, K).
-    Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.
+    Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.  Of complex
+    numbers the one with the largest real part is subtracted as a whole, and its own g loses no digits near 1.
     """
-    g = np.exp(x - np.max(np.real(x), axis=-1, keepdims=True))
+    g = np.exp(x - np.max(x, axis=-1, keepdims=True))
     g /= g.sum(axis=-1, keepdims=True)
     return g
 
@@ -109,7 +167,7 @@ def log_softmax(x: Array) -> Array:
 
     Shapes: (…, K) → (…, K).
     """
-    below = x - np.max(np.real(x), axis=-1, keepdims=True)
+    below = x - np.max(x, axis=-1, keepdims=True)
     return below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
 
 

@@ -5,14 +5,18 @@ One step keeps a bit with probability 1 − β and otherwise draws it anew from 
     q(x_t = 1 | x_{t−1}) = x_{t−1} (1−β_t) + r β_t.
 
 The table prints r = ½; the paper's heartbeat has r = 0.2.  β is the probability of a fresh draw, not of a flip: a one flips with
-probability β(1−r), a zero with βr.
+probability β(1−r), a zero with βr.  In equilibrium both flips are equally frequent, r·β(1−r) = (1−r)·βr, so that π is stationary
+(eq. 1) and the chain looks the same in both directions (eq. 44).  After t steps the bit is still the old one with probability
+ᾱ_t = ∏(1−β_s), and a draw from π otherwise: no roots here, because what is kept is the bit itself and not a share of it.
+
+Two things differ from the Gaussian chain.  The entropy H(x_t | x_0) depends on x_0, unless r = ½, where ones and zeros become
+uncertain equally fast; so it is an average over the data.  And no gradient passes a draw: a bit does not move with its probability.
+So the schedule of a binomial chain is fixed, and `bound` gives no gradient with respect to it.  The paper takes
+`schedule.reciprocal`, with which an equal share of the bits, 1/T, is drawn for the first time at every step.
 
 A law is given by its logits, because after thousands of steps the posterior's flip rates fall to 1e-8: the logit of 1 − 1e-8 is
 exact to rounding, the probability itself has half its digits left.  The same names as in `gaussian`; every function is analytic
 in the bits too, so that its adjoint can be checked, though only 0 and 1 mean anything.
-
-No gradient passes a draw: a bit does not move with its probability.  So the schedule of a binomial chain is fixed, and `bound`
-gives no gradient with respect to it.
 """
 
 from typing import NamedTuple

@@ -2,25 +2,71 @@
 
     K = − Σ_{t=2}^T E KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ) + H(x_T | x_0) − H(x_1 | x_0) − H(π)
 
-The expectation over x_t is sampled with frozen noise, x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε; the one over x_{t−1} is in closed form.
-The sum starts at t = 2: at t = 1 the reverse step is the forward kernel (eq. 44), and what it contributes is in the entropies.
+**From the strict bound to K.**  `likelihood` ends with the strict bound B = E log w (eqs. 12, 38), where E is over the forward
+paths and the data.  Written as a sum (eq. 40), with p(x_T) = π(x_T) for the model's start (eq. 41), it is
 
-With the noise frozen and a kernel whose draws are smooth (the Gaussian), K is a smooth function of the network's parameters *and*
-of the schedule, which enters along five paths: the draw of x_t, the posterior, the read-out of the reverse step, x_t through the
-network, and the entropies.  The composites below name every one of them; `bound_vjp` adds them up.
+    B = E log π(x_T) + Σ_{t=1..T} E log [ p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ]
+
+The two steps under the logarithm are laws of different things, x_{t−1} and x_t.  To compare them the forward step is turned round.
+
+The first step, t = 1, stays out of this: given x_0, nothing is left to guess about x_0.  It is not learned either.  Where a
+kernel obeys detailed balance, as both here do, the forward kernel run backwards is itself a law of x_0, and the model takes it
+(eq. 44): p(x_0 | x_1) = q(x_1 | x_0) π(x_0)/π(x_1).  In its term the kernel cancels, and E log π(x_0) − E log π(x_1) remains
+(eq. 45).
+
+For t ≥ 2 conditioning the forward step on x_0 changes nothing, because the chain is Markov (eq. 47), and Bayes' rule turns it
+round (eq. 48):
+
+    q(x_t | x_{t−1}) = q(x_t | x_{t−1}, x_0) = q(x_{t−1} | x_t, x_0) q(x_t | x_0) / q(x_{t−1} | x_0)
+
+The logarithms of the last two factors are entropies on average, and their sum over t telescopes (eqs. 49, 50):
+
+    Σ_{t=2..T} E log [ q(x_{t−1} | x_0) / q(x_t | x_0) ] = H(x_T | x_0) − H(x_1 | x_0)
+
+What is left for each t is E log [ p(x_{t−1} | x_t)/q(x_{t−1} | x_t, x_0) ].  Taken over x_{t−1} first, with x_t and x_0 given,
+that is minus a divergence between two laws of x_{t−1}, in closed form for both kernels (eq. 51).  Together:
+
+    B = − Σ_{t=2..T} E KL + H(x_T | x_0) − H(x_1 | x_0) + E log π(x_T) + [ E log π(x_0) − E log π(x_1) ]
+
+**What the paper takes as constant.**  Up to here all is exact.  The paper now writes −H(π) for E log π(x_T) (eq. 43) and 0 for
+the bracket (eq. 46), as though E log π(x_t) were the same at every t, and has K.  What that leaves out is `correction`,
+
+    B = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]
+
+In both kernels E log π(x_t) goes straight from that of the data to −H(π).  A normal π has −log π(x) = ½ log 2π + ½ x² per
+component, and E x_t² = ᾱ_t x_0² + 1 − ᾱ_t; for bits log π(x) = x log r + (1−x) log(1−r), and E x_t = ᾱ_t x_0 + (1−ᾱ_t) r.  Given
+x_0, therefore, and with ᾱ_1 = 1 − β_1,
+
+    E log π(x_t) + H(π) = ᾱ_t [log π(x_0) + H(π)]
+    C = (ᾱ_T + 1 − ᾱ_1) [log π(x_0) + H(π)] = (ᾱ_T + β_1) [log π(x_0) + H(π)]
+
+which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  K is sure to be a bound on
+the average of log p(x_0) only if the average of C is not negative.  It is 0 if Gaussian data have E x² = 1, and for bits if r = ½
+or if a share r of them are ones.  So Gaussian data are centred and scaled, and reports give C.
+
+**How large K can get.**  Turn the forward steps round without x_0 instead, q(x_t | x_{t−1}) = q(x_{t−1} | x_t) q(x_t)/q(x_{t−1}).
+The entropies telescope in the same way, and
+
+    K + C = − H(x_1) − Σ_{t=2..T} E KL( q(x_{t−1} | x_t) ‖ p(x_{t−1} | x_t) ) − KL( q(x_T) ‖ π ) + [E log π(x_0) − E log π(x_1)]
+
+If the bracket is 0, K + C ≤ −H(x_1), whatever the network does: the ceiling is set by β_1, and so β_1 is not learned.
+
+**The gradient.**  The expectation over x_t is sampled with frozen noise, x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, and ε is what is held
+constant: x_t moves when the schedule does.  With a kernel whose draws are smooth (the Gaussian) K is then a smooth function of
+the network's parameters *and* of the schedule, which enters along five paths.  With ℓ = log ᾱ:
+
+    the draw of x_t      dx_t = ½ [√ᾱ_t x_0 − ᾱ_t/√(1−ᾱ_t) ε] dℓ_t, and x_t is in the posterior's mean
+    x_t in the network   the same dx_t, through the Jacobian of the network, and through its read-out
+    the posterior        β_t and ℓ_{t−1} in its two weights and in its variance (`gaussian.posterior_vjp`)
+    the read-out         logit β_t, √(1−β_t) or c_0, whichever form it has (`networks.readout`)
+    the entropies        dH(x_T | x_0) = −½ ᾱ_T/(1−ᾱ_T) dℓ_T  and  dH(x_1 | x_0) = ½ dβ_1/β_1, per component
+
+Every level holds all rates up to its own, dℓ_t = −Σ_{s≤t} dβ_s/(1−β_s), so that β_s hears of every t ≥ s.  The composites below
+name each of these cotangents; `bound_vjp` adds them up.
 
 A bit is drawn by a threshold.  It jumps, and what its jumps add to the gradient of E K is in no derivative with frozen noise: those
 along the other paths alone are no gradient of anything.  So for the binomial kernel a pullback through a draw is refused;
 `network_kl` has the gradient with respect to the network, and everything else is held fixed.
-
-K is sure to be a bound on the average of log p(x_0) only if the average of C is not negative: its derivation (eqs. 43, 46) takes
-E log π(x_t) as constant along the chain.  What that leaves out is `correction`,
-
-    strict bound (eq. 12) = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)],
-
-which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  It is 0 on average if
-Gaussian data have E x² = 1, and for bits with r = ½ or a share r of ones.  So Gaussian data are centred and scaled, and reports
-give C.
 """
 
 from typing import NamedTuple

@@ -1,50 +1,59 @@
 """The commands of the conformance kit: check, explain, vectors.  The kit is imported when one of them runs, not before."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 import argparse
+import contextlib
 import os
 import shlex
 
 from refdpm import run
 from refdpm.data import files
-from refdpm.console import say, tell, to_json
+from refdpm.console import GREEN, RED, YELLOW, Progress, say, tell, to_json
+from refdpm.training import Add
 
 LONGEST = 1e6                           # seconds
 TIMEOUT = 30.0                          # seconds for one call
 EXAMPLE, WRONG_EXAMPLE = "refdpm.conformance.example.ddpm", "refdpm.conformance.example.ddpm_wrong"
 
-Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
-
 
 def add(command: Add) -> None:
     """The commands and their flags."""
     sub = command("check", _check, "check an implementation: which quantities are right or wrong, and which mistake that is")
-    sub.add_argument("adapter", nargs="?", metavar="ADAPTER", help="module, file.py, either with :object, or cmd:PROGRAM; without "
-                     "one the reference is checked in brief, and then a small DDPM, right and with a mistake")
-    sub.add_argument("--only", action="append", default=[], metavar="ID", help="clauses whose id begins so; may be given again")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--max-examples", type=int, default=20, metavar="N", dest="max_examples", help="drawn inputs, after the edges")
-    sub.add_argument("--profile", type=Path, metavar="FILE", help="conventions as JSON, which are then not inferred")
-    sub.add_argument("--expected-failures", type=Path, metavar="FILE", dest="expected_failures",
-                     help="lines CLAUSE REASON; an expected failure that passes is a failure")
-    sub.add_argument("--isolate", action="store_true", help=argparse.SUPPRESS)         # it always is, in a process of its own
-    sub.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="for one call, default 30; the adapter "
-                     "has a process of its own, which may hang or die")
-    sub.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit")
-    sub.add_argument("--dump", type=Path, metavar="FILE", help="write the input of the first failure to a .npz or .json file")
-    sub.add_argument("--verbose", action="store_true", help="also what is skipped, what a pass proves, and every failure in full")
-    sub.add_argument("--json", action="store_true")
+    sub.add_argument("adapters", nargs="*", metavar="ADAPTER", help="module, file.py, either with :object, or cmd:PROGRAM; several "
+                     "are checked one after the other; without one the reference is checked in brief, and then a small DDPM, "
+                     "right and with a mistake")
+    asked = sub.add_argument_group("what is asked")
+    asked.add_argument("--only", action="append", default=[], metavar="ID", help="clauses whose id begins so; may be given again")
+    asked.add_argument("--list", action="store_true", help="list the clauses that would be asked, and what is missing for the "
+                       "others; nothing is checked")
+    asked.add_argument("--seed", type=int, default=0, metavar="N", help="of the inputs that are drawn, default 0")
+    asked.add_argument("--max-examples", type=int, default=20, metavar="N", dest="max_examples",
+                       help="how many inputs are drawn, default 20, beside those that are always tried")
+    asked.add_argument("--profile", type=Path, metavar="FILE", help="conventions as JSON, which are then not inferred")
+    asked.add_argument("--expected-failures", type=Path, metavar="FILE", dest="expected_failures",
+                       help="lines CLAUSE REASON; an expected failure that passes is a failure")
+    asked.add_argument("--isolate", action="store_true", help=argparse.SUPPRESS)       # it always is, in a process of its own
+    asked.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="for one call, default 30; the adapter "
+                       "has a process of its own, which may hang or die")
+    shown = sub.add_argument_group("what is printed and written")
+    shown.add_argument("--verbose", action="store_true", help="also what is skipped, what a pass proves, and every failure in full")
+    shown.add_argument("--quiet", action="store_true", help="one line for each adapter, and no progress")
+    shown.add_argument("--json", action="store_true", help="the whole report as JSON, for programs")
+    shown.add_argument("--github", action="store_true", help="also annotations, which GitHub shows beside the adapter's functions")
+    shown.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page to look at")
+    shown.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit, for a CI server")
+    shown.add_argument("--dump", type=Path, metavar="FILE", help="write the input of the first failure to a .npz or .json file")
 
     sub = command("explain", _explain, "what a report prints: a clause, a function, a mistake, an equation, a convention, a word; "
                   "without one, all that can be checked")
-    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, glossary …")
+    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, glossary, "
+                     "protocol …")
 
     sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
-    sub.add_argument("action", choices=("export", "verify"))
-    sub.add_argument("folder", type=Path, metavar="DIR")
-    sub.add_argument("--json", action="store_true")
+    sub.add_argument("action", choices=("export", "verify"), help="write the vectors, or verify those that are there")
+    sub.add_argument("folder", type=Path, metavar="DIR", help="where they are written, or stand")
+    sub.add_argument("--json", action="store_true", help="the result as JSON, for programs")
 
 
 # -- check -------------------------------------------------------------------------------------------------------------
@@ -58,27 +67,57 @@ def _check(options: argparse.Namespace) -> int:
 
     configuration.set_hypothesis_home_dir(os.devnull)      # where nothing can be kept: it would make a folder in the current one
     try:
-        return _first_look(options) if options.adapter is None else _run_check(options)
+        return _run_check(options) if options.adapters else _first_look(options)
     except Unsound as error:
         tell(f"refdpm check: {error}")
         return UNSOUND
 
 
-def _run_check(options: argparse.Namespace) -> int:
-    from refdpm.conformance import report as reports
+class _Checked(NamedTuple):
+    """A report; the time of each clause; and where the functions of the adapter are written."""
 
+    report: dict[str, Any]
+    seconds: dict[str, float]
+    places: dict[str, tuple[str, int]]
+
+
+def _run_check(options: argparse.Namespace) -> int:
+    from refdpm.conformance import junit, page
+
+    how = _how(options)
+    _refuse_dump(options)
+    xml = run.new_file(options.junit, flag="--junit", mark=junit.MARK) if options.junit else None
+    html = run.new_file(options.html, flag="--html", mark=page.MARK) if options.html else None
+    with contextlib.ExitStack() as stack:
+        sources = [_source(options, adapter, stack) for adapter in options.adapters]       # all of them, before one is checked
+        if options.list:
+            return _list(options, sources)
+        found = [_checked(options, source, how) for source in sources]
+    reports = [one.report for one in found]
+    if options.dump:
+        _dump(options, reports[0])
+    _print_reports(options, reports)
+    if options.github:
+        _annotate(options, found)
+    if xml:
+        run.write_atomically(xml, junit.junit(reports, [one.seconds for one in found]), replace=True)
+    if html:
+        run.write_atomically(html, page.html(reports, command=_command(options)), replace=True)
+    return _worst([report["exit_code"] for report in reports])
+
+
+def _refuse_dump(options: argparse.Namespace) -> None:
+    if options.dump and len(options.adapters) > 1:
+        raise ValueError(f"--dump: expected one adapter beside it, got {len(options.adapters)}")
     if options.dump and options.dump.suffix not in (".npz", ".json"):
         raise ValueError(f"--dump: expected a name ending in .npz or .json, got {options.dump}")
     if options.dump and options.dump.exists():
         raise ValueError(f"--dump: expected a new file, got {options.dump}, which exists; it was left unchanged")
-    junit = run.new_file(options.junit, flag="--junit", mark=reports.JUNIT_MARK) if options.junit else None
-    report = _report(options, options.adapter)
-    if options.dump:
-        _dump(options, report)
-    _print_report(options, report)
-    if junit:
-        run.write_atomically(junit, reports.junit(report), replace=True)
-    return int(report["exit_code"])
+
+
+def _worst(codes: list[int]) -> int:
+    """A failure is worse than nothing decided, and that is worse than success."""
+    return 1 if 1 in codes else max(codes)
 
 
 def _dump(options: argparse.Namespace, report: dict[str, Any]) -> None:
@@ -93,8 +132,9 @@ def _dump(options: argparse.Namespace, report: dict[str, Any]) -> None:
     report["dump"] = {"file": str(options.dump), "clause": found["clause"], "python": failure.snippet(options.dump)}
 
 
-def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
-    from refdpm.conformance import profile as profiles, remote, session
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    """How adapters are checked, as `session.check` wants it.   Raises: ValueError for flags that make no sense."""
+    from refdpm.conformance import expected, profile as profiles, session
     from refdpm.conformance.judge import Effort
 
     if options.max_examples < 0:
@@ -107,14 +147,34 @@ def _report(options: argparse.Namespace, adapter: str) -> dict[str, Any]:
     for only in options.only:
         if not any(id.startswith(only) for id in known):
             raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}")
-    expected = _expected_failures(options.expected_failures, known)
-    stated = profiles.stated_conventions(_profile_of(options.profile))
+    path = options.expected_failures
+    return {"only": options.only, "profile": profiles.stated_conventions(_profile_of(options.profile)), "flags": _flags(options),
+            "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {},
+            "effort": Effort(seed=options.seed, max_examples=options.max_examples)}
+
+
+def _source(options: argparse.Namespace, adapter: str, stack: contextlib.ExitStack) -> Any:
+    """Where the answers come from, until the stack is closed."""
+    from refdpm.conformance import remote, session
+
     source = remote.open_source(adapter, isolate=True, timeout=options.timeout, names=session.NAMES)
-    try:
-        return session.check(source, only=options.only, expected_failures=expected, profile=stated,
-                             flags=_flags(options), effort=Effort(seed=options.seed, max_examples=options.max_examples))
-    finally:
-        source.close()
+    stack.callback(source.close)
+    return source
+
+
+def _checked(options: argparse.Namespace, source: Any, how: dict[str, Any]) -> _Checked:
+    """The report on an adapter; meanwhile, how it goes."""
+    from refdpm.conformance import session
+
+    seconds: dict[str, float] = {}
+    with Progress() as progress:
+        def watch(step: session.Step) -> None:
+            seconds[step.id] = step.seconds
+            if not options.quiet:
+                progress.show(f"{source.name}: {step.number} of {step.total} clauses, {step.id}")
+
+        report = session.check(source, watch=watch, **how)
+    return _Checked(report, seconds, getattr(source, "places", {}))
 
 
 def _flags(options: argparse.Namespace) -> str:
@@ -123,9 +183,53 @@ def _flags(options: argparse.Namespace) -> str:
     return timeout + (f" --profile {shlex.quote(str(options.profile))}" if options.profile else "")
 
 
-def _print_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
-    from refdpm.conformance import report as reports
-    say(to_json(report) if options.json else reports.text(report, verbose=options.verbose))
+def _command(options: argparse.Namespace) -> str:
+    """The command that makes these reports again."""
+    only = [word for one in options.only for word in ("--only", one)]
+    expected = ["--expected-failures", str(options.expected_failures)] if options.expected_failures else []
+    return shlex.join(["python", "-m", "refdpm", "check", *options.adapters, *only, *expected, "--seed", str(options.seed),
+                       "--max-examples", str(options.max_examples)]) + _flags(options)
+
+
+# -- what a check prints -------------------------------------------------------------------------------------------------
+
+def _print_reports(options: argparse.Namespace, reports: list[dict[str, Any]]) -> None:
+    from refdpm.conformance import report as texts
+
+    if options.json:
+        several = {"reports": reports, "exit_code": _worst([report["exit_code"] for report in reports])}
+        say(to_json(reports[0] if len(reports) == 1 else several))
+        return
+    marks = texts.MARKS
+    colours = {marks["pass"]: GREEN, marks["undecided"]: YELLOW, marks["inaccurate"]: RED, marks["wrong"]: RED}
+    for report in reports:
+        say(texts.headline(report) if options.quiet else texts.text(report, verbose=options.verbose), colours=colours)
+        if len(reports) > 1 and not options.quiet:
+            say("")
+    if len(reports) > 1 and not options.quiet:
+        say(texts.table(reports), colours=colours)
+
+
+def _annotate(options: argparse.Namespace, found: list[_Checked]) -> None:
+    """On standard output, which has nothing but JSON where that is asked for."""
+    from refdpm.conformance.annotations import annotations
+
+    root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
+    for one in found:
+        for line in annotations(one.report, one.places, root=root):
+            (tell if options.json else say)(line)
+
+
+def _list(options: argparse.Namespace, sources: list[Any]) -> int:
+    """What would be asked of each adapter; 2 if that is nothing."""
+    from refdpm.conformance import report as texts, session
+
+    found = [(source.name, session.planned(source, options.only)) for source in sources]
+    if options.json:
+        say(to_json([{"adapter": name, "clauses": [clause._asdict() for clause in clauses]} for name, clauses in found]))
+    else:
+        say("\n\n".join(texts.plan(name, clauses) for name, clauses in found))
+    return 0 if all(any(not clause.missing for clause in clauses) for _, clauses in found) else 2
 
 
 def _profile_of(path: Path | None) -> dict[str, Any]:
@@ -137,36 +241,26 @@ def _profile_of(path: Path | None) -> dict[str, Any]:
     return stated
 
 
-def _expected_failures(path: Path | None, known: list[str]) -> dict[str, str]:
-    """Clause → reason, from lines CLAUSE REASON; empty lines and # are left out."""
-    expected = {}
-    for number, line in enumerate(files.text_of(path).splitlines() if path else [], start=1):
-        id, _, reason = line.split("#")[0].strip().partition(" ")
-        if id and id not in known:
-            raise ValueError(f"--expected-failures: expected a clause (see refdpm explain) in line {number} of {path}, got {id!r}")
-        if id and not reason.strip():
-            raise ValueError(f"--expected-failures: expected CLAUSE REASON in line {number} of {path}, got {line!r}")
-        if id:
-            expected[id] = reason.strip()
-    return expected
-
-
 def _first_look(options: argparse.Namespace) -> int:
     """The reference in brief, then the example as it is, then with its mistake: a whole report, and a named failure."""
     from refdpm.conformance import brief
 
+    for flag in ("list", "html", "junit", "dump", "github"):
+        if getattr(options, flag):
+            raise ValueError(f"--{flag}: expected an adapter beside it, got none")
+    how = _how(options)
     tell("the reference itself …")
     own = brief.run()
-    right = _report(options, EXAMPLE)
-    wrong = _report(options, WRONG_EXAMPLE)
+    with contextlib.ExitStack() as stack:
+        right, wrong = (_checked(options, _source(options, adapter, stack), how).report for adapter in (EXAMPLE, WRONG_EXAMPLE))
     as_wanted = own["ok"] and right["exit_code"] == 0 and wrong["exit_code"] == 1
     if options.json:
         say(to_json({"reference": own, "example": right, "wrong_example": wrong, "ok": as_wanted}))
     else:
         say(brief.render(own) + "\n\nA small DDPM, written without this package, and checked as yours would be:\n")
-        _print_report(options, right)
+        _print_reports(options, [right])
         say("\nThe same with one line changed:\n")
-        _print_report(options, wrong)
+        _print_reports(options, [wrong])
         say("\nCheck yours:  python -m refdpm check your_adapter.py      (what it may offer:  python -m refdpm explain)")
     return 0 if as_wanted else 1
 

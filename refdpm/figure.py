@@ -17,7 +17,10 @@ SEQUENCES = 40
 IMAGES = 8
 NOISE = 1.0                   # standard deviation, in units of the data's
 EDGE = 2.2
-MARK = b"Software\0refdpm"    # in every picture: so we know our own
+MARK = b"Software\0refdpm"    # in every PNG: so we know our own
+# the endings of names, and what the file says of itself: no time, so that the same picture is the same file
+KINDS = {".png": {"Software": "refdpm"}, ".svg": {"Creator": "refdpm", "Date": None},
+         ".pdf": {"Creator": "refdpm", "CreationDate": None}}
 
 
 def require() -> Any:
@@ -33,11 +36,14 @@ def require() -> Any:
 
 
 def write(path: Path, posed: Run, *, replace: bool = False) -> None:
-    """Draw the run into a PNG file."""
+    """Draw the run into a file of the kind that the end of its name says.   Raises: ValueError for another end."""
+    if path.suffix not in KINDS:
+        raise ValueError(f"--out: expected a name ending in {', '.join(KINDS)}, got {path}")
     pyplot = require()
     figure = {"swiss-roll": _roll, "heartbeat": _sequences}.get(posed.name, _images)(pyplot, posed)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": "refdpm"})
+    with pyplot.rc_context({"svg.hashsalt": "refdpm"}):
+        figure.savefig(buffer, format=path.suffix[1:], dpi=130, metadata=KINDS[path.suffix])
     pyplot.close(figure)
     write_atomically(path, buffer.getvalue(), replace=replace)
 

@@ -4,8 +4,15 @@ One step of the diffusion keeps the share 1 − β of the variance and replaces 
 
     q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t),
 
-so that N(0, 1) is stationary.  Steps compose: t of them scale x_0 by √ᾱ_t and leave the variance 1 − ᾱ_t.  Conditioned
-on both ends the step can be run backwards exactly; that posterior is what the learned reverse step is compared with.
+so that π = N(0, 1) is stationary (eq. 1): a variance of 1 stays (1−β)·1 + β = 1.  More than that, the step obeys detailed balance,
+
+    π(x) q(y | x) = π(y) q(x | y)
+
+because the exponent of either side is −(x² + y² − 2√(1−β) xy)/(2β), which does not change when x and y change places.  Run in
+equilibrium, the chain looks the same forwards and backwards; that is what makes the forward kernel a reverse step too (eq. 44).
+
+Steps compose: t of them scale x_0 by √ᾱ_t and leave the variance 1 − ᾱ_t.  Conditioned on both ends the step can be run backwards
+exactly (eq. 48); that posterior is what the learned reverse step is compared with.
 
 Every function works component by component; an example is a row.  Levels come as ℓ = log ᾱ (see `schedule`).  A kernel is
 a module with these names: `binomial` has the same ones.

@@ -1,12 +1,25 @@
 """The log-likelihood as an average over forward paths, the null models, and units.
 
-The model's probability of x_0 sums over all paths that end there (eq. 6).  Weighted by how likely the forward process is to
-have taken the path (eqs. 7–9), it becomes an average that can be sampled:
+The model's probability of x_0 sums over all paths that end there (eq. 6), which nobody can do.  Multiply and divide by how likely
+the forward process is to take the path (eq. 7), and the sum becomes an average over forward paths (eqs. 8, 9), which can be
+sampled:
 
-    p(x_0) = E_q [ w ],        log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}).
+    p(x_0) = ∫ dx_{1:T} q(x_{1:T} | x_0) p(x_{0:T})/q(x_{1:T} | x_0) = E_q [ w ]
+    log w  = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1})
 
-The average of log w instead of the logarithm of the average is the strict bound (eq. 12).  Both are estimates from paths;
-`bound` takes the expectations over each step in closed form where it can.
+The division is allowed because no forward step excludes a state: where p has a path, q has it too.
+
+The objective is the average of log p(x_0) over the data (eq. 10), and with eq. 9 in it the logarithm of an average (eq. 11).
+That cannot be estimated without bias from one path.  The logarithm is concave, so by Jensen's inequality log E w ≥ E log w, which
+can (eq. 12): this is the strict bound.  What it loses is the divergence between the paths that the forward process takes from x_0
+and those that the model would have taken to get there,
+
+    log p(x_0) − E log w = KL( q(x_{1:T} | x_0) ‖ p(x_{1:T} | x_0) )
+
+and it loses nothing if the model is the exact reversal, for then all paths from x_0 have the same weight.
+
+Both sides are estimated here from paths.  `bound` goes on from eq. 12: it takes the expectations over each step in closed form
+where it can, which leaves less noise.
 """
 
 from math import prod

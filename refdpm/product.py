@@ -14,10 +14,16 @@ and that is the step taken here.  **It is an approximation.**  What normalising 
 1 + O(β) in one step, but there are about 1/β steps, so it is of order one in the end and does not go away as β → 0.
 
     r_t = r                  the same at every t (eq. 23, and the released code).  r acts too strongly: if p = π, the chain tends
-                             to p r² instead of p r, because steps of π times r are reversible for π r Z̃, and Z̃ → r
+                             to p r² instead of p r (below)
     r_t = r^((T−t)/T)        nothing at T, all of it at 0 (eq. 23).  Biased too, now this way and now that
     r_t = E_p[r(x_0) | x_t]  exact, because then E[r_t(x_t) | x_{t+1}] = r_{t+1}(x_{t+1}) and eq. 21 is a law as it stands (Doob's
                              h-transform).  It needs the whole model below t: `expected` has it for linear Gaussian steps
+
+Why p r²: let p = π and x, y be neighbours in the chain.  The step k(y | x) = T_π(y | x) r(y)/Z̃(x) has the law m = π r Z̃ for its
+stationary one, because m(x) k(y | x) = π(x) T_π(y | x) r(x) r(y) does not change when x and y change places (T_π obeys detailed
+balance).  As β → 0 a step stays near x, Z̃(x) → r(x), and m → π r².  Or seen as a force: a small step moves x by
+F = β (∇log r − x/2) and adds noise of variance β, and the density of such a walk in equilibrium is exp(2 ∫F/β) ∝ π r²; half the
+pull towards large r would be right.
 
 For p = N(0, 1), r = N(2; x, 1) and β_t = 1/(T−t+1) the law wanted is N(1, ½); the three give, as T → ∞, means 1.33, 0.92, 1 and
 variances 0.33, 0.43, 0.5.
@@ -116,9 +122,10 @@ def times_bernoulli_vjp(p: Bernoulli, r: Bernoulli) -> tuple[Bernoulli, Pullback
 def perturbed(p: Gaussian, gradient: Array) -> Gaussian:
     """p(x) r(x)/Z to first order in log r:   N(p.mean + p.var·g, p.var), where g = ∇log r at p.mean.
 
-    Derivation: about the mean log r(x) ≈ log r(p.mean) + g·(x − p.mean); that adds a linear term to the exponent
-    −(x − p.mean)²/(2 p.var), and the completed square has its centre at p.mean + p.var·g.  For a normal r the mean is off by
-    (r.mean − p.mean)·(p.var/r.var)² and the variance by a share p.var/r.var, to leading order.
+    Derivation: p r is exp(−E) with the energy E(x) = (x − p.mean)²/(2 p.var) − log r(x) (eqs. 54, 55).  About the mean
+    log r(x) ≈ log r(p.mean) + g·(x − p.mean) (eq. 56), which makes E quadratic (eq. 57).  Multiplied out (eq. 58), with the square
+    completed (eq. 59) it is (x − p.mean − p.var·g)²/(2 p.var) and a constant, which normalising takes away (eqs. 60, 61).
+    For a normal r the mean is off by (r.mean − p.mean)·(p.var/r.var)² and the variance by a share p.var/r.var, to leading order.
     """
     return Gaussian(p.mean + p.var * gradient, p.var)
 

@@ -3,13 +3,24 @@
     H(X_t|X_{t−1}) + H(X_{t−1}|X_0) − H(X_t|X_0)  ≤  H(X_{t−1}|X_t)  ≤  H(X_t|X_{t−1})
 
 The middle is the entropy of the true reverse step, which nobody knows for real data; both sides come from the forward process.
+The entropy of a pair does not depend on its order (eq. 25), and the chain rule splits it in both ways (eq. 26).  Hence the middle:
 
-The lower bound holds always: by the chain rule H(X_{t−1}|X_t) = H(X_t|X_{t−1}) + H(X_{t−1}) − H(X_t) (eq. 27), and what x_t tells
-about x_0 is no more than what x_{t−1} does (eq. 31).
+    H(X_{t−1}|X_t) = H(X_t|X_{t−1}) + H(X_{t−1}) − H(X_t)                                                               (eq. 27)
 
-The upper bound is the same as H(X_t) ≥ H(X_{t−1}) (eq. 28).  The paper argues that π has the largest entropy, which does not
-prove it.  Write D_t = KL(q(x_t) ‖ π) = −H(X_t) − E log π(x_t).  In both kernels E log π(x_t) goes straight from that of the data to
-−H(π), E log π(x_t) = ᾱ_t E log π(x_0) − (1−ᾱ_t) H(π), so that
+So both bounds are bounds on H(X_{t−1}) − H(X_t).
+
+**The lower bound** holds always.  A further step of a Markov chain does not tell more about its start: H(X_0|X_t) is at least
+H(X_0|X_{t−1}) (eq. 31).  Add that to the difference (eq. 32), join the entropies to those of pairs by the chain rule (eq. 33), and
+split the pairs the other way, where H(X_0) cancels (eq. 34):
+
+    H(X_{t−1}) − H(X_t)  ≥  [H(X_0|X_{t−1}) + H(X_{t−1})] − [H(X_0|X_t) + H(X_t)]
+                         =  H(X_0, X_{t−1}) − H(X_0, X_t)  =  H(X_{t−1}|X_0) − H(X_t|X_0)
+
+Put into eq. 27, that is the lower bound (eq. 35).
+
+**The upper bound** (eq. 30) is the same as H(X_t) ≥ H(X_{t−1}) (eqs. 28, 29).  The paper argues that π has the largest entropy,
+which does not prove it.  Write D_t = KL(q(x_t) ‖ π) = −H(X_t) − E log π(x_t).  In both kernels E log π(x_t) goes straight from
+that of the data to −H(π) (see `bound`), E log π(x_t) = ᾱ_t E log π(x_0) − (1−ᾱ_t) H(π), so that
 
     H(X_t) − H(X_{t−1}) = [D_{t−1} − D_t] + (ᾱ_{t−1} − ᾱ_t) [E log π(x_0) + H(π)].
 
@@ -17,14 +28,16 @@ The first bracket is never negative: a step of the chain brings no law further f
 
     E log π(x_0) ≥ −H(π)        normal π: E|x_0|² ≤ n        bits: (M − n·r) log(r/(1−r)) ≥ 0, M the expected number of ones
 
-which for r < ½ means no more ones than under π, and for r = ½ is always true.  It is the condition C ≥ 0, under which K is sure to
-be a bound (see `bound`).  It is not necessary, because D may fall by more than the second term takes away.  Where it does not hold,
+which for r < ½ means no more ones than under π, and for r = ½ is always true.  It is the condition C ≥ 0, under which K is sure
+to be a bound (see `bound`).  It is not necessary, because D may fall by more than the second term takes away.
+Where it does not hold,
 
     N(0, s), s > 1                      the upper bound fails at every t: the variance falls, and with it the entropy
     x_0 = ±10, β_t = 0.1                it holds for t = 2..25, while the two humps widen, and fails from t = 26 on, when they merge
     three fair bits, r = 0.2            it fails at every t.
 
-Summed over t the bounds say little; they are for one step.
+Summed over t the bounds say no more than H(X_0) ≤ H(X_T), and for bits that x_T tells at most H(X_0) about x_0.  They are for one
+step (eq. 36).
 """
 
 from typing import NamedTuple

@@ -8,6 +8,9 @@ Everything the kernels need of ᾱ they take from its logarithm ℓ_t = Σ_{s≤
 
 both to rounding error for every ℓ ≤ 0, from β = 1e-12 (where 1 − ᾱ by subtraction would have four digits left) to β = 1
 (where ℓ = −∞, ᾱ = 0 and 1 − ᾱ = 1 are exact).  So `log_alpha_bar`, and not ᾱ, is what is passed on.
+
+A gradient with respect to β_s comes from two sides: from where β_s is the rate of its own step, and from every level that holds it,
+ℓ_t for t ≥ s.  Both meet in `step_at_vjp`.  Where in the bound they come from is told in `bound`.
 """
 
 from typing import Any, NamedTuple
@@ -65,6 +68,8 @@ def check(beta: Array, *, t: Any, first: int = 1) -> None:
 def reciprocal(T: int) -> Array:
     """β_t = 1/(T − t + 1), so that ᾱ_t = 1 − t/T falls by the same amount at every step and ᾱ_T = 0.
 
+    Derivation: 1 − β_s = (T − s)/(T − s + 1), and in the product over s = 1..t every numerator but the last cancels the next
+    denominator.
     Source: sec. 2.4.1, the binomial experiments.
     """
     return _schedule(1 / np.arange(_steps(T), 0, -1.0))
@@ -93,6 +98,30 @@ def cosine(T: int, *, offset: float = 0.008, cap: float = 0.999) -> Array:
     before = np.sin(left * h)
     between = np.minimum(2 * left - 1, 2 * (T - left + T * offset) + 1)         # φ_t + φ_{t−1}, or π less that, in units of h
     return _schedule(np.minimum(np.sin(h) * np.sin(between * h) / (before * before), cap))
+
+
+def linear_for(T: int, *, beta_1: float = 1e-4, beta_T: float = 0.02, cap: float = 0.999) -> Array:
+    """The linear schedule whose ends are those of 1000 steps, times 1000/T, cut off at `cap`: about the same ᾱ_T for every T.
+
+    Source: the programs of Nichol and Dhariwal 2021.
+    """
+    share = 1000 / _steps(T)
+    return _schedule(np.minimum(np.linspace(share * beta_1, share * beta_T, T), cap))
+
+
+def to_zero(beta: Array) -> Array:
+    """The schedule with ᾱ_T = 0: every √ᾱ_t less √ᾱ_T, and stretched so that ᾱ_1 stays what it was.
+
+    Derivation: with r_t = √ᾱ_t − √ᾱ_T the new β_t = 1 − (r_t/r_{t−1})² = (r_{t−1} − r_t)(r_{t−1} + r_t)/r_{t−1}² for t ≥ 2, where
+    r_{t−1} − r_t = √ᾱ_{t−1} β_t/(1 + √(1−β_t)), and r_t = √ᾱ_T (e^s − 1) with s = −½ Σ_{r>t} log(1 − β_r): nothing cancels.
+    Domain: T ≥ 2 and β_T < 1; with β_T = 1 there is nothing to do.
+    Source: Lin et al. 2023.
+    """
+    checked(beta)
+    left = -np.cumsum(log1p(-beta[:0:-1]))[::-1] / 2                # s_0 … s_{T−1}
+    before, after, rates = np.expm1(left[1:-1]), np.expm1(left[2:]), beta[2:-1]
+    fall = np.exp(left[1:-1]) * rates / (1 + np.sqrt(1 - rates))
+    return np.concatenate([beta[:2], fall * (before + after) / before ** 2, np.ones(1)])
 
 
 def _steps(T: int) -> int:

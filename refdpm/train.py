@@ -1,4 +1,9 @@
-"""Training: gradient ascent on K, in the network's parameters and in the schedule, with fresh data and noise at every step.
+"""Training (eq. 15): gradient ascent on K, in the network's parameters and in the schedule, with fresh data and noise at each step.
+
+For fixed noise K is a smooth function of what is learned, and neither the law of the noise nor that of t depends on that.  So the
+gradient of one step, averaged over data, noise and t, is the gradient of the average; with S values of t for each example in the
+place of all T − 1 the sum over t is multiplied by (T−1)/S, and that stays true.  The rates β_2..β_T move as logits, which keeps
+them between 0 and 1; β_1 does not move (see `bound`).
 
 All randomness of step k comes from a generator of its own, so that a run is a function of its settings: the same seed gives the
 same bits, and a run that was stopped goes on from its last saved state as if it had not been.

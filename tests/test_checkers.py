@@ -36,6 +36,18 @@ def test_error_of_one_part_in_10_to_11_is_seen():
     assert gaps(pair(lambda x, *, scale=2.0: (square(x), lambda dy: 2 * scale * x * dy * (1 + 1e-11))), (X,), {}, rng)["x"] > 1e-13
 
 
+@pytest.mark.parametrize("mistake", [True, False])
+def test_what_stays_when_the_last_digits_change_is_a_mistake_and_the_rest_is_rounding(mistake):
+    """Both errors give the same gap at X itself; the one of them is there for every other number only."""
+    def inexact(x, *, scale=2.0):
+        there = mistake or int(np.real(x[0, 0]) * 2.0 ** 55) % 2 == int(X[0, 0] * 2.0 ** 55) % 2
+        return square(x), lambda dy: 2 * scale * x * dy * (1 + 3e-12 * there)
+
+    found = [gaps(pair(inexact), (X,), {}, np.random.default_rng(seed))["x"] for seed in range(20)]
+    too_large = np.mean(np.array(found) > 1e-13)
+    assert too_large > 0.4 if mistake else too_large < 0.2
+
+
 def test_only_the_argument_that_is_wrong_is_blamed():
     def dropped_normaliser(x, centre, log_width):
         g, back = rbf_vjp(x, centre, log_width)

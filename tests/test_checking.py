@@ -1,13 +1,19 @@
 """The commands check, explain and vectors, as a user calls them."""
 
+import argparse
+import io
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from refdpm import cli
+import refdpm
+from refdpm import cli, console
 
 EXAMPLE, WRONG = "refdpm.conformance.example.ddpm", "refdpm.conformance.example.ddpm_wrong"
 BRIEF = ["--only", "GAU.POST", "--max-examples", "2"]
@@ -84,6 +90,15 @@ def test_expected_failures_and_profile_are_read_and_junit_is_written(tmp_path, c
     code, out, _ = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected, "--profile", profile, "--junit", junit)
     assert code == 0 and "first_t 0 (stated)" in out and "2 fail as expected" in out
     assert b"<testsuite" in junit.read_bytes() and b"<failure" not in junit.read_bytes()
+    assert {case.find("skipped").get("message") for case in ElementTree.parse(junit).findall("testcase")} == {
+        "expected to fail: we know"}
+    assert all(float(case.get("time")) >= 0 for case in ElementTree.parse(junit).findall("testcase"))
+    expected.write_text("GAU.POST.MEAN see #18\n")
+    out = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected)[1]
+    assert "fails as expected: GAU.POST.MEAN (see #18)" in out
+    expected.write_text("GAU.POST.MAEN we know\n")
+    code, _, err = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected)
+    assert code == 2 and "in line 1 of" in err and "got 'GAU.POST.MAEN'; is GAU.POST.MEAN meant?" in err
     expected.write_text("GAU.POST.MEAN\n")
     code, _, err = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected)
     assert code == 2 and "--expected-failures: expected CLAUSE REASON in line 1" in err
@@ -132,3 +147,150 @@ def test_junit_is_well_formed_and_written_over_no_other_tool_s_report(tmp_path, 
     (tmp_path / "x.xml").write_text('<testsuite name="another"/>')
     assert cli.main(command) == 2
     assert "--junit" in capsys.readouterr().err and (tmp_path / "x.xml").read_text() == '<testsuite name="another"/>'
+
+
+# -- several adapters, and what else is written and printed --------------------------------------------------------------
+
+def test_several_adapters_have_reports_a_table_and_the_worst_exit_code(tmp_path, capsys):
+    junit, page = tmp_path / "x.xml", tmp_path / "x.html"
+    code, out, _ = printed(capsys, "check", EXAMPLE, WRONG, *BRIEF, "--junit", junit, "--html", page)
+    assert code == 1 and "2 clauses pass" in out.splitlines()[0] and "SCH-01b" in out
+    table = [line.split()[:3] for line in out.splitlines()[-3:]]
+    assert table == [["adapter", "pass", "undecided"], ["ok", EXAMPLE, "2"], ["WRONG", WRONG, "0"]]
+    assert [suite.get("failures") for suite in ElementTree.parse(junit).getroot()] == ["0", "2"]
+    assert [link.get("href") for link in ElementTree.parse(page).find("body/nav").iter("a")] == ["#1-report", "#2-report"]
+    report = json.loads(printed(capsys, "check", EXAMPLE, WRONG, *BRIEF, "--json")[1])
+    assert [one["exit_code"] for one in report["reports"]] == [0, 1] and report["exit_code"] == 1
+    code, out, _ = printed(capsys, "check", EXAMPLE, EXAMPLE, "--only", "CAT", "--quiet")
+    assert code == 2 and [line.split(":")[0] for line in out.splitlines()] == [EXAMPLE, EXAMPLE]
+    code, out, err = printed(capsys, "check", EXAMPLE, "no_such_module", *BRIEF)
+    assert code == 2 and out == "" and "no_such_module" in err
+    assert printed(capsys, "check", EXAMPLE, WRONG, "--dump", tmp_path / "x.json")[0] == 2
+
+
+def test_a_page_is_written_again_but_over_no_file_of_another_kind(tmp_path, capsys):
+    page = tmp_path / "x.html"
+    for _ in range(2):
+        assert printed(capsys, "check", WRONG, *BRIEF, "--html", page)[0] == 1
+    assert f"python -m refdpm check {WRONG} --only GAU.POST --seed 0 --max-examples 2" in page.read_text()
+    page.write_text("<p>mine</p>")
+    code, out, err = printed(capsys, "check", WRONG, *BRIEF, "--html", page)
+    assert code == 2 and out == "" and "--html" in err and page.read_text() == "<p>mine</p>"
+    assert os.listdir(tmp_path) == ["x.html"]
+
+
+CALLED = """
+def kl(mean_q, var_q, mean_p, var_p):
+    open(__file__ + ".called", "w")
+    return mean_q
+
+
+class Thing:
+    def __init__(self, beta): pass
+
+    def marginal(self, x_0, t):
+        raise KeyError("100 %, and\\nmore")
+
+
+make = Thing
+"""
+
+
+def test_a_list_of_what_would_be_asked_asks_nothing(tmp_path, capsys):
+    (tmp_path / "adapter.py").write_text(CALLED)
+    code, out, _ = printed(capsys, "check", tmp_path / "adapter.py", "--list")
+    asked, _, missing = out.partition("not asked, because these functions are not offered:")
+    assert code == 0 and "  GAU.KL.VALUE                 the KL divergence\n" in asked and "GAU.POST" not in asked
+    assert "  posterior: GAU.POST.MEAN, GAU.POST.VAR\n" in missing and "GAU.KL.VALUE" not in missing
+    listed = json.loads(printed(capsys, "check", tmp_path / "adapter.py", "--list", "--json", "--only", "GRAD.GAU.KL")[1])
+    assert listed[0]["clauses"][0] == {"id": "GRAD.GAU.KL.MEAN_Q", "missing": ["vjp"],
+                                       "called": "the gradient of the KL divergence with respect to mean_q"}
+    assert printed(capsys, "check", tmp_path / "adapter.py", "--list", "--only", "GRAD.GAU.KL")[0] == 2
+    assert not (tmp_path / "adapter.py.called").exists()
+    printed(capsys, "check", tmp_path / "adapter.py", "--only", "GAU.KL", "--max-examples", "0")
+    assert (tmp_path / "adapter.py.called").exists()
+
+
+def test_annotations_have_file_and_line_of_the_function(tmp_path, capsys, monkeypatch):
+    (tmp_path / "adapter.py").write_text(CALLED)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    command = ["check", tmp_path / "adapter.py", "--only", "GAU.KL", "--only", "GAU.MARG", "--max-examples", "0", "--github"]
+    code, out, _ = printed(capsys, *command, "--quiet")
+    lines = [line for line in out.splitlines() if line.startswith("::")]
+    assert code == 1 and len(lines) == 2 and len(out.splitlines()) == 3
+    assert lines[0].startswith("::error file=adapter.py,line=10,title=GAU.MARG.MEAN::the marginal's mean (GAU.MARG.MEAN) is wrong")
+    assert "100 %25, and" in lines[0] and "%0A  input" in lines[0]
+    assert lines[1].startswith("::error file=adapter.py,line=2,title=GAU.KL.VALUE::")
+    code, out, err = printed(capsys, *command, "--json")
+    assert json.loads(out)["exit_code"] == 1 and err.count("::error") == 2
+
+
+def test_without_an_adapter_there_is_nothing_to_write(tmp_path, capsys):
+    code, out, err = printed(capsys, "check", "--html", tmp_path / "x.html")
+    assert code == 2 and out == "" and "--html: expected an adapter beside it" in err
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream,environment,coloured", [
+    (Terminal, {}, True), (io.StringIO, {}, False), (Terminal, {"NO_COLOR": "1"}, False), (Terminal, {"NO_COLOR": ""}, True),
+    (Terminal, {"TERM": "dumb"}, False)])
+def test_verdicts_have_colours_on_terminals_only(stream, environment, coloured, monkeypatch):
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", stream())
+    assert cli.main(["check", WRONG, "--only", "GAU.POST", "--only", "GAU.MARG", "--max-examples", "1"]) == 1
+    out = sys.stdout.getvalue()
+    assert ("\x1b[31mWRONG\x1b[0m  GAU.POST.MEAN" in out) == coloured == ("  \x1b[32mok\x1b[0m         GAU.MARG.MEAN" in out)
+    assert coloured or "\x1b" not in out
+
+
+def test_progress_is_shown_on_terminals_only_after_a_while_and_taken_away(monkeypatch):
+    for stream, patience, shown in ((Terminal(), 0, True), (io.StringIO(), 0, False), (Terminal(), 100, False), (None, 0, False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(console.Progress, "PATIENCE", patience)
+        with console.Progress() as progress:
+            progress.show("GAU.KL\x1b[31m")
+            progress.show("too soon")
+        assert stream is None or stream.getvalue() == "\rGAU.KL\\x1b[31m\x1b[K\r\x1b[K" * shown
+
+
+def test_progress_says_which_clause_and_quiet_says_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(console.Progress, "PATIENCE", 0)
+    for more, shown in (([], True), (["--quiet"], False)):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        assert cli.main(["check", EXAMPLE, *BRIEF, *more]) == 0
+        assert (f"{EXAMPLE}: 1 of 2 clauses, GAU.POST.MEAN" in sys.stderr.getvalue()) == shown
+    assert capsys.readouterr().out.count("\n") > 5
+
+
+# -- the command line as a whole -----------------------------------------------------------------------------------------
+
+def parsers(parser):
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from parsers(one)
+
+
+def test_every_flag_and_every_command_has_help():
+    found = [(parser.prog, action.option_strings or action.dest) for parser in parsers(cli._parser()) for action in parser._actions
+             if not action.help and not isinstance(action, argparse._SubParsersAction)]
+    assert found == [] and len(list(parsers(cli._parser()))) > 12
+    assert all(parser.description for parser in parsers(cli._parser()))
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"refdpm {refdpm.__version__}\n"
+    setup = (Path(__file__).parents[1] / "setup.cfg").read_text(encoding="utf-8")
+    assert re.search(r"^version = (.*)$", setup, re.MULTILINE).group(1) == refdpm.__version__

@@ -1,9 +1,11 @@
 """The commands, as a user calls them: what they print, what they write, and how they refuse."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -87,12 +89,34 @@ def test_samples_with_and_without_the_last_step_differ_by_its_noise(trained, tmp
     assert abs((noise * x_1).mean()) < 5 * x_1.std() / np.sqrt(noise.size)
 
 
+def test_where_an_evaluation_and_a_chain_are_is_shown_on_terminals_only(trained, tmp_path, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(console.Progress, "PATIENCE", 0)
+    commands = (["bound", str(trained[0]), "--points", "50", "--json"],
+                ["sample", str(trained[0]), "--n", "7", "--out", str(tmp_path / "x.npy")])
+    for command, calls in zip(commands, ("call 1 of the network, t = ", "call 1 of the network, t = 3")):
+        for stream in (Terminal(), io.StringIO()):
+            monkeypatch.setattr(sys, "stderr", stream)
+            (tmp_path / "x.npy").unlink(missing_ok=True)
+            assert cli.main(command) == 0
+            assert (calls in stream.getvalue()) == stream.isatty()
+
+
 def test_figure(trained, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="the extra `figures` is not installed")
     out = tmp_path / "roll.png"
     assert cli.main(["figure", str(trained[0]), "--out", str(out)]) == 0
     assert out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     refused(capsys, ["figure", trained[0], "--out", out], "exists")
+    for suffix, begins in ((".svg", b"<?xml"), (".pdf", b"%PDF")):
+        twice = [tmp_path / f"{name}{suffix}" for name in "ab"]
+        assert all(cli.main(["figure", str(trained[0]), "--out", str(path)]) == 0 for path in twice)
+        assert twice[0].read_bytes().startswith(begins) and twice[0].read_bytes() == twice[1].read_bytes()
+    ElementTree.parse(tmp_path / "a.svg")
+    refused(capsys, ["figure", trained[0], "--out", tmp_path / "roll.jpg"], "ending in .png, .svg, .pdf")
 
 
 def test_figure_without_the_extra_names_it(trained, tmp_path, capsys, monkeypatch):

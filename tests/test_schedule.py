@@ -1,5 +1,6 @@
 """Schedules: what is refused, and 1 − ᾱ where subtraction would have lost it.  (That they are right: `conformance.checks`.)"""
 
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -58,3 +59,30 @@ def test_a_chain_is_its_two_halves(beta, cut):
 @given(strategies.schedules(T=5))
 def test_learned_schedule_returns_to_its_logits(beta):
     assert schedule.learned(schedule.logits_of(beta), beta_1=beta[1]) == pytest.approx(beta, rel=1e-14)
+
+
+# -- fitted to T, and to ᾱ_T = 0 -----------------------------------------------------------------------------------------
+
+def test_the_linear_schedule_for_other_numbers_of_steps():
+    """T = 100: ten times the rates, from 1e-3 to 0.2; T = 10: from 0.01 to 2, cut off at 0.999; T = 1000: as it is."""
+    assert schedule.linear_for(100)[[1, 100]] == pytest.approx([1e-3, 0.2], rel=1e-14)
+    assert schedule.linear_for(10) == pytest.approx([0] + [min(0.01 + 1.99 * i / 9, 0.999) for i in range(10)], rel=1e-14)
+    assert schedule.linear_for(1000) == pytest.approx(schedule.linear(1000, beta_1=1e-4, beta_T=0.02), rel=1e-14)
+
+
+def test_rescaling_to_zero_in_decimals():
+    """√ᾱ shifted and stretched with 60 digits: the rates to all digits, ᾱ_T = 0, ᾱ_1 as it was."""
+    with localcontext() as context:
+        context.prec = 60
+        rates = [float(rate) for rate in np.linspace(1e-4, 0.02, 300)]
+        roots, level = [], Decimal(1)
+        for rate in rates:
+            level *= 1 - Decimal(rate)
+            roots.append(level.sqrt())
+        moved = [(root - roots[-1]) * roots[0] / (roots[0] - roots[-1]) for root in roots]
+        expected = [Decimal(rates[0])] + [1 - (now / before) ** 2 for before, now in zip(moved, moved[1:])]
+        got = schedule.to_zero(np.array([0.0, *rates]))
+        assert max(abs(Decimal(float(a)) / b - 1) for a, b in zip(got[1:], expected)) < Decimal("2e-15")
+    assert got[-1] == 1 and got[1] == rates[0]
+    with pytest.raises(ValueError, match="beta"):
+        schedule.to_zero(np.array([0.0, 1.5, 0.5]))

@@ -427,7 +427,8 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
     values += [folder / name for name in (*right.in_use, "folder", "new.npy", "new.csv", "new.png", "new.xml")]
     flags = {"sample": ["--n", "--denoise", "--noise-std", "--inpaint", "--mask", "--choice", "--out", "--out", "--seed", "--end"],
              "bound": ["--points", "--data", "--parzen", "--json"], "figure": ["--out"],
-             "check": ["--seed", "--profile", "--expected-failures", "--junit", "--junit", "--verbose", "--json", "--timeout"],
+             "check": ["--seed", "--profile", "--expected-failures", "--junit", "--html", "--verbose", "--json", "--timeout",
+                       "--github", "--list", "--quiet"],
              "explain": [], "vectors": ["--json"], "equations": ["--json"],
              "train": ["--seed", "--units", "--width", "--readout", "--beta-1", "--fixed-schedule", "--resume", "--out", "--json"]}
     name = str(rng.choice(list(flags)))
@@ -439,7 +440,7 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
     if name == "vectors":
         given[1:1] = ["verify"]
     for flag in rng.choice(flags[name], int(rng.integers(0, 4))) if flags[name] else ():
-        given += [str(flag)] + [values[int(rng.integers(len(values)))]] * (flag not in ("--json", "--verbose", "--fixed-schedule"))
+        given += [str(flag)] + [values[int(rng.integers(len(values)))]] * (flag not in WITHOUT_VALUE)
     if name == "train":
         given[1:1] = ["swiss-roll"]
         given += [] if "--resume" in given else ["--steps", "1", "--T", "3"] + ([] if "--units" in given else ["--units", "2"])
@@ -452,6 +453,9 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
     if code == 0 or not said.strip():
         return code, said
     return code, said.strip().splitlines()[-1]         # progress may come before
+
+
+WITHOUT_VALUE = ("--json", "--verbose", "--fixed-schedule", "--github", "--list", "--quiet")
 
 
 # -- one input -------------------------------------------------------------------------------------------------------------

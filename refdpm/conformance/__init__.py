@@ -15,7 +15,8 @@ What the kit consists of, in the order in which it is built:
     chapters                              topic by topic, what an implementation is asked for, and what people got wrong
     cases, accuracy, checks, mistakes     this package's own proof; `audit` runs it
     subject, inference, naming, judge     asking, understanding, judging, and naming the mistake
-    session, report, matrix, power        a whole check; its report; which clause sees which mistake, and which edit
+    session, matrix, power                a whole check; which clause sees which mistake, and which edit
+    report, junit, page, annotations      what is printed, and written for others
     known, wire, remote, serve, keeper    interfaces that exist, and adapters in other processes
     vectors                               the same for other languages, as files
 """

@@ -131,7 +131,7 @@ def exactly(formulas: list[E], page: Page) -> tuple[list[Array], list[Array]]:
         return [part.scale for part in rounding(formulas, page, accurate=True, known=nodes)]
 
     found = digits(formulas, page, lost=lost)
-    return found.values, lost(found.nodes)
+    return found.values, found.scales
 
 
 def _cotangent(value: Tree) -> Tree:

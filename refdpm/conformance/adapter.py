@@ -17,7 +17,7 @@ What it does not offer is skipped, and NotImplementedError("reason") skips too.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
@@ -39,7 +39,8 @@ ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "x": "x_t", "betas": "bet
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
-            "gamma": 5.0, "sigma_data": 0.5, "rho": 7.0, "s_noise": 1.0, "share": 1.0}
+            "gamma": 5.0, "p2_k": 1.0, "p2_gamma": 1.0, "share": 1.0, "per_unit": 1.0, "sigma_data": 0.5, "rho": 7.0,
+            "s_noise": 1.0}
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 MOST = 500_000                  # numbers in one array of an answer
@@ -202,6 +203,14 @@ class Local:
                        *(f"returned a {kind}, read as an array" for kind in _foreign_kinds(value) if self.array is None))
             return to_arrays(value)
 
+    @property
+    def places(self) -> dict[str, tuple[str, int]]:
+        """The file and line of each function that is offered and written in Python."""
+        targets = [self.target, *([self._object_for(_PROBE)] if self.make else [])]
+        found = {name: _place_of_function(target, name) for target in reversed(targets) for name in self.offers()
+                 if _is_offered(target, name)}
+        return {name: place for name, place in found.items() if place}
+
     def close(self) -> None:
         """See `Source`."""
 
@@ -300,6 +309,15 @@ def _is_offered(place: Any, name: str) -> bool:
         return callable(getattr(place, name, None))
     except Exception:
         return True
+
+
+def _place_of_function(target: Any, name: str) -> tuple[str, int] | None:
+    """Where a function is written, if in Python and not in this package; nothing that it raises is of interest."""
+    with suppress(Exception):
+        code = getattr(inspect.unwrap(getattr(target, name)), "__code__", None)
+        if code is not None and not code.co_filename.startswith((OURS, "<")):
+            return code.co_filename, code.co_firstlineno
+    return None
 
 
 # what programs raise to say that they do not take an input; other errors happen to them

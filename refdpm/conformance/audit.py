@@ -14,6 +14,8 @@ from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases, checks, matrix, mistakes, power
 from refdpm.conformance.chapters import QUANTITIES
 
+GUARDED = 3                     # one case in so many is guarded by differences, which take as long as all the rest
+
 
 def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """The whole audit.
@@ -23,7 +25,7 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
     matrix (mistake → the clauses of the kit that see it), idle_clauses (that see none), edits (made, unseen: by quantity), ok.
     """
     tell("gradients …")
-    rows, breaches = gradients(count=200 if thorough else 15)
+    rows, breaches = gradients(count=200 if thorough else cases.LIMIT)
     tell("values …")
     values = accuracy.accuracy(thorough)
     residuals = {check.name: checks.residual(check) for check in checks.CHECKS}
@@ -58,10 +60,11 @@ def gradients(*, count: int) -> tuple[list[dict[str, Any]], list[str]]:
     for pair in found:
         worst = dict.fromkeys(gradcheck.argument_names(pair.f), 0.0)
         rng = np.random.default_rng(0)
-        for arguments, fixed in cases.examples(pair.name, count=count) if pair.name in cases.CASES else ():
+        for number, (arguments, fixed) in enumerate(cases.examples(pair.name, count=count) if pair.name in cases.CASES else ()):
             for name, gap in gradcheck.gaps(pair, arguments, fixed, rng).items():
                 worst[name] = max(worst[name], _finite(gap))
-            breaches += [f"{pair.name}: {breach}" for breach in gradcheck.breaches(pair, arguments, fixed, rng)]
+            broken = gradcheck.breaches(pair, arguments, fixed, rng, guard=number % GUARDED == 0)
+            breaches += [f"{pair.name}: {breach}" for breach in broken]
         rows += [{"name": pair.name, "argument": name, "gap": gap} for name, gap in worst.items()]
     return rows, sorted(set(breaches))
 

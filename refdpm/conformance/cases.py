@@ -9,21 +9,23 @@ The cases of a pair come from several strategies, its alternatives, and `example
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from itertools import count as counted
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from refdpm import binomial, gaussian, schedule, strategies as s
+from refdpm.activation import GELU
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters.theory import PREDICTOR
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import MIXINGS, Categorical
 from refdpm.later.decoder import Grid
+from refdpm.later.guidance import STARTS
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
@@ -42,11 +44,13 @@ Cut = Callable[[Array], Array]
 
 PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", "bound",
                 "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
-                "layers.norm", "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat",
-                "networks.image", "product",
+                "layers.norm", "layers.attention", "networks.readout", "networks.bit_readout", "networks.swiss_roll",
+                "networks.heartbeat", "networks.image", "product",
                 "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
-                "later.objective", "later.loss", "later.sampler", "later.sigma", "later.solver", "later.path", "later.categorical")
+                "later.objective", "later.loss", "later.sampler", "later.sigma", "later.solver", "later.path", "later.categorical",
+                "later.masked", "later.guidance")
 
+SEED = 2015
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
 SMALL = ((1, 3), (4, 1), (1, 1), (0, 2))                  # (N, D)
@@ -356,6 +360,11 @@ def _training_loss(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
                  model=_models(T), **WEIGHED)
 
 
+def _hybrid_loss(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    return _case(s.predictors(T, D), held=s.predictors(T, D), beta=s.schedules(T), x_0=s.states(N, D), noise=s.other_states(N, D),
+                 t=s.times(N, low=2, high=T), model=_models(T), share=s.numbers(0.1, 1))
+
+
 WEIGHED: dict[str, Any] = {"weight": st.sampled_from(LOSS_WEIGHTS), "gamma": s.numbers(0.5, 8)}
 
 
@@ -392,6 +401,21 @@ def _reverse_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
         s.normal_arrays(N, D, K), s.soft_symbols(N, D, K), st.just(drawn[0]), mixing=st.sampled_from(MIXINGS), law=_laws(K)))
 
 
+def _term_of_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
+    return s.steps(N, T, 3).flatmap(lambda drawn: _case(
+        s.normal_arrays(N, D, K), x_0=s.soft_symbols(N, D, K), x_t=s.hard_symbols(N, D, K), step=st.just(drawn[0]),
+        mixing=st.sampled_from(MIXINGS), law=_laws(K)))
+
+
+def _hidden(N: int, D: int) -> st.SearchStrategy[Array]:
+    return s.times(N, D, low=0, high=1).map(lambda k: k > 0)
+
+
+def _masked_loss(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
+    return _case(s.normal_arrays(N, D, K), x_0=s.hard_symbols(N, D, K), masked=_hidden(N, D), sigma=s.arrays(N, 1, low=0.1, high=3),
+                 rate=s.arrays(N, 1, low=0.1, high=3))
+
+
 def _respacing(T: int, *times: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), times=np.array(times))
 
@@ -406,16 +430,24 @@ def _elementwise(of: Callable[..., s.Strategy], **fixed: Any) -> Alternatives:
     return tuple(_case(of(*shape), **fixed) for shape in ((N, D), (), (1, 1), (3,), (0, 2)))
 
 
+def _beside_zero(x: Array) -> Array:
+    return np.append(x, 0.0)
+
+
 def _of_a_schedule(**fixed: Any) -> Alternatives:
     return tuple(_case(s.schedules(T), **fixed) for T in (6, 1, 2))
 
 
 ALTERNATIVES: dict[str, Alternatives] = {
-    "activation.softplus": _elementwise(partial(s.arrays, low=-40, high=40)),
+    "activation.softplus": (*_elementwise(partial(s.arrays, low=-40, high=40)), _case(s.arrays(3).map(_beside_zero))),
     "activation.sigmoid": _elementwise(partial(s.arrays, low=-40, high=40)),
     "activation.logit": _elementwise(partial(s.arrays, low=1e-3, high=0.95)),
     "activation.tanh": _elementwise(s.arrays),
     "activation.leaky_relu": _elementwise(s.nonzero_arrays, slope=s.numbers(0, 0.9)),
+    "activation.silu": _elementwise(partial(s.arrays, low=-40, high=40)),
+    "activation.gelu": _elementwise(partial(s.arrays, low=-6, high=6), form=st.sampled_from(GELU)),
+    "activation.dropout": tuple(_case(x, keep=s.times(N, D, low=0, high=1).map(lambda k: k > 0), rate=s.numbers(0, 0.9))
+                                for x in (s.states(N, D), s.states(1, D), s.arrays(N, 1))),
     "activation.softmax": _normalised_weights(),
     "activation.log_softmax": _normalised_weights(),
     "schedule.learned": tuple(_case(s.arrays(T - 1), beta_1=s.numbers(1e-4, 0.5)) for T in (6, 2, 1)),
@@ -488,6 +520,17 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "layers.stack.side_by_side": tuple(_case(s.normal_arrays(*shape, a), s.normal_arrays(*shape, b)) for shape, a, b in (
         ((3, 4, 6), 2, 5), ((1, 4, 6), 3, 2), ((4,), 1, 3), ((4,), 2, 1), ((0, 3), 2, 4))),
     "layers.norm.group_norm": _normalisations(),
+    **{f"layers.norm.{name}": tuple(
+        _case(s.normal_arrays(*shape), *(s.normal_arrays(shape[-1]) for _ in range(count)), epsilon=st.sampled_from([1e-5, 0.5]))
+        for shape in ((N, S, UNITS), (4, 3), (1, 4), (0, 3))) for name, count in (("layer_norm", 2), ("rms_norm", 1))},
+    "layers.attention.attention": tuple(
+        _case(s.normal_arrays(*batch, L, d), s.normal_arrays(*batch, M, d), s.normal_arrays(*batch, M, e))
+        for batch, L, M, d, e in (((2, 3), 4, 5, 3, 2), ((), 3, 2, 4, 5), ((3,), 1, 4, 2, 3), ((2,), 3, 1, 1, 1),
+                                  ((0,), 2, 3, 2, 2))),
+    "layers.conv.strided_conv2d": tuple(
+        _case(s.normal_arrays(*image), s.normal_arrays(*kernel, image[3], 5), s.normal_arrays(5), stride=stride, padding=padding)
+        for image, kernel, stride, padding in ((IMAGES, (3, 3), 2, 1), (IMAGES, (4, 2), 2, 1), (IMAGES, (1, 5), 3, 2), (
+            (2, 7, 5, 1), (3, 2), 2, 0), ((0, 4, 6, 2), (3, 3), 2, 1))),
     "networks.image.reverse": _image_networks(),
     "networks.swiss_roll.reverse": _of_sizes(_swiss_roll, (N, D, T, UNITS), (1, 3, 4, 2), (4, 1, 3, 2), (3, 2, 4, 1), (3, 1, 2, 4),
                                              (0, 2, 4, 3)),
@@ -517,6 +560,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.loss.velocity": _on_rows(s.states, s.level_columns, noise=s.other_states),
     "later.loss.score": _on_rows(s.level_columns, noise=s.other_states),
     "later.loss.target": _by_name(s.states, _step, noise=s.other_states),
+    "later.weights.p2_weight": _on_rows(s.level_columns, k=s.numbers(0.5, 2), gamma=s.numbers(0.2, 2)),
+    "later.loss.hybrid_loss": _of_sizes(_hybrid_loss, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 4), (0, 2, 4)),
     "later.loss.training_loss": _of_sizes(_training_loss, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 4), (0, 2, 4)),
     "later.variance.small": _on_rows(s.rate_columns, s.level_columns),
     "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),
@@ -567,9 +612,20 @@ ALTERNATIVES: dict[str, Alternatives] = {
         lambda N, D, K: _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.rate_columns(N).map(_third),
                               s.level_columns(N).map(_third), law=_laws(K)), states=range(2), columns=[2, 3]),
     "later.categorical.reverse": _of_symbols(_reverse_symbols, states=range(2), columns=[2, 3, 4]),
+    "later.categorical.posterior_by_matrices": tuple(
+        _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.soft_symbols(N, K, K), s.soft_symbols(N, K, K))
+        for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),
+    "later.categorical.step_kl": _of_sizes(_term_of_symbols, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
+    "later.masked.masked_loss": _of_sizes(_masked_loss, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
+    "later.masked.absorbing_ratio": tuple(_case(s.arrays(N, 1, low=0.1, high=3), x_0=s.hard_symbols(N, D, K), masked=_hidden(N, D))
+                                          for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),
     "later.categorical.kl": _of_symbols(
         lambda N, D, K: _case(s.soft_symbols(N, D, K).map(Categorical), s.soft_symbols(N, D, K, scale=2.0).map(Categorical)),
         states=range(2)),
+    "later.guidance.guided": _on_rows(s.states, s.other_states, weight=s.numbers(0.1, 8), start=st.sampled_from(STARTS)),
+    "later.guidance.rescaled": tuple(_case(s.normal_arrays(*shape), s.normal_arrays(*shape).map(lambda x: 2 * x + 1),
+                                           share=s.numbers(0.1, 1)) for shape in ((N, S), (1, 4), (3, 4, 5, 2), (0, 3))),
+    "later.guidance.guided_noise": _on_rows(s.states, s.other_states, s.level_columns),
     "later.sampler.respaced": (_respacing(T, *range(1, T + 1)), _respacing(T, 2, 3, T), _respacing(T, T), _respacing(T, 1, 4),
                                _respacing(1, 1), _respacing(2, 2)),
 }
@@ -578,18 +634,34 @@ CASES: dict[str, st.SearchStrategy[Case]] = {name: st.one_of(*alternatives) for 
 
 
 def examples(name: str, *, count: int) -> list[Case]:
-    """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows."""
+    """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows.
+
+    Few are some of the many, so that they are drawn once.
+    """
+    first, *others = _drawn(name, max(count, LIMIT))
+    found = [case for drawn, size in zip(others, _shares(name, count)) for case in drawn[:size]]
+    return first[:count - len(found)] + found
+
+
+def _shares(name: str, count: int) -> list[int]:
+    """How many of `count` cases each alternative but the first gives, if it has so many; the first gives all others."""
+    share, left = divmod(count, len(ALTERNATIVES[name]))
+    return [share + (i <= left) for i in range(2, len(ALTERNATIVES[name]) + 1)]
+
+
+@cache
+def _drawn(name: str, count: int) -> list[list[Case]]:
     first, *others = ALTERNATIVES[name]
-    share, left = divmod(count, len(others) + 1)
-    found = [case for i, alternative in enumerate(others, 2) for case in _draw(alternative, share + (i <= left))]
-    return _draw(first, count - len(found)) + found
+    found = [_draw(alternative, size) for alternative, size in zip(others, _shares(name, count))]
+    return [_draw(first, count - sum(map(len, found))), *found]
 
 
 def _draw(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
     """`count` cases of one strategy, not the first, which has the simplest values there are."""
     found: list[Case] = []
 
-    @settings(max_examples=count + 1, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+    @seed(SEED)
+    @settings(max_examples=count + 1, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))
     @given(alternative)
     def collect(case: Case) -> None:

@@ -2,24 +2,22 @@
 
 from collections.abc import Mapping
 from typing import Any
-import re
 
 import numpy as np
 
+from refdpm.html import UNFIT
 from refdpm.vjp import Array
 
 SMALL = 12                                                  # numbers of an input that are shown all
 FEW = 6                                                     # numbers of an answer that are shown
 LONGEST = 400                                               # characters of a text from the adapter
-# what no report may hold: XML forbids it, and a terminal takes it for a command
-_UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def tidy(text: Any, longest: int = LONGEST) -> str:
     """A text without control characters, cut where it is long."""
     found = str(text)
     cut = found if len(found) <= longest else f"{found[:longest]}… ({len(found)} characters in all)"
-    return _UNFIT.sub("\ufffd", cut)
+    return UNFIT.sub("\ufffd", cut)
 
 
 def few_numbers(observed: Array | None, right: Array | None, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +75,7 @@ def _plain(value: Array | None, place: tuple[Any, ...] = ()) -> list[Any] | None
 def in_digits(came: list[Any], right: list[Any]) -> tuple[str, str]:
     """Both rows of numbers, with as many digits as it takes to see where they differ."""
     for digits in (5, 8, 11, 17):
-        texts = [[one if isinstance(one, str) else f"{one:.{digits}g}" for one in row] for row in (came, right)]
+        texts = [[one if isinstance(one, str) else f"{one:z.{digits}g}" for one in row] for row in (came, right)]
         if all(a != b for a, b, x, y in zip(*texts, came, right) if x != y):
             break
     return ", ".join(texts[0]), ", ".join(texts[1])

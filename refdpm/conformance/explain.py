@@ -8,7 +8,7 @@ import importlib
 import inspect
 import textwrap
 
-from refdpm.conformance import gradients
+from refdpm.conformance import gradients, wire
 from refdpm.conformance.cases import CASES
 from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.chapters.quantity import Law, Quantity
@@ -44,6 +44,7 @@ def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
     """Everything that can be asked for, with what is said of it; a name may stand for several things."""
     yield "glossary", render
     yield "vjp", partial(_wrapped, VJP)
+    yield "protocol", lambda: inspect.getdoc(wire) or ""
     for id, of in clauses:
         yield id, partial(clause, id, of)
     for id, of in clauses:
@@ -177,4 +178,5 @@ def listing(clauses: Clauses) -> str:
                       "    " + ", ".join([f"{of.id}.{output.id}" for output in of.outputs] + gradients.clause_ids(of))]
         elif isinstance(of, Law):
             lines += [id, *textwrap.wrap(of.says, WIDTH, initial_indent="    ", subsequent_indent="    ")]
-    return "\n".join([*lines, "", "words: " + ", ".join(GLOSSARY), "conventions: " + ", ".join(VALUES)])
+    return "\n".join([*lines, "", "for programs in other languages: protocol", "words: " + ", ".join(GLOSSARY),
+                      "conventions: " + ", ".join(VALUES)])

@@ -73,6 +73,13 @@ WORDS = {
     "times_gaussian": "product with a normal law", "times_bits": "product with a law of bits",
     "conditioned_step": "step with a condition", "keep_known": "state with its known part kept",
     "noised_known": "known part with noise", "inpaint_step": "inpainting step",
+    "silu": "SiLU", "gelu": "GELU", "strided_conv2d": "convolution with stride and padding", "layer_norm": "layer normalisation",
+    "rms_norm": "normalisation by the root mean square", "sinusoidal": "sinusoidal embedding of t",
+    "categorical_step_kl": "bound's term for symbols", "categorical_prior_kl": "prior term of symbols",
+    "categorical_draw": "draw of a symbol", "matrix_product": "product of transition matrices", "p2_weight": "P2 weight",
+    "matrix_posterior": "posterior of any transition matrices", "linear_schedule_for": "linear schedule for T steps",
+    "zero_terminal_schedule": "schedule that ends at ᾱ = 0", "min_snr_weight": "min-SNR weight",
+    "noised_again": "step back of repeated inpainting", "guided_noise": "noise guided by a classifier",
 }
 PARTS = {"MEAN": "mean", "VAR": "variance"}
 
@@ -113,7 +120,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "loss_reduction": ("what a training loss does with the components of an example", {
         "mean": "averaged", "sum": "added up", "none": "one number for each"}),
     "variance": ("the variance of the reverse step", {"small": "β̃_t, that of the posterior", "large": "β_t",
-                                                      "ranged": "between both, chosen by a head of the network"}),
+                                                      "ranged": "between both, chosen by a head of the network",
+                                                      "eq64": "learned as in the paper (eq. 64), with the mean of eq. 65"}),
     "first": ("the variance of the reverse step at t = 1, where β̃_1 = 0", {
         "next": "β̃_2 in its place", "floor": "a small number in its place", "beta": "β_1",
         "fixed": "the fixed edge step of the paper (eq. 44)"}),
@@ -125,10 +133,19 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "categories": ("how the law of a symbol is given", {"probability": "p", "log_probability": "log p",
                                                         "logits": "log p up to a constant"}),
     "kernel": ("what a symbol becomes when it changes", {"uniform": "any class, drawn with equal probabilities",
-                                                        "absorbing": "the last class, which it does not leave"}),
+                                                        "absorbing": "the last class, which it does not leave",
+                                                        "given": "a class drawn from the law that is given"}),
     "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
         "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
         "joint_but_first": "the same, but at t = 1 the network's law itself"}),
+    "gelu": ("by what the GELU is computed", {"exact": "x Φ(x)", "tanh": "½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))"}),
+    "time_order": ("the order of sines and cosines in the embedding of t", {
+        "sin_first": "all sines, then all cosines", "cos_first": "all cosines, then all sines",
+        "alternating": "sin, cos, sin, cos …"}),
+    "frequencies": ("the frequencies in the embedding of t, with half the width as h", {
+        "half": "10000^(−i/h), which ends before 1/10000", "half_minus_1": "10000^(−i/(h − 1)), which ends with 1/10000"}),
+    "guidance": ("from which prediction the weight of guidance is counted", {
+        "unconditional": "u + w (c − u), which is c at w = 1", "conditional": "c + w (c − u), which is c at w = 0"}),
     "data_at": ("the time of a straight path at which the data are", {0: "x_t = (1 − t) x_0 + t ε and v = ε − x_0",
                                                                       1: "x_t = t x_0 + (1 − t) ε and v = x_0 − ε"}),
     "basis": ("where the bumps in t are", {"paper": "in the middles of equal parts", "released": "from end to end"}),

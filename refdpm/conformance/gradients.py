@@ -180,7 +180,7 @@ def _edited_variants(quantity: Quantity, argument: str, inputs: Inputs) -> namin
         formulas = tuple(slope_of[leaf] for leaf in leaves)
         if len(nodes(*formulas)) <= LONG:
             variants += [((f"in the derivative, {edit.says}",), partial(values, leaves, edit.formulas))
-                         for edit in edits(*formulas, in_places=True)]
+                         for edit in edits(*formulas, all_ways=True)]
     return variants
 
 

@@ -59,8 +59,7 @@ def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, 
     """The combinations of the quantity's own conventions under which it is right on the probes; or inaccurate, if under none."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
     for units in (UNITS, COARSE):
-        if found := [one for one in combinations
-                     if _share_right(subject, quantity, probes, profile._replace(**one), units) == 1]:
+        if found := [one for one in combinations if _is_right(subject, quantity, probes, profile._replace(**one), units)]:
             return found
     return []
 
@@ -78,7 +77,7 @@ def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[s
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
     probes = quantity.edges(subject.given)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
     fields = [field for field in _conventions_of(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
-    if _told_by_earlier_quantities(subject, quantity, fields):
+    if not fields or _told_by_earlier_quantities(subject, quantity, fields):
         return [], []
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
 
@@ -99,6 +98,11 @@ def _conventions_of(quantity: Quantity, inputs: Inputs) -> list[str]:
     by_input = [profiles.INPUTS[name] for name in inputs if name in profiles.INPUTS]
     by_output = [field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ())]
     return list(dict.fromkeys([*by_input, *by_output, *quantity.choices]))
+
+
+def _is_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
+    """Whether all numbers are right in these units under a profile; asked probe by probe, until one is not."""
+    return all(_share_right(subject, quantity, [probe], profile, units) == 1 for probe in probes)
 
 
 def _share_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> float:

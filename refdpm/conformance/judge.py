@@ -12,7 +12,7 @@ pass, `given_upstream`.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,8 @@ import numpy as np
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import CalledNoMore, Fault, Refusal, Skip
 from refdpm.conformance.chapters.draws import Draw
-from refdpm.conformance.chapters.inputs import Inputs
-from refdpm.conformance.chapters.quantity import Quantity
+from refdpm.conformance.chapters.inputs import Inputs, fingerprint
+from refdpm.conformance.chapters.quantity import Keyed, Quantity
 from refdpm.conformance.naming import Name
 from refdpm.conformance.power import factor_along_t, places_of, seen, smallest_factor, unseen
 from refdpm.conformance.smallest import size, smallest
@@ -38,6 +38,7 @@ VERDICTS = ("pass", "undecided", "inaccurate", "wrong", "skipped", "not checked"
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
 INACCURATE = 0.05               # the largest relative error of an answer that is not wrong
 MANY_NODES = 800                # of a formula whose edits are not tried as names
+LONG = 20                       # steps of a chain that is looked at last
 PLACES = 8                      # inputs on which the edits of a formula are tried
 FAULTS = 3                      # faults of one function before it is not called any more
 TRIES = 12                      # inputs that are refused before a function is given up that has answered none
@@ -199,7 +200,7 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
                      ) -> Name | None:
     rows = list(zip(*(cases[at] for at in outputs)))
     failing = [row for row in rows if any(case.ratio > LIMIT for case in row)]
-    failing.sort(key=lambda row: -max(_wrong_entry_count(case) for case in row))
+    failing.sort(key=lambda row: (_is_long(row[0].inputs), -max(_wrong_entry_count(case) for case in row)))
     passing = [row for row in rows if all(case.ratio <= LIMIT for case in row)]
     failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
     ways = [_way_to(subject, quantity, outputs, values) for values in (quantity.reference, partial(textbook, quantity))]
@@ -222,19 +223,27 @@ def textbook(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
 def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs) -> naming.Variants:
     """The textbook's formulas with one edit each; at every input, what an edit leaves as it was is evaluated once."""
     formulas = quantity.formulas(subject.chosen(quantity, inputs))
-    parts = nodes(*formulas)
-    if len(parts) > MANY_NODES or any(one.op == "walk" for one in parts):  # made of formulas that have clauses of their own
+    if len(nodes(*formulas)) > MANY_NODES:                   # made of formulas that have clauses of their own
         return []
     pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
+    edited = {formulas: list(edits(*formulas, all_ways=True))}
 
-    def values(formulas: tuple[E, ...], inputs: Inputs) -> tuple[Array, ...]:
+    def values(number: int, inputs: Inputs) -> tuple[Array, ...]:
+        asked = subject.chosen(quantity, inputs)
+        own = quantity.formulas(asked)                       # of other kept times, or axes, other formulas with the same edits
+        if own not in edited:
+            edited[own] = list(edits(*own, all_ways=True))
         if id(inputs) not in pages:
-            pages[id(inputs)] = inputs, quantity.page(subject.chosen(quantity, inputs)), {}
+            pages[id(inputs)] = inputs, quantity.page(asked), {}
         _, page, memo = pages[id(inputs)]
-        return tuple(floats(formulas, page, memo))
+        return tuple(floats((edited[own][number].formulas[at] for at in outputs), page, memo))
 
-    found = edits(*formulas, in_places=True)
-    return [((edit.says,), partial(values, tuple(edit.formulas[at] for at in outputs))) for edit in found]
+    return [((edit.says,), partial(values, number)) for number, edit in enumerate(edited[formulas])]
+
+
+def _is_long(inputs: Inputs) -> bool:
+    """Whether a chain has so many steps that walking it again and again takes long."""
+    return "t" not in inputs and len(inputs.get("beta", ())) > LONG
 
 
 def _wrong_entry_count(case: _Case) -> int:
@@ -309,7 +318,7 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
     power = _power_of(cases, kind)
     if power["factor"] <= seen(dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
-        power |= {"unseen": unseen(places_of(quantity, chosen, dtype), at, dtype)}
+        power |= {"unseen": _unseen(quantity, tuple(Keyed(one, fingerprint(one)) for one in chosen), at, dtype)}
         return result._replace(power=power) if not power["unseen"] else _undecided(result, power, dtype)
     again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
     sharper = _power_of(again, kind) if again else power
@@ -318,6 +327,12 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
         return _undecided(result, power, dtype)
     return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
                            f"{', '.join(quantity.after)}")
+
+
+@lru_cache(maxsize=1000)
+def _unseen(quantity: Quantity, places: tuple[Keyed, ...], at: int, dtype: str) -> list[str]:
+    """The edits that these inputs do not show, which is the same for every adapter that is right there."""
+    return unseen(places_of(quantity, [place.inputs for place in places], dtype), at, dtype)
 
 
 def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def _ordinary(name: str, count: int) -> Sequence[cases.Case]:
     """Cases with something in them, or the ends of a function that has no cases; none if the textbook does not have it."""
     if name not in accuracy.BOOK:
         return ()
-    examples = _examples(name, count) if name in cases.CASES else []
+    examples = cases.examples(name, count=count) if name in cases.CASES else []
     return [case for case in examples if all(np.size(leaf) for leaf in leaves(case[0]))] or _drawn(name)[1]
 
 
@@ -126,7 +126,7 @@ def _by_gradients(mistake: Mistake) -> list[str]:
 
 def _gaps(mistake: Mistake, *, count: int) -> list[str]:
     name = mistake.target.removesuffix("_vjp")
-    drawn = {pair: _examples(pair, count) for pair in dict.fromkeys((name, "bound.bound"))}    # drawn by the right package
+    drawn = {pair: cases.examples(pair, count=count) for pair in dict.fromkeys((name, "bound.bound"))}  # by the right package
     found: dict[str, None] = {}
     with planted(mistake):
         for pair_name, examples in drawn.items():
@@ -136,11 +136,6 @@ def _gaps(mistake: Mistake, *, count: int) -> list[str]:
                 found |= {f"{pair_name}: adjoint gap of {argument}": None for argument, gap in gaps if not gap <= gradcheck.GAP}
                 found |= {f"{pair_name}: {breach}": None for breach in gradcheck.contract_breaches(pair, arguments, fixed, rng)}
     return list(found)
-
-
-@cache
-def _examples(name: str, count: int) -> list[cases.Case]:
-    return cases.examples(name, count=count)
 
 
 def _pair(name: str) -> gradcheck.Pair:

@@ -65,7 +65,7 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
         found = _rank(failures, known)
         if symptom and not _reproduces(found):
             return _name_of_symptom(symptom)
-        if not _reproduces(found):
+        if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
             found = sorted(found + _rank(failures, slips), key=lambda one: one.distance)
         if not _reproduces(found) and (symptom := symptoms.arithmetic(failures)):
             return _name_of_symptom(symptom)
@@ -74,6 +74,11 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
             if _reproduces(both):
                 return Name(both[0].ids, both[0].distance, None, None, True, pair=True)
     return _name_of_nearest(found, _distance_of_rounding(failures), symptom) if found and found[0].distance < 1 else None
+
+
+def _finite_count(failures: list[Failure]) -> int:
+    """How many numbers came at all: many a slip divides by 0, and gives no number anywhere."""
+    return sum(int(np.sum(np.isfinite(part.observed))) for failure in failures for part in failure.parts)
 
 
 def _reproduces(found: list["_Candidate"]) -> bool:
@@ -184,10 +189,10 @@ def _unexplained_share(value: Array, part: Part) -> float:
 
 
 def _distance_in_units(x: Array, y: Array, unit: Array) -> float:
-    """The distance of two arrays; what is not finite in the same way in both is no distance, in one of them a large one."""
+    """The distance of two arrays; what is not finite in both is no distance, in one of them a large one."""
     unit = np.where(unit > 0, unit, UNITS["float32"] * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
     far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
-    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    same = (x == y) | ~(np.isfinite(x) | np.isfinite(y))
     largest = np.max(np.abs(far), initial=0.0, where=~same)
     return float(largest * np.sqrt(np.sum(np.where(same, 0.0, far / largest) ** 2))) if largest > 0 else 0.0
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
+from itertools import islice
 from types import ModuleType
 from typing import Any, NamedTuple
 import importlib
@@ -54,7 +55,7 @@ def planted(mistake: Mistake) -> Iterator[None]:
     module, name = target(mistake)
     right = getattr(module, name)
     wrong = wraps(right)(mistake.plant(right))
-    places = [(m, n) for m in _package() for n, member in list(vars(m).items()) if member is right]
+    places = _places(right, len(_package()))
     try:
         for place, known_as in places:
             setattr(place, known_as, wrong)
@@ -68,6 +69,12 @@ def target(mistake: Mistake) -> tuple[ModuleType, str]:
     """The module and the name of the function that the mistake replaces."""
     module, _, name = mistake.target.rpartition(".")
     return importlib.import_module(f"refdpm.{module}"), name
+
+
+@lru_cache(maxsize=2000)
+def _places(right: Callable[..., Any], modules: int) -> list[tuple[ModuleType, str]]:
+    """Where a function is known, as long as there are so many modules of the package."""
+    return [(module, name) for module in _package() for name, member in list(vars(module).items()) if member is right]
 
 
 def _package() -> list[ModuleType]:
@@ -107,10 +114,10 @@ def _by_formula(*changes: tuple[str, int]) -> Plant:
 
 
 def _with_edit(formulas: tuple[E, ...], says: str, which: int, name: str) -> tuple[E, ...]:
-    found = [edit.formulas for edit in edits(*formulas) if edit.says == says]
-    if len(found) <= which:
-        raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
-    return found[which]
+    found = (edit.formulas for edit in edits(*formulas) if edit.says == says)
+    for edited in islice(found, which, None):
+        return edited
+    raise ValueError(f"says: expected an edit of the formula of {name}, got {says!r}")
 
 
 PRINTED: Plant = _by_formula()

@@ -105,7 +105,7 @@ def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[
 
 
 def _edits_at(places: list[Place]) -> list[Edit]:
-    return list(edits(*places[0].formulas, in_places=True)) if places else []
+    return list(edits(*places[0].formulas, all_ways=True)) if places else []
 
 
 def _changes(edit: Edit, place: Place, at: int, share: float) -> bool:

@@ -11,8 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, logit, softmax, xlogy
 
+from refdpm.activation import GELU
 from refdpm.conformance.adapter import Fault, Model, Network, Skip
+from refdpm.later.guidance import STARTS
+from refdpm.later.variance import VARIANCES, WITH_HEAD
 from refdpm.later.weights import LOSS_WEIGHTS
+from refdpm.layers.embedding import ORDERS, SPACINGS
 from refdpm.vjp import Array
 
 
@@ -37,7 +41,11 @@ class Profile(NamedTuple):
     layout: str = "channels_last"      # of images
     basis: str = "paper"               # of the bumps in t: in the middles of equal parts, or from end to end
     categories: str = "probability"    # how the law of a symbol is given
-    kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class
+    gelu: str = "exact"                # by Φ, or by a hyperbolic tangent
+    time_order: str = "sin_first"      # of sines and cosines in the embedding of t
+    frequencies: str = "half"          # of that: 10000 to the power of −i/half, or of −i/(half − 1)
+    guidance: str = "unconditional"    # from which of two predictions the weight of guidance is counted
+    kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class; given: law
     data_at: int = 0                   # the time of a straight path at which the data are
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
 
@@ -47,17 +55,17 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "spread": ("variance", "log_variance", "deviation"), "bits": ("probability", "logit", "log_probability"),
     "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "predicts": ("noise", "x_0", "v", "score", "mean"),
     "weight_of": ("noise", "x_0", "v", "score", "mean"), "loss_weight": LOSS_WEIGHTS, "loss_reduction": ("mean", "sum", "none"),
-    "variance": ("small", "large", "ranged"), "first": ("next", "floor", "beta", "fixed"),
+    "variance": VARIANCES, "first": ("next", "floor", "beta", "fixed"),
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
-    "kernel": ("uniform", "absorbing"),
-    "basis": ("paper", "released"), "data_at": (0, 1)}
+    "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "gelu": GELU, "time_order": ORDERS,
+    "frequencies": SPACINGS, "basis": ("paper", "released"), "data_at": (0, 1)}
 
 # the conventions that bear on an input of that name, or on an output of that kind
 INPUTS = {"t": "first_t", "t_prev": "first_t", "model": "first_t", "var": "spread", "var_q": "spread", "var_p": "spread",
           "times": "first_t", "var_r": "spread", "p": "bits", "q": "bits", "r": "bits", "image": "layout", "kernel": "layout",
-          "law_q": "categories", "law_p": "categories", "time": "data_at",
-          "time_next": "data_at", "velocity": "data_at"}
+          "law_q": "categories", "law_p": "categories", "matrices": "orientation", "step": "orientation", "before": "orientation",
+          "time": "data_at", "time_next": "data_at", "velocity": "data_at"}
 KINDS: dict[str, tuple[str, ...]] = {
     "real": (), "variance": ("spread",), "probability": ("bits",), "information": ("unit",), "total": ("unit", "reduction"),
     "table": ("tables", "order"), "table_of_totals": ("unit", "reduction", "order"), "matrix": ("orientation",),
@@ -95,7 +103,7 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
         return value._replace(data_at=profile.data_at if value.says == "velocity" else 0)
     match INPUTS.get(name):
         case "first_t" if isinstance(value, Model):
-            return (value if profile.variance == "ranged" else value.without_head())._replace(first_t=profile.first_t)
+            return (value if profile.variance in WITH_HEAD else value.without_head())._replace(first_t=profile.first_t)
         case "first_t":
             return value - 1 + profile.first_t
         case "spread":
@@ -107,6 +115,8 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
         case "categories" if profile.categories != "probability":
             with np.errstate(divide="ignore"):
                 return np.log(value)
+        case "orientation" if profile.orientation == "columns":
+            return np.swapaxes(value, -1, -2)
         case "data_at" if profile.data_at:
             return -value if name == "velocity" else 1 - value
         case "layout" if profile.layout == "channels_first":

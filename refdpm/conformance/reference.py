@@ -19,13 +19,14 @@ from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import textbook
 from refdpm.conformance.mistakes import Mistake, planted
 from refdpm.conformance.profile import Profile
-from refdpm.later import sampler
+from refdpm.later import guidance, sampler
 from refdpm.vjp import Array
 
 
 LAWFUL: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
     "draw_times": lambda given, rng: bound.draw_steps(rng, given["T"], (1, given["N"]))[0],
     "spaced_times": lambda given, rng: sampler.spaced(given["T"], given["count"]),
+    "repeated_times": lambda given, rng: guidance.repeated_times(given["T"], length=given["length"], repeats=given["repeats"]),
     "draw_noise": lambda given, rng: gaussian.draw_noise(rng, given["shape"]),
     "draw_uniform": lambda given, rng: binomial.draw_noise(rng, given["shape"])}
 

@@ -104,6 +104,7 @@ class Remote:
         self.unasked = tuple(map(said, hello.get("unasked") or ()))
         self.not_known = [*(name for name in hello["functions"] if name not in names), *map(said, hello.get("not_known") or ())]
         self.own_steps: tuple[Array, ...] | None = wire.decode(hello.get("own_steps"))
+        self.places = {name: (said(file), int(line)) for name, (file, line) in (hello.get("places") or {}).items()}
 
     def offers(self) -> frozenset[str]:
         """See `Source`."""
@@ -179,10 +180,16 @@ def _is_hello(hello: dict[str, Any]) -> bool:
     """Whether it says what a program offers, in the form that `wire` describes."""
     functions, classes = hello.get("functions"), hello.get("classes")
     return (isinstance(functions, list) and all(isinstance(name, str) for name in functions)
-            and isinstance(hello.get("profile") or {}, dict)
+            and isinstance(hello.get("profile") or {}, dict) and _are_places(hello.get("places") or {})
             and all(isinstance(hello.get(names) or [], list) for names in ("unasked", "not_known"))
             and hello.get("dtype") in (None, *DTYPES)
             and (classes is None or isinstance(classes, int) and classes > 1))
+
+
+def _are_places(found: Any) -> bool:
+    """Whether it is a dict of files and lines."""
+    return isinstance(found, dict) and all(isinstance(place, list) and len(place) == 2 and isinstance(place[1], int)
+                                           for place in found.values())
 
 
 # -- a process, and a line for a line ------------------------------------------------------------------------------------

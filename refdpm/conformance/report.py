@@ -1,11 +1,10 @@
-"""A report as text, and as JUnit for those who collect it.
+"""A report as text.
 
 The first line says what the first wrong stage does wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
 import textwrap
 
 import numpy as np
@@ -22,8 +21,8 @@ UNASKED = ("skipped", "not checked")
 UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
+RUN_AGAIN = "run again"
 MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
-JUNIT_MARK = b'<testsuite name="refdpm"'
 
 
 def surprises(row: Mapping[str, Any]) -> bool:
@@ -57,7 +56,7 @@ def headline(report: dict[str, Any]) -> str:
     name = tidy(report["adapter"])
     by_id = {row["id"]: row for row in report["clauses"]}
     if report["causes"]:
-        return tidy(f"{name}: {_failure_text(by_id[report['causes'][0]['first']])}")
+        return tidy(f"{name}: {failure_text(by_id[report['causes'][0]['first']])}")
     late = [row for row in report["clauses"] if surprises(row)]
     if late:
         return f"{name}: {late[0]['id']} passes, but was expected to fail: {late[0]['expected']}"
@@ -69,18 +68,19 @@ def headline(report: dict[str, Any]) -> str:
     return f"{name}: {_passes_text(report)}"
 
 
-def _failure_text(row: dict[str, Any]) -> str:
+def failure_text(row: Mapping[str, Any]) -> str:
+    """A failure in a sentence."""
     if row["kind"] == "law":
         return f"{row['reason'] or 'this does not hold: ' + row['called']} ({row['id']})"
     return f"{row['called']} ({row['id']}) is {row['verdict']}: {_explanation_text(row)}"
 
 
-def _explanation_text(row: dict[str, Any]) -> str:
+def _explanation_text(row: Mapping[str, Any]) -> str:
     told = mistake_text(row) if row["mistake"] else row["reason"] or f"no mistake that is known explains it{_worst_text(row)}"
     return told + f"; {row['where']}" * bool(row["where"])
 
 
-def _worst_text(row: dict[str, Any]) -> str:
+def _worst_text(row: Mapping[str, Any]) -> str:
     """The number that is furthest off."""
     if row["observed"] is None or row["right"] is None or len(row["observed"]) != len(row["right"]):
         return ""
@@ -135,29 +135,37 @@ def failure_lines(row: Mapping[str, Any]) -> list[str]:
     """A clause that fails, in a few lines."""
     what = "" if row["kind"] == "law" else f"  {row['called']}"
     lines = [f"{row['verdict'].upper()}  {row['id']}{what}" + f"  (expected to fail: {row['expected']})" * bool(row["expected"])]
+    return lines + [line for name, says in failure_fields(row) for line in _field(name, says)]
+
+
+def failure_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is known of a failure, each with its name."""
     if row["kind"] == "law":
-        lines += _field("expected", row["called"])
-    lines += _field("but" if row["kind"] == "law" else "why", row["reason"])
+        yield "expected", row["called"]
+    if row["reason"]:
+        yield "but" if row["kind"] == "law" else "why", row["reason"]
     if row["mistake"]:
-        lines += _field("mistake", mistake_text(row))
-        lines += [line for id in row["mistake"].split(BOTH) if id in SAYS for line in _field("seen in", SAYS[id].source)]
+        yield "mistake", mistake_text(row)
+        yield from (("seen in", SAYS[id].source) for id in row["mistake"].split(BOTH) if id in SAYS)
     elif row["observed"] is not None:
-        lines += _field("mistake", "none that is known gives these numbers" + _nearest_text(row))
-    lines += _field("where", row["where"])
-    lines += _number_lines(row)
+        yield "mistake", "none that is known gives these numbers" + _nearest_text(row)
+    if row["where"]:
+        yield "where", row["where"]
+    yield from _numbers(row)
     if row["ratio"] is not None and row["right"] is not None:
         times = f"{row['ratio']:.2g}" if row["ratio"] < MANY else "more than a million"
-        lines += _field("error", f"{times} times the rounding error of the formula; 16 times is allowed")
+        yield "error", f"{times} times the rounding error of the formula; 16 times is allowed"
     if row["digits"]:
-        lines += _field("digits", f"that are right:  {_digits_text(row['digits'])}")
+        yield "digits", f"that are right:  {digits_text(row['digits'])}"
     if row["smallest_input"]:
-        lines += _field("input", inputs_text(row["smallest_input"]))
+        yield "input", inputs_text(row["smallest_input"])
     if row["reproduce"]:
-        lines.append(f"  {'run again':11s}{row['reproduce']}")
-    return lines
+        yield RUN_AGAIN, row["reproduce"]
 
 
 def _field(name: str, says: str) -> list[str]:
+    if name == RUN_AGAIN:                                      # to be copied as it is
+        return [f"  {name:11s}{says}"]
     return textwrap.wrap(says, WIDTH, initial_indent=f"  {name:11s}", subsequent_indent=" " * 13, break_on_hyphens=False)
 
 
@@ -167,14 +175,15 @@ def _nearest_text(row: Mapping[str, Any]) -> str:
     return f"; the nearest, {_short(row['runner_up'])}, leaves {row['runner_up_distance']:.0%} of the error"
 
 
-def _number_lines(row: Mapping[str, Any]) -> list[str]:
+def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What came and what should have come."""
-    if row["right"] is None:
-        return []
-    if row["observed"] is None:
-        return _field("came", "no answer") + _field("should be", in_digits(row["right"], row["right"])[1])
-    came, right = in_digits(row["observed"], row["right"])
-    return _field("came", came + f"   ({row['shown']})" * bool(row["shown"])) + _field("should be", right)
+    if row["right"] is not None and row["observed"] is None:
+        yield "came", "no answer"
+        yield "should be", in_digits(row["right"], row["right"])[1]
+    elif row["right"] is not None:
+        came, right = in_digits(row["observed"], row["right"])
+        yield "came", came + f"   ({row['shown']})" * bool(row["shown"])
+        yield "should be", right
 
 
 def _also_lines(first: dict[str, Any], also: list[dict[str, Any]]) -> list[str]:
@@ -183,7 +192,7 @@ def _also_lines(first: dict[str, Any], also: list[dict[str, Any]]) -> list[str]:
     return [f"also wrong, probably for the same reason: {', '.join(names)}"] * bool(also)
 
 
-def _digits_text(digits: dict[str, float]) -> str:
+def digits_text(digits: dict[str, float]) -> str:
     """Digits along t: all of them, or at most eight."""
     steps = list(digits)
     shown = steps if len(steps) <= 8 else [steps[round(i * (len(steps) - 1) / 7)] for i in range(8)]
@@ -198,13 +207,13 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     for row in rows:
         reason = row["reason"] if row["verdict"] in ("pass", "undecided") else ""
         shown = verbose or row["verdict"] == "undecided" and not reason
-        notes = [reason, _power_text(row) if shown else ""]
+        notes = [reason, power_text(row) if shown else ""]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
     return ["verdict, clause, error in units of the formula's rounding error (16 are allowed)", *lines] if lines else []
 
 
-def _power_text(row: dict[str, Any]) -> str:
+def power_text(row: Mapping[str, Any]) -> str:
     """The smallest relative error that a pass excludes, and what it does not."""
     power = row["power"] or {}
     factor = power.get("factor")
@@ -234,9 +243,14 @@ def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     return lines + [f"skipped: {missing} clauses on what is not offered (--verbose lists them)"] * bool(missing)
 
 
+def conventions(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """The conventions that are known, each with its value, and how it is known where it was not inferred."""
+    return [(field, f"{value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})"))
+            for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
+
+
 def _convention_lines(report: dict[str, Any]) -> list[str]:
-    known = [f"{field} {value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})")
-             for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
+    known = [f"{field} {value}" for field, value in conventions(report)]
     counts = ["in this report t counts from 1; the adapter counts from 0"] * (
         report["profile"]["first_t"] == 0 and report["known"]["first_t"] != "undetermined")
     return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2) + counts
@@ -246,26 +260,38 @@ def _wrap(line: str, *, indent: int) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
+def table(reports: list[dict[str, Any]]) -> str:
+    """Several reports, a line for each: the worst verdict, and how many clauses have which."""
+    heads = ("", "adapter", *reports[0]["summary"])
+    lines = [(_mark_of(report), tidy(report["adapter"]), *map(str, report["summary"].values())) for report in reports]
+    widths = [max(map(len, column)) for column in zip(heads, *lines)]
+    return "\n".join("  ".join(word.ljust(width) if at < 2 else word.rjust(width) for at, (word, width) in
+                               enumerate(zip(line, widths))).rstrip() for line in (heads, *lines))
+
+
+def _mark_of(report: dict[str, Any]) -> str:
+    """A report in a word."""
+    if report["exit_code"] == 1:
+        found = [row["verdict"] for row in report["clauses"] if surprises(row)]
+        return MARKS["wrong"] if set(found) != {"inaccurate"} else MARKS["inaccurate"]
+    return MARKS["undecided" if report["exit_code"] else "pass"]
+
+
+def plan(name: str, clauses: Sequence[Any]) -> str:
+    """What would be asked of an adapter, a clause a line, and what it misses for the others (`session.Planned`)."""
+    asked = [clause for clause in clauses if not clause.missing]
+    missing: dict[str, list[str]] = {}
+    for clause in clauses:
+        if clause.missing:
+            missing.setdefault(", ".join(clause.missing), []).append(clause.id)
+    lines = [f"{tidy(name)}: {len(asked)} of {len(clauses)} clauses would be asked"]
+    lines += [f"  {clause.id:28s} {clause.called}" for clause in asked]
+    lines += ["not asked, because these functions are not offered:"] * bool(missing)
+    for names, ids in missing.items():
+        lines += _wrap(f"  {names}: {', '.join(ids)}", indent=4)
+    return "\n".join(lines)
+
+
 def _counts_text(report: dict[str, Any]) -> str:
     counts = ", ".join(f"{number} {verdict}" for verdict, number in report["summary"].items())
     return f"{counts}; seed {report['seed']}"
-
-
-# -- JUnit ---------------------------------------------------------------------------------------------------------------
-
-def junit(report: dict[str, Any]) -> bytes:
-    """One test case for each clause; what was not decided is skipped, with the reason."""
-    rows = report["clauses"]
-    skipped = [row for row in rows if row["verdict"] in UNDECIDED]
-    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows)), errors="0",
-                                failures=str(sum(map(surprises, rows))), skipped=str(len(skipped)))
-    for row in rows:
-        case = ElementTree.SubElement(suite, "testcase", classname=tidy(report["adapter"]), name=row["id"])
-        if row in skipped:
-            ElementTree.SubElement(case, "skipped", message=tidy(f"{row['verdict']}: {row['reason']}"))
-        elif surprises(row):
-            message = row["expected"] if row["verdict"] == "pass" else _failure_text(row)
-            failure = ElementTree.SubElement(case, "failure", message=tidy(message), type=row["verdict"])
-            failure.text = tidy("\n".join(failure_lines(row)), longest=5000)
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)

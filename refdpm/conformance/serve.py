@@ -87,6 +87,7 @@ def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, 
         beta = wire.encode(None if source.beta is None else source.beta[1:])
         hello = {"functions": sorted(source.offers()), "dtype": source.dtype, "profile": dict(source.stated), "beta": beta,
                  "classes": source.classes, "observes": True, "own_steps": wire.encode(source.own_steps),
+                 "places": source.places,
                  "unasked": list(getattr(source, "unasked", ())),
                  "not_known": unknown_functions(source.target, frozenset(message["names"]))}
         wire.line(hello)

@@ -1,14 +1,17 @@
 """A whole check: the adapter's conventions, every clause in the order of the derivation, and the report as plain data."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import SkipTest
+import os
 import platform
 import re
 import shlex
+import sys
+import time
 import warnings
 
 import hypothesis
@@ -24,6 +27,7 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import infer
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
+from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
 from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
@@ -113,7 +117,7 @@ class Session:
 class Clause:
     """A clause of one session: `result` is its `Result`; `check` raises AssertionError if it fails, SkipTest if it is undecided.
 
-    `expected` is the reason why it is expected to fail; then it has to.
+    `expected` is the reason why it is expected to fail; then it has to, and in pytest it is an xfail.
     """
 
     def __init__(self, session: Session, id: str, of: Quantity | Law, expected: str | None = None) -> None:
@@ -128,18 +132,35 @@ class Clause:
                 return self.session.law_result(self.of)
             return (self.session.gradient_results if self.id.startswith("GRAD.") else self.session.value_results)(self.of)[self.id]
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """What the report says of this clause: one of its `clauses`."""
+        return _row_of(self.result, self.of, self.session, {self.id: self.expected} if self.expected else {})
+
     def check(self) -> None:
         """Raises: AssertionError with the report of this clause, or because it passes though it was expected to fail;
         unittest.SkipTest, which pytest shows as a skipped test, with the reason if the clause was not decided."""
-        row = _row_of(self.result, self.of, self.session, {self.id: self.expected} if self.expected else {})
-        if surprises(row):
-            passes = f"{self.id} passes, but was expected to fail: {self.expected}"
-            raise AssertionError(passes if self.expected else "\n".join(failure_lines(row)))
+        __tracebackhide__ = True                               # pytest shows the line that called this
+        row = self.row
         if row["verdict"] in UNDECIDED:
             raise SkipTest(f"{row['verdict']}: {row['reason']}")
+        if row["verdict"] not in FAILING and self.expected:
+            raise AssertionError(f"{self.id} passes, but was expected to fail: {self.expected}")
+        if row["verdict"] in FAILING and not (self.expected and _is_accepted(self.expected)):
+            raise AssertionError("\n".join(failure_lines(row)))
 
     def __repr__(self) -> str:
         return self.id
+
+
+def _is_accepted(reason: str) -> bool:
+    """Whether an expected failure is no failure: everywhere but in `pytest --runxfail`.   In pytest it raises what means xfail."""
+    __tracebackhide__ = True
+    pytest = sys.modules.get("pytest") if "PYTEST_CURRENT_TEST" in os.environ else None
+    if pytest is None:
+        return True
+    pytest.xfail(reason)
+    return False
 
 
 @contextmanager
@@ -174,28 +195,62 @@ def clauses(adapter: Any, *, expected_failures: Mapping[str, str] = MappingProxy
     """Every clause that the adapter offers something for; see `Session` for the options.
 
     `expected_failures` has a reason for every clause that fails for now; one that passes after all raises.
+    Raises: ValueError for an expected failure that is no clause, or has no reason.
     """
+    expected = with_reasons(expected_failures, dict(all_clauses()))
     session = Session(adapter, **options)
-    return [Clause(session, id, of, expected_failures.get(id)) for id, of in all_clauses()
-            if session.subject.offers.issuperset(_names_needed(id, of))]
+    return [Clause(session, id, of, expected.get(id)) for id, of in all_clauses()
+            if session.subject.offers.issuperset(names_needed(id, of))]
 
 
-def _names_needed(id: str, of: Quantity | Law) -> set[str]:
+class Planned(NamedTuple):
+    """A clause before it is asked: in words, and which functions it misses; none if it would be asked."""
+
+    id: str
+    called: str
+    missing: list[str]
+
+
+def planned(source: Source, only: str | Sequence[str] = "") -> list[Planned]:
+    """What would be asked of an adapter, and what not; nothing is called."""
+    offers = source.offers()
+    return [Planned(id, _called(id, of), sorted(names_needed(id, of) - offers)) for id, of in all_clauses()
+            if id.startswith(beginnings(only))]
+
+
+def names_needed(id: str, of: Quantity | Law) -> set[str]:
+    """The functions that an adapter must offer for a clause to be asked."""
     return set(of.needs) if isinstance(of, Law) else {of.name} | ({"vjp"} if id.startswith("GRAD.") else set())
 
 
+class Step(NamedTuple):
+    """A clause that has its verdict: the `number`-th of `total`; what is found for several at once is in the time of the first."""
+
+    id: str
+    number: int
+    total: int
+    seconds: float
+
+
 def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Mapping[str, str] = MappingProxyType({}),
-          **options: Any) -> dict[str, Any]:
+          watch: Callable[[Step], None] = lambda step: None, **options: Any) -> dict[str, Any]:
     """The whole report as plain data, with the keys that `refdpm check --json` prints.
 
     only        the beginning of the ids that run, or several of them
+    watch       is called after every clause
     exit_code   0 if something passes or fails as expected and nothing else fails; 1 if something fails; 2 if nothing was
                 decided, or if a function that is offered could not be asked
+
+    Raises: ValueError for an expected failure that is no clause, or has no reason.
     """
+    expected = with_reasons(expected_failures, dict(all_clauses()))
     session = Session(adapter, **options)
-    starts = (only,) if isinstance(only, str) else tuple(only) or ("",)
-    of = {id: one for id, one in all_clauses() if id.startswith(starts)}
-    rows = [_row_of(Clause(session, id, one).result, one, session, expected_failures) for id, one in of.items()]
+    of = {id: one for id, one in all_clauses() if id.startswith(beginnings(only))}
+    rows = []
+    for number, (id, one) in enumerate(of.items(), start=1):
+        started = time.perf_counter()
+        rows.append(Clause(session, id, one, expected.get(id)).row)
+        watch(Step(id, number, len(of), time.perf_counter() - started))
     found = causes([row for row in rows if row["verdict"] in FAILING and surprises(row)], of)
     summary = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     return {"adapter": session.source.name, "profile": session.subject.profile._asdict(), "known": session.known,
@@ -205,14 +260,24 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
             "exit_code": _exit_code(rows)}
 
 
+def beginnings(only: str | Sequence[str]) -> tuple[str, ...]:
+    """How the ids begin that run; all of them if nothing is said."""
+    return (only,) if isinstance(only, str) else tuple(only) or ("",)
+
+
 def _exit_code(rows: Sequence[Mapping[str, Any]]) -> int:
     if any(map(surprises, rows)):
         return 1
     if any(row["verdict"] == "not checked" and row["kind"] == "value" for row in rows):
         return 2
-    decided = [row["id"] for row in rows if row["verdict"] == "pass" or row["verdict"] in FAILING]
-    asked_for_purity_alone = all(row["id"].startswith("PURE.") for row in rows)
-    return 0 if any(asked_for_purity_alone or not id.startswith("PURE.") for id in decided) else 2
+    decided = [row["id"] for row in rows if row["verdict"] not in UNDECIDED]
+    return 0 if something_decided(decided, [row["id"] for row in rows]) else 2
+
+
+def something_decided(decided: Iterable[str], asked: Iterable[str]) -> bool:
+    """Whether any of the clauses that were asked was decided; those of purity count only where no others were asked."""
+    purity_alone = all(id.startswith("PURE.") for id in asked)
+    return any(purity_alone or not id.startswith("PURE.") for id in decided)
 
 
 def _plain_cause(cause: Cause) -> dict[str, Any]:

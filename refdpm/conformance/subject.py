@@ -1,14 +1,13 @@
 """The adapter under check, asked in its own conventions and understood in ours."""
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip, Source
-from refdpm.conformance.chapters.inputs import Given, Inputs
+from refdpm.conformance.chapters.inputs import Given, Inputs, fingerprint
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS, own_tables, rounded
@@ -78,18 +77,18 @@ class Subject:
     def right(self, quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The reference of every output.   Raises: Skip, ValueError for choices under which there is none."""
         chosen = self.chosen(quantity, inputs)
-        return self._remember(("right", quantity.name, *map(_key, chosen.values())), lambda: _reference_values(quantity, chosen))
+        return self._remember(("right", quantity.name, fingerprint(chosen)), lambda: _reference_values(quantity, chosen))
 
     def scales(self, quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of every output, in the form in which the adapter rounds."""
         chosen, values = self.chosen(quantity, inputs), self.right(quantity, inputs)
-        key = "scale", quantity.name, *map(_key, chosen.values())
+        key = "scale", quantity.name, fingerprint(chosen)
         found = self._remember(key, lambda: _checked_scales(quantity, chosen, values, own_tables(self.source.dtype)))
         return _scales_in_their_form(quantity, values, found, self.profile)
 
     def _raw(self, quantity: Quantity, inputs: Inputs) -> Any:
         arguments = self.arguments(inputs)
-        return self._remember((quantity.name, *map(_key, arguments.values())), lambda: self.raw(quantity.name, arguments))
+        return self._remember((quantity.name, fingerprint(arguments)), lambda: self.raw(quantity.name, arguments))
 
     def _remember(self, key: Any, call: Callable[[], Any]) -> Any:
         """What the call returns, or raises, the first time."""
@@ -115,14 +114,6 @@ def _value_or_error(call: Callable[[], Any]) -> Any:
         return call()
     except (Skip, Fault, ValueError) as found:
         return found
-
-
-def _key(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.char, blake2b(value.tobytes(), digest_size=16).digest()
-    if isinstance(value, tuple):
-        return tuple(map(_key, value))
-    return value
 
 
 def _parts(value: Any, quantity: Quantity) -> list[Array]:

@@ -117,6 +117,7 @@ def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
     for what, change in _FUNCTIONS:
         yield of_right(f"it is {what} of what it should be", change)
     yield of_right("it is 1 minus what it should be", lambda x: 1 - x)
+    yield from _with_its_inputs(wrong)
     yield from _numbers(wrong)
 
 
@@ -141,8 +142,10 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
         yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
         yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
                       lambda i: reference(_at(i, len(i["beta"]) - i["t"])))
+        yield Symptom("it is the answer for t = 1, at every t", lambda i: reference(_at(i, np.ones_like(i["t"]))))
         yield Symptom("it is the answer for the t of the first row, in all rows",
                       lambda i: reference(_at(i, np.full_like(i["t"], i["t"][0]))))
+    yield from _of_other_noise(inputs, reference)
     names = [name for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1 and value.dtype.kind == "f"]
     for a, b in combinations(names, 2):
         yield _with_others(f"{a} and {b} are exchanged", reference, {a: b, b: a})
@@ -152,6 +155,29 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
         yield _with_changed(f"{name} is left out (taken for 0)", reference, name, np.zeros_like)
         yield _with_changed(f"{name} has the wrong sign", reference, name, np.negative)
         yield _with_changed(f"{name} is clipped to [−1, 1]", reference, name, partial(np.clip, a_min=-1, a_max=1))
+
+
+def _of_other_noise(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
+    """Of a chain, whose noise has an entry for each step: with that of another step."""
+    if not _has_steps(inputs):
+        return
+    for says, moved in _OTHER_NOISE:
+        yield _with_changed(says, reference, "noise", moved)
+    yield Symptom("it is the noise with which the chain starts", lambda i: (i["noise"][-1],))
+
+
+_OTHER_NOISE: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("the noise of another step is taken: that of t − 1 at t", lambda noise: np.roll(noise, 1, axis=0)),
+    ("the noise of another step is taken: that of t − 1 at t", lambda noise: np.concatenate([noise[-1:], noise[:-2], noise[-1:]])),
+    ("the noise of another step is taken: that of t + 1 at t", lambda noise: np.append(noise[1:], noise[-1:], axis=0)),
+    ("the noise of the steps is taken in the other order", lambda noise: noise[::-1]),
+    ("the noise of the first step is taken in all steps", lambda noise: 0 * noise + noise[:1]),
+    ("the chain starts from the noise of its first step", lambda noise: np.append(noise[:-1], noise[-2:-1], axis=0)))
+
+
+def _has_steps(inputs: Inputs) -> bool:
+    noise = inputs.get("noise")
+    return isinstance(noise, np.ndarray) and noise.ndim > 2 and "t" not in inputs and "beta" in inputs
 
 
 def _with_others(says: str, reference: Reference, others: dict[str, str]) -> Symptom:
@@ -183,6 +209,18 @@ def _of_its_inputs(inputs: Inputs) -> Iterator[Symptom]:
             yield _its_input(name)
 
 
+def _with_its_inputs(wrong: list[Failure]) -> Iterator[Symptom]:
+    """The right answer, and one of the inputs too many."""
+    for name, value in wrong[0].inputs.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name != "beta":
+            for says, change in (("multiplied by", np.multiply), ("divided by", np.divide)):
+                yield Symptom(f"it is {says} its own input {name}", partial(_with_its_input, wrong, name, change))
+
+
+def _with_its_input(wrong: list[Failure], name: str, change: Callable[[Array, Array], Array], inputs: Inputs) -> Values:
+    return tuple(change(x, inputs[name]) for x in _right_at(wrong, inputs))
+
+
 # -- a number too many ---------------------------------------------------------------------------------------------------
 
 def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
@@ -190,12 +228,14 @@ def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
     for what, size in _SIZES:
         yield _scaled(f"it is multiplied by {what}", wrong, size)
         yield _scaled(f"it is divided by {what}", wrong, partial(_inverse, size))
-    factor, offset = _common(wrong, np.divide), _common(wrong, np.subtract)
+    factor, offset, number = (_common(wrong, relation) for relation in (np.divide, np.subtract, lambda came, _: came))
     if factor is not None:
         yield _scaled(f"it is {_number_text(factor)} times what it should be", wrong, lambda failure: factor)
     if offset is not None:
         yield _changes_of(wrong)(f"it is {abs(offset):.6g} too {'large' if offset > 0 else 'small'}, everywhere",
                                  lambda x: x + offset)
+    if number is not None:
+        yield _changes_of(wrong)(f"it is always {_number_text(number)}", lambda x: np.full_like(x, number))
 
 
 def _inverse(size: Callable[[Failure], float], failure: Failure) -> float:

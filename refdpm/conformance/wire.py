@@ -18,6 +18,7 @@ The first message says which functions the kit knows.  The answer to it:
     beta         the schedule [β_1, …, β_T] if it has one of its own; null or absent if it takes the argument "beta"
     classes      of its categorical chain, if it has a number of them built in; null or absent if not
     not_known    functions that it has and the kit does not know, if it does not count them among `functions`
+    places       of functions their files and lines, {"posterior": ["ddpm.py", 12]}; null or absent if they are not known
     own_steps    the lists of steps that its chains go through, if it can go through no others; null or absent if not
     error        instead of these: why there is nothing to check
 
@@ -33,6 +34,20 @@ may come with either.
     model        {"model": {"weight": ARRAY, "bias": ARRAY, "first_t": 1}}: the network, see `adapter.Model`
     network      {"network": {"says": "x_0", "centre": ARRAY, "spread": ARRAY, "data_at": 0}}, see `adapter.Network`
     the rest     true, false, null, numbers, strings, as they are in JSON
+
+What the arguments are:
+
+    x_0, x_t, x_prev, noise …   floats of shape (N, D), in some calls (N, H, W, C); a mean has the same axes
+    t                 N integers, counted as the program counts them: from 0 or from 1
+    beta              the schedule, shape (T,): β_1 first, whatever t is counted from.  T and β change from call to call; a program
+                      that has said `beta` is given its own
+    the rest          as `refdpm explain FUNCTION` describes it
+
+Gradients, if "vjp" is among the functions: of one call, with one cotangent for each output, answered by a dict.
+
+    kit      {"id": 3, "call": "vjp", "arguments": {"name": "kl", "args": {"dict": {"mean_q": ARRAY, …}}, "cotangent": ARRAY}}
+    program  {"id": 3, "value": {"dict": {"mean_q": ARRAY, "var_q": ARRAY}}}
+    of a function with several outputs, `cotangent` is {"tuple": [ARRAY, ARRAY]}
 
 In a program's answers a (nested) list of numbers is an array of doubles, a list of VALUEs a tuple, an object with other keys a
 dict; null among numbers is NaN.

@@ -13,6 +13,7 @@ A gap of 1e-16 proves that f and f_vjp agree.  It cannot prove that f is right; 
     forms           the ways in which people write a gradient, and the arguments leaf by leaf
     symptoms        what a wrong gradient is likely to be
     anybody         `adjoint_gaps` and `assert_adjoint` for a function of anybody's
+    worked          one layer worked through: a mistake in its gradient, and what is said of it
 """
 
 from refdpm.gradcheck.anybody import Gap, adjoint_gaps, assert_adjoint

@@ -1,4 +1,4 @@
-"""What came after the paper, derived from its chain: parametrisations, learned variances, a decoder, the DDPM bound, DDIM, symbols.
+"""What came later, derived from the paper's chain: parametrisations, variances, a decoder, the DDPM bound, DDIM, guidance, symbols.
 
 For real numbers nothing about the forward process is new.  q(x_t | x_0) = N(√ᾱ_t x_0, 1−ᾱ_t) and its posterior are those of
 `gaussian`, a schedule is one of `schedule`, and every level comes as ℓ = log ᾱ.  What is new is how a network speaks about the
@@ -13,8 +13,10 @@ backwards.  The chain of symbols is the one of `binomial`, r = ½, with more tha
     model             a network that predicts, read as one that `bound`, `likelihood` and `sample` know
     objective         the bound with that decoder, in bits per dimension, and how it differs from K
     loss              what is minimised in training: squared errors of a prediction, with the weights of several authors
+    guidance          a prediction drawn towards a class, with a classifier or without
     sampler           the steps of DDIM, of which ancestral sampling is one; fewer steps than the chain has
     categorical       the chain of symbols of K classes, and its reverse step from logits
+    masked            its limit of many steps, with a mask
 
 Throughout, with the columns of a `Step`:
 

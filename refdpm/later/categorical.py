@@ -183,6 +183,39 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Arra
     return p, pullback
 
 
+# -- any matrices ------------------------------------------------------------------------------------------------------
+
+def accumulated(matrices: Array) -> Array:
+    """Q̄_1 … Q̄_T, the products Q_1 Q_2 … Q_t of matrices whose rows add to 1, whatever they are.   Shapes: (T, K, K)."""
+    found = [np.eye(matrices.shape[-1])]
+    for matrix in matrices:
+        found.append(found[-1] @ matrix)
+    return np.array(found[1:])
+
+
+def posterior_by_matrices(x_t: Array, x_0: Array, step: Array, before: Array) -> Categorical:
+    """q(x_{t−1} | x_t, x_0) ∝ (Q_t x_t) ⊙ (x_0 Q̄_{t−1}): a column of one matrix times a row of the other, as Q_t need not be
+    symmetric.   Shapes: symbols (N, D, K), step = Q_t and before = Q̄_{t−1} (N, K, K)."""
+    return posterior_by_matrices_vjp(x_t, x_0, step, before)[0]
+
+
+def posterior_by_matrices_vjp(x_t: Array, x_0: Array, step: Array, before: Array) -> tuple[Categorical, Pullback]:
+    """Adjoint of `posterior_by_matrices`.  With e = Q_t x_t, m = x_0 Q̄_{t−1}, p = prob and s = Σ e m:
+
+        dp = [d(e m) − p Σ d(e m)]/s.
+    """
+    e, m = x_t @ step.swapaxes(1, 2), x_0 @ before
+    s = (e * m).sum(axis=-1, keepdims=True)
+    q = Categorical(e * m / s)
+
+    def pullback(dq: Categorical) -> tuple[Array, Array, Array, Array]:
+        djoint = off_average(dq.prob, q.prob) / s
+        de, dm = m * djoint, e * djoint
+        return de @ step, dm @ before.swapaxes(1, 2), de.swapaxes(1, 2) @ x_t, x_0.swapaxes(1, 2) @ dm
+
+    return q, pullback
+
+
 # -- divergence ----------------------------------------------------------------------------------------------------------
 
 def kl(q: Categorical, p: Categorical) -> Array:
@@ -208,6 +241,31 @@ def kl_vjp(q: Categorical, p: Categorical) -> tuple[Array, Pullback]:
                 Categorical(unbroadcast((p.prob - q.prob) / p.prob * dterm, p.prob.shape)))
 
     return kl(q, p), pullback
+
+
+def step_kl(logits: Array, *, x_0: Array, x_t: Array, step: Step, mixing: str, law: Array | None = None) -> Array:
+    """KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) per symbol, in nats: a term of the bound.
+
+    Edge: at t = 1 the posterior is x_0 itself, and this is −log p(x_0 | x_1).
+    """
+    return step_kl_vjp(logits, x_0=x_0, x_t=x_t, step=step, mixing=mixing, law=law)[0]
+
+
+def step_kl_vjp(logits: Array, *, x_0: Array, x_t: Array, step: Step, mixing: str, law: Array | None = None
+                ) -> tuple[Array, Pullback]:
+    """Adjoint of `step_kl`:   dD = Σ ((p−q)/p) dp.   Domain: no class of p is impossible, as unmasked symbols make all others."""
+    q = posterior(x_t, x_0, step.beta, step.log_alpha_bar_prev, law=law)
+    p, back = reverse_vjp(logits, x_t, step, mixing=mixing, law=law)
+    return kl(q, p), lambda dvalue: back(Categorical((p.prob - q.prob) / p.prob * dvalue[..., None]))[0]
+
+
+def draw(law: Categorical, *, noise: Array) -> Array:
+    """The number of a class: argmax_k [log p_k − log(−log u_k)], which is k with probability p_k for independent uniform u.
+
+    Derivation: −log u_k/p_k is exponential with the rate p_k, and the first of such times is that of k with probability p_k.
+    Shapes: law (N, …, K), noise u on (0, 1) (N, …, K) → integers (N, …).
+    """
+    return np.argmax(law.prob / -np.log(noise), axis=-1)
 
 
 open_doors(globals())

@@ -46,6 +46,19 @@ def level(k: Array, *, grid: Grid) -> Array:
     return grid.low * ((gaps - k) / gaps) + grid.high * (k / gaps)
 
 
+def nearest(x: Array, *, grid: Grid) -> Array:
+    """The number of the level next to x, from 0 to levels − 1: pictures from samples.   Edge: beyond the grid its last level."""
+    return np.clip(np.rint((x - grid.low) / grid.width), 0, grid.levels - 1).astype(np.int64)
+
+
+def dequantised(k: Array, *, noise: Array, levels: int = 256) -> Array:
+    """2 (k + u)/levels − 1 with u uniform on [0, 1): a number anywhere in the bin of k, as wide as all others, from −1 to 1.
+
+    A density of these, times the width 2/levels, bounds the mass of k (Theis et al. 2016): log₂(levels/2) bits more per component.
+    """
+    return 2 * (k + noise) / levels - 1
+
+
 def log_mass(p: Gaussian, *, k: Array, grid: Grid) -> Array:
     """log P(k) per component, in nats.
 

@@ -18,6 +18,7 @@ from refdpm import gaussian, schedule
 from refdpm.doors import open_doors
 from refdpm.later.mean import PREDICTIONS, mean_from_x_0_vjp
 from refdpm.later.model import Model
+from refdpm.later.variance import read_out_vjp, small
 from refdpm.later.weights import loss_weight_vjp
 from refdpm.likelihood import total_vjp
 from refdpm.schedule import Step
@@ -133,6 +134,39 @@ def training_loss_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array
         dstep = Step(dbeta_W, dprev_W, dlevel)
         dbeta = back_step(Step(*(a + b + c for a, b, c in zip(dstep, dstep_target, dstep_said))))
         return dparameters, dbeta, dx_0 + dx_0_target
+
+    return loss, pullback
+
+
+def hybrid_loss(parameters: Tree, *, held: Tree, beta: Array, x_0: Array, noise: Array, t: Array, model: Model, share: float
+                ) -> Array:
+    """Σ [(said − target)² + share · KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t))] of each example, t ≥ 2, in nats.
+
+    p has the model's variance and the mean that `held` says: the same parameters, held constant.  So only the variance learns from
+    the bound, which is noisy, and what the network predicts learns from the simple loss alone.
+
+    Source: Nichol, Dhariwal 2021.
+    """
+    return hybrid_loss_vjp(parameters, held=held, beta=beta, x_0=x_0, noise=noise, t=t, model=model, share=share)[0]
+
+
+def hybrid_loss_vjp(parameters: Tree, *, held: Tree, beta: Array, x_0: Array, noise: Array, t: Array, model: Model, share: float
+                    ) -> tuple[Array, Pullback]:
+    """Adjoint of `hybrid_loss`, for the parameters alone."""
+    step = schedule.step_at(beta, t=t, ndim=x_0.ndim)
+    x_t = gaussian.draw(gaussian.marginal(x_0, step.log_alpha_bar), noise=noise)
+    heads, back_predict = model.predictor.predict_vjp(parameters, x_t, step, t=t)
+    still = heads._replace(mean=model.predictor.predict(held, x_t, step, t=t).mean)
+    p, back_read = read_out_vjp(still, x_t, step, small(step.beta, step.log_alpha_bar_prev), predicts=model.predicts,
+                                variance=model.variance)
+    kl, back_kl = gaussian.kl_vjp(gaussian.posterior(x_t, x_0, step.beta, step.log_alpha_bar_prev), p)
+    error = heads.mean - target(x_0, step, noise=noise, predicts=model.predicts)
+    loss, back_total = total_vjp(error * error + share * kl)
+
+    def pullback(dloss: Array) -> Tree:
+        dper_component = back_total(dloss)
+        dhead = back_read(back_kl(share * dper_component)[1])[0].var
+        return back_predict(heads._replace(mean=2 * error * dper_component, var=dhead))[0]
 
     return loss, pullback
 

@@ -164,14 +164,18 @@ def assemble_vjp(terms: Terms, *, T: int) -> tuple[Array, Pullback]:
     return assemble(terms, T=T), pullback
 
 
-def per_dimension(nats: Array, *, k: Array) -> Array:
-    """Nats per example as bits per dimension: divided by log 2 and by the number of components.   Shapes: nats (N,), k (N, …)."""
-    return nats * bits(1.0) / prod(k.shape[1:])
+def per_dimension(nats: Array, *, k: Array, per_unit: float = 1.0) -> Array:
+    """Nats per example as bits per dimension: divided by log 2 and by the number of components.   Shapes: nats (N,), k (N, …).
+
+    Of nats of a density per_unit is how many levels a unit of x has, 128 where they are 1/128 apart: a level's mass is its density
+    times its width, and costs log₂(per_unit) bits more.
+    """
+    return nats * bits(1.0) / prod(k.shape[1:]) + np.log2(per_unit)
 
 
-def per_dimension_vjp(nats: Array, *, k: Array) -> tuple[Array, Pullback]:
+def per_dimension_vjp(nats: Array, *, k: Array, per_unit: float = 1.0) -> tuple[Array, Pullback]:
     """Adjoint of `per_dimension`:   dnats/(D log 2)."""
-    return per_dimension(nats, k=k), lambda dvalue: dvalue * bits(1.0) / prod(k.shape[1:])
+    return per_dimension(nats, k=k, per_unit=per_unit), lambda dvalue: dvalue * bits(1.0) / prod(k.shape[1:])
 
 
 open_doors(globals())

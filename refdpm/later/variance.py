@@ -2,7 +2,7 @@
 
 The step's best variance lies between two that need no network: β̃_t = βv/w, right if x_0 is known, and β_t, right if x_0 is
 N(0, 1) and unknown.  A head chooses between them, by logarithms (Nichol, Dhariwal 2021).  They differ by w/v, which
-is far from 1 for small t only.
+is far from 1 for small t only.  The paper's own head ("eq64") moves the variance about β_t, and its mean follows (eq. 65).
 
 At t = 1 the posterior is a point: β̃_1 = 0, log β̃_1 = −∞, and no level but one has any mass.  What people put there instead is a
 choice of its own, and has a name here (`FIRST`):
@@ -21,11 +21,12 @@ from refdpm import schedule
 from refdpm.doors import open_doors
 from refdpm.gaussian import Gaussian, shares
 from refdpm.later.mean import mean_from_vjp
-from refdpm.networks.readout import Heads
+from refdpm.networks.readout import Heads, eq65_vjp
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
-VARIANCES = ("small", "large", "ranged")
+VARIANCES = ("small", "large", "ranged", "eq64")
+WITH_HEAD = ("ranged", "eq64")  # of those, what has a head of the network
 FIRST = ("next", "floor", "beta", "fixed")
 FLOOR = 1e-20
 
@@ -102,7 +103,8 @@ def ranged_vjp(head: Array, beta: Array, small: Array) -> tuple[Array, Pullback]
 # -- from heads to the reverse step ------------------------------------------------------------------------------------
 
 def read_out(heads: Heads, x_t: Array, step: Step, small: Array, *, predicts: str, variance: str) -> Gaussian:
-    """p(x_{t−1} | x_t) from what the network predicts (heads.mean) and, if it is ranged, its head for the variance (heads.var).
+    """p(x_{t−1} | x_t) from what the network predicts (heads.mean) and, if that is learned, its head for the variance (heads.var).
+    With "eq64" both heads are those of eqs. 64 and 65, whatever `predicts` says.
 
     `small` is β̃, or at t = 1 what stands for it.
     Raises: ValueError for a name that is not in `mean.PREDICTIONS` or `VARIANCES`.
@@ -113,6 +115,8 @@ def read_out(heads: Heads, x_t: Array, step: Step, small: Array, *, predicts: st
 def read_out_vjp(heads: Heads, x_t: Array, step: Step, small: Array, *, predicts: str, variance: str
                  ) -> tuple[Gaussian, Pullback]:
     """Adjoint of `read_out`; what it does not take gets zeros."""
+    if variance == "eq64":                                   # the paper's variance, on which its mean depends
+        return _as_in_the_paper_vjp(heads, x_t, step, small)
     mean, back_mean = mean_from_vjp(heads.mean, x_t, step, predicts=predicts)
     var, back_var = _variance_vjp(heads.var, step.beta, small, variance)
 
@@ -122,6 +126,17 @@ def read_out_vjp(heads: Heads, x_t: Array, step: Step, small: Array, *, predicts
         return Heads(dprediction, dhead), dx_t, dstep._replace(beta=dstep.beta + dbeta), dsmall
 
     return Gaussian(mean, var), pullback
+
+
+def _as_in_the_paper_vjp(heads: Heads, x_t: Array, step: Step, small: Array) -> tuple[Gaussian, Pullback]:
+    """`readout.eq65`, which takes nothing but β_t of the schedule."""
+    p, back = eq65_vjp(heads, x_t, step.beta)
+
+    def pullback(dp: Gaussian) -> tuple[Heads, Array, Step, Array]:
+        dheads, dx_t, dbeta = back(dp)
+        return dheads, dx_t, Step(*map(np.zeros_like, step))._replace(beta=dbeta), np.zeros_like(small)
+
+    return p, pullback
 
 
 def _variance_vjp(head: Array, beta: Array, small: Array, variance: str) -> tuple[Array, Pullback]:

@@ -140,6 +140,17 @@ def _smaller_vjp(beta: Array, log_alpha_bar_prev: Array, error: Powers, gamma: f
     return np.where(below, by_ratio, gamma * by_gamma), pullback
 
 
+def p2_weight(log_alpha_bar: Array, *, k: float, gamma: float) -> Array:
+    """(k + SNR)^−γ for a squared error of the noise: less for the steps at which little noise hides details (Choi et al. 2022)."""
+    return (k + snr(log_alpha_bar)) ** -gamma
+
+
+def p2_weight_vjp(log_alpha_bar: Array, *, k: float, gamma: float) -> tuple[Array, Pullback]:
+    """Adjoint of `p2_weight`:   dW = −γ W/(k + SNR) dSNR."""
+    value, (ratio, back) = p2_weight(log_alpha_bar, k=k, gamma=gamma), snr_vjp(log_alpha_bar)
+    return value, lambda dvalue: back(-gamma * value / (k + ratio) * dvalue)
+
+
 def kl_of_x_0(x_0: Array, guess: Array, beta: Array, log_alpha_bar_prev: Array) -> Array:
     """½ (SNR_{t−1} − SNR_t) (x_0 − guess)² per component, in nats: the divergence of a step with the posterior's variance."""
     return kl_of_x_0_vjp(x_0, guess, beta, log_alpha_bar_prev)[0]

@@ -48,6 +48,32 @@ def conv2d_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
     return conv2d(x, weight, bias), pullback
 
 
+def strided_conv2d(x: Array, weight: Array, bias: Array, *, stride: int, padding: int) -> Array:
+    """y[n, h, w] = b + Σ_ij x[h s + i − p, w s + j − p] W[i, j]        s = stride, p = padding; x is 0 outside of the image.
+
+    Shapes: x (N, H, W, C), weight (kh, kw, C, K), bias (K,) → (N, ⌊(H + 2p − kh)/s⌋ + 1, ⌊(W + 2p − kw)/s⌋ + 1, K).
+    """
+    return strided_conv2d_vjp(x, weight, bias, stride=stride, padding=padding)[0]
+
+
+def strided_conv2d_vjp(x: Array, weight: Array, bias: Array, *, stride: int, padding: int) -> tuple[Array, Pullback]:
+    """Adjoint of `strided_conv2d`: `conv2d` of the image in a frame of zeros, of which every s-th pixel is kept where the whole
+    kernel sees the framed image.  A kernel with even sides gets a row and a column of zeros behind."""
+    kh, kw = weight.shape[:2]
+    frame = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    y, back = conv2d_vjp(frame, np.pad(weight, ((0, 1 - kh % 2), (0, 1 - kw % 2), (0, 0), (0, 0))), bias)
+    rows, columns = (slice(side // 2, side // 2 + length - side + 1, stride) for side, length in zip((kh, kw), frame.shape[1:]))
+
+    def pullback(dy: Array) -> tuple[Array, Array, Array]:
+        dwhole = np.zeros(y.shape, dy.dtype)
+        dwhole[:, rows, columns] = dy
+        dframe, dweight, dbias = back(dwhole)
+        height, width = x.shape[1:3]
+        return dframe[:, padding:padding + height, padding:padding + width], dweight[:kh, :kw], dbias
+
+    return y[:, rows, columns], pullback
+
+
 def _patches(image: Array, weight: Array) -> Iterator[tuple[tuple[slice, slice], Array]]:
     """Blocks of images and rows, with the patches around their pixels as rows of a matrix, (pixels, kh·kw·C)."""
     (N, H, W, C), (kh, kw) = image.shape, weight.shape[:2]

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.chain import Row, from_levels, of_step
-from refdpm.textbook.expression import E, above, less, log, move, node, slack, sqrt, tanh, term, total, understood, where
+from refdpm.textbook.expression import (E, above, also, less, log, move, named, node, slack, sqrt, tanh, term, total, understood,
+                                        where)
 from refdpm.textbook.layers import bumps, linear, logit, per_step, sigmoid, temporal
 from refdpm.textbook.page import Array
 
@@ -47,7 +48,7 @@ def log_odds(p: Bit) -> E:
 def _kept(x: E, kept: E, drawn: E, rate: E) -> Bit:
     """A bit that is x, or drawn anew.   P(0) = (1 − x) kept + (1 − r) drawn loses nothing that `drawn` has not lost."""
     one = x * kept + rate * drawn
-    return Bit(one, term(lambda drawn: 1 - one, drawn))
+    return Bit(one, also(term(lambda drawn: 1 - one, drawn), (1 - x) * kept + (1 - rate) * drawn))
 
 
 def forward(x_prev: E, row: Row, rate: E) -> Bit:
@@ -65,6 +66,7 @@ def before(x_0: E, row: Row, rate: E) -> Bit:
     return _kept(x_0, row.alpha_bar_prev, row.rest_prev, rate)
 
 
+@named
 def posterior(x_t: E, x_0: E, row: Row, rate: E) -> Bit:
     """q(x_{t−1} = 1 | x_t, x_0) = m q(x_t | 1)/[m q(x_t | 1) + (1 − m) q(x_t | 0)] with m = q(x_{t−1} = 1 | x_0)."""
     m, if_one, if_zero = before(x_0, row, rate), forward(node(1), row, rate), forward(node(0), row, rate)
@@ -91,21 +93,25 @@ def _nats(q: E, p: E) -> E:
     return understood(above(q + p, 0), q * log(p))
 
 
+@named
 def kl(q: Bit, p: Bit) -> E:
-    """D_KL(q ‖ p) = q log(q/p) + (1 − q) log((1 − q)/(1 − p))."""
-    return relative(q.one, p.one) + relative(q.zero, p.zero)
+    """D_KL(q ‖ p) = q log(q/p) + (1 − q) log((1 − q)/(1 − p)), the cross entropy less the entropy."""
+    return also(relative(q.one, p.one) + relative(q.zero, p.zero), cross_entropy(q, p) - entropy(q))
 
 
+@named
 def cross_entropy(q: Bit, p: Bit) -> E:
     """−E_q log p = −q log p − (1 − q) log(1 − p)."""
     return -_nats(q.one, p.one) - _nats(q.zero, p.zero)
 
 
+@named
 def entropy(p: Bit) -> E:
     """−p log p − (1 − p) log(1 − p)."""
     return cross_entropy(p, p)
 
 
+@named
 def log_prob(x: E, p: Bit) -> E:
     """x log p + (1 − x) log(1 − p)."""
     return _nats(x, p.one) + _nats(1 - x, p.zero)
@@ -118,9 +124,10 @@ def draw(p: Bit, noise: E) -> E:
 
 # -- the bound -----------------------------------------------------------------------------------------------------------
 
-def step_kl(x_t: E, x_0: E, row: Row, rate: E, p: Bit) -> E:
+@named
+def step_kl(x_t: E, x_0: E, row: Row, rate: E, reverse: Callable[[E], Bit]) -> E:
     """KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) of an example."""
-    return total(kl(posterior(x_t, x_0, row, rate), p))
+    return total(kl(posterior(x_t, x_0, row, rate), reverse(x_t)))
 
 
 def bound(kl: E, x_0: E, first: Row, last: Row, rate: E) -> E:

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.chain import Normal, Row, draw, entropy, forward, kl, log_prob, marginal, posterior, row
-from refdpm.textbook.expression import (HALF, PI, E, column, count, exp, given, largest, log, move, node, path, slack, sqrt, square,
-                                        term, total)
+from refdpm.textbook.chain import Normal, Row, cross_entropy, draw, entropy, forward, kl, log_prob, marginal, posterior, row
+from refdpm.textbook.expression import (HALF, PI, E, also, column, count, exp, given, joined, largest, log, move, named, node, path,
+                                        slack, sqrt, square, term, total)
 from refdpm.textbook.networks import formula_of
 
 AFTER = {0: (1, 2, 3, 4, 5), 1: (2, 3, 4, 5)}                       # the axes after that of the examples
 NOISE, X_0 = given("noise"), given("x_0")
+PRIOR = Normal(node(0), node(1))
 UNSEEN = 2.0 ** -48                                                 # a number so small that float32 loses its square
 
 
@@ -46,6 +47,7 @@ def per_example(x: E, like: E | None = None, examples: int = 0) -> E:
 
 # -- the terms of K ------------------------------------------------------------------------------------------------------
 
+@named
 def divergence(q: Normal, p: Normal, examples: int = 0) -> E:
     """KL(q ‖ p) of each example."""
     return per_example(kl(q, p), examples=examples)
@@ -64,7 +66,7 @@ def entropy_at(x_0: E, row: Row) -> E:
 
 def prior_entropy(x_0: E) -> E:
     """H(π) of the standard normal law."""
-    return per_example(HALF * (1 + log(2 * PI)), like=x_0)
+    return per_example(also(HALF * (1 + log(2 * PI)), entropy(node(1))), like=x_0)
 
 
 def ends(x_0: E) -> tuple[E, E, E]:
@@ -92,12 +94,12 @@ def whole(terms: Any) -> E:
 def prior_cross_entropy(x_0: E, row: Row) -> E:
     """−E log π(x_t)."""
     q = marginal(x_0, row)
-    return per_example(HALF * (log(2 * PI) + q.var + square(q.mean)))
+    return per_example(also(HALF * (log(2 * PI) + q.var + square(q.mean)), cross_entropy(q, PRIOR)))
 
 
 def log_prior(x: E) -> E:
     """log π(x): L_null."""
-    return per_example(-HALF * (log(2 * PI) + square(x)))
+    return per_example(also(-HALF * (log(2 * PI) + square(x)), log_prob(x, PRIOR)))
 
 
 def correction(x_0: E) -> E:
@@ -122,11 +124,17 @@ def log_weights(reverse: Callable[[E], Normal]) -> E:
     states = path(draw(forward(given("x"), row()), NOISE), "x", "x_0")
     x_1, x_T = (move(states, name, lambda i, n=n: i[n]) for name, n in (("x_1 of", 1), ("x_T of", -1)))
     before, after = move(states, "x_{t−1} of", lambda i: i[1:-1]), move(states, "x_t of", lambda i: i[2:])
-    first = log_prob(X_0, forward(x_1, row(at=1))) - log_prob(x_1, forward(X_0, row(at=1)))
-    later = log_prob(before, reverse(after)) - log_prob(after, forward(before, row()))
-    return log_prior(x_T) + per_example(first) + total(per_example(later, examples=1), "steps", (0,))
+    back = _at_all_steps(log_prob(X_0, forward(x_1, row(at=1))), log_prob(before, reverse(after)))
+    forth = _at_all_steps(log_prob(x_1, forward(X_0, row(at=1))), log_prob(after, forward(before, row())))
+    return log_prior(x_T) + total(per_example(back - forth, examples=1), "steps", (0,))
 
 
+def _at_all_steps(first: E, later: E) -> E:
+    """What belongs to t = 1, and to t = 2..T, as one for t = 1..T."""
+    return joined(move(first, "at t = 1", lambda i: i[None]), later)
+
+
+@named
 def log_mean(log_w: E, axis: int = 0) -> E:
     """log (1/M) Σ_m exp(log w_m), the largest subtracted first."""
     top = largest(log_w, (axis,))

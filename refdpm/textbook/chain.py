@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.expression import (HALF, PI, At, E, above, column, cos, counting, exp, joined, less, log, log1p, move, node,
-                                        running, slack, sqrt, square, term, where)
+from refdpm.textbook.expression import (HALF, PI, At, E, above, also, column, cos, counting, exp, joined, less, log, log1p, move,
+                                        named, node, running, slack, sqrt, square, term, where)
 from refdpm.textbook.layers import sigmoid
 
 
@@ -71,6 +71,7 @@ def marginal(x_0: E, row: Row) -> Normal:
     return Normal(sqrt(row.alpha_bar) * x_0, row.rest)
 
 
+@named
 def draw(law: Normal, noise: E) -> E:
     """mean + √var · noise."""
     return law.mean + sqrt(law.var) * noise
@@ -86,6 +87,7 @@ def weights(row: Row) -> tuple[E, E]:
     return row.beta * sqrt(row.alpha_bar_prev) / row.rest, sqrt(row.alpha) * row.rest_prev / row.rest
 
 
+@named
 def posterior(x_t: E, x_0: E, row: Row) -> Normal:
     """q(x_{t−1} | x_t, x_0) = N(c_0 x_0 + c_t x_t, β̃_t); β̃_1 = 0 is often given some tiny number."""
     c_0, c_t = weights(row)
@@ -94,24 +96,37 @@ def posterior(x_t: E, x_0: E, row: Row) -> Normal:
 
 # -- divergence, entropies, density --------------------------------------------------------------------------------------
 
+@named
 def kl(q: Normal, p: Normal) -> E:
     """D_KL(q ‖ p) per component: neither of its two parts is negative, so that it is one term."""
-    return term(lambda m, v, n, w: HALF * (log(w) - log(v) + (v + square(m - n)) / w - 1), q.mean, q.var, p.mean, p.var)
+    def printed(m: E, v: E, n: E, w: E) -> E:
+        far, log_v, log_w = square(m - n), log(v), log(w)
+        return also(HALF * (log_w - log_v + (v + far) / w - 1), HALF * (log(w / v) + v / w + far / w - 1),
+                    HALF * (log_w - log_v + exp(log_v - log_w) + far * exp(-log_w) - 1))
+
+    return term(printed, q.mean, q.var, p.mean, p.var)
 
 
+@named
 def entropy(var: E) -> E:
     """½ (1 + log 2π + log var)."""
-    return HALF * (1 + log(2 * PI) + log(var))
+    return also(HALF * (1 + log(2 * PI) + log(var)), HALF * (1 + log(2 * PI * var)), HALF * log(2 * PI * exp(node(1)) * var))
 
 
+@named
 def cross_entropy(q: Normal, p: Normal) -> E:
     """−E_q log p = ½ [log 2π + log p.var + (q.var + (q.mean − p.mean)²)/p.var]."""
-    return HALF * (log(2 * PI) + log(p.var) + (q.var + square(q.mean - p.mean)) / p.var)
+    far = square(q.mean - p.mean)
+    return also(HALF * (log(2 * PI) + log(p.var) + (q.var + far) / p.var),
+                HALF * (log(2 * PI * p.var) + q.var / p.var + far / p.var))
 
 
+@named
 def log_prob(x: E, p: Normal) -> E:
     """−½ [log 2π + log var + (x − mean)²/var]."""
-    return -HALF * (log(2 * PI) + log(p.var) + square(x - p.mean) / p.var)
+    far = square(x - p.mean)
+    return also(-HALF * (log(2 * PI) + log(p.var) + far / p.var), -HALF * (log(2 * PI * p.var) + far / p.var),
+                -HALF * far / p.var - HALF * log(p.var) - HALF * log(2 * PI))
 
 
 # -- the schedule --------------------------------------------------------------------------------------------------------
@@ -144,12 +159,27 @@ def geometric(T: E, beta_1: E, beta_T: E) -> E:
 def cosine(T: E, offset: E, cap: E) -> E:
     """β_t = 1 − f(t)/f(t−1), f(t) = cos²[(π/2)(t/T + offset)/(1 + offset)], cut to 0 … `cap`; it is never below 0."""
     def rate(T: E, offset: E) -> E:
-        whole = 1 + offset
-        before, after = (square(cos(PI / 2 * ((s / T + offset) / whole))) for s in (counting(T) - 1, counting(T)))
-        return 1 - after / before
+        steps = counting(T + 1) - 1
+        f = square(cos((steps / T + offset) / (1 + offset) * PI / 2))
+        return 1 - move(f, "from t = 1 on", lambda i: i[1:]) / move(f, "up to T − 1", lambda i: i[:-1])
 
     rates = term(rate, T, offset)
-    return where(above(0, rates), 0, where(above(rates, cap), cap, rates))
+    at_most = where(above(rates, cap), cap, rates)
+    return also(where(above(0, rates), 0, at_most), at_most, cut_off=True)
+
+
+def linear_for(T: E, beta_1: E, beta_T: E, cap: E) -> E:
+    """The linear schedule from 1000/T β_1 to 1000/T β_T, cut to `cap`."""
+    rates = 1000 / T * linear(T, beta_1, beta_T)
+    return where(above(rates, cap), cap, rates)
+
+
+def to_zero(t: E) -> E:
+    """1 − (r_t/r_{t−1})² with r_t = √ᾱ_t − √ᾱ_T; at t = 1 what it was."""
+    def root(shift: int) -> E:
+        return term(lambda now, last: sqrt(now) - sqrt(last), column("alpha_bar", shift), column("alpha_bar", at="T"))
+
+    return where(above(2, t), column("beta"), less(square(root(0) / root(-1))))
 
 
 def learned(logit_beta: E, beta_1: E) -> E:
@@ -165,6 +195,11 @@ def logits_of(row: Row) -> E:
 def respaced(times: tuple[int, ...]) -> E:
     """1 − ᾱ_t/ᾱ_s for every kept t, with s the one kept before."""
     return less(column("alpha_bar", at=times) / column("alpha_bar", at=(0, *times[:-1])))
+
+
+def alpha_bar(beta: E) -> E:
+    """ᾱ_t = ∏_{s≤t} (1 − β_s)."""
+    return exp(log_alpha_bar(beta))
 
 
 def log_alpha_bar(beta: E) -> E:
@@ -193,10 +228,12 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "schedule.linear": lambda T, *, beta_1, beta_T: table(linear(T, node(beta_1), node(beta_T))),
     "schedule.geometric": lambda T, *, beta_1, beta_T: table(geometric(T, node(beta_1), node(beta_T))),
     "schedule.cosine": lambda T, *, offset=0.008, cap=0.999: table(cosine(T, node(offset), node(cap))),
+    "schedule.linear_for": lambda T, *, beta_1=1e-4, beta_T=0.02, cap=0.999: table(
+        linear_for(T, node(beta_1), node(beta_T), node(cap))),
     "schedule.learned": lambda logit_beta, *, beta_1: table(learned(logit_beta, node(beta_1))),
     "schedule.logits_of": lambda beta: move(log(beta) - log(less(beta)), "from t = 2 on", lambda i: i[2:]),
     "schedule.log_alpha_bar": log_alpha_bar,
-    "schedule.alpha_bar": lambda beta: exp(log_alpha_bar(beta)),
+    "schedule.alpha_bar": alpha_bar,
     "schedule.step": lambda beta, level, *, t, ndim: step(beta, level, t, ndim),
     "schedule.step_at": lambda beta, *, t, ndim: step(beta, log_alpha_bar(beta), t, ndim),
     "gaussian.shares": shares,

@@ -10,7 +10,7 @@ import numpy as np
 from refdpm.textbook.bound import AFTER, NOISE, over_steps, per_example, step_kl
 from refdpm.textbook.chain import Normal, Row, draw, from_levels, kl, marginal, row, small
 from refdpm.textbook.decoder import Grid, grid_of, level, log_mass
-from refdpm.textbook.expression import HALF, PI, E, count, forms, given, log, log1p, move, node, square, term, total
+from refdpm.textbook.expression import HALF, PI, E, also, count, forms, given, log, log1p, move, node, square, term, total
 from refdpm.textbook.layers import per_step
 from refdpm.textbook.prediction import Heads, heads_of, last_step, reverse
 
@@ -51,7 +51,7 @@ def assemble(terms: Any, T: Any) -> E:
 
 def whole(terms: Terms) -> E:
     """The bound from all its terms."""
-    return terms.prior + total(terms.kl, "steps", (0,)) + terms.decoder
+    return also(terms.prior + total(terms.kl, "steps", (0,)) + terms.decoder, total(table(terms), "steps", (0,)) + terms.prior)
 
 
 def table(terms: Terms) -> E:
@@ -60,9 +60,11 @@ def table(terms: Terms) -> E:
     return first + move(terms.kl, "at t = 2..T ", lambda i: np.pad(i, ((1, 0), (0, 0))))
 
 
-def per_dimension(nats: E, x: E) -> E:
-    """nats/(D log 2) for examples like those of x, of D components."""
-    return nats / (count(x, "components", AFTER[0]) * log(2))
+def per_dimension(nats: E, x: E, per_unit: Any = 1) -> E:
+    """nats/(D log 2) + log₂(levels in a unit), for examples like those of x, of D components."""
+    components = count(x, "components", AFTER[0])
+    in_bits = also(nats / (components * log(2)), nats / components / log(2), nats / log(2) / components)
+    return in_bits + log(per_unit) / log(2)
 
 
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
@@ -95,5 +97,5 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.objective.decoder": lambda parameters, beta, *, k, grid, noise, model: _decoder(parameters, k, grid, NOISE, model),
     "later.objective.terms": _terms,
     "later.objective.assemble": lambda terms, *, T: assemble(terms, T),
-    "later.objective.per_dimension": lambda nats, *, k: per_dimension(nats, node(k)),
+    "later.objective.per_dimension": lambda nats, *, k, per_unit=1.0: per_dimension(nats, node(k), node(per_unit)),
 }

@@ -155,10 +155,11 @@ DIGITS = Plain(_number, lambda x: np.asarray(exactly(x), dtype=object), lambda n
 
 
 class Exact(NamedTuple):
-    """The values of formulas as arrays of Decimals, and those of all their nodes, rounded to float64."""
+    """The values of formulas as arrays of Decimals, and those of all their nodes, rounded to float64; and what was `lost`."""
 
     values: list[Array]
     nodes: dict[E, Array]
+    scales: list[Array]
 
 
 def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], list[Array]] | None = None) -> Exact:
@@ -178,7 +179,7 @@ def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], l
         nodes = {one: _float(value) for one, value in memo.items()}
         sizes = lost(nodes) if lost else [np.zeros(value.shape) for value in found]
         if precision > MOST or all(map(_agree, before, found, sizes)):
-            return Exact(found, nodes)
+            return Exact(found, nodes, sizes)
         before = found
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import E, Column, node, nodes, replaced, sqrt, versions
+from refdpm.textbook.expression import Call, Column, E, above, column, exp, leaves, log, node, nodes, replaced, sqrt, where
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
+POWERS = ("call", "*", "/")
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
 MANY = 6                                                            # places, beyond which none is tried by itself
 LONG = 40                                                           # letters of a part that is described by how it is written
@@ -28,52 +30,150 @@ class Edit(NamedTuple):
     formulas: tuple[E, ...]
 
 
-def edits(*formulas: E, in_places: bool = False) -> Iterator[Edit]:
-    """Every single change of some formulas, in each form: of a part that stands in several places in all of them; with `in_places`
-    also in each of them, and what is left out in all that have it in common."""
-    for version in versions(formulas):
-        yield from _edits(version, in_places)
+def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
+    """Every single change of some formulas, in each form: of a part that stands in several places in all of them.
+
+    With `all_ways` also in each place by itself, and what is left out in all that have it in common; in every way in which people
+    write a formula; with the arguments of formulas that have a name exchanged; and with tables that are made in another way.
+    """
+    varied = ("forms", "also") if all_ways else ("forms",)
+    many = max((len(one.parts) for one in nodes(*formulas) if one.op in varied), default=1)
+    before: set[E] = set()
+    for version in (_Version(formulas, varied, number) for number in range(many)):
+        yield from _edits(version, before, all_ways)
+        yield from _of_calls(version, before) if all_ways else ()
+        again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
+        before.update(one for one in version.everything if one not in again)
 
 
-def _edits(roots: tuple[E, ...], in_places: bool) -> Iterator[Edit]:
-    everything = nodes(*roots, parts_of=_values_of)
+class _Version:
+    """Formulas with everything in one form: the first, the second …"""
+
+    def __init__(self, formulas: tuple[E, ...], varied: tuple[str, ...], number: int) -> None:
+        self.formulas, self.varied, self.number = formulas, varied, number
+        self.everything = nodes(*formulas, parts_of=self.parts_of)
+
+    def parts_of(self, one: E) -> tuple[E, ...]:
+        """The parts of a node whose values it has a part of, and not only their size or shape."""
+        if one.op in ("forms", "also"):
+            return one.parts[min(self.number, len(one.parts) - 1) if one.op in self.varied else 0],
+        if one.op == "where" and one.how:
+            return one.parts[1:2]
+        return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move") else one.parts
+
+    def edit(self, says: str, instead: dict[E, E]) -> Edit:
+        """The formulas with what is instead of some nodes."""
+        return Edit(says, replaced(self.formulas, lambda one: instead.get(one) or self._picked(one)))
+
+    def _picked(self, one: E) -> E | None:
+        return self.parts_of(one)[0] if self.number and one.op in self.varied else None   # the first form is what is evaluated
+
+
+def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
+    """The changes of nodes that were in no form before, and of others where they stand in such nodes."""
+    everything = version.everything
     columns = dict.fromkeys(one.how for one in everything if one.op == "column" and one.how.name != "t")
     states = {one.how.state for one in everything if one.op in ("walk", "path")}
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
     for parent in reversed(everything):
-        for part in parent.parts:
+        for part in parent.parts if parent.op not in ("forms", "also") else ():
             parents.setdefault(part, {})[parent] = None
     for one in everything:
-        around = list(parents.get(one, ()))
-        if in_places:
-            yield from _everywhere(roots, one, around)
-        for says, new in _changes(one, columns, arguments):
+        around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]
+        if all_ways:
+            yield from _everywhere(version, one, around)
+        for says, new in _changes(one, columns, arguments, all_ways):
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
-            yield Edit(says + where, replaced(roots, {one: new}.get))
-            if in_places and 1 < len(around) <= MANY and (one.op not in LEAVES or new.op == one.op):
-                yield from (Edit(f"{says} in {_name(parent)}", replaced(roots, {parent: _with_part(parent, one, new)}.get))
+            if one not in before:
+                yield version.edit(says + where, {one: new})
+            if all_ways and 1 < len(parents.get(one, ())) <= MANY and (one.op not in LEAVES or new.op not in POWERS):
+                yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})
+                            for parent in around)
+        if all_ways and 1 < len(parents.get(one, ())) <= MANY:
+            inner = dict.fromkeys([*one.parts, *(part for inside in one.parts for part in inside.parts)])
+            for says, new in (change for part in inner for change in _changes_inside(one, part, columns, arguments)):
+                yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})
                             for parent in around)
 
 
-def _everywhere(roots: tuple[E, ...], part: E, around: list[E]) -> Iterator[Edit]:
+def _changes_inside(one: E, part: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+    """The changes of a part of an expression that somebody may write out in each place."""
+    for says, new in _changes(part, columns, arguments, False):
+        yield f"{says} in {_name(one)}", replaced((one,), {part: new}.get)[0]
+
+
+# -- arguments of a formula that has a name --------------------------------------------------------------------------------
+
+def _of_calls(version: _Version, before: set[E]) -> Iterator[Edit]:
+    """Two arguments exchanged, and an argument for the value."""
+    calls = {id(call): call for one in version.everything if one not in before for call in one.calls}
+    for call in calls.values():
+        text = f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"
+        for a, b in combinations(_places(call), 2):
+            for says, others in _exchanged(call, a, b):
+                new = _called_with(call, others)
+                if not new.keys().isdisjoint(version.everything):
+                    yield version.edit(f"{says} in {text}", new)
+        if isinstance(call.value, E):
+            for place in _places(call):
+                argument = _argument(call, place)
+                if isinstance(argument, E) and argument.op != "number":
+                    yield version.edit(f"{'.'.join(place)} for {text}", {call.value: argument})
+
+
+def _exchanged(call: Call, a: Place, b: Place) -> Iterator[tuple[str, dict[Place, Any]]]:
+    """Two arguments exchanged, or one taken for the other; a mean also with the logarithm of a variance."""
+    x, y = _argument(call, a), _argument(call, b)
+    if type(x) is type(y):
+        yield f"{'.'.join(a)} and {'.'.join(b)} are exchanged", {a: y, b: x}
+        yield f"{'.'.join(a)} is taken for {'.'.join(b)}", {b: x}
+        yield f"{'.'.join(b)} is taken for {'.'.join(a)}", {a: y}
+    if a[1:] == ("mean",) and b[1:] == ("var",):
+        yield f"{'.'.join(a)} and log {'.'.join(b)} are exchanged", {a: log(y), b: exp(x)}
+    if a[1:] == ("var",) and b[1:] == ("mean",):
+        yield f"log {'.'.join(a)} and {'.'.join(b)} are exchanged", {a: exp(y), b: log(x)}
+
+
+Place = tuple[str, ...]                                             # of an argument, or of a part of it: ("q", "mean")
+
+
+def _places(call: Call) -> list[Place]:
+    """The arguments that are nodes or laws, and the parts of laws; what is taken of the schedule is no argument."""
+    found: list[Place] = []
+    for name, value in call.arguments.items():
+        if isinstance(value, E):
+            found.append((name,))
+        elif leaves(value) and name not in ("row", "grid"):
+            found += [(name,), *((name, field) for field in value._fields)]
+    return found
+
+
+def _argument(call: Call, place: Place) -> Any:
+    value = call.arguments[place[0]]
+    return getattr(value, place[1]) if place[1:] else value
+
+
+def _called_with(call: Call, others: dict[Place, Any]) -> dict[E, E]:
+    """What stands for every node of the value that is made of some arguments, when it is called with others."""
+    arguments = dict(call.arguments)
+    for (name, *field), value in others.items():
+        arguments[name] = arguments[name]._replace(**{field[0]: value}) if field else value
+    new: Any = call.formula(**arguments)
+    moved = {leaf for place in others for leaf in leaves(_argument(call, place))}
+    return {old: other for old, other in zip(leaves(call.value), leaves(new), strict=True) if moved & set(nodes(old))}
+
+
+def _everywhere(version: _Version, part: E, around: list[E]) -> Iterator[Edit]:
     """What several nodes do with one part, left out in all of them."""
     for op, place, word in (("/", 1, "divisor"), ("*", 0, "factor"), ("*", 1, "factor"), ("+", 1, "term"), ("-", 1, "term")):
         where = [one for one in around if one.op == op and one.parts[place] is part]
         if len(where) > 1:
-            yield Edit(f"{word} left out everywhere: {_name(part)}",
-                       replaced(roots, {one: one.parts[1 - place] for one in where}.get))
+            yield version.edit(f"{word} left out everywhere: {_name(part)}", {one: one.parts[1 - place] for one in where})
 
 
 def _with_part(parent: E, part: E, new: E) -> E:
     return E(parent.op, [new if one is part else one for one in parent.parts], parent.how)
-
-
-def _values_of(one: E) -> tuple[E, ...]:
-    """The parts of a node whose values it has a part of, and not only their size or shape."""
-    if one.op == "where" and one.how:
-        return one.parts[1:2]
-    return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move") else one.parts
 
 
 def _name(one: E) -> str:
@@ -91,11 +191,12 @@ def _written_count(one: E) -> int:
     return counts[one]
 
 
-def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_ways: bool) -> Iterator[tuple[str, E]]:
     if one.op in _OPERATIONS:
         yield from _OPERATIONS[one.op](one)
     if one.op == "column":
         yield from _columns(one, columns)
+        yield from _tables_before(one) if all_ways else ()
     if one.op in ("column", "given", "gathered"):
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
         yield f"square of {_name(one)} for {_name(one)}", one * one
@@ -115,6 +216,7 @@ def _sum(one: E) -> Iterator[tuple[str, E]]:
     yield _left_out(a), b
     yield f"minus for plus before {_name(b)}", a - b
     yield f"minus for plus before {_name(a)}", b - a
+    yield from _alone(one)
 
 
 def _left_out(one: E) -> str:
@@ -127,8 +229,28 @@ def _left_out(one: E) -> str:
     return f"term left out: {_name(one)}"
 
 
+def _alone(one: E) -> Iterator[tuple[str, E]]:
+    """One of three terms or more, without the others."""
+    terms = list(_terms(one))
+    if len(terms) > 2:
+        yield from ((f"all left out but {_name(term)}", term) for term in terms)
+
+
+def _terms(one: E, sign: int = 1) -> Iterator[E]:
+    """The terms of a sum, with their signs."""
+    if one.op in ("+", "-"):
+        a, b = one.parts
+        yield from _terms(a, sign)
+        yield from _terms(b, sign if one.op == "+" else -sign)
+    elif one.op == "neg":
+        yield from _terms(one.parts[0], -sign)
+    elif one.op != "slack":
+        yield one if sign > 0 else -one
+
+
 def _difference(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
+    yield from _alone(one)
     yield f"term left out: {_name(b)}", a
     yield f"term left out: {_name(a)}", -b
     yield f"plus for minus before {_name(b)}", a + b
@@ -151,6 +273,7 @@ def _quotient(one: E) -> Iterator[tuple[str, E]]:
     yield f"divisor left out: {_name(b)}", a
     if a.op != "number" or a.how != 1:
         yield f"factor left out: {_name(a)}", 1 / b
+    yield f"only its divisor is left of {_name(one)}", b
     yield f"times {_name(b)}, for divided by", a * b
     yield f"{_name(one)} the other way round", b / a
 
@@ -169,13 +292,14 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
 def _number(one: E) -> Iterator[tuple[str, E]]:
     if one.how != "π":
         for other in dict.fromkeys((one.how + 1, one.how - 1, 2 * one.how, one.how / Fraction(2))):
-            if other not in (one.how, 0):
+            if other != one.how:
                 yield f"{written(node(other))} for {written(one)}", node(other)
 
 
 def _total(one: E) -> Iterator[tuple[str, E]]:
     over, (x, *like) = one.how[0], one.parts
     yield f"mean over {over}, for the sum of {_name(x)}", E("average", one.parts, one.how)
+    yield f"sum over {over} left out: {_name(x)}", x
     yield f"sum over {over} with the other sign", -one
     if x.op in ("+", "-"):
         a, b = x.parts
@@ -191,6 +315,12 @@ def _mean(one: E) -> Iterator[tuple[str, E]]:
 
 def _kept(one: E) -> Iterator[tuple[str, E]]:
     yield f"mean for the sum over {one.how[0]}", E("mean", one.parts, one.how)
+    yield f"sum over {one.how[0]} left out: {_name(one.parts[0])}", one.parts[0]
+
+
+def _running_product(one: E) -> Iterator[tuple[str, E]]:
+    yield "sums, for the products of all up to t", E("running", one.parts)
+    yield "each by itself, and not the product of all up to t", one.parts[0]
 
 
 def _cases(one: E) -> Iterator[tuple[str, E]]:
@@ -204,7 +334,7 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
 
 _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": _sum, "-": _difference, "*": _product, "/": _quotient, "neg": _negative, "call": _function, "number": _number,
-    "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
+    "running product": _running_product, "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
 
 
 def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
@@ -216,3 +346,19 @@ def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
     for other in dict.fromkeys(others):
         new = E("column", how=other)
         yield f"{written(new)} for {written(one)}", new
+    if here.name == "alpha":                                         # for those who write 1 − β in each place
+        beta = E("column", how=here._replace(name="beta"))
+        yield f"1 + {written(beta)} for 1 − {written(beta)}", 1 + beta
+        yield f"2 − {written(beta)} for 1 − {written(beta)}", 2 - beta
+        yield f"−{written(beta)} for 1 − {written(beta)}", -beta
+
+
+def _tables_before(one: E) -> Iterator[tuple[str, E]]:
+    """What a table of ᾱ_{t−1} holds that was made in another way from one of ᾱ_t."""
+    if one.how != Column("alpha_bar", -1):
+        return
+    t, T, now = column("t"), column("t", at="T"), column("alpha_bar")
+    yield f"ᾱ_t, and 1 at t = T, for {written(one)}", where(above(T, t), now, 1)
+    yield f"ᾱ_{{t+1}}, and 1 at t = T, for {written(one)}", where(above(T, t), column("alpha_bar", 1), 1)
+    yield f"ᾱ_1 at t = 1 for {written(one)}", where(above(t, 1), one, now)
+    yield f"ᾱ_T at t = 1 for {written(one)}", where(above(t, 1), one, column("alpha_bar", at="T"))

@@ -9,6 +9,7 @@
     where     one of two cases                 above      which case it is
     term      what counts as one term, though it is printed as a difference
     forms     one quantity, printed in several ways
+    also      one quantity, and other ways in which people write it, of which only edits are made
     walk      a step of a chain, taken from the last t to the first
     path      a step of a chain, taken from t = 1 to T, and all states on the way
 
@@ -22,14 +23,17 @@ rounding then knows that an accurate evaluation loses nothing in it, and that on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from fractions import Fraction
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from functools import lru_cache, partial, wraps
+from inspect import signature
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 At = int | str | tuple[int, ...] | None
 Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
+Arguments = ParamSpec("Arguments")
+Formula = TypeVar("Formula")
 
 
 def _operator(op: str) -> Callable[[E, Any], E]:
@@ -41,19 +45,31 @@ def _reflected(op: str) -> Callable[[E, Any], E]:
 
 
 class E:
-    """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices)."""
+    """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices).
 
-    __slots__ = ("op", "parts", "how")
+    `calls` are those of the formulas by name of which it is the value; see `named`.
+    """
+
+    __slots__ = ("op", "parts", "how", "calls")
     __array_ufunc__ = None                                           # so that `array * node` is refused and not taken apart
 
     def __init__(self, op: str, parts: Iterable[E] = (), how: Any = None) -> None:
         self.op, self.parts, self.how = op, tuple(parts), how
+        self.calls: tuple[Call, ...] = ()
 
     def __neg__(self) -> E:
         return E("neg", (self,))
 
     __add__, __sub__, __mul__, __truediv__ = map(_operator, "+-*/")
     __radd__, __rsub__, __rmul__, __rtruediv__ = map(_reflected, "+-*/")
+
+
+class Call(NamedTuple):
+    """A formula that has a name, what it was given, and its value: a node, or a tuple of nodes."""
+
+    formula: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    value: Any
 
 
 class Column(NamedTuple):
@@ -115,7 +131,8 @@ def _call(name: str) -> Callable[[Any], E]:
     return lambda x: E("call", (node(x),), name)
 
 
-sqrt, log, exp, log1p, Phi, log_Phi, cos, tanh = map(_call, ("sqrt", "log", "exp", "log1p", "Phi", "log Φ", "cos", "tanh"))
+sqrt, log, exp, log1p, Phi, log_Phi, cos, sin, tanh = map(
+    _call, ("sqrt", "log", "exp", "log1p", "Phi", "log Φ", "cos", "sin", "tanh"))
 
 
 def square(x: E) -> E:
@@ -193,9 +210,22 @@ def forms(first: E, *others: E) -> E:
     return E("forms", (first, *others))
 
 
+def also(first: E, *others: E, cut_off: bool = False) -> E:
+    """One quantity as it is printed, and other ways in which people write it.  Value and rounding are those of the first.
+
+    What is `cut_off` in only some of them is the same where it is right, but not where something in it is wrong.
+    """
+    return E("also", (first, *others), cut_off)
+
+
 def running(x: E) -> E:
     """Σ_{s≤t} x_s for every t, along the first axis."""
     return E("running", (x,))
+
+
+def running_product(x: E) -> E:
+    """∏_{s≤t} x_s for every t, along the first axis; only as another form of what is given in digits."""
+    return E("running product", (x,))
 
 
 def slack(x: E) -> E:
@@ -237,16 +267,31 @@ def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.pa
     return found
 
 
+def depending(ordered: Iterable[E], sources: Container[E]) -> Iterator[E]:
+    """Those of some nodes, which come with parts before what is made of them, that are sources or made of one."""
+    found: set[E] = set()
+    for one in ordered:
+        if one in sources or any(part in found for part in one.parts):
+            found.add(one)
+            yield one
+
+
 def replaced(roots: tuple[E, ...], instead: Callable[[E], E | None]) -> tuple[E, ...]:
     """The formulas with what is `instead` of some nodes; all that does not depend on those is shared with the old formulas."""
     changed: dict[E, E] = {}
-    for one in nodes(*roots):
+    for one in _everything(roots):
         new = instead(one)
         if new is not None:
             changed[one] = changed.get(new, new)
         elif any(part in changed for part in one.parts):
             changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
     return tuple(changed.get(root, root) for root in roots)
+
+
+@lru_cache(maxsize=500)
+def _everything(roots: tuple[E, ...]) -> list[E]:
+    """All nodes of formulas that are changed again and again."""
+    return nodes(*roots)
 
 
 def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:
@@ -258,6 +303,32 @@ def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:
 
 def _form(number: int, one: E) -> E | None:
     return one.parts[min(number, len(one.parts) - 1)] if one.op == "forms" else None
+
+
+# -- formulas that have names --------------------------------------------------------------------------------------------
+
+def named(formula: Callable[Arguments, Formula]) -> Callable[Arguments, Formula]:
+    """The formula, whose value remembers what it was made of: somebody who exchanges two arguments makes another value."""
+    parameters = signature(formula)
+
+    @wraps(formula)
+    def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Formula:
+        value = formula(*args, **kwargs)
+        arguments = parameters.bind(*args, **kwargs).arguments
+        given_in = {leaf for argument in arguments.values() for leaf in leaves(argument)}
+        call = Call(formula, arguments, value)
+        for leaf in leaves(value):
+            if leaf not in given_in:
+                leaf.calls += (call,)
+        return value
+    return called
+
+
+def leaves(value: Any) -> list[E]:
+    """The nodes of a node, or of a tuple of nodes; none of anything else."""
+    if isinstance(value, tuple):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [value] if isinstance(value, E) else []
 
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
@@ -280,4 +351,4 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E
 
 def _evaluated(one: E) -> tuple[E, ...]:
     """The parts that are values: of a walk or a path none, since its step is evaluated on pages of its own."""
-    return () if one.op in ("walk", "path") else one.parts
+    return () if one.op in ("walk", "path") else one.parts[:1] if one.op == "also" else one.parts

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import (HALF, E, above, count, exp, kept, largest, log, log1p, mean, move, node, sqrt, square, tanh,
-                                        term, total, where)
+from refdpm.textbook.expression import (HALF, PI, E, Phi, above, also, cos, count, exp, joined, kept, largest, log, log1p, mean,
+                                        move, named, node, sin, sqrt, square, tanh, term, total, where)
 from refdpm.textbook.page import Array
 
 Layer = Callable[[E], E]
@@ -28,9 +28,12 @@ def softplus(x: E) -> E:
     return term(lambda x: where(above(x, 0), x, 0) + log1p(exp(_far(x))), x)
 
 
+@named
 def sigmoid(x: E) -> E:
     """1/(1 + e^−x) = e^min(x, 0)/(1 + e^−|x|)."""
-    return exp(where(above(x, 0), 0, x)) / (1 + exp(_far(x)))
+    e = exp(_far(x))
+    return also(exp(where(above(x, 0), 0, x)) / (1 + e), where(above(x, 0), 1 / (1 + e), e / (1 + e)),
+                where(above(0, x), e / (1 + e), 1 / (1 + e)))
 
 
 def logit(p: E) -> E:
@@ -43,11 +46,33 @@ def leaky_relu(x: E, slope: Any) -> E:
     return where(above(x, 0), x, node(slope) * x)
 
 
+def silu(x: E) -> E:
+    """x/(1 + e^−x)."""
+    return x * sigmoid(x)
+
+
+def gelu(x: E, form: str) -> E:
+    """x Φ(x), or ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
+    if form == "exact":
+        return x * Phi(x)
+    return HALF * x * term(lambda u: 1 + tanh(u), sqrt(2 / PI) * (x + node(0.044715) * (x * square(x))))
+
+
+def dropout(x: E, keep: E, rate: E) -> E:
+    """x/(1 − rate) where it is kept."""
+    return where(keep, x / (1 - rate), 0)
+
+
 # -- sums of products --------------------------------------------------------------------------------------------------
 
 def product(x: E, weight: E) -> E:
     """Σ_i x_i W_ij: of the last axis of x and the one before the last of W."""
     return total(move(x, "as a column", lambda i: i[..., None]) * weight, "inputs", (-2,))
+
+
+def matmul(a: E, b: E) -> E:
+    """Σ_m a_lm b_mk, of the last two axes of both."""
+    return product(a, move(b, "for every row", lambda i: i[..., None, :, :]))
 
 
 def linear(x: E, weight: E, bias: E) -> E:
@@ -62,15 +87,25 @@ def per_step(x: E, weight: E, bias: E, t: Array) -> E:
 
 def conv2d(image: E, kernel: E, bias: E) -> E:
     """y[h, w] = b + Σ_ij x[h+i−a, w+j−b] W[i, j] for a kernel of odd sides: black outside, the kernel not flipped."""
-    patches = move(image, "what the kernel sees of", _patches, kernel)
-    return product(patches, move(kernel, "as a matrix", lambda i: i.reshape(-1, i.shape[-1]))) + bias
+    return _convolved(image, kernel, bias, lambda index, shape: _patches(index, shape, 1, (shape[0] // 2, shape[1] // 2)))
 
 
-def _patches(index: Array, kernel: tuple[int, ...]) -> Array:
-    """(N, H, W, C) → (N, H, W, height·width·C): the pixels under the kernel at each place."""
-    (_, H, W, _), (height, width) = index.shape, kernel[:2]
-    padded = np.pad(index, ((0, 0), (height // 2,) * 2, (width // 2,) * 2, (0, 0)))
-    return np.concatenate([padded[:, i:i + H, j:j + W] for i in range(height) for j in range(width)], axis=-1)
+def strided_conv2d(image: E, kernel: E, bias: E, stride: int, padding: int) -> E:
+    """y[h, w] = b + Σ_ij x[h s + i − p, w s + j − p] W[i, j]."""
+    return _convolved(image, kernel, bias, lambda index, shape: _patches(index, shape, stride, (padding, padding)))
+
+
+def _convolved(image: E, kernel: E, bias: E, patches: Callable[..., Array]) -> E:
+    seen = move(image, "what the kernel sees of", patches, kernel)
+    return product(seen, move(kernel, "as a matrix", lambda i: i.reshape(-1, i.shape[-1]))) + bias
+
+
+def _patches(index: Array, kernel: tuple[int, ...], stride: int, padding: tuple[int, int]) -> Array:
+    """(N, H, W, C) → (N, rows, columns, height·width·C): the pixels under the kernel at each place."""
+    padded = np.pad(index, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
+    rows, columns = (size - side + 1 for size, side in zip(padded.shape[1:3], kernel))
+    return np.concatenate([padded[:, i:i + rows:stride, j:j + columns:stride]
+                           for i in range(kernel[0]) for j in range(kernel[1])], axis=-1)
 
 
 def mean_pool(image: E, factor: int) -> E:
@@ -168,6 +203,39 @@ def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
     return scale * move(z, "as before", lambda i, shape: i.reshape(shape), x) + shift
 
 
+def layer_norm(x: E, scale: E, shift: E, epsilon: Any) -> E:
+    """scale·(x − m)/√(v + ε) + shift; m and v are means over the last axis."""
+    offset = x - mean(x, *LAST)
+    return scale * (offset / sqrt(mean(square(offset), *LAST) + node(epsilon))) + shift
+
+
+def rms_norm(x: E, scale: E, epsilon: Any) -> E:
+    """scale·x/√(m + ε); m is the mean of x² over the last axis."""
+    return scale * (x / sqrt(mean(square(x), *LAST) + node(epsilon)))
+
+
+LAST = "the last axis", (-1,)
+
+
+# -- attention, time -----------------------------------------------------------------------------------------------------
+
+def attention(query: E, key: E, value: E) -> E:
+    """Σ_m a_lm v_m with a_l· = softmax(q_l · k_m/√d)."""
+    keys = move(key, "turned", lambda i: i.swapaxes(-1, -2))
+    return matmul(softmax(matmul(query, keys) / sqrt(count(query, "components of a query"))), value)
+
+
+def sinusoidal(time: E, width: int, order: str, spacing: str) -> E:
+    """sin(t f_i) and cos(t f_i) with f_i = 10000^(−i/n)."""
+    half = width // 2
+    powers = node(np.arange(float(half))) / (half if spacing == "half" else half - 1)
+    angle = move(time, "of a row", lambda i: i[:, None]) * exp(-(powers * log(10000)))
+    both = joined(cos(angle), sin(angle), axis=-1) if order == "cos_first" else joined(sin(angle), cos(angle), axis=-1)
+    if order != "alternating":
+        return both
+    return move(both, "in turn", lambda i: i.reshape(len(i), 2, half).swapaxes(1, 2).reshape(len(i), width))
+
+
 def _formula_of(layer_vjp: Any) -> Callable[..., E]:
     return PAIRS[f"{layer_vjp.__module__}.{layer_vjp.__name__}".removeprefix("refdpm.").removesuffix("_vjp")]
 
@@ -188,5 +256,13 @@ PAIRS: dict[str, Callable[..., Any]] = {
         t, T, node(np.arange(1.0, count + 1)), node(count), basis),
     "layers.temporal.temporal": lambda y, *, g: temporal(y, node(g)),
     "activation.softmax": softmax, "activation.log_softmax": log_softmax, "layers.rbf.rbf": rbf,
+    "activation.silu": silu, "activation.gelu": lambda x, *, form="exact": gelu(x, form),
+    "activation.dropout": lambda x, *, keep, rate: dropout(x, node(keep), node(rate)),
+    "layers.conv.strided_conv2d": lambda x, weight, bias, *, stride, padding: strided_conv2d(x, weight, bias, stride, padding),
+    "layers.norm.layer_norm": lambda x, scale, shift, *, epsilon=1e-5: layer_norm(x, scale, shift, epsilon),
+    "layers.norm.rms_norm": lambda x, scale, *, epsilon=1e-6: rms_norm(x, scale, epsilon),
+    "layers.attention.attention": attention,
+    "layers.embedding.sinusoidal": lambda time, *, width, order="sin_first", spacing="half": sinusoidal(
+        time, width, order, spacing),
     "layers.norm.group_norm": lambda x, scale, shift, *, groups, epsilon=1e-5: group_norm(x, scale, shift, groups, epsilon),
 }

@@ -1,6 +1,7 @@
-"""What is minimised in training, as it is printed: W_t |said − target|² at x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε.
+"""What is minimised in training, as it is printed: W_t |said − target|² at x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, and a share of the bound.
 
-Sources: Ho, Jain, Abbeel 2020 (noise, weight 1); Salimans, Ho 2022 (SNR); Hang et al. 2023 (min(SNR, γ)).
+Sources: Ho, Jain, Abbeel 2020 (noise, weight 1); Salimans, Ho 2022 (SNR); Hang et al. 2023 (min(SNR, γ)); Choi et al. 2022 (P2);
+Nichol, Dhariwal 2021 (hybrid).
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from refdpm.textbook.bound import AFTER, per_example
-from refdpm.textbook.chain import Row, draw, from_levels, marginal, posterior, row
+from refdpm.textbook.chain import Normal, Row, draw, from_levels, kl, marginal, posterior, row, small
 from refdpm.textbook.expression import HALF, E, above, count, given, node, sqrt, square, total, where
 from refdpm.textbook.layers import per_step
-from refdpm.textbook.prediction import error_weight, heads_of, snr, snr_drop, velocity
+from refdpm.textbook.prediction import Heads, error_weight, heads_of, p2_weight, reverse, snr, snr_drop, velocity
 
 
 def target(x_0: E, noise: E, row: Row, predicts: str) -> E:
@@ -47,7 +48,16 @@ def training_loss(said: E, right: E, weight: E) -> E:
 
 def mean_loss(said: E, right: E, weight: E) -> E:
     """The mean of W_t (said − target)² over the examples of a batch and their components."""
-    loss = weight * square(said - right)
+    return mean_of(weight * square(said - right))
+
+
+def hybrid(said: E, right: E, q: Normal, p: Normal, share: E) -> E:
+    """(said − target)² + share · D_KL(q ‖ p) per component."""
+    return square(said - right) + share * kl(q, p)
+
+
+def mean_of(loss: E) -> E:
+    """The mean over the examples of a batch and their components."""
     return total(loss, "examples and components", ALL) / count(loss, "examples and components", ALL)
 
 
@@ -71,7 +81,19 @@ def _training_loss(parameters: Any, beta: E, x_0: E, *, noise: Any, t: Any, mode
                          loss_weight(row(), model.predicts, weight, node(gamma)))
 
 
+def _hybrid_loss(parameters: Any, *, held: Any, beta: Any, x_0: Any, noise: Any, t: Any, model: Any, share: Any) -> E:
+    x_0, noise, columns = given("x_0"), given("noise"), row()
+    x_t = draw(marginal(x_0, columns), noise)
+    heads = heads_of(per_step(x_t, parameters.weight, parameters.bias, t), x_t)
+    still = heads_of(per_step(x_t, node(held.weight), node(held.bias), t), x_t)
+    p = reverse(Heads(still.mean, heads.var), x_t, columns, small(columns), predicts=model.predicts, variance=model.variance)
+    right = target(x_0, noise, columns, model.predicts)
+    return per_example(hybrid(heads.mean, right, posterior(x_t, x_0, columns), p, node(share)))
+
+
 PAIRS: dict[str, Callable[..., Any]] = {
+    "later.weights.p2_weight": lambda level, *, k, gamma: p2_weight(from_levels(log_alpha_bar=level), node(k), node(gamma)),
+    "later.loss.hybrid_loss": _hybrid_loss,
     "later.weights.loss_weight": lambda beta, level, *, predicts, weight, gamma: loss_weight(
         from_levels(beta, level), predicts, weight, node(gamma)),
     "later.loss.velocity": lambda x_0, level, *, noise: velocity(x_0, node(noise), from_levels(log_alpha_bar=level)),

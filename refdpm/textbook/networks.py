@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from refdpm.textbook.chain import Normal, Row, from_levels, of_step, small, weights
-from refdpm.textbook.expression import E, count, exp, forms, move, node, sqrt, term
+from refdpm.textbook.expression import E, count, exp, move, node, sqrt
 from refdpm.textbook.layers import linear, logit, rbf, sigmoid
 from refdpm.textbook.page import Array
-from refdpm.textbook.prediction import Heads
+from refdpm.textbook.prediction import Heads, eq65
 
 Reverse = Callable[..., Normal]                     # (parameters, x_t, row, *, t) → p(x_{t−1} | x_t)
 
@@ -30,14 +30,6 @@ def at(table: E, t: Array) -> E:
 
 
 # -- read-outs ---------------------------------------------------------------------------------------------------------
-
-def eq65(heads: Any, x_t: E, row: Row) -> Normal:
-    """var = sigmoid(z_var + logit β), mean = (x − z) √(1−var) + z."""
-    log_odds = heads.var + logit(row.beta)
-    keep = sqrt(term(lambda u: 1 - sigmoid(u), log_odds))
-    pull = term(lambda u: 1 - sqrt(1 - sigmoid(u)), log_odds)
-    return Normal(forms((x_t - heads.mean) * keep + heads.mean, keep * x_t + pull * heads.mean), sigmoid(log_odds))
-
 
 def released(heads: Any, x_t: E, row: Row, T: Any) -> Normal:
     """var = sigmoid(z_var/√T + logit β), mean = √(1−β) x + √β z."""

@@ -39,10 +39,15 @@ class Page:
         self.given, self.beta, self.ndim, self.steps = given, beta, ndim, steps
         self.t = None if t is None else np.asarray(t)
         self.errors = errors or {}
+        self._memos: dict[Any, dict[Any, Any]] = {}
 
     def at(self, t: Any, **given: Any) -> Page:
         """The same page at another t, with some arguments replaced."""
         return Page({**self.given, **given}, beta=self.beta, t=t, ndim=self.ndim, steps=self.steps, errors=self.errors)
+
+    def memo(self, *of: Any) -> dict[Any, Any]:
+        """What has been evaluated on this page of something, to the digits of the context; empty at first."""
+        return self._memos.setdefault((*of, getcontext().prec), {})
 
     def rows(self, where: Column) -> Array:
         """The index of every row in a table (T+1, …), which stays inside of it."""
@@ -51,7 +56,7 @@ class Page:
         learned = np.arange(2, last + 1) if self.t is None else self.t
         start = learned if where.at is None else last if where.at == "T" else where.at
         start = self.given[start] if isinstance(start, str) else start
-        return np.asarray(np.clip(np.asarray(start, dtype=np.int64) + where.shift, 0, last))
+        return np.asarray(np.minimum(np.maximum(np.asarray(start, dtype=np.int64) + where.shift, 0), last))
 
     def gathered(self, where: Column) -> Array:
         """The entries of an argument at every row's t; a table of the model for all examples of a step alike."""
@@ -60,18 +65,29 @@ class Page:
         found = table[np.clip(self.rows(where), 0, last)]
         return found[:, None] if self.steps and found.ndim > 1 and where.name != "noise" else found
 
-    def column(self, where: Column, *, tables: bool) -> tuple[Array, Array]:
-        """A column of the schedule in digits, and its error in units of u; broadcasts against states."""
+    def column(self, where: Column) -> Array:
+        """A column of the schedule in digits; broadcasts against states."""
         assert self.beta is not None
         rows = self.rows(where._replace(shift=0))
-        shape = rows.shape if rows.ndim == 0 else rows.shape + (1,) * (self.ndim - rows.ndim)
         value = np.asarray(table_of(where.name, where.shift, np.asarray(self.beta, dtype=np.float64))[rows], dtype=object)
-        number = np.asarray(to_float(value), dtype=np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            levels = 2 * (rows + where.shift) * number if tables else np.nan_to_num(number * np.abs(np.log(number)))
-            lost = {"beta": 2 * (1 - number) * (rows + where.shift > 0) * tables, "alpha": number * tables,
-                    "alpha_bar": levels}.get(where.name, 0 * number)
-        return value.reshape(shape), lost.reshape(shape)
+        return value.reshape(self._beside_states(rows))
+
+    def column_error(self, where: Column, number: Array, *, tables: bool) -> Array:
+        """The error of a column that is that number, in units of u."""
+        rows = self.rows(where._replace(shift=0))
+        t = (rows + where.shift).reshape(self._beside_states(rows))
+        match where.name:
+            case "beta" if tables:
+                return np.asarray(2 * (1 - number) * (t > 0))
+            case "alpha" if tables:
+                return number
+            case "alpha_bar":
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    return 2 * t * number if tables else np.nan_to_num(number * np.abs(np.log(number)))
+        return np.zeros(number.shape)
+
+    def _beside_states(self, rows: Array) -> tuple[int, ...]:
+        return rows.shape if rows.ndim == 0 else rows.shape + (1,) * (self.ndim - rows.ndim)
 
 
 def table_of(name: str, shift: int, beta: Array) -> Array:

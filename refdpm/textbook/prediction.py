@@ -11,19 +11,21 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refdpm.textbook.chain import Normal, Row, forward, from_levels, of_step, posterior, row, small, weights
-from refdpm.textbook.expression import HALF, E, exp, forms, log, move, node, slack, sqrt, square, term, where
-from refdpm.textbook.layers import linear, per_step
+from refdpm.textbook.expression import HALF, E, also, exp, forms, log, move, named, node, slack, sqrt, square, term, where
+from refdpm.textbook.layers import linear, logit, per_step, sigmoid
 
 FLOOR = 1e-20                                       # what some put in the place of β̃_1 = 0
 
 
 # -- from a prediction, and to one ---------------------------------------------------------------------------------------
 
+@named
 def x_0_from(said: E, x_t: E, row: Row, predicts: str) -> E:
     """x_0 from a prediction of that name."""
     match predicts:
         case "noise":
-            return (x_t - sqrt(row.rest) * said) / sqrt(row.alpha_bar)
+            at_once = sqrt(1 / row.alpha_bar) * x_t - sqrt(1 / row.alpha_bar - 1) * said
+            return also((x_t - sqrt(row.rest) * said) / sqrt(row.alpha_bar), at_once)
         case "v":
             return sqrt(row.alpha_bar) * x_t - sqrt(row.rest) * said
         case "score":
@@ -34,6 +36,7 @@ def x_0_from(said: E, x_t: E, row: Row, predicts: str) -> E:
     return said
 
 
+@named
 def from_x_0(x_0: E, x_t: E, row: Row, predicts: str) -> E:
     """The prediction of that name at a given x_0."""
     match predicts:
@@ -48,11 +51,13 @@ def from_x_0(x_0: E, x_t: E, row: Row, predicts: str) -> E:
     return x_0
 
 
+@named
 def velocity(x_0: E, noise: E, row: Row) -> E:
     """v = √ᾱ_t ε − √(1−ᾱ_t) x_0."""
     return sqrt(row.alpha_bar) * noise - sqrt(row.rest) * x_0
 
 
+@named
 def mean_from(said: E, x_t: E, row: Row, predicts: str) -> E:
     """The mean of the reverse step: from noise, v and score at once, or by way of x_0."""
     if predicts == "mean":
@@ -100,6 +105,11 @@ def kl_weight(row: Row, predicts: str) -> E:
     """w with D_KL(q(x_{t−1} | x_t, x_0) ‖ p) = ½ w Δ² for an error Δ of the prediction of that name."""
     drop = snr_drop(row)
     return drop if predicts == "x_0" else drop / error_weight(row, predicts)
+
+
+def p2_weight(row: Row, k: E, gamma: E) -> E:
+    """(k + SNR_t)^−γ."""
+    return exp(-(gamma * log(k + snr(row))))
 
 
 def kl_of_x_0(x_0: E, guess: E, row: Row) -> E:
@@ -150,8 +160,18 @@ def affine(x_t: E, weight: E, bias: E) -> Heads:
     return heads_of(linear(x_t, weight, bias), x_t)
 
 
+def eq65(heads: Any, x_t: E, row: Row) -> Normal:
+    """var = sigmoid(z_var + logit β), mean = (x − z) √(1−var) + z."""
+    log_odds = heads.var + logit(row.beta)
+    keep = sqrt(term(lambda u: 1 - sigmoid(u), log_odds))
+    pull = term(lambda u: 1 - sqrt(1 - sigmoid(u)), log_odds)
+    return Normal(forms((x_t - heads.mean) * keep + heads.mean, keep * x_t + pull * heads.mean), sigmoid(log_odds))
+
+
 def reverse(heads: Any, x_t: E, row: Row, least: E, *, predicts: str, variance: str) -> Normal:
     """p(x_{t−1} | x_t); `least` is β̃_t, or what stands for it at t = 1."""
+    if variance == "eq64":
+        return eq65(heads, x_t, row)
     var = {"small": lambda: least, "large": lambda: row.beta, "ranged": lambda: ranged(heads.var, row.beta, least)}[variance]()
     return Normal(mean_from(heads.mean, x_t, row, predicts), var)
 

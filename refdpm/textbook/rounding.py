@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.expression import E, Walk, evaluate, nodes, versions
-from refdpm.textbook.page import Array, Page, to_float
+from refdpm.textbook.expression import E, Walk, depending, evaluate, nodes, versions
+from refdpm.textbook.page import Array, Page
 from refdpm.textbook.values import FLOATS, floats, moved, pages_along, pages_of, place
 
 STEP = 1e-20
@@ -80,7 +80,7 @@ class Rounding:
             case "gathered" | "constant":
                 return np.zeros(value.shape)
             case "column":
-                return page.column(one.how, tables=self.tables)[1] * self.columns
+                return page.column_error(one.how, value, tables=self.tables) if self.columns else np.zeros(value.shape)
             case "+" | "-":
                 return e[0] + e[1] + size
             case "*":
@@ -106,6 +106,8 @@ class Rounding:
                 return e[0] if self.tables else self._as_one(one, parts, page) + size
             case "forms":
                 return (np.fmax if self.tables else np.fmin).reduce(np.broadcast_arrays(*e))
+            case "also":
+                return e[0]
         return self._along_axes(one, parts, value)
 
     def _along_axes(self, one: E, parts: list[Any], value: Array) -> Any:
@@ -204,10 +206,15 @@ def of_columns(roots: Iterable[E], page: Page) -> list[Array]:
 
 
 def _of_columns(formulas: tuple[E, ...], page: Page) -> list[Array]:
-    columns = [one for one in nodes(*formulas) if one.op == "column" and one.how.name != "t"]
+    everything = nodes(*formulas)
+    columns = [one for one in everything if one.op == "column" and one.how.name != "t"]
     found = [np.zeros(()) for _ in formulas]
+    still: dict[E, Any] = {}
+    floats(formulas, page, still)
     for moves in _moves(columns, page):
-        slopes = [np.abs(np.imag(one)) / STEP for one in floats(formulas, page, moves)]
+        moved = set(depending(everything, moves))
+        memo = moves | {one: value for one, value in still.items() if one not in moved}
+        slopes = [np.abs(np.imag(one)) / STEP for one in floats(formulas, page, memo)]
         found = [np.asarray(lost + np.nan_to_num(slope, nan=0.0)) for lost, slope in zip(found, slopes)]
     return found
 
@@ -226,9 +233,10 @@ def _moves(columns: list[E], page: Page) -> Iterator[dict[E, Array]]:
 
 def _moved(one: E, page: Page, since: int | None = None) -> Array:
     """A column with its error as an imaginary part; of ᾱ with what it has lost since another shift."""
-    value, error = page.column(one.how, tables=True)
-    number = np.asarray(to_float(value), dtype=np.float64)
-    if since is not None:
+    number = FLOATS.at(one, [], page)
+    if since is None:
+        error = page.column_error(one.how, number, tables=True)
+    else:
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = 2 * (one.how.shift - since) * (page.rows(one.how._replace(shift=0)) + one.how.shift > 0)
             error = number * (steps.reshape(number.shape) + np.nan_to_num(np.abs(np.log(number)), posinf=0.0))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.textbook.chain import Normal, Row, draw, from_levels, small
-from refdpm.textbook.expression import E, column, forms, less, move, node, sqrt, square, term, where
+from refdpm.textbook.expression import E, above, also, column, forms, less, move, named, node, sqrt, square, term, where
 from refdpm.textbook.prediction import from_x_0
 
 
@@ -31,10 +31,14 @@ def ancestral_step(p: Normal, last: E, noise: E) -> E:
     return where(last, p.mean, draw(p, noise))
 
 
+@named
 def ddim(x_0: E, x_t: E, row: Row, eta: E) -> Normal:
     """√ᾱ_s x_0 + √(1−ᾱ_s−σ²) ε with ε = (x_t − √ᾱ_t x_0)/√(1−ᾱ_t), and σ² = η² β̃."""
-    var = square(eta) * small(row)
-    return Normal(sqrt(row.alpha_bar_prev) * x_0 + sqrt(row.rest_prev - var) * from_x_0(x_0, x_t, row, "noise"), var)
+    sigma = eta * sqrt(small(row))
+    var = also(square(eta) * small(row), square(sigma))
+    rest = row.rest_prev - var
+    share = also(sqrt(rest), sqrt(where(above(rest, 0), rest, 0)), cut_off=True)
+    return Normal(sqrt(row.alpha_bar_prev) * x_0 + share * from_x_0(x_0, x_t, row, "noise"), var)
 
 
 def jump(x_0: E, x_t: E, row: Row, eta: E) -> Normal:

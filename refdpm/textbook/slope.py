@@ -62,7 +62,7 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
                 yield part, E("piece", (g, *one.parts), (one.how, number))
         case "running":
             yield one.parts[0], E("running back", (g,))
-        case "term" | "forms":
+        case "term" | "forms" | "also":
             yield one.parts[0], g
         case "walk" | "path":
             raise ValueError("formula: expected one without a walk or a path, whose slopes are not derived")
@@ -155,7 +155,7 @@ def _through_levels(levels: Mapping[int, Any], page: Page, like: Array) -> Array
     T, moved = len(like) - 1, _zeros(like.shape, like)
     if levels:
         every = Page({}, beta=page.beta, t=np.arange(T + 1), ndim=1)
-        exact, rate = (every.column(Column(name), tables=False)[0] for name in ("alpha_bar", "alpha"))
+        exact, rate = (every.column(Column(name)) for name in ("alpha_bar", "alpha"))
         if like.dtype != object:
             exact, rate = exact.astype(float), rate.astype(float)
         running = 0 * like[0]

@@ -9,16 +9,18 @@ Source: Hoogeboom 2021; Austin 2021 (D3PM), eqs. 2 to 4.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refdpm.textbook.bits import relative
 from refdpm.textbook.chain import Row, from_levels, of_step
-from refdpm.textbook.expression import E, above, forms, kept, mean, move, node, slack, term, total, where
-from refdpm.textbook.layers import softmax
+from refdpm.textbook.expression import (E, above, also, counting, exp, forms, joined, kept, largest, log, mean, move, named, node,
+                                        slack, term, total, where)
+from refdpm.textbook.layers import log_softmax, matmul, softmax
 
 
+@named
 def _mixed(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
     """A symbol that is x, or drawn anew; some have for what stays what is not drawn."""
     if law is not None:
@@ -48,13 +50,15 @@ def evidence(x_t: E, row: Row, K: E | None = None, law: E | None = None) -> E:
     return _seen(x_t, row.alpha_bar, row.rest, K, law)
 
 
+@named
 def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None) -> E:
     """q(x_{t−1} | x_t, x_0) = q(x_t | x_{t−1}) q(x_{t−1} | x_0)/q(x_t | x_0).
 
     Where q(x_{t−1} | x_0) is 0 some have a tiny number for it, and take its logarithm.
     """
     before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K, law) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
-    return _seen(x_t, row.alpha, row.beta, K, law) * before / kept(x_t * marginal(x_0, row, K, law), "classes")
+    joint = _seen(x_t, row.alpha, row.beta, K, law) * before
+    return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"))
 
 
 def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None, law: E | None = None) -> E:
@@ -81,10 +85,54 @@ def kl_of_any(q: E, p: E) -> E:
     return total(term(lambda q, p: relative(q, p) - q + p, q, p), "classes")
 
 
+# -- any matrices, draws, the limit of many steps --------------------------------------------------------------------------
+
+def accumulated(matrices: E, steps: int) -> E:
+    """Q_1, Q_1 Q_2, …, so many of them."""
+    one = [move(matrices, f"step {s + 1} of", lambda i, s=s: i[s:s + 1]) for s in range(steps)]
+    products = one[:1]
+    for matrix in one[1:]:
+        products.append(matmul(products[-1], matrix))
+    return joined(*products)
+
+
+def posterior_by_matrices(x_t: E, x_0: E, step: E, before: E) -> E:
+    """(Q_t x_t) (x_0 Q̄_{t−1}), divided by its sum."""
+    ends = matmul(x_t, move(step, "turned", lambda i: i.swapaxes(-1, -2)))
+    joint = ends * (matmul(x_0, before) + slack(node(1)))
+    return joint / kept(joint, "classes")
+
+
+def draw(law: E, noise: E, K: E) -> E:
+    """The class with the largest log p_k − log(−log u_k)."""
+    score = log(law) - log(-log(noise))
+    return total(where(above(largest(score), score), 0, counting(K) - 1), "classes")
+
+
+def masked_loss(logits: E, x_0: E, masked: E, sigma: E, rate: E) -> E:
+    """σ′/(e^σ − 1) Σ_masked −log p(x_0)."""
+    log_p = total(x_0 * log_softmax(logits), "classes")
+    return total(-(rate / (exp(sigma) - 1) * where(masked, log_p, 0)), "tokens")
+
+
+def absorbing_ratio(sigma: E, x_0: E, masked: E) -> E:
+    """1/(e^σ − 1) at x_0 where it is masked."""
+    inverse = where(masked, 1 / term(lambda sigma: exp(sigma) - 1, sigma), 0)
+    return move(inverse, "for every class", lambda i: i[..., None]) * x_0
+
+
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
 
 def _matrices(x: E) -> E:
     return move(x, "as a matrix", lambda i: i[:, None, None])
+
+
+class Step(NamedTuple):
+    """The columns of a step as nodes."""
+
+    beta: E
+    log_alpha_bar_prev: E
+    log_alpha_bar: E
 
 
 def _law(law: Any) -> E | None:
@@ -108,5 +156,13 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.categorical.posterior": lambda x_t, x_0, beta, level, *, law=None: posterior(
         x_t, x_0, from_levels(beta, level), law=_law(law)),
     "later.categorical.reverse": _reverse,
+    "later.categorical.posterior_by_matrices": posterior_by_matrices,
+    "later.categorical.step_kl": lambda logits, *, x_0, x_t, step, mixing, law=None: kl_of_any(
+        posterior(node(x_t), node(x_0), of_step(Step(*map(node, step))), law=_law(law)),
+        _reverse(logits, node(x_t), Step(*map(node, step)), mixing=mixing, law=law)),
+    "later.categorical.draw": lambda law, *, noise: draw(law.prob, node(noise), node(noise.shape[-1])),
+    "later.masked.masked_loss": lambda logits, *, x_0, masked, sigma, rate: masked_loss(
+        logits, node(x_0), node(masked), node(sigma), node(rate)),
+    "later.masked.absorbing_ratio": lambda sigma, *, x_0, masked: absorbing_ratio(sigma, node(x_0), node(masked)),
     "later.categorical.kl": lambda q, p: kl_of_any(q.prob, p.prob),
 }

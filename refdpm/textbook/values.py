@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 import operator
 
 import numpy as np
 from scipy.special import erfc, log_ndtr
 
-from refdpm.textbook.expression import E, Walk, evaluate
+from refdpm.textbook.expression import E, Walk, depending, evaluate, nodes
 from refdpm.textbook.page import Array, Page, to_float
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
@@ -39,7 +39,7 @@ class Plain:
             case "gathered":
                 return self.array(page.gathered(one.how))
             case "column":
-                return self.array(page.column(one.how, tables=False)[0])
+                return self.array(page.column(one.how))
             case "+" | "-" | "*":
                 return np.asarray(OPERATORS[one.op](*parts))
             case "/":
@@ -52,7 +52,7 @@ class Plain:
                 return np.asarray(np.asarray(parts[0] > parts[1], dtype=bool))
             case "where":
                 return np.asarray(np.where(*parts))
-            case "term" | "forms":
+            case "term" | "forms" | "also":
                 return parts[0]
             case "joined":
                 return np.concatenate(parts, axis=one.how)
@@ -80,6 +80,8 @@ class Plain:
                 return unmoved(x, place(one, *others), np.shape(like), self.number(0))
             case "running":
                 return np.cumsum(x, axis=0, dtype=x.dtype)
+            case "running product":
+                return np.cumprod(x, axis=0, dtype=x.dtype)
             case "running back":                                     # the adjoint of a running sum
                 return np.cumsum(x[::-1], axis=0, dtype=x.dtype)[::-1]
             case "largest":
@@ -122,16 +124,25 @@ class Plain:
     def walked(self, step: E, how: Walk, page: Page) -> Array:
         """The end of a chain."""
         x = self.array(page.given[how.start])
-        for at in pages_of(how, page, len(x)):
-            x, = evaluate([step], self, at.at(at.t, **{how.state: x}))
+        for x in self._states(step, how, page, x, pages_of(how, page, len(x))):
+            pass
         return x
 
     def passed(self, step: E, how: Walk, page: Page) -> Array:
         """All states of a chain."""
-        states = [self.array(page.given[how.start])]
-        for at in pages_along(page):
-            states += evaluate([step], self, at.at(at.t, **{how.state: states[-1]}))
-        return np.stack(states)
+        x = self.array(page.given[how.start])
+        return np.stack([x, *self._states(step, how, page, x, pages_along(page))])
+
+    def _states(self, step: E, how: Walk, page: Page, x: Array, pages: Iterable[Page]) -> Iterator[Array]:
+        """The states after each step.  What does not depend on the state is remembered, for the same chain with an edited step."""
+        everything = nodes(step)
+        moving = list(depending(everything, {one for one in everything if one.op == "given" and one.how == how.state}))
+        for number, at in enumerate(pages):
+            memo = page.memo(self, how, number)
+            x, = evaluate([step], self, at.at(at.t, **{how.state: x}), memo)
+            for one in moving:
+                memo.pop(one, None)
+            yield x
 
 
 def inside(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
@@ -179,6 +190,7 @@ def normal_cdf(z: Array) -> Array:
     return np.asarray(erfc(-z / np.sqrt(2)) / 2)
 
 
+ROUNDED = 1e-9                  # what is as far below 0 as that is no rounded 0
 CALLS: dict[str, Callable[[Array], Array]] = {
     "sqrt": np.sqrt, "log": np.log, "exp": np.exp, "log1p": np.log1p, "Phi": normal_cdf, "cos": np.cos, "sin": np.sin,
     "tanh": np.tanh, "log Φ": log_ndtr, "phi": lambda z: np.exp(-z * z / 2) / np.sqrt(2 * np.pi)}
@@ -197,7 +209,7 @@ def _array(x: Any) -> Array:
 
 def _call(name: str, x: Array) -> Array:
     """A square root of what rounding has made negative is 0."""
-    x = np.where(np.real(x) > 0, x, 0) if name == "sqrt" else x
+    x = np.where((np.real(x) > 0) | (np.real(x) < -ROUNDED), x, 0) if name == "sqrt" else x
     return np.asarray(CALLS[name](x))
 
 

@@ -47,7 +47,7 @@ def _text(one: E, level: int) -> str:
             return f"{LETTERS.get(one.how.name, one.how.name)}_{index if len(index) == 1 else '{' + index + '}'}"
         case "term":
             return _bracketed(one.how, 1 < level and " " in one.how) if one.how else _text(one.parts[0], level)
-        case "forms":
+        case "forms" | "also":
             return _text(one.parts[0], level)
         case "call":
             return _called(one)
@@ -86,6 +86,8 @@ def _named(one: E) -> str:
             return ", ".join(_text(part, 0) for part in one.parts)
         case "running":
             return f"Σ_{{s≤t}} {inside}"
+        case "running product":
+            return f"∏_{{s≤t}} {inside}"
         case "move":
             return f"{one.how.says}({_text(one.parts[0], 0)})"
         case "walk":
@@ -118,9 +120,10 @@ def _bracketed(text: str, needed: bool) -> str:
 
 # -- MathML --------------------------------------------------------------------------------------------------------------
 
-def mathml(one: E) -> str:
-    """A formula as a <math> element."""
-    return f'<math display="block">{_mark(one, 0)}</math>'
+def mathml(one: E, name: str = "") -> str:
+    """A formula as a <math> element; with a name it is an equation, name = formula."""
+    left = _word(name) + _sign("=") if name else ""
+    return f'<math display="block">{left}{_mark(one, 0)}</math>'
 
 
 def _row(*parts: str) -> str:
@@ -132,9 +135,12 @@ def _sign(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    head, *rest = text.split("_", 1)
-    letter = f"<mi>{escape(head)}</mi>" if head else "<mi></mi>"
-    return f"<msub>{letter}{_row('<mi>' + escape(rest[0].strip('{}')) + '</mi>')}</msub>" if rest else letter
+    """A name, with its index below it: x_prev and var_q have one, log_width has none."""
+    head, _, index = text.partition("_")
+    index = index.strip("{}")
+    if not index or min(len(head), len(index)) > 1:
+        return f"<mi>{escape(text)}</mi>"
+    return f"<msub><mi>{escape(head)}</mi>{_row(f'<mi>{escape(index)}</mi>')}</msub>"
 
 
 def _mark(one: E, level: int) -> str:
@@ -148,7 +154,7 @@ def _mark(one: E, level: int) -> str:
         case "call" if one.how == "sqrt":
             return f"<msqrt>{_mark(one.parts[0], 0)}</msqrt>"
         case "call":
-            inside = _row("<mn>1</mn>", _sign("+"), _mark(one.parts[0], 1)) if one.how == "log1p" else _mark(one.parts[0], 0)
+            inside = _one_and(one.parts[0]) if one.how == "log1p" else _mark(one.parts[0], 0)
             return _row(f"<mi>{escape(CALLS.get(one.how, one.how))}</mi>", _sign("("), inside, _sign(")"))
         case "neg":
             return _marked(_row(_sign("−"), _mark(one.parts[0], 2)), 1 < level)
@@ -165,7 +171,7 @@ def _mark(one: E, level: int) -> str:
         case "where" if one.how:
             return _mark(one.parts[1], level)
         case "where":
-            rows = ((one.parts[1], "if ", one.parts[0]), (one.parts[2], "else", None))
+            rows = ((one.parts[1], "if\u00a0", one.parts[0]), (one.parts[2], "else", None))
             cells = (f"<mtr><mtd>{_mark(x, 0)}</mtd><mtd><mtext>{word}</mtext>{_mark(mask, 0) if mask else ''}</mtd></mtr>"
                      for x, word, mask in rows)
             return _row(_sign("{"), f"<mtable>{''.join(cells)}</mtable>")
@@ -174,8 +180,15 @@ def _mark(one: E, level: int) -> str:
     return _marked(_MARKS[one.op](one) if one.op in _MARKS else _mark(one.parts[0], level), 2 < level)
 
 
+def _one_and(one: E) -> str:
+    """1 + x, or 1 − x."""
+    sign, x = ("−", one.parts[0]) if one.op == "neg" else ("+", one)
+    return _row("<mn>1</mn>", _sign(sign), _mark(x, 2 if sign == "−" else 1))
+
+
 def _fraction(how: Fraction) -> str:
-    return f"<mfrac><mn>{how.numerator}</mn><mn>{how.denominator}</mn></mfrac>"
+    size = f"<mfrac><mn>{abs(how.numerator)}</mn><mn>{how.denominator}</mn></mfrac>"
+    return _row(_sign("−"), size) if how < 0 else size
 
 
 def _marked(text: str, needed: bool) -> str:

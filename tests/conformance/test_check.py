@@ -14,6 +14,7 @@ from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.example import ddpm, ddpm_wrong
 from refdpm.conformance.judge import Effort
+from refdpm.conformance.junit import junit
 from refdpm.conformance.mistakes import MISTAKES, Mistake
 from refdpm.conformance.planting import instead
 from refdpm.conformance.naming import touched
@@ -191,10 +192,43 @@ def test_expected_failures_are_strict():
 
 def test_junit_has_a_case_for_every_clause():
     found = check(ddpm_wrong, effort=QUICK, only="GAU")
-    suite = ElementTree.fromstring(reports.junit(found))
-    assert len(suite) == len(found["clauses"]) == int(suite.get("tests"))
+    suite = ElementTree.fromstring(junit([found]))
+    assert len(suite.findall("testcase")) == len(found["clauses"]) == int(suite.get("tests"))
     assert int(suite.get("failures")) == len(suite.findall(".//failure")) == found["summary"]["wrong"]
     assert "SCH-01b" in suite.find(".//failure").get("message")
+
+
+def properties(element):
+    return {one.get("name"): one.get("value") for one in element.findall("properties/property")}
+
+
+def test_junit_has_times_and_what_is_known_of_a_clause():
+    seconds = {}
+    found = check(ddpm_wrong, effort=QUICK, only="GAU", watch=lambda step: seconds.update({step.id: step.seconds}))
+    suite = ElementTree.fromstring(junit([found], [seconds]))
+    assert list(seconds) == [row["id"] for row in found["clauses"]] and all(0 <= time < 60 for time in seconds.values())
+    assert float(suite.get("time")) == pytest.approx(sum(float(case.get("time")) for case in suite.findall("testcase")), abs=0.05)
+    assert properties(suite)["convention.first_t"] == "0" and properties(suite)["seed"] == "0"
+    cases = {case.get("name"): properties(case) for case in suite.findall("testcase")}
+    assert cases["GAU.MARG.MEAN"]["verdict"] == "pass" and "would have been seen" in cases["GAU.MARG.MEAN"]["power"]
+    assert cases["GAU.POST.VAR"]["verdict"] == "wrong" and "--only GAU.POST.VAR" in cases["GAU.POST.VAR"]["reproduce"]
+
+
+def test_an_expected_failure_is_skipped_in_junit_and_one_that_passes_fails():
+    expected = {"GAU.POST.MEAN": "known", "GAU.POST.VAR": "known", "GAU.MARG.MEAN": "we thought so", "GAU.CROSS.VALUE": "missing"}
+    found = check(ddpm_wrong, effort=QUICK, only="GAU", expected_failures=expected)
+    suite = ElementTree.fromstring(junit([found]))
+    skipped = {case.get("name"): case.find("skipped").get("message") for case in suite.findall("testcase[skipped]")}
+    assert skipped["GAU.POST.MEAN"] == skipped["GAU.POST.VAR"] == "expected to fail: known"
+    assert skipped["GAU.CROSS.VALUE"].startswith("skipped: ") and int(suite.get("skipped")) == len(skipped)
+    failure, = suite.findall(".//failure")
+    assert failure.get("message") == "passes, but was expected to fail: we thought so" and suite.get("failures") == "1"
+
+
+def test_several_reports_are_test_suites_of_one_file():
+    found = check(ddpm, effort=QUICK, only="GAU.KL")
+    root = ElementTree.fromstring(junit([found, found]))
+    assert root.tag == "testsuites" and [suite.get("name") for suite in root] == ["refdpm", "refdpm"]
 
 
 def test_clauses_for_pytest_raise_with_the_report():
@@ -208,9 +242,21 @@ def test_clauses_for_pytest_raise_with_the_report():
 def test_clauses_for_pytest_may_be_expected_to_fail_and_have_to():
     expected = {"GAU.POST.VAR": "we know", "GAU.MARG.MEAN": "we thought so"}
     found = {clause.id: clause for clause in clauses(ddpm_wrong, effort=QUICK, expected_failures=expected)}
-    found["GAU.POST.VAR"].check()
+    with pytest.raises(pytest.xfail.Exception, match="we know"):
+        found["GAU.POST.VAR"].check()
     with pytest.raises(AssertionError, match="passes, but was expected to fail: we thought so"):
         found["GAU.MARG.MEAN"].check()
+
+
+@pytest.mark.parametrize("expected,words", [
+    ({"GAU.POST.MAEN": "known"}, "expected a clause.*got 'GAU.POST.MAEN'; is GAU.POST.MEAN meant"),
+    ({"gau.post.mean": "known"}, "is GAU.POST.MEAN meant"), ({"GAU.POST": "known"}, "expected a clause"),
+    ({"GAU.POST.MEAN": ""}, "expected the reason why GAU.POST.MEAN fails, got ''"), ({"GAU.POST.MEAN": None}, "the reason why"),
+    (["GAU.POST.MEAN"], "expected a dict"), ({7: "known"}, "expected a clause")])
+@pytest.mark.parametrize("ask", [check, clauses])
+def test_an_expected_failure_that_is_no_clause_or_has_no_reason_is_an_error(expected, words, ask):
+    with pytest.raises(ValueError, match=f"expected_failures: .*{words}"):
+        ask(ddpm, effort=QUICK, expected_failures=expected)
 
 
 def test_ids_are_of_one_clause_each_and_names_of_one_function():

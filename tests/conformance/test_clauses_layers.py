@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
@@ -15,6 +16,7 @@ from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import Subject
+from refdpm.layers.embedding import ORDERS, SPACINGS
 from tests.conformance.explained import explains
 
 QUANTITIES = tuple(in_chapters(Quantity, "layers"))
@@ -23,7 +25,9 @@ EFFORT, QUICK = Effort(max_examples=6, shrinks=5, power=False), Effort(max_examp
 PROFILES = {basis: Profile(basis=basis) for basis in ("paper", "released")}
 UNSEEN = {"NEW-IN-PLACE": "overwrites what it is given, and is right otherwise: purity's business",
           "NEW-N-SQUARES": "what PyTorch does, and as good as long as the mean is not many times the deviation"}
-UNSEEN_IN = {"temporal_basis": {"NEW-N-FAR"}}                  # some bump is always near t, so that its sum needs no shift
+UNSEEN_IN = {"temporal_basis": {"NEW-N-FAR"},                  # some bump is always near t, so that its sum needs no shift
+             "strided_conv2d": {"NEW-I-REFLECT", "NEW-I-EDGE", "NEW-I-WRAP", "NEW-I-STRIP"},     # its image has a frame
+             "layer_norm": {"LAY-07", "LAY-07b", "NEW-N-DEAL", "NEW-N-DLAYOUT"}}                 # it has one group
 OF_OTHER_BASIS = {"paper": {"NEW-I-WHOLE", "NEW-I-OPEN"}, "released": {"NEW-I-HALF", "NEW-I-ENDS", "NEW-I-ZERO"}}
 
 
@@ -38,11 +42,23 @@ def test_the_reference_passes(function, basis, dtype):
     assert {result.verdict for result in found} == {"pass"}, found
 
 
+@pytest.mark.parametrize("name,choices", [
+    ("gelu", {"gelu": "tanh"}), *(("sinusoidal", {"time_order": order, "frequencies": spacing})
+                                  for order in ORDERS for spacing in SPACINGS)])
+def test_every_choice_passes_and_is_inferred(name, choices):
+    function, profile = next(one for one in QUANTITIES if one.name == name), Profile(**choices)
+    subject = Subject(Reference("float32", functions=(function,), profile=profile), QUANTITIES)
+    subject.profile, known = infer(subject, {})
+    assert {field: getattr(subject.profile, field) for field in choices} == choices
+    assert {known[field] for field in choices} == {"inferred"}
+    assert {result.verdict for result in judge(subject, function, EFFORT)} == {"pass"}
+
+
 def planted():
     """(function, mistake, basis): every mistake in a function that the clause or its adjoint calls."""
     for function in QUANTITIES:
-        for basis in PROFILES if function.choices else ("paper",):
-            inputs = function.edges(Given())[0] | {"basis": basis}
+        for basis in PROFILES if "basis" in function.choices else ("paper",):
+            inputs = function.edges(Given())[0] | {name: getattr(PROFILES[basis], name) for name in function.choices}
             cotangents = tuple(np.ones(np.shape(value)) for value in function.reference(inputs))
             called = touched(lambda i: function.reference(i), inputs)
             adjoint = touched(lambda i: function.gradients(i, cotangents), inputs) if function.arguments else []
@@ -67,7 +83,7 @@ def test_a_planted_mistake_is_seen_and_named(function, mistake, basis):
 
 def test_every_mistake_in_a_layer_that_has_a_clause_is_planted_above():
     tried = {case.values[1].id for case in CASES}
-    modules = ("activation", "linear", "conv", "pool", "rbf", "norm", "temporal")
+    modules = ("activation", "linear", "conv", "pool", "rbf", "norm", "temporal", "attention", "embedding")
     functions = {f"layers.{module}.{function.name}" for module in modules for function in QUANTITIES}
     functions |= {f"activation.{function.name}" for function in QUANTITIES} | {"layers.temporal.bumps"}
     assert {m.id for m in MISTAKES if m.target.removesuffix("_vjp") in functions} - tried == set(UNSEEN)
@@ -145,6 +161,42 @@ class Textbook:
         z = ((rows - mean) / np.sqrt(var + x.dtype.type(epsilon))).reshape(x.shape)
         y = z * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
         return y if self.channels_first else np.moveaxis(y, 1, -1)
+
+    def layer_norm(self, x, scale, shift, epsilon):
+        offset = x - x.mean(axis=-1, keepdims=True)
+        return offset / np.sqrt((offset ** 2).mean(axis=-1, keepdims=True) + x.dtype.type(epsilon)) * scale + shift
+
+    def rms_norm(self, x, scale, epsilon):
+        return x / np.sqrt((x * x).sum(axis=-1, keepdims=True) / x.shape[-1] + x.dtype.type(epsilon)) * scale
+
+    def silu(self, x):
+        return x * self.sigmoid(x)
+
+    def gelu(self, x):
+        return x * (1 + special.erf(x / 2 ** 0.5)) / 2
+
+    def dropout(self, x, keep, rate):
+        return x * keep / (1 - x.dtype.type(rate))
+
+    def attention(self, query, key, value):
+        return np.einsum("nlm,nme->nle", self.softmax(np.einsum("nld,nmd->nlm", query, key) / query.shape[-1] ** 0.5), value)
+
+    def strided_conv2d(self, image, kernel, bias, stride, padding):
+        if self.channels_first:
+            y = self._strided(np.moveaxis(image, 1, -1), np.transpose(kernel, (2, 3, 1, 0)), bias, stride, padding)
+            return np.moveaxis(y, -1, 1)
+        return self._strided(image, kernel, bias, stride, padding)
+
+    @staticmethod
+    def _strided(image, kernel, bias, stride, padding):
+        framed = np.pad(image, ((0, 0), (padding,) * 2, (padding,) * 2, (0, 0)))
+        seen = np.lib.stride_tricks.sliding_window_view(framed, kernel.shape[:2], axis=(1, 2))[:, ::stride, ::stride]
+        return np.einsum("nhwcij,ijck->nhwk", seen, kernel) + bias
+
+    def sinusoidal(self, time, width):
+        one, half = np.dtype(self.dtype).type, width // 2
+        angle = time[:, None] * one(10000) ** (-np.arange(half).astype(self.dtype) / half)
+        return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
 
     def temporal_basis(self, t, T, count):
         one = np.dtype(self.dtype).type

@@ -40,7 +40,8 @@ def test_every_name_that_is_printed_is_known(names):
     ("draw_times", ["LAW.TIMES"]), ("14", ["K = ", "Correction", "code: ", "BND.K.VALUE"]), ("38", ["eq. 12"]),
     ("App.1 G bound", ["Table App.1"]), ("Ho 2020", ["SMP.STEP.X_PREV"]), ("predicts", ["noise", "score", "bears on"]),
     ("log_variance", ["log σ²", "spread"]), ("bits", ["logarithms to base 2", "law of a bit"]), ("undecided", ["a verdict"]),
-    ("not checked", ["a verdict"]), ("vjp", ["cotangent"]), ("gaussian.kl", ["refdpm.gaussian.kl("]), ("glossary", ["adapter"])])
+    ("not checked", ["a verdict"]), ("vjp", ["cotangent"]), ("gaussian.kl", ["refdpm.gaussian.kl("]), ("glossary", ["adapter"]),
+    ("protocol", ['{"hello": 1', '"call": "vjp"', "(N, H, W, C)", "shape (T,): β_1 first"])])
 def test_a_name_is_explained(name, words):
     assert all(word in told(name) for word in words)
 

@@ -1,5 +1,6 @@
 """Every named mistake is found by evidence of its own kind; planting leaves no trace; and correct variants are not accused."""
 
+from contextlib import suppress
 import inspect
 
 import numpy as np
@@ -86,11 +87,16 @@ def test_planted_function_keeps_name_and_signature_and_is_taken_out_again(mistak
 
 @pytest.mark.parametrize("mistake", [m for m in MISTAKES if "_by_formula" in m.plant.__qualname__], ids=lambda mistake: mistake.id)
 def test_every_edit_that_a_mistake_names_is_one_of_its_formula(mistake):
-    """Otherwise the planted function raises, which looks like a mistake that is found."""
+    """Otherwise the planted function raises, which looks like a mistake that is found.  Another choice may have another formula."""
     (module, name), pair = target(mistake), mistake.target.removesuffix("_vjp")
-    arguments, fixed = next(cases_of(pair))
-    with planted(mistake):
-        getattr(module, name)(*arguments, **fixed)
+
+    def has_the_edit(arguments, fixed):
+        with suppress(ValueError), planted(mistake):
+            getattr(module, name)(*arguments, **fixed)
+            return True
+
+    drawn = cases.examples(pair, count=cases.LIMIT) if pair in cases.CASES else []
+    assert any(has_the_edit(*case) for case in [*cases_of(pair), *drawn])
 
 
 def test_planted_wherever_it_was_imported_and_taken_out_after_an_error():

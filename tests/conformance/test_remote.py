@@ -335,6 +335,7 @@ for line in sys.stdin:
     message = json.loads(line)
     if "hello" in message:
         answer = {"functions": [name for name in message["names"] if name in ("forward", "kl")]}
+        if mode == "places": answer["places"] = {"forward": "program.py"}
         if mode == "beta": answer["beta"], answer["profile"], answer["dtype"] = [0.25, 0.5], {"first_t": 0}, "float32"
     else:
         given = message["arguments"]
@@ -459,6 +460,11 @@ int main(void) {
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_places_that_are_none_are_no_answer(program):
+    with pytest.raises(ValueError, match="adapter: expected a program that answers, got .*, which says .*places"):
+        program("places")
+
+
 def test_a_program_in_C(tmp_path, opened):
     (tmp_path / "forward.c").write_text(C_PROGRAM)
     subprocess.run(["cc", "-o", str(tmp_path / "forward"), str(tmp_path / "forward.c"), "-lm"], check=True)

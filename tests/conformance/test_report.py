@@ -18,6 +18,7 @@ from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.example import ddpm
 from refdpm.conformance.evidence import few_numbers, in_digits, inputs_text, tidy
 from refdpm.conformance.judge import Effort, Result
+from refdpm.conformance.junit import junit
 from refdpm.conformance.session import all_clauses, check
 from refdpm.conformance.unknown import nearest, unknown_functions
 
@@ -153,6 +154,7 @@ def test_few_numbers_are_those_around_the_worst():
 def test_numbers_have_as_many_digits_as_tell_them_apart():
     assert in_digits([0.5, 1.00000001], [0.5, 1]) == ("0.5, 1.00000001", "0.5, 1")
     assert in_digits(["nan"], [1 / 3]) == ("nan", "0.33333")
+    assert in_digits([-0.0, -0.5], [-0.0, 0]) == ("0, -0.5", "0, 0")
 
 
 def test_inputs_are_shown_as_they_are_or_by_how_they_begin():
@@ -294,15 +296,15 @@ def test_junit_is_well_formed_whatever_an_exception_says(said):
         raise ValueError(said)
 
     found = check(adapter(kl=kl), effort=QUICK, only="GAU.KL")
-    suite = ElementTree.fromstring(reports.junit(found))
-    assert len(reports.junit(found)) < 20_000 and len(reports.text(found)) < 5_000
-    assert len(suite) == 1 and "\x1b" not in reports.text(found)
+    suite = ElementTree.fromstring(junit([found]))
+    assert len(junit([found])) < 20_000 and len(reports.text(found)) < 5_000
+    assert len(suite.findall("testcase")) == 1 and "\x1b" not in reports.text(found)
 
 
 @pytest.mark.parametrize("verdict", ["undecided", "not checked", "skipped"])
 def test_what_was_not_decided_is_skipped_in_junit(monkeypatch, verdict):
     with_verdict(monkeypatch, verdict, reason="because")
-    suite = ElementTree.fromstring(reports.junit(check(adapter(kl=right_kl), **KL)))
+    suite = ElementTree.fromstring(junit([check(adapter(kl=right_kl), **KL)]))
     assert suite.get("skipped") == "1" and suite.find(".//skipped").get("message") == f"{verdict}: because"
 
 

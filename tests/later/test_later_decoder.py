@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refdpm.gaussian import Gaussian
-from refdpm.later import decoder
+from refdpm.later import decoder, objective
 from refdpm.later.decoder import Grid
 
 
@@ -51,3 +51,26 @@ def test_gradient_is_finite_where_the_mass_is_all_or_nothing():
     k = np.array([[128, 0, 255]])
     value, pullback = decoder.log_mass_vjp(p, k=k, grid=Grid())
     assert np.isfinite(value).all() and all(np.isfinite(part).all() for part in pullback(np.ones((1, 3))))
+
+
+# -- bytes and back --------------------------------------------------------------------------------------------------------
+
+def test_bytes_and_back():
+    """k/127.5 − 1, ends exact; back even with a little noise, where cutting off loses one in two; beyond the ends, the ends."""
+    k = np.arange(256)
+    x = decoder.level(k, grid=Grid())
+    assert x[[0, 255]].tolist() == [-1, 1] and x == pytest.approx([i / 127.5 - 1 for i in range(256)], abs=3e-16)
+    for shift in (-0.3, 0, 0.3):
+        assert decoder.nearest(x + shift / 127.5, grid=Grid()).tolist() == k.tolist()
+    assert decoder.nearest(np.array([-7.0, 7]), grid=Grid()).tolist() == [0, 255]
+
+
+def test_dequantised_levels_fill_the_line():
+    """(k + u)/128 − 1: bins of 1/128 from −1 to 1 without a gap, whatever the levels."""
+    assert decoder.dequantised(np.array([0, 100, 255]), noise=np.array([0, 0.5, 1])).tolist() == [-1, 100.5 / 128 - 1, 1]
+    assert decoder.dequantised(np.array([0, 1, 3]), noise=np.array([0.5, 0, 1]), levels=4).tolist() == [-0.75, -0.5, 1]
+
+
+def test_bits_per_component_of_a_density():
+    """A flat density on (−1, 1) is 8 bits a byte: log 2 nats are 1 bit, and log₂ 128 = 7 more."""
+    assert objective.per_dimension(np.array([3 * np.log(2)]), k=np.zeros((1, 3), int), per_unit=128.0).item() == pytest.approx(8)

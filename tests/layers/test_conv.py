@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refdpm.layers import conv
-from refdpm.layers.conv import conv2d, conv2d_vjp
+from refdpm.layers.conv import conv2d, conv2d_vjp, strided_conv2d
 from refdpm.layers.linear import Affine, linear
 from refdpm.layers.multiscale import multiscale, multiscale_released
 from refdpm.layers.pool import mean_pool, upsample
@@ -138,3 +138,18 @@ def test_scales_by_loops(scales):
     assert np.abs(multiscale(x, kernels) - expected).max() < 1e-12
     rectified = scales_by_loops(x, kernels, inside=lambda y: np.where(y > 0, y, 0.05 * y)) / scales
     assert np.abs(multiscale_released(x, kernels) - rectified).max() < 1e-12
+
+
+@pytest.mark.parametrize("kernel,stride,padding", [((3, 3), 2, 1), ((4, 4), 2, 1), ((2, 5), 3, 0), ((1, 2), 1, 2), ((3, 3), 1, 1)])
+def test_strided_convolution_by_loops(kernel, stride, padding):
+    x, weight, bias = normal(2, 6, 7, 3), normal(*kernel, 3, 4, seed=1), normal(4, seed=2)
+    rows, columns = ((x.shape[1 + a] + 2 * padding - kernel[a]) // stride + 1 for a in (0, 1))
+    expected = np.zeros((2, rows, columns, 4))
+    for n, h, w, k in np.ndindex(*expected.shape):
+        expected[n, h, w, k] = bias[k]
+        for i, j, c in np.ndindex(*kernel, 3):
+            above, left = h * stride + i - padding, w * stride + j - padding
+            if 0 <= above < 6 and 0 <= left < 7:
+                expected[n, h, w, k] += x[n, above, left, c] * weight[i, j, c, k]
+    got = strided_conv2d(x, weight, bias, stride=stride, padding=padding)
+    assert got.shape == expected.shape and np.abs(got - expected).max() < 1e-13

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from refdpm.layers.norm import group_norm, group_norm_vjp
+from refdpm.layers.norm import group_norm, group_norm_vjp, layer_norm, rms_norm
 
 
 def normal(*shape, seed=0):
@@ -63,3 +63,21 @@ def test_single_precision_stays_single():
     x, one = np.float32(normal(2, 3, 4, 6)), np.ones(6, np.float32)
     y, back = group_norm_vjp(x, one, one, groups=2)
     assert {y.dtype, *(d.dtype for d in back(y))} == {np.dtype(np.float32)}
+
+
+def test_layer_norm_and_rms_norm_by_loops():
+    x, scale, shift = 2 + normal(3, 4, 5), normal(5, seed=1), normal(5, seed=2)
+    layer, root = layer_norm(x, scale, shift, epsilon=0.25), rms_norm(x, scale, epsilon=0.25)
+    for n, l in np.ndindex(3, 4):
+        row = x[n, l].tolist()
+        mean = math.fsum(row) / 5
+        var, square = math.fsum((a - mean) ** 2 for a in row) / 5, math.fsum(a * a for a in row) / 5
+        assert layer[n, l] == pytest.approx([s * (a - mean) / math.sqrt(var + 0.25) + b for a, s, b in zip(row, scale, shift)])
+        assert root[n, l] == pytest.approx([s * a / math.sqrt(square + 0.25) for a, s in zip(row, scale)], rel=1e-14)
+
+
+def test_rms_norm_by_hand():
+    """3 and 4 have the mean square 12½; twice x is the same as x."""
+    assert rms_norm(np.array([[3.0, 4]]), np.ones(2), epsilon=0.0) == pytest.approx(np.array([[3, 4]]) / math.sqrt(12.5), rel=1e-15)
+    assert rms_norm(np.array([[6.0, 8]]), np.ones(2), epsilon=1.5) == pytest.approx(
+        np.array([[6, 8]]) / math.sqrt(51.5), rel=1e-15)

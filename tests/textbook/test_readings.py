@@ -177,5 +177,17 @@ def test_mathml_is_well_formed(name):
     assert ElementTree.fromstring(mathml(FORMULAS[name])).tag == "math" and written(FORMULAS[name])
 
 
+@pytest.mark.parametrize("formula,text", [
+    (log1p(-X), "log(1−x)"), (log1p(X), "log(1+x)"), (log1p(-(X + Y)), "log(1−(x+y))"), (-HALF * X, "−12\u2062x"),
+    (where(above(X, Y), X, Y), "{xif\u00a0x>yyelse")])
+def test_mathml_reads_as_it_is_meant(formula, text):
+    assert "".join(ElementTree.fromstring(mathml(formula)).itertext()) == text
+
+
+@pytest.mark.parametrize("name,indices", [("x_prev", 1), ("var_q", 1), ("log_width", 0), ("x", 0)])
+def test_mathml_lowers_an_index_and_no_word(name, indices):
+    assert mathml(given(name)).count("<msub>") == indices
+
+
 def test_every_formula_of_the_book_is_there_once():
     assert len(set(map(id, pairs().values()))) >= len(pairs()) // 2 and pairs()["gaussian.kl"].__name__ == "kl"

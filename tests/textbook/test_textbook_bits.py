@@ -193,8 +193,7 @@ def test_stationary_data_gain_nothing():
     weight = np.array([(0.7, 0.3)[int(a)] * SO_FAR[2][int(a), int(b)] * SO_FAR[3][int(a), int(c)] for a, b, c in every])
     page = Page({"x_0": every[:, :1], "x_t": every[:, 1:].T[..., None], "r": 0.3}, beta=BETA[:4], t=np.array([2, 3]), ndim=3,
                 steps=True)
-    forward = bits.forward(X_T, ROWS, R)
-    K = bits.bound(bits.step_kl(X_T, X_0, ROWS, R, forward), X_0, row(at=1), row(at="T"), R)
+    K = bits.bound(bits.step_kl(X_T, X_0, ROWS, R, lambda x_t: bits.forward(x_t, ROWS, R)), X_0, row(at=1), row(at="T"), R)
     null = 0.7 * np.log(0.7) + 0.3 * np.log(0.3)
     assert abs(weight @ worth(K, page=page)[0] - null) < 1e-15
     right = []

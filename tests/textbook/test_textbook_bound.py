@@ -80,8 +80,9 @@ def test_k_of_the_exact_reversal():
         return near(np.array([value @ weight / 36]), expected)
 
     missed = unseen((bound.whole(bound.Terms(kl, *bound.ends(Z))),), holds)
-    assert {one[:20] for one in missed if "mean over components" not in one} == {            # of one component, and on the average
-        "α_1 for ᾱ_1", "ᾱ_{T+1} for ᾱ_T", "factor left out: noise"[:20], "minus for plus before √(1 − ᾱ_t) noise"[:20],
+    assert {one[:20] for one in missed if "mean over components" not in one} == {   # of one component, and on the average
+        "α_1 for ᾱ_1", "ᾱ_{T+1} for ᾱ_T", "sum over components ", "factor left out: noise"[:20],
+        "minus for plus before √(1 − ᾱ_t) noise"[:20],
         "β_t √ᾱ_{t−1}/(1 − ᾱ_t) x_0 + √α_t (1 − … the other way round"[:20]}
 
 
@@ -151,13 +152,13 @@ def test_states_along_a_path():
 
 
 def test_averages_by_hand():
-    """Weights (½, 3/2, 1) and (1, 3, 5): log 1 and log 3, ½ √((½ + 8/9)/6).  1, 2, 6 have the mean 3 ± √(7/3); log 8 is 3 bits."""
-    page = Page({"w": np.array([[0.5, 1.0], [1.5, 3.0], [1.0, 5.0]]), "x": np.array([1.0, 2.0, 6.0])})
+    """Weights (½, 3/2, 1) and (1, 3, 5): log 1 and log 3, ½ √((½ + 8/9)/6).  1, 2, 9 have the mean 4 ± √(19/3); log 8 is 3 bits."""
+    page = Page({"w": np.array([[0.5, 1.0], [1.5, 3.0], [1.0, 5.0]]), "x": np.array([1.0, 2.0, 9.0])})
     log_w = log(given("w"))
     found, alone = bound.log_likelihood(log_w), bound.average(given("x"))
     missed = unseen(found, lambda value, error: same(page, value, HALF * log(node(3))) and same(page, error, sqrt(node(25) / 432)))
     assert missed == ["mean over one, for the sum of max log(w)", "exp(log(w) − (Σ_one max log(w) + log(Σ_… the other way round"]
-    missed = unseen(alone, lambda value, stderr: same(page, value, node(3)) and same(page, stderr, sqrt(node(7) / 3)))
+    missed = unseen(alone, lambda value, stderr: same(page, value, node(4)) and same(page, stderr, sqrt(node(19) / 3)))
     assert missed == ["x − Σ_examples x/(number of examples) the other way round"]
     assert same(page, bound.log_mean(log_w - 1000), bound.log_mean(log_w) - 1000)
     assert same(page, bound.bits(log(node(8))), node(3))

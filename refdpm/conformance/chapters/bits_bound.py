@@ -100,9 +100,12 @@ def _own_kl(i: Inputs, ask: Ask) -> Inputs:
 
 # -- the clauses -----------------------------------------------------------------------------------------------------------
 
+def _reverse(x_t: E) -> book.Bit:
+    return book.of_prob(book.sigmoid(linear(x_t, gathered("weight"), gathered("bias"))))
+
+
 def _step_kl(i: Inputs) -> E:
-    said = book.of_prob(book.sigmoid(linear(X_T, gathered("weight"), gathered("bias"))))
-    return book.step_kl(X_T, X_0, row(), R, said)
+    return book.step_kl(X_T, X_0, row(), R, _reverse)
 
 
 def _K(i: Inputs) -> tuple[E, ...]:

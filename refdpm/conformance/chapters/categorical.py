@@ -1,30 +1,31 @@
-"""The chain for symbols: matrices, marginal, posterior, reverse step from logits, divergence.
+"""The chain for symbols: matrices, marginal, posterior, reverse step from logits, divergence, draws; any matrices; masked tokens.
 
 A symbol is the number of its class, 0..K−1, in an integer array (N, …); a law has the classes on its last axis.  `classes` is K:
-the adapter's own, if it has an attribute of that name, else drawn.
+the adapter's own, if it has an attribute of that name, else drawn.  `law` (K,) is the stationary law of a chain that asks for one.
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from refdpm import activation
+from refdpm import activation, schedule
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
 from refdpm.conformance.chapters import inputs
-from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_schedules, exactly, spread_out, times_of
-from refdpm.conformance.chapters.quantity import Output, Quantity, own_levels
-from refdpm.conformance.chapters.theory import Take, Theory, columns, symbol
+from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, edge_schedules, exactly, listed, spread_out, times_of
+from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
+from refdpm.conformance.chapters.theory import Take, Theory, columns, step_of, symbol
 from refdpm.conformance.planting import SWAPPED, Mistake, edited, instead, of, pulled_by, then, told
-from refdpm.later import categorical
+from refdpm.later import categorical, masked
 from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
 from refdpm.textbook import symbols as book
 from refdpm.textbook.chain import row
-from refdpm.textbook.expression import E, given
+from refdpm.textbook.expression import E, given, move
 from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
@@ -43,7 +44,8 @@ def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Draw]:
     """Symbols of those names, a schedule and t."""
     def of(K: int) -> dict[str, Any]:
         found = {name: draws.integer_arrays((N, D), 0, K - 1) for name in symbols}
-        return {"classes": draws.just(K)} | ({"logits": arrays(N, D, K)} if logits else {}) | found
+        law = draws.repeated(draws.integers(0, SHARES - K), K - 1).map(_positive)
+        return {"classes": draws.just(K), "law": law} | ({"logits": arrays(N, D, K)} if logits else {}) | found
 
     return lambda given: _sizes(given).flatmap(lambda K: inputs.chain(**of(K))(given))
 
@@ -55,10 +57,11 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
         for i, beta in enumerate(edge_schedules(given)):
             t, K = times_of(beta), given.classes or (3, 2, 5)[i % 3]
             edge: Inputs = {"logits": spread_out(len(t), D, K)} if logits else {}
+            edge["law"] = _positive(list(range(3 * i, 3 * i + 7 * (K - 1), 7)))
             for j, name in enumerate(symbols):
                 edge[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
             found.append(edge | {"t": t, "beta": beta, "classes": K})
-        return [*(_possible(edge) for edge in found[:3]), *found] if symbols == ("x_0", "x_t") else found
+        return [*(_possible(edge) for edge in found[:3]), *found] if {"x_0", "x_t"} <= set(symbols) else found
     return edges
 
 
@@ -76,6 +79,11 @@ def _laws(given: Given) -> Draw:
         return rows.map(lambda pairs: {"law_q": np.array([q for q, _ in pairs]), "law_p": np.array([p for _, p in pairs])})
 
     return _sizes(given).flatmap(of)
+
+
+def _positive(cuts: list[int]) -> Array:
+    """A law in which every class has one share at least."""
+    return (np.diff([0, *sorted(cuts), SHARES - len(cuts) - 1]) + 1) / SHARES
 
 
 def _between(cuts: list[int]) -> Array:
@@ -115,7 +123,7 @@ BETA, PREV, LEVEL, STEP = columns(_axes)
 def _page(i: Inputs) -> Page:
     given = i | {name: _symbols(i, name) for name in ("x_0", "x_t") if name in i} | {"identity": np.eye(i["classes"])}
     given |= {"mask": np.eye(i["classes"])[-1]} if i.get("kernel") == "absorbing" else {}
-    return Page(given, beta=i["beta"], t=i["t"], ndim=max(_axes(i), 3))
+    return Page(given, beta=i["beta"], t=i.get("t"), ndim=max(_axes(i), 3))
 
 
 def _two_laws(i: Inputs) -> Page:
@@ -128,8 +136,8 @@ def _two_laws(i: Inputs) -> Page:
 # -- the stationary law --------------------------------------------------------------------------------------------------
 
 def _stationary(i: Inputs) -> Array | None:
-    """All on the last class, the mask, of the absorbing chain; None for the uniform one."""
-    return np.eye(i["classes"])[-1] if i.get("kernel") == "absorbing" else None
+    """The one that is given; all on the last class, the mask, of the absorbing chain; None for the uniform one."""
+    return {"absorbing": np.eye(i["classes"])[-1], "given": i["law"]}.get(i.get("kernel", ""))
 
 
 def _law_of_possible(i: Inputs) -> Array | None:
@@ -147,7 +155,7 @@ def _law_of_reverse(i: Inputs) -> Array | None:
 
 
 def _law_in_book(i: Inputs) -> E | None:
-    return given("mask") if i.get("kernel") == "absorbing" else None
+    return {"absorbing": given("mask"), "given": given("law")}.get(i.get("kernel", ""))
 
 
 def _reverse_in_book(i: Inputs) -> E:
@@ -160,7 +168,7 @@ def _reverse_in_book(i: Inputs) -> E:
 LAW = (Output("PROB", "law"),)
 MATRIX = (Output("MATRIX", "matrix"),)
 
-QUANTITIES: tuple[Quantity, ...] = (
+BASIC: tuple[Quantity, ...] = (
     Quantity(
         "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t 1πᵀ, rows are the class that is left: kept, or drawn anew from π, "
         "which gives each class 1/K (kernel 'uniform'), or all to the last ('absorbing')", SOURCE, MATRIX, chain(), chain_edges(),
@@ -200,6 +208,147 @@ QUANTITIES: tuple[Quantity, ...] = (
 )
 
 
+# -- the bound, and draws --------------------------------------------------------------------------------------------------
+
+def _law_of_term(i: Inputs) -> Array | None:
+    _law_of_possible(i)
+    return _law_of_reverse(i)
+
+
+def _at_the_end(i: Inputs) -> Inputs:
+    return {name: value for name, value in i.items() if name != "t"}
+
+
+def _prior_kl(i: Inputs) -> tuple[Array, ...]:
+    """Raises: Skip where a mask cannot be what x_0 is."""
+    if i.get("kernel") == "absorbing":
+        raise Skip("a little of x_0 is left at T, which the law that is all mask does not have")
+    level = schedule.log_alpha_bar(i["beta"])[-1:].reshape(1, 1, 1)
+    law = _stationary(i)
+    return categorical.kl(categorical.marginal(_symbols(i, "x_0"), level, law=law),
+                          Categorical(np.full(i["classes"], 1 / i["classes"]) if law is None else law)),
+
+
+def _prior_in_book(i: Inputs) -> E:
+    law = _law_in_book(i)
+    return book.kl(book.marginal(X_0, row(at="T"), K, law), 1 / K + 0 * X_0 if law is None else law + 0 * X_0)
+
+
+def _noisy(*shape: int) -> Draw:
+    return arrays(*shape, low=0.02, high=0.98)
+
+
+def _draws_edges(given: Given) -> list[Inputs]:
+    """Many rows: one shows little of how a class is drawn."""
+    sizes = [given.classes] if given.classes else [3, 2, 5]
+    return [{"law_p": np.array([_positive([n * k % (SHARES - K) for k in range(1, K)]) for n in range(1, 41)]),
+             "uniform": spread_out(40, K, start=0.1 * K, low=0.02, high=0.98)} for K in sizes]
+
+
+TERMS: tuple[Quantity, ...] = (
+    Quantity(
+        "categorical_step_kl", "CAT.TERM", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) per symbol, p from logits of x_0 as in "
+        "the reverse step; at t = 1 it is −log p(x_0 | x_1)", SOURCE, (Output("VALUE", "information"),),
+        chain("x_0", "x_t", logits=True), chain_edges("x_0", "x_t", logits=True),
+        Theory(categorical.step_kl, "logits", x_0=lambda i: _symbols(i, "x_0"), x_t=lambda i: _symbols(i, "x_t"),
+               step=lambda i: step_of(i, _axes), mixing=lambda i: i["mixing"], law=_law_of_term),
+        lambda i: (book.kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_in_book(i)),),
+        given=own_levels, after=("categorical_posterior", "categorical_reverse", "categorical_kl"), choices=("mixing", "kernel"),
+        arguments=("logits",), page=_page),
+    Quantity(
+        "categorical_prior_kl", "CAT.PRIOR", "KL(q(x_T | x_0) ‖ π) per symbol", SOURCE, (Output("VALUE", "information"),),
+        lambda given: chain("x_0")(given).map(_at_the_end), lambda given: list(map(_at_the_end, chain_edges("x_0")(given))),
+        ByHand(_prior_kl), lambda i: (_prior_in_book(i),), given=own_levels,
+        after=("categorical_marginal", "categorical_kl"), choices=("kernel",), page=_page),
+    Quantity(
+        "categorical_draw", "CAT.DRAW", "the class with the largest log p_k − log(−log u_k), for numbers u uniform on (0, 1) in "
+        "the shape of the law", SOURCE, (Output("CLASS", "integer"),),
+        lambda given: _laws(given).flatmap(lambda laws: _noisy(*laws["law_p"].shape).map(
+            lambda uniform: {"law_p": laws["law_p"], "uniform": uniform})), _draws_edges,
+        Theory(categorical.draw, symbol("law_p"), noise=lambda i: i["uniform"]),
+        lambda i: (book.draw(given("law_p"), given("uniform"), given("count")),),
+        page=lambda i: Page(i | {"count": i["law_p"].shape[-1]})),
+)
+
+
+# -- any matrices ----------------------------------------------------------------------------------------------------------
+
+def _matrices(count: int, K: int, start: int) -> Array:
+    """Matrices without symmetry whose rows add to 1, in shares that float32 holds."""
+    cuts = [[(start + 5 * n * (k + 1) + 11 * k) % (SHARES - K) for k in range(K - 1)] for n in range(1, count * K + 1)]
+    return np.array([_positive(row) for row in cuts]).reshape(count, K, K)
+
+
+def _with_matrices(K: int, start: int) -> Inputs:
+    n = np.arange(4)
+    return {"x_0": (n[:, None] + (0, 1)) % K, "x_t": (2 * n[:, None] + (1, 0)) % K, "step": _matrices(4, K, start),
+            "before": _matrices(4, K, start + 3), "classes": K}
+
+
+MATRICES: tuple[Quantity, ...] = (
+    Quantity(
+        "matrix_product", "CAT.PRODUCT", "Q̄_1, Q̄_2, Q̄_3 with Q̄_t = Q_1 Q_2 … Q_t, of any matrices (3, K, K) whose rows add to "
+        "1", SOURCE, MATRIX, drawn(matrices=draws.integers(0, 40).map(lambda start: _matrices(3, 3, start))),
+        listed(*({"matrices": _matrices(3, K, 7)} for K in (3, 2, 5))), ByHand(lambda i: (categorical.accumulated(i["matrices"]),)),
+        book.accumulated(given("matrices"), 3)),
+    Quantity(
+        "matrix_posterior", "CAT.MATRIX", "q(x_{t−1} | x_t, x_0) ∝ Q_t[·, x_t] ⊙ Q̄_{t−1}[x_0, ·], adding to 1, of any matrices "
+        "step = Q_t and before = Q̄_{t−1}, (N, K, K), one for each row", SOURCE, LAW,
+        lambda given: draws.integers(0, 40).map(lambda start: _with_matrices(3, start)),
+        listed(*(_with_matrices(K, 2) for K in (3, 2, 5))),
+        Theory(categorical.posterior_by_matrices, _one_hot("x_t"), _one_hot("x_0"), "step", "before"),
+        book.posterior_by_matrices(X_T, X_0, given("step"), given("before")), arguments=("step", "before"),
+        page=lambda i: Page(i | {name: _symbols(i, name) for name in ("x_0", "x_t")})),
+)
+
+
+# -- masked tokens ---------------------------------------------------------------------------------------------------------
+
+def _tokens(K: int, sigma: list[float], start: float = 0.0) -> Inputs:
+    """Tokens, a good part of them masked, at every noise of a list; K is the number of the mask."""
+    n = np.arange(len(sigma))
+    x_0 = (n[:, None] + (0, 1, 3, 4)) % K
+    x_t, sigmas = np.where((n[:, None] + (0, 1, 2, 3)) % 3 < 2, K, x_0), exactly(sigma)
+    return {"x_0": x_0, "x_t": x_t, "logits": spread_out(*x_0.shape, K, start=start), "sigma": sigmas,
+            "dsigma": exactly(0.5 + sigmas / 2), "mask": K}
+
+
+def _tokens_page(i: Inputs) -> Page:
+    return Page({name: i[name] for name in ("logits", "sigma", "dsigma") if name in i} | _masked(i))
+
+
+def _masked(i: Inputs) -> dict[str, Array]:
+    return {"x_0": np.eye(i["mask"])[i["x_0"]], "masked": i["x_t"] == i["mask"]}
+
+
+def _column(name: str) -> E:
+    return move(given(name), "of a row", lambda i: i[:, None])
+
+
+SIGMA = Take(lambda i: i["sigma"][:, None], lambda i, d: {"sigma": d[:, 0]})
+TOKENS = listed(_tokens(5, [0.7, 0.0625, 3.0, 1.5]), _tokens(4, [0.25, 2.0, 0.5], 0.3))
+OF_TOKENS: dict[str, Any] = dict(x_0=lambda i: _masked(i)["x_0"], masked=lambda i: _masked(i)["masked"])
+
+MASKED: tuple[Quantity, ...] = (
+    Quantity(
+        "masked_loss", "CAT.MASKED", "dsigma/(e^sigma − 1) Σ_masked −log p(x_0 | x_t) of each example, p = softmax(logits) over "
+        "the classes without the mask, which is number `mask`; sigma = −log α_t, dsigma = dσ/dt", ("Sahoo 2024", "Shi 2024"),
+        (Output("VALUE", "total"),), lambda given: _noisy(3).map(lambda sigma: _tokens(5, list(4 * sigma))), TOKENS,
+        Theory(masked.masked_loss, "logits", sigma=SIGMA.make, rate=lambda i: i["dsigma"][:, None], **OF_TOKENS),
+        book.masked_loss(LOGITS, X_0, given("masked"), _column("sigma"), _column("dsigma")), arguments=("logits",),
+        page=_tokens_page),
+    Quantity(
+        "absorbing_ratio", "CAT.RATIO", "q(x_t = k | x_0)/q(x_t = mask | x_0) for every class k but the mask where x_t is the "
+        "mask: 1/(e^sigma − 1) for x_0 and 0 for the others; 0 where x_t is no mask", ("Lou 2024",), (Output("VALUE"),),
+        lambda given: _noisy(3).map(lambda sigma: _tokens(5, list(4 * sigma))), TOKENS,
+        Theory(masked.absorbing_ratio, SIGMA, **OF_TOKENS),
+        book.absorbing_ratio(_column("sigma"), X_0, given("masked")), arguments=("sigma",), page=_tokens_page),
+)
+
+
+QUANTITIES: tuple[Quantity, ...] = (*BASIC, *TERMS, *MATRICES, *MASKED)
+
+
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
 
 def _soft(rng: np.random.Generator, n: int) -> Array:
@@ -221,6 +370,10 @@ def _three(rng: np.random.Generator, n: int) -> Array:
     return wide(1e-6, 300.0, 0.0, signs=BOTH)(rng, 3 * n).reshape(n, 3)
 
 
+def _hidden(rng: np.random.Generator, n: int) -> dict[str, Array]:
+    return {"x_0": np.eye(3)[rng.integers(0, 3, (n, 2))], "masked": rng.random((n, 2)) < 0.6}
+
+
 def _reverse(mixing: str) -> Callable[[np.random.Generator, int], Case]:
     def drawn(rng: np.random.Generator, n: int) -> Case:
         beta, before = np.minimum(rate(rng, n), 1 - 1e-9)[:, None], wide(1e-12, 60.0, signs=(-1,))(rng, n)[:, None]
@@ -235,12 +388,17 @@ ENDS = {
     "later.categorical.posterior": lambda rng, n: (
         (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], wide(1e-12, 600.0, signs=(-1,))(rng, n)[:, None]), {}),
     "later.categorical.kl": _close,
+    "later.categorical.draw": lambda rng, n: ((Categorical(rng.dirichlet(np.ones(4), n)),), {"noise": rng.random((n, 4))}),
+    "later.masked.absorbing_ratio": lambda rng, n: ((wide(1e-6, 300.0)(rng, n)[:, None],), _hidden(rng, n)),
+    "later.masked.masked_loss": lambda rng, n: (
+        (_three(rng, 2 * n).reshape(n, 2, 3),),
+        _hidden(rng, n) | {"sigma": wide(1e-6, 300.0)(rng, n)[:, None], "rate": wide(1e-6, 1e6)(rng, n)[:, None]}),
     "later.categorical.reverse": tuple(map(_reverse, categorical.MIXINGS))}
 
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
-# Not yet plantable: DIS-07 needs a hybrid loss; DIS-08 a sampler that draws for itself.
+# Not yet plantable: DIS-08 needs a sampler that draws for itself.
 
 
 def _gathered(logits: Array) -> Array:
@@ -249,6 +407,8 @@ def _gathered(logits: Array) -> Array:
 
 
 in_posterior, in_kl, in_reverse = of("later.categorical.posterior"), of("later.categorical.kl"), of("later.categorical.reverse_vjp")
+in_matrices, in_step_kl = of("later.categorical.posterior_by_matrices_vjp"), of("later.categorical.step_kl_vjp")
+in_masked = of("later.masked.masked_loss_vjp")
 
 MISTAKES = (
     in_posterior("DIS-02b", "posterior of a symbol not divided by q(x_t | x_0) → divided",
@@ -284,6 +444,31 @@ MISTAKES = (
     in_kl("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)", "BND-34 for symbols", SWAPPED),
     in_kl("NEW-CAT-BITS", "divergence averaged over classes → summed", "a mean over the last axis",
             then(lambda kl, q: kl / q.prob.shape[-1])),
+    in_posterior("DIS-16", "π of the class of x_t at every class → the stationary law of all classes",
+                 "google/hackable_diffusion!29",
+                 told(law=lambda law, x_t: None if law is None else 0 * law + (law * x_t).sum(axis=-1, keepdims=True))),
+    in_matrices("CAT-ROW", "row of Q_t at x_t → its column", "a matrix that is symmetric for uniform noise alone",
+                told(step=lambda step: np.swapaxes(step, -1, -2))),
+    in_matrices("CAT-COLUMN", "column of Q̄_{t−1} at x_0 → its row", "as CAT-ROW, of the other matrix",
+                told(before=lambda before: np.swapaxes(before, -1, -2))),
+    Mistake("CAT-ORDER", "Q_t … Q_2 Q_1 → Q_1 Q_2 … Q_t", "matrices that commute for one stationary law alone",
+            "later.categorical.accumulated", "value",
+            then(lambda found, matrices: np.array([reduce(np.matmul, matrices[:t + 1][::-1]) for t in range(len(matrices))]))),
+    Mistake("CAT-GUMBEL", "−log u once → Gumbel noise −log(−log u)", "noise of another law", "later.categorical.draw", "value",
+            instead(lambda law, *, noise: np.argmax(np.log(np.maximum(law.prob, 1e-300)) - np.log(noise), axis=-1))),
+    Mistake("CAT-GREEDY", "the likeliest class → a draw", "noise left out", "later.categorical.draw", "value",
+            told(noise=lambda noise: np.full_like(noise, 0.5))),
+    in_step_kl("CAT-TERM-X0", "−log p(x_0) of the network at every t, the cross entropy → the divergence of the step",
+               "an auxiliary loss taken for the bound",
+               then(lambda kl, logits, x_0: -(x_0 * activation.log_softmax(logits)).sum(axis=-1))),
+    in_masked("CAT-ALL-TOKENS", "sum over all tokens → over those that are masked", "dome272/MaskGIT-pytorch!16",
+              told(masked=np.ones_like)),
+    in_masked("CAT-ALPHA", "−α′ for −α′/(1 − α) → with the share of what is masked below", "a weight without its divisor",
+              then(lambda loss, sigma: loss * -np.expm1(-sigma[:, 0]))),
+    in_masked("CAT-MEAN-MASKED", "mean over the tokens that are masked → sum", "the loss of a masked language model",
+              then(lambda loss, masked: loss / np.maximum(masked.sum(axis=1), 1))),
+    Mistake("CAT-RATIO", "1/(e^σ) for the ratio → 1/(e^σ − 1)", "exp for expm1", "later.masked.absorbing_ratio", "value",
+            then(lambda ratio, sigma: ratio * (-np.expm1(-sigma))[..., None])),
     Mistake("NEW-CAT-GRAD", "Σ p dz left out of softmax's adjoint → subtracted", "the diagonal of a Jacobian",
             "activation.softmax_vjp", "gradient", pulled_by(lambda dp, logits: activation.softmax(logits) * dp)),
 )

@@ -182,12 +182,14 @@ def _page_of_steps(i: Inputs) -> Page:
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components", (SOURCE,),
-        (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D)),
-        listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2)},
-               {"nats": exactly([900.0]), "x_0": spread_out(1, 1)}),
-        Theory(objective.per_dimension, "nats", k=lambda i: np.zeros(i["x_0"].shape, dtype=np.int64)),
-        book.per_dimension(given("nats"), X_0), arguments=("nats",)),
+        "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components, and log₂ of per_unit more: 1, "
+        "or for a density the number of levels in a unit", (SOURCE,),
+        (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D), per_unit=draws.one_of([1.0, 128.0])),
+        listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2), "per_unit": 1.0},
+               {"nats": exactly([900.0]), "x_0": spread_out(1, 1), "per_unit": 1.0},
+               {"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 2), "per_unit": 127.5}),
+        Theory(objective.per_dimension, "nats", k=lambda i: np.zeros(i["x_0"].shape, dtype=np.int64), fixed=("per_unit",)),
+        book.per_dimension(given("nats"), X_0, given("per_unit")), arguments=("nats",)),
     Quantity(
         "prior_kl", "OBJ.PRIOR", "L_T = KL(q(x_T | x_0) ‖ N(0, 1)) = ½ Σ [ᾱ_T x_0² − ᾱ_T − log(1−ᾱ_T)]", (SOURCE, "43"),
         (Output("VALUE", "total"),), on_schedules(x_0=arrays(N, D)), _edges_at_T,

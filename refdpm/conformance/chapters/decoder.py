@@ -15,13 +15,13 @@ from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, exactly, positive, spread_out
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import Theory, normal
-from refdpm.conformance.planting import Mistake, Plant, instead, pulled, without
+from refdpm.conformance.planting import Mistake, Plant, instead, pulled, told, without
 from refdpm.gaussian import Gaussian
 from refdpm.later import decoder
 from refdpm.later.decoder import Grid
 from refdpm.textbook import decoder as book
 from refdpm.textbook.chain import Normal
-from refdpm.textbook.expression import given
+from refdpm.textbook.expression import given, node
 from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
@@ -75,7 +75,38 @@ LOG_MASS = Quantity(
     Theory(decoder.log_mass, normal("mean", "var"), fixed=("k",), grid=_grid),
     book.log_mass(given("x_0"), LAW, given("k"), GRID), arguments=("mean", "var"), page=_page)
 
-QUANTITIES: tuple[Quantity, ...] = (LOG_MASS,)
+
+# -- bytes and back --------------------------------------------------------------------------------------------------------
+
+BYTES, K = Grid(), given("k")
+ALL_BYTES = np.arange(256).reshape(64, 4)
+NOISE = spread_out(64, 4, start=0.4, low=0, high=0.984375)
+
+
+def _off_the_middles(x: Array) -> Array:
+    """At a quarter of the way from a level to the next: what is in the middle may be rounded up or down."""
+    return exactly((np.floor(127.5 * (x + 1)) + 0.25) / 127.5 - 1)
+
+
+BYTES_AND_BACK: tuple[Quantity, ...] = (
+    Quantity(
+        "scaled_bytes", "DEC.SCALED", "k/127.5 − 1 of bytes k", ("Ho 2020",), (Output("VALUE"),),
+        lambda given: draws.named({"k": draws.integer_arrays((N, D), 0, 255)}), lambda given: [{"k": ALL_BYTES}],
+        Theory(decoder.level, "k", grid=lambda i: BYTES), book.scaled(K)),
+    Quantity(
+        "nearest_bytes", "DEC.BYTES", "127.5 (x + 1), rounded to the nearest, from 0 to 255: bytes from samples x", ("Ho 2020",),
+        (Output("VALUE", "integer"),), lambda given: draws.named({"x": arrays(N, D, low=-1.5, high=1.5).map(_off_the_middles)}),
+        lambda given: [{"x": exactly(decoder.level(ALL_BYTES, grid=BYTES) + shift / 255)} for shift in (0, 0.75, -0.5)],
+        Theory(decoder.nearest, "x", grid=lambda i: BYTES), book.nearest(given("x"), book.grid_of(BYTES), 256)),
+    Quantity(
+        "dequantised_bytes", "DEC.UNIFORM", "(k + u)/128 − 1 of bytes k, with noise u uniform on [0, 1)", ("Theis 2016",),
+        (Output("VALUE"),), lambda given: draws.named({"k": draws.integer_arrays((N, D), 0, 255),
+                                                       "noise": arrays(N, D, low=0, high=0.984375)}),
+        lambda given: [{"k": ALL_BYTES, "noise": NOISE}], Theory(decoder.dequantised, "k", fixed=("noise",)),
+        book.dequantised(K, given("noise"), node(256))),
+)
+
+QUANTITIES: tuple[Quantity, ...] = (LOG_MASS, *BYTES_AND_BACK)
 
 
 # -- the pairs at the ends of the range ------------------------------------------------------------------------------------
@@ -101,6 +132,8 @@ def _levels(rng: np.random.Generator, n: int) -> Case:
 
 
 ENDS = {"later.decoder.level": _levels,
+        "later.decoder.nearest": lambda rng, n: ((rng.uniform(-1.2, 1.2, n),), dict(grid=Grid())),
+        "later.decoder.dequantised": lambda rng, n: ((rng.integers(0, 256, n),), dict(noise=rng.random(n))),
         "later.decoder.log_mass": tuple(map(_masses, (Grid(), Grid(0.0, 1.0, 2), Grid(-0.3, 11.0, 17))))}
 
 
@@ -150,6 +183,10 @@ MISTAKES = (
     Mistake("NEW-LEVELS", "levels k/256 of the range → k/255, both ends on the grid",
             "BND-23 for the levels", "later.decoder.level", "value",
             instead(lambda k, *, grid: grid.low + k * (grid.high - grid.low) / grid.levels)),
+    Mistake("DEC-CUT", "bytes cut off → rounded to the nearest", "openai/improved-diffusion, image_sample.py",
+            "later.decoder.nearest", "value", told(x=lambda x, grid: x - grid.width / 2)),
+    Mistake("DEC-TWO-GRIDS", "bytes k/127.5 − 1 with noise of 1/128 → (k + u)/128 − 1", "rosinality/glow-pytorch#17",
+            "later.decoder.dequantised", "value", instead(lambda k, *, noise, levels=256: k / 127.5 - 1 + noise / 128)),
     Mistake("NEW-CDF", "log of a difference of two Φ → without a difference", "the textbook form", "later.decoder.log_mass_vjp",
             "accuracy", _by_difference()),
     Mistake("NEW-BIN-GRAD", "log mass differentiated by the mean alone → by the variance too",

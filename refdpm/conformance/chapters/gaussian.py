@@ -14,7 +14,7 @@ from refdpm.conformance.planting import (IN_SINGLE, PRINTED, SWAPPED, Mistake, e
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import chain as book
 from refdpm.textbook.chain import Normal, row
-from refdpm.textbook.expression import given
+from refdpm.textbook.expression import also, given, running_product
 from refdpm.vjp import Array, Pullback
 
 MEAN_VAR = (Output("MEAN"), Output("VAR", "variance"))
@@ -34,7 +34,8 @@ ALPHA_BAR = Quantity(
     "alpha_bar", "SCH.ABAR", "ᾱ_t = ∏_{s≤t} (1 − β_s), t = 1..T: the share of the signal's variance that t steps leave",
     ("2", "App.1 G marginal"), (Output("TABLE", "table"),), on_schedules(),
     lambda given: [{"beta": beta} for beta in edge_schedules(given)],
-    Theory(schedule.alpha_bar, SCHEDULE, vjp=alpha_bar_vjp, table=True), row().alpha_bar, arguments=("beta",), page=every_step)
+    Theory(schedule.alpha_bar, SCHEDULE, vjp=alpha_bar_vjp, table=True), also(row().alpha_bar, running_product(1 - row().beta)),
+    arguments=("beta",), page=every_step)
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------

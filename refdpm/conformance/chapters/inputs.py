@@ -1,6 +1,7 @@
 """Inputs: numbers that float32 holds, states, schedules and steps, and the network that an adapter is given."""
 
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,17 @@ class Given(NamedTuple):
     beta: Array | None = None
     classes: int | None = None
     own_steps: tuple[Array, ...] | None = None
+
+
+def fingerprint(inputs: Inputs) -> Any:
+    """The same for the same inputs, to the last bit of their numbers; something that a dict can have as a key."""
+    return tuple((name, _fingerprint_of(value)) for name, value in inputs.items())
+
+
+def _fingerprint_of(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.char, blake2b(value.tobytes(), digest_size=16).digest()
+    return tuple(map(_fingerprint_of, value)) if isinstance(value, tuple) else value
 
 
 # -- numbers that float32 holds exactly ----------------------------------------------------------------------------------

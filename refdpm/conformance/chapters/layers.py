@@ -17,9 +17,10 @@ from refdpm.conformance.chapters.inputs import Inputs, drawn, exactly, listed, s
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import Theory
 from refdpm import activation
-from refdpm.layers import conv, linear, norm, pool, rbf, temporal
+from refdpm.layers import attention, conv, embedding, linear, norm, pool, rbf, temporal
 from refdpm.layers.linear import Affine
 from refdpm.textbook.expression import HALF, given, node, slack
+from refdpm.textbook import layers as book_layers
 from refdpm.textbook.layers import PAIRS
 from refdpm.vjp import Array
 
@@ -64,6 +65,18 @@ ELEMENT_WISE = (
     _element_wise("tanh", "LAY.TANH", "tanh x"),
     _element_wise("leaky_relu", "LAY.LEAKY", "max(x, slope·x) with the released code's slope 0.05", zero=[], slope=0.05)._replace(
         inputs=drawn(x=arrays(3, 2, low=0.25).map(lambda x: x * (-1.0) ** np.arange(6).reshape(3, 2)), slope=draws.just(0.05))),
+    _element_wise("silu", "LAY.SILU", "x/(1 + e^−x)"),
+    Quantity("gelu", "LAY.GELU", "x Φ(x), or ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))", ("definition",), (Output("VALUE"),),
+             drawn(x=arrays(3, 2, low=-1.5, high=1.5)), listed(*FAR, *AT_ZERO),
+             Theory(activation.gelu, "x", form=lambda i: i["gelu"]),
+             lambda i: (book_layers.gelu(given("x"), i["gelu"]) + slack(node(SMALL)),), choices=("gelu",), arguments=("x",)),
+    Quantity("dropout", "LAY.DROPOUT", "x/(1 − rate) where `keep` is true, 0 elsewhere: rate is the share that is left out",
+             ("definition",), (Output("VALUE"),),
+             drawn(x=arrays(3, 4), keep=draws.chosen_arrays((3, 4), (False, True)), rate=draws.one_of([0.25, 0.125, 0.5])),
+             listed(*(dict(x=spread_out(*shape), keep=spread_out(*shape, start=0.4) > -0.5, rate=rate)
+                      for shape, rate in (((4, 3), 0.5), ((4, 3), 0.25), ((2, 3, 5), 0.875)))),
+             Theory(activation.dropout, "x", fixed=("keep", "rate")),
+             book_layers.dropout(given("x"), given("keep"), given("rate")), arguments=("x",)),
 )
 
 
@@ -77,6 +90,10 @@ def _convolution(shape: tuple[int, ...], kernel: tuple[int, int], filters: int, 
         image[at] = 1
     return dict(image=image, kernel=spread_out(*kernel, shape[-1], filters, start=0.3),
                 bias=spread_out(filters, start=0.7))
+
+
+# scores whose exponentials overflow
+FAR_KEYS = dict(query=512 * spread_out(2, 3, 4), key=512 * spread_out(2, 5, 4, start=0.3), value=spread_out(2, 5, 3, start=0.7))
 
 
 def _scaled(*cases: tuple[tuple[int, ...], int]) -> list[Inputs]:
@@ -94,6 +111,20 @@ SUMS = (
            edges=[_convolution((2, 4, 6, 3), (3, 5), 2), _convolution((2, 5, 4, 2), (5, 3), 3, 1, 0, 2, 1),
                   _convolution((2, 5, 3, 1), (1, 1), 4), _convolution((3, 8, 9, 2), (3, 3), 3),
                   _convolution((1, 2, 3, 2), (7, 3), 1)]),
+    _layer(conv, "strided_conv2d", "LAY.STRIDED", "y[h, w] = bias + Σ_ij x[h s + i − p, w s + j − p] W[i, j], s = stride and "
+           "p = padding on all sides: black outside, kernel not flipped", "definition", ("image", "kernel", "bias"),
+           fixed=("stride", "padding"), kind="image",
+           inputs=draws.named(dict(image=arrays(2, 5, 6, 1), kernel=arrays(3, 2, 1, 2), bias=arrays(2),
+                                   stride=draws.one_of([2, 1, 3]), padding=draws.one_of([1, 0, 2]))),
+           edges=[_convolution(shape, kernel, 3) | dict(stride=stride, padding=padding) for shape, kernel, stride, padding in (
+               ((2, 6, 8, 3), (3, 3), 2, 1), ((2, 6, 8, 2), (4, 4), 2, 1), ((1, 7, 5, 2), (3, 5), 3, 0),
+               ((2, 4, 6, 1), (2, 2), 2, 0), ((2, 5, 4, 2), (1, 3), 1, 2))]),
+    _layer(attention, "attention", "LAY.ATTENTION", "Σ_m a_lm v_m with the weights a_l· = softmax over m of q_l · k_m/√d, d the "
+           "width of query and key; (N, L, d), (N, M, d), (N, M, e)", "Vaswani 2017", ("query", "key", "value"),
+           inputs=draws.named(dict(query=arrays(2, 3, 4), key=arrays(2, 5, 4), value=arrays(2, 5, 2))),
+           edges=[dict(query=spread_out(*q), key=spread_out(*k, start=0.3), value=spread_out(*v, start=0.7)) for q, k, v in (
+               ((2, 3, 4), (2, 5, 4), (2, 5, 6)), ((3, 4, 2), (3, 3, 2), (3, 3, 2)), ((1, 1, 9), (1, 6, 9), (1, 6, 1)),
+               ((2, 5, 7), (2, 5, 7), (2, 5, 7)))] + [FAR_KEYS], lost=SMALL),
     _layer(pool, "mean_pool", "LAY.POOL", "the mean over squares of factor × factor pixels", "App. D.2", ("image",),
            fixed=("factor",), kind="image", inputs=draws.named(dict(image=arrays(1, 2, 4, 3), factor=draws.just(2))),
            edges=_scaled(((2, 6, 12, 1), 3), ((3, 4, 8, 2), 2), ((2, 3, 5, 4), 1), ((2, 4, 8, 3), 4))),
@@ -114,6 +145,16 @@ def _groups(*shape: int, start: float = 0.0, mean: float = 0.5, spread: float = 
     """Numbers that are not alike: of those that are, a variance by any other formula has no digit that is right."""
     return dict(image=exactly(mean + spread * spread_out(*shape, start=start)),
                 scale=spread_out(shape[-1], start=0.3, low=0.5, high=2.0), shift=spread_out(shape[-1], start=0.7), **fixed)
+
+
+def _features(*shape: int, **of: Any) -> Inputs:
+    """The same on the last axis of states."""
+    found = _groups(*shape, **of)
+    return {"x": found.pop("image")} | found
+
+
+def _without_shift(inputs: Inputs) -> Inputs:
+    return {name: value for name, value in inputs.items() if name != "shift"}
 
 
 @draws.composed
@@ -152,6 +193,27 @@ NORMALISED = (
                   _groups(2, 3, 1, 4, groups=1, epsilon=1e-5), _groups(2, 1, 3, 6, groups=6, epsilon=1e-5),
                   _groups(3, 4, 5, 8, groups=2, epsilon=1e-5, mean=4.0),
                   _groups(3, 2, 5, 4, groups=2, epsilon=1e-5, mean=0.0, spread=0.005)]),
+    _layer(norm, "layer_norm", "LAY.LAYERNORM", "scale·(x − m)/√(v + ε) + shift, m and v over the last axis, v divided by its "
+           "length", "Ba 2016", ("x", "scale", "shift"), fixed=("epsilon",),
+           inputs=draws.named(dict(start=numbers(0, 1), mean=numbers(-1, 1), spread=numbers(0.5, 2),
+                                   epsilon=draws.one_of([1e-5, 1e-3]))).map(lambda drawn: _features(3, 4, **drawn)),
+           edges=[_features(4, 6, epsilon=1e-5), _features(2, 3, 5, epsilon=1e-3, mean=0.0, spread=0.02),
+                  _features(3, 4, epsilon=1e-5, mean=4.0), _features(3, 6, epsilon=1e-5, mean=0.0, spread=0.005)]),
+    _layer(norm, "rms_norm", "LAY.RMSNORM", "scale·x/√(m + ε), m the mean of x² over the last axis", "Zhang 2019", ("x", "scale"),
+           fixed=("epsilon",),
+           inputs=draws.named(dict(start=numbers(0, 1), mean=numbers(-1, 1), spread=numbers(0.5, 2), epsilon=draws.one_of(
+               [1e-6, 1e-3]))).map(lambda drawn: _without_shift(_features(3, 4, **drawn))),
+           edges=list(map(_without_shift, [
+               _features(4, 6, epsilon=1e-6), _features(2, 3, 5, epsilon=1e-3, mean=0.0, spread=0.02),
+               _features(3, 4, epsilon=1e-6, mean=2.0), _features(3, 6, epsilon=1e-6, mean=0.0, spread=0.002)]))),
+    Quantity("sinusoidal", "LAY.TIME", "sin(t f_i) and cos(t f_i), f_i = 10000^(−i/n), i = 0..width/2 − 1; n is width/2, or one "
+             "less; all sines first, all cosines first, or in turn; time (N,)", ("Vaswani 2017", "Ho 2020"), (Output("VALUE"),),
+             drawn(time=draws.integer_arrays((5,), 0, 1000).map(lambda t: t + 0.0), width=draws.one_of([6, 8, 4])),
+             listed(*(dict(time=np.array([3.0, 1, 999, 0, 250.5, 1000]), width=width) for width in (8, 6, 16, 4))),
+             Theory(embedding.sinusoidal, "time", fixed=("width",), order=lambda i: i["time_order"],
+                    spacing=lambda i: i["frequencies"]),
+             lambda i: (book_layers.sinusoidal(given("time"), i["width"], i["time_order"], i["frequencies"]),),
+             choices=("time_order", "frequencies")),
     _layer(temporal, "bumps", "LAY.BASIS", "g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..count; "
            "τ_j = T (j − ½)/count and w = T/count, or as released τ_j from 1 to T and w half their spacing", "63", ("t",),
            fixed=("T", "count", "basis"), inputs=_steps(), lost=SMALL,
@@ -194,6 +256,10 @@ def _times(T: int, count: int, basis: str) -> Sampler:
     return lambda rng, n: ((np.unique([1, T, *rng.integers(1, T + 1, 1)]),), dict(T=T, count=count, basis=basis))
 
 
+def _embedded(order: str, spacing: str) -> Sampler:
+    return lambda rng, n: ((np.append(rng.uniform(0, 1000, n // 2), [0.0, 1000.0]),), dict(width=8, order=order, spacing=spacing))
+
+
 def _alike(rng: np.random.Generator, n: int) -> Case:
     """Numbers whose mean is a thousand times their deviation."""
     return (1e3 + rng.normal(size=(2, 3, 4, 6)), _apart(rng, 6), _apart(rng, 6)), dict(groups=3, epsilon=1e-5)
@@ -201,6 +267,14 @@ def _alike(rng: np.random.Generator, n: int) -> Case:
 
 ENDS = {
     **{f"activation.{name}": ends(REAL) for name in ("softplus", "sigmoid", "tanh", "leaky_relu")},
+    "activation.silu": ends(wide(1e-9, 700.0, 0.0, signs=BOTH)),
+    "activation.gelu": (ends(REAL), ends(wide(1e-9, 10.0, 0.0, signs=BOTH), form="tanh")),
+    "activation.dropout": ends(REAL, keep=lambda rng, n: rng.random(n) < 0.7, rate=0.3),
+    "layers.conv.strided_conv2d": _arrays((2, 4, 8, 2), (4, 3, 2, 3), (3,), stride=2, padding=1),
+    "layers.norm.layer_norm": _arrays((6, 5), (5,), (5,), epsilon=1e-5),
+    "layers.norm.rms_norm": _arrays((6, 5), (5,), epsilon=1e-6),
+    "layers.attention.attention": lambda rng, n: (tuple(rng.normal(size=shape) for shape in ((2, 3, 4), (2, 5, 4), (2, 5, 3))), {}),
+    "layers.embedding.sinusoidal": tuple(_embedded(order, spacing) for order in embedding.ORDERS for spacing in embedding.SPACINGS),
     "activation.logit": (ends(rate), ends(wide(1e-300, 0.5))),
     "activation.x_minus_log1p": ends(near_zero(-0.5, 0.999)),
     "activation.expm1_minus_x": ends(near_zero(-1.299, 1.299)),

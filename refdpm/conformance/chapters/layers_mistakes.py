@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from refdpm.conformance.planting import (IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by,
                                          pulled_to, scaled, then, told, zero)
@@ -14,8 +15,8 @@ from refdpm.layers.multiscale import Kernels, multiscale
 from refdpm.layers.norm import group_norm
 from refdpm.vjp import Array, unbroadcast
 
-# Not yet plantable: LAY-05 needs attention; LAY-16 sides that the factor does not divide, LAY-17's value a factor that is no whole
-# number; TRN-01, TRN-02, TRN-04 a time embedding; SHP-10 t with two axes.
+# Not yet plantable: LAY-16 needs sides that the factor does not divide, LAY-17's value a factor that is no whole number; SHP-10 a t
+# with two axes.  TRN-01 and TRN-02, frequencies and halves of the time embedding, are conventions.
 
 _ORIG = "Sohl-Dickstein/Diffusion-Probabilistic-Models@de92b57"
 
@@ -136,6 +137,51 @@ CONVOLUTION = (
             _in_shape(lambda x: (1, -1, *x.shape[2:]))),
     in_conv2d("NEW-I-BLOCK", "later blocks of pixels start at the first again → where they are", "an index within a block",
             then(_blocks_from_0)),
+)
+
+
+# -- in later networks -------------------------------------------------------------------------------------------------
+
+def _framed_behind(right: Callable[..., Any]) -> Callable[..., Any]:
+    """All of the frame behind the image."""
+    return lambda x, weight, bias, *, stride, padding: right(
+        np.pad(x, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0))), weight, bias, stride=stride, padding=0)
+
+
+def _in_bfloat16(x: Array) -> Array:
+    """With 8 bits, rounded to the nearest."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.rint(mantissa * 256) / 256, exponent)
+
+
+in_gelu, in_attention = of("activation.gelu"), of("layers.attention.attention_vjp")
+in_rms_norm, in_sinusoidal = of("layers.norm.rms_norm"), of("layers.embedding.sinusoidal")
+
+LATER = (
+    in_gelu("LAY-GELU-ROOT", "½ x (1 + erf x) → ½ x (1 + erf(x/√2))", "Φ taken for an erf",
+            then(lambda y, x, form: x * special.ndtr(np.sqrt(2) * x) if form == "exact" else y)),
+    in_gelu("LAY-GELU-QUICK", "x sigmoid(1.702 x), a third form → the one that is named", "QuickGELU of openai/CLIP",
+            then(lambda y, x: x * sigmoid(1.702 * x))),
+    Mistake("LAY-SILU-GRAD", "sigmoid(x) alone for the derivative of x sigmoid(x) → with x times the sigmoid's own",
+            "as GRD-01", "activation.silu_vjp", "gradient", pulled_by(lambda dy, x: sigmoid(x) * dy)),
+    Mistake("LAY-KEEP", "divided by the rate → by 1 − rate, the share that is kept",
+            "keep_prob of TensorFlow 1, rate of TensorFlow 2", "activation.dropout", "value", told(rate=lambda rate: 1 - rate)),
+    Mistake("LAY-FRAME", "all padding behind the image, or on both sides where it is behind → as it is named",
+            "MegEngine/MegDiffusion#7", "layers.conv.strided_conv2d_vjp", "value", _framed_behind),
+    in_attention("LAY-05", "scores not divided by √d → divided", "Project-MONAI/GenerativeModels#146",
+                 told(query=lambda query: query * np.sqrt(query.shape[-1]))),
+    in_attention("LAY-05b", "scores divided by √d twice → once", "lucidrains/denoising-diffusion-pytorch@e875f37",
+                 told(query=lambda query: query / np.sqrt(query.shape[-1]))),
+    in_rms_norm("LAY-RMS-TIMES", "x times the root → x divided by it", "mosaicml/llm-foundry#371",
+                instead(lambda x, scale, *, epsilon: scale * x * np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon))),
+    in_rms_norm("LAY-RMS-EPSILON", "√m + ε → √(m + ε)", "allenai/OLMo#281",
+                instead(lambda x, scale, *, epsilon: scale * x / (np.sqrt((x * x).mean(axis=-1, keepdims=True)) + epsilon))),
+    in_rms_norm("LAY-RMS-SUM", "divided by the length of x → by the root of its mean square", "kyegomez/zeta#180",
+                then(lambda y, x: y / np.sqrt(x.shape[-1]))),
+    in_sinusoidal("LAY-TIME-UNIT", "times from 0 to 1 → from 0 to 1000, for which the frequencies are made",
+                  "willisma/SiT#24, sihyun-yu/REPA#40", told(time=lambda time: time / 1000)),
+    in_sinusoidal("TRN-04", "t rounded to bfloat16 before the embedding → in full", "huggingface/diffusers#9405",
+                  told(time=_in_bfloat16)),
 )
 
 

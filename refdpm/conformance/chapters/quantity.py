@@ -8,7 +8,7 @@ import numpy as np
 
 from refdpm.conformance.adapter import Model, Network
 from refdpm.conformance.chapters.draws import Draw
-from refdpm.conformance.chapters.inputs import Given, Inputs, states_of
+from refdpm.conformance.chapters.inputs import Given, Inputs, fingerprint, states_of
 from refdpm.conformance.precision import LIMIT, TABLES
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
@@ -100,12 +100,7 @@ class Quantity(NamedTuple):
 
     def followed(self, inputs: Inputs, *, own_tables: bool = True) -> list[Rounded]:
         """The value of the textbook's formula for each output, and its scale: an error is measured in u·scale (`precision`)."""
-        formulas, page = self.formulas(inputs), self.page(inputs)
-        found = of_operations(formulas, page)
-        if not own_tables:
-            return found
-        of_tables = [part.scale for part in rounding(formulas, page)] if _adds_up(formulas, page) else of_columns(formulas, page)
-        return [Rounded(part.value, part.scale + TABLES / LIMIT * table) for part, table in zip(found, of_tables)]
+        return _followed(self, Keyed(inputs, fingerprint(inputs)), own_tables)
 
     def scale(self, inputs: Inputs) -> tuple[Array, ...]:
         """The scale of each output alone."""
@@ -113,38 +108,52 @@ class Quantity(NamedTuple):
 
     def formulas(self, inputs: Inputs) -> tuple[E, ...]:
         """The textbook's formula of each output; the same object for inputs that differ in numbers only."""
-        found = _formulas(self.book, _Form(inputs)) if callable(self.book) else self.book
+        found = _formulas(self.book, Keyed(inputs, _form(inputs))) if callable(self.book) else self.book
         return (found,) if isinstance(found, E) else found
 
 
-def _adds_up(formulas: tuple[E, ...], page: Page) -> bool:
-    """Whether an answer is made of several t, whose tables have errors of their own."""
-    return page.steps or any(one.op in ("walk", "path") for one in nodes(*formulas))
+class Keyed:
+    """Inputs that are equal if their keys are, so that what has been found out with them can be remembered."""
 
-
-class _Form:
-    """Inputs that are equal if they make the same formula: the same names, choices and kept times, whatever the numbers are."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        self.inputs = inputs
-        self.key = tuple((name, _form(name, inputs[name])) for name in sorted(inputs))
+    def __init__(self, inputs: Inputs, key: Any) -> None:
+        self.inputs, self.key = inputs, key
 
     def __hash__(self) -> int:
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Form) and self.key == other.key
+        return isinstance(other, Keyed) and self.key == other.key
 
 
-def _form(name: str, value: Any) -> Any:
+def _form(inputs: Inputs) -> Any:
+    """What makes the formula: the names, the choices and the kept times, whatever the numbers are."""
+    return tuple((name, _form_of(name, inputs[name])) for name in sorted(inputs))
+
+
+def _form_of(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return tuple(value.tolist()) if name == "times" else value.shape if name == "sigmas" else value.ndim
     return value if isinstance(value, str | int | float) else type(value).__name__
 
 
 @lru_cache(maxsize=2000)
-def _formulas(book: Callable[[Inputs], E | tuple[E, ...]], form: _Form) -> E | tuple[E, ...]:
+def _formulas(book: Callable[[Inputs], E | tuple[E, ...]], form: Keyed) -> E | tuple[E, ...]:
     return book(form.inputs)
+
+
+@lru_cache(maxsize=4000)
+def _followed(quantity: Quantity, numbers: Keyed, own_tables: bool) -> list[Rounded]:
+    formulas, page = quantity.formulas(numbers.inputs), quantity.page(numbers.inputs)
+    found = of_operations(formulas, page)
+    if not own_tables:
+        return found
+    of_tables = [part.scale for part in rounding(formulas, page)] if _adds_up(formulas, page) else of_columns(formulas, page)
+    return [Rounded(part.value, part.scale + TABLES / LIMIT * table) for part, table in zip(found, of_tables)]
+
+
+def _adds_up(formulas: tuple[E, ...], page: Page) -> bool:
+    """Whether an answer is made of several t, whose tables have errors of their own."""
+    return page.steps or any(one.op in ("walk", "path") for one in nodes(*formulas))
 
 
 def page_of(inputs: Inputs, **more: Any) -> Page:

@@ -20,6 +20,7 @@ from refdpm.conformance.planting import Mistake, edited, instead, pulled, then, 
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance
 from refdpm.later.model import Model
+from refdpm.later.variance import WITH_HEAD
 from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.textbook import prediction as book
@@ -52,8 +53,8 @@ def first_variance(i: Inputs) -> Array:
 
 
 def _variance(i: Inputs) -> tuple[Array, ...]:
-    if i["variance"] == "ranged":
-        raise Skip("the variance is in a range, and depends on the network")
+    if i["variance"] in WITH_HEAD:
+        raise Skip("the variance is learned, and depends on the network")
     first, step = i["t"] == 1, step_of(i)
     later = variance.small(step.beta, step.log_alpha_bar_prev) if i["variance"] == "small" else step.beta
     return np.where(first, first_variance(i) if np.any(first) else 0.0, later),
@@ -96,7 +97,7 @@ def model_of(i: Inputs) -> Model:
     """The network that the adapter is given, called as the adapter calls it, and how it is read."""
     def predict(parameters: Tree, x_t: Array, step: Step, *, t: Array) -> Heads:
         z, size = i["model"](x_t, t), x_t.shape[1]
-        return Heads(z[:, :size], z[:, size:] if i.get("variance") == "ranged" else np.zeros_like(x_t))
+        return Heads(z[:, :size], z[:, size:] if i.get("variance") in WITH_HEAD else np.zeros_like(x_t))
 
     said = SimpleNamespace(predict=predict, predict_vjp=lambda *args, t: (predict(*args, t=t), None))
     return Model(said, i["predicts"], i.get("variance", "small"), i.get("first", "beta"))
@@ -131,7 +132,7 @@ def _law(i: Inputs) -> Gaussian:
 
 def at_first(said: Model) -> Model:
     """At t = 1 there is no β but what the policy names."""
-    return said if said.variance == "ranged" else said._replace(variance="small")
+    return said if said.variance in WITH_HEAD else said._replace(variance="small")
 
 
 def law(i: Inputs, row: Row, last: E) -> Normal:

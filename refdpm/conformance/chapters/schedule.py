@@ -20,7 +20,7 @@ from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead
 from refdpm.later import sampler
 from refdpm.schedule import Step
 from refdpm.textbook import chain as book
-from refdpm.textbook.expression import given as argument
+from refdpm.textbook.expression import column, given as argument
 from refdpm.textbook.page import Page, exactly, to_float
 from refdpm.vjp import Array
 
@@ -69,6 +69,22 @@ NAMED = (
         listed(*(dict(T=T, offset=0.008, cap=0.999) for T in STEPS), dict(T=10, offset=0.125, cap=0.875)),
         Theory(schedule.cosine, "T", fixed=("offset", "cap"), table=True),
         book.cosine(LENGTH, OFFSET, CAP), page=of_plain_numbers),
+)
+
+
+FITTED = (
+    Quantity(
+        "linear_schedule_for", "SCH.FITTED", "the linear schedule from 1000/T · beta_1 to 1000/T · beta_T, each β_t at most cap",
+        ("Nichol, Dhariwal 2021",), RATES, drawn(T=draws.one_of((20, 50, 250)), beta_1=draws.just(1e-4), beta_T=draws.just(0.02),
+                                                 cap=draws.just(0.999)),
+        listed(*(dict(T=T, beta_1=1e-4, beta_T=0.02, cap=0.999) for T in (10, 100, 4, 1000, 25))),
+        Theory(schedule.linear_for, "T", fixed=("beta_1", "beta_T", "cap"), table=True),
+        book.linear_for(LENGTH, FIRST, LAST, CAP), page=of_plain_numbers),
+    Quantity(
+        "zero_terminal_schedule", "SCH.ZERO", "the rates of the levels √ᾱ_t − √ᾱ_T, stretched so that ᾱ_1 stays: ᾱ_T = 0, T ≥ 2",
+        ("Lin 2023",), RATES, on_schedules(low=2), lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)],
+        Theory(schedule.to_zero, SCHEDULE, table=True), book.to_zero(column("t")),
+        page=lambda i: Page({}, beta=i["beta"], t=np.arange(1, len(i["beta"])), ndim=1)),
 )
 
 
@@ -167,6 +183,7 @@ ENDS = {
     "schedule.reciprocal": lambda rng, n: ((n,), {}), "schedule.linear": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=1 - 1e-6)),
     "schedule.geometric": lambda rng, n: ((n,), dict(beta_1=1e-12, beta_T=0.5)),
     "schedule.cosine": (lambda rng, n: ((n,), dict(offset=1e-4, cap=1.0)), lambda rng, n: ((n,), {})),
+    "schedule.linear_for": lambda rng, n: ((n,), {}),
     "schedule.logits_of": _rates(60), "schedule.log_alpha_bar": (_rates(400), _long), "schedule.alpha_bar": _rates(40)}
 
 
@@ -191,10 +208,23 @@ def _shifting(step: Step, t: Array) -> Step:
     return step
 
 
+def _levels_shifted(beta: Array) -> Array:
+    """ᾱ_t less ᾱ_T, and not its root."""
+    level = np.cumprod(1 - beta[1:])
+    level = (level - level[-1]) * level[0] / (level[0] - level[-1])
+    return np.concatenate([beta[:2], 1 - level[1:] / level[:-1]])
+
+
 in_step, in_cosine, in_log_alpha_bar = of("schedule.step"), of("schedule.cosine"), of("schedule.log_alpha_bar")
 in_table_of = of("textbook.page.table_of", "clause")
 
 MISTAKES = (
+    Mistake("SCH-FIT", "ends divided by 1000/T → times 1000/T", "fewer steps with smaller rates", "schedule.linear_for", "value",
+            then(lambda beta, T, beta_1, beta_T: np.append(0, np.linspace(beta_1, beta_T, T) * T / 1000))),
+    Mistake("SCH-ZERO-LEVEL", "ᾱ_t shifted and stretched → its root", "a level for its root", "schedule.to_zero", "value",
+            instead(_levels_shifted)),
+    Mistake("SCH-ZERO-LAST", "β_T alone set to 1 → all levels shifted", "ᾱ_T = 0 by force", "schedule.to_zero", "value",
+            instead(lambda beta: np.append(beta[:-1], 1.0))),
     in_step("SCH-01", "table of ᾱ_{t−1} padded on the right, so that it holds ᾱ_t → 1 in front",
             "lucidrains/denoising-diffusion-pytorch#18", then(lambda step: step._replace(log_alpha_bar_prev=step.log_alpha_bar))),
     in_step("SCH-02", "ᾱ_{t−1} at t = 1 is the first entry of the table, ᾱ_1 → 1", "CompVis/stable-diffusion@21f890f",

@@ -24,6 +24,7 @@ from refdpm.conformance.chapters.inputs import Inputs, states_of
 from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import Categorical
 from refdpm.later.model import Model
+from refdpm.later.variance import WITH_HEAD
 from refdpm import activation
 from refdpm.layers.linear import Affine, per_step_vjp
 from refdpm.networks.readout import Heads
@@ -130,7 +131,7 @@ PREDICTOR_OF_ROWS = SimpleNamespace(predict_vjp=lambda *args, t: _predict_vjp(*a
 
 def tables_of(inputs: Inputs) -> Affine:
     """weight (T+1, D, K) and bias (T+1, K); without the heads for the variance where it is not learned."""
-    model = inputs["model"] if inputs.get("variance") == "ranged" else inputs["model"].without_head()
+    model = inputs["model"] if inputs.get("variance") in WITH_HEAD else inputs["model"].without_head()
     return Affine(model.weight, model.bias)
 
 

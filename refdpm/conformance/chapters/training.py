@@ -4,44 +4,46 @@
                                            each component
 
 What the network predicts is a convention (`predicts`), and so are the weight (`loss_weight`) and whether components are averaged or
-added up (`loss_reduction`).  γ is 5 unless the function asks for `gamma`.
+added up (`loss_reduction`).  γ is 5 unless the function asks for `gamma`.  The hybrid loss has a share of the bound besides, in
+which the mean of the step is held constant; and two weights are asked for by themselves.
 
-Sources: Ho, Jain, Abbeel 2020; Salimans, Ho 2022; Hang et al. 2023 (min-SNR).
+Sources: Ho, Jain, Abbeel 2020; Salimans, Ho 2022; Hang et al. 2023 (min-SNR); Choi et al. 2022 (P2); Nichol, Dhariwal 2021
+(hybrid).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from refdpm import gaussian
+from refdpm import bound, gaussian
 from refdpm.conformance.adapter import Observed, Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.bound import RATES, own, shown, shown_or
-from refdpm.conformance.chapters.ends import BELOW, STATE, Case, ends
-from refdpm.conformance.chapters.inputs import (D, Given, Inputs, chain, drawn_with, edge_network, network, rates, spread_out,
-                                                telling, times_of)
+from refdpm.conformance.chapters.ends import BELOW, STATE, Case, ends, wide
+from refdpm.conformance.chapters.inputs import (D, Given, Inputs, at_every_step, chain, chain_edges, drawn_with, edge_network,
+                                                network, rates, spread_out, telling, times_of)
 from refdpm.conformance.chapters.parametrisation import NORMAL, rate_below_1
-from refdpm.conformance.chapters.quantity import Ask, Finding, Law, Output, Quantity
+from refdpm.conformance.chapters.quantity import Ask, Finding, Law, Output, Quantity, arguments_of, own_levels
 from refdpm.conformance.chapters.reverse import model_of
-from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR, SCHEDULE, Theory, said_by
+from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, PREV, SCHEDULE, Theory, said_by
 from refdpm.conformance.planting import Mistake, Plant, edited, told
 from refdpm.conformance.precision import LIMIT, UNITS
-from refdpm.later import loss
+from refdpm.later import loss, weights
 from refdpm.later.mean import PREDICTIONS
-from refdpm.later.model import Model
+from refdpm.later.model import Model, as_network
 from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.layers.linear import Affine
 from refdpm.schedule import Step
 from refdpm.textbook import loss as book, prediction
-from refdpm.textbook.chain import draw, forward, marginal, row
+from refdpm.textbook.chain import draw, forward, marginal, posterior, row, small
 from refdpm.textbook.edits import edits
-from refdpm.textbook.expression import E, gathered, given, sqrt
+from refdpm.textbook.expression import E, gathered, given, log, sqrt
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding
 from refdpm.textbook.values import floats
-from refdpm.vjp import Array, Pullback, Tree
+from refdpm.vjp import Array, Pullback, Tree, tree_map
 
 SOURCE = ("Ho 2020", "Hang 2023")
 CHOICES = ("predicts", "loss_weight")
@@ -73,6 +75,22 @@ def _edges(given: Given) -> list[Inputs]:
             *(_batch(beta, times_of(beta, low=2), 1.0) for beta in schedules[:1])]
 
 
+def _hybrid_edges(given: Given) -> list[Inputs]:
+    """The same batches at t ≥ 2, with the whole divergence first, and once more with a share of it."""
+    names = ("x_0", "t", "noise", "beta", "model")
+    batches = [{name: edge[name] for name in names} for edge in _edges(given) if min(edge["t"]) > 1]
+    return [*(batch | {"share": 1.0} for batch in batches), *(batch | {"share": 0.25} for batch in batches[:3])]
+
+
+def _edges_of_weights(**usual: float) -> Callable[[Given], list[Inputs]]:
+    """Every t of the schedules of the edges with the usual numbers, and of some with others."""
+    def edges(given: Given) -> list[Inputs]:
+        found = ([] if given.beta is not None else at_every_step(betas=[APART], low=2)) + chain_edges()(given)
+        return [*(edge | usual for edge in found),
+                *(edge | {name: 0.375 * value for name, value in usual.items()} for edge in found[:3])]
+    return edges
+
+
 # -- the theory ----------------------------------------------------------------------------------------------------------
 
 def mean_loss_vjp(parameters: Tree, beta: Array, x_0: Array, **fixed: Any) -> tuple[Array, Pullback]:
@@ -101,6 +119,33 @@ LOSS = _Loss(mean_loss_vjp, NETWORK, SCHEDULE, "x_0",
              fixed=("noise", "t", "gamma"), weight=_checked, model=lambda i: said_by(i | {"variance": "small"}))
 
 
+class _Hybrid(_Loss):
+    """The same for the hybrid loss, whose pair holds the tables of the network twice."""
+
+    def values(self, inputs: Inputs) -> tuple[Array, ...]:
+        """One number."""
+        fixed = {name: make(inputs) for name, make in self.fixed.items()} | {"model": model_of(inputs), "held": ()}
+        return mean_hybrid_vjp((), **fixed)[0],
+
+
+def mean_hybrid_vjp(parameters: Tree, **fixed: Any) -> tuple[Array, Pullback]:
+    """The mean over examples and components of `loss.hybrid_loss`, and its adjoint."""
+    value, back = loss.hybrid_loss_vjp(parameters, **fixed)
+    size = fixed["x_0"].size
+    return np.asarray(value.sum() / size), lambda dvalue: back(np.full_like(value, dvalue / size))
+
+
+def _share(i: Inputs) -> float:
+    """The share of nats.   Raises: Skip for a variance that is not learned."""
+    if i["variance"] != "ranged":
+        raise Skip("the variance is not learned")
+    return i["share"] / np.log(2) if i["unit"] == "bits" else i["share"]
+
+
+HYBRID = _Hybrid(mean_hybrid_vjp, NETWORK, fixed=("beta", "x_0", "noise", "t"), share=_share, model=said_by,
+                 held=lambda i: Affine(i["model"].weight, i["model"].bias))
+
+
 # -- the textbook --------------------------------------------------------------------------------------------------------
 
 X_0, NOISE = given("x_0"), given("noise")
@@ -119,6 +164,22 @@ def _loss(i: Inputs) -> E:
     return book.mean_loss(said, right, weight)
 
 
+def _hybrid(i: Inputs) -> E:
+    x_t = shown_or(i, "x_t", STATE_AT_T)
+    heads, still = (prediction.affine(x_t, gathered(weight), gathered(bias)) for weight, bias in (
+        ("weight", "bias"), ("held weight", "held bias")))
+    p = prediction.reverse(prediction.Heads(still.mean, heads.var), x_t, row(), small(row()), predicts=i["predicts"],
+                           variance=i["variance"])
+    share = given("share") / log(2) if i["unit"] == "bits" else given("share")
+    right = book.target(X_0, NOISE, row(), i["predicts"])
+    return book.mean_of(book.hybrid(heads.mean, right, posterior(x_t, X_0, row()), p, share))
+
+
+def _held_page(i: Inputs) -> Page:
+    held = {"held weight": i["model"].weight, "held bias": i["model"].bias}
+    return Page(arguments_of(i) | held, beta=i["beta"], t=i["t"], ndim=i["x_0"].ndim)
+
+
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "training_loss", "LOSS", "W_t (said − target)², the mean over the examples of a batch and their components: what "
@@ -126,6 +187,25 @@ QUANTITIES: tuple[Quantity, ...] = (
         "min(SNR, γ) or ½ (SNR_{t−1} − SNR_t) per error of x_0", SOURCE, (Output("VALUE", "loss"),), INPUTS, _edges, LOSS,
         lambda i: (_loss(i),),
         given=_own_state, after=("marginal_sample",), choices=CHOICES, arguments=("weight", "bias", "beta", "x_0")),
+    Quantity(
+        "hybrid_loss", "LOSS.HYBRID", "(said − target)² + share · KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)), the mean over "
+        "examples and components, t ≥ 2, p with a variance that is learned and a mean that is held constant", ("Nichol 2021",),
+        (Output("VALUE", "loss"),), drawn_with(chain("x_0", "noise", low=2, share=draws.one_of([1.0, 0.25])), model=network),
+        _hybrid_edges, HYBRID, lambda i: (_hybrid(i),), given=_own_state, after=("training_loss", "reverse"),
+        choices=("predicts", "variance", "unit"), arguments=("weight", "bias"), page=_held_page),
+    Quantity(
+        "min_snr_weight", "LOSS.MINSNR", "min(SNR_t, γ) for a squared error of x_0, min(SNR_t, γ)/SNR_t of noise, "
+        "min(SNR_t, γ)/(SNR_t + 1) of v; one number for each row", ("Hang 2023",), (Output("VALUE"),),
+        chain(gamma=draws.one_of([GAMMA, 1.0])), _edges_of_weights(gamma=GAMMA),
+        Theory(weights.loss_weight, BETA, PREV, fixed=("gamma",), weight=lambda i: "min_snr", predicts=lambda i: i["predicts"]),
+        lambda i: (book.loss_weight(row(), i["predicts"], "min_snr", given("gamma")),), given=own_levels, after=("snr",),
+        choices=("predicts",)),
+    Quantity(
+        "p2_weight", "LOSS.P2", "(k + SNR_t)^−γ for a squared error of noise, with p2_k and p2_gamma; one number for each row",
+        ("Choi 2022",), (Output("VALUE"),), chain(p2_k=draws.one_of([1.0, 0.5]), p2_gamma=draws.one_of([1.0, 0.5])),
+        _edges_of_weights(p2_k=1.0, p2_gamma=1.0),
+        Theory(weights.p2_weight, LEVEL, k=lambda i: i["p2_k"], gamma=lambda i: i["p2_gamma"]),
+        prediction.p2_weight(row(), given("p2_k"), given("p2_gamma")), given=own_levels, after=("snr",), arguments=("beta",)),
 )
 
 
@@ -225,7 +305,16 @@ def _on_a_chain(rng: np.random.Generator, n: int, beta: Array, predicts: str, we
     return (Affine(weights, bias), beta, rng.normal(size=(count, 2))), fixed
 
 
+def _hybrid_on_a_chain(rng: np.random.Generator, n: int, beta: Array, predicts: str) -> Case:
+    (parameters, _, x_0), fixed = _on_a_chain(rng, n, beta, predicts, "none")
+    fixed |= {"held": parameters, "beta": beta, "x_0": x_0, "share": 0.3, "model": Model(PREDICTOR, predicts, "ranged")}
+    return (parameters,), {name: value for name, value in fixed.items() if name not in ("weight", "gamma")}
+
+
 ENDS = {
+    "later.weights.p2_weight": ends(wide(1e-12, 300.0, signs=(-1,)), k=1.0, gamma=0.7),
+    "later.loss.hybrid_loss": tuple(partial(lambda rng, n, kind: _hybrid_on_a_chain(rng, n, *kind), kind=(beta, PREDICTIONS[n % 5]))
+                                    for n, beta in enumerate(beta for beta in RATES if len(beta) > 2)),
     "later.loss.velocity": ends(STATE, BELOW, noise=STATE),
     "later.loss.score": ends(BELOW, noise=STATE),
     "later.loss.target": tuple(map(_targets, PREDICTIONS)),
@@ -252,11 +341,30 @@ def _told_network(**changes: Any) -> Plant:
 
 
 def _one_too_many(right: Any) -> Any:
-    """min(SNR + 1, γ)/(SNR + 1) = min(1, γ (1−ᾱ_t)) for v."""
+    """min(SNR + 1, γ)/(SNR + 1) = min(1, γ (1−ᾱ_t)), whatever is predicted."""
     def wrong(beta: Array, log_alpha_bar_prev: Array, *, predicts: str, weight: str, gamma: float) -> tuple[Array, Pullback]:
         value, back = right(beta, log_alpha_bar_prev, predicts=predicts, weight=weight, gamma=gamma)
         rest = -np.expm1(log_alpha_bar_prev + np.log1p(-beta))
-        return np.minimum(1.0, gamma * rest) if (predicts, weight) == ("v", "min_snr") else value, back
+        return np.minimum(1.0, gamma * rest) if weight == "min_snr" else value, back
+    return wrong
+
+
+def _share_elsewhere(right: Any) -> Any:
+    """share · simple + KL is `share` times what it is with 1/share."""
+    def wrong(parameters: Tree, *, share: float, **fixed: Any) -> Any:
+        value, back = right(parameters, share=1 / share, **fixed)
+        return share * value, back
+    return wrong
+
+
+def _mean_learns(right: Any) -> Any:
+    """The gradient of the simple loss, and that of the divergence by everything that the network puts out."""
+    def wrong(parameters: Tree, *, held: Tree, beta: Array, x_0: Array, share: float, **fixed: Any) -> Any:
+        value, _ = right(parameters, held=held, beta=beta, x_0=x_0, share=share, **fixed)
+        _, back_simple = loss.training_loss_vjp(parameters, beta, x_0, weight="none", gamma=GAMMA, **fixed)
+        _, back_kl = bound.step_kl_vjp(parameters, beta, x_0, noise=fixed["noise"], t=fixed["t"], kernel=gaussian,
+                                       network=as_network(fixed["model"]))
+        return value, lambda d: tree_map(np.add, back_simple(d)[0], back_kl(share * d)[0])
     return wrong
 
 
@@ -281,8 +389,12 @@ MISTAKES = (
             "later.weights.loss_weight_vjp", "value", told(weight="none")),
     Mistake("LOSS-V-MIN-SNR", "min-SNR of v: min(SNR, γ)/SNR → /(SNR + 1)", "bmaltais/kohya_ss#1555",
             "later.weights.loss_weight_vjp", "value", told(predicts=lambda predicts: "noise" if predicts == "v" else predicts)),
-    Mistake("LOSS-V-ONE", "min-SNR of v: min(SNR + 1, γ)/(SNR + 1) → min(SNR, γ)/(SNR + 1)", "huggingface/diffusers#5654",
-            "later.weights.loss_weight_vjp", "value", _one_too_many),
+    Mistake("LOSS-V-ONE", "min-SNR: min(SNR + 1, γ)/(SNR + 1) → min(SNR, γ), divided by SNR + 1 for v",
+            "huggingface/diffusers#5654", "later.weights.loss_weight_vjp", "value", _one_too_many),
+    Mistake("DIS-07", "the share on the simple loss → on the bound", "cloneofsimo/d3pm#5, for symbols",
+            "later.loss.hybrid_loss_vjp", "value", _share_elsewhere),
+    Mistake("LOSS-HYBRID-MEAN", "the bound moves the mean too → the mean held constant", "a prediction that was not detached",
+            "later.loss.hybrid_loss_vjp", "gradient", _mean_learns),
     Mistake("LOSS-WEIGHT-T", "weight of t − 1 → of t", "an index from 0 for a step from 1", "later.weights.loss_weight_vjp",
             "value", told(log_alpha_bar_prev=lambda level, beta: level - np.log1p(-beta))),
 )

@@ -65,3 +65,10 @@ def divergence_by_hand() -> float:
     q, p = (Categorical(np.array([law])) for law in ([0.5, 0.25, 0.25], [0.25, 0.5, 0.25]))
     return worst(apart(categorical.kl(one, half), [np.log(2)]), apart(categorical.kl(q, p), [np.log(2) / 4]),
                  passes(categorical.kl(half, half) == 0, categorical.kl(half, one) == np.inf))
+
+
+@check("symbols: any matrices in their order", "later.categorical.accumulated")
+def any_matrices_in_their_order() -> float:
+    """From 0 to 1 and from there to 2: the other way round nothing would get from 0 to 2."""
+    one, two = np.array([[0.0, 1, 0], [0, 1, 0], [0, 0, 1]]), np.array([[1.0, 0, 0], [0, 0, 1], [0, 0, 1]])
+    return passes(categorical.accumulated(np.array([one, two]))[1] == [[0, 0, 1], [0, 0, 1], [0, 0, 1]])

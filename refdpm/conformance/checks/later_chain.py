@@ -14,7 +14,7 @@ import numpy as np
 
 from refdpm import bound, gaussian
 from refdpm.conformance.checks.common import apart, check, column, gaussian_data, linear, passes, refused, worst
-from refdpm.later import objective, sampler
+from refdpm.later import guidance, objective, sampler
 from refdpm.later.model import Model
 from refdpm.networks.readout import Heads
 from refdpm.oracles import linear_gaussian
@@ -48,6 +48,16 @@ def kept_steps_are_rounded_as_stated() -> float:
     facts = [sampler.spaced(steps, count) == [int(Fraction(i * steps, count) + Fraction(1, 2)) for i in range(1, count + 1)]
              for steps in range(1, 31) for count in range(1, steps + 1)]
     return passes(*facts, refused(lambda: sampler.spaced(5, 6)), refused(lambda: sampler.spaced(5, 0)))
+
+
+@check("later: times of repeated inpainting by hand", "later.guidance.repeated_times")
+def times_of_repeated_inpainting_by_hand() -> float:
+    """Two steps back from t = 1 and t = 3, once; with one repeat or T too short, straight down; no length of 0."""
+    times = guidance.repeated_times
+    return passes(times(5, length=2, repeats=2).tolist() == [5, 4, 3, 4, 5, 4, 3, 2, 1, 2, 3, 2, 1],
+                  times(3, length=1, repeats=3).tolist() == [3, 2, 3, 2, 3, 2, 1, 2, 1, 2, 1],
+                  times(4, length=2, repeats=1).tolist() == times(4, length=4, repeats=5).tolist() == [4, 3, 2, 1],
+                  refused(lambda: times(4, length=0, repeats=2)), refused(lambda: times(4, length=1, repeats=0)))
 
 
 S_0 = 0.3                                              # variance of normal data; V_t that of x_t

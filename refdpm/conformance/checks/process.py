@@ -19,6 +19,13 @@ from refdpm.oracles.quadrature import Tabulated
 BETA = np.array([0.0, 0.02, 0.1, 0.3, 0.5, 0.85])
 
 
+@check("schedule: stretched to ᾱ = 0 by hand", "schedule.to_zero")
+def schedule_stretched_to_zero_by_hand() -> float:
+    """√ᾱ = 0.9, 0.6, 0.3 less 0.3 and times 1.5 is 0.9, 0.45, 0."""
+    beta = np.array([0.0, 1 - 0.81, 1 - 0.36 / 0.81, 1 - 0.09 / 0.36])
+    return apart(schedule.to_zero(beta), [0, 1 - 0.81, 0.75, 1])
+
+
 @check("schedules by hand", "schedule.reciprocal", "schedule.linear", "schedule.geometric", "schedule.learned",
        "schedule.logits_of", "schedule.step_at")
 def schedules_by_hand() -> float:

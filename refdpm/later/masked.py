@@ -1,0 +1,50 @@
+"""Masked tokens: the absorbing chain of `categorical` with infinitely many steps.
+
+A token is kept until t with probability α_t = e^−σ_t, else it is the mask; and q(x_s = x_0 | x_t = mask) = (α_s − α_t)/(1 − α_t)
+for s < t.  A network that says what a masked token is makes p(x_s | x_t) of that share and its own p(x_0 | x_t), so that the
+divergence of a step is the share times −log p(x_0 | x_t) for every masked token, and 0 for the others.  As steps become short, the
+sum of the bound becomes an integral,
+
+    −log p(x_0) ≤ ∫ w_t E Σ_masked −log p(x_0 | x_t) dt        w = −α′/(1 − α) = σ′/(e^σ − 1),
+
+and both ends of the bound are 0.  A network may say instead how likely each token is beside the mask: q(x_0)/q(mask) = α/(1 − α).
+
+Shapes: logits, x_0 (N, D, K), classes without the mask, a token a row with a single 1; masked (N, D) bools; sigma, rate (N, 1).
+Sources: Austin et al. 2021; Lou, Meng, Ermon 2024 (ratio); Sahoo et al. 2024, Shi et al. 2024 (integral).
+"""
+
+import numpy as np
+
+from refdpm.activation import log_softmax_vjp
+from refdpm.doors import open_doors
+from refdpm.vjp import Array, Pullback
+
+
+def masked_loss(logits: Array, *, x_0: Array, masked: Array, sigma: Array, rate: Array) -> Array:
+    """σ′/(e^σ − 1) Σ_masked −log p(x_0 | x_t) of each example, in nats, with p = softmax(logits) and σ′ = rate."""
+    return masked_loss_vjp(logits, x_0=x_0, masked=masked, sigma=sigma, rate=rate)[0]
+
+
+def masked_loss_vjp(logits: Array, *, x_0: Array, masked: Array, sigma: Array, rate: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `masked_loss`: that of the logarithms, weighed by −w for the tokens that are masked."""
+    log_p, back = log_softmax_vjp(logits)
+    weight = (-rate / np.expm1(sigma) * masked)[..., None] * x_0
+    return (weight * log_p).sum(axis=(1, 2)), lambda dloss: back(weight * dloss[:, None, None])
+
+
+def absorbing_ratio(sigma: Array, *, x_0: Array, masked: Array) -> Array:
+    """q(x_t = k | x_0)/q(x_t = mask | x_0) where x_t is the mask: 1/(e^σ − 1) for x_0 and 0 for all others; 0 where it is not."""
+    return (masked / np.expm1(sigma))[..., None] * x_0
+
+
+def absorbing_ratio_vjp(sigma: Array, *, x_0: Array, masked: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `absorbing_ratio`.  With r = 1/(e^σ − 1),   dr = −r (1 + r) dσ."""
+    ratio = 1 / np.expm1(sigma)
+
+    def pullback(dratio: Array) -> Array:
+        return -ratio * (1 + ratio) * ((dratio * x_0).sum(axis=-1) * masked).sum(axis=1, keepdims=True)
+
+    return absorbing_ratio(sigma, x_0=x_0, masked=masked), pullback
+
+
+open_doors(globals())

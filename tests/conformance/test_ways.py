@@ -1,0 +1,129 @@
+"""The ways in which people write a formula: all of them are equal, and what somebody slips at in one of them has a name."""
+
+import numpy as np
+import pytest
+
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Given
+from refdpm.conformance.profile import Profile
+from refdpm.textbook import chain, decoder
+from refdpm.textbook.edits import edits
+from refdpm.textbook.expression import also, column, exp, given, log, named, node, nodes, running_product
+from refdpm.textbook.page import Page
+from refdpm.textbook.values import floats
+
+
+def ways_of(quantity):
+    """The formulas of a quantity that people write in several ways, each with a page."""
+    own = {name: getattr(Profile(), name) for name in quantity.choices}
+    for inputs in (edge | own for edge in quantity.edges(Given())[:3]):
+        yield from ((one, quantity.page(inputs)) for one in nodes(*quantity.formulas(inputs)) if one.op == "also")
+
+
+WAYS = {quantity.name: found for quantity in QUANTITIES if (found := list(ways_of(quantity)))}
+BETA = np.array([0.0, 0.1, 0.3, 0.2])
+PAGE = Page({"x_0": np.array([[0.3], [-1.2], [0.7]]), "x_t": np.array([[0.5], [0.25], [-2.0]]),
+             "v": np.array([[0.5], [2.0], [1.5]]), "w": np.array([[1.5], [0.75], [3.0]])}, beta=BETA, t=np.array([1, 2, 3]))
+X_0, X_T, V, W = map(given, ("x_0", "x_t", "v", "w"))
+
+
+def test_there_are_quantities_with_other_ways():
+    assert {"kl", "entropy", "log_prob", "alpha_bar", "decoder_nll", "learned_schedule", "binomial_kl"} <= set(WAYS)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_all_ways_are_equal(name):
+    """To what a difference of numbers near one another leaves of float64."""
+    compared = 0
+    for one, page in WAYS[name]:
+        try:
+            first, *others = floats(one.parts, page)
+        except KeyError:                                             # inside of a chain, whose state is on no page
+            continue
+        for other in others:
+            both = np.isfinite(first) & np.isfinite(other)
+            np.testing.assert_allclose(other[both], first[both], rtol=1e-6, atol=1e-9)
+            compared += int(np.sum(both))
+    assert compared or name in ("sample", "ddim_sample")
+
+
+def edited(formula, says):
+    """The values of the edit with that sentence."""
+    found = [edit.formulas for edit in edits(formula, all_ways=True) if edit.says == says]
+    assert found, sorted(edit.says for edit in edits(formula, all_ways=True))
+    return [floats(one, PAGE)[0] for one in found]
+
+
+def shows(formula, says, value):
+    return any(np.allclose(one, value, rtol=1e-12) for one in edited(formula, says))
+
+
+def test_arguments_of_a_formula_with_a_name_are_exchanged():
+    x_0, x_t, v, w = (PAGE.given[name] for name in ("x_0", "x_t", "v", "w"))
+    kl = chain.kl(chain.Normal(X_0, V), chain.Normal(X_T, W))
+    swapped = (np.log(v / w) + (w + (x_0 - x_t) ** 2) / v - 1) / 2
+    assert shows(kl, "q and p are exchanged in kl(q, p)", swapped)
+    assert shows(kl, "log q.var and p.mean are exchanged in kl(q, p)",
+                 (np.log(w) - x_t + (np.exp(x_t) + (x_0 - np.log(v)) ** 2) / w - 1) / 2)
+    assert shows(chain.entropy(V), "var for entropy(var)", v)
+    mean, var = chain.posterior(X_T, X_0, chain.row())
+    assert shows(mean, "x_t and x_0 are exchanged in posterior(x_t, x_0, row)",
+                 floats([chain.posterior(X_0, X_T, chain.row()).mean], PAGE)[0])
+    assert not [edit for edit in edits(var, all_ways=True) if "exchanged" in edit.says]
+    assert not [edit for edit in edits(kl) if "exchanged" in edit.says]
+
+
+def test_what_somebody_slips_at_who_writes_it_otherwise():
+    v, w, x_0, x_t = (PAGE.given[name] for name in ("v", "w", "x_0", "x_t"))
+    kl = chain.kl(chain.Normal(X_0, V), chain.Normal(X_T, W))
+    by_logs = (np.log(w / v) + v / w + (x_0 - x_t) ** 2 / (1 / w) - 1) / 2
+    assert any(np.allclose(floats(edit.formulas, PAGE)[0], by_logs) for edit in edits(kl, all_ways=True))
+    assert not any(np.allclose(floats(edit.formulas, PAGE)[0], by_logs) for edit in edits(kl))
+    entropy = [edit for edit in edits(chain.entropy(V), all_ways=True) if edit.says.startswith("log left out")]
+    assert any(np.allclose(floats(edit.formulas, PAGE)[0], (1 + 2 * np.pi * v) / 2) for edit in entropy)
+
+
+def test_tables_that_are_made_in_another_way():
+    abar, page = np.array([1, 0.9, 0.63, 0.504]), Page({}, beta=BETA, t=np.array([1, 2, 3]), ndim=1)
+    before = column("alpha_bar", -1)
+    values = {edit.says: floats(edit.formulas, page)[0] for edit in edits(before, all_ways=True)}
+    for says, value in {"ᾱ_t, and 1 at t = T, for ᾱ_{t−1}": [*abar[1:3], 1], "ᾱ_{t+1}, and 1 at t = T, for ᾱ_{t−1}": [*abar[2:], 1],
+                        "ᾱ_1 at t = 1 for ᾱ_{t−1}": [0.9, *abar[1:3]], "ᾱ_T at t = 1 for ᾱ_{t−1}": [0.504, *abar[1:3]]}.items():
+        np.testing.assert_allclose(values[says], value)
+    alpha_bar = also(column("alpha_bar"), running_product(column("alpha")))
+    values = {edit.says: floats(edit.formulas, page)[0] for edit in edits(alpha_bar, all_ways=True)}
+    np.testing.assert_allclose(values["sums, for the products of all up to t"], np.cumsum(1 - BETA[1:]))
+    np.testing.assert_allclose(values["1 + β_t for 1 − β_t"], np.cumprod(1 + BETA[1:]))
+
+
+def test_a_part_is_changed_where_it_is_written_out():
+    """(1 − v) log(1 − v) with 2 − v in the logarithm alone."""
+    rest = 1 - V / 4
+    v = PAGE.given["v"]
+    values = [floats(edit.formulas, PAGE)[0] for edit in edits(rest * log(rest), all_ways=True)]
+    assert any(np.allclose(one, (1 - v / 4) * np.log(2 - v / 4)) for one in values)
+    assert not any(np.allclose(floats(edit.formulas, PAGE)[0], (1 - v / 4) * np.log(2 - v / 4)) for edit in edits(rest * log(rest)))
+
+
+def test_value_and_rounding_are_those_of_the_first_way():
+    first, other = exp(X_0), 3 * X_T
+    assert np.array_equal(floats([also(first, other)], PAGE)[0], np.exp(PAGE.given["x_0"]))
+    assert len(nodes(also(first, other))) > len(nodes(first))
+
+
+def test_an_argument_that_is_handed_on_is_no_call():
+    @named
+    def same(x, y):
+        return x
+
+    assert same(X_0, X_T) is X_0 and X_0.calls == ()
+    assert not [edit for edit in edits(same(X_0, X_T) + node(1), all_ways=True) if "same" in edit.says]
+
+
+def test_a_bin_with_its_log_taken_after_the_difference():
+    p, k = chain.Normal(X_T, V), np.array([[3.0], [4.0], [5.0]])
+    grid = decoder.grid_of((-1.0, 1.0, 9))
+    mass = decoder.log_mass(X_0, p, node(k), grid)
+    says = [edit.says for edit in edits(mass, all_ways=True)]
+    assert any(one.startswith("log left out: log(1 − exp") for one in says)
+    assert not any(one.startswith("log left out: log(1 − exp") for one in [edit.says for edit in edits(mass)])

@@ -592,7 +592,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.solver.heun": _on_rows(s.states, s.other_states, s.states, _higher, _deviations),
     "later.solver.multistep": _on_rows(s.states, s.other_states, s.states, _highest, _higher, _deviations),
     "later.solver.split": _on_rows(_higher, _deviations, eta=s.numbers(0.25, 1)),
-    "later.solver.raised": _on_rows(s.states, _deviations, noise=s.other_states, gamma=s.numbers(0, 0.4)),
+    "later.solver.raised": _on_rows(s.states, _deviations, noise=s.other_states, gamma=s.numbers(0.01, 0.4)),
     "later.path.between": _on_rows(s.states, s.other_states, _parts_of_1),
     "later.path.velocity": _on_rows(s.states, s.other_states),
     **{f"later.path.{name}": _on_rows(s.states, s.other_states, _parts_of_1)

@@ -162,6 +162,12 @@ def _steps_too_short(x_t: Array, count: int, *, flow: Any) -> Array:
     return x_t
 
 
+def _the_other_way(x_t: Array, count: int, *, flow: Any) -> Array:
+    for n in range(count):
+        x_t = x_t + flow(x_t, np.asarray(n / count)) / count
+    return x_t
+
+
 def _last_step_missing(x_t: Array, count: int, *, flow: Any) -> Array:
     for n in range(count - 1):
         x_t = x_t - flow(x_t, np.asarray(1 - n / count)) / count
@@ -204,6 +210,10 @@ MISTAKES = (
             instead(_steps_too_short)),
     Mistake("PTH-STOP", "count − 1 steps of 1/count → `count` steps", "PTH-COUNT the other way round", "later.path.sample", "value",
             instead(_last_step_missing)),
+    Mistake("PTH-FEWER", "a step fewer, longer ones → `count` steps", "n times, which have n − 1 intervals", "later.path.sample",
+            "value", told(count=lambda count: count - 1)),
+    Mistake("PTH-REVERSED", "from data to noise → from noise to data", "lucidrains/rectified-flow-pytorch#14", "later.path.sample",
+            "value", instead(_the_other_way)),
     Mistake("PTH-BACKWARD", "x_t − (t' − t) v → plus", "a step back whose length is taken for positive", "later.path.step", "value",
             told(velocity=lambda velocity: -velocity)),
     Mistake("PTH-COUNT", "`count` times and steps of 1/count, which do not reach t = 0 → count + 1 times",

@@ -189,6 +189,11 @@ ENDS = {
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
+def _coefficients_exchanged(x: Array, said: Array, sigma_of: Array, *, sigma_data: float) -> Array:
+    c = sigma.scalings(sigma_of, sigma_data=sigma_data)
+    return c.out * x + c.skip * said
+
+
 def _short_of_the_end(count: int, *, high: float, low: float, rho: float) -> Array:
     start, end = high ** (1 / rho), low ** (1 / rho)
     return np.append((start + np.arange(count) / count * (end - start)) ** rho, 0.0)
@@ -210,6 +215,10 @@ MISTAKES = (
     Mistake("SIG-UNSCALED", "c_skip = 1/(σ² + 1), c_out = σ/√(σ² + 1) → with σ_d", "huggingface/diffusers#9563",
             "later.sigma.scalings", "value",
             then(lambda c, sigma: c._replace(skip=1 / (sigma ** 2 + 1), out=sigma / np.sqrt(sigma ** 2 + 1)))),
+    Mistake("SIG-ADDED", "c_in = 1/(σ + σ_d) → 1/√(σ² + σ_d²)", "deviations added", "later.sigma.scalings", "value",
+            then(lambda c, sigma, sigma_data: c._replace(into=1 / (sigma + sigma_data)))),
+    Mistake("SIG-EXCHANGED", "c_out x + c_skip F → c_skip x + c_out F", "the coefficients exchanged", "later.sigma.denoised",
+            "value", instead(_coefficients_exchanged)),
     Mistake("SIG-NOISE", "c_noise = σ → ¼ log σ", "a network told the level itself", "later.sigma.scalings", "value",
             then(lambda c, sigma: c._replace(noise=sigma))),
     Mistake("SIG-DROP", "no gradient through the coefficients' σ → with it", "as GRD-01", "later.sigma.denoised_vjp", "gradient",

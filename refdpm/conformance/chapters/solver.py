@@ -275,11 +275,6 @@ ENDS = {
 
 # -- mistakes ------------------------------------------------------------------------------------------------------------
 
-def _both_at_the_old_level(x: Array, denoised: Array, denoised_next: Array, sigma: Array, sigma_next: Array) -> Array:
-    there = solver.euler(x, denoised, sigma, sigma_next)
-    return x + (sigma_next - sigma) / 2 * ((x - denoised) / sigma + (there - denoised_next) / sigma)
-
-
 def _old(old: Array, new: Array) -> Array:
     return old
 
@@ -334,8 +329,14 @@ def _by_logarithms(x: Array, denoised: Array, before: Array, sigma_before: Array
     return solver.euler(x, denoised + (denoised - before) / (2 * r), sigma, sigma_next)
 
 
-in_euler, in_heun, in_heun_step, in_multistep = map(of, (
-    "later.solver.euler", "later.solver.heun", "later.solver.heun_step", "later.solver.multistep"))
+def _noise_as_far_as_it_goes_down(x: Array, sigma: Array, sigma_next: Array, *, denoiser: solver.Denoiser, noise: Array,
+                                  eta: float = 1.0) -> Array:
+    down, _ = solver.split(sigma, sigma_next, eta=eta)
+    return solver.euler(x, denoiser(x, sigma), sigma, down) + down * noise
+
+
+in_euler, in_heun_step, in_multistep, in_split = map(of, (
+    "later.solver.euler", "later.solver.heun_step", "later.solver.multistep", "later.solver.split"))
 
 MISTAKES = (
     Mistake("SLV-SLOPE", "D − x over σ² → x − D over σ", "the score for the slope", "later.solver.slope", "value",
@@ -344,8 +345,10 @@ MISTAKES = (
              instead(lambda x, denoised, sigma, sigma_next: x + (sigma_next - sigma) * (x - denoised) / sigma_next)),
     in_euler("SLV-EULER-NOISE", "x + (σ' − σ) D → x + (σ' − σ) (x − D)/σ", "a network's x_0 taken for noise, as FWD-10",
              instead(lambda x, denoised, sigma, sigma_next: x + (sigma_next - sigma) * denoised)),
-    in_heun("SLV-HEUN-BY", "Heun's second slope divided by the first level → by the second", "huggingface/diffusers#1512",
-            instead(_both_at_the_old_level)),
+    Mistake("SLV-EULER-LOOK", "the network told σ' → σ", "the new level for the old one", "later.solver.euler_step", "value",
+            instead(lambda x, sigma, sigma_next, *, denoiser: solver.euler(x, denoiser(x, sigma_next), sigma, sigma_next))),
+    in_heun_step("SLV-HEUN-BY", "Heun's second slope divided by the first level → by the second", "huggingface/diffusers#1512",
+                 instead(heun_with(by=_old))),
     in_heun_step("SLV-HEUN-OLD", "Heun's second slope at the first level → at the second", "huggingface/diffusers#1512",
                  instead(heun_with(look=_old, by=_old))),
     in_heun_step("SLV-HEUN-LOOK", "Heun's second look told the first level → the second", "huggingface/diffusers#1512",
@@ -362,11 +365,19 @@ MISTAKES = (
                  instead(_by_the_step_before)),
     in_multistep("SLV-2M-1", "only D of this step → with that of the step before", "a history that is never filled",
                  told(before=lambda before, denoised: denoised)),
-    Mistake("SLV-UP", "σ_down = σ' and σ_up on top → √(σ'² − σ_up²)", "noise added to a step that goes all the way",
-            "later.solver.split", "value", then(lambda split, sigma, sigma_next: split._replace(down=sigma_next + 0 * sigma))),
-    Mistake("SLV-UP-VAR", "σ_up = η σ' √((σ − σ')/σ) → η σ' √((σ² − σ'²)/σ²)", "levels for their squares", "later.solver.split",
-            "value", then(lambda split, sigma, sigma_next, eta: split._replace(
-                up=np.minimum(sigma_next, eta * sigma_next * np.sqrt(1 - sigma_next / sigma))))),
+    in_multistep("SLV-2M-SIGN", "(1 − 1/2r) D + 1/2r D_before → (1 + 1/2r) D − 1/2r D_before", "a mean of the looks for their line",
+                 told(before=lambda before, denoised: 2 * denoised - before)),
+    in_split("SLV-UP", "σ_down = σ' and σ_up on top → √(σ'² − σ_up²)", "noise added to a step that goes all the way",
+             then(lambda split, sigma, sigma_next: split._replace(down=sigma_next + 0 * sigma))),
+    in_split("SLV-DOWN", "σ_down = σ' − σ_up → √(σ'² − σ_up²)", "deviations subtracted",
+             then(lambda split, sigma_next: split._replace(down=sigma_next - split.up))),
+    in_split("SLV-UP-VAR", "σ_up = η σ' √((σ − σ')/σ) → η σ' √((σ² − σ'²)/σ²)", "levels for their squares",
+             then(lambda split, sigma, sigma_next, eta: split._replace(
+                 up=np.minimum(sigma_next, eta * sigma_next * np.sqrt(1 - sigma_next / sigma))))),
+    Mistake("SLV-UP-DOWN", "noise of deviation σ_down → σ_up", "the two outputs of the split exchanged once",
+            "later.solver.ancestral_step", "value", instead(_noise_as_far_as_it_goes_down)),
+    Mistake("SLV-LEVELS", "S_churn divided by the count of the levels → of the steps", "one more level than steps",
+            "later.solver.churn", "value", told(count=lambda count: count + 1)),
     Mistake("SLV-CHURN", "√(σ̂² − σ²) taken as σ̂ − σ → the root", "deviations subtracted", "later.solver.raised", "value",
             instead(lambda x, sigma, *, gamma, noise, scale=1.0: solver.Raised(
                 x + gamma * sigma * scale * noise, sigma * (1 + gamma)))),

@@ -444,7 +444,7 @@ MISTAKES = (
     in_kl("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)", "BND-34 for symbols", SWAPPED),
     in_kl("NEW-CAT-BITS", "divergence averaged over classes → summed", "a mean over the last axis",
             then(lambda kl, q: kl / q.prob.shape[-1])),
-    in_posterior("DIS-16", "π of the class of x_t at every class → the stationary law of all classes",
+    in_posterior("DIS-16b", "π of the class of x_t at every class → the stationary law of all classes",
                  "google/hackable_diffusion!29",
                  told(law=lambda law, x_t: None if law is None else 0 * law + (law * x_t).sum(axis=-1, keepdims=True))),
     in_matrices("CAT-ROW", "row of Q_t at x_t → its column", "a matrix that is symmetric for uniform noise alone",

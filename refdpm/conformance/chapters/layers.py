@@ -76,7 +76,7 @@ ELEMENT_WISE = (
              listed(*(dict(x=spread_out(*shape), keep=spread_out(*shape, start=0.4) > -0.5, rate=rate)
                       for shape, rate in (((4, 3), 0.5), ((4, 3), 0.25), ((2, 3, 5), 0.875)))),
              Theory(activation.dropout, "x", fixed=("keep", "rate")),
-             book_layers.dropout(given("x"), given("keep"), given("rate")), arguments=("x",)),
+             book_layers.dropout(given("x"), given("keep"), given("rate")) + slack(given("x")), arguments=("x",)),
 )
 
 

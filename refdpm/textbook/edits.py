@@ -59,7 +59,7 @@ class _Version:
             return one.parts[min(self.number, len(one.parts) - 1) if one.op in self.varied else 0],
         if one.op == "where" and one.how:
             return one.parts[1:2]
-        return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move") else one.parts
+        return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move", "term") else one.parts
 
     def edit(self, says: str, instead: dict[E, E]) -> Edit:
         """The formulas with what is instead of some nodes."""
@@ -77,7 +77,7 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
     for parent in reversed(everything):
-        for part in parent.parts if parent.op not in ("forms", "also") else ():
+        for part in version.parts_of(parent) if parent.op not in ("forms", "also") else ():
             parents.setdefault(part, {})[parent] = None
     for one in everything:
         around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]

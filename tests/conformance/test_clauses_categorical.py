@@ -36,7 +36,7 @@ def test_the_reference_passes(dtype, mixing):
 @pytest.mark.parametrize("mistake", VALUE, ids=lambda mistake: mistake.id)
 def test_a_planted_mistake_is_seen_and_named(mistake):
     profile = Profile(mixing="average" if mistake.id == "NEW-CAT-MIX" else "joint",
-                      kernel="given" if mistake.id == "DIS-16" else "uniform")
+                      kernel="given" if mistake.id == "DIS-16b" else "uniform")
     found = verdicts(Reference("float32", mistake, functions=chapter.QUANTITIES, profile=profile), profile)
     wrong = [result for result in found.values() if result.verdict == "wrong"]
     assert wrong and any(explains(result, mistake) for result in wrong), wrong

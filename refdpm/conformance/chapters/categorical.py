@@ -210,6 +210,12 @@ BASIC: tuple[Quantity, ...] = (
 
 # -- the bound, and draws --------------------------------------------------------------------------------------------------
 
+def _edges_of_terms(given: Given) -> list[Inputs]:
+    """The schedules under which something of x_0 is left: else both laws are π, and their divergence is lost in its terms."""
+    return [edge for edge in chain_edges("x_0", "x_t", logits=True)(given)
+            if given.beta is not None or np.prod(1 - edge["beta"][1:-1]) > 0.01]
+
+
 def _law_of_term(i: Inputs) -> Array | None:
     _law_of_possible(i)
     return _law_of_reverse(i)
@@ -249,7 +255,7 @@ TERMS: tuple[Quantity, ...] = (
     Quantity(
         "categorical_step_kl", "CAT.TERM", "KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) per symbol, p from logits of x_0 as in "
         "the reverse step; at t = 1 it is −log p(x_0 | x_1)", SOURCE, (Output("VALUE", "information"),),
-        chain("x_0", "x_t", logits=True), chain_edges("x_0", "x_t", logits=True),
+        chain("x_0", "x_t", logits=True), _edges_of_terms,
         Theory(categorical.step_kl, "logits", x_0=lambda i: _symbols(i, "x_0"), x_t=lambda i: _symbols(i, "x_t"),
                step=lambda i: step_of(i, _axes), mixing=lambda i: i["mixing"], law=_law_of_term),
         lambda i: (book.kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_in_book(i)),),
@@ -444,7 +450,7 @@ MISTAKES = (
     in_kl("NEW-CAT-KL", "D_KL(p ‖ q) → D_KL(q ‖ p)", "BND-34 for symbols", SWAPPED),
     in_kl("NEW-CAT-BITS", "divergence averaged over classes → summed", "a mean over the last axis",
             then(lambda kl, q: kl / q.prob.shape[-1])),
-    in_posterior("DIS-16", "π of the class of x_t at every class → the stationary law of all classes",
+    in_posterior("DIS-16b", "π of the class of x_t at every class → the stationary law of all classes",
                  "google/hackable_diffusion!29",
                  told(law=lambda law, x_t: None if law is None else 0 * law + (law * x_t).sum(axis=-1, keepdims=True))),
     in_matrices("CAT-ROW", "row of Q_t at x_t → its column", "a matrix that is symmetric for uniform noise alone",

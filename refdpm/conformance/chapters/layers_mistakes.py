@@ -168,6 +168,8 @@ LATER = (
             "keep_prob of TensorFlow 1, rate of TensorFlow 2", "activation.dropout", "value", told(rate=lambda rate: 1 - rate)),
     Mistake("LAY-FRAME", "all padding behind the image, or on both sides where it is behind → as it is named",
             "MegEngine/MegDiffusion#7", "layers.conv.strided_conv2d_vjp", "value", _framed_behind),
+    Mistake("LAY-10d", "kernel flipped: convolution → cross-correlation", "LAY-10, with a stride",
+            "layers.conv.strided_conv2d_vjp", "value", told(weight=lambda weight: weight[::-1, ::-1])),
     in_attention("LAY-05", "scores not divided by √d → divided", "Project-MONAI/GenerativeModels#146",
                  told(query=lambda query: query * np.sqrt(query.shape[-1]))),
     in_attention("LAY-05b", "scores divided by √d twice → once", "lucidrains/denoising-diffusion-pytorch@e875f37",

@@ -36,7 +36,7 @@ SAYS = {
     "SCH": "schedules", "GAU": "the Gaussian chain", "BIN": "the chain on bits", "CAT": "the chain on classes",
     "PAR": "what a network may predict", "REV": "the reverse step that a network's output means", "SMP": "samplers, step by step",
     "SIG": "levels told by σ, and what is around a denoiser", "SLV": "solvers, step by step and as chains",
-    "PTH": "straight paths",
+    "PTH": "straight paths", "GUI": "guidance, and inpainting that goes back",
     "DEC": "the discretised decoder", "OBJ": "the bound of a Gaussian model, term by term",
     "BND": "K of the paper and its strict form", "BIT": "K on bits", "UNIT": "units", "LIK": "likelihoods without a bound",
     "NET": "the objective on a whole network", "LOSS": "the loss of training", "LAY": "layers",

@@ -262,7 +262,7 @@ def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen
                         | {key: value for key, value in arguments.items() if key == "beta"})
     if not isinstance(found, dict):
         raise Fault(f"vjp returns {type(found).__name__}, expected a dict from arguments to gradients")
-    given = {ALIASES.get(name, name): value for name, value in found.items()}
+    given = {name if name in inputs else ALIASES.get(name, name): value for name, value in found.items()}
     return {name: _our_gradient_or_fault(name, to_array(given[name]), inputs, subject.profile, np.shape(right))
             for name, right in gradient(quantity, chosen).items() if name in given}, values.dtype
 

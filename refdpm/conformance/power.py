@@ -95,7 +95,7 @@ def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[
         formulas = quantity.formulas(one)
         if not formulas or len(nodes(*formulas)) > LONG:
             return []
-        if found and formulas is not found[0].formulas:
+        if found and formulas != found[0].formulas:
             continue
         try:
             found.append(Place(formulas, quantity.page(one), quantity.followed(one, own_tables=own_tables(dtype)), {}))

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.textbook.expression import (HALF, PI, At, E, above, also, column, cos, counting, exp, joined, less, log, log1p, move,
-                                        named, node, running, slack, sqrt, square, term, where)
+from refdpm.textbook.expression import (HALF, PI, At, E, above, also, column, cos, counting, exp, forms, joined, less, log, log1p,
+                                        move, named, node, running, slack, sqrt, square, term, where)
 from refdpm.textbook.layers import sigmoid
 
 
@@ -175,11 +175,13 @@ def linear_for(T: E, beta_1: E, beta_T: E, cap: E) -> E:
 
 
 def to_zero(t: E) -> E:
-    """1 − (r_t/r_{t−1})² with r_t = √ᾱ_t − √ᾱ_T; at t = 1 what it was."""
-    def root(shift: int) -> E:
-        return term(lambda now, last: sqrt(now) - sqrt(last), column("alpha_bar", shift), column("alpha_bar", at="T"))
+    """1 − (r_t/r_{t−1})² with r_t = √ᾱ_t − √ᾱ_T, which some stretch first; at t = 1 what it was."""
+    def root(shift: int, at: At = None) -> E:
+        return term(lambda now, last: sqrt(now) - sqrt(last), column("alpha_bar", shift, at), column("alpha_bar", at="T"))
 
-    return where(above(2, t), column("beta"), less(square(root(0) / root(-1))))
+    stretch = sqrt(column("alpha_bar", at=1)) / root(0, 1)
+    kept = forms(square(root(0) / root(-1)), square(root(0) * stretch) / square(root(-1) * stretch))
+    return where(above(2, t), column("beta"), less(kept))
 
 
 def learned(logit_beta: E, beta_1: E) -> E:

@@ -61,6 +61,15 @@ class Textbook:
     def reciprocal_schedule(self, T):
         return np.concatenate([[0], 1 / (T - np.arange(1, T + 1, dtype=self.dtype) + 1)]).astype(self.dtype)
 
+    def linear_schedule_for(self, T, beta_1, beta_T, cap):
+        return np.minimum(np.linspace(1000 / T * beta_1, 1000 / T * beta_T, T, dtype=self.dtype), self.real(cap))
+
+    def zero_terminal_schedule(self, beta):
+        root = np.sqrt(np.cumprod(1 - beta))
+        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+        level = root ** 2
+        return np.append(1 - level[0], 1 - level[1:] / level[:-1]).astype(self.dtype)
+
     def cosine_schedule(self, T, s=0.008, max_beta=0.999):
         t = np.linspace(0, T, T + 1, dtype=self.dtype)
         alpha_bar = np.cos((t / T + self.real(s)) / self.real(1 + s) * self.real(np.pi / 2)) ** 2

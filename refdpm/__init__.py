@@ -84,10 +84,11 @@ the evidence
         what pages are made of
     `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`
         the words of the kit; your functions; their conventions; how exactly
-    `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`
-        a call as formulas; how a mistake is planted; topic by topic, what can be asked and what people got wrong
-    `conformance.cases`, `conformance.accuracy`, `conformance.checks`, `conformance.mistakes`
-        cases for every pair; values and pullbacks in digits; values against oracles; named mistakes
+    `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`, `conformance.mistakes`
+        a call as formulas; how a mistake is planted; topic by topic, what can be asked and what people got wrong; all
+        named mistakes
+    `conformance.cases`, `conformance.accuracy`, `conformance.checks`, `conformance.detection`
+        cases for every pair; values and pullbacks in digits; values against oracles; which of them finds a mistake
     `conformance.subject`, `conformance.power`, `conformance.inference`
         asking; what a pass would have rejected; finding the conventions
     `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
@@ -134,13 +135,13 @@ READING_ORDER = (
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener", "oracles.flow",
     "strategies", "html",
     "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
-    "conformance.planting", "conformance.chapters", "conformance.cases", "conformance.accuracy", "conformance.checks",
-    "conformance.mistakes", "conformance.subject", "conformance.power", "conformance.inference", "conformance.symptoms",
-    "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients", "conformance.known",
-    "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes", "conformance.report",
-    "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire", "conformance.explain",
-    "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit", "conformance.brief",
-    "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
+    "conformance.planting", "conformance.chapters", "conformance.mistakes", "conformance.cases", "conformance.accuracy",
+    "conformance.checks", "conformance.detection", "conformance.subject", "conformance.power", "conformance.inference",
+    "conformance.symptoms", "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients",
+    "conformance.known", "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes",
+    "conformance.report", "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire",
+    "conformance.explain", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
+    "conformance.brief", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "checking",
     "pytest_plugin", "traceability", "reading", "cli",

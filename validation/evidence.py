@@ -13,7 +13,7 @@ import numpy as np
 
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases, checks, matrix
-from refdpm.conformance.chapters import BOOK, LAWS, QUANTITIES
+from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.inputs import Given, Inputs, copied
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.reference import Reference
@@ -44,7 +44,7 @@ def evidence(pairs: Pairs) -> list[Evidence]:
     """All the evidence there is."""
     return [*(Evidence("adjoint", name, partial(breaks_the_contract, *pair)) for name, pair in pairs.items()),
             *(Evidence("checks", check.name, partial(fails, check)) for check in checks.CHECKS),
-            *(Evidence("values", name, partial(inaccurate, name, in_digits(name))) for name in BOOK),
+            *(Evidence("values", name, partial(inaccurate, name, in_digits(name))) for name in accuracy.BOOK),
             *(Evidence("clauses", quantity.id, partial(departs, quantity, in_floats(quantity))) for quantity in QUANTITIES),
             *(Evidence("clauses", law.id, partial(broken, law)) for law in LAWS)]
 

@@ -65,7 +65,7 @@ def flat(name: str, written: Any) -> Flat:
     def backward(spoil: Any, cotangents: tuple[Array, ...], *leaves: Array) -> tuple[Array, ...]:
         drawn = iter(cotangents)
         arguments = question.rebuilt_arguments(complete(leaves))
-        _, _, came = form.ask(written.f, written.gradient, arguments, lambda value: forms.rebuilt(value, drawn))
+        _, _, came = forms.ask(form, written.f, written.gradient, arguments, lambda value: forms.rebuilt(value, drawn))
         each = forms.per_argument(came, written.arguments, question.tops)
         gradients = [leaf for part, argument in zip(each, written.arguments) for leaf in forms.aligned(part, argument)]
         factor = 1.0 if form.has_cotangent else cotangents[0]

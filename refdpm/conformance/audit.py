@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from refdpm import gradcheck
-from refdpm.conformance import accuracy, cases, checks, matrix, mistakes, power
+from refdpm.conformance import accuracy, cases, checks, detection, matrix, power
 from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.mistakes import MISTAKES
 
 GUARDED = 3                     # one case in so many is guarded by differences, which take as long as all the rest
 
@@ -35,8 +36,8 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
     tell("edits …")
     found = {quantity.id: power.power(quantity) for quantity in QUANTITIES}
     tell("mistakes …")
-    caught = {mistake.id: seen.get(mistake.id, []) if mistake.kind == "clause" else mistakes.caught_by(mistake)
-              for mistake in mistakes.MISTAKES}
+    caught = {mistake.id: seen.get(mistake.id, []) if mistake.kind == "clause" else detection.caught_by(mistake)
+              for mistake in MISTAKES}
     survivors = [name for name, by in caught.items() if not by]
     worst_gap = max(row["gap"] for row in rows)
     worst_units = max(value.units for value in values)
@@ -87,7 +88,7 @@ def render(report: dict[str, Any]) -> str:
     residuals = sorted(report["checks"], key=lambda row: -row["residual"])
     lines += [f"  {row['residual']:8.1e}  {row['name']}" for row in residuals]
     lines += ["", f"mistakes: {report['mistakes']['planted']} planted, {report['mistakes']['caught']} caught"]
-    for mistake in mistakes.MISTAKES:
+    for mistake in MISTAKES:
         by = report["mistakes"]["by"][mistake.id]
         lines.append(f"  {mistake.id:12s} {mistake.says}\n{'':15s}{'caught by ' + ', '.join(by[:3]) if by else 'SURVIVES'}"
                      + (f" and {len(by) - 3} more" if len(by) > 3 else ""))

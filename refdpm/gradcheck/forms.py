@@ -35,10 +35,9 @@ class Unfit(Exception):
 
 
 class Form(NamedTuple):
-    """How a gradient is called; `ask(f, gradient, arguments, cotangent_for)` → value, cotangent, gradients as they came."""
+    """How a gradient is called."""
 
     says: str
-    ask: Callable[..., tuple[Any, Any, Any]]
     has_cache: bool = False
     has_cotangent: bool = True
 
@@ -151,20 +150,47 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
     return True
 
 
-def _ask_vjp(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    answer = gradient(*arguments)
-    if not (isinstance(answer, tuple) and len(answer) == 2 and callable(answer[1])):
-        raise Unfit("did not return (value, pullback)")
-    w = draw(answer[0])
-    return answer[0], w, answer[1](copied(w))
+VJP = Form("f_vjp(...) → value, pullback")
+GRADIENT = Form("gradient(...)", has_cotangent=False)
+VALUE_AND_GRADIENT = Form("gradient(...) → value, gradient", has_cotangent=False)
+FIRST = Form("backward(dvalue, ...)")
+LAST = Form("backward(..., dvalue)")
+CACHE_LAST = Form("f → value, cache; backward(dvalue, cache)", has_cache=True)
+CACHE_FIRST = Form("f → value, cache; backward(cache, dvalue)", has_cache=True)
+REMEMBERED = Form("backward(dvalue) after f(...)")
 
 
-def _ask_gradient(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
+def ask(form: Form, f: Callable[..., Any], gradient: Callable[..., Any], arguments: Sequence[Any], draw: Callable[[Any], Any]
+        ) -> tuple[Any, Any, Any]:
+    """The value, the cotangent that is drawn for it, and the gradients as they came.   Raises: Unfit."""
+    if form is VJP:
+        value, pullback = _pair(gradient(*arguments), "did not return (value, pullback)")
+        if not callable(pullback):
+            raise Unfit("did not return (value, pullback)")
+        w = draw(value)
+        return value, w, pullback(copied(w))
+    if not form.has_cotangent:
+        return _value_and_gradient(form, f, gradient, arguments)
+    answer = f(*arguments) if form.has_cache or form is REMEMBERED else f(*copied(arguments))
+    value, cache = _pair(answer, "f did not return (value, cache)") if form.has_cache else (answer, None)
+    w = draw(value)
+    taken = {FIRST: (copied(w), *arguments), LAST: (*arguments, copied(w)), CACHE_FIRST: (cache, copied(w)),
+             CACHE_LAST: (copied(w), cache), REMEMBERED: (copied(w),)}
+    return value, w, gradient(*taken[form])
+
+
+def _value_and_gradient(form: Form, f: Callable[..., Any], gradient: Callable[..., Any], arguments: Sequence[Any]
+                        ) -> tuple[Any, Any, Any]:
+    """Of a function that returns one number: no cotangent is asked for, which is 1 then."""
     value = _number(f(*copied(arguments)))
     answer = gradient(*arguments)
     if isinstance(answer, tuple) and any(map(callable, answer)):
         raise Unfit("returned a function")
-    return value, np.ones_like(np.asarray(value))[()], answer
+    w = np.ones_like(np.asarray(value))[()]
+    if form is GRADIENT:
+        return value, w, answer
+    said, came = _pair(answer, "did not return (value, gradient)")
+    return _number(said), w, came
 
 
 def _number(value: Any) -> Any:
@@ -173,56 +199,10 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _ask_value_and_gradient(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    value, w, answer = _ask_gradient(f, gradient, arguments, draw)
+def _pair(answer: Any, otherwise: str) -> tuple[Any, Any]:
     if not (isinstance(answer, tuple) and len(answer) == 2):
-        raise Unfit("did not return (value, gradient)")
-    return _number(answer[0]), w, answer[1]
-
-
-def _ask_with_cotangent_first(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    value = f(*copied(arguments))
-    w = draw(value)
-    return value, w, gradient(copied(w), *arguments)
-
-
-def _ask_with_cotangent_last(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    value = f(*copied(arguments))
-    w = draw(value)
-    return value, w, gradient(*arguments, copied(w))
-
-
-def _value_and_cache(f: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    answer = f(*arguments)
-    if not (isinstance(answer, tuple) and len(answer) == 2):
-        raise Unfit("f did not return (value, cache)")
-    return answer[0], draw(answer[0]), answer[1]
-
-
-def _ask_with_cache_last(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    value, w, cache = _value_and_cache(f, arguments, draw)
-    return value, w, gradient(copied(w), cache)
-
-
-def _ask_with_cache_first(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    value, w, cache = _value_and_cache(f, arguments, draw)
-    return value, w, gradient(cache, copied(w))
-
-
-def _ask_object(f: Any, gradient: Any, arguments: Any, draw: Any) -> tuple[Any, Any, Any]:
-    value = f(*arguments)
-    w = draw(value)
-    return value, w, gradient(copied(w))
-
-
-VJP = Form("f_vjp(...) → value, pullback", _ask_vjp)
-GRADIENT = Form("gradient(...)", _ask_gradient, has_cotangent=False)
-VALUE_AND_GRADIENT = Form("gradient(...) → value, gradient", _ask_value_and_gradient, has_cotangent=False)
-FIRST = Form("backward(dvalue, ...)", _ask_with_cotangent_first)
-LAST = Form("backward(..., dvalue)", _ask_with_cotangent_last)
-CACHE_LAST = Form("f → value, cache; backward(dvalue, cache)", _ask_with_cache_last, has_cache=True)
-CACHE_FIRST = Form("f → value, cache; backward(cache, dvalue)", _ask_with_cache_first, has_cache=True)
-REMEMBERED = Form("backward(dvalue) after f(...)", _ask_object)
+        raise Unfit(otherwise)
+    return answer
 
 
 def per_argument(answer: Any, arguments: Sequence[Any], names: Sequence[str]) -> list[Any]:

@@ -47,7 +47,7 @@ class Question:
         def draw(value: Any) -> Any:
             return forms.cotangent_like(value, np.random.default_rng([self.seed, probe]))
 
-        value, w, came = self.form.ask(self.f, self.gradient, self.rebuilt_arguments(leaves), draw)
+        value, w, came = forms.ask(self.form, self.f, self.gradient, self.rebuilt_arguments(leaves), draw)
         each = forms.per_argument(came, self.arguments, self.tops)
         gradients = [leaf for part, argument in zip(each, self.arguments) for leaf in forms.aligned(part, argument)]
         pairs = [(leaf, d) for (_, leaf), (_, d) in zip(forms.named_leaves(value, ""), forms.named_leaves(w, ""), strict=True)

@@ -14,8 +14,9 @@ from refdpm.binomial import Bernoulli
 from refdpm.conformance import cases
 from refdpm.conformance.accuracy import cases_of
 from refdpm.conformance.checks import CHECKS
+from refdpm.conformance.detection import accused_by, caught_by
 from refdpm.conformance.matrix import seeing
-from refdpm.conformance.mistakes import MISTAKES, Mistake, accused_by, caught_by, planted
+from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.planting import instead, target
 from refdpm.gaussian import Gaussian
 from refdpm.networks import readout

@@ -108,9 +108,11 @@ the evidence
 the edges
     `data.images`, `run`, `conformance.vectors`
         pictures from folders; run files; test vectors
-    `console`, `experiments`, `figure`, `training`, `checking`, `pytest_plugin`, `traceability`, `reading`, `cli`
-        messages; the experiments from end to end; their pictures; the command that trains; the commands of the kit;
-        clauses as tests of pytest; the code and the tests of each equation; all of this as a page to read; all commands
+    `console`, `experiments`, `figure`, `training`, `runs`, `checking`, `pytest_plugin`, `traceability`, `reading`,
+    `itself`, `cli`
+        messages; the experiments from end to end; their pictures; the command that trains; the commands on a run;
+        those of the kit; clauses as tests of pytest; the code and the tests of each equation; all of this as a page
+        to read; the commands about this package itself; all commands by name
 
 Nothing is imported here: `from refdpm import gaussian, bound` loads what it names and what that needs.
 """
@@ -143,6 +145,6 @@ READING_ORDER = (
     "conformance.explain", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
     "conformance.brief", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
-    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "checking",
-    "pytest_plugin", "traceability", "reading", "cli",
+    "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "runs", "checking",
+    "pytest_plugin", "traceability", "reading", "itself", "cli",
 )

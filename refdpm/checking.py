@@ -10,16 +10,15 @@ import shlex
 from refdpm import run
 from refdpm.data import files
 from refdpm.console import GREEN, RED, YELLOW, Progress, say, tell, to_json
-from refdpm.training import Add
 
 LONGEST = 1e6                           # seconds
 TIMEOUT = 30.0                          # seconds for one call
 EXAMPLE, WRONG_EXAMPLE = "refdpm.conformance.example.ddpm", "refdpm.conformance.example.ddpm_wrong"
 
 
-def add(command: Add) -> None:
-    """The commands and their flags."""
-    sub = command("check", _check, "check an implementation: which quantities are right or wrong, and which mistake that is")
+def add_check(sub: argparse.ArgumentParser) -> None:
+    """The flags of `check`."""
+    sub.set_defaults(command=_check)
     sub.add_argument("adapters", nargs="*", metavar="ADAPTER", help="module, file.py, either with :object, or cmd:PROGRAM; several "
                      "are checked one after the other; without one the reference is checked in brief, and then a small DDPM, "
                      "right and with a mistake")
@@ -45,12 +44,17 @@ def add(command: Add) -> None:
     shown.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit, for a CI server")
     shown.add_argument("--dump", type=Path, metavar="FILE", help="write the input of the first failure to a .npz or .json file")
 
-    sub = command("explain", _explain, "what a report prints: a clause, a function, a mistake, an equation, a convention, a word; "
-                  "without one, all that can be checked")
+
+def add_explain(sub: argparse.ArgumentParser) -> None:
+    """The flags of `explain`."""
+    sub.set_defaults(command=_explain)
     sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, glossary, "
                      "protocol …")
 
-    sub = command("vectors", _vectors, "test vectors for other languages: write them, or verify those of a folder")
+
+def add_vectors(sub: argparse.ArgumentParser) -> None:
+    """The flags of `vectors`."""
+    sub.set_defaults(command=_vectors)
     sub.add_argument("action", choices=("export", "verify"), help="write the vectors, or verify those that are there")
     sub.add_argument("folder", type=Path, metavar="DIR", help="where they are written, or stand")
     sub.add_argument("--json", action="store_true", help="the result as JSON, for programs")

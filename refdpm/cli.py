@@ -1,5 +1,4 @@
-"""The commands:  python -m refdpm {train, bound, sample, figure, check, explain, vectors, audit, equations,
-read}.
+"""The commands:  python -m refdpm COMMAND.  The module of a command is imported when that command is asked for, not before.
 
 With --json a command prints one JSON object on standard output and nothing else there; progress goes to standard error.
 Exit codes: 0 fine, 1 a check failed, 2 wrong usage, input or output, 3 an error in this package itself; ended by a signal, 128 and
@@ -7,24 +6,31 @@ its number.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
+from importlib import import_module
 from typing import Any, NoReturn
 import argparse
 import contextlib
-import io
-import itertools
 import signal
-import time
+import sys
 import traceback
 
-import numpy as np
+from refdpm import __version__
+from refdpm.console import one_line, tell
 
-from refdpm import __version__, checking, experiments, figure, product, run, schedule, traceability, training
-from refdpm.console import Progress, one_line, say, tell, to_json
-from refdpm.experiments import Run, common
-
-MOST = 10_000_000             # samples of one call
+# of each command NAME the module, whose add_NAME says what its flags are and which function runs it; and what it is for
+COMMANDS = {
+    "train": ("training", "learn an experiment of the paper, report K in bits, and draw it"),
+    "bound": ("runs", "K of a run on held-out examples, term by term"),
+    "sample": ("runs", "draw examples from a run: new ones, denoised ones, or completed ones"),
+    "figure": ("runs", "draw what a run has learned"),
+    "check": ("checking", "check an implementation: which quantities are right or wrong, and which mistake that is"),
+    "explain": ("checking", "what a report prints: a clause, a function, a mistake, an equation, a convention, a word; "
+                            "without one, all that can be checked"),
+    "vectors": ("checking", "test vectors for other languages: write them, or verify those of a folder"),
+    "audit": ("itself", "check every gradient and every value, and plant every known mistake"),
+    "equations": ("itself", "every equation of the paper, with its code, its tests and what to know about it"),
+    "read": ("itself", "write one page with the whole derivation: text, formulas, code, gradients and what speaks for them"),
+}
 BROKEN = 3                    # the exit code of an error in this package itself
 
 
@@ -34,7 +40,9 @@ class Ended(KeyboardInterrupt):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser(words).parse_args(words)
+    import numpy as np                                         # whoever asks for help or made a mistake does not wait for it
     try:
         with np.errstate(all="ignore"), _heeded_signals():    # what overflows is seen in the result, and named
             return int(options.command(options))
@@ -79,235 +87,14 @@ class _Parser(argparse.ArgumentParser):
         super().error(one_line(message))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    """What understands these words: of all commands their names, and of the first that they name its flags too."""
     parser = _Parser(prog="refdpm", description="Diffusion models with hand-derived, audited gradients.")
     parser.add_argument("--version", action="version", version=f"refdpm {__version__}")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
-
-    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+    asked = next((word for word in words if word in COMMANDS), None)
+    for name, (module, text) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=command)
-        return sub
-
-    training.add(add)
-
-    sub = add("bound", _bound, "K of a run on held-out examples, term by term")
-    _add_run(sub)
-    sub.add_argument("--points", type=int, metavar="N", help="how many held-out examples")
-    sub.add_argument("--data", type=Path, metavar="FILE.npy", help="examples of your own, in the units of the training data")
-    sub.add_argument("--parzen", type=int, metavar="M", help="also the Parzen-window log-likelihood of Table 2, from M samples")
-    sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
-
-    sub = add("sample", _sample, "draw examples from a run: new ones, denoised ones, or completed ones")
-    _add_run(sub)
-    sub.add_argument("--n", type=int, metavar="N", help="how many new ones")
-    sub.add_argument("--denoise", type=Path, metavar="FILE.npy", help="noisy examples; one sample for each")
-    sub.add_argument("--noise-std", type=float, metavar="S", dest="noise_std", help="of their noise; of bits, the share flipped")
-    sub.add_argument("--inpaint", type=Path, metavar="FILE.npy", help="examples that are known in part; one sample for each")
-    sub.add_argument("--mask", type=Path, metavar="FILE.npy", help="1 where they are known, 0 elsewhere")
-    sub.add_argument("--choice", choices=(*product.CHOICES, "enter"), default="constant",
-                     help="of the factor at every t (eq. 23; both are biased); enter: noisy examples enter the chain at the level "
-                          "of their noise, without bias")
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy, or .csv for text; must not exist")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, default 0")
-    sub.add_argument("--end", choices=("x_0", "x_1"), default="x_0", help="x_1 leaves out the last, fixed step")
-
-    sub = add("figure", _figure, "draw what a run has learned")
-    _add_run(sub)
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".png, .svg or .pdf; must not exist")
-
-    checking.add(add)
-
-    sub = add("audit", _audit, "check every gradient and every value, and plant every known mistake")
-    sub.add_argument("--thorough", action="store_true", help="many more cases")
-    sub.add_argument("--quiet", action="store_true", help="the result alone")
-    sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
-
-    sub = add("equations", _equations, "every equation of the paper, with its code, its tests and what to know about it")
-    sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
-
-    sub = add("read", _read, "write one page with the whole derivation: text, formulas, code, gradients and what speaks for them")
-    sub.add_argument("--out", type=Path, default=Path("refdpm.html"), metavar="FILE.html",
-                     help="default refdpm.html; must not exist")
+        if name == asked:
+            getattr(import_module(f"refdpm.{module}"), f"add_{name}")(sub)
     return parser
-
-
-def _add_run(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, or its run.npz")
-
-
-# -- bound, sample, figure ---------------------------------------------------------------------------------------------
-
-def _bound(options: argparse.Namespace) -> int:
-    started = time.perf_counter()
-    posed = experiments.load(options.run)
-    if options.data is not None and options.points is not None:
-        raise ValueError("--points: expected no number of generated points beside --data, got both")
-    if options.points is not None and options.points < 2:
-        raise ValueError(f"--points: expected at least 2, got {options.points}")
-    if options.data:
-        x_0, examples = posed.experiment.read(posed.settings, options.data), f"examples of {options.data}"
-    else:
-        x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
-        if options.points and len(x_0) < options.points:
-            raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
-    with _watched(posed.problem) as problem:
-        report = common.bound_report(problem, posed.state, x_0, name=str(options.data or options.run))
-    if options.parzen is not None:
-        if not 2 <= options.parzen <= MOST or len(x_0) < 4:
-            raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
-        report["parzen"] = common.parzen_report(posed.problem, posed.state, x_0, count=options.parzen)
-    report["seconds"] = time.perf_counter() - started
-    rows = "\n".join(f"{t:4d}  {report['beta'][t]:9.3e}  {kl:9.5f}" for t, kl in enumerate(report["terms"]["kl"], start=2))
-    text = common.bound_text(report, examples) + (common.parzen_text(report) if "parzen" in report else "")
-    say(to_json(report) if options.json else f"{text}\n\n  t      β_t        KL of the step, bits\n{rows}")
-    return 0
-
-
-def _sample(options: argparse.Namespace) -> int:
-    posed = experiments.load(options.run)
-    if [options.n, options.denoise, options.inpaint].count(None) != 2:
-        raise ValueError("--n, --denoise, --inpaint: expected one of them, got none or several")
-    if options.n is not None and not 1 <= options.n <= MOST:
-        raise ValueError(f"--n: expected 1 to {MOST}, got {options.n}")
-    for flag, value, task in (("--mask", options.mask, options.inpaint), ("--noise-std", options.noise_std, options.denoise)):
-        if value is not None and task is None:
-            raise ValueError(f"{flag}: expected --{'inpaint' if flag == '--mask' else 'denoise'} beside it, got none")
-    if options.n is not None and options.choice != "constant":
-        raise ValueError("--choice: expected --denoise or --inpaint beside it, got --n")
-    if options.seed < 0:
-        raise ValueError(f"--seed: expected an integer ≥ 0, got {options.seed}")
-    if options.end != "x_0" and options.n is None:
-        raise ValueError("--end: expected x_0 beside --denoise and --inpaint, got x_1")
-    if options.out.suffix not in (".npy", ".csv"):
-        raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
-    out = run.new_file(options.out)
-    with _watched(posed.problem) as problem:
-        x = _sample_rows(posed._replace(problem=problem), options)
-    if not np.isfinite(x).all():
-        raise ValueError(f"{options.denoise or options.inpaint or options.run}: expected samples of finite numbers, got others; "
-                         f"nothing was written")
-    buffer = io.BytesIO()
-    if options.out.suffix == ".npy":
-        np.save(buffer, x)
-    else:
-        np.savetxt(buffer, x.reshape(len(x), -1), fmt="%.17g", delimiter=",")
-    run.write_atomically(out, buffer.getvalue())
-    return 0
-
-
-@contextlib.contextmanager
-def _watched(problem: common.Problem) -> Iterator[common.Problem]:
-    """The same problem, whose network says how often it has been asked, and at which t, where somebody looks at a terminal."""
-    with Progress() as progress:
-        calls = itertools.count(1)
-
-        def telling(function: Any) -> Any:
-            def asked(parameters: Any, x_t: np.ndarray, step: Any, *, t: np.ndarray) -> Any:
-                progress.show(f"call {next(calls)} of the network, t = {np.max(t, initial=0)}")
-                return function(parameters, x_t, step, t=t)
-            return asked
-
-        functions = {name: telling(getattr(problem.network, name)) for name in ("reverse", "reverse_vjp")}
-        yield problem._replace(network=SimpleNamespace(**vars(problem.network) | functions))
-
-
-def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
-    problem, state = posed.problem, posed.state
-    if options.n is not None:
-        return _in_units_of_files(problem, common.samples(problem, state, options.n, seed=options.seed, end=options.end))
-    if options.denoise:
-        if options.choice == "enter" and not problem.real:
-            raise ValueError("--choice: expected constant or ramp for bits, got enter")
-        highest = _largest_noise_level(posed) if options.choice == "enter" else np.inf if problem.real else 0.5
-        if options.noise_std is None or not 0 < options.noise_std < highest:
-            raise ValueError(f"--noise-std: expected a number between 0 and {highest:.4g}, got {options.noise_std}")
-        y = _examples(posed, options.denoise)
-        return _in_units_of_files(problem, common.denoised(problem, state, _in_units_of_the_model(problem, y), seed=options.seed,
-                                                           noise=options.noise_std * problem.scale, choice=options.choice))
-    if options.choice == "enter":
-        raise ValueError("--choice: expected constant or ramp beside --inpaint, got enter")
-    if options.mask is None:
-        raise ValueError("--mask: expected a file beside --inpaint, got none")
-    y = _examples(posed, options.inpaint, finite=False)
-    known = _mask(options.mask, y.shape)
-    if not np.isfinite(y[known]).all():
-        raise ValueError(f"{options.inpaint}: expected finite numbers where the mask is 1, got NaN or infinity")
-    drawn = common.inpainted(problem, state, _in_units_of_the_model(problem, y), mask=known, seed=options.seed,
-                             choice=options.choice)
-    return np.where(known, y, _in_units_of_files(problem, drawn))
-
-
-def _mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Where examples of this shape are known: one mask for all or one for each, one for all colours or one for each."""
-    mask = run.load_points(path)
-    wrong = mask[~np.isin(mask, (0, 1))]
-    if wrong.size:
-        raise ValueError(f"{path}: expected zeros and ones, got {wrong.ravel()[0]}")
-    for candidate in (mask, mask[..., None]):
-        if candidate.shape[-len(shape) + 1:-1] == shape[1:-1] and candidate.shape[-1] in (1, shape[-1]):
-            with contextlib.suppress(ValueError):
-                return np.broadcast_to(candidate == 1, shape)
-    raise ValueError(f"{path}: expected shape {shape} or {shape[1:]}, with or without the last axis, got {mask.shape}")
-
-
-def _examples(posed: Run, path: Path, *, finite: bool = True) -> np.ndarray:
-    """Examples of a file, (N, …) or one alone, in its own units."""
-    values, shape = run.load_points(path), posed.problem.shape
-    if values.shape[-len(shape):] != shape and shape[-1] == 1:
-        values = values[..., None]
-    values = values[None] if values.shape == shape else values
-    if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
-        raise ValueError(f"{path}: expected shape (N, {', '.join(map(str, shape))}), got {values.shape}")
-    if finite and not np.isfinite(values).all():
-        raise ValueError(f"{path}: expected finite numbers, got NaN or infinity")
-    if not posed.problem.real and not np.isin(values[np.isfinite(values)], (0, 1)).all():
-        raise ValueError(f"{path}: expected zeros and ones, got other numbers")
-    return values.astype(np.float64)
-
-
-def _largest_noise_level(posed: Run) -> float:
-    """The standard deviation, in units of files, of the noise of x_T: no noisier example can enter the chain."""
-    level = schedule.log_alpha_bar(common.beta_of(posed.problem, posed.state))[-1]
-    return float(np.sqrt(np.expm1(-level))) / posed.problem.scale
-
-
-def _in_units_of_the_model(problem: common.Problem, x: np.ndarray) -> np.ndarray:
-    return (x - problem.shift) * problem.scale
-
-
-def _in_units_of_files(problem: common.Problem, x: np.ndarray) -> np.ndarray:
-    return x / problem.scale + problem.shift
-
-
-def _figure(options: argparse.Namespace) -> int:
-    posed = experiments.load(options.run)
-    figure.write(run.new_file(options.out), posed)
-    return 0
-
-
-# -- audit, equations, read --------------------------------------------------------------------------------------------
-
-def _audit(options: argparse.Namespace) -> int:
-    from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
-    report = audit.run(thorough=options.thorough, tell=(lambda text: None) if options.quiet else tell)
-    say(to_json(report) if options.json else audit.render(report))
-    return 0 if report["ok"] else 1
-
-
-def _equations(options: argparse.Namespace) -> int:
-    rows = traceability.matrix()
-    if not any(row["tests"] for row in rows):
-        tell("the tests are not installed with the package; from a checkout they are listed too")
-    say(to_json(rows) if options.json else traceability.render(rows))
-    return 0
-
-
-def _read(options: argparse.Namespace) -> int:
-    if options.out.suffix != ".html":
-        raise ValueError(f"--out: expected a name ending in .html, got {options.out}")
-    out = run.new_file(options.out)
-    from refdpm.reading import page                            # needs the kit, as the audit does
-    run.write_atomically(out, page.page(tell).encode())
-    say(f"{options.out}: open it in a browser")
-    return 0

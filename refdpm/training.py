@@ -1,6 +1,6 @@
 """The command train: an experiment from its settings, or from where a run was stopped, to K in bits and a picture."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 import argparse
@@ -18,12 +18,10 @@ SAVE_EVERY = 20.0             # seconds
 GLANCES = 10                  # looks at held-out examples during a training
 REPORT_MARK = b'{\n "unit": "'  # how a report begins
 
-Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
-
-def add(command: Add) -> None:
-    """The command and its flags, those of each experiment below its name."""
-    sub = command("train", _train, "learn an experiment of the paper, report K in bits, and draw it")
+def add_train(sub: argparse.ArgumentParser) -> None:
+    """The flags of `train`, those of each experiment below its name."""
+    sub.set_defaults(command=_train)
     of = sub.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
     for name, experiment in EXPERIMENTS.items():
         text = (experiment.__doc__ or "").split("\n")[0]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from refdpm import cli, console, experiments, run
+from refdpm import cli, console, experiments, run, traceability
 from refdpm.experiments import common, swiss_roll as experiment
 
 SMALL = ["--units", "4", "--steps", "3", "--T", "3", "--seed", "5"]
@@ -130,6 +130,28 @@ def test_equations_as_json(capsys):
     rows = json.loads(capsys.readouterr().out)
     assert all(set(row) == {"number", "section", "says", "status", "code", "tests", "note"} for row in rows)
     assert [row["number"] for row in rows[:65]] == [str(n) for n in range(1, 66)]
+
+
+# -- what a command waits for --------------------------------------------------------------------------------------------
+
+def imported(*arguments):
+    """The modules that are loaded when the command ends."""
+    code = ("import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+            "from refdpm.__main__ import run; sys.exit(run())")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["paint"], ["--paint"]])
+def test_help_and_wrong_usage_wait_for_nothing(arguments):
+    modules = imported(*arguments)
+    assert "refdpm.cli" in modules and not modules & {"numpy", "scipy", "refdpm.experiments", "refdpm.run"}
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_command_imports_no_module_of_other_commands(name):
+    modules = {f"refdpm.{module}" for module, _ in cli.COMMANDS.values()}
+    assert imported(name, "--help") & modules == {f"refdpm.{cli.COMMANDS[name][0]}"}
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -288,7 +310,7 @@ def test_messages_are_one_line_that_no_terminal_obeys(tmp_path, capsys):
 
 
 def test_an_error_of_our_own_has_its_own_exit_code(capsys, monkeypatch):
-    monkeypatch.setattr(cli.traceability, "matrix", lambda: 1 / 0)
+    monkeypatch.setattr(traceability, "matrix", lambda: 1 / 0)
     assert cli.main(["equations"]) == cli.BROKEN == 3
     assert "refdpm itself" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import refdpm
-from refdpm import binomial, gaussian, gradcheck
+from refdpm import binomial, cli, gaussian, gradcheck
 from refdpm.conformance import cases
 
 PACKAGE = Path(refdpm.__file__).parent
@@ -98,9 +98,10 @@ def test_theory_imports_numpy_scipy_and_the_standard_library_only():
 
 
 def test_import_budget():
-    """`import refdpm` and the whole theory load neither Hypothesis nor matplotlib nor any tool for tests."""
+    """`import refdpm`, the theory and the modules of the commands load neither Hypothesis nor matplotlib nor any tool for tests."""
+    modules = [*THEORY, "run", "experiments", "cli", *(module for module, _ in cli.COMMANDS.values())]
     code = ("import sys, importlib, refdpm; "
-            f"[importlib.import_module('refdpm.' + name) for name in {THEORY + ('run', 'experiments', 'cli')!r}]; "
+            f"[importlib.import_module('refdpm.' + name) for name in {modules}]; "
             "print([m for m in ('hypothesis', 'matplotlib', 'tqdm', 'pytest', 'refdpm.conformance') if m in sys.modules])")
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert output.stdout.strip() == "[]"

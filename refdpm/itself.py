@@ -1,0 +1,53 @@
+"""The commands about this package itself: audit, equations, read."""
+
+from pathlib import Path
+import argparse
+
+from refdpm import run, traceability
+from refdpm.console import say, tell, to_json
+
+
+def add_audit(sub: argparse.ArgumentParser) -> None:
+    """The flags of `audit`."""
+    sub.set_defaults(command=_audit)
+    sub.add_argument("--thorough", action="store_true", help="many more cases")
+    sub.add_argument("--quiet", action="store_true", help="the result alone")
+    sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
+
+
+def add_equations(sub: argparse.ArgumentParser) -> None:
+    """The flags of `equations`."""
+    sub.set_defaults(command=_equations)
+    sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
+
+
+def add_read(sub: argparse.ArgumentParser) -> None:
+    """The flags of `read`."""
+    sub.set_defaults(command=_read)
+    sub.add_argument("--out", type=Path, default=Path("refdpm.html"), metavar="FILE.html",
+                     help="default refdpm.html; must not exist")
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
+    report = audit.run(thorough=options.thorough, tell=(lambda text: None) if options.quiet else tell)
+    say(to_json(report) if options.json else audit.render(report))
+    return 0 if report["ok"] else 1
+
+
+def _equations(options: argparse.Namespace) -> int:
+    rows = traceability.matrix()
+    if not any(row["tests"] for row in rows):
+        tell("the tests are not installed with the package; from a checkout they are listed too")
+    say(to_json(rows) if options.json else traceability.render(rows))
+    return 0
+
+
+def _read(options: argparse.Namespace) -> int:
+    if options.out.suffix != ".html":
+        raise ValueError(f"--out: expected a name ending in .html, got {options.out}")
+    out = run.new_file(options.out)
+    from refdpm.reading import page                            # needs the kit, as the audit does
+    run.write_atomically(out, page.page(tell).encode())
+    say(f"{options.out}: open it in a browser")
+    return 0

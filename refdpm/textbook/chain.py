@@ -180,8 +180,9 @@ def to_zero(t: E) -> E:
         return term(lambda now, last: sqrt(now) - sqrt(last), column("alpha_bar", shift, at), column("alpha_bar", at="T"))
 
     stretch = sqrt(column("alpha_bar", at=1)) / root(0, 1)
-    kept = forms(square(root(0) / root(-1)), square(root(0) * stretch) / square(root(-1) * stretch))
-    return where(above(2, t), column("beta"), less(kept))
+    level = square(root(0) * stretch)
+    kept = forms(square(root(0) / root(-1)), level / square(root(-1) * stretch))
+    return where(above(2, t), forms(column("beta"), less(level)), less(kept))
 
 
 def learned(logit_beta: E, beta_1: E) -> E:

@@ -18,6 +18,8 @@ from refdpm.conformance.chapters.inputs import Given, Inputs, copied
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import LIMIT, UNITS, Subject, ratios
+from refdpm.textbook.digits import digits
+from refdpm.textbook.page import to_float
 from refdpm.textbook.rounding import Rounded
 
 KINDS = ("adjoint", "checks", "values", "clauses")             # cheapest first
@@ -86,8 +88,17 @@ def inaccurate(name: str, examples: list[tuple[cases.Case, list[accuracy.Exact]]
 # -- the clauses ---------------------------------------------------------------------------------------------------------
 
 def in_floats(quantity: Quantity) -> list[Asked]:
-    """The inputs of a quantity, with the value and the scale of each output by the textbook."""
-    return [(inputs, quantity.followed(copied(inputs))) for inputs in matrix.inputs_of(quantity)]
+    """The inputs of a quantity, with the value and the scale of each output by the textbook: in float64, which is fast, or in
+    digits where a printed formula loses in float64 what the package does not."""
+    found = [(inputs, quantity.followed(copied(inputs))) for inputs in matrix.inputs_of(quantity)]
+    return [(inputs, in_digits_of(quantity, inputs, books) if departs(quantity, [(inputs, books)]) else books)
+            for inputs, books in found]
+
+
+def in_digits_of(quantity: Quantity, inputs: Inputs, books: list[Rounded]) -> list[Rounded]:
+    """The same with exact values."""
+    exact = digits(quantity.formulas(inputs), quantity.page(inputs)).values
+    return [book._replace(value=np.asarray(to_float(value), dtype=np.float64)) for book, value in zip(books, exact)]
 
 
 def departs(quantity: Quantity, examples: list[Asked]) -> bool:

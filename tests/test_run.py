@@ -196,7 +196,7 @@ def steps_done(folder):
 
 
 def start(folder, *arguments, save_every=0.0):
-    code = f"import sys; from refdpm import cli; cli.SAVE_EVERY = {save_every}; sys.exit(cli.main())"
+    code = f"import sys; from refdpm import cli, training; training.SAVE_EVERY = {save_every}; sys.exit(cli.main())"
     return subprocess.Popen([sys.executable, "-c", code, "train", "swiss-roll", *arguments], stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 

@@ -39,7 +39,7 @@ class Kill(NamedTuple):
 
 def start(*arguments: str, save_every: float = SELDOM) -> subprocess.Popen[bytes]:
     """`train`, with a run file written so often."""
-    code = f"import sys; from refdpm import cli; cli.SAVE_EVERY = {save_every}; sys.exit(cli.main())"
+    code = f"import sys; from refdpm import cli, training; training.SAVE_EVERY = {save_every}; sys.exit(cli.main())"
     return subprocess.Popen([sys.executable, "-c", code, "train", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -5,14 +5,15 @@ Everything is asked of the parts of the package that know it; `audit` measures t
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import product
 from types import FrameType
 from typing import Any, NamedTuple
-import contextlib
 import sys
 
 import numpy as np
 
 from refdpm.conformance import accuracy, audit
+from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Law, Quantity
@@ -92,7 +93,19 @@ def _printed(of: str, part: str, formula: E) -> Iterator[str]:
 
 
 def _first_inputs(of: Quantity) -> Inputs:
-    return {choice: VALUES[choice][0] for choice in of.choices} | of.edges(Given())[0]
+    """Those to which there is an answer: not every choice of conventions has one."""
+    edge = of.edges(Given())[0]
+    chosen = (dict(zip(of.choices, values)) | edge for values in product(*(VALUES[choice] for choice in of.choices)))
+    return next(inputs for inputs in chosen if _has_answer(of, inputs))
+
+
+def _has_answer(of: Quantity, inputs: Inputs) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            of.reference(inputs)
+    except (Skip, LookupError, ValueError):
+        return False
+    return True
 
 
 # -- which functions a clause judges -------------------------------------------------------------------------------------
@@ -119,11 +132,11 @@ def _called(of: Quantity) -> list[str]:
             if name:
                 seen[name.removesuffix("_vjp")] = None
 
-    before = sys.getprofile()
+    inputs, before = _first_inputs(of), sys.getprofile()
     sys.setprofile(note)
     try:
-        with np.errstate(all="ignore"), contextlib.suppress(LookupError, ValueError):
-            of.reference(_first_inputs(of))
+        with np.errstate(all="ignore"):
+            of.reference(inputs)
     finally:
         sys.setprofile(before)
     return list(seen)

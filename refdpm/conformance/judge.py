@@ -11,6 +11,7 @@ What is wrong by itself may be right given what the adapter had before it: then 
 pass, `given_upstream`.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from refdpm.conformance.power import factor_along_t, places_of, seen, smallest_f
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
-from refdpm.textbook.edits import edits
+from refdpm.textbook.edits import every_edit
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
@@ -226,19 +227,17 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
     if len(nodes(*formulas)) > MANY_NODES:                   # made of formulas that have clauses of their own
         return []
     pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
-    edited = {formulas: list(edits(*formulas, all_ways=True))}
 
     def values(number: int, inputs: Inputs) -> tuple[Array, ...]:
         asked = subject.chosen(quantity, inputs)
         own = quantity.formulas(asked)                       # of other kept times, or axes, other formulas with the same edits
-        if own not in edited:
-            edited[own] = list(edits(*own, all_ways=True))
         if id(inputs) not in pages:
             pages[id(inputs)] = inputs, quantity.page(asked), {}
+            floats(own, *pages[id(inputs)][1:])
         _, page, memo = pages[id(inputs)]
-        return tuple(floats((edited[own][number].formulas[at] for at in outputs), page, memo))
+        return tuple(floats((every_edit(own)[number].formulas[at] for at in outputs), page, ChainMap({}, memo)))
 
-    return [((edit.says,), partial(values, number)) for number, edit in enumerate(edited[formulas])]
+    return [((edit.says,), partial(values, number)) for number, edit in enumerate(every_edit(formulas))]
 
 
 def _is_long(inputs: Inputs) -> bool:

@@ -7,6 +7,7 @@ A pass with a factor above `seen`, or with such an edit, decides nothing.  An ed
 there, whatever it looks like: x − y squared, the other way round.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import LIMIT, UNITS, own_tables
 from refdpm.conformance.subject import differs
-from refdpm.textbook.edits import Edit, edits
+from refdpm.textbook.edits import Edit, every_edit
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded
@@ -55,7 +56,7 @@ def factor_along_t(inputs: Inputs, value: Array, factor: Array, kind: str) -> di
 # -- the edits of its formula ------------------------------------------------------------------------------------------
 
 class Place(NamedTuple):
-    """An input as a page, the right values there with their scales, and what has been evaluated there already."""
+    """An input as a page, the right values there with their scales, and the values of all nodes of the formulas."""
 
     formulas: tuple[E, ...]
     page: Page
@@ -98,19 +99,21 @@ def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[
         if found and formulas != found[0].formulas:
             continue
         try:
-            found.append(Place(formulas, quantity.page(one), quantity.followed(one, own_tables=own_tables(dtype)), {}))
+            page, memo = quantity.page(one), {}                      # type: Page, dict[E, Any]
+            floats(formulas, page, memo)
+            found.append(Place(formulas, page, quantity.followed(one, own_tables=own_tables(dtype)), memo))
         except (Skip, ValueError):
             continue
     return found
 
 
 def _edits_at(places: list[Place]) -> list[Edit]:
-    return list(edits(*places[0].formulas, all_ways=True)) if places else []
+    return every_edit(places[0].formulas) if places else []
 
 
 def _changes(edit: Edit, place: Place, at: int, share: float) -> bool:
     """Whether an edit changes some number by more than that share of itself."""
-    value, = floats([edit.formulas[at]], place.page, place.memo)
+    value, = floats([edit.formulas[at]], place.page, ChainMap({}, place.memo))
     right = place.right[at]
     with np.errstate(all="ignore"):
         moved = np.abs(value - right.value) > np.maximum(share * np.abs(right.value), UNITS["float64"] * LIMIT * right.scale)
@@ -122,7 +125,7 @@ def _tells_apart(edit: Edit, place: Place, unit: float, at: int | None = None) -
     which = range(len(place.right)) if at is None else (at,)
     with np.errstate(all="ignore"):
         try:
-            values = floats([edit.formulas[n] for n in which], place.page, place.memo)
+            values = floats([edit.formulas[n] for n in which], place.page, ChainMap({}, place.memo))
         except (ValueError, IndexError, TypeError):                  # of another shape
             return True
         return any(differs(value, place.right[n].value, place.right[n].scale, unit) for n, value in zip(which, values))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -44,6 +45,12 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
         yield from _of_calls(version, before) if all_ways else ()
         again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
         before.update(one for one in version.everything if one not in again)
+
+
+@lru_cache(maxsize=64)
+def every_edit(formulas: tuple[E, ...]) -> list[Edit]:
+    """The edits of some formulas in all ways, made once."""
+    return list(edits(*formulas, all_ways=True))
 
 
 class _Version:

@@ -23,7 +23,7 @@ rounding then knows that an accurate evaluation loses nothing in it, and that on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from fractions import Fraction
 from functools import lru_cache, partial, wraps
 from inspect import signature
@@ -340,7 +340,7 @@ class Arithmetic(Protocol):
         """The value of a node."""
 
 
-def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: dict[E, Any] | None = None) -> Iterator[Any]:
+def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: MutableMapping[E, Any] | None = None) -> Iterator[Any]:
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
     memo = {} if memo is None else memo
     for root in roots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 import operator
 
@@ -220,7 +220,7 @@ def _quotient(x: Array, y: Array) -> Array:
 FLOATS = Plain(_number, _array, _call, _quotient)
 
 
-def floats(roots: Iterable[E], page: Page, memo: dict[E, Any] | None = None) -> list[Array]:
+def floats(roots: Iterable[E], page: Page, memo: MutableMapping[E, Any] | None = None) -> list[Array]:
     """The values of formulas in float64."""
     with np.errstate(all="ignore"):
         return list(evaluate(roots, FLOATS, page, memo))

@@ -166,6 +166,11 @@ def _on_rows(*kinds: Callable[..., s.Strategy], noise: Callable[..., s.Strategy]
     return _of_all_sizes(of, states=states, columns=columns)
 
 
+def _in_turn(ways: list[Alternatives]) -> Alternatives:
+    """The first alternative of the first way, the second of the second, and so on."""
+    return tuple(ways[n % len(ways)][n] for n in range(len(ways[0])))
+
+
 # -- the bound ---------------------------------------------------------------------------------------------------------
 
 def _any_network() -> st.SearchStrategy[Any]:
@@ -567,10 +572,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.variance.first": (*_of_a_schedule(policy=st.sampled_from([policy for policy in FIRST if policy != "next"])),
                              *(_case(s.schedules(T), policy="next") for T in (6, 2))),
     "later.variance.ranged": _on_rows(s.states, s.rate_columns, s.rate_columns),
-    "later.variance.read_out": (*(_case(s.heads(N, D), s.other_states(N, D), _step(N), s.rate_columns(N), variance=name,
-                                        predicts=st.sampled_from(PREDICTIONS)) for name in VARIANCES),
-                                *_on_rows(s.heads, s.other_states, _step, s.rate_columns, predicts=st.sampled_from(PREDICTIONS),
-                                          variance=st.sampled_from(VARIANCES))),
+    "later.variance.read_out": _in_turn([_on_rows(s.heads, s.other_states, _step, s.rate_columns, variance=name,
+                                                  predicts=st.sampled_from(PREDICTIONS)) for name in VARIANCES]),
     "later.decoder.log_mass": _of_all_sizes(_masses, states=range(2)),
     "later.model.last_step": _of_sizes(_last_step, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
     "later.objective.prior_kl": _on_rows(s.states, s.level_columns),
@@ -594,7 +597,9 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.solver.heun": _on_rows(s.states, s.other_states, s.states, _higher, _deviations),
     "later.solver.multistep": _on_rows(s.states, s.other_states, s.states, _highest, _higher, _deviations),
     "later.solver.split": _on_rows(_higher, _deviations, eta=s.numbers(0.25, 1)),
-    "later.solver.raised": _on_rows(s.states, _deviations, noise=s.other_states, gamma=s.numbers(0.01, 0.4)),
+    "later.solver.raised": _of_all_sizes(
+        lambda N, D: _case(s.states(N, D), _deviations(N), noise=s.other_states(N, D), gamma=s.rate_columns(N)),
+        states=[0], columns=[1]),
     "later.path.between": _on_rows(s.states, s.other_states, _parts_of_1),
     "later.path.velocity": _on_rows(s.states, s.other_states),
     **{f"later.path.{name}": _on_rows(s.states, s.other_states, _parts_of_1)

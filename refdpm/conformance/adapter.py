@@ -176,7 +176,7 @@ class Local:
         self.beta = None if own is None else own_schedule(to_array(own))
         self._names, self._objects = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]
         if self.make:
-            with _quiet(self, "make"):
+            with _quiet(self, "make", {}):
                 made = self._object_for(_PROBE)
             self.dtype = self.dtype or _dtype_name(getattr(made, "dtype", None))
             self.classes = self.classes or _class_count(made)
@@ -189,7 +189,7 @@ class Local:
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """See `Source`."""
-        with _quiet(self, name):
+        with _quiet(self, name, arguments):
             place = self._object_for(arguments.get("beta", _PROBE)) if self.make else self.target
             function = getattr(place, name, None) or getattr(self.target, name, None)
             if function is None:
@@ -259,8 +259,9 @@ PRINTS = "prints to standard output, which was kept off the report"
 class _quiet:
     """What an adapter prints is kept off the report; what it raises becomes Skip or Fault."""
 
-    def __init__(self, source: Local, name: str) -> None:
+    def __init__(self, source: Local, name: str, arguments: Mapping[str, Any]) -> None:
         self.source, self.name, self.out, self.caught = source, name, _Nowhere(), warnings.catch_warnings()
+        self.refused = REFUSALS + (LookupError,) * _has_one_step(arguments)
 
     def __enter__(self) -> None:
         self.redirect = redirect_stdout(io.TextIOWrapper(self.out, encoding="utf-8", errors="replace", write_through=True))
@@ -277,7 +278,7 @@ class _quiet:
             raise Skip(said(error) or "not implemented") from None
         if isinstance(error, Exception) and not isinstance(error, (Skip, Fault)):
             told = f"raises {kind.__name__}: {said(error)}".rstrip(": ")
-            raise (Refusal if isinstance(error, REFUSALS) else Fault)(told + _place_of(trace)) from error
+            raise (Refusal if isinstance(error, self.refused) else Fault)(told + _place_of(trace)) from error
         if isinstance(error, SystemExit):
             raise Fault(f"leaves Python with SystemExit({said(error)})") from error
         if error is not None and not isinstance(error, (Exception, KeyboardInterrupt)):
@@ -321,8 +322,13 @@ def _place_of_function(target: Any, name: str) -> tuple[str, int] | None:
 
 
 # what programs raise to say that they do not take an input; other errors happen to them
-REFUSALS = (ValueError, TypeError, AssertionError, RuntimeError)
+REFUSALS: tuple[type[Exception], ...] = (ValueError, TypeError, AssertionError, RuntimeError)
 OURS = str(Path(__file__).parents[1])
+
+
+def _has_one_step(arguments: Mapping[str, Any]) -> bool:
+    """Whether a schedule has one step alone: tables that need the variance of the second have no such entry."""
+    return arguments.get("T") == 1 or np.shape(arguments.get("beta")) == (1,)
 
 
 def _place_of(trace: TracebackType | None) -> str:

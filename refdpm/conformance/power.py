@@ -28,6 +28,7 @@ from refdpm.vjp import Array
 
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
 TABLES = ("table", "table_of_totals", "rates")                       # kinds of answers for all t at once
+NOTHING = 1e-20                 # what some put for a variance of 0
 EDGES = 5                       # of a quantity that are looked at
 
 
@@ -39,9 +40,10 @@ def seen(dtype: str) -> float:
 # -- the answer times a number -----------------------------------------------------------------------------------------
 
 def smallest_factor(value: Array, scale: Array, unit: float) -> Array:
-    """The relative error of each entry that would have been seen; ∞ where the value is 0, which no factor changes."""
+    """The relative error of each entry that would have been seen; ∞ where the value is 0, or a tiny number in the place of 0, of
+    which no factor is told."""
     with np.errstate(all="ignore"):
-        return np.asarray(np.where(value == 0, np.inf, LIMIT * unit * scale / np.abs(value)))
+        return np.asarray(np.where(np.abs(value) <= NOTHING, np.inf, LIMIT * unit * scale / np.abs(value)))
 
 
 def factor_along_t(inputs: Inputs, value: Array, factor: Array, kind: str) -> dict[int, float]:
@@ -50,7 +52,7 @@ def factor_along_t(inputs: Inputs, value: Array, factor: Array, kind: str) -> di
     if not isinstance(t, np.ndarray) or t.shape != value.shape[:1] or t.ndim != 1:
         return {}
     rows = factor.reshape(len(t), -1).min(axis=1, initial=np.inf)
-    return {int(s): float(np.min(rows[t == s])) for s in np.unique(t) if np.any(value[t == s] != 0)}
+    return {int(s): float(np.min(rows[t == s])) for s in np.unique(t) if np.any(np.abs(value[t == s]) > NOTHING)}
 
 
 # -- the edits of its formula ------------------------------------------------------------------------------------------

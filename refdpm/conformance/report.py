@@ -76,7 +76,9 @@ def failure_text(row: Mapping[str, Any]) -> str:
 
 
 def _explanation_text(row: Mapping[str, Any]) -> str:
-    told = mistake_text(row) if row["mistake"] else row["reason"] or f"no mistake that is known explains it{_worst_text(row)}"
+    told = mistake_text(row) if row["mistake"] else row["reason"]
+    if not told or told.startswith("refuses "):                      # some inputs, which is not what is wrong with the others
+        told = "; ".join(filter(None, [f"no mistake that is known explains it{_worst_text(row)}", told]))
     return told + f"; {row['where']}" * bool(row["where"])
 
 

@@ -35,6 +35,14 @@ def page(tell: Callable[[str], None] = lambda text: None) -> str:
     return Page(gathered(tell)).html()
 
 
+def _module(name: str) -> ModuleType:
+    """A module below refdpm; an empty one if it needs an extra that is not installed."""
+    try:
+        return importlib.import_module(f"refdpm.{name}")
+    except ModuleNotFoundError:
+        return ModuleType(name)
+
+
 class Page:
     """What the parts of the page need of each other: its chapters, the evidence, which places there are, and who cites what."""
 
@@ -57,7 +65,7 @@ class Page:
 
     def links(self, module: str) -> Links:
         """Links as they are meant in a module."""
-        known = importlib.import_module(f"refdpm.{module}")
+        known = _module(module)
         return Links(lambda name: self._place(name, module, known), self._equation, self._clause)
 
     def _place(self, name: str, module: str, known: ModuleType) -> str:

@@ -130,7 +130,7 @@ def first_variance(policy: str) -> E:
         case "next":
             return small(row(at=2))
         case "floor":
-            return node(FLOOR) + slack(node(FLOOR * 2.0 ** 48))
+            return node(FLOOR) + slack(node(FLOOR * 2.0 ** 54))
     return row(at=1).beta
 
 

@@ -316,7 +316,7 @@ TABLES = (
     in_table_of("REV-07b", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
             "gmongaras/Diffusion_models_from_scratch@65ebc69", told(shift=lambda shift, name: shift - (name == "alpha_bar"))),
     in_table_of("SCH-14b", "ᾱ = ∏ β → ∏ (1 − β)", "LuChengTHU/dpm-solver#13",
-            told(beta=lambda beta, name: 1 - beta if name == "alpha_bar" else beta)),
+            told(beta=lambda beta, name: np.append(0.0, 1 - beta[1:]) if name == "alpha_bar" else beta)),
     in_table_of("SCH-19b", "table of ᾱ in half precision → in the precision of everything else",
             "AUTOMATIC1111/stable-diffusion-webui#14071",
             then(lambda table, name: exactly(np.asarray(to_float(table), dtype=np.float16)) if name == "alpha_bar" else table)),

@@ -40,14 +40,14 @@ def seen(dtype: str) -> float:
 # -- the answer times a number -----------------------------------------------------------------------------------------
 
 def smallest_factor(value: Array, scale: Array, unit: float) -> Array:
-    """The relative error of each entry that would have been seen; ∞ where the value is 0, or a tiny number in the place of 0, of
-    which no factor is told."""
+    """The relative error of each entry that would have been seen; ∞ where the value is 0, which no factor changes."""
     with np.errstate(all="ignore"):
-        return np.asarray(np.where(np.abs(value) <= NOTHING, np.inf, LIMIT * unit * scale / np.abs(value)))
+        return np.asarray(np.where(value == 0, np.inf, LIMIT * unit * scale / np.abs(value)))
 
 
 def factor_along_t(inputs: Inputs, value: Array, factor: Array, kind: str) -> dict[int, float]:
-    """The smallest at every t; nothing where the answer has no rows at t, or is 0 in all of them.  A table has a row for each."""
+    """The smallest at every t; nothing where the answer has no rows at t, or is 0, or a tiny number for 0, in all of them.  A table
+    has a row for each."""
     t = np.arange(1, len(value) + 1) if kind in TABLES else inputs.get("t")
     if not isinstance(t, np.ndarray) or t.shape != value.shape[:1] or t.ndim != 1:
         return {}

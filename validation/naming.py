@@ -13,7 +13,9 @@ or the exception with its place, also where that keeps the function from being c
 inputs (another seed) the same clause has another name, or if the function that is accused gives the answers that it gave before.
 
 --folder DIR has repairs of public repositories, fetched beforehand: DIR/NAME/before and DIR/NAME/after, each with an adapter.py
-that imports what lies beside it. The kit has to fail before, and what it found wrong has to pass after.
+that imports what lies beside it. The kit has to fail before in a way in which it does not fail after: a clause passes then, or has
+another explanation, for a repair may leave other mistakes. With --edits 0 --seeds 0 only the folder is looked at, and no result is
+kept.
 
     python validation/naming.py [--edits N] [--seeds N] [--jobs N] [--only SUBJECT] [--folder DIR]
 """
@@ -369,14 +371,31 @@ def _task(task: tuple[str, Setting, int, int]) -> Any:
 
 # -- repairs of public repositories --------------------------------------------------------------------------------------------
 
-def repairs(folder: Path) -> list[tuple[str, bool, str]]:
-    """Of each repair: its name, whether the kit fails before it and what failed passes after it, and the first line before it."""
+class Repair(NamedTuple):
+    """A repair of somebody else's: whether the kit sees it, whether a clause fails before it and passes after it, and the first
+    lines of the reports."""
+
+    name: str
+    seen: bool
+    passes: bool
+    before: str
+    after: str
+
+
+def repairs(folder: Path) -> list[Repair]:
+    """What the kit says of every repair in the folder."""
     found = []
     for place in sorted(path.parent.parent for path in folder.glob("*/before/adapter.py")):
-        reports = [_report_of(place / when / "adapter.py") for when in ("before", "after")]
-        wrong, still = ({one["id"] for one in report["clauses"] if one["verdict"] in FAILING} for report in reports)
-        found.append((place.name, bool(wrong - still), headline(reports[0])))
+        before, after = (_report_of(place / when / "adapter.py") for when in ("before", "after"))
+        gone = _failures(before) - _failures(after)
+        passes = bool({id for id, _ in gone} - {id for id, _ in _failures(after)})
+        found.append(Repair(place.name, bool(gone), passes, headline(before), headline(after)))
     return found
+
+
+def _failures(report: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """What fails in a report, each with the mistake that explains it."""
+    return {(one["id"], one["mistake"] or "") for one in report["clauses"] if one["verdict"] in FAILING}
 
 
 def _report_of(adapter: Path) -> dict[str, Any]:
@@ -406,22 +425,26 @@ def table(found: Iterable[Found]) -> list[str]:
     return lines
 
 
-def rows_of(found: list[Found], alarms: list[str] | None, repaired: list[tuple[str, bool, str]]) -> list[dict[str, Any]]:
-    """What is claimed, with its numbers."""
+def rows_of(found: list[Found]) -> list[dict[str, Any]]:
+    """What is claimed of edits, with its numbers."""
     count = Counter(one.outcome for one in found)
     counted = sum(count[outcome] for outcome in COLUMNS[2:]) or 1
     caught = counted - count["missed"]
-    rows = [row(f"{counted} edits that change an answer, of {len(found)} ({count['changes nothing']} change nothing, "
+    return [row(f"{counted} edits that change an answer, of {len(found)} ({count['changes nothing']} change nothing, "
                 f"{count['does not run']} do not run)", "at least 100", counted >= 100),
             row(f"{caught} of {counted} caught: {caught / counted:.1%}", "at least 98 %", caught >= 0.98 * counted),
             row(f"{count['explained']} of {counted} explained in the first line: {count['explained'] / counted:.1%}",
                 "at least 80 %", count["explained"] >= 0.80 * counted),
             row(f"{count['otherwise']} of {counted} explained otherwise with another seed, or of a function that did not change: "
                 f"{count['otherwise'] / counted:.1%}", "at most 2 %", count["otherwise"] <= 0.02 * counted)]
-    if repaired:
-        seen = sum(caught for _, caught, _ in repaired)
-        rows.append(row(f"{seen} of {len(repaired)} repairs of public repositories seen", "all", seen == len(repaired)))
-    return rows + [row(f"wrong or inaccurate unedited: {alarms or 'none'}", "none", not alarms)] * (alarms is not None)
+
+
+def repair_rows(repaired: list[Repair]) -> list[dict[str, Any]]:
+    """What is claimed of repairs."""
+    seen = sum(one.seen for one in repaired)
+    return [row(f"{len(repaired)} repairs of public repositories", "at least 12", len(repaired) >= 12),
+            row(f"{seen} of {len(repaired)} seen; after {sum(one.passes for one in repaired)} of them a clause passes that failed",
+                "all seen", seen == len(repaired))]
 
 
 def _plain(one: Found) -> dict[str, Any]:
@@ -440,18 +463,26 @@ def main() -> int:
     options = parser.parse_args()
     started = time.perf_counter()
     settings = [one for one in SETTINGS if options.only in ("", one.subject)]
-    tasks = [("edits", one, round(options.edits * one.share / 100), options.seed) for one in settings]
+    tasks = [("edits", one, round(options.edits * one.share / 100), options.seed) for one in settings if options.edits]
     tasks += [("alarms", one, options.seeds, options.seed) for one in settings if options.seeds]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(_task, tasks))
     found = [one for (kind, *_), result in zip(tasks, results) if kind == "edits" for one in result]
-    alarms = [one for (kind, *_), result in zip(tasks, results) if kind == "alarms" for one in result] if options.seeds else None
-    print("\n".join(table(found)))
+    alarms = [one for (kind, *_), result in zip(tasks, results) if kind == "alarms" for one in result]
     repaired = repairs(options.folder) if options.folder else []
+    if options.edits:
+        print("\n".join(table(found)))
     if not options.folder:
         print("repairs of public repositories: not looked at, for no folder with fetched commits was given (--folder DIR)")
-    print("\n".join(f"{name}: {'seen' if caught else 'NOT SEEN'}: {says}" for name, caught, says in repaired))
-    return conclude("naming", claim_of(__doc__), rows_of(found, alarms, repaired), seconds=time.perf_counter() - started,
+    for one in repaired:
+        print(f"{one.name}: {'seen' if one.seen else 'NOT SEEN'}\n  before  {one.before}\n  after   {one.after}")
+    rows = rows_of(found) if options.edits else []
+    rows += repair_rows(repaired) if options.folder else []
+    rows += [row(f"wrong or inaccurate unedited: {alarms or 'none'}", "none", not alarms)] if options.seeds else []
+    if not tasks:
+        print("\n".join(f"{one['number']}: expected {one['expectation']}" for one in rows))
+        return 0 if all(one["holds"] for one in rows) else 1
+    return conclude("naming", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings={"edits": options.edits, "seeds": options.seeds, "seed": options.seed,
                               "max_examples": EFFORT.max_examples},
                     data={"edits": [_plain(one) for one in found if one.outcome != "does not run"], "table": table(found)})

@@ -53,6 +53,15 @@ def is_unbroadcast(node):
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "unbroadcast"
 
 
+def test_what_somebody_does_to_a_case_is_not_there_at_the_next_call():
+    (beta, level), fixed = cases.examples("schedule.step", count=3)[0]
+    before = [part.copy() for part in (beta, level, fixed["t"])]
+    for part in (beta, level, fixed["t"]):
+        part -= 1
+    (beta, level), fixed = cases.examples("schedule.step", count=3)[0]
+    assert all(np.array_equal(*pair) for pair in zip(before, (beta, level, fixed["t"])))
+
+
 def without(module, call):
     """The functions of a module from which one call of `unbroadcast` is left out; the classes stay the module's own."""
     tree = Dropped(call).visit(ast.parse(inspect.getsource(module)))

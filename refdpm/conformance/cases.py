@@ -643,11 +643,19 @@ CASES: dict[str, st.SearchStrategy[Case]] = {name: st.one_of(*alternatives) for 
 def examples(name: str, *, count: int) -> list[Case]:
     """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows.
 
-    Few are some of the many, so that they are drawn once.
+    Few are some of the many, so that they are drawn once; what somebody does to their arrays is done to copies.
     """
     first, *others = _drawn(name, max(count, LIMIT))
     found = [case for drawn, size in zip(others, _shares(name, count)) for case in drawn[:size]]
-    return first[:count - len(found)] + found
+    return [_copied(case) for case in first[:count - len(found)] + found]
+
+
+def _copied(case: Case) -> Case:
+    def copied(leaf: Any) -> Any:
+        return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+
+    arguments, fixed = case
+    return tuple(tree_map(copied, tree) for tree in arguments), {name: copied(value) for name, value in fixed.items()}
 
 
 def _shares(name: str, count: int) -> list[int]:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.report import headline
 from refdpm.conformance.session import check
@@ -110,3 +112,20 @@ def test_a_variance_that_is_wrong_at_the_first_step_is_found():
 
     report = asked(Wrong(BETA))
     assert verdicts(report)["GAU.POST.VAR"] == "wrong" and verdicts(report)["REV.LAW.VAR"] == "wrong"
+
+
+def test_the_gradient_of_a_clipped_posterior_is_that_of_its_variance():
+    """By differences along one direction: what flows to β_1 and β_2 from the variance that stands at t = 1."""
+    quantity = next(one for one in QUANTITIES if one.name == "posterior")
+    inputs = quantity.edges(Given())[0] | {"posterior_first": "next"}
+    rng = np.random.default_rng(0)
+    cotangents = tuple(rng.normal(size=np.shape(value)) for value in quantity.reference(inputs))
+    way = rng.normal(size=len(inputs["beta"]) - 1) * inputs["beta"][1:]
+
+    def total(step):
+        values = quantity.reference(inputs | {"beta": inputs["beta"] + np.append(0.0, step * way)})
+        return sum(np.sum(cotangent * value) for cotangent, value in zip(cotangents, values))
+
+    slope = (8 * (total(1e-4) - total(-1e-4)) - (total(2e-4) - total(-2e-4))) / 12e-4
+    assert np.any(inputs["t"] == 1)
+    assert abs(way @ quantity.gradients(inputs, cotangents)["beta"] - slope) < 1e-8 * abs(slope)

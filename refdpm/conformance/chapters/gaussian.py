@@ -67,7 +67,7 @@ class _Posterior(Theory):
         found = super().gradients(inputs, (dmean, np.where(first, 0.0, dvar)))
         if len(inputs["beta"]) > 2:
             _, back = variance.first_vjp(inputs["beta"], policy="next")
-            found["beta"] = found["beta"] + back(np.sum(np.where(first, dvar, 0.0)))
+            found["beta"] = found["beta"] + back(np.sum(np.where(first, dvar, 0.0)))[1:]
         return found
 
 

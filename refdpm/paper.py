@@ -25,8 +25,11 @@ Which code and which tests carry which number is found by `traceability`.
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
+import re
 
-__all__ = ["EQUATIONS", "Equation", "code_of", "eq", "known"]
+__all__ = ["EQUATIONS", "Equation", "CITED", "cited", "code_of", "eq", "known"]
+
+CITED = re.compile(r"\b[Ee]qs?\. \d+(?:(?:–|, | and )\d+)*|\bequations? \d+")
 
 
 class Equation(NamedTuple):
@@ -216,3 +219,12 @@ def eq(*numbers: str) -> Callable[[_F], _F]:
 def code_of(number: str) -> tuple[str, ...]:
     """The functions that carry `number`, as "module.function", sorted; of the modules imported so far."""
     return tuple(sorted(_code.get(known(number, "code_of"), ())))
+
+
+def cited(text: str) -> list[str]:
+    """The numbers of the equations that a text names, of a range all of them."""
+    found = []
+    for several in CITED.findall(text):
+        for first, last in re.findall(r"(\d+)(?:–(\d+))?", several):
+            found += [str(number) for number in range(int(first), int(last or first) + 1)]
+    return found

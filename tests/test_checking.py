@@ -61,6 +61,7 @@ def test_a_file_with_an_object_in_it(tmp_path, capsys):
     (["check", "no_such_module"], ["adapter: expected", "no_such_module"]),
     (["check", "json"], ["adapter: expected functions"]),
     (["check", EXAMPLE, "--only", "NOTHING"], ["--only: expected"]),
+    (["check", EXAMPLE, "--only", "gau.post.mean"], ["--only: expected", "is GAU.POST.MEAN meant?"]),
     (["check", EXAMPLE, "--max-examples", "-1"], ["--max-examples: expected"]),
     (["check", EXAMPLE, "--timeout", "0"], ["--timeout: expected"]),
     (["check", EXAMPLE, "--profile", "no_such_file"], ["no_such_file"]),

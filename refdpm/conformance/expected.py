@@ -16,7 +16,7 @@ def with_reasons(expected: Mapping[str, str], known: Collection[str]) -> dict[st
         raise ValueError(f"expected_failures: expected a dict from clauses to reasons, got {type(expected).__name__}")
     for id, reason in expected.items():
         if id not in known:
-            raise ValueError(f"expected_failures: expected a clause (refdpm explain lists them), got {id!r}{_hint(str(id), known)}")
+            raise ValueError(f"expected_failures: expected a clause (refdpm explain lists them), got {id!r}{hint(str(id), known)}")
         if not isinstance(reason, str) or not reason.strip():
             raise ValueError(f"expected_failures: expected the reason why {id} fails, got {reason!r}")
     return dict(expected)
@@ -34,14 +34,14 @@ def from_file(path: Path, known: Collection[str], *, flag: str) -> dict[str, str
             continue
         if id not in known:
             raise ValueError(f"{flag}: expected a clause (refdpm explain lists them) in line {number} of {path}, "
-                             f"got {id!r}{_hint(id, known)}")
+                             f"got {id!r}{hint(id, known)}")
         if not reason.strip():
             raise ValueError(f"{flag}: expected CLAUSE REASON in line {number} of {path}, got {line!r}")
         found[id] = reason.strip()
     return found
 
 
-def _hint(id: str, known: Collection[str]) -> str:
+def hint(id: str, known: Collection[str]) -> str:
     """What may be meant by an id that there is not."""
     near = get_close_matches(id.upper(), sorted(known), n=1)
     return f"; is {near[0]} meant?" if near else ""

@@ -18,9 +18,10 @@ from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import INPUTS, KINDS, VALUES
 from refdpm.conformance.report import SAYS
-from refdpm.paper import EQUATIONS, code_of
+from refdpm.paper import EQUATIONS, cited, code_of
 
 WIDTH = 110
+ARGUMENT = ("schedule", "gaussian", "binomial", "likelihood", "bound", "reversal", "product", "train")   # what derives the paper
 VJP = ("vjp(name, args, cotangent): the gradients of the function `name` by the adapter's own automatic differentiation.  It is "
        "given the arguments of one call and one cotangent for each output, and returns a dict from arguments to gradients.")
 Clauses = list[tuple[str, Quantity | Law]]
@@ -124,7 +125,14 @@ def equation(number: str, clauses: Clauses) -> str:
     lines = [f"{name} of Sohl-Dickstein et al. 2015, {found.section}", _indented(found.says)]
     lines += [_indented(found.note)] if found.note else []
     code = ", ".join(f"refdpm.{place}" for place in code_of(number))
-    return "\n".join([*lines, *([_indented(f"code: {code}")] if code else []), _clauses_text(number, clauses)])
+    lines += [_indented(f"code: {code}")] if code else []
+    lines += [_indented(f"why: python -m pydoc refdpm.{module}") for module in _derived_in(number)]
+    return "\n".join([*lines, _clauses_text(number, clauses)])
+
+
+def _derived_in(number: str) -> list[str]:
+    """The modules whose text speaks of an equation; the argument stands there."""
+    return [module for module in ARGUMENT if number in cited(importlib.import_module(f"refdpm.{module}").__doc__ or "")]
 
 
 def source(name: str, clauses: Clauses) -> str:

@@ -17,10 +17,11 @@ from refdpm import READING_ORDER
 from refdpm.conformance.chapters.quantity import Law
 from refdpm.conformance.glossary import GLOSSARY
 from refdpm.gradcheck import worked
+from refdpm.paper import cited
 from refdpm.reading.evidence import Evidence, gathered
 from refdpm.reading.source import Module, Part, chapters
 from refdpm.reading.style import CSS
-from refdpm.reading.text import Links, cited, code, link, prose, sentences
+from refdpm.reading.text import Links, code, link, prose, sentences
 
 MANY = 6                                                 # entries that are listed without being folded in
 WORKED = "gradcheck.worked"                               # the module whose result is printed too

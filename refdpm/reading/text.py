@@ -12,10 +12,11 @@ from typing import NamedTuple
 import keyword
 import re
 
+from refdpm.paper import CITED
+
 LABEL = re.compile(r"(Shapes|Derivation|Edge|Domain|Units|Raises|Source|Keys): ")
 COLUMNS = re.compile(r"\S+ {2,}\S")                          # an entry and what is said of it
 NAME = re.compile(r"`([^`\n]+)`")
-EQUATIONS = re.compile(r"\b[Ee]qs?\. \d+(?:(?:–|, | and )\d+)*|\bequations? \d+")
 CLAUSE = re.compile(r"\b[A-Z]{3,}(?:\.[A-Z][A-Z_0-9]*)+\b")
 # of x_t, x_{t−1} and e^x, outside of tags and code
 INDEX = re.compile(r"<code>.*?</code>|<[^>]*>|([_^])\{([^{}]+)\}|(?<=[^\s_^])([_^])(\w)(?![^\W²³])")
@@ -86,7 +87,7 @@ def sentences(text: str, links: Links) -> str:
 
 def _linked(text: str, links: Links) -> str:
     html = NAME.sub(lambda found: link(links.name(found[1]), f"<code>{found[1]}</code>"), escape(text, quote=False))
-    html = EQUATIONS.sub(lambda found: re.sub(r"\d+", lambda n: link(links.equation(n[0]), n[0]), found[0]), html)
+    html = CITED.sub(lambda found: re.sub(r"\d+", lambda n: link(links.equation(n[0]), n[0]), found[0]), html)
     html = CLAUSE.sub(lambda found: link(links.clause(found[0]), found[0]), html)
     return html if _has_columns(text) else INDEX.sub(_index, html)
 
@@ -99,15 +100,6 @@ def _index(found: re.Match[str]) -> str:
 def _has_columns(text: str) -> bool:
     """Whether lines stand below each other as in a table, which indices of another width would upset."""
     return sum(bool(re.search(r"\S {2,}\S", line)) for line in text.split("\n")) > 1
-
-
-def cited(text: str) -> list[str]:
-    """The numbers of the equations that a text names, of a range all of them."""
-    found = []
-    for several in EQUATIONS.findall(text):
-        for first, last in re.findall(r"(\d+)(?:–(\d+))?", several):
-            found += [str(number) for number in range(int(first), int(last or first) + 1)]
-    return found
 
 
 # -- code ----------------------------------------------------------------------------------------------------------------

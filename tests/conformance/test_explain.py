@@ -1,8 +1,10 @@
 """`refdpm explain`: every name that is ever printed is known to it, and the nearest names stand in for one that is not."""
 
+import importlib
+
 import pytest
 
-from refdpm import cli
+from refdpm import cli, paper
 from refdpm.conformance import explain
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.glossary import CONVENTIONS, WORDS, called
@@ -72,3 +74,14 @@ def test_functions_are_called_by_plain_words():
 
 def test_the_list_has_every_function():
     assert all(f"{quantity.name}(" in explain.listing(CLAUSES) for quantity in QUANTITIES)
+
+
+@pytest.mark.parametrize("number, module", [("14", "bound"), ("12", "bound"), ("25", "reversal"), ("48", "gaussian"),
+                                            ("8", "likelihood")])
+def test_an_equation_says_where_it_is_derived(number, module):
+    assert f"why: python -m pydoc refdpm.{module}" in told(number)
+    assert number in paper.cited(importlib.import_module(f"refdpm.{module}").__doc__)
+
+
+def test_the_equations_that_a_text_names():
+    assert paper.cited("see eqs. 38–41, 51 and eq. 9, not 7; equation 2 too") == ["38", "39", "40", "41", "51", "9", "2"]

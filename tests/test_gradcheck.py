@@ -145,3 +145,35 @@ def test_error_of_differences_is_at_most_ten_times_their_estimate(f, slope):
     x = np.linspace(0.1, 3, 20)
     found, error = differences(f, x, x)
     assert np.linalg.norm(found - slope(x) * x) <= 10 * error <= 1e-8 * np.linalg.norm(slope(x) * x)
+
+
+def rms_norm(x, scale):
+    return x / np.sqrt((x ** 2).mean(axis=-1, keepdims=True)) * scale
+
+
+def layer_norm(x):
+    d = x - x.mean(axis=-1, keepdims=True)
+    return d / np.sqrt((d ** 2).mean(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 2.0, 5.0, -1.0])
+def test_a_wrong_term_of_a_norm_is_described(share):
+    """The term through the mean of squares left out, twice, without 1/D, or with the other sign."""
+    def backward(dvalue, x, scale):
+        r = 1 / np.sqrt((x ** 2).mean(axis=-1, keepdims=True))
+        g = dvalue * scale
+        return r * g - share * x * r ** 3 * (g * x).mean(axis=-1, keepdims=True), (dvalue * x * r).sum(axis=0)
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match=r"likely: the error is a multiple of x along axis 1: a term with x is wrong"):
+        assert_adjoint(rms_norm, backward, rng.normal(size=(4, 5)), rng.normal(size=5))
+
+
+def test_a_mean_that_is_left_out_of_a_norm_is_described():
+    def backward(dvalue, x):
+        d = x - x.mean(axis=-1, keepdims=True)
+        s = np.sqrt((d ** 2).mean(axis=-1, keepdims=True))
+        return (dvalue - d / s * (dvalue * d / s).mean(axis=-1, keepdims=True)) / s
+
+    with pytest.raises(AssertionError, match="likely: the error is the same for all entries along axis 1: a term that is a sum"):
+        assert_adjoint(layer_norm, backward, np.random.default_rng(0).normal(size=(4, 6)))

@@ -12,6 +12,7 @@ from refdpm.gradcheck import forms
 from refdpm.gradcheck.derivative import SAFETY, UNIT, differences, directional, discrepancy, inner, norm, scale_of, vector
 from refdpm.vjp import Array
 
+OWN = 2015                # in front of every seed: a cotangent is not what somebody has drawn with the same seed
 LEAST = 32.0              # a gap of so many units is rounding
 SLACK = 1e3               # units by which the complex step may always differ from the differences that confirm it
 JITTERS = 6               # arguments with other last digits
@@ -45,7 +46,7 @@ class Question:
     def ask(self, leaves: Sequence[Any], probe: int = 0) -> Answer:
         """The gradient for the random cotangent of that number."""
         def draw(value: Any) -> Any:
-            return forms.cotangent_like(value, np.random.default_rng([self.seed, probe]))
+            return forms.cotangent_like(value, np.random.default_rng([OWN, self.seed, probe]))
 
         value, w, came = forms.ask(self.form, self.f, self.gradient, self.rebuilt_arguments(leaves), draw)
         each = forms.per_argument(came, self.arguments, self.tops)
@@ -84,7 +85,7 @@ class Slope:
         self.leaves = _in_double_where_equal(question)
         self.x = np.asarray(self.leaves[i])
         self.unit = unit_of(*question.value(self.leaves))
-        v = self.direction(np.random.default_rng([question.seed, i]))
+        v = self.direction(np.random.default_rng([OWN, question.seed, i]))
         by_differences, error = self.by_differences(v)
         by_step, says = self._complex_step_and_reason(v)
         self.method, self.why = COMPLEX, ""
@@ -145,7 +146,7 @@ class Slope:
 
     def gap(self, answer: Answer, probe: int, unit: float) -> tuple[float, float]:
         """The gap and its tolerance for one cotangent and a direction of its own."""
-        rng = np.random.default_rng([self.question.seed, probe, self.i])
+        rng = np.random.default_rng([OWN, self.question.seed, probe, self.i])
         w, jtw = vector(answer.cotangent), np.asarray(answer.gradients[self.i])
         if self.method == COMPLEX:
             v = rng.standard_normal(self.x.shape)
@@ -161,7 +162,7 @@ class Slope:
 
     def _noise(self, gap: float, v: Array, probe: int) -> float:
         """By how much the gap changes when the last digits of the arguments do."""
-        rng = np.random.default_rng([self.question.seed, probe])
+        rng = np.random.default_rng([OWN, self.question.seed, probe])
         changes = []
         for _ in range(JITTERS):
             leaves = [_with_other_last_digits(leaf, rng) for leaf in self.question.leaves]

@@ -88,6 +88,7 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
     yield from _symptoms_of_order(came, right)
     yield from _symptoms_of_an_argument(evidence)
     yield from _symptoms_of_an_axis(came, right)
+    yield from _symptoms_of_a_term(evidence)
     offset = _median(came - right)
     if came.size > 2 and _explains(came - offset, right, came):
         yield f"the same amount, {offset:.6g}, is added to every entry"
@@ -152,3 +153,21 @@ def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
         factor = np.nansum(came * right, axis=rest, keepdims=True) / np.nansum(right * right, axis=rest, keepdims=True)
         if right.size > factor.size and _explains(came / factor, right, came):
             yield f"there is a wrong factor for every index along axis {axis}, the same for all entries there"
+
+
+def _symptoms_of_a_term(evidence: Evidence) -> Iterator[str]:
+    """What is left is of a simple form, so that one term is wrong and the others are right."""
+    came, right = evidence.came, evidence.right
+    for axis in range(came.ndim):
+        if came.shape[axis] < 3:                             # of two numbers something is always of that form
+            continue
+        error = np.where(np.isfinite(right), came - right, 0.0)
+        along = np.broadcast_to(error.mean(axis=axis, keepdims=True), error.shape)
+        if _explains(came - along, right, came):
+            yield f"the error is the same for all entries along axis {axis}: a term that is a sum or a mean over it is wrong"
+        for name, argument in evidence.arguments.items():
+            if argument.shape == error.shape:
+                share = np.sum(error * argument, axis=axis, keepdims=True) / np.sum(argument ** 2, axis=axis, keepdims=True)
+                if _explains(came - share * argument, right, came):
+                    yield (f"the error is a multiple of {name} along axis {axis}: "
+                           f"a term with {name} is wrong, as that from a mean of squares")

@@ -328,7 +328,7 @@ OURS = str(Path(__file__).parents[1])
 
 def _has_one_step(arguments: Mapping[str, Any]) -> bool:
     """Whether a schedule has one step alone: tables that need the variance of the second have no such entry."""
-    return arguments.get("T") == 1 or np.shape(arguments.get("beta")) == (1,)
+    return arguments.get("T") == 1 or np.shape(arguments.get("beta", 0)) == (1,)
 
 
 def _place_of(trace: TracebackType | None) -> str:

@@ -168,7 +168,7 @@ def test_names_and_numbers_become_links():
     links = text.Links(lambda name: "gaussian.kl", lambda number: f"eq-{number}", lambda id: f"clause-{id}")
     found = text.prose("`kl` of eqs. 43, 46 and GAU.KL", links)
     assert re.findall('href="#([^"]*)"', found) == ["gaussian.kl", "eq-43", "eq-46", "clause-GAU.KL"]
-    assert text.cited("eqs. 49–51, 12 and 7; eq. 3") == ["49", "50", "51", "12", "7", "3"]
+    assert paper.cited("eqs. 49–51, 12 and 7; eq. 3") == ["49", "50", "51", "12", "7", "3"]
 
 
 def test_code_as_html():

@@ -151,7 +151,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
     for only in options.only:
         if not any(id.startswith(only) for id in known):
             raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}"
-                             f"{expected.hint(only.upper(), known)}")
+                             f"{expected.hint(only, known)}")
     path = options.expected_failures
     return {"only": options.only, "profile": profiles.stated_conventions(_profile_of(options.profile)), "flags": _flags(options),
             "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {},

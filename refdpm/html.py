@@ -1,4 +1,4 @@
-"""What the pages of this package are made of: elements whose text is escaped, one skeleton and one stylesheet.
+"""What the pages of this package are made of: elements whose text is escaped, one skeleton, and the stylesheet of reports.
 
 A page is one file that loads nothing and needs no script.  It is XHTML too, so that any XML parser reads it.
 """
@@ -30,11 +30,11 @@ def tag(element: str, /, *content: str, **attributes: str | float) -> Markup:
     return Markup(f"<{element}{said}>{joined(*content)}</{element}>") if content else Markup(f"<{element}{said}/>")
 
 
-def page(title: str, *body: str, generator: str) -> bytes:
-    """A whole page; `generator` says near its beginning who wrote it."""
+def page(title: str, *body: str, generator: str, style: str | None = None) -> bytes:
+    """A whole page; `generator` says near its beginning who wrote it, `style` how it looks if not as reports do."""
     head = tag("head", tag("meta", charset="utf-8"), tag("meta", name="generator", content=generator),
                tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-               tag("title", title), tag("style", Markup(STYLE)))
+               tag("title", title), tag("style", Markup(style or STYLE)))
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', *body), lang='en')}\n".encode()
 
 

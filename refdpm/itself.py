@@ -48,6 +48,6 @@ def _read(options: argparse.Namespace) -> int:
         raise ValueError(f"--out: expected a name ending in .html, got {options.out}")
     out = run.new_file(options.out)
     from refdpm.reading import page                            # needs the kit, as the audit does
-    run.write_atomically(out, page.page(tell).encode())
+    run.write_atomically(out, page.page(tell))
     say(f"{options.out}: open it in a browser")
     return 0

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import ast
 import copy
 import importlib
+import inspect
 import random
 import sys
 import warnings
@@ -85,7 +86,7 @@ def function_of(module: str, target: str) -> FunctionType | None:
     member: Any = _loaded(module)
     for part in target.split("."):
         member = vars(member)[part]
-    member = getattr(member, "fget", member)
+    member = inspect.unwrap(getattr(member, "fget", member))                # behind its door, where it has one
     return member if isinstance(member, FunctionType) else None
 
 

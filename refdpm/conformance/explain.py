@@ -8,6 +8,7 @@ import importlib
 import inspect
 import textwrap
 
+from refdpm import READING_ORDER
 from refdpm.conformance import gradients, wire
 from refdpm.conformance.cases import CASES
 from refdpm.conformance.chapters.inputs import Given
@@ -21,7 +22,7 @@ from refdpm.conformance.report import SAYS
 from refdpm.paper import EQUATIONS, cited, code_of
 
 WIDTH = 110
-ARGUMENT = ("schedule", "gaussian", "binomial", "likelihood", "bound", "reversal", "product", "train")   # what derives the paper
+ARGUMENT = READING_ORDER[READING_ORDER.index("schedule"):READING_ORDER.index("later")]                  # what derives the paper
 VJP = ("vjp(name, args, cotangent): the gradients of the function `name` by the adapter's own automatic differentiation.  It is "
        "given the arguments of one call and one cotangent for each output, and returns a dict from arguments to gradients.")
 Clauses = list[tuple[str, Quantity | Law]]

@@ -6,7 +6,7 @@ import math
 
 from refdpm.conformance.causes import has_its_own_name
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY
-from refdpm.conformance.report import (FAILING, MANY, UNASKED, conventions, digits_text, failure_fields, headline, mistake_text,
+from refdpm.conformance.report import (FAILING, MANY, UNASKED, conventions, digits_text, explanation_text, failure_fields, headline,
                                        power_text, surprises)
 from refdpm.html import Markup, joined, page, tag
 
@@ -116,7 +116,7 @@ def _clause(row: Row, prefix: str) -> Markup:
 def _known(row: Row) -> str:
     """The mistake of a failure, the power of a pass, the reason of what is undecided."""
     if row["verdict"] in FAILING:
-        return mistake_text(row) if row["mistake"] else row["reason"] or "no mistake that is known explains it"
+        return explanation_text(row)
     return "; ".join(filter(None, [row["reason"], power_text(row)]))
 
 

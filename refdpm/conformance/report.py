@@ -72,10 +72,11 @@ def failure_text(row: Mapping[str, Any]) -> str:
     """A failure in a sentence."""
     if row["kind"] == "law":
         return f"{row['reason'] or 'this does not hold: ' + row['called']} ({row['id']})"
-    return f"{row['called']} ({row['id']}) is {row['verdict']}: {_explanation_text(row)}"
+    return f"{row['called']} ({row['id']}) is {row['verdict']}: {explanation_text(row)}"
 
 
-def _explanation_text(row: Mapping[str, Any]) -> str:
+def explanation_text(row: Mapping[str, Any]) -> str:
+    """What explains a failure, or what came if nothing does."""
     told = mistake_text(row) if row["mistake"] else row["reason"]
     if not told or told.startswith("refuses "):                      # some inputs, which is not what is wrong with the others
         told = "; ".join(filter(None, [f"no mistake that is known explains it{_worst_text(row)}", told]))

@@ -61,7 +61,7 @@ def gaps(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np
     """
     directions = deepcopy(rng)
     found = _gaps_here(pair, arguments, fixed, rng, by_differences)
-    for _ in range(NEIGHBOURS if any(_may_be_rounding(gap) for gap in found.values()) else 0):
+    for _ in range(NEIGHBOURS if not by_differences and any(map(_may_be_rounding, found.values())) else 0):
         again = _gaps_here(pair, _neighbour(arguments, rng), fixed, deepcopy(directions), by_differences)
         found = {name: min(gap, again[name]) if _may_be_rounding(gap) else gap for name, gap in found.items()}
     return found

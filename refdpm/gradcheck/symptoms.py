@@ -88,10 +88,10 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
     yield from _symptoms_of_order(came, right)
     yield from _symptoms_of_an_argument(evidence)
     yield from _symptoms_of_an_axis(came, right)
-    yield from _symptoms_of_a_term(evidence)
     offset = _median(came - right)
     if came.size > 2 and _explains(came - offset, right, came):
         yield f"the same amount, {offset:.6g}, is added to every entry"
+    yield from _symptoms_of_a_term(evidence)
 
 
 def _median(x: Array) -> float:

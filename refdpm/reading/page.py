@@ -13,7 +13,7 @@ import importlib
 import re
 
 import refdpm
-from refdpm import READING_ORDER
+from refdpm import READING_ORDER, html
 from refdpm.conformance.chapters.quantity import Law
 from refdpm.conformance.glossary import GLOSSARY
 from refdpm.gradcheck import worked
@@ -31,7 +31,7 @@ adjoint is from the derivative on one case, and how much its values lose by roun
 EVIDENCE = READING_ORDER.index("gradcheck")               # from here on code is folded in
 
 
-def page(tell: Callable[[str], None] = lambda text: None) -> str:
+def page(tell: Callable[[str], None] = lambda text: None) -> bytes:
     """The whole page.   `tell` is told what takes long."""
     return Page(gathered(tell)).html()
 
@@ -98,15 +98,14 @@ class Page:
 
     # -- the whole -------------------------------------------------------------------------------------------------------
 
-    def html(self) -> str:
+    def html(self) -> bytes:
         """The page."""
         title = "refdpm: diffusion probabilistic models, derived and checked"
-        return "\n".join([
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n<title>{title}</title>',
-            f'<meta name="viewport" content="width=device-width, initial-scale=1"/>\n<style>{CSS}</style>\n</head>\n<body>',
+        body = "\n".join([
             '<a class="skip" href="#main">Skip the contents</a>', self._contents(), f'<main id="main">\n<h1>{title}</h1>',
             *self._introduction(), *(self._chapter(entry, modules) for entry, modules in self.chapters.items()),
-            self._all_clauses(), _words(), "</main>\n</body>\n</html>\n"])
+            self._all_clauses(), _words(), "</main>"])
+        return html.page(title, html.Markup(body), generator="refdpm read", style=CSS)
 
     def _contents(self) -> str:
         groups = "\n".join(f"<b>{heading}</b>\n" + "\n".join(link(name, name) for names, _ in entries for name in names)

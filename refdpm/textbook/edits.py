@@ -2,7 +2,8 @@
 
 An edit is what somebody may have written for the formula: an operand left out or with another sign, a root or a square too many, ×
 for /, another column of the schedule or its neighbour in time, another argument, a number off by one, a sum for a mean, a
-term of a sum counted once.  Each is evaluated from a memo of the formula's own nodes, so that it costs only what stands above it.
+term of a sum counted once; two arguments of a formula exchanged, or a table of ᾱ_{t−1} made in another way.  Each is evaluated from
+a memo of the formula's own nodes, so that it costs only what stands above it.
 """
 
 from __future__ import annotations

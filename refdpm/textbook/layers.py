@@ -13,6 +13,7 @@ from refdpm.textbook.expression import (HALF, PI, E, Phi, above, also, cos, coun
 from refdpm.textbook.page import Array
 
 Layer = Callable[[E], E]
+LAST = "the last axis", (-1,)
 SLOPE = 0.05                                                         # of the released code's leaky ReLU
 
 
@@ -212,9 +213,6 @@ def layer_norm(x: E, scale: E, shift: E, epsilon: Any) -> E:
 def rms_norm(x: E, scale: E, epsilon: Any) -> E:
     """scale·x/√(m + ε); m is the mean of x² over the last axis."""
     return scale * (x / sqrt(mean(square(x), *LAST) + node(epsilon)))
-
-
-LAST = "the last axis", (-1,)
 
 
 # -- attention, time -----------------------------------------------------------------------------------------------------

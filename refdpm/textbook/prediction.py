@@ -130,7 +130,7 @@ def first_variance(policy: str) -> E:
         case "next":
             return small(row(at=2))
         case "floor":
-            return node(FLOOR) + slack(node(FLOOR * 2.0 ** 54))
+            return node(FLOOR) + slack(node(FLOOR * 2.0 ** 50))
     return row(at=1).beta
 
 

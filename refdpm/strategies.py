@@ -167,8 +167,11 @@ def soft_bits(N: int, D: int) -> st.SearchStrategy[Array]:
 
 
 def soft_symbols(N: int, D: int, K: int, *, scale: float = 1.0) -> st.SearchStrategy[Array]:
-    """Probabilities of K classes, (N, D, K), none of them 0: symbols that formulas for classes can be differentiated by."""
-    return normal_arrays(N, D, K, scale=scale).map(lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True))
+    """Probabilities of K classes, (N, D, K), none of them 0: symbols that formulas for classes can be differentiated by.
+
+    They are not the softmax of `normal_arrays` from the same seed, with which a divergence would be 0 but for rounding.
+    """
+    return normal_arrays(N, D, K, scale=scale).map(lambda z: np.exp(z[..., ::-1]) / np.exp(z).sum(axis=-1, keepdims=True))
 
 
 def hard_symbols(N: int, D: int, K: int) -> st.SearchStrategy[Array]:

@@ -362,7 +362,7 @@ def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -
             found[p.name] = arguments[name]
             asked.add(name)
         elif p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
-            raise Fault(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
+            raise Refusal(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
     for name, default in DEFAULTS.items():
         if name not in asked and arguments.get(name, default) != default:
             raise Skip(f"does not ask for {name}, so that it is taken for {default}")

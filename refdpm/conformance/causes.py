@@ -1,6 +1,7 @@
 """Which of several failures comes first, and which of the others probably follow from it.
 
-The first is the earliest stage that is wrong, in the order in which quantities build on each other.  A law of single calls (the
+The first is the earliest stage that is wrong, in the order in which quantities build on each other; what is only inaccurate comes
+after what is wrong, which it seldom explains.  A law of single calls (the
 network asked at another t, noise at the last step, an input that is changed) says more than the values that it spoils and stands
 before them; gradients come after all values, and laws of what is distributed last, for nearly everything spoils them.
 """
@@ -76,11 +77,11 @@ def _builds_on(name: str) -> frozenset[str]:
     return frozenset(after).union(*map(_builds_on, after))
 
 
-def _place(row: Row, of: Quantity | Law) -> tuple[int, int, int]:
-    step = order().get(function_of(row, of), -1)
+def _place(row: Row, of: Quantity | Law) -> tuple[int, int, int, int]:
+    step, inaccurate = order().get(function_of(row, of), -1), int(row["verdict"] == "inaccurate")
     if isinstance(of, Law):
-        return (2 if is_distribution(of) else 0), step, -1
-    return int(row["id"].startswith("GRAD.")), step, 0
+        return inaccurate, (2 if is_distribution(of) else 0), step, -1
+    return inaccurate, int(row["id"].startswith("GRAD.")), step, 0
 
 
 def _follows(row: Row, first: Row, of: Mapping[str, Quantity | Law]) -> bool:

@@ -43,7 +43,7 @@ class Case(NamedTuple):
     @property
     def arguments(self) -> dict[str, Any]:
         """What the adapter's function is given: in the adapter's own conventions and precision."""
-        return self.subject.arguments(self._asked)
+        return self.subject.arguments(self.function, self._asked)
 
     @property
     def _asked(self) -> Inputs:

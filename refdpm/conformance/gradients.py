@@ -253,17 +253,17 @@ def _largest_of_row(scale: Array) -> Array:
 def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen: Inputs
                     ) -> tuple[dict[str, Array | Fault], str]:
     """The adapter's gradients in our terms, or why one of them is none, and the precision they are judged at."""
-    values = subject.ask(quantity.name, inputs)
-    parts = [_their_cotangent(value, cotangent, output.kind, subject.profile, quantity.sizes(inputs), shape)
+    values, profile = subject.ask(quantity.name, inputs), subject.profile.of(quantity.name)
+    parts = [_their_cotangent(value, cotangent, output.kind, profile, quantity.sizes(inputs), shape)
              for value, cotangent, output, shape in zip(values.values, chosen["cotangents"], quantity.outputs, values.shapes)]
     typed = [part.astype(values.dtype) for part in parts]
-    arguments = subject.arguments(inputs)
+    arguments = subject.arguments(quantity.name, inputs)
     found = subject.raw("vjp", {"name": quantity.name, "args": arguments, "cotangent": tuple(typed) if len(typed) > 1 else typed[0]}
                         | {key: value for key, value in arguments.items() if key == "beta"})
     if not isinstance(found, dict):
         raise Fault(f"vjp returns {type(found).__name__}, expected a dict from arguments to gradients")
     given = {name if name in inputs else ALIASES.get(name, name): value for name, value in found.items()}
-    return {name: _our_gradient_or_fault(name, to_array(given[name]), inputs, subject.profile, np.shape(right))
+    return {name: _our_gradient_or_fault(name, to_array(given[name]), inputs, profile, np.shape(right))
             for name, right in gradient(quantity, chosen).items() if name in given}, values.dtype
 
 

@@ -5,6 +5,7 @@ function needs to be right counts as evidence; the value with most evidence is t
 next.  What no function depends on stays undetermined, and is printed so.
 """
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,8 @@ PROBES = 2
 OF_ONE_NUMBER = 6               # probes of a function that returns one number for all rows
 CLEARLY = 0.25                  # more of the numbers that have to be right
 LONG = 50                       # steps of a schedule whose every path takes its time
+NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behind
+ALONE = ("unit",)               # what one function may do otherwise than the others: losses in nats beside a total in bits
 Combination = dict[str, Any]
 
 
@@ -29,13 +32,27 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
 
     What no right function tells is guessed from the wrong ones: from the conventions under which most of their numbers are right.
     """
-    profile = Profile()._replace(**stated)
-    known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
+    common = {name: value for name, value in stated.items() if name in profiles.VALUES}
+    profile = Profile(alone=tuple((*name.split("."), value) for name, value in stated.items() if name not in common))._replace(**common)
+    known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(common, "stated")
     quantities = list(subject.functions.values())
     right = [_right_combinations(subject, quantity, profile, known) for quantity in quantities]
     profile = _profile_by_votes(profile, known, [found for found in right if found], "inferred")
     nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(quantities, right) if not found]
-    return _profile_by_votes(profile, known, nearest, "guessed"), known
+    profile = _profile_by_votes(profile, known, nearest, "guessed")
+    return profile._replace(alone=profile.alone + tuple(_otherwise(subject, quantities, profile, known))), known
+
+
+def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, known: dict[str, str]
+               ) -> Iterator[tuple[str, str, Any]]:
+    """What single functions do otherwise than the others, and are right so: each with the field and its value."""
+    for quantity in quantities:
+        probes = quantity.edges(subject.given)[:PROBES]
+        for field in set(ALONE).intersection(_conventions_of(quantity, probes[0]) if probes else ()):
+            if known[field] == "stated" or _is_right(subject, quantity, probes, profile, UNITS):
+                continue
+            yield from ((quantity.name, field, value) for value in profiles.VALUES[field]
+                        if _is_right(subject, quantity, probes, profile._replace(**{field: value}), UNITS))
 
 
 def _profile_by_votes(profile: Profile, known: dict[str, str], right: list[list[Combination]], word: str) -> Profile:
@@ -68,6 +85,7 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
     """The combinations under which most of a wrong quantity's numbers are right; none if our own ways are not clearly worse."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
     units = UNITS if _has_one_number(quantity) else COARSE             # of a few numbers some are right by chance
+    combinations = [one for one in combinations if not NEVER_GUESSED & {field for field in one if one[field] != getattr(profile, field)}]
     own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), units) for one in ({}, *combinations))
     best = max(shares, default=-1.0)
     return [one for one, share in zip(combinations, shares) if share == best] if best >= max(own + CLEARLY, 0.0) else []

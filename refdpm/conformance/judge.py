@@ -255,7 +255,7 @@ def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Input
     if overlay is None:
         values, scales = subject.right(quantity, inputs), subject.scales(quantity, inputs)
     else:
-        values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile)
+        values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile.of(quantity.name))
     return [_case(inputs, *parts, answer.dtype) for parts in zip(answer.values, values, scales, strict=True)]
 
 

@@ -48,6 +48,12 @@ class Profile(NamedTuple):
     kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class; given: law
     data_at: int = 0                   # the time of a straight path at which the data are
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
+    alone: tuple[tuple[str, str, Any], ...] = ()       # (function, field, value): what one function does otherwise than the others
+
+    def of(self, function: str) -> "Profile":
+        """The conventions of one function."""
+        own = {field: value for name, field, value in self.alone if name == function}
+        return self._replace(**own) if own else self
 
 
 VALUES: dict[str, tuple[Any, ...]] = {
@@ -74,12 +80,13 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def stated_conventions(given: dict[str, Any]) -> dict[str, Any]:
-    """Stated conventions.   Raises: ValueError for a name or value that there is not."""
-    for name, value in given.items():
+    """Stated conventions; "step_kl.unit" is that of one function.   Raises: ValueError for a name or value that there is not."""
+    for key, value in given.items():
+        name = key.rpartition(".")[2]
         if name not in VALUES:
-            raise ValueError(f"profile: expected names among {', '.join(VALUES)}, got {name!r}")
+            raise ValueError(f"profile: expected names among {', '.join(VALUES)}, got {key!r}")
         if not any(value == one and type(value) is type(one) for one in VALUES[name]):
-            raise ValueError(f"profile: expected {name} among {VALUES[name]}, got {str(value)[:60]!r}")
+            raise ValueError(f"profile: expected {key} among {VALUES[name]}, got {str(value)[:60]!r}")
     return given
 
 

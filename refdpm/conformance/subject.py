@@ -39,7 +39,8 @@ class Subject:
 
     def chosen(self, quantity: Quantity, inputs: Inputs) -> Inputs:
         """The inputs together with the choices that the profile makes."""
-        return inputs | {name: getattr(self.profile, name) for name in quantity.choices}
+        profile = self.profile.of(quantity.name)
+        return inputs | {name: getattr(profile, name) for name in quantity.choices}
 
     def in_precision(self, inputs: Inputs) -> Inputs:
         """The inputs as half a precision holds them, so that the right answer is that to what the adapter gets."""
@@ -54,21 +55,21 @@ class Subject:
         if quantity is None:
             raise Skip(f"{name} is not offered")
         shapes = [value.shape for value in self.right(quantity, inputs)]
-        parts = _parts(self._raw(quantity, inputs), quantity)
+        parts, profile = _parts(self._raw(quantity, inputs), quantity), self.profile.of(name)
         values = []
         for part, output, shape in zip(parts, quantity.outputs, shapes, strict=True):
             if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):
                 raise Fault(f"returns {part.dtype} for {output.id}, expected real numbers")
             try:
                 with np.errstate(all="ignore"):
-                    values.append(profiles.ours(part.astype(np.float64), output.kind, self.profile, shape, quantity.sizes(inputs)))
+                    values.append(profiles.ours(part.astype(np.float64), output.kind, profile, shape, quantity.sizes(inputs)))
             except (ValueError, IndexError):               # of axes that it does not have, or has too many of
                 raise Fault(f"returns shape {part.shape}, expected {shape}") from None
         return Answer(tuple(values), self._dtype(parts), tuple(part.shape for part in parts))
 
-    def arguments(self, inputs: Inputs) -> dict[str, Any]:
-        """The inputs as the adapter wants them; new arrays at every call."""
-        return profiles.theirs(inputs, self.profile, self.source.dtype)
+    def arguments(self, name: str, inputs: Inputs) -> dict[str, Any]:
+        """The inputs as that function of the adapter wants them; new arrays at every call."""
+        return profiles.theirs(inputs, self.profile.of(name), self.source.dtype)
 
     def raw(self, name: str, arguments: dict[str, Any]) -> Any:
         """The adapter's own answer to arguments in its own form; never from memory.   Raises: Skip, Fault."""
@@ -84,10 +85,10 @@ class Subject:
         chosen, values = self.chosen(quantity, inputs), self.right(quantity, inputs)
         key = "scale", quantity.name, fingerprint(chosen)
         found = self._remember(key, lambda: _checked_scales(quantity, chosen, values, own_tables(self.source.dtype)))
-        return _scales_in_their_form(quantity, values, found, self.profile)
+        return _scales_in_their_form(quantity, values, found, self.profile.of(quantity.name))
 
     def _raw(self, quantity: Quantity, inputs: Inputs) -> Any:
-        arguments = self.arguments(inputs)
+        arguments = self.arguments(quantity.name, inputs)
         return self._remember((quantity.name, fingerprint(arguments)), lambda: self.raw(quantity.name, arguments))
 
     def _remember(self, key: Any, call: Callable[[], Any]) -> Any:

@@ -157,7 +157,7 @@ class Spy(Model):
 def _told(name: str) -> Callable[[Any, Given, int], Finding]:
     def run(subject: Any, given: Given, seed: int) -> Finding:
         inputs = _path(given, kept=name == "ddim_sample")
-        arguments = subject.arguments(inputs)
+        arguments = subject.arguments(name, inputs)
         spy = Spy(*arguments["model"])
         spy.told = []
         try:
@@ -165,7 +165,7 @@ def _told(name: str) -> Callable[[Any, Given, int], Finding]:
         except Fault:
             if not spy.told:
                 raise
-        return _compared(spy, inputs, subject.profile)
+        return _compared(spy, inputs, subject.profile.of(name))
     return run
 
 

@@ -215,7 +215,7 @@ def asked(subject: Any, given: Given, seed: int) -> Finding:
     """The states and t at which the network is asked, on the first edges; the loss itself is judged elsewhere."""
     worst = Finding(0.0)
     for inputs in _edges(given)[:2]:
-        arguments = subject.arguments(inputs)
+        arguments = subject.arguments("training_loss", inputs)
         arguments["model"] = Observed(arguments["model"])
         subject.raw("training_loss", arguments)
         found = _of_questions(arguments["model"].asked, inputs, arguments["t"], UNITS[subject.source.dtype or "float64"])

@@ -125,6 +125,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "first": ("the variance of the reverse step at t = 1, where β̃_1 = 0", {
         "next": "β̃_2 in its place", "floor": "a small number in its place", "beta": "β_1",
         "fixed": "the fixed edge step of the paper (eq. 44)"}),
+    "posterior_first": ("the posterior's variance at t = 1", {
+        "zero": "β̃_1 = 0, for x_0 is given", "next": "β̃_2 in its place, so that it has a logarithm"}),
     "readout": ("how the two heads of the Swiss-roll network become a mean and a variance", {
         "eq65": "as in equations 64 and 65", "released": "as in the program of the paper's authors",
         "denoising": "by a prediction of x_0"}),

@@ -127,7 +127,10 @@ def _distance_of_rounding(failures: list[Failure]) -> float:
 
 def _name_of_nearest(found: list[_Candidate], rounding: float, symptom: str | None) -> Name:
     best = found[0].distance
-    same = tuple(one.ids[0] for one in found if one.distance <= max(best * 1.0000001 + 1e-12, rounding))
+    as_near = best * 1.0000001 + 1e-12                              # where the digits of two distances say nothing, what is short
+    ties = [one for one in found if one.distance <= max(as_near, rounding)]
+    ties.sort(key=lambda one: (one.distance > as_near, one.ids[0] not in BY_ID, len(one.ids[0])))
+    same = tuple(one.ids[0] for one in ties)
     same += (symptom,) if symptom and best <= NEAR else ()
     other = next((one for one in found if one.ids[0] not in same), None)
     return Name(same, best, other.ids[0] if other else None, other.distance if other else None, best <= NEAR)

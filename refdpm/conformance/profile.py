@@ -36,6 +36,7 @@ class Profile(NamedTuple):
     loss_reduction: str = "mean"       # of a training loss over the components of an example
     variance: str = "small"            # of the reverse step: β̃, β, or a head between
     first: str = "next"                # the variance at t = 1
+    posterior_first: str = "zero"      # the posterior's variance at t = 1
     readout: str = "eq65"              # of the two heads of the Swiss-roll network
     orientation: str = "rows"          # of a transition matrix: its rows are the states that are left
     layout: str = "channels_last"      # of images
@@ -62,6 +63,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "predicts": ("noise", "x_0", "v", "score", "mean"),
     "weight_of": ("noise", "x_0", "v", "score", "mean"), "loss_weight": LOSS_WEIGHTS, "loss_reduction": ("mean", "sum", "none"),
     "variance": VARIANCES, "first": ("next", "floor", "beta", "fixed"),
+    "posterior_first": ("zero", "next"),
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
     "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "gelu": GELU, "time_order": ORDERS,

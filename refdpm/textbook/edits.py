@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 from refdpm.textbook.expression import Call, Column, E, above, column, exp, leaves, log, node, nodes, replaced, sqrt, where
@@ -39,9 +39,9 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
     write a formula; with the arguments of formulas that have a name exchanged; and with tables that are made in another way.
     """
     varied = ("forms", "also") if all_ways else ("forms",)
-    many = max((len(one.parts) for one in nodes(*formulas) if one.op in varied), default=1)
+    counts = (range(max((len(one.parts) for one in nodes(*formulas) if one.op == op), default=1)) for op in varied)
     before: set[E] = set()
-    for version in (_Version(formulas, varied, number) for number in range(many)):
+    for version in (_Version(formulas, dict(zip(varied, numbers))) for numbers in product(*counts)):
         yield from _edits(version, before, all_ways)
         yield from _of_calls(version, before) if all_ways else ()
         again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
@@ -55,16 +55,16 @@ def every_edit(formulas: tuple[E, ...]) -> list[Edit]:
 
 
 class _Version:
-    """Formulas with everything in one form: the first, the second …"""
+    """Formulas with everything in one form: for each kind of node that has several the number of the form, from 0."""
 
-    def __init__(self, formulas: tuple[E, ...], varied: tuple[str, ...], number: int) -> None:
-        self.formulas, self.varied, self.number = formulas, varied, number
+    def __init__(self, formulas: tuple[E, ...], numbers: dict[str, int]) -> None:
+        self.formulas, self.numbers = formulas, numbers
         self.everything = nodes(*formulas, parts_of=self.parts_of)
 
     def parts_of(self, one: E) -> tuple[E, ...]:
         """The parts of a node whose values it has a part of, and not only their size or shape."""
         if one.op in ("forms", "also"):
-            return one.parts[min(self.number, len(one.parts) - 1) if one.op in self.varied else 0],
+            return one.parts[min(self.numbers.get(one.op, 0), len(one.parts) - 1)],
         if one.op == "where" and one.how:
             return one.parts[1:2]
         return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move", "term") else one.parts
@@ -74,7 +74,7 @@ class _Version:
         return Edit(says, replaced(self.formulas, lambda one: instead.get(one) or self._picked(one)))
 
     def _picked(self, one: E) -> E | None:
-        return self.parts_of(one)[0] if self.number and one.op in self.varied else None   # the first form is what is evaluated
+        return self.parts_of(one)[0] if self.numbers.get(one.op) else None         # the first form is what is evaluated
 
 
 def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
@@ -89,16 +89,17 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             parents.setdefault(part, {})[parent] = None
     for one in everything:
         around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]
+        apart = all_ways and (len(parents.get(one, ())) > 1 or one in before) and len(parents.get(one, ())) <= MANY
         if all_ways:
             yield from _everywhere(version, one, around)
         for says, new in _changes(one, columns, arguments, all_ways):
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             if one not in before:
                 yield version.edit(says + where, {one: new})
-            if all_ways and 1 < len(parents.get(one, ())) <= MANY and (one.op not in LEAVES or new.op not in POWERS):
+            if apart and (one.op not in LEAVES or new.op not in POWERS):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})
                             for parent in around)
-        if all_ways and 1 < len(parents.get(one, ())) <= MANY:
+        if apart:
             inner = dict.fromkeys([*one.parts, *(part for inside in one.parts for part in inside.parts)])
             for says, new in (change for part in inner for change in _changes_inside(one, part, columns, arguments)):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})

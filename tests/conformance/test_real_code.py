@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort
-from refdpm.conformance.report import headline
+from refdpm.conformance.report import conventions, headline
 from refdpm.conformance.session import check
 
 BETA = np.linspace(1e-4, 0.02, 40)
@@ -38,14 +40,11 @@ class Tables:
 
 
 class Clipped(Tables):
-    """The variance of the reverse step at t = 1 is that at t = 2, which one step alone does not have."""
+    """The variance at t = 1 is that at t = 2, which one step alone does not have."""
 
     def __init__(self, beta):
         super().__init__(beta)
-        self.clipped = np.append(self.var[1], self.var[1:])
-
-    def reverse(self, model, x_t, t):
-        return super().reverse(model, x_t, t)[0], self.at(self.clipped, t, x_t)
+        self.var = np.append(self.var[1], self.var[1:])
 
 
 def asked(adapter, **options):
@@ -69,7 +68,13 @@ def test_no_variance_at_all_at_the_first_step_is_right(adapter):
     """β̃_1 = 0 in the reverse step too, in double precision."""
     report = asked(adapter)
     assert set(verdicts(report).values()) == {"pass"}, headline(report)
-    assert report["profile"]["first"] == "floor"
+    assert report["profile"]["first"] == "floor" and report["profile"]["posterior_first"] == "zero"
+
+
+def test_a_posterior_that_is_clipped_at_the_first_step_is_right():
+    report = asked(Clipped(BETA))
+    assert set(verdicts(report).values()) == {"pass"}, headline(report)
+    assert report["profile"]["posterior_first"] == "next" and report["profile"]["first"] == "next"
 
 
 def test_a_table_without_a_second_step_is_refused_and_the_rest_is_judged():
@@ -107,3 +112,100 @@ def test_a_variance_that_is_wrong_at_the_first_step_is_found():
 
     report = asked(Wrong(BETA))
     assert verdicts(report)["GAU.POST.VAR"] == "wrong" and verdicts(report)["REV.LAW.VAR"] == "wrong"
+
+
+def test_no_guess_of_a_clipped_posterior_hides_what_is_wrong():
+    class Flat(Clipped):
+        def __init__(self, beta):
+            super().__init__(beta)
+            self.var = beta
+
+    report = asked(Flat(BETA), only="GAU.POST")
+    assert report["profile"]["posterior_first"] == "zero"
+    assert "β_t" in headline(report), headline(report)
+
+
+def test_nats_in_one_function_and_bits_in_another_are_conventions():
+    """And a total that is neither is wrong."""
+    class Sides(Tables):
+        def kl(self, mean_q, var_q, mean_p, var_p):
+            return np.log(var_p / var_q) / 2 + (var_q + (mean_q - mean_p) ** 2) / (2 * var_p) - 0.5
+
+        def prior_kl(self, x_0):
+            mean, var = np.sqrt(self.abar[-1]) * x_0, 1 - self.abar[-1]
+            return self.divided(self.kl(mean, var, 0.0, 1.0).reshape(len(x_0), -1).sum(axis=1))
+
+        def divided(self, total):
+            return total / np.log(2)
+
+    report = asked(Sides(BETA))
+    assert verdicts(report)["OBJ.PRIOR.VALUE"] == "pass"
+    assert ("prior_kl.unit", "bits (of this function alone)") in conventions(report)
+    assert verdicts(asked(Sides(BETA), profile={"prior_kl.unit": "nats"}))["OBJ.PRIOR.VALUE"] == "wrong"
+
+    class Tens(Sides):
+        def divided(self, total):
+            return total / np.log(10)
+
+    assert verdicts(asked(Tens(BETA)))["OBJ.PRIOR.VALUE"] == "wrong"
+
+
+def test_a_root_left_out_on_the_way_by_x_0_is_named_first():
+    class Rootless(Clipped):
+        def reverse(self, model, x_t, t):
+            a = self.at(self.abar, t, x_t)
+            return self.posterior((x_t - (1 - a) * model(x_t, t)) / np.sqrt(a), x_t, t)
+
+    report = asked(Rootless(BETA), only="REV")
+    assert "wrong: root left out: √(1 − ᾱ_t) (or" in headline(report)
+
+
+def test_a_function_that_asks_for_what_there_is_not_is_not_checked():
+    class Asks(Tables):
+        def posterior(self, x_0, x_t, t, step):
+            return super().posterior(x_0, x_t, t)
+
+    report = asked(Asks(BETA), only="GAU.POST")
+    assert set(verdicts(report).values()) == {"not checked"} and report["exit_code"] == 2
+    assert "asks for 'step'" in headline(report)
+
+
+def test_rows_of_what_answers_otherwise_each_time_are_not_compared():
+    class Noisy(Tables):
+        def posterior(self, x_0, x_t, t):
+            mean, var = super().posterior(x_0, x_t, t)
+            return mean + np.random.default_rng().normal(size=mean.shape), var
+
+    report = asked(Noisy(BETA), only="PURE")
+    assert verdicts(report)["PURE.SAME"] == "wrong" and verdicts(report)["PURE.ROWS"] == "pass"
+
+
+def test_what_is_wrong_stands_before_what_is_inaccurate():
+    class Both(Tables):
+        def alpha_bar(self):
+            return self.abar.astype(np.float32).astype(float)
+
+        def posterior(self, x_0, x_t, t):
+            mean, var = super().posterior(x_0, x_t, t)
+            return mean, 2 * var
+
+    report = asked(Both(BETA))
+    assert verdicts(report)["SCH.ABAR.TABLE"] == "inaccurate"
+    assert "the posterior's variance (GAU.POST.VAR) is wrong" in headline(report), headline(report)
+
+
+def test_the_gradient_of_a_clipped_posterior_is_that_of_its_variance():
+    """By differences along one direction: what flows to β_1 and β_2 from the variance that stands at t = 1."""
+    quantity = next(one for one in QUANTITIES if one.name == "posterior")
+    inputs = quantity.edges(Given())[0] | {"posterior_first": "next"}
+    rng = np.random.default_rng(0)
+    cotangents = tuple(rng.normal(size=np.shape(value)) for value in quantity.reference(inputs))
+    way = rng.normal(size=len(inputs["beta"]) - 1) * inputs["beta"][1:]
+
+    def total(step):
+        values = quantity.reference(inputs | {"beta": inputs["beta"] + np.append(0.0, step * way)})
+        return sum(np.sum(cotangent * value) for cotangent, value in zip(cotangents, values))
+
+    slope = (8 * (total(1e-4) - total(-1e-4)) - (total(2e-4) - total(-2e-4))) / 12e-4
+    assert np.any(inputs["t"] == 1)
+    assert abs(way @ quantity.gradients(inputs, cotangents)["beta"] - slope) < 1e-8 * abs(slope)

@@ -51,8 +51,8 @@ def with_verdict(monkeypatch, verdict, **fields):
 
 # -- which failure comes first -------------------------------------------------------------------------------------------
 
-def row(id, mistake=None, reason="", also=()):
-    return {"id": id, "mistake": mistake, "reason": reason, "also": also}
+def row(id, mistake=None, reason="", also=(), verdict="wrong"):
+    return {"id": id, "verdict": verdict, "mistake": mistake, "reason": reason, "also": also}
 
 
 def grouped(*rows):

@@ -3,18 +3,21 @@
 import numpy as np
 
 from refdpm import gaussian, schedule
+from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, VARIANCE, ZERO, close_laws, ends, law, rate, together, wide
-from refdpm.conformance.chapters.inputs import (D, N, WIDE, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
+from refdpm.conformance.chapters.inputs import (D, N, WIDE, Inputs, chain, chain_edges, drawn, edge_schedules, listed, on_schedules,
                                                 positive, spread_out)
 from refdpm.conformance.chapters.quantity import Output, Quantity, every_step, own_levels
-from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Theory, composed, normal
+from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, SCHEDULE, Gradients, Theory, composed, normal
 from refdpm.conformance.planting import (IN_SINGLE, PRINTED, SWAPPED, Mistake, edited, instead, of, pulled, pulled_by, then, told,
                                          without)
 from refdpm.gaussian import Gaussian
+from refdpm.later import variance
 from refdpm.textbook import chain as book
 from refdpm.textbook.chain import Normal, row
-from refdpm.textbook.expression import also, given, running_product
+from refdpm.textbook.expression import E, above, also, column, given, running_product, where
+from refdpm.textbook.prediction import first_variance
 from refdpm.vjp import Array, Pullback
 
 MEAN_VAR = (Output("MEAN"), Output("VAR", "variance"))
@@ -40,6 +43,39 @@ ALPHA_BAR = Quantity(
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
 
+AT_1 = above(2, column("t"))
+
+
+class _Posterior(Theory):
+    """The posterior, whose variance at t = 1 is 0, or where that is chosen β̃_2, which has a logarithm."""
+
+    def values(self, inputs: Inputs) -> tuple[Array, ...]:
+        """Mean and variance."""
+        mean, var = super().values(inputs)
+        if inputs["posterior_first"] == "zero" or not np.any(first := inputs["t"] == 1):
+            return mean, var
+        if len(inputs["beta"]) < 3:
+            raise Skip("there is no second step whose variance the first could have")
+        return mean, np.where(first.reshape(-1, *[1] * (var.ndim - 1)), variance.first(inputs["beta"], policy="next"), var)
+
+    def gradients(self, inputs: Inputs, cotangents: tuple[Array, ...]) -> Gradients:
+        """See `Theory`."""
+        if inputs["posterior_first"] == "zero":
+            return super().gradients(inputs, cotangents)
+        dmean, dvar = cotangents
+        first = (inputs["t"] == 1).reshape(-1, *[1] * (dvar.ndim - 1))
+        found = super().gradients(inputs, (dmean, np.where(first, 0.0, dvar)))
+        if len(inputs["beta"]) > 2:
+            _, back = variance.first_vjp(inputs["beta"], policy="next")
+            found["beta"] = found["beta"] + back(np.sum(np.where(first, dvar, 0.0)))[1:]
+        return found
+
+
+def _posterior(i: Inputs) -> tuple[E, ...]:
+    mean, var = book.posterior(X_T, X_0, row())
+    return mean, var if i["posterior_first"] == "zero" else where(AT_1, first_variance("next"), var)
+
+
 KERNELS = (
     Quantity(
         "forward", "GAU.FWD", "q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t)", ("2", "App.1 G forward"), MEAN_VAR,
@@ -58,8 +94,8 @@ KERNELS = (
     Quantity(
         "posterior", "GAU.POST", "q(x_{t−1} | x_t, x_0) = N(c_0 x_0 + c_t x_t, β̃_t) with c_0 = √ᾱ_{t−1} β_t/(1−ᾱ_t), "
         "c_t = √(1−β_t) (1−ᾱ_{t−1})/(1−ᾱ_t), β̃_t = β_t (1−ᾱ_{t−1})/(1−ᾱ_t)", ("48", "App.1 G posterior"), MEAN_VAR,
-        chain("x_0", "x_t"), chain_edges("x_0", "x_t"), Theory(gaussian.posterior, "x_t", "x_0", BETA, PREV),
-        book.posterior(X_T, X_0, row()), given=own_levels, after=("alpha_bar",), arguments=("x_t", "x_0", "beta")),
+        chain("x_0", "x_t"), chain_edges("x_0", "x_t"), _Posterior(gaussian.posterior, "x_t", "x_0", BETA, PREV), _posterior,
+        given=own_levels, after=("alpha_bar",), choices=("posterior_first",), arguments=("x_t", "x_0", "beta")),
 )
 
 

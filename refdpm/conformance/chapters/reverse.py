@@ -12,6 +12,7 @@ import numpy as np
 
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.ends import BOTH, LEVELS, Sampler, ends, rate, wide
+from refdpm.conformance.chapters.gaussian import AT_1
 from refdpm.conformance.chapters.inputs import (Given, Inputs, at_every_step, chain, chain_edges, drawn_with, edge_network,
                                                 edges_with, network, telling)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
@@ -25,7 +26,7 @@ from refdpm.networks.readout import Heads
 from refdpm.schedule import Step
 from refdpm.textbook import prediction as book
 from refdpm.textbook.chain import Normal, Row, row, small
-from refdpm.textbook.expression import E, above, column, gathered, given, where
+from refdpm.textbook.expression import E, gathered, given, where
 from refdpm.vjp import Array, Pullback, Tree
 
 CHOICES = ("predicts", "variance", "first")
@@ -41,9 +42,6 @@ def states_edges(given: Given) -> list[Inputs]:
 
 
 # -- variances without a network -----------------------------------------------------------------------------------------
-
-
-AT_1 = above(2, column("t"))
 
 
 def first_variance(i: Inputs) -> Array:

@@ -63,6 +63,7 @@ INPUTS = {
     "sigmas": "levels of a chain, decreasing; x_t is the state at the first", "share": "η of an ancestral step",
     "time": "t of x_t = (1 − t) x_0 + t ε: one for each row, or one number for all; so is time_next",
     "predicts": "what the network's output means", "variance": "of the reverse step: small is β̃_t, large β_t, ranged between them",
+    "posterior_first": "the posterior's variance at t = 1: 0 (zero), or that at t = 2 (next)",
     "first": "the reverse step from t = 1: its variance is that at t = 2 (next), 1e-20 (floor) or β_1 (beta), or it is the "
              "forward kernel (fixed)"}
 INPUTS |= dict.fromkeys(("var", "var_q", "var_p", "var_r"), "a variance, neither a deviation nor a logarithm")

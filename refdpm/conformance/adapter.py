@@ -140,6 +140,12 @@ class Observed:
         self.asked.append((to_array(x_t).copy(), to_array(t).copy()))
         return self.model(x_t, t, *more, **named)
 
+    def __getattr__(self, name: str) -> Any:
+        """The network's tables, for whoever reads them himself: what he does with them is not seen."""
+        if name == "model":                                            # while a copy is made
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
 
 class Source(Protocol):
     """Where the answers come from: this process (`Local`) or another one."""

@@ -520,3 +520,16 @@ def test_sources_are_sources(adapter):
     assert isinstance(apart, Remote) and apart.offers() == NAMES and apart.name == path
     apart.close()
     assert os.path.exists(path)
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("steps, says", [("range(len(beta), 0, -1)", ""),
+                                         ("range(len(beta), 1, -1)", "the network is asked at t = 5, 4, 3, 2, expected 5, 4, 3, 2, 1")])
+def test_when_a_sampler_asks_the_network_is_seen_in_another_process_too(tmp_path, opened, isolate, steps, says):
+    path = tmp_path / "sampler.py"
+    path.write_text(f"def sample(model, noise, beta):\n    x = noise[-1]\n    for t in {steps}:\n"
+                    "        x = x - beta[t - 1] * model(x, [t] * len(x))\n    return x\n")
+    kit = session.Session(opened(str(path), isolate=isolate, timeout=20, names=frozenset({"sample"})), effort=BRIEF)
+    law = next(one for one in session.LAWS if one.id == "SMP.TIMES")
+    result = kit.law_result(law)
+    assert (result.verdict, result.reason) == ("wrong" if says else "pass", says)

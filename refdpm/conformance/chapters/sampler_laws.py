@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm.conformance.adapter import MOST, Fault, Model, Skip, to_array
+from refdpm.conformance.adapter import MOST, Fault, Model, Observed, Skip
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_network, rates, spread_out
 from refdpm.conformance.chapters.quantity import Book, Finding, Law, page_of
 from refdpm.conformance.chapters.sampler import ETAS, X_T, ancestral_formula, ddim_formula, own_lists
@@ -143,40 +143,29 @@ def _last_noise(name: str) -> Callable[[Any, Given, int], Finding]:
     return run
 
 
-class Spy(Model):
-    """The same network; `told` keeps every t that it is asked at."""
-
-    told: list[Array]
-
-    def __call__(self, x_t: Any, t: Any, *more: Any, **named: Any) -> Any:
-        """As `Model`, and remembered."""
-        self.told.append(np.unique(np.asarray(to_array(t)).ravel()))
-        return super().__call__(x_t, t, *more, **named)
-
-
 def _told(name: str) -> Callable[[Any, Given, int], Finding]:
     def run(subject: Any, given: Given, seed: int) -> Finding:
         inputs = _path(given, kept=name == "ddim_sample")
         arguments = subject.arguments(name, inputs)
-        spy = Spy(*arguments["model"])
-        spy.told = []
+        network = arguments["model"] = Observed(arguments["model"])
         try:
-            subject.raw(name, arguments | {"model": spy})
+            subject.raw(name, arguments)
         except Fault:
-            if not spy.told:
+            if not network.asked:
                 raise
-        return _compared(spy, inputs, subject.profile.of(name))
+        return _compared([np.unique(t) for _, t in network.asked], inputs, subject.profile.of(name))
     return run
 
 
-def _compared(spy: Spy, inputs: Inputs, profile: Any) -> Finding:
-    if not spy.told:
+def _compared(asked: list[Array], inputs: Inputs, profile: Any) -> Finding:
+    """The t at which the network was asked, call by call."""
+    if not asked:
         raise Skip("calls of the network cannot be seen from here")
     times = inputs.get("times", np.arange(1, len(inputs["beta"])))[::-1].tolist()
-    told = [float(at) + 1 - profile.first_t for part in spy.told for at in part]
+    told = [float(at) + 1 - profile.first_t for part in asked for at in part]
     in_a_row = [t for n, t in enumerate(told) if n == 0 or told[n - 1] != t]
     orders = [times, times[:-1]] if profile.first == "fixed" else [times]
-    if all(len(part) == 1 for part in spy.told) and any(
+    if all(len(part) == 1 for part in asked) and any(
             order and in_a_row == order * (len(in_a_row) // len(order)) for order in orders):
         return Finding(0.0)
     return Finding(np.inf, f"the network is asked at t = {_short(told)}, expected {_short(times)}", inputs)

@@ -294,7 +294,7 @@ def _negative(one: E) -> Iterator[tuple[str, E]]:
 def _function(one: E) -> Iterator[tuple[str, E]]:
     word = {"sqrt": "root", "Phi": "Φ"}.get(one.how, one.how)
     yield f"{word} left out: {_name(one)}", one.parts[0]
-    if one.how == "log":
+    if one.how == "log" and one.parts[0].op != "number":
         yield from ((f"to base {base}, for the natural logarithm: {_name(one)}", one / log(node(base))) for base in (2, 10))
     if one.how == "Phi":
         yield f"1 − Φ for Φ: {_name(one)}", 1 - one
@@ -338,10 +338,11 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     mask, a, b = one.parts
     if one.how:
         return
-    larger = mask.op == "above" and {a, b} == set(mask.parts)
-    words = ("smaller", "larger") if larger and a is mask.parts[0] else ("larger", "smaller")
-    yield (f"the {words[0]} of {_name(a)} and {_name(b)}, for the {words[1]}" if larger else
-           f"cases exchanged: {_name(a)} and {_name(b)}"), E("where", (mask, b, a))
+    says = f"cases exchanged: {_name(a)} and {_name(b)}"
+    if mask.op == "above" and {a, b} == set(mask.parts):
+        other, this = ("smaller", "larger") if a is mask.parts[0] else ("larger", "smaller")
+        says = f"the {other} of {' and '.join(map(_name, mask.parts))}, for the {this}"
+    yield says, E("where", (mask, b, a))
     yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
 

@@ -146,6 +146,18 @@ def test_every_edit_changes_the_formula_and_says_how():
     assert same == ["x − y the other way round"]                     # its square is the same
 
 
+@pytest.mark.parametrize("formula, says, wrong", [
+    (where(above(X, Y), X, Y), "the smaller of x and y, for the larger", np.minimum(GIVEN["x"], GIVEN["y"])),
+    (where(above(X, Y), Y, X), "the larger of x and y, for the smaller", np.maximum(GIVEN["x"], GIVEN["y"])),
+    (where(above(X, 1), X, Y), "cases exchanged: x and y", np.where(GIVEN["x"] > 1, GIVEN["y"], GIVEN["x"])),
+    (log(X), "to base 10, for the natural logarithm: log(x)", np.log10(GIVEN["x"])),
+    (log(X), "to base 2, for the natural logarithm: log(x)", np.log2(GIVEN["x"]))])
+def test_what_is_larger_and_logarithms_are_edited_in_words(formula, says, wrong):
+    edit, = (edit for edit in edits(formula) if edit.says == says)
+    value, = floats(edit.formulas, Page(GIVEN))
+    np.testing.assert_allclose(value, wrong, rtol=1e-12)
+
+
 def test_an_edit_shares_all_that_it_does_not_change():
     formula = square(X - Y) + log(Y)
     before = nodes(formula)

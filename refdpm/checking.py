@@ -153,7 +153,8 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}"
                              f"{expected.hint(only, known)}")
     path = options.expected_failures
-    return {"only": options.only, "profile": profiles.stated_conventions(_profile_of(options.profile)), "flags": _flags(options),
+    stated = profiles.stated_conventions(_profile_of(options.profile), session.NAMES)
+    return {"only": options.only, "profile": stated, "flags": _flags(options),
             "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {},
             "effort": Effort(seed=options.seed, max_examples=options.max_examples)}
 

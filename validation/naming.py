@@ -270,7 +270,7 @@ def _judged(found: Found, adapter: types.ModuleType, before: Profile) -> Found:
     try:
         profile = kit.Session(adapter).subject.profile
         only = [id for id, of in CLAUSES.items() if profile != before or _names_of(of) & set(found.changed)]
-        report = kit.check(adapter, only=only, effort=EFFORT, profile=profile._asdict())
+        report = kit.check(adapter, only=only, effort=EFFORT, profile=profile.stated())
     except Exception as error:
         return found._replace(headline=f"the kit raises {type(error).__name__}: {error}")
     if not report["causes"]:
@@ -282,7 +282,7 @@ def _judged(found: Found, adapter: types.ModuleType, before: Profile) -> Found:
     found = found._replace(by=_explained_by(first))
     if not found.by:
         return found
-    again = kit.check(adapter, only=[first["id"]], effort=OTHER_SEED, profile=profile._asdict())
+    again = kit.check(adapter, only=[first["id"]], effort=OTHER_SEED, profile=profile.stated())
     other = next((one for one in again["clauses"] if one["id"] == first["id"]), None)
     found = found._replace(again=headline(again), outcome="explained")
     holds = other is not None and _agree(first, other, found.by) and first["function"] in found.changed

@@ -163,9 +163,11 @@ def convention(field: str, clauses: Clauses, value: str | None = None) -> str:
     functions = [of.name for id, of in clauses if isinstance(of, Quantity) and not id.startswith("GRAD.")
                  and (field in of.choices or any(output.kind in kinds for output in of.outputs)
                       or any(INPUTS.get(name) == field for inputs in of.edges(Given())[:1] for name in inputs))]
+    example = _json_text(value or next(iter(values)))
+    states = f'It is inferred; --profile FILE with {{"{field}": {example}}} states it'
+    alone = [f'{states}; {{"{functions[0]}.{field}": {example}}} states it for {functions[0]} alone.' if functions else f"{states}."]
     return "\n".join([f"{field}, a convention: {says}", *(f"  {one!s:16s} {meaning}" for one, meaning in shown.items()),
-                      _indented(f"bears on {', '.join(dict.fromkeys(functions)) or 'nothing that is asked'}"),
-                      f'  It is inferred; --profile FILE with {{"{field}": {_json_text(value or next(iter(values)))}}} states it.'])
+                      _indented(f"bears on {', '.join(dict.fromkeys(functions)) or 'nothing that is asked'}"), *map(_indented, alone)])
 
 
 def _json_text(value: Any) -> str:

@@ -19,7 +19,7 @@ from refdpm.conformance import gradients, remote, session
 from refdpm.conformance.adapter import Model, Network, Source
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.profile import Profile
+from refdpm.conformance.profile import profile_from
 from refdpm.conformance.subject import Subject
 from refdpm.vjp import Array
 
@@ -130,7 +130,7 @@ def load(path: str | Path) -> Case:
     if of is None:
         raise ValueError(f"{path}: expected a clause of this version of refdpm, got {about['clause']!r}")
     source = remote.open_source(about["adapter"], isolate=about["isolate"], timeout=60.0, names=session.NAMES)
-    subject = Subject(source, session.QUANTITIES, Profile(**about["profile"]))
+    subject = Subject(source, session.QUANTITIES, profile_from(about["profile"]))
     return Case(about["clause"], about["function"], of, subject, inputs)
 
 

@@ -32,15 +32,16 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
 
     What no right function tells is guessed from the wrong ones: from the conventions under which most of their numbers are right.
     """
-    common = {name: value for name, value in stated.items() if name in profiles.VALUES}
-    profile = Profile(alone=tuple((*name.split("."), value) for name, value in stated.items() if name not in common))._replace(**common)
-    known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(common, "stated")
+    profile = profiles.profile_from(stated)
+    known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
     quantities = list(subject.functions.values())
     right = [_right_combinations(subject, quantity, profile, known) for quantity in quantities]
     profile = _profile_by_votes(profile, known, [found for found in right if found], "inferred")
     nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(quantities, right) if not found]
     profile = _profile_by_votes(profile, known, nearest, "guessed")
-    return profile._replace(alone=profile.alone + tuple(_otherwise(subject, quantities, profile, known))), known
+    otherwise = tuple(_otherwise(subject, quantities, profile, known))
+    known |= {f"{name}.{field}": "inferred, of this function alone" for name, field, _ in otherwise}
+    return profile._replace(alone=profile.alone + otherwise), known
 
 
 def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, known: dict[str, str]

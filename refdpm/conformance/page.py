@@ -184,9 +184,8 @@ def _conventions(report: dict[str, Any]) -> Iterator[Markup]:
 
 
 def _meaning(report: dict[str, Any], name: str) -> Markup:
-    own = {f"{function}.{field}": value for function, field, value in report["profile"]["alone"]}
     says, values = CONVENTIONS[name.rpartition(".")[2]]
-    return tag("span", f"{says}: {values[own.get(name, report['profile'].get(name))]}", class_="soft")
+    return tag("span", f"{says}: {values[report['profile'][name]]}", class_="soft")
 
 
 def _run_again(report: dict[str, Any], command: str) -> Markup:

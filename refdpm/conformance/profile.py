@@ -4,7 +4,7 @@ This package counts t from 1, gives variances, sums over components, in nats, an
 Others do not, and are as right.  A `Profile` says how an adapter does it; `theirs` and `ours` translate; `inference` finds it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -56,6 +56,17 @@ class Profile(NamedTuple):
         own = {field: value for name, field, value in self.alone if name == function}
         return self._replace(**own) if own else self
 
+    def stated(self) -> dict[str, Any]:
+        """As an adapter states it: what is common by its field, what is of one function as "function.field"."""
+        common = self._asdict()
+        return common | {f"{name}.{field}": value for name, field, value in common.pop("alone")}
+
+
+def profile_from(stated: Mapping[str, Any]) -> Profile:
+    """The profile with these conventions, the others as they are here."""
+    alone = tuple((*name.split("."), value) for name, value in stated.items() if "." in name)
+    return Profile(alone=alone)._replace(**{name: value for name, value in stated.items() if "." not in name})
+
 
 VALUES: dict[str, tuple[Any, ...]] = {
     "first_t": (1, 0), "tables": ("from_1", "from_0"), "order": ("ascending", "descending"),
@@ -81,10 +92,15 @@ KINDS: dict[str, tuple[str, ...]] = {
     "loss": ("loss_reduction",), "velocity": ("data_at",), "time": ("data_at",)}
 
 
-def stated_conventions(given: dict[str, Any]) -> dict[str, Any]:
-    """Stated conventions; "step_kl.unit" is that of one function.   Raises: ValueError for a name or value that there is not."""
+def stated_conventions(given: dict[str, Any], functions: Container[str]) -> dict[str, Any]:
+    """Stated conventions; "step_kl.unit" is that of one of the functions.
+
+    Raises: ValueError for a name or value that there is not.
+    """
     for key, value in given.items():
-        name = key.rpartition(".")[2]
+        function, point, name = key.rpartition(".")
+        if point and function not in functions:
+            raise ValueError(f"profile: expected a function that clauses ask for before the point, got {key!r}")
         if name not in VALUES:
             raise ValueError(f"profile: expected names among {', '.join(VALUES)}, got {key!r}")
         if not any(value == one and type(value) is type(one) for one in VALUES[name]):

@@ -248,10 +248,8 @@ def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
 
 def conventions(report: dict[str, Any]) -> list[tuple[str, str]]:
     """The conventions that are known, each with its value, and how it is known where it was not inferred."""
-    known = {field: how for field, how in report["known"].items() if how != "undetermined"}
-    common = [(field, str(report["profile"][field]) + ("" if how == "inferred" else f" ({how})")) for field, how in known.items()]
-    return common + [(f"{function}.{field}", f"{value} (of this function alone)")
-                     for function, field, value in report["profile"]["alone"]]
+    return [(field, f"{value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})"))
+            for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
 
 
 def _convention_lines(report: dict[str, Any]) -> list[str]:

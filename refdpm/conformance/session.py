@@ -46,7 +46,7 @@ class Session:
         self.flags = flags                                     # with which the command was given, to reproduce a failure
         self.effort = effort
         self.subject = Subject(self.source, QUANTITIES)
-        stated = profiles.stated_conventions(dict(self.source.stated) | dict(profile or {}))
+        stated = profiles.stated_conventions(dict(self.source.stated) | dict(profile or {}), NAMES)
         with _quietly():
             self.subject.profile, self.known = infer(self.subject, stated)
         self._results: dict[str, Result] = {}
@@ -253,7 +253,7 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
         watch(Step(id, number, len(of), time.perf_counter() - started))
     found = causes([row for row in rows if row["verdict"] in FAILING and surprises(row)], of)
     summary = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
-    return {"adapter": session.source.name, "profile": session.subject.profile._asdict(), "known": session.known,
+    return {"adapter": session.source.name, "profile": session.subject.profile.stated(), "known": session.known,
             "causes": [_plain_cause(cause) for cause in found], "not_known": _not_known(session.source),
             "not_looked_at": [str(name) for name in getattr(session.source, "unasked", ())],
             "clauses": rows, "summary": summary, "versions": versions(), "seed": session.effort.seed,

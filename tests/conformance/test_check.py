@@ -23,7 +23,7 @@ from refdpm.conformance.reference import Reference
 
 QUICK = Effort(max_examples=2, shrinks=5)
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
-OWN = Profile()._asdict()
+OWN = Profile().stated()
 
 
 def verdicts(adapter, **options):
@@ -158,7 +158,9 @@ def test_a_stated_convention_is_not_inferred_and_a_wrong_one_is_refused():
         Session(ddpm, profile={"first_t": 2})
     with pytest.raises(ValueError, match="profile: expected names among"):
         Session(ddpm, profile={"last_t": 2})
-    assert set(VALUES) == set(Profile._fields)
+    with pytest.raises(ValueError, match="before the point, got 'step_lk.unit'"):
+        Session(ddpm, profile={"step_lk.unit": "bits"})
+    assert {*VALUES, "alone"} == set(Profile._fields)
 
 
 # -- reports -------------------------------------------------------------------------------------------------------------

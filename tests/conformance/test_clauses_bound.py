@@ -329,7 +329,7 @@ def test_gradient_with_respect_to_the_output_is_that_of_the_bias_at_its_step(nam
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------------
 
-DEFAULTS = Profile()._asdict()
+DEFAULTS = Profile().stated()
 OURS = ("bound.", "likelihood.", "later.objective.")
 TOUCHED = {f.name: {m.id for inputs in f.edges(Given())[:1]
                     for m in touched(f.reference, inputs | {choice: DEFAULTS[choice] for choice in f.choices})} for f in QUANTITIES}

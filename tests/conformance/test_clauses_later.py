@@ -406,7 +406,7 @@ def first_noise_last(self, model, noise, times, eta):
 def test_the_laws_see_what_is_wrong(functions, wrong):
     adapter = textbook("float32", ("noise", "small", "beta"), "sample", "ddim_sample", "ancestral_step", "ddim_step",
                        "x_0_from_model", "reverse", "mean_from_x_0", change=changed(**functions))
-    stated = PROFILES[0]._replace(first="beta", first_t=0, spread="log_variance")._asdict()
+    stated = PROFILES[0]._replace(first="beta", first_t=0, spread="log_variance").stated()
     found = results(session(adapter, **stated), ())
     assert {result.id for result in failures(found)} == wrong
     assert all(result.reason for result in failures(found))
@@ -416,7 +416,7 @@ def test_what_is_right_but_for_the_step_before_is_not_blamed():
     """Noise on the last step: the step is wrong, and the path is right given the step."""
     adapter = textbook("float32", ("noise", "small", "beta"), "sample", "ancestral_step", "reverse", "mean_from_x_0",
                        change=changed(ancestral_step=noise_at_the_end))
-    stated = PROFILES[0]._replace(first="beta", first_t=0, spread="log_variance")._asdict()
+    stated = PROFILES[0]._replace(first="beta", first_t=0, spread="log_variance").stated()
     found = results(session(adapter, **stated), sampler.QUANTITIES, ())
     assert of(found, "SMP.STEP.X_PREV").mistake == "REV-04c"
     assert of(found, "SMP.PATH.X_0").given_upstream

@@ -128,7 +128,7 @@ CONVENTIONS = [dict(), dict(spread="log_variance", bits="logit", first_t=0), dic
 def test_a_textbook_passes(dtype, conventions):
     subject = Subject(Local(Textbook(dtype, **conventions), names=NAMES), QUANTITIES)
     subject.profile, known = infer(subject, {})
-    assert conventions.items() <= subject.profile._asdict().items()
+    assert conventions.items() <= subject.profile.stated().items()
     assert [known[name] for name in ("spread", "bits", "first_t")] == ["inferred"] * 3
     found = [result for function in family.QUANTITIES for result in judge(subject, function, EFFORT)]
     assert {result.verdict for result in found} == {"pass"}, [result for result in found if result.verdict != "pass"]

@@ -145,7 +145,7 @@ def test_bounds_by_simulation(beta):
 
 
 @pytest.mark.eq("6", "9")
-def test_likelihood_by_importance_sampling(N=40_000):
+def test_likelihood_by_importance_sampling(N=10_000):
     """Eq. 9 at 60 nodes of the data at once, each p(x_0) an average of weights: all |z| < 5, false alarm 4e-5.
 
     A wrong edge step, one step too many or a variance for a deviation shifts p(x_0) by tens of standard errors.

@@ -165,9 +165,10 @@ def convention(field: str, clauses: Clauses, value: str | None = None) -> str:
                       or any(INPUTS.get(name) == field for inputs in of.edges(Given())[:1] for name in inputs))]
     example = _json_text(value or next(iter(values)))
     states = f'It is inferred; --profile FILE with {{"{field}": {example}}} states it'
-    alone = [f'{states}; {{"{functions[0]}.{field}": {example}}} states it for {functions[0]} alone.' if functions else f"{states}."]
+    alone = f'; {{"{functions[0]}.{field}": {example}}} states it for {functions[0]} alone' if functions else ""
     return "\n".join([f"{field}, a convention: {says}", *(f"  {one!s:16s} {meaning}" for one, meaning in shown.items()),
-                      _indented(f"bears on {', '.join(dict.fromkeys(functions)) or 'nothing that is asked'}"), *map(_indented, alone)])
+                      _indented(f"bears on {', '.join(dict.fromkeys(functions)) or 'nothing that is asked'}"),
+                      _indented(f"{states}{alone}.")])
 
 
 def _json_text(value: Any) -> str:

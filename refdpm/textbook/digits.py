@@ -74,8 +74,8 @@ def cos(x: Decimal) -> Decimal:
     with localcontext() as context:
         context.prec += 10
         x = x % (2 * pi())
-        total, term, k = Decimal(0), Decimal(1), 0
-        while abs(term) > Decimal(10) ** -context.prec:
+        total, term, k, least = Decimal(0), Decimal(1), 0, Decimal(10) ** -context.prec
+        while abs(term) > least:
             total, k = total + term, k + 2
             term *= -x * x / (k * (k - 1))
         return total
@@ -107,8 +107,8 @@ def _tail(size: Decimal) -> Decimal:
     with localcontext() as context:
         if _near(size):
             context.prec += int(size * size / 4) + 10
-            total, term, k = Decimal(0), size, 1
-            while term > Decimal(10) ** -context.prec:
+            total, term, k, least = Decimal(0), size, 1, Decimal(10) ** -context.prec
+            while term > least:
                 total, k = total + term, k + 2
                 term *= size * size / k
             return Decimal("0.5") - density(size) * total

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import Call, Column, E, above, column, exp, leaves, log, node, nodes, replaced, sqrt, where
+from refdpm.textbook.expression import WALKS, Call, Column, E, above, column, exp, leaves, log, node, nodes, replaced, sqrt, where
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
@@ -294,6 +294,9 @@ def _negative(one: E) -> Iterator[tuple[str, E]]:
 def _function(one: E) -> Iterator[tuple[str, E]]:
     word = {"sqrt": "root", "Phi": "Φ"}.get(one.how, one.how)
     yield f"{word} left out: {_name(one)}", one.parts[0]
+    if one.how == "sqrt":
+        yield f"third power of {_name(one)} for {_name(one)}", one * one.parts[0]
+        yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
     if one.how == "log" and one.parts[0].op != "number":
         yield from ((f"to base {base}, for the natural logarithm: {_name(one)}", one / log(node(base))) for base in (2, 10))
     if one.how == "Phi":
@@ -347,9 +350,15 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
 
 
+def _walk(one: E) -> Iterator[tuple[str, E]]:
+    kept = any(inner.op == "column" and inner.how.at == "t_prev" for inner in nodes(*one.parts))
+    for number, (says, _) in enumerate(WALKS[:None if kept else 3]):
+        yield says, E("walk", one.parts, one.how._replace(otherwise=number))
+
+
 _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": _sum, "-": _difference, "*": _product, "/": _quotient, "neg": _negative, "call": _function, "number": _number,
-    "running product": _running_product, "sum": _total, "mean": _mean, "kept": _kept, "where": _cases}
+    "running product": _running_product, "sum": _total, "mean": _mean, "kept": _kept, "where": _cases, "walk": _walk}
 
 
 def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:

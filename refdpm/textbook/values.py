@@ -9,7 +9,7 @@ import operator
 import numpy as np
 from scipy.special import erfc, log_ndtr
 
-from refdpm.textbook.expression import E, Walk, depending, evaluate, nodes
+from refdpm.textbook.expression import WALKS, E, Walk, depending, evaluate, nodes
 from refdpm.textbook.page import Array, Page, to_float
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
@@ -161,8 +161,9 @@ def pages_of(how: Walk, page: Page, rows: int) -> Iterable[Page]:
     """The pages of a walk, from its last time to the first, with the noise of each step."""
     assert page.beta is not None
     times = (0, *(how.times or range(1, len(page.beta))))
-    for n in range(len(times) - 1, 0, -1):
-        yield page.at(np.full(rows, times[n]), noise=page.given["noise"][n - 1], t_prev=np.full(rows, times[n - 1]))
+    steps = [(times[n], times[n - 1], n - 1) for n in range(len(times) - 1, 0, -1)]
+    for t, before, n in steps if how.otherwise is None else WALKS[how.otherwise][1](steps):
+        yield page.at(np.full(rows, t), noise=page.given["noise"][n], t_prev=np.full(rows, before))
 
 
 def moved(x: Array, index: Array, zero: Any) -> Array:

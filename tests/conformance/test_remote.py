@@ -523,8 +523,8 @@ def test_sources_are_sources(adapter):
 
 
 @pytest.mark.parametrize("isolate", [False, True])
-@pytest.mark.parametrize("steps, says", [("range(len(beta), 0, -1)", ""),
-                                         ("range(len(beta), 1, -1)", "the network is asked at t = 5, 4, 3, 2, expected 5, 4, 3, 2, 1")])
+@pytest.mark.parametrize("steps, says", [
+    ("range(len(beta), 0, -1)", ""), ("range(len(beta), 1, -1)", "the network is asked at t = 5, 4, 3, 2, expected 5, 4, 3, 2, 1")])
 def test_when_a_sampler_asks_the_network_is_seen_in_another_process_too(tmp_path, opened, isolate, steps, says):
     path = tmp_path / "sampler.py"
     path.write_text(f"def sample(model, noise, beta):\n    x = noise[-1]\n    for t in {steps}:\n"

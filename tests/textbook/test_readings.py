@@ -13,7 +13,7 @@ from refdpm.textbook.digits import digits
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import (HALF, PI, Phi, above, column, cos, counting, exp, given, joined, kept, largest, less, log,
                                         log1p, mean, move, node, nodes, replaced, running, sqrt, square, tanh, term,
-                                        total, where)
+                                        total, walk, where)
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import gradient, named_cotangents, slopes
@@ -203,3 +203,27 @@ def test_mathml_lowers_an_index_and_no_word(name, indices):
 
 def test_every_formula_of_the_book_is_there_once():
     assert len(set(map(id, pairs().values()))) >= len(pairs()) // 2 and pairs()["gaussian.kl"].__name__ == "kl"
+
+
+@pytest.mark.parametrize("says, steps", [
+    ("the last step is left out", [(5, 4, 2), (4, 2, 1)]), ("the first step is left out", [(4, 2, 1), (2, 0, 0)]),
+    ("the steps are taken in the other order", [(2, 0, 0), (4, 2, 1), (5, 4, 2)]),
+    ("every step goes to its own t, and not to the one before", [(5, 5, 2), (4, 4, 1), (2, 2, 0)]),
+    ("every step goes to t − 1, and not to the kept time before", [(5, 4, 2), (4, 3, 1), (2, 1, 0)]),
+    ("the steps are taken at the numbers of the kept times", [(3, 2, 2), (2, 1, 1), (1, 0, 0)])])
+def test_a_chain_is_edited_as_a_whole(says, steps):
+    """Times 2, 4 and 5 of six, one step after another by hand."""
+    beta, noise = np.array([0.0, 0.25, 0.5, 0.125, 0.375, 0.0625, 0.5]), np.array([[[1.0]], [[2.0]], [[3.0]]])
+    level = np.cumprod(1 - beta)
+    step = given("x") * column("alpha_bar") / column("alpha_bar", at="t_prev") + given("noise") * column("t")
+    edit, = (one for one in edits(walk(step, "x", "start", (2, 4, 5))) if one.says == says)
+    x = np.array([[0.5]])
+    for t, before, n in steps:
+        x = x * level[t] / level[before] + noise[n] * t
+    np.testing.assert_allclose(floats(edit.formulas, Page({"start": np.array([[0.5]]), "noise": noise}, beta=beta, ndim=2))[0], x)
+
+
+def test_powers_of_a_root():
+    found = {edit.says: edit for edit in edits(sqrt(X))}
+    for says, power in (("third power of √x for √x", 1.5), ("root of √x for √x", 0.25), ("root left out: √x", 1.0)):
+        np.testing.assert_allclose(floats(found[says].formulas, Page(GIVEN))[0], GIVEN["x"] ** power)

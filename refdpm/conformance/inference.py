@@ -86,7 +86,8 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
     """The combinations under which most of a wrong quantity's numbers are right; none if our own ways are not clearly worse."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
     units = UNITS if _has_one_number(quantity) else COARSE             # of a few numbers some are right by chance
-    combinations = [one for one in combinations if all(one[field] == getattr(profile, field) for field in NEVER_GUESSED & one.keys())]
+    combinations = [one for one in combinations
+                    if all(one[field] == getattr(profile, field) for field in NEVER_GUESSED & one.keys())]
     own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), units) for one in ({}, *combinations))
     best = max(shares, default=-1.0)
     return [one for one, share in zip(combinations, shares) if share == best] if best >= max(own + CLEARLY, 0.0) else []

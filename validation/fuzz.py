@@ -427,8 +427,8 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
     values += [folder / name for name in (*right.in_use, "folder", "new.npy", "new.csv", "new.png", "new.xml", "new.json", "new.npz")]
     flags = {"sample": ["--n", "--denoise", "--noise-std", "--inpaint", "--mask", "--choice", "--out", "--out", "--seed", "--end"],
              "bound": ["--points", "--data", "--parzen", "--json"], "figure": ["--out"],
-             "check": ["--seed", "--profile", "--expected-failures", "--junit", "--html", "--dump", "--only", "--verbose", "--json",
-                       "--timeout", "--github", "--list", "--quiet"],
+             "check": ["--seed", "--profile", "--expected-failures", "--junit", "--html", "--dump", "--only", "--verbose",
+                       "--json", "--timeout", "--github", "--list", "--quiet"],
              "explain": [], "vectors": ["--json"], "equations": ["--json"], "read": [],
              "train": ["--seed", "--units", "--width", "--readout", "--beta-1", "--fixed-schedule", "--resume", "--out", "--json"]}
     name = str(rng.choice(list(flags)))

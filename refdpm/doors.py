@@ -14,8 +14,8 @@ numbers in float64 to single precision.  Arrays in any order of memory, strided 
 are.
 
 In a pair all positional arguments are numbers (see `vjp`), and so are the cotangents that its pullback takes; elsewhere, and among
-the arguments that are held fixed, those that are annotated as an `Array`, as a `float`, or as a named tuple of arrays.  Of a `Tree`,
-which is the network's, its arrays are.
+the arguments that are held fixed, those that are annotated as an `Array`, as a `float`, or as a named tuple of arrays.  Of a
+`Tree`, which is the network's, its arrays are.
 """
 
 from collections.abc import Callable

@@ -424,7 +424,8 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
               "--", "-", "a\nb", "A" * 5000, ".", "..", "/", "/dev/null", "/proc/self/mem", "cmd:", "cmd:'", "cmd:false",
               "cmd:true", "os", "x:y:z", "SCH.ABAR", "glossary", "verify", f"{right.adapter}:x", f"{right.adapter}:",
               right.adapter, right.run, right.run / "run.npz", folder, folder / "no" / "x.npy"]
-    values += [folder / name for name in (*right.in_use, "folder", "new.npy", "new.csv", "new.png", "new.xml", "new.json", "new.npz")]
+    values += [folder / name for name in (*right.in_use, "folder")]
+    values += [folder / f"new.{kind}" for kind in ("npy", "csv", "png", "xml", "json", "npz")]
     flags = {"sample": ["--n", "--denoise", "--noise-std", "--inpaint", "--mask", "--choice", "--out", "--out", "--seed", "--end"],
              "bound": ["--points", "--data", "--parzen", "--json"], "figure": ["--out"],
              "check": ["--seed", "--profile", "--expected-failures", "--junit", "--html", "--dump", "--only", "--verbose",

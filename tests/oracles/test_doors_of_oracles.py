@@ -49,7 +49,9 @@ KINDS = {"uint8": lambda x: x.astype(np.uint8), "int8": lambda x: x.astype(np.in
 
 
 def numbers(value):
-    return [part for each in value for part in numbers(each)] if isinstance(value, (tuple, list)) else [np.asarray(value, dtype=float)]
+    if isinstance(value, (tuple, list)):
+        return [part for each in value for part in numbers(each)]
+    return [np.asarray(value, dtype=float)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

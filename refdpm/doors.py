@@ -14,8 +14,8 @@ numbers in float64 to single precision.  Arrays in any order of memory, strided 
 are.
 
 In a pair all positional arguments are numbers (see `vjp`), and so are the cotangents that its pullback takes; elsewhere, and among
-the arguments that are held fixed, those that are annotated as an `Array`, or as a named tuple of arrays.  Of a `Tree`, which is the
-network's, its arrays are.
+the arguments that are held fixed, those that are annotated as an `Array`, as a `float`, or as a named tuple of arrays.  Of a
+`Tree`, which is the network's, its arrays are.
 """
 
 from collections.abc import Callable
@@ -61,6 +61,11 @@ def _like(tree: tuple[Any, ...], parts: list[Any]) -> tuple[Any, ...]:
     if all(map(operator.is_, parts, tree)):
         return tree
     return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+
+
+def _single_number(value: Any, name: str) -> Any:
+    """A number of NumPy's in double precision, as small ones overflow; Python's own stays as it is."""
+    return numbers(value, name)[()] if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def integers(value: Any, name: str) -> Array:
@@ -164,6 +169,8 @@ def _conversion(parameter: inspect.Parameter, keep: str, in_pair: bool) -> Conve
         return integers if parameter.name in INTEGERS else partial(numbers, keep=keep)
     if kind is int:
         return integer
+    if kind is float:
+        return _single_number
     if kind is Tree:
         return partial(arrays, keep=keep)
     return partial(numbers, keep=keep) if not fixed and (in_pair or _of_arrays(kind)) else None

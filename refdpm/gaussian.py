@@ -168,14 +168,19 @@ def kl_vjp(q: Gaussian, p: Gaussian) -> tuple[Array, Pullback]:
     """Adjoint of `kl`.  With r = (q.mean − p.mean)/p.var and δ = (q.var − p.var)/p.var,
 
         dD = r (dq.mean − dp.mean) + ½ (δ/q.var) dq.var − ½ (δ/p.var + r²) dp.var.
+
+    Edge: δ/q.var is divided by the larger variance first, so that only what is infinite becomes so.
     """
     value = kl(q, p)
     r = (q.mean - p.mean) / p.var
-    delta = (q.var - p.var) / p.var
+    q_is_larger = np.real(q.var) > np.real(p.var)
+    with np.errstate(over="ignore"):
+        delta = (q.var - p.var) / p.var
+        excess = (q.var - p.var) / np.where(q_is_larger, q.var, p.var) / np.where(q_is_larger, p.var, q.var)
 
     def pullback(dvalue: Array) -> tuple[Gaussian, Gaussian]:
         dmean = r * dvalue
-        dq = Gaussian(unbroadcast(dmean, q.mean.shape), unbroadcast(dvalue * delta / q.var / 2, q.var.shape))
+        dq = Gaussian(unbroadcast(dmean, q.mean.shape), unbroadcast(dvalue * excess / 2, q.var.shape))
         dp = Gaussian(unbroadcast(-dmean, p.mean.shape),
                       unbroadcast(-dvalue * (delta / p.var + r * r) / 2, p.var.shape))
         return dq, dp

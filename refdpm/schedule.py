@@ -13,7 +13,7 @@ A gradient with respect to β_s comes from two sides: from where β_s is the rat
 ℓ_t for t ≥ s.  Both meet in `step_at_vjp`.  Where in the bound they come from is told in `bound`.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log1p
@@ -52,7 +52,7 @@ def checked(beta: Array) -> Array:
     return beta
 
 
-def check(beta: Array, *, t: Any, first: int = 1) -> None:
+def check(beta: Array, *, t: Array | list[int] | int, first: int = 1) -> None:
     """The one look at a schedule and at steps of it, one or many, from `first` on; formulas that are called with them do not look
     again.
 
@@ -202,8 +202,11 @@ def _running_sum(x: Array) -> Array:
 
 
 def alpha_bar(beta: Array) -> Array:
-    """ᾱ_t = ∏_{s≤t} (1 − β_s), ᾱ_0 = 1, shape (T+1,): for display.  Formulas take `log_alpha_bar`."""
-    return np.exp(log_alpha_bar(beta))
+    """ᾱ_t = ∏_{s≤t} (1 − β_s), ᾱ_0 = 1, shape (T+1,): for display.  Formulas take `log_alpha_bar`.
+
+    Raises: ValueError for what is no schedule.
+    """
+    return np.exp(log_alpha_bar(checked(beta)))
 
 
 # -- from a schedule to the rows of a batch ----------------------------------------------------------------------------

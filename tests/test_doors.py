@@ -94,6 +94,13 @@ def test_what_is_held_fixed_and_cotangents_are_taken_so_too(pair):
                 if np.max(fixed[name], initial=0) < 128:
                     found = answers(pair, arguments, fixed | {name: fixed[name].astype(dtype)})
                     assert apart(found, answers(pair, arguments, fixed)) == 0, f"{pair.name}, {name} in {dtype.__name__}"
+        for name in (name for name, value in fixed.items() if isinstance(value, float)):
+            for dtype in (np.uint8, np.int64, np.float16, np.float32):
+                single = dtype(3 * fixed[name]) if dtype in (np.uint8, np.int64) and fixed[name] > 0 else dtype(fixed[name])
+                right = allowed(pair, arguments, fixed | {name: float(single)})
+                if right is not None:
+                    found = answers(pair, arguments, fixed | {name: single})
+                    assert apart(found, right) <= (1e-3 if in_single(pair) else 0.0), f"{pair.name}, {name} in {dtype.__name__}"
         cotangent = gradcheck.random_like(pair.f(*arguments, **fixed), np.random.default_rng(1))
         for kind in ("int8", "uint8", "bool"):
             found, right = (answers(pair, arguments, fixed, tree_map(change, cotangent))
@@ -133,6 +140,11 @@ def test_what_is_no_number_is_named():
             bumps(wrong, T=4, count=3)
     with pytest.raises(ValueError, match="T: expected an integer, got 2.5"):
         bumps(np.array([1]), T=2.5, count=3)
+
+
+@pytest.mark.parametrize("std", [np.uint8(20), np.int8(20), np.float16(300.0), np.float32(20.1), np.array(20, np.uint8)])
+def test_one_number_of_few_bits_does_not_overflow(std):
+    assert np.array_equal(product.noisy(np.zeros(2), std=std).var, np.full(2, float(std) ** 2))
 
 
 def test_a_module_with_its_doors_closed_would_be_seen():
@@ -187,6 +199,7 @@ TAKES_A_SCHEDULE = {
     "step_kl": lambda beta: bound.step_kl(PARAMETERS, beta, X, noise=NOISE[0], t=np.full(N, 2), **OF_NUMBERS),
     "network_kl": lambda beta: bound.network_kl(PARAMETERS, beta=beta, x_0=X, noise=NOISE[0], t=np.full(N, 2), **OF_NUMBERS),
     "entropy_at": lambda beta: bound.entropy_at(beta, X, t=1, kernel=gaussian),
+    "alpha_bar": schedule.alpha_bar,
     "correction": lambda beta: bound.correction(beta, X, kernel=gaussian),
     "log_weights": lambda beta: likelihood.log_weights(PARAMETERS, beta, X, noise=NOISE[:T], **OF_NUMBERS),
     "sample": lambda beta: sample.sample(PARAMETERS, beta, noise=NOISE, **OF_NUMBERS),
@@ -242,7 +255,7 @@ def test_a_step_that_the_chain_does_not_have_is_refused_at_every_door(name):
     for t in range(max(first, 2), T + 1):
         call(t)
     for t in (-1, first - 1, T + 1):
-        with pytest.raises(ValueError, match=f"t: expected steps from {first} to T = {T}, got {t}"):
+        with pytest.raises(ValueError, match=f"t: expected steps from {first} to T = {T}, got {t}$"):
             call(t)
 
 
@@ -370,6 +383,15 @@ def test_divergence_of_laws_whose_variances_are_far_apart(q, p, expected):
     """½ (ρ − 1 − log ρ) where ρ is beyond the range of numbers; 5e-324 is 2⁻¹⁰⁷⁴."""
     of = lambda var: gaussian.Gaussian(np.zeros(1), np.array([var]))
     assert gaussian.kl(of(q), of(p))[0] == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("q,p,dq,dp", [
+    (1e160, 1e-160, 5e159, -np.inf), (1e-200, 1e200, -5e199, 5e-201), (1e-160, 1e160, -5e159, 5e-161)])
+def test_its_slope_there(q, p, dq, dp):
+    """½ (1/p − 1/q) and ½ (1/p − q/p²), infinite only where they leave the range of numbers."""
+    of = lambda var: gaussian.Gaussian(np.zeros(1), np.array([var]))
+    found = gaussian.kl_vjp(of(q), of(p))[1](np.ones(1))
+    assert [law.var[0] for law in found] == pytest.approx([dq, dp], rel=1e-15)
 
 
 @pytest.mark.parametrize("s", [1e-9, 1e-3, 1.0, 1e3, 1e6, 1e9])

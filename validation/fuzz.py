@@ -273,7 +273,7 @@ class Right:
         self.profile = json.dumps({"first_t": 0, "spread": "log_variance", "unit": "bits"}).encode()
         self.expected = b"# for now\nSCH.ABAR.TABLE because of this\nGAU.KL.VALUE later\n"
         self.in_use = {"there.npy": self.points, "there.csv": b"1\n", "there.png": b"x", "there.xml": b"<testsuite/>",
-                       "folder/kept": b"y"}
+                       "there.html": b"<!DOCTYPE html>", "there.json": b"{}", "folder/kept": b"y"}
         self.group = (HERE / "vectors/UNIT.json").read_bytes()
 
 
@@ -424,18 +424,20 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
               "--", "-", "a\nb", "A" * 5000, ".", "..", "/", "/dev/null", "/proc/self/mem", "cmd:", "cmd:'", "cmd:false",
               "cmd:true", "os", "x:y:z", "SCH.ABAR", "glossary", "verify", f"{right.adapter}:x", f"{right.adapter}:",
               right.adapter, right.run, right.run / "run.npz", folder, folder / "no" / "x.npy"]
-    values += [folder / name for name in (*right.in_use, "folder", "new.npy", "new.csv", "new.png", "new.xml")]
+    values += [folder / name for name in (*right.in_use, "folder")]
+    values += [folder / f"new.{kind}" for kind in ("npy", "csv", "png", "xml", "json", "npz")]
     flags = {"sample": ["--n", "--denoise", "--noise-std", "--inpaint", "--mask", "--choice", "--out", "--out", "--seed", "--end"],
              "bound": ["--points", "--data", "--parzen", "--json"], "figure": ["--out"],
-             "check": ["--seed", "--profile", "--expected-failures", "--junit", "--html", "--verbose", "--json", "--timeout",
-                       "--github", "--list", "--quiet"],
-             "explain": [], "vectors": ["--json"], "equations": ["--json"],
+             "check": ["--seed", "--profile", "--expected-failures", "--junit", "--html", "--dump", "--only", "--verbose",
+                       "--json", "--timeout", "--github", "--list", "--quiet"],
+             "explain": [], "vectors": ["--json"], "equations": ["--json"], "read": [],
              "train": ["--seed", "--units", "--width", "--readout", "--beta-1", "--fixed-schedule", "--resume", "--out", "--json"]}
     name = str(rng.choice(list(flags)))
     given: list[Any] = [name]
     if name in ("sample", "bound", "figure"):
         given.append(right.run if rng.random() < 0.7 else values[int(rng.integers(len(values)))])
-    if name in ("check", "explain", "vectors") and rng.random() < 0.9:
+    has_adapter = rng.random() < 0.9
+    if name in ("check", "explain", "vectors") and has_adapter:
         given.append(right.adapter if name == "check" and rng.random() < 0.6 else values[int(rng.integers(len(values)))])
     if name == "vectors":
         given[1:1] = ["verify"]
@@ -447,8 +449,10 @@ def arguments(folder: Path, right: Right, rng: np.random.Generator) -> tuple[int
         given += [] if "--resume" in given or "--out" in given else ["--out", folder / "run"]
     if name == "bound" and not {"--points", "--data"} & set(map(str, given)):
         given += ["--points", "100"]                   # all 50,000 would be right, and long
-    if name == "check":
-        given += ["--only", "SCH.ABAR", "--max-examples", "0"] if len(given) > 1 else ["nothing.py"]
+    if name == "read":                                 # where no page can be: the whole of it takes long
+        given += ["--out", values[int(rng.integers(len(values)))]]
+    if name == "check":                                # without an adapter a list is refused: the first look takes long, too
+        given += ["--only", "SCH.ABAR", "--max-examples", "0"] if has_adapter else ["--list"]
     code, said = command(*given)
     if code == 0 or not said.strip():
         return code, said
@@ -518,14 +522,18 @@ def _whole(path: Path) -> bool:
     with suppress(Exception):
         if path.name == "run.npz":
             experiments.load(path)
-        elif path.suffix == ".npy":
+        elif path.suffix in (".npy", ".npz"):
             np.load(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_bytes())
+        elif path.read_bytes().startswith(b"<!DOCTYPE html>"):
+            return path.read_bytes().endswith(b"</html>\n")
         elif path.suffix == ".csv":
             np.loadtxt(path, delimiter=",")
         elif path.suffix == ".xml" or b"<testsuite" in path.read_bytes()[:200]:
             __import__("xml.etree.ElementTree").etree.ElementTree.parse(path)
         else:
-            return path.name in ("report.json", "figure.png") or path.suffix == ".png" and path.read_bytes()[:4] == b"\x89PNG"
+            return path.read_bytes()[:4] == b"\x89PNG"
         return True
     return False
 

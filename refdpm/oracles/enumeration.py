@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import entr, rel_entr
 
-from .common import Array, levels
+from .common import Array, check_step, levels, open_doors
 
 # A model: reverse(x_t, t) -> P(x_{t−1} = 1 | x_t) for every bit, of the shape of x_t, asked for t = 2..T.
 Reverse = Callable[[Array, int], Array]
@@ -141,6 +141,7 @@ def posterior(start: Array, beta: Array, t: int, *, rate: float) -> Array:
     Shapes: start (…, 2ⁿ), result (…, 2ⁿ, 2ⁿ) with rows x_t.
     Edge: from a point, at t = 1, it is that point.
     """
+    check_step(beta, t)
     before = marginals(start, beta, rate=rate)[t - 1]
     return bayes(before, transition(_schedule(beta)[t], _bits(start), rate=rate))
 
@@ -149,6 +150,7 @@ def posterior(start: Array, beta: Array, t: int, *, rate: float) -> Array:
 
 def reverse_step(reverse: Reverse, beta: Array, t: int, n: int, *, rate: float) -> Array:
     """p(x_{t−1} | x_t), (2ⁿ, 2ⁿ) with rows x_t; the product over bits, and at t = 1 the forward kernel."""
+    check_step(beta, t)
     if t == 1:
         return transition(_schedule(beta)[1], n, rate=rate)
     x = states(n)
@@ -170,7 +172,12 @@ def optimal_reverse(data: Array, beta: Array, *, rate: float) -> Reverse:
     n, beta, law = _bits(data), _schedule(beta), marginals(data, beta, rate=rate)
     x = states(n)
     table = {t: np.clip(bayes(law[t - 1], transition(beta[t], n, rate=rate)) @ x, 0, 1) for t in range(2, len(beta))}
-    return lambda x_t, t: table[t][number(x_t)]
+
+    def reverse(x_t: Array, t: int) -> Array:
+        check_step(beta, t, first=2)
+        return table[t][number(x_t)]
+
+    return reverse
 
 
 def model_law(reverse: Reverse, beta: Array, n: int, *, rate: float) -> Array:
@@ -295,3 +302,6 @@ def _bits(law: Array) -> int:
     if n < 1 or law.shape[-1] != 1 << n or np.any(law < 0) or not np.allclose(law.sum(axis=-1), 1):
         raise ValueError(f"data: expected 2ⁿ probabilities that sum to 1, got shape {law.shape}")
     return n
+
+
+open_doors(globals())

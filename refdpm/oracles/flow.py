@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .common import Array
+from .common import Array, open_doors
 
 
 # -- chains in σ -------------------------------------------------------------------------------------------------------
@@ -118,3 +118,6 @@ def kl_excess(s2: float, high: float, low: float) -> float:
         return float(np.log1p(s2 * snr) + 1 / (1 + s2 * snr))
 
     return float(np.log(high / low)) / 4 * (whole(high) - whole(low))
+
+
+open_doors(globals())

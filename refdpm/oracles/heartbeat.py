@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import entr, logsumexp, rel_entr, xlogy
 
-from .common import Array, levels, one_minus_alpha_bar
+from .common import Array, check_step, levels, one_minus_alpha_bar, open_doors
 from .enumeration import Entropies, Reverse, bit_kernel
 
 CHUNK = 64     # steps treated at once
@@ -118,6 +118,7 @@ def optimal_reverse(beta: Array, *, rate: float, n: int = 20, period: int = 5) -
     law, size = bits(beta, rate=rate), int(orbits(n, period).counts[-1, 0])
 
     def reverse(x_t: Array, t: int) -> Array:
+        check_step(beta, t, first=2)
         counts = np.asarray(x_t).reshape(len(x_t), size, period).sum(axis=1)
         f = _best(counts, law, slice(t, t + 1), size)[1][0, ..., 1]             # N, period, x_t
         f = np.tile(f, (1, size, 1))
@@ -238,3 +239,6 @@ def _entropy(law: Array) -> Array:
 def _valid(n: int, period: int) -> int:
     """The orbit of the data: one class all ones, the others all zeros."""
     return int(orbits(n, period).orbit[n // period])
+
+
+open_doors(globals())

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .common import Array, levels, one_minus_alpha_bar, snr_drop
+from .common import Array, levels, one_minus_alpha_bar, open_doors, snr_drop
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -210,3 +210,6 @@ def _covariance(S0: Array) -> Array:
 
 def _transpose(a: Array) -> Array:
     return np.swapaxes(a, -1, -2)
+
+
+open_doors(globals())

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from .common import Array, Moments, one_minus_alpha_bar
+from .common import Array, Moments, one_minus_alpha_bar, open_doors
 
 
 class Mixture(NamedTuple):
@@ -104,3 +104,6 @@ def _pool(weight: Array, mean: Array, var: Array) -> Moments:
     cov = np.einsum("nc,nci,ncj->nij", weight, off, off)
     within = np.einsum("nc,ncd->nd", weight, np.broadcast_to(var, mean.shape))
     return Moments(centre, cov + within[:, :, None] * np.eye(mean.shape[-1]))
+
+
+open_doors(globals())

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .common import Array, Moments
+from .common import Array, Moments, open_doors
 from .enumeration import Reverse, prior, reverse_step
 from .linear_gaussian import Kernels
 
@@ -149,3 +149,6 @@ def method_bits(reverse: Reverse, beta: Array, n: int, factors: Sequence[Array],
 def _over_row_sums(table: Array) -> Array:
     """Every row divided by its sum."""
     return table / table.sum(axis=-1, keepdims=True)
+
+
+open_doors(globals())

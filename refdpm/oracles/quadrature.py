@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from .common import Array, levels, one_minus_alpha_bar
+from .common import Array, check_step, levels, one_minus_alpha_bar, open_doors
 
 # A model: reverse(x_t, t) -> mean and variance of p(x_{t−1} | x_t), of the shape of x_t, asked for t = 2..T.
 Reverse = Callable[[Array, int], tuple[Array, Array]]
@@ -133,6 +133,7 @@ def optimal_reverse(data: Nodes, beta: Array) -> Reverse:
     level = levels(beta)
 
     def reverse(x_t: Array, t: int) -> tuple[Array, Array]:
+        check_step(beta, t, first=2)
         before, step = level[t - 1], level[t] - level[t - 1]
         x = _grid(data, before, step)
         prior = log_density(data, x, before)
@@ -266,3 +267,6 @@ def _grid(data: Nodes, before: float, step: float) -> Array:
     low, high = (np.exp(before / 2) * a for a in (data.node.min(), data.node.max()))
     margin = (REACH + 10) * width
     return np.linspace(low - margin, high + margin, int(np.ceil((high - low + 2 * margin) / finest)) + 1)
+
+
+open_doors(globals())

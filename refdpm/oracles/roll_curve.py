@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .common import Array
+from .common import Array, open_doors
 
 START, END = 1.5 * np.pi, 4.5 * np.pi
 CENTRE = np.array([2.0, 2.0 / (3.0 * np.pi)])
@@ -132,3 +132,6 @@ def _pieces(length: float, longest: float, shortest: float) -> Array:
     end = np.concatenate([[0.0], end[end < length / 3]])
     inner = np.linspace(end[-1], length - end[-1], int(np.ceil((length - 2 * end[-1]) / longest)) + 1)
     return np.concatenate([end[:-1], inner, length - end[-2::-1]] if len(end) > 1 else [inner])
+
+
+open_doors(globals())

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .common import Array, Moments
+from .common import Array, Moments, open_doors
 from .roll_curve import CurveNodes, curve_nodes, distance_to_curve
 
 CUT = 6.5           # the lattice ends this many noises away from the roll
@@ -96,3 +96,6 @@ def _join(fields: list[Field]) -> Field:
     log_density = np.concatenate([field.log_density for field in fields])
     mean, cov = (np.concatenate([field.moments[i] for field in fields]) for i in range(2))
     return Field(log_density, Moments(mean, cov))
+
+
+open_doors(globals())

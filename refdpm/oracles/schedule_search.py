@@ -19,7 +19,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from .common import Array
+from .common import Array, open_doors
 
 
 class CostTable(NamedTuple):
@@ -82,3 +82,6 @@ def _shortest_path(spline: RectBivariateSpline, grid: Array, T: int, n: int) -> 
 def _end(level: Array | float, n: int) -> Array:
     """−(n/2) log(1 − ᾱ_T) = (n/2) log(1 + SNR_T)."""
     return np.asarray(0.5 * n * np.logaddexp(0.0, level))
+
+
+open_doors(globals())

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .schedule_search import CostTable, best_levels
-from .common import Array, Moments, levels, snr_drop
+from .common import Array, Moments, levels, open_doors, snr_drop
 from .roll_curve import covariance, curve, curve_entropy, curve_length, distance_to_curve, points
 from .roll_field import Lattice, field_at, lattice
 
@@ -140,3 +140,6 @@ def _costs(where: Lattice, snr: float, fall: Array, kernels: str) -> Array:
     mass = np.bincount(bins, weight)
     mean = np.bincount(bins, weight * value)[mass > 0] / mass[mass > 0]
     return 0.5 * mass[mass > 0] @ np.log1p(np.expm1(fall) * mean[:, None])
+
+
+open_doors(globals())

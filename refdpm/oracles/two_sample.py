@@ -4,10 +4,9 @@ Source: Székely and Rizzo 2013.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-Array = NDArray[np.float64]
+from .common import Array, open_doors
 
 
 def energy_test(x: Array, y: Array, *, rng: np.random.Generator, permutations: int = 999) -> tuple[float, float]:
@@ -27,3 +26,6 @@ def energy_test(x: Array, y: Array, *, rng: np.random.Generator, permutations: i
     statistic = -np.einsum("ij,ij->j", weights, distance @ weights)
     rounding = 1e-12 * distance.max()
     return float(statistic[0]), float(np.mean(statistic >= statistic[0] - rounding))
+
+
+open_doors(globals())

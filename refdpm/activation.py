@@ -5,7 +5,7 @@ from −800 to 800 and complex-analytic: `np.maximum` and `np.minimum` order com
 tie both branches agree.
 """
 
-from math import pi, sqrt
+from math import factorial, pi, sqrt
 
 import numpy as np
 from scipy import special
@@ -36,14 +36,26 @@ def softplus_vjp(x: Array) -> tuple[Array, Pullback]:
 
 
 def sigmoid(x: Array) -> Array:
-    """1/(1 + e^−x) = e^min(x, 0)/(1 + e^−|x|)."""
-    return np.exp(np.minimum(x, 0)) / (1 + np.exp(_minus_abs(x)))
+    """1/(1 + e^−x)."""
+    return sigmoids(x)[0]
+
+
+def sigmoids(x: Array) -> tuple[Array, Array]:
+    """sigmoid(x) = u/(u + v) and 1 − sigmoid(x) = sigmoid(−x) = v/(u + v),   with u = e^min(x, 0) and v = e^min(−x, 0).
+
+    One of u and v is 1 and the other at most 1: nothing overflows, and neither is taken from 1.
+    """
+    u, v = np.exp(np.minimum(x, 0)), np.exp(np.minimum(-x, 0))
+    total = u + v
+    u /= total
+    v /= total
+    return u, v
 
 
 def sigmoid_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `sigmoid`:   dy = y (1 − y) dx,   with 1 − y = sigmoid(−x)."""
-    y = sigmoid(x)
-    return y, lambda dy: y * sigmoid(-x) * dy
+    y, rest = sigmoids(x)
+    return y, lambda dy: y * rest * dy
 
 
 def logit(y: Array) -> Array:
@@ -85,7 +97,8 @@ def silu(x: Array) -> Array:
 
 def silu_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `silu`.  With s = sigmoid(x),   dy = s (1 + x (1 − s)) dx,   and 1 − s = sigmoid(−x)."""
-    return silu(x), lambda dy: sigmoid(x) * (1 + x * sigmoid(-x)) * dy
+    s, rest = sigmoids(x)
+    return x * s, lambda dy: s * (1 + x * rest) * dy
 
 
 GELU = ("exact", "tanh")
@@ -118,7 +131,8 @@ def gelu_vjp(x: Array, *, form: str = "exact") -> tuple[Array, Pullback]:
             density, below = _normal(x)
             return (below + x * density) * dy
         u, slope = _SLOPE * x * (1 + _CUBE * x * x), _SLOPE * (1 + 3 * _CUBE * x * x)
-        return sigmoid(2 * u) * (1 + 2 * x * slope * sigmoid(-2 * u)) * dy
+        s, rest = sigmoids(2 * u)
+        return s * (1 + 2 * x * slope * rest) * dy
 
     return gelu(x, form=form), pullback
 
@@ -142,7 +156,8 @@ def softmax(x: Array) -> Array:
     Edge: a number added to all x_k of a row changes nothing; so the largest is subtracted, and no x is too large.  Of complex
     numbers the one with the largest real part is subtracted as a whole, and its own g loses no digits near 1.
     """
-    g = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    g = x - np.max(x, axis=-1, keepdims=True)
+    np.exp(g, out=g)
     g /= g.sum(axis=-1, keepdims=True)
     return g
 
@@ -154,12 +169,14 @@ def softmax_vjp(x: Array) -> tuple[Array, Pullback]:
 
 
 def off_average(x: Array, g: Array) -> Array:
-    """x_k − Σ_j g_j x_j, from what x is more than at the likeliest k: nothing is lost where that has nearly all of the weight.
+    """x_k − Σ_j g_j x_j.   Shapes: (…, K), (…, K) → (…, K).
 
-    Shapes: (…, K), (…, K) → (…, K).
+    Taken twice, which changes nothing but rounding: where one k has nearly all of the weight, the first average is nearly x_k, and
+    what is left of it is a rounding error, which the second average takes away.
     """
-    x = x - np.take_along_axis(x, np.argmax(np.real(g), axis=-1)[..., None], axis=-1)
-    return np.asarray(x - np.einsum("...k,...k->...", g, x)[..., None])
+    x = x - np.einsum("...k,...k->...", g, x)[..., None]
+    x -= np.einsum("...k,...k->...", g, x)[..., None]
+    return np.asarray(x)
 
 
 def log_softmax(x: Array) -> Array:
@@ -186,9 +203,10 @@ def x_minus_log1p(x: Array) -> Array:
     Here |s| < ⅓, and 16 terms reach rounding error.
     """
     s = x / (2 + x)
-    series = np.zeros_like(s)
+    square, series = s * s, np.zeros_like(s)
     for k in range(16, 0, -1):
-        series = (series + 1 / (2 * k + 1)) * (s * s)
+        series += 1 / (2 * k + 1)
+        series *= square
     return s * (x - 2 * series)
 
 
@@ -196,8 +214,9 @@ def expm1_minus_x(x: Array) -> Array:
     """eˣ − 1 − x for |x| < 1.3, to rounding error: x²/2 + x³/6 + … + x²¹/21!."""
     series = np.zeros_like(x)
     for k in range(21, 1, -1):
-        series = (series * x + 1) / k
+        series *= x
+        series += 1 / factorial(k)
     return series * x * x
 
 
-open_doors(globals(), keep=DOUBLE_AND_SINGLE, inside=("log1p", "x_minus_log1p", "expm1_minus_x"))
+open_doors(globals(), keep=DOUBLE_AND_SINGLE, inside=("log1p", "sigmoids", "x_minus_log1p", "expm1_minus_x"))

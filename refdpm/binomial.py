@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.activation import expm1_minus_x, log1p, logit, sigmoid, softplus, x_minus_log1p
+from refdpm.activation import expm1_minus_x, log1p, logit, sigmoid, sigmoids, softplus, x_minus_log1p
 from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
@@ -77,7 +77,8 @@ def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Berno
 
 def _variance(logit: Array) -> Array:
     """p(1−p)."""
-    return sigmoid(logit) * sigmoid(-logit)
+    one, zero = sigmoids(logit)
+    return one * zero
 
 
 @eq("App.1 B marginal")
@@ -163,16 +164,34 @@ def kl(q: Bernoulli, p: Bernoulli) -> Array:
     after naming the bit so that a + b ≤ 0, which keeps the second term at most two thirds of the first; for larger d so that a ≤ 0.
     kl(p, p) = 0 exactly, for known bits, of infinite logit, too; and where p excludes what q has, D is infinite.
     """
-    d = _difference(p.logit, q.logit)
-    near, far = np.abs(np.real(d)) < NEAR, np.abs(np.real(d)) > FAR
-    flip = np.where(np.real(q.logit + np.where(near, d / 2, 0.0)) > 0, -1.0, 1.0)
-    a, b, d = flip * q.logit, flip * p.logit, flip * d
+    a, d = np.broadcast_arrays(q.logit, _difference(p.logit, q.logit))
+    near = np.abs(np.real(d)) < NEAR
+    if near.all():
+        return _near(a, d)
+    value, apart = np.asarray(_near(a, np.where(near, d, 0.0))), ~near
+    value[apart] = _apart(a[apart], np.broadcast_to(p.logit, a.shape)[apart], d[apart])
+    return value
+
+
+def _near(a: Array, d: Array) -> Array:
+    """The series, which is 0 at d = 0."""
+    flip = _minus_where(a + d / 2)
+    s, d = sigmoid(flip * a), flip * d
+    return s * expm1_minus_x(d) - x_minus_log1p(s * np.expm1(d))
+
+
+def _apart(a: Array, b: Array, d: Array) -> Array:
+    """log(1+u) − s d, or the difference of the softplus functions for the first where d is large."""
+    flip = _minus_where(a)
+    a, b, d, far = flip * a, flip * b, flip * d, np.abs(np.real(d)) > FAR
     s = sigmoid(a)
-    u = s * np.expm1(np.where(far, 0.0, d))
-    rise = np.where(far, softplus(b) - softplus(a), log1p(u)) if far.any() else log1p(u)
-    fall = _zero_safe_product(s, np.where(b == np.inf, 0.0, d))
-    series = s * expm1_minus_x(np.where(near, d, 0.0)) - x_minus_log1p(np.where(near, u, 0.0))
-    return np.where(near, series, rise - fall)
+    rise = np.where(far, softplus(b) - softplus(a), log1p(s * np.expm1(np.where(far, 0.0, d))))
+    return rise - _zero_safe_product(s, np.where(b == np.inf, 0.0, d))
+
+
+def _minus_where(x: Array) -> Array:
+    """−1 where x > 0, and 1 elsewhere."""
+    return 1 - 2 * (np.real(x) > 0).astype(np.real(x).dtype)
 
 
 def _difference(b: Array, a: Array) -> Array:
@@ -195,12 +214,13 @@ def kl_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
 
 def _rise(a: Array, b: Array) -> Array:
     """sigmoid(b) − sigmoid(a), which keeps its digits where both are near 1."""
-    return sigmoid(-a) * sigmoid(b) - sigmoid(a) * sigmoid(-b)
+    (one_a, zero_a), (one_b, zero_b) = sigmoids(a), sigmoids(b)
+    return zero_a * one_b - one_a * zero_b
 
 
 def _zero_safe_product(weight: Array, x: Array) -> Array:
     """weight · x, 0 where the weight is 0: nothing of what cannot be, which is 0 · log 0."""
-    return weight * np.where(weight == 0, 0.0, x)
+    return weight * (x if np.isfinite(x).all() else np.where(weight == 0, 0.0, x))
 
 
 def entropy(q: Bernoulli) -> Array:
@@ -216,7 +236,8 @@ def entropy_vjp(q: Bernoulli) -> tuple[Array, Pullback]:
 
 def cross_entropy(q: Bernoulli, p: Bernoulli) -> Array:
     """−E_q log p per bit, in nats:   s softplus(−b) + (1−s) softplus(b)."""
-    return _zero_safe_product(sigmoid(q.logit), softplus(-p.logit)) + _zero_safe_product(sigmoid(-q.logit), softplus(p.logit))
+    one, zero = sigmoids(q.logit)
+    return _zero_safe_product(one, softplus(-p.logit)) + _zero_safe_product(zero, softplus(p.logit))
 
 
 def cross_entropy_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
@@ -238,7 +259,8 @@ def log_prob_vjp(x: Array, p: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `log_prob`:   dlog p = b dx + (x − sigmoid(b)) db,   with x − sigmoid(b) = x sigmoid(−b) − (1−x) sigmoid(b)."""
 
     def pullback(dvalue: Array) -> tuple[Array, Bernoulli]:
-        dp = (x * sigmoid(-p.logit) - (1 - x) * sigmoid(p.logit)) * dvalue
+        one, zero = sigmoids(p.logit)
+        dp = (x * zero - (1 - x) * one) * dvalue
         return unbroadcast(p.logit * dvalue, x.shape), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return log_prob(x, p), pullback

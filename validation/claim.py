@@ -116,21 +116,22 @@ def table() -> str:
 
 
 def _script(name: str) -> str:
-    """What wrote results/NAME.json: NAME.py, NAME/check.py, or the script of which NAME is the long version."""
+    """What wrote results/NAME.json: NAME.py, NAME/check.py, the package NAME, or the script of which NAME is the long version."""
     if (HERE / name / "check.py").exists():
         return f"{name}/check.py"
+    if (HERE / name / "__main__.py").exists():
+        return f"python -m validation.{name}"
     return f"{name}.py" if (HERE / f"{name}.py").exists() else f"{name.removesuffix('_full')}.py --full"
 
 
-def write_table() -> None:
-    """Raises: ValueError if README.md has lost one of the two marks."""
-    path = HERE / "README.md"
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path}: expected the marks {BEGIN!r} and {END!r}, found them not")
-    write_atomically(path, f"{before}{begin}\n\n{table()}\n\n{end}{after}".encode(), replace=True)
+def put_between(begin: str, end: str, path: Path, text: str) -> None:
+    """Puts the text between two marks of a file.   Raises: ValueError if the file has lost one of them."""
+    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise ValueError(f"{path}: expected the marks {begin!r} and {end!r}, found them not")
+    write_atomically(path, f"{before}{begin}\n\n{text}\n\n{end}{after}".encode(), replace=True)
 
 
 if __name__ == "__main__":
-    write_table()
+    put_between(BEGIN, END, HERE / "README.md", table())

@@ -20,7 +20,9 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
 
     Shapes: x (…, in), weight (in, out), bias (out,) → (…, out).
     """
-    return (_rows(x) @ weight + bias).reshape(*x.shape[:-1], weight.shape[1])
+    y = np.asarray(_rows(x) @ weight, dtype=np.result_type(x, weight, bias))
+    y += bias
+    return y.reshape(*x.shape[:-1], weight.shape[1])
 
 
 def linear_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
@@ -52,10 +54,10 @@ def per_step_vjp(x: Array, weight: Array, bias: Array, *, t: Array) -> tuple[Arr
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dtype = np.result_type(x, weight, dy)
-        dx, dweight, dbias = np.empty(x.shape, dtype), np.zeros(weight.shape, dtype), np.zeros(bias.shape, dtype)
+        dx, dweight, dbias = np.empty_like(x, dtype), np.zeros(weight.shape, dtype), np.zeros(bias.shape, dtype)
         for steps, rows in blocks:
             dy_block = _stack(dy[rows], steps)
-            dx[rows] = (dy_block @ weight[steps].swapaxes(1, 2)).reshape(-1, dx.shape[1])
+            _put(dx, rows, dy_block, weight[steps].swapaxes(1, 2))
             dweight[steps] = _stack(x[rows], steps).swapaxes(1, 2) @ dy_block
             dbias[steps] = dy_block.sum(axis=1)
         return dx, dweight, dbias
@@ -85,10 +87,19 @@ def _stack(rows: Array, steps: Array) -> Array:
     return rows.reshape(len(steps), -1, rows.shape[1])
 
 
+def _put(y: Array, rows: Array | slice, a: Array, b: Array) -> None:
+    """Writes the rows of a stack of matrix products where they belong; all of them without a copy, whatever the order of memory."""
+    if isinstance(rows, slice):
+        np.matmul(a, b, out=_stack(y, a))
+    else:
+        y[rows] = (a @ b).reshape(-1, y.shape[1])
+
+
 def _through_blocks(x: Array, weight: Array, bias: Array, blocks: Blocks) -> Array:
     y = np.empty((len(x), bias.shape[1]), dtype=np.result_type(x, weight, bias))
     for steps, rows in blocks:
-        y[rows] = (_stack(x[rows], steps) @ weight[steps] + bias[steps, None]).reshape(-1, y.shape[1])
+        _put(y, rows, _stack(x[rows], steps), weight[steps])
+        y[rows] += np.repeat(bias[steps], len(y[rows]) // len(steps), axis=0)
     return y
 
 

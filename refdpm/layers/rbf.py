@@ -17,15 +17,20 @@ def rbf(x: Array, centre: Array, log_width: Array) -> Array:
 
 
 def _exponents(x: Array, centre: Array, log_width: Array) -> Array:
-    """s_k; |x − c_k|² coordinate by coordinate, because expanding the square would cancel near a centre."""
+    """s_k; |x − c_k|² coordinate by coordinate, because expanding the square would cancel near a centre.
+
+    The rows of a unit lie next to each other in memory, not the units of a row: a centre is then one number for a long row.
+    """
     squared = _squared_difference(x[:, 0], centre[:, 0])
     for d in range(1, x.shape[1]):
         squared += _squared_difference(x[:, d], centre[:, d])
-    return squared * (-np.exp(-2 * log_width) / 2)
+    squared *= (-np.exp(-2 * log_width) / 2)[:, None]
+    return squared.T
 
 
 def _squared_difference(x_d: Array, centre_d: Array) -> Array:
-    difference = x_d[:, None] - centre_d
+    """(N,), (K,) → (K, N)."""
+    difference = x_d - centre_d[:, None]
     difference *= difference
     return difference
 

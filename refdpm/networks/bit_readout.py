@@ -32,7 +32,7 @@ forward kernel at x_t divided by π, and in logits the three factors add.
 
 import numpy as np
 
-from refdpm.activation import logit, sigmoid
+from refdpm.activation import logit, sigmoids
 from refdpm.binomial import Bernoulli, forward, forward_vjp
 from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.schedule import Step
@@ -78,15 +78,7 @@ def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, r
     Shapes: z, x_t (N, …); beta, log_alpha_bar_prev (N, 1, …).
     Edge: at β = 1 the forward kernel is π, and m remains.   Domain: ℓ < 0.
     """
-    one, zero, *_ = _at_level(z, log_alpha_bar_prev, rate)
-    return Bernoulli(forward(x_t, beta, rate=rate).logit + (np.log(one) - np.log(zero) - logit(np.asarray(rate))))
-
-
-def _at_level(z: Array, log_alpha_bar: Array, rate: float) -> tuple[Array, Array, Array, Array]:
-    """m, 1 − m, dm/dz = a x̂ (1−x̂) and dm/dℓ = a (x̂ − r)."""
-    kept, drawn, log_odds = np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), z + logit(np.asarray(rate))
-    one, zero = sigmoid(log_odds), sigmoid(-log_odds)
-    return kept * one + drawn * rate, kept * zero + drawn * (1 - rate), kept * one * zero, kept * (one - rate)
+    return denoising_vjp(z, x_t, beta, log_alpha_bar_prev, rate=rate)[0]
 
 
 def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5
@@ -95,15 +87,17 @@ def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, 
 
         dlogit = dlogit of the forward kernel + dm/(m(1−m))        dm = a x̂ (1−x̂) dz + a (x̂ − r) dℓ.
     """
-    _, back_forward = forward_vjp(x_t, beta, rate=rate)
-    one, zero, by_z, by_level = _at_level(z, log_alpha_bar_prev, rate)
+    q, back_forward = forward_vjp(x_t, beta, rate=rate)
+    kept, drawn, log_odds = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev), logit(np.asarray(rate))
+    x_one, x_zero = sigmoids(z + log_odds)
+    one, zero = kept * x_one + drawn * rate, kept * x_zero + drawn * (1 - rate)
 
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array, Array]:
-        dm = dp.logit / (one * zero)
-        dlevel = unbroadcast(by_level * dm, log_alpha_bar_prev.shape)
-        return unbroadcast(by_z * dm, z.shape), *back_forward(dp), dlevel
+        dm = kept * (dp.logit / (one * zero))
+        dlevel = unbroadcast((x_one - rate) * dm, log_alpha_bar_prev.shape)
+        return unbroadcast(x_one * x_zero * dm, z.shape), *back_forward(dp), dlevel
 
-    return denoising(z, x_t, beta, log_alpha_bar_prev, rate=rate), pullback
+    return Bernoulli(q.logit + (np.log(one) - np.log(zero) - log_odds)), pullback
 
 
 # -- by name -----------------------------------------------------------------------------------------------------------

@@ -1,18 +1,20 @@
-"""The heartbeat: 20 bits, three layers of 50, T = 2000, each row at a t of its own, fixed schedule.
+"""The heartbeat: 20 bits, three layers of 50, bumps, each row at a t of its own, fixed schedule.
 
 The peers are given the levels of the schedule and the terms of K at the ends of the chain, which no parameter moves; this package
 computes them at every step.  Their KL is the short formula, which cancels where ours does not.
 """
 
 from functools import partial
+from itertools import cycle
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import Makers, Step, in_jax, in_torch
-from refdpm import bound, schedule, train
+from validation.benchmarks.peers import Makers, Step, Words, makers
+from refdpm import bound, sample, schedule, train
 from refdpm.data import heartbeat as data
-from refdpm.experiments import heartbeat as experiment
+from refdpm.experiments import common, heartbeat as experiment
 from refdpm.layers.temporal import bumps
 from refdpm.networks.heartbeat import COUNT, Heartbeat
 from refdpm.vjp import Array, leaves, tree_map
@@ -24,93 +26,136 @@ LOG_ODDS = float(np.log(RATE) - np.log1p(-RATE))
 class Given(NamedTuple):
     """What does not depend on the parameters, row by row; `ends` are the terms of K at the ends of the chain."""
 
-    x_0: Array
-    noise: Array
-    t: Array
-    beta: Array
-    level_prev: Array
-    level: Array
-    g: Array
-    ends: Array
+    x_0: Any
+    noise: Any
+    beta: Any
+    level_prev: Any
+    level: Any
+    g: Any
+    ends: Any
 
 
-def steps(rows: int, last: str, **_: Any) -> Makers:
-    """rows/32 values of t for each of 32 examples."""
-    settings = experiment.FULL._replace(last=last)
-    rng = np.random.default_rng(0)
-    model = tree_map(lambda x: x + 0.1 * rng.standard_normal(x.shape), experiment.begin(settings).model.parameters)
-    x_0 = data.draw(rng, EXAMPLES)
-    t = bound.draw_steps(rng, settings.T, (rows // EXAMPLES, EXAMPLES))
-    noise = rng.random(t.shape + x_0.shape[1:])
-    makers: Makers = {"refdpm": partial(_ours, settings, model, x_0, noise, t)}
-    for gather in ("index",) if last == "bumps" else ("index", "index_select"):
-        makers["torch" if last == "bumps" else f"torch {gather}"] = partial(_torch, gather, settings, model, x_0, noise, t)
-    return makers | {"jax": partial(_jax, settings, model, x_0, noise, t)}
+def step(rows: int = 512, dtype: str = "float64") -> Makers:
+    """K of 32 examples at rows/32 values of t each, and its gradient with respect to the network."""
+    posed, model, rng = _problem(2000, dtype)
+    x_0 = data.draw(rng, EXAMPLES).astype(dtype)
+    t = bound.draw_steps(rng, 2000, (rows // EXAMPLES, EXAMPLES))
+    noise = rng.random(t.shape + x_0.shape[1:]).astype(dtype)
+    return {"refdpm": partial(_step, posed, model, x_0, noise, t)} | makers(partial(_value, 1999), model,
+                                                                            _given(posed, x_0, noise, t))
 
 
-def _ours(settings: experiment.Settings, model: Heartbeat, x_0: Array, noise: Array, t: Array) -> Step:
-    posed = experiment.problem(settings)
+def full_bound(examples: int = 8, T: int = 2000, dtype: str = "float64") -> Makers:
+    """K with the full sum over t."""
+    posed, model, rng = _problem(T, dtype)
+    x_0, t = data.draw(rng, examples).astype(dtype), bound.every_step(T, examples)
+    noise, run = frozen(posed, train.Model(model, np.empty(0, dtype)), x_0)
+    return {"refdpm": lambda: run} | makers(partial(_value, T - 1), model, _given(posed, x_0, noise, t), kind="value")
 
-    def step() -> tuple[float, list[Array]]:
+
+def sampling(examples: int = 512, T: int = 200, dtype: str = "float64") -> Makers:
+    """Sequences drawn from π back to t = 0."""
+    posed, model, rng = _problem(T, dtype)
+    noise = rng.random((T + 1, examples, experiment.BITS)).astype(dtype)
+    t = np.arange(T, 1, -1)
+    level = schedule.log_alpha_bar(posed.beta)
+    rows = [posed.beta[t], level[t - 1], bumps(t, T=T, count=COUNT, basis="released"), noise[t - 1]]
+    given = (noise[T], *(x.astype(dtype) for x in rows), noise[0], np.asarray(posed.beta[1], dtype))
+    return {"refdpm": partial(_sample, posed, model, noise)} | makers(_drawn, model, given, kind="chain")
+
+
+def products(rows: int = 512) -> int:
+    """Multiplications and additions in the matrix products of a step."""
+    _, model, _ = _problem(2000, "float64")
+    return 6 * rows * sum(layer.weight.size for layer in (*model.hidden, model))
+
+
+def _problem(T: int, dtype: str) -> tuple[common.Problem, Heartbeat, np.random.Generator]:
+    settings, rng = experiment.FULL._replace(T=T), np.random.default_rng(0)
+    model = tree_map(lambda x: (x + 0.1 * rng.standard_normal(x.shape)).astype(dtype), experiment.begin(settings).model.parameters)
+    return experiment.problem(settings), model, rng
+
+
+# -- this package --------------------------------------------------------------------------------------------------------
+
+def _step(posed: common.Problem, model: Any, x_0: Array, noise: Array, t: Array) -> Step:
+    """Of images too."""
+    def run() -> list[Array]:
         k, gradient = train.mean_network_bound(model, x_0, noise=noise, t=t, beta=posed.beta, kernel=posed.kernel,
                                                network=posed.network, rows=posed.recipe.rows)
-        return k, list(leaves(gradient))
+        return [np.asarray(k), *leaves(gradient)]
 
-    return step
+    return run
 
 
-def _given(settings: experiment.Settings, x_0: Array, noise: Array, t: Array) -> Given:
-    posed = experiment.problem(settings)
-    beta, t = posed.beta, t.ravel()
+def frozen(posed: common.Problem, model: train.Model, x_0: Array) -> tuple[Array, Step]:
+    """The noise that the full bound of these examples draws, and a step that computes it with this noise again and again."""
+    draw, drawn, state = posed.kernel.draw_noise, [], train.begin(model)
+    kernel = SimpleNamespace(**vars(posed.kernel))
+    posed = posed._replace(kernel=kernel)
+    kernel.draw_noise = lambda rng, shape: drawn.append(draw(rng, shape).astype(x_0.dtype)) or drawn[-1]
+    common.evaluate(posed, state, x_0)
+    again = cycle(drawn)
+    kernel.draw_noise = lambda rng, shape: next(again)
+    return np.concatenate(drawn, axis=1), lambda: [np.asarray(common.evaluate(posed, state, x_0).bound.value)]
+
+
+def _sample(posed: common.Problem, model: Any, noise: Array) -> Step:
+    """Of images too."""
+    return lambda: [sample.sample(model, posed.beta, noise=noise, kernel=posed.kernel, network=posed.network)]
+
+
+# -- in the words of the peers -------------------------------------------------------------------------------------------
+
+def _given(posed: common.Problem, x_0: Array, noise: Array, t: Array) -> Given:
+    beta, rows = posed.beta, t.ravel()
     level = schedule.log_alpha_bar(beta)
-    ends = bound.assemble(train._terms(np.empty((0, len(x_0))), beta, x_0, posed.kernel), T=settings.T).mean()
-    return Given(np.tile(x_0, (len(t) // len(x_0), 1)), noise.reshape(len(t), -1), t, beta[t, None], level[t - 1, None],
-                 level[t, None], bumps(t, T=settings.T, count=COUNT, basis="released"), np.asarray(ends))
+    ends = bound.assemble(train._terms(np.empty((0, len(x_0))), beta, x_0, posed.kernel), T=len(beta) - 1).mean()
+    g = bumps(rows, T=len(beta) - 1, count=COUNT, basis="released")
+    found = Given(np.tile(x_0, (len(t), 1)), noise.reshape(len(rows), -1), beta[rows, None], level[rows - 1, None],
+                  level[rows, None], g, np.asarray(ends))
+    return tree_map(lambda x: x.astype(x_0.dtype), found)
 
 
-def _value(xp: Any, sigmoid: Any, softplus: Any, last: Any, model: Heartbeat, given: Given) -> Any:
-    """K in the words that PyTorch and JAX share."""
-    x_0, noise, _, b, prev, now, _, ends = given
-    is_one = noise < xp.exp(now) * x_0 - xp.expm1(now) * RATE
-    x = xp.where(is_one, xp.ones_like(x_0), xp.zeros_like(x_0))
-    a, v = xp.exp(prev), -xp.expm1(prev)
-    before = xp.log(a * x_0 + v * RATE) - xp.log(a * (1 - x_0) + v * (1 - RATE))
-    one, zero = (1 - b) * x + b * RATE, (1 - b) * (1 - x) + b * (1 - RATE)
-    forward = xp.log(one) - xp.log(zero)
-    q = before + forward - LOG_ODDS
+def _forward(w: Words, x: Any, b: Any) -> Any:
+    """The logit of the forward kernel."""
+    return w.xp.log((1 - b) * x + b * RATE) - w.xp.log((1 - b) * (1 - x) + b * (1 - RATE))
+
+
+def _reverse(w: Words, model: Any, x: Any, forward: Any, level_prev: Any, g: Any) -> Any:
+    """The logit of p(x_{t−1} | x_t); g is of each row, (N, J, 1), or of all, (J, 1)."""
     h = (x - RATE) / (RATE * (1 - RATE)) ** 0.5
     for weight, bias in model.hidden:
-        h = xp.tanh(h @ weight + bias)
-    guess = last(h, model.weight, model.bias, given) + LOG_ODDS
-    m, rest = a * sigmoid(guess) + v * RATE, a * sigmoid(-guess) + v * (1 - RATE)
-    p = forward + xp.log(m) - xp.log(rest) - LOG_ODDS
-    kl = softplus(p) - softplus(q) - sigmoid(q) * (p - q)
-    return ends - (experiment.FULL.T - 1) / x.shape[0] * kl.sum()
+        h = w.xp.tanh(h @ weight + bias)
+    y = (h @ model.weight + model.bias).reshape(len(h), -1, COUNT)
+    guess = (y @ g)[:, :, 0] + LOG_ODDS
+    a, v = w.xp.exp(level_prev), -w.xp.expm1(level_prev)
+    one, zero = a * w.sigmoid(guess) + v * RATE, a * w.sigmoid(-guess) + v * (1 - RATE)
+    return forward + w.xp.log(one) - w.xp.log(zero) - LOG_ODDS
 
 
-def _per_step(h: Any, weight: Any, bias: Any, given: Given) -> Any:
-    return (h[:, None] @ weight[given.t])[:, 0] + bias[given.t]
+def _value(steps: int, w: Words, model: Any, given: Given) -> Any:
+    """K."""
+    x_0, noise, b, prev, now, g, ends = given
+    is_one = noise < w.xp.exp(now) * x_0 - w.xp.expm1(now) * RATE
+    x = w.xp.where(is_one, w.xp.ones_like(x_0), w.xp.zeros_like(x_0))
+    a, v = w.xp.exp(prev), -w.xp.expm1(prev)
+    before = w.xp.log(a * x_0 + v * RATE) - w.xp.log(a * (1 - x_0) + v * (1 - RATE))
+    forward = _forward(w, x, b)
+    q, p = before + forward - LOG_ODDS, _reverse(w, model, x, forward, prev, g[:, :, None])
+    kl = w.softplus(p) - w.softplus(q) - w.sigmoid(q) * (p - q)
+    return ends - steps / x.shape[0] * kl.sum()
 
 
-def _per_step_selected(h: Any, weight: Any, bias: Any, given: Given) -> Any:
-    """As `_per_step`; PyTorch is faster at the adjoint."""
-    return (h[:, None] @ weight.index_select(0, given.t))[:, 0] + bias.index_select(0, given.t)
+def _drawn(w: Words, model: Any, given: Any) -> Any:
+    start, beta, level_prev, g, noise, last, beta_1 = given
 
+    def bits(noise: Any, logit: Any) -> Any:
+        return w.xp.where(noise < w.sigmoid(logit), w.xp.ones_like(noise), w.xp.zeros_like(noise))
 
-def _bumps(h: Any, weight: Any, bias: Any, given: Given) -> Any:
-    y = (h @ weight + bias).reshape(len(h), -1, COUNT)
-    return (y @ given.g[:, :, None])[:, :, 0]
+    def body(x: Any, row: Any) -> Any:
+        b, prev, weights, u = row
+        return bits(u, _reverse(w, model, x, _forward(w, x, b), prev, weights[:, None]))
 
-
-def _torch(gather: str, settings: experiment.Settings, model: Heartbeat, *data: Array) -> Step:
-    import torch
-    import torch.nn.functional as F
-    last = _bumps if settings.last == "bumps" else _per_step if gather == "index" else _per_step_selected
-    value = partial(_value, torch, torch.sigmoid, lambda x: F.softplus(x, threshold=40), last)
-    return in_torch(value, model, _given(settings, *data))
-
-
-def _jax(settings: experiment.Settings, model: Heartbeat, *data: Array) -> Step:
-    import jax
-    last = _bumps if settings.last == "bumps" else _per_step
-    return in_jax(partial(_value, jax.numpy, jax.nn.sigmoid, jax.nn.softplus, last), model, _given(settings, *data))
+    x_1 = w.scan(body, bits(start, LOG_ODDS + w.xp.zeros_like(start)), (beta, level_prev, g, noise))
+    return bits(last, _forward(w, x_1, beta_1))

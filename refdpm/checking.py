@@ -173,11 +173,10 @@ def _checked(options: argparse.Namespace, source: Any, how: dict[str, Any]) -> _
     from refdpm.conformance import session
 
     seconds: dict[str, float] = {}
-    with Progress() as progress:
+    with Progress(quiet=options.quiet) as progress:
         def watch(step: session.Step) -> None:
             seconds[step.id] = step.seconds
-            if not options.quiet:
-                progress.show(f"{source.name}: {step.number} of {step.total} clauses, {step.id}")
+            progress.show(f"{source.name}: {step.number} of {step.total} clauses, {step.id}")
 
         report = session.check(source, watch=watch, **how)
     return _Checked(report, seconds, getattr(source, "places", {}))

@@ -5,7 +5,7 @@ Exit codes: 0 fine, 1 a check failed, 2 wrong usage, input or output, 3 an error
 its number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import import_module
 from typing import Any, NoReturn
 import argparse
@@ -15,7 +15,7 @@ import sys
 import traceback
 
 from refdpm import __version__
-from refdpm.console import one_line, tell
+from refdpm.console import one_line, say, tell
 
 # of each command NAME the module, whose add_NAME says what its flags are and which function runs it; and what it is for
 COMMANDS = {
@@ -30,6 +30,7 @@ COMMANDS = {
     "audit": ("itself", "check every gradient and every value, and plant every known mistake"),
     "equations": ("itself", "every equation of the paper, with its code, its tests and what to know about it"),
     "read": ("itself", "write one page with the whole derivation: text, formulas, code, gradients and what speaks for them"),
+    "completion": ("cli", "print what makes the TAB key complete the commands of refdpm and their flags, in bash and zsh"),
 }
 BROKEN = 3                    # the exit code of an error in this package itself
 
@@ -41,7 +42,7 @@ class Ended(KeyboardInterrupt):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    options = _parser(words).parse_args(words)
+    options = _parser([word for word in words if word in COMMANDS][:1]).parse_args(words)
     import numpy as np                                         # whoever asks for help or made a mistake does not wait for it
     try:
         with np.errstate(all="ignore"), _heeded_signals():    # what overflows is seen in the result, and named
@@ -87,14 +88,53 @@ class _Parser(argparse.ArgumentParser):
         super().error(one_line(message))
 
 
-def _parser(words: list[str]) -> argparse.ArgumentParser:
-    """What understands these words: of all commands their names, and of the first that they name its flags too."""
+def _parser(asked: Collection[str]) -> argparse.ArgumentParser:
+    """What understands all commands, and the flags of those that are asked for."""
     parser = _Parser(prog="refdpm", description="Diffusion models with hand-derived, audited gradients.")
     parser.add_argument("--version", action="version", version=f"refdpm {__version__}")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
-    asked = next((word for word in words if word in COMMANDS), None)
     for name, (module, text) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
-        if name == asked:
+        if name in asked:
             getattr(import_module(f"refdpm.{module}"), f"add_{name}")(sub)
     return parser
+
+
+# -- completion ----------------------------------------------------------------------------------------------------------
+
+SCRIPT = """# for bash and zsh:  eval "$(refdpm completion)"
+[ -z "$ZSH_VERSION" ] || {{ autoload -U compinit bashcompinit && compinit && bashcompinit; }}
+_refdpm() {{
+    local word="${{COMP_WORDS[$COMP_CWORD]}}" offered
+    case " ${{COMP_WORDS[*]:1:$((COMP_CWORD - 1))}} " in
+{cases}
+    esac
+    case "$word" in
+        -*) COMPREPLY=($(compgen -W "$offered" -- "$word")) ;;
+        *) COMPREPLY=($(compgen -W "$offered" -X "-*" -- "$word")) ;;
+    esac
+}}
+complete -o default -F _refdpm refdpm"""
+
+
+def add_completion(sub: argparse.ArgumentParser) -> None:
+    """No flags."""
+    sub.set_defaults(command=_completion)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    """All words are in the script, so that the shell asks nobody; the longest path is tried first."""
+    offered = sorted(_offered(_parser(COMMANDS)), reverse=True)
+    say(SCRIPT.format(cases="\n".join(f"""        "{path} "*) offered="{words}" ;;""" for path, words in offered)))
+    return 0
+
+
+def _offered(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[str, str]]:
+    """(the commands that were typed, what may follow), for the command of a parser and for those below it."""
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    words = [word for action in shown for word in (action.option_strings or action.choices or ())]
+    yield path, " ".join(word for word in words if word != "-h")
+    for action in shown:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from _offered(below, f"{path} {name}")

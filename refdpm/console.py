@@ -5,6 +5,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 import json
+import math
 import os
 import re
 import sys
@@ -62,8 +63,8 @@ class Progress:
 
     PATIENCE, PAUSE = 2.0, 0.1                          # seconds before the first line, and between two
 
-    def __init__(self) -> None:
-        self._next, self._is_shown = time.monotonic() + self.PATIENCE, False
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._next, self._is_shown = math.inf if quiet else time.monotonic() + self.PATIENCE, False
 
     def __enter__(self) -> "Progress":
         return self

@@ -1,5 +1,6 @@
 """The commands about this package itself: audit, equations, read."""
 
+from collections.abc import Callable
 from pathlib import Path
 import argparse
 
@@ -11,7 +12,7 @@ def add_audit(sub: argparse.ArgumentParser) -> None:
     """The flags of `audit`."""
     sub.set_defaults(command=_audit)
     sub.add_argument("--thorough", action="store_true", help="many more cases")
-    sub.add_argument("--quiet", action="store_true", help="the result alone")
+    sub.add_argument("--quiet", action="store_true", help="no progress")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
 
 
@@ -26,11 +27,16 @@ def add_read(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(command=_read)
     sub.add_argument("--out", type=Path, default=Path("refdpm.html"), metavar="FILE.html",
                      help="default refdpm.html; must not exist")
+    sub.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _progress(options: argparse.Namespace) -> Callable[[str], None]:
+    return (lambda text: None) if options.quiet else tell
 
 
 def _audit(options: argparse.Namespace) -> int:
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
-    report = audit.run(thorough=options.thorough, tell=(lambda text: None) if options.quiet else tell)
+    report = audit.run(thorough=options.thorough, tell=_progress(options))
     say(to_json(report) if options.json else audit.render(report))
     return 0 if report["ok"] else 1
 
@@ -48,6 +54,6 @@ def _read(options: argparse.Namespace) -> int:
         raise ValueError(f"--out: expected a name ending in .html, got {options.out}")
     out = run.new_file(options.out)
     from refdpm.reading import page                            # needs the kit, as the audit does
-    run.write_atomically(out, page.page(tell))
+    run.write_atomically(out, page.page(_progress(options)))
     say(f"{options.out}: open it in a browser")
     return 0

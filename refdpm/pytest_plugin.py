@@ -1,6 +1,7 @@
 """Clauses as tests of pytest, which finds this module where refdpm is installed:
 
     pytest --refdpm my_adapter.py                          # the clauses about my_adapter.py, beside whatever tests there are
+    pytest --refdpm one.py two.py                          # about both: a file with no tests in it is an adapter too
 
     @pytest.mark.refdpm(my_adapter, expected_failures={"GAU.POST.VAR": "we mend this next week"})
     def test_mathematics(refdpm_clause):                   # in a test file: one test for each clause
@@ -29,7 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The flags."""
     group = parser.getgroup("refdpm", "the mathematics of a diffusion model")
     group.addoption("--refdpm", action="append", default=[], metavar="ADAPTER", dest="refdpm",
-                    help="check the clauses about this adapter, as `refdpm check ADAPTER` does; may be given again")
+                    help="check the clauses about this adapter, as `refdpm check ADAPTER` does; may be given again, "
+                    "and then every file that is named and has no tests is an adapter too")
     group.addoption("--refdpm-expected", type=Path, metavar="FILE", dest="refdpm_expected",
                     help="lines CLAUSE REASON of clauses that are expected to fail; one that passes is a failure")
 
@@ -56,8 +58,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The clauses about each adapter, behind all other tests."""
-    for text in config.getoption("refdpm"):
+    """The clauses about each adapter, behind all other tests; a named file without tests is an adapter, if one is asked for."""
+    adapters = config.getoption("refdpm")
+    if adapters:
+        with_tests = {item.path for item in items}
+        adapters += [text for text in config.args if text.endswith(".py") and Path(text).absolute() not in with_tests]
+    for text in adapters:
         place = Path(text.rpartition(":")[0] if ".py:" in text else text)
         items.extend(session.genitems(Adapter.from_parent(session, name=text, nodeid=text,
                                                           path=place.absolute() if place.is_file() else session.path)))

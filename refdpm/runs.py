@@ -1,19 +1,15 @@
 """The commands on a run: bound, sample, figure."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 import argparse
 import contextlib
 import io
-import itertools
 import time
 
 import numpy as np
 
 from refdpm import experiments, figure, product, run, schedule
-from refdpm.console import Progress, say, to_json
+from refdpm.console import say, to_json
 from refdpm.experiments import Run, common
 
 MOST = 10_000_000             # samples of one call
@@ -50,11 +46,13 @@ def add_figure(sub: argparse.ArgumentParser) -> None:
     """The flags of `figure`."""
     sub.set_defaults(command=_figure)
     _add_run(sub)
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".png, .svg or .pdf; must not exist")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE",
+                     help=".png, .svg or .pdf; or .gif, in which noise becomes samples; must not exist")
 
 
 def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, or its run.npz")
+    sub.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _bound(options: argparse.Namespace) -> int:
@@ -70,12 +68,12 @@ def _bound(options: argparse.Namespace) -> int:
         x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
         if options.points and len(x_0) < options.points:
             raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
-    with _watched(posed.problem) as problem:
+    if options.parzen is not None and (not 2 <= options.parzen <= MOST or len(x_0) < 4):
+        raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
+    with common.watched(posed.problem, quiet=options.quiet) as problem:
         report = common.bound_report(problem, posed.state, x_0, name=str(options.data or options.run))
-    if options.parzen is not None:
-        if not 2 <= options.parzen <= MOST or len(x_0) < 4:
-            raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
-        report["parzen"] = common.parzen_report(posed.problem, posed.state, x_0, count=options.parzen)
+        if options.parzen is not None:
+            report["parzen"] = common.parzen_report(problem, posed.state, x_0, count=options.parzen)
     report["seconds"] = time.perf_counter() - started
     rows = "\n".join(f"{t:4d}  {report['beta'][t]:9.3e}  {kl:9.5f}" for t, kl in enumerate(report["terms"]["kl"], start=2))
     text = common.bound_text(report, examples) + (common.parzen_text(report) if "parzen" in report else "")
@@ -101,7 +99,7 @@ def _sample(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     out = run.new_file(options.out)
-    with _watched(posed.problem) as problem:
+    with common.watched(posed.problem, quiet=options.quiet) as problem:
         x = _sample_rows(posed._replace(problem=problem), options)
     if not np.isfinite(x).all():
         raise ValueError(f"{options.denoise or options.inpaint or options.run}: expected samples of finite numbers, got others; "
@@ -113,22 +111,6 @@ def _sample(options: argparse.Namespace) -> int:
         np.savetxt(buffer, x.reshape(len(x), -1), fmt="%.17g", delimiter=",")
     run.write_atomically(out, buffer.getvalue())
     return 0
-
-
-@contextlib.contextmanager
-def _watched(problem: common.Problem) -> Iterator[common.Problem]:
-    """The same problem, whose network says how often it has been asked, and at which t, where somebody looks at a terminal."""
-    with Progress() as progress:
-        calls = itertools.count(1)
-
-        def telling(function: Any) -> Any:
-            def asked(parameters: Any, x_t: np.ndarray, step: Any, *, t: np.ndarray) -> Any:
-                progress.show(f"call {next(calls)} of the network, t = {np.max(t, initial=0)}")
-                return function(parameters, x_t, step, t=t)
-            return asked
-
-        functions = {name: telling(getattr(problem.network, name)) for name in ("reverse", "reverse_vjp")}
-        yield problem._replace(network=SimpleNamespace(**vars(problem.network) | functions))
 
 
 def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
@@ -200,6 +182,7 @@ def _in_units_of_files(problem: common.Problem, x: np.ndarray) -> np.ndarray:
 
 
 def _figure(options: argparse.Namespace) -> int:
-    posed = experiments.load(options.run)
-    figure.write(run.new_file(options.out), posed)
+    posed, out = experiments.load(options.run), run.new_file(options.out)
+    with common.watched(posed.problem, quiet=options.quiet) as problem:
+        figure.write(out, posed._replace(problem=problem))
     return 0

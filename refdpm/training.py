@@ -15,7 +15,7 @@ from refdpm.console import is_terminal, one_line, say, tell, to_json
 from refdpm.experiments import EXPERIMENTS, Run, common
 
 SAVE_EVERY = 20.0             # seconds
-GLANCES = 10                  # looks at held-out examples during a training
+GLANCES = 10                  # looks at held-out examples during a training, fewer during a short one
 REPORT_MARK = b'{\n "unit": "'  # how a report begins
 
 
@@ -33,7 +33,7 @@ def _add_settings(sub: argparse.ArgumentParser, name: str, experiment: Any) -> N
     sub.add_argument("--out", type=Path, metavar="DIR", help=f"a new folder (default: runs/{name}, or the next free one)")
     sub.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR, with its own settings")
     sub.add_argument("--full", action="store_true", help="the long run")
-    sub.add_argument("--quiet", action="store_true", help="say nothing while it trains")
+    sub.add_argument("--quiet", action="store_true", help="no progress")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
     for field, (flag, text) in experiment.FLAGS.items():
         default = getattr(experiment.DEFAULT, field)
@@ -67,19 +67,26 @@ def _train(options: argparse.Namespace) -> int:
         posed = experiments.begin(options.experiment, _settings(options))
         folder = _new_folder(options)
     posed = _train_to_the_end(posed, folder, quiet=options.quiet)
+    with common.watched(posed.problem, quiet=options.quiet) as problem:
+        report = _report(posed._replace(problem=problem), folder)
+    report["seconds"] = time.perf_counter() - started
+    say(to_json(report) if options.json else _training_text(posed, report))
+    run.write_atomically(folder / "report.json", to_json(report, indent=1).encode(), replace=True)
+    return 0
+
+
+def _report(posed: Run, folder: Path) -> dict[str, Any]:
+    """What a run ends with, its picture drawn."""
     x_0 = common.held_out(posed.problem, posed.problem.held_out)
     report = (common.bound_report(posed.problem, posed.state, x_0, name=str(folder))
-              | posed.experiment.report(posed.settings, posed.state)
+              | posed.experiment.report(posed.problem, posed.settings, posed.state)
               | {"experiment": posed.name, "settings": posed.settings._asdict(), "run": str(folder)})
     try:
         figure.write(folder / "figure.png", posed, replace=True)
         report["figure"] = str(folder / "figure.png")
     except (ValueError, OSError) as error:
         tell(f"no picture: {one_line(str(error))}")
-    report["seconds"] = time.perf_counter() - started
-    say(to_json(report) if options.json else _training_text(posed, report))
-    run.write_atomically(folder / "report.json", to_json(report, indent=1).encode(), replace=True)
-    return 0
+    return report
 
 
 def _try_outputs(folder: Path) -> None:
@@ -131,6 +138,7 @@ def _suffixes() -> Iterator[str]:
 def _train_to_the_end(posed: Run, folder: Path, *, quiet: bool) -> Run:
     """Train to the end, telling how it goes; saved at the start, every now and then, when interrupted, and at the end."""
     path, recipe = folder / "run.npz", posed.problem.recipe
+    glances = common.in_proportion(GLANCES, posed.settings, posed.experiment.DEFAULT, least=1)
     run.clear(folder, path.name)
     experiments.save(path, posed)
     saved = time.monotonic()
@@ -144,7 +152,7 @@ def _train_to_the_end(posed: Run, folder: Path, *, quiet: bool) -> Run:
                 posed = posed._replace(state=state)
                 recent = [*recent[-99:], k]
                 progress.update(f"K {common.in_bits_per(posed.problem, np.mean(recent)):.3f} bits")
-                if state.steps_done * GLANCES // recipe.steps > (state.steps_done - 1) * GLANCES // recipe.steps:
+                if state.steps_done * glances // recipe.steps > (state.steps_done - 1) * glances // recipe.steps:
                     progress.tell(_progress_text(posed))
                 if time.monotonic() - saved > SAVE_EVERY:
                     experiments.save(path, posed)

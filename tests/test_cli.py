@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from refdpm import cli, console, experiments, run, traceability
-from refdpm.experiments import common, swiss_roll as experiment
+from refdpm.experiments import common, heartbeat, swiss_roll as experiment
 
 SMALL = ["--units", "4", "--steps", "3", "--T", "3", "--seed", "5"]
 
@@ -95,14 +96,36 @@ def test_where_an_evaluation_and_a_chain_are_is_shown_on_terminals_only(trained,
             return True
 
     monkeypatch.setattr(console.Progress, "PATIENCE", 0)
-    commands = (["bound", str(trained[0]), "--points", "50", "--json"],
-                ["sample", str(trained[0]), "--n", "7", "--out", str(tmp_path / "x.npy")])
-    for command, calls in zip(commands, ("call 1 of the network, t = ", "call 1 of the network, t = 3")):
-        for stream in (Terminal(), io.StringIO()):
+    folder = str(trained[0])
+    commands = {"bound": [folder, "--points", "50", "--json"], "sample": [folder, "--n", "7", "--out", str(tmp_path / "x.npy")],
+                "train": ["swiss-roll", *SMALL, "--out", str(tmp_path / "run")]}
+    for name, arguments in commands.items():
+        for stream, quiet in ((Terminal(), []), (Terminal(), ["--quiet"]), (io.StringIO(), []))[:1 if name == "train" else 3]:
             monkeypatch.setattr(sys, "stderr", stream)
             (tmp_path / "x.npy").unlink(missing_ok=True)
-            assert cli.main(command) == 0
-            assert (calls in stream.getvalue()) == stream.isatty()
+            assert cli.main([name, *arguments, *quiet]) == 0
+            assert ("call 1 of the network, t = " in stream.getvalue()) == (stream.isatty() and not quiet), name
+
+
+def test_every_command_that_says_how_it_goes_can_be_quiet(capsys):
+    assert cli.main(["completion"]) == 0
+    quiet = {line.partition('"')[2].partition('"')[0].strip() for line in capsys.readouterr().out.splitlines() if "--quiet" in line}
+    assert quiet >= {"train swiss-roll", "train bark", "bound", "sample", "figure", "check", "audit", "read"}
+
+
+def test_a_short_run_looks_at_few_examples():
+    """All parts in proportion to the steps, and no longer than the whole where the steps are more."""
+    for name, held_out in (("swiss-roll", 50_000), ("heartbeat", 20_000), ("dead-leaves", 50)):
+        settings = experiments.EXPERIMENTS[name].DEFAULT
+        for factor, expected in ((0.01, max(2, held_out // 100)), (1, held_out), (3, held_out)):
+            problem = experiments.EXPERIMENTS[name].problem(settings._replace(steps=int(settings.steps * factor)))
+            assert problem.held_out == expected
+
+
+def test_a_short_heartbeat_draws_few_samples():
+    settings = heartbeat.DEFAULT._replace(T=8, steps=30)
+    found = heartbeat.report(heartbeat.problem(settings), settings, heartbeat.begin(settings))
+    assert found["samples"]["n"] == 100
 
 
 def test_figure(trained, tmp_path, capsys):
@@ -116,7 +139,17 @@ def test_figure(trained, tmp_path, capsys):
         assert all(cli.main(["figure", str(trained[0]), "--out", str(path)]) == 0 for path in twice)
         assert twice[0].read_bytes().startswith(begins) and twice[0].read_bytes() == twice[1].read_bytes()
     ElementTree.parse(tmp_path / "a.svg")
-    refused(capsys, ["figure", trained[0], "--out", tmp_path / "roll.jpg"], "ending in .png, .svg, .pdf")
+    refused(capsys, ["figure", trained[0], "--out", tmp_path / "roll.jpg"], "ending in .png, .svg, .pdf, .gif")
+
+
+def test_film(trained, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra `figures` is not installed")
+    from PIL import Image
+    twice = [tmp_path / f"{name}.gif" for name in "ab"]
+    assert all(cli.main(["figure", str(trained[0]), "--out", str(path)]) == 0 for path in twice)
+    assert twice[0].read_bytes() == twice[1].read_bytes()
+    with Image.open(twice[0]) as film:
+        assert film.format == "GIF" and film.n_frames == 4 and film.info["loop"] == 0         # t = 3, 2, 1, 0
 
 
 def test_figure_without_the_extra_names_it(trained, tmp_path, capsys, monkeypatch):
@@ -151,7 +184,21 @@ def test_help_and_wrong_usage_wait_for_nothing(arguments):
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_command_imports_no_module_of_other_commands(name):
     modules = {f"refdpm.{module}" for module, _ in cli.COMMANDS.values()}
-    assert imported(name, "--help") & modules == {f"refdpm.{cli.COMMANDS[name][0]}"}
+    assert imported(name, "--help") & modules == {"refdpm.cli", f"refdpm.{cli.COMMANDS[name][0]}"}
+
+
+# -- completion ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash is installed")
+@pytest.mark.parametrize("typed,offered", [
+    (["ch"], "check"), ([""], " ".join([*cli.COMMANDS])), (["check", "a.py", "--j"], "--json --junit"), (["check", ""], ""),
+    (["train", "s"], "swiss-roll"), (["train", "swiss-roll", "--fi"], "--fixed-schedule"), (["vectors", "v"], "verify"),
+    (["train", "heartbeat", "--qu"], "--quiet"), (["check", "--is"], "")])
+def test_the_tab_key(typed, offered, capsys):
+    assert cli.main(["completion"]) == 0
+    ask = f'COMP_WORDS=({" ".join(map(repr, ["refdpm", *typed]))}); COMP_CWORD={len(typed)}; _refdpm; echo "${{COMPREPLY[*]}}"'
+    done = subprocess.run(["bash", "--norc", "-c", f"{capsys.readouterr().out}\n{ask}"], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (offered, "")
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

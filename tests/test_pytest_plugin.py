@@ -64,6 +64,14 @@ def test_clauses_are_tests_and_a_failure_is_its_report_alone(run, tmp_path):
     assert len(cases) == 10 and verdicts.count("wrong") == 2 and verdicts.count("pass") == 8
 
 
+def test_adapters_in_a_row(run):
+    """A file that has tests stays a file of tests, and without the flag no file is an adapter."""
+    files = {"right": RIGHT, "wrong": WRONG, "mine": "def test_mine():\n    pass\n"}
+    assert "2 failed, 9 passed" in run("--refdpm", "right.py", "wrong.py", "mine.py", **files)[1]
+    assert "2 failed, 9 passed" in run("mine.py", "right.py", "--refdpm=wrong.py", **files)[1]
+    assert " 1 passed in" in run("mine.py", "right.py", **files)[1]
+
+
 def test_an_expected_failure_is_an_xfail_and_one_that_passes_fails(run, tmp_path):
     (tmp_path / "expected.txt").write_text("GAU.POST.MEAN we know\nGAU.POST.VAR we know\nPURE.SAME we thought so\n")
     code, out = run("--refdpm", "wrong.py", "--refdpm-expected", "expected.txt", "-rx", wrong=WRONG)

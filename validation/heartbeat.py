@@ -23,7 +23,7 @@ def main() -> int:
     T = posed.settings.T
     n = SEQUENCES.get(T, 20_000)
     found = common.bound_report(posed.problem, posed.state, common.held_out(posed.problem, n))
-    exact = heartbeat.report(posed.settings, posed.state, SAMPLES)
+    exact = heartbeat.report(posed.problem, posed.settings, posed.state, SAMPLES)
     k, stderr, star, drawn = found["K"], found["K_stderr"], exact["K_star"], exact["samples"]
     least = -2.378 if T == 2000 else star - 0.02
     share, expected = drawn["invalid"], drawn["invalid_expected"]

@@ -25,7 +25,7 @@ def main() -> int:
         settings = base._replace(seed=seed)
         run, seconds = run_quietly("swiss-roll", settings)
         report = common.bound_report(run.problem, run.state, common.held_out(run.problem, POINTS))
-        ceilings, drawn = experiment.ceilings(settings, run.state), experiment.sample_report(settings, run.state)
+        ceilings, drawn = (of(run.problem, settings, run.state) for of in (experiment.ceilings, experiment.sample_report))
         k, se, star = report["K"], report["K_stderr"], ceilings["K_star"]
         rows += [
             {"number": f"seed {seed}: K = {k:.4f} ± {se:.4f} bits in {seconds:.0f} s of training; K − L_null = "

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 import importlib
 import inspect
+import re
 import textwrap
 
 from refdpm import READING_ORDER
@@ -23,19 +24,21 @@ from refdpm.paper import EQUATIONS, cited, code_of
 
 WIDTH = 110
 ARGUMENT = READING_ORDER[READING_ORDER.index("schedule"):READING_ORDER.index("later")]                  # what derives the paper
+# an equation is called so too
+PREFIX = re.compile(r"^(eq\.|eq |eq\. |equation )(?=\d)")
 VJP = ("vjp(name, args, cotangent): the gradients of the function `name` by the adapter's own automatic differentiation.  It is "
        "given the arguments of one call and one cotangent for each output, and returns a dict from arguments to gradients.")
 Clauses = list[tuple[str, Quantity | Law]]
 
 
 def explain(wanted: str, clauses: Clauses) -> str:
-    """Everything that goes by this name, whatever the case of its letters; or the clauses whose ids begin so.
+    """Everything that goes by this name, whatever the case of its letters; or the clauses whose ids begin with these parts.
 
     Raises: ValueError if there is nothing, with the nearest names that there are.
     """
-    parts = {part.strip().lower() for part in wanted.split(BOTH)}                    # two mistakes at once are printed so
+    parts = {PREFIX.sub("", part.strip().lower()) for part in wanted.split(BOTH)}            # two mistakes at once are printed so
     texts = [text() for name, text in entries(clauses) if name.lower() in parts]
-    texts = texts or [clause(id, of) for id, of in clauses if id.startswith(wanted.upper())]
+    texts = texts or [clause(id, of) for id, of in clauses if f"{id}.".startswith(f"{wanted.upper().rstrip('.')}.")]
     if not texts:
         raise ValueError(f"NAME: expected a clause, a function, a mistake, an equation, a convention or a word, "
                          f"got {tidy(wanted, 100)!r}{_hint(wanted, clauses)}")

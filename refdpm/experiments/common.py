@@ -11,18 +11,22 @@ An experiment is a module with these names; `cli` knows nothing else of it:
     problem           what they stand for: a `Problem`
     begin, template   the state before the first step; its structure and shapes alone
     read              examples of one's own from a file
-    report            what there is to say of a state beside K: ceilings, samples
+    report            what there is to say of a state of the problem beside K: ceilings, samples
     text              the report of a finished run for people
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from math import prod
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refdpm import likelihood, optimize, product, sample, schedule, train
+from refdpm.console import Progress
 from refdpm.likelihood import in_bits
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, Module, Tree, leaves, tree_map
@@ -34,7 +38,7 @@ class Problem(NamedTuple):
     beta         the fixed schedule; None where it is learned
     shape        of one example
     unit, size   what bits are counted per in reports, and how many of it an example has: 1 point, 256 pixels
-    held_out     how many examples a report is made on
+    held_out     how many examples a report is made on, fewer in a run of fewer steps (`in_proportion`)
     glance       how many examples a look at K during training is made on
     shift, scale from the units of files to the model's: x = (value − shift)·scale
     low, high    of pictures, in the units of files; None for what is none
@@ -108,6 +112,11 @@ def checked_state(problem: Problem, state: train.State) -> train.State:
     return state
 
 
+def in_proportion(full: int, settings: Any, default: Any, *, least: int = 2) -> int:
+    """How many of `full` examples a run of fewer steps than the default looks at, so that no part of it takes long."""
+    return min(full, max(least, -(-full * settings.steps // default.steps)))
+
+
 # -- a run ---------------------------------------------------------------------------------------------------------------
 
 def fit(problem: Problem, state: train.State) -> Iterator[tuple[train.State, float]]:
@@ -130,6 +139,22 @@ def evaluate(problem: Problem, state: train.State, x_0: Array) -> train.Evaluati
     """K and its parts on given examples, with noise that depends on the seed alone."""
     return train.evaluate(state.model.parameters, beta_of(problem, state), x_0, kernel=problem.kernel, network=problem.network,
                           rng=train.generator(problem.recipe.seed, Purpose.EVALUATION), rows=max(1, 40000 // prod(problem.shape)))
+
+
+@contextmanager
+def watched(problem: Problem, *, quiet: bool) -> Iterator[Problem]:
+    """The same problem, whose network says how often it has been asked, and at which t, where somebody looks at a terminal."""
+    with Progress(quiet=quiet) as progress:
+        calls = count(1)
+
+        def telling(function: Any) -> Any:
+            def asked(parameters: Tree, x_t: Array, step: Any, *, t: Array) -> Any:
+                progress.show(f"call {next(calls)} of the network, t = {np.max(t, initial=0)}")
+                return function(parameters, x_t, step, t=t)
+            return asked
+
+        functions = {name: telling(getattr(problem.network, name)) for name in ("reverse", "reverse_vjp")}
+        yield problem._replace(network=SimpleNamespace(**vars(problem.network) | functions))
 
 
 def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:

@@ -71,9 +71,10 @@ def problem(settings: Settings) -> common.Problem:
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=settings.draws, rate=settings.rate, schedule_rate=0.0,
                           beta_1=1 / settings.T, decay_2=settings.decay_2, seed=settings.seed)
     network = fix(network_module, T=settings.T, rate=RATE, readout=settings.readout, last=settings.last)
+    held_out = common.in_proportion(max(1000, min(20_000, 4_000_000 // settings.T)), settings, DEFAULT)
     return common.Problem(kernel=fix(binomial, rate=RATE), network=network, beta=schedule.reciprocal(settings.T),
                           recipe=recipe, shape=(BITS,), draw_data=data.draw, draw_held_out=data.draw, unit="sequence", size=1,
-                          held_out=max(1000, min(20_000, 4_000_000 // settings.T)), glance=100)
+                          held_out=held_out, glance=100)
 
 
 def begin(settings: Settings) -> train.State:
@@ -98,13 +99,13 @@ def read(settings: Settings, path: Path) -> Array:
 
 # -- reports, in bits ----------------------------------------------------------------------------------------------------
 
-def report(settings: Settings, state: train.State, n: int | None = None) -> dict[str, Any]:
-    """The exact ceilings, and how many of n samples are no heartbeat; 10⁵, or fewer where T > 200."""
-    n = min(100_000, 20_000_000 // settings.T) if n is None else n
+def report(posed: common.Problem, settings: Settings, state: train.State, n: int | None = None) -> dict[str, Any]:
+    """The exact ceilings, and how many of n samples are no heartbeat; 10⁵, or fewer where T > 200 and in a short run."""
+    n = common.in_proportion(min(100_000, 20_000_000 // settings.T), settings, DEFAULT) if n is None else n
     beta = schedule.reciprocal(settings.T)
     exact = {"K_max": oracle.ceiling(beta, rate=RATE), "K_star": oracle.bound(beta, rate=RATE),
              "L_star": oracle.log_likelihood(beta, rate=RATE), "log_likelihood_of_the_data": -np.log(PERIOD)}
-    drawn = common.samples(problem(settings), state, n, seed=settings.seed)
+    drawn = common.samples(posed, state, n, seed=settings.seed)
     return {name: float(likelihood.bits(nats)) for name, nats in exact.items()} | {
         "samples": {"n": n, "invalid": float(invalid(drawn).mean()),
                     "invalid_expected": oracle.invalid_probability(beta, rate=RATE)}, "paper": PAPER}

@@ -234,8 +234,12 @@ def problem(settings: Settings) -> common.Problem:
                           beta=schedule.geometric(settings.T, beta_1=settings.beta_1, beta_T=settings.beta_T),
                           shape=(settings.height, settings.width, settings.channels), draw_data=_draw(settings, held_out=False),
                           draw_held_out=_draw(settings, held_out=True), unit="pixel", size=settings.height * settings.width,
-                          held_out=50, glance=4, shift=settings.mean, scale=settings.scale,
+                          held_out=_in_proportion(50, settings), glance=4, shift=settings.mean, scale=settings.scale,
                           low=settings.low, high=settings.high)
+
+
+def _in_proportion(full: int, settings: Settings) -> int:
+    return common.in_proportion(full, settings, EXPERIMENTS[settings.kind].DEFAULT)
 
 
 def begin(settings: Settings) -> train.State:
@@ -259,25 +263,25 @@ def template(settings: Settings) -> train.State:
 
 # -- reports, in bits ----------------------------------------------------------------------------------------------------
 
-def normal_law(settings: Settings) -> wiener.Law | None:
-    """Mean and covariance of the training images, dequantised, or of 50,000 where they are drawn.
+def normal_law(settings: Settings, *, drawn: int = 50_000) -> wiener.Law | None:
+    """Mean and covariance of the training images, dequantised, or of so many where they are drawn.
 
     None where the components are more than `LARGEST`, or so many that fitting them costs .02 bits per pixel and more (wiener.fit).
     """
     rng, D = train.generator(settings.seed, Purpose.COMPARISON), settings.height * settings.width * settings.channels
     if settings.kind == "dead-leaves":
-        values = _images_of_run(settings, rng, 50_000, held_out=False)
+        values = _images_of_run(settings, rng, max(drawn, 20 * D), held_out=False)
     else:
         source = _source(settings.kind, settings.data, settings.height, settings.width)
-        values = source.values if settings.kind != "bark" else source.training(rng, min(50_000, source.values.size // D))
+        values = source.values if settings.kind != "bark" else source.training(rng, min(drawn, source.values.size // D))
     if D > LARGEST or len(values) < 20 * D:
         return None
     return wiener.fit(prepare(values, settings.constants, noise=rng.random(values.shape)))
 
 
-def report(settings: Settings, state: train.State) -> dict[str, Any]:
+def report(posed: common.Problem, settings: Settings, state: train.State) -> dict[str, Any]:
     """How much of x_0 is left in x_T, and the normal law on the held-out images that K is reported on."""
-    posed, law = problem(settings), normal_law(settings)
+    law = normal_law(settings, drawn=_in_proportion(50_000, settings))
     left = float(schedule.alpha_bar(common.beta_of(posed, state))[-1])
     found: dict[str, Any] = {"paper": PAPER[settings.kind], "alpha_bar_T": left}
     if law is None:

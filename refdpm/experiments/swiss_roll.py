@@ -72,8 +72,8 @@ def problem(settings: Settings) -> common.Problem:
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, rate=settings.rate, beta_1=settings.beta_1,
                           schedule_rate=settings.schedule_rate if settings.learn_schedule else 0.0, seed=settings.seed)
     return common.Problem(kernel=gaussian, network=fix(network_module, readout=settings.readout), beta=None, recipe=recipe,
-                          shape=(2,), draw_data=roll.draw, draw_held_out=roll.draw, unit="point", size=1, held_out=50000,
-                          glance=2000)
+                          shape=(2,), draw_data=roll.draw, draw_held_out=roll.draw, unit="point", size=1, glance=2000,
+                          held_out=common.in_proportion(50_000, settings, DEFAULT))
 
 
 def begin(settings: Settings) -> train.State:
@@ -102,25 +102,24 @@ def read(settings: Settings, path: Path) -> Array:
 
 # -- reports, in bits --------------------------------------------------------------------------------------------------
 
-def report(settings: Settings, state: train.State) -> dict[str, Any]:
+def report(posed: common.Problem, settings: Settings, state: train.State) -> dict[str, Any]:
     """The ceilings, and samples compared with the data."""
-    return ceilings(settings, state) | {"samples": sample_report(settings, state), "paper": PAPER}
+    return ceilings(posed, settings, state) | {"samples": sample_report(posed, settings, state), "paper": PAPER}
 
 
-def ceilings(settings: Settings, state: train.State) -> dict[str, float]:
+def ceilings(posed: common.Problem, settings: Settings, state: train.State) -> dict[str, float]:
     """K_max, K* for T steps, and K* of the schedule that was learned."""
-    posed = problem(settings)
     return {name: common.in_bits_per(posed, nats) for name, nats in (
         ("K_max", oracle.k_max(settings.beta_1)), ("K_star", oracle.best_schedule(settings.beta_1, settings.T).k_star),
         ("K_star_of_its_schedule", oracle.k_star_of(common.beta_of(posed, state))))}
 
 
-def sample_report(settings: Settings, state: train.State, n: int = 1000) -> dict[str, Any]:
+def sample_report(posed: common.Problem, settings: Settings, state: train.State, n: int = 1000) -> dict[str, Any]:
     """Samples against held-out points that were put through the first forward step twice, which is what a perfect model draws.
 
     The energy distance with a permutation test of 999 relabellings: for a perfect model p ≤ 0.001 comes once in a thousand runs.
     """
-    posed, rng = problem(settings), train.generator(settings.seed, Purpose.COMPARISON)
+    rng = train.generator(settings.seed, Purpose.COMPARISON)
     x, beta_1 = common.held_out(posed, n), np.full((n, 1), settings.beta_1)
     for _ in range(2):
         x = gaussian.draw(gaussian.forward(x, beta_1), noise=rng.standard_normal(x.shape))

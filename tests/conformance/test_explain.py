@@ -43,9 +43,18 @@ def test_every_name_that_is_printed_is_known(names):
     ("App.1 G bound", ["Table App.1"]), ("Ho 2020", ["SMP.STEP.X_PREV"]), ("predicts", ["noise", "score", "bears on"]),
     ("log_variance", ["log σ²", "spread"]), ("bits", ["logarithms to base 2", "law of a bit"]), ("undecided", ["a verdict"]),
     ("not checked", ["a verdict"]), ("vjp", ["cotangent"]), ("gaussian.kl", ["refdpm.gaussian.kl("]), ("glossary", ["adapter"]),
+    ("C", ["correction", "K + C"]), ("K", ["BND.K.VALUE", "eq. 14"]), ("eq. 14", ["K = "]), ("equation 14", ["K = "]),
+    ("K*", ["best"]), ("L_null", ["under π"]), ("eq65", ["equations 64 and 65"]),
     ("protocol", ['{"hello": 1', '"call": "vjp"', "(N, H, W, C)", "shape (T,): β_1 first"])])
 def test_a_name_is_explained(name, words):
     assert all(word in told(name) for word in words)
+
+
+def test_the_beginning_of_an_id_is_whole_parts_of_it():
+    """A letter does not stand for all the clauses that begin with it."""
+    assert told("GAU.POST") == told("gau.post.") and "CAT." not in told("C")
+    with pytest.raises(ValueError, match="meant"):
+        told("GAU.PO")
 
 
 def test_the_value_of_a_convention_is_told_alone():

@@ -67,7 +67,7 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
             return _name_of_symptom(symptom)
         if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
             found = sorted(found + _rank(failures, slips), key=lambda one: one.distance)
-        if not _reproduces(found) and (symptom := symptoms.arithmetic(failures)):
+        if not _reproduces(found) and (symptom := symptoms.arithmetic(failures, references[0])):
             return _name_of_symptom(symptom)
         if pairs and not _reproduces(found):
             both = _ranked_pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])

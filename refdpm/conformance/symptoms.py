@@ -14,13 +14,14 @@ import numpy as np
 
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.inputs import Inputs, states_of
-from refdpm.conformance.precision import LIMIT
+from refdpm.conformance.precision import LIMIT, rounded
 from refdpm.vjp import Array
 
 Values = tuple[Array, ...]
 Reference = Callable[[Inputs], Values]
 ALWAYS_0 = "it is always 0"
 ENOUGH = 4                      # wrong numbers in which something has to be found
+MOST_TIMES = 1001               # of a schedule, all of which are tried
 ROUNDING = 4.0                  # times the tolerance of the right answer: what a wrong one loses on its way
 
 
@@ -64,9 +65,10 @@ def telling(failures: list[Failure], reference: Reference) -> str | None:
     return _first_explaining(failures, lambda wrong: _telling(wrong, reference))
 
 
-def arithmetic(failures: list[Failure]) -> str | None:
-    """The sentence of the first symptom that says by how much it is wrong: times what, plus what.   None if there is none."""
-    return _first_explaining(failures, _arithmetic)
+def arithmetic(failures: list[Failure], reference: Reference) -> str | None:
+    """The sentence of the first symptom that says by how much it is wrong: times what, plus what; or to which time a step goes
+    instead.   None if there is none."""
+    return _first_explaining(failures, _arithmetic) or _first_explaining(failures, lambda wrong: _to_another_time(wrong, reference))
 
 
 def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]], Iterable[Symptom]]) -> str | None:
@@ -138,6 +140,10 @@ def _changes_of(failures: list[Failure]) -> Callable[[str, Callable[[Array], Any
 def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
     """The right answer to another question: at another t, or with one argument in the place of another."""
     if isinstance(inputs.get("t"), np.ndarray) and "beta" in inputs:
+        for dtype in ("bfloat16", "float16"):
+            if np.any(_held(inputs["t"], dtype) != inputs["t"]):
+                yield Symptom(f"it is the answer for t as {dtype} holds it, which has not every integer",
+                              lambda i, dtype=dtype: reference(_at(i, _held(i["t"], dtype))))
         yield Symptom("it is the answer for t + 1", lambda i: reference(_at(i, i["t"] + 1)))
         yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
         yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
@@ -145,6 +151,10 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
         yield Symptom("it is the answer for t = 1, at every t", lambda i: reference(_at(i, np.ones_like(i["t"]))))
         yield Symptom("it is the answer for the t of the first row, in all rows",
                       lambda i: reference(_at(i, np.full_like(i["t"], i["t"][0]))))
+    if isinstance(inputs.get("t_prev"), np.ndarray):
+        for says, other in _OTHER_TARGETS:
+            yield Symptom(f"it is the step to {says}, and not to t_prev", lambda i, other=other: reference(
+                i | {"t_prev": np.clip(other(i["t"], i["t_prev"]), 0, len(i["beta"]) - 1)}))
     yield from _of_other_noise(inputs, reference)
     names = [name for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1 and value.dtype.kind == "f"]
     for a, b in combinations(names, 2):
@@ -155,6 +165,34 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
         yield _with_changed(f"{name} is left out (taken for 0)", reference, name, np.zeros_like)
         yield _with_changed(f"{name} has the wrong sign", reference, name, np.negative)
         yield _with_changed(f"{name} is clipped to [−1, 1]", reference, name, partial(np.clip, a_min=-1, a_max=1))
+
+
+_OTHER_TARGETS: tuple[tuple[str, Callable[[Array, Array], Array]], ...] = (
+    ("t − 1", lambda t, t_prev: t - 1), ("t_prev − 1", lambda t, t_prev: t_prev - 1), ("t_prev + 1", lambda t, t_prev: t_prev + 1),
+    ("t", lambda t, t_prev: t), ("0", lambda t, t_prev: 0 * t))
+
+
+def _to_another_time(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
+    """A step to whatever time fits best, found row by row."""
+    inputs = wrong[0].inputs
+    if not isinstance(inputs.get("t_prev"), np.ndarray) or len(inputs["beta"]) > MOST_TIMES:
+        return
+
+    def fitting(failure: Failure) -> tuple[Array, Array]:
+        """The time for each row, and what the step to it gives."""
+        observed, t = failure.parts[0].observed, failure.inputs["t"]
+        found = np.stack([reference(failure.inputs | {"t_prev": np.minimum(s, t - 1)})[0] for s in range(int(np.max(t)))])
+        best = np.argmin(np.abs(found - observed).reshape(*found.shape[:2], -1).max(axis=-1), axis=0)
+        return np.minimum(best, t - 1), found[best, np.arange(len(t))]
+
+    row = int(np.argmax(wrong[0].parts[0].wrong.reshape(len(inputs["t"]), -1).any(axis=1)))
+    t, t_prev, to = (int(times[row]) for times in (inputs["t"], inputs["t_prev"], fitting(wrong[0])[0]))
+    yield Symptom(f"it is the step from t = {t} to {to}, and not to t_prev = {t_prev}, and so on",
+                  lambda i: (fitting(next(failure for failure in wrong if failure.inputs is i))[1],))
+
+
+def _held(t: Array, dtype: str) -> Array:
+    return rounded(t.astype(np.float64), dtype).astype(t.dtype)
 
 
 def _of_other_noise(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:

@@ -62,12 +62,53 @@ def test_what_came_in_the_place_of_what(says):
 @pytest.mark.parametrize("says", ARITHMETIC)
 def test_by_how_much_it_is_wrong(says):
     found = failures(ARITHMETIC[says])
-    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found) == says
+    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found, right) == says
+
+
+LONG = np.append(0.0, np.full(600, 0.01))
+
+
+def step(i):
+    return i["x_t"] + (np.sqrt(i["t"]) - 2 * np.sqrt(i["t_prev"]))[:, None],
+
+
+def steps(answer):
+    """Of a step from t to t_prev, wrong as `answer` is."""
+    found = []
+    for shift in (0, 1):
+        inputs = {"x_t": RNG.normal(size=(3, 5)), "t": np.array([600, 599, 301]) - shift, "t_prev": np.array([580, 300, 250]),
+                  "beta": LONG}
+        expected, = step(inputs)
+        found.append(Failure(inputs, (Part(answer(inputs)[0], expected, 1e-7 * (1 + np.abs(expected))),)))
+    return found
+
+
+@pytest.mark.parametrize("says, other", [
+    ("it is the step to t − 1, and not to t_prev", lambda i: i["t"] - 1),
+    ("it is the step to t_prev + 1, and not to t_prev", lambda i: i["t_prev"] + 1),
+    ("it is the step to t_prev − 1, and not to t_prev", lambda i: i["t_prev"] - 1),
+    ("it is the step to 0, and not to t_prev", lambda i: 0 * i["t"])])
+def test_where_a_step_goes(says, other):
+    assert symptoms.telling(steps(lambda i: step(i | {"t_prev": other(i)})), step) == says
+
+
+def test_where_a_step_goes_is_found_among_all_times():
+    found = steps(lambda i: step(i | {"t_prev": i["t"] - 7}))
+    assert symptoms.telling(found, step) is None
+    assert symptoms.arithmetic(found, step) == "it is the step from t = 600 to 593, and not to t_prev = 580, and so on"
+    assert symptoms.arithmetic(steps(lambda i: (step(i)[0] + 0.01 * i["x_t"],)), step) is None
+
+
+def test_a_t_that_its_precision_does_not_hold():
+    """bfloat16 has the multiples of 4 from 512 on and of 2 from 256 on; halves go to the even ones."""
+    held = {600: 600, 599: 600, 598: 600, 301: 300, 300: 300}
+    found = steps(lambda i: step(i | {"t": np.array([held[t] for t in i["t"].tolist()])}))
+    assert symptoms.telling(found, step) == "it is the answer for t as bfloat16 holds it, which has not every integer"
 
 
 def test_what_no_symptom_gives_has_no_name():
     found = failures(lambda i: np.sin(right(i)[0]) + i["x_0"] ** 3)
-    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found) is None
+    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found, right) is None
     one_number = Failure({"x_0": np.ones((1, 1))}, (Part(np.array([[0.0]]), np.array([[1.0]]), np.array([[1e-7]])),))
     assert symptoms.telling([one_number], lambda i: (np.ones((1, 1)),)) is None
 

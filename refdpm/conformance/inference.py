@@ -5,7 +5,7 @@ function needs to be right counts as evidence; the value with most evidence is t
 next.  What no function depends on stays undetermined, and is printed so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -48,12 +48,18 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
                ) -> Iterator[tuple[str, str, Any]]:
     """What single functions do otherwise than the others, and are right so: each with the field and its value."""
     for quantity in quantities:
-        probes = quantity.edges(subject.given)[:PROBES]
-        for field in set(ALONE).intersection(_conventions_of(quantity, probes[0]) if probes else ()):
-            if known[field] == "stated" or _is_right(subject, quantity, probes, profile, UNITS):
-                continue
-            yield from ((quantity.name, field, value) for value in profiles.VALUES[field]
-                        if _is_right(subject, quantity, probes, profile._replace(**{field: value}), UNITS))
+        fields = [field for field in ALONE if known[field] != "stated"]
+        if not _is_right(subject, quantity, quantity.edges(subject.given)[:PROBES], profile, UNITS):
+            yield from ((quantity.name, *found) for found in right_with(subject, quantity, profile, fields))
+
+
+def right_with(subject: Subject, quantity: Quantity, profile: Profile, fields: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """The conventions, one at a time, with which a function that is wrong under a profile would be right."""
+    probes = quantity.edges(subject.given)[:PROBES]
+    for field in _conventions_of(quantity, probes[0]) if probes else ():
+        if field in fields:
+            yield from ((field, value) for value in profiles.VALUES[field] if value != getattr(profile, field)
+                        and _is_right(subject, quantity, probes, profile._replace(**{field: value}), UNITS))
 
 
 def _profile_by_votes(profile: Profile, known: dict[str, str], right: list[list[Combination]], word: str) -> Profile:

@@ -6,6 +6,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from unittest import SkipTest
+import json
 import os
 import platform
 import re
@@ -24,7 +25,7 @@ from refdpm.conformance.adapter import Fault, Local, Skip, Source
 from refdpm.conformance.causes import Cause, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.inference import infer
+from refdpm.conformance.inference import infer, right_with
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
@@ -57,8 +58,21 @@ class Session:
             found = judge(self.subject, quantity, self.effort)
             if self._is_flow(quantity, found):
                 found = skipped([result.id for result in found], FLOW)
+            if any(result.verdict == "wrong" for result in found):
+                found = self._with_conventions(quantity, found)
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
         return self._results
+
+    def _with_conventions(self, quantity: Quantity, found: list[Result]) -> list[Result]:
+        """The failures of a function that would be right under another convention with how that is stated."""
+        own = self.subject.profile.of(quantity.name)
+        right = next(right_with(self.subject, quantity, own, list(profiles.VALUES)), None)
+        if right is None:
+            return found
+        stated = json.dumps({f"{quantity.name}.{right[0]}": right[1]})
+        says = f"it would be right by another convention: if that is meant, state profile = {stated}"
+        return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
+                for result in found]
 
     def _with_answers(self, quantity: Quantity, at: int, result: Result) -> Result:
         """A failure with what came and what should have come, where the judge did not keep it."""

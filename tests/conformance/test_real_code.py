@@ -150,6 +150,19 @@ def test_nats_in_one_function_and_bits_in_another_are_conventions():
     assert verdicts(asked(Tens(BETA)))["OBJ.PRIOR.VALUE"] == "wrong"
 
 
+def test_a_convention_that_would_make_it_right_is_said_and_can_be_stated():
+    class Logs(Clipped):
+        def reverse(self, model, x_t, t):
+            mean, var = super().reverse(model, x_t, t)
+            return mean, np.log(var)
+
+    report = asked(Logs(BETA))
+    row = next(row for row in report["clauses"] if row["id"] == "REV.LAW.VAR")
+    assert row["verdict"] == "wrong" and 'state profile = {"reverse.spread": "log_variance"}' in row["reason"]
+    report = asked(Logs(BETA), profile={"reverse.spread": "log_variance"})
+    assert set(verdicts(report).values()) == {"pass"} and report["known"]["reverse.spread"] == "stated"
+
+
 def test_a_root_left_out_on_the_way_by_x_0_is_named_first():
     class Rootless(Clipped):
         def reverse(self, model, x_t, t):

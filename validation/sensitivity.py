@@ -136,7 +136,7 @@ class Examined(Subject):
     """A subject whose answers are asked for anew each time; the right ones and their scales are kept."""
 
     def _raw(self, quantity: Any, inputs: Any) -> Any:
-        return self.raw(quantity.name, self.arguments(inputs))
+        return self.raw(quantity.name, self.arguments(quantity.name, inputs))
 
 
 # -- one clause --------------------------------------------------------------------------------------------------------

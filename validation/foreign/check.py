@@ -43,11 +43,15 @@ DIFFUSERS: tuple[Configuration, ...] = (
     ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", timestep_spacing="linspace")),
     ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", timestep_spacing="trailing")),
     ("DDIMScheduler", dict(beta_schedule="scaled_linear", prediction_type="epsilon", set_alpha_to_one=False, steps_offset=1)),
-    ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", set_alpha_to_one=False)))
+    ("DDIMScheduler", dict(beta_schedule="linear", prediction_type="epsilon", set_alpha_to_one=False)),
+    ("EulerDiscreteScheduler", dict()), ("EulerDiscreteScheduler", dict(use_karras_sigmas=True)),
+    ("EulerDiscreteScheduler", dict(prediction_type="v_prediction")),
+    ("EulerAncestralDiscreteScheduler", dict()), ("HeunDiscreteScheduler", dict()), ("DPMSolverMultistepScheduler", dict()),
+    ("FlowMatchEulerDiscreteScheduler", dict()),
+    ("FlowMatchEulerDiscreteScheduler", dict(shift=3.0)))
 # schedulers that no clause is about
-SOLVERS = ("EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete", "PNDM", "DPMSolverMultistep",
-           "DPMSolverSinglestep", "UniPCMultistep", "DEISMultistep", "LCM", "TCD", "KDPM2Discrete", "KDPM2AncestralDiscrete",
-           "FlowMatchEulerDiscrete", "UnCLIP")
+SOLVERS = ("LMSDiscrete", "PNDM", "DPMSolverSinglestep", "UniPCMultistep", "DEISMultistep", "LCM", "TCD", "KDPM2Discrete",
+           "KDPM2AncestralDiscrete", "UnCLIP")
 MONAI: tuple[Configuration, ...] = (
     ("DDPMScheduler", dict(schedule="linear_beta", prediction_type="epsilon", variance_type="fixed_small")),
     ("DDPMScheduler", dict(schedule="scaled_linear_beta", prediction_type="v_prediction", variance_type="fixed_large")),
@@ -92,7 +96,7 @@ def found(make: Callable[..., Any], choices: dict[str, Any]) -> dict[str, Any]:
 
 def label(package: str, name: str, choices: dict[str, Any]) -> str:
     """What a configuration is called."""
-    said = [str(value) if isinstance(value, str) else f"{key}={value}" for key, value in choices.items()]
+    said = [str(value) if isinstance(value, str) else f"{key}={value}" for key, value in choices.items()] or ["defaults"]
     return ", ".join([f"{package}.{name}", *said])
 
 

@@ -403,7 +403,7 @@ def targets(right: Right) -> list[Target]:
                lambda folder, rng: refusal_of(lambda: cifar.training_and_test(folder / "cifar.tar.gz")), "cifar.tar.gz"),
         Target("pictures", 0.1, pictures, lambda folder, rng: refusal_of(lambda: images.read(folder, grey=rng.random() < .5)), "."),
         Target("vectors", 0.08, vectors, lambda folder, rng: command("vectors", "verify", folder), ".json"),
-        Target("profile", 0.05, json_or_bytes(right.profile), check("--profile"), "stated|profile|false"),
+        Target("profile", 0.05, json_or_bytes(right.profile), check("--profile"), "stated|false"),
         Target("expected failures", 0.04, lambda rng: {"stated": damaged(right.expected, rng)}, check("--expected-failures"),
                "stated|false"),
         Target("arguments", 0.08, lambda rng: right.in_use, lambda folder, rng: arguments(folder, right, rng), ""),

@@ -217,7 +217,7 @@ def ended(number: int, folder: Path) -> list[str]:
     (folder / "adapter.py").write_text(text_of(Hostile(f"{SLEEPER}; open({str(folder / 'there')!r}, 'w').close()\n    {HANG}")))
     process = subprocess.Popen([*command("check", folder / "adapter.py", folder / "junit.xml"), "--timeout", "100"], cwd=folder,
                                env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None)
     while not (folder / "there").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)

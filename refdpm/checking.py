@@ -138,7 +138,7 @@ def _dump(options: argparse.Namespace, report: dict[str, Any]) -> None:
 
 def _how(options: argparse.Namespace) -> dict[str, Any]:
     """How adapters are checked, as `session.check` wants it.   Raises: ValueError for flags that make no sense."""
-    from refdpm.conformance import expected, profile as profiles, session
+    from refdpm.conformance import expected, session
     from refdpm.conformance.judge import Effort
 
     if options.max_examples < 0:
@@ -153,8 +153,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}"
                              f"{expected.hint(only, known)}")
     path = options.expected_failures
-    stated = profiles.stated_conventions(_profile_of(options.profile), session.NAMES)
-    return {"only": options.only, "profile": stated, "flags": _flags(options),
+    return {"only": options.only, "profile": _profile_of(options.profile), "flags": _flags(options),
             "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {},
             "effort": Effort(seed=options.seed, max_examples=options.max_examples)}
 
@@ -238,12 +237,18 @@ def _list(options: argparse.Namespace, sources: list[Any]) -> int:
 
 
 def _profile_of(path: Path | None) -> dict[str, Any]:
+    """The conventions that a file states.   Raises: ValueError naming the file; OSError."""
+    from refdpm.conformance import profile as profiles, session
+
     if path is None:
         return {}
     stated = files.json_of(path)
-    if not isinstance(stated, dict):
-        raise ValueError(f"--profile: expected an object in {path}, got {type(stated).__name__}")
-    return stated
+    try:
+        if not isinstance(stated, dict):
+            raise ValueError(f"expected an object, got {type(stated).__name__}")
+        return profiles.stated_conventions(stated, session.NAMES)
+    except ValueError as error:
+        raise ValueError(f"--profile: {path}: {error}") from None
 
 
 def _first_look(options: argparse.Namespace) -> int:

@@ -66,11 +66,13 @@ def _train(options: argparse.Namespace) -> int:
     else:
         posed = experiments.begin(options.experiment, _settings(options))
         folder = _new_folder(options)
-    posed = _train_to_the_end(posed, folder, quiet=options.quiet)
+    posed, unsaved = _train_to_the_end(posed, folder, quiet=options.quiet)
     with common.watched(posed.problem, quiet=options.quiet) as problem:
         report = _report(posed._replace(problem=problem), folder)
     report["seconds"] = time.perf_counter() - started
     say(to_json(report) if options.json else _training_text(posed, report))
+    if unsaved:
+        raise unsaved
     run.write_atomically(folder / "report.json", to_json(report, indent=1).encode(), replace=True)
     return 0
 
@@ -135,8 +137,11 @@ def _suffixes() -> Iterator[str]:
         number += 1
 
 
-def _train_to_the_end(posed: Run, folder: Path, *, quiet: bool) -> Run:
-    """Train to the end, telling how it goes; saved at the start, every now and then, when interrupted, and at the end."""
+def _train_to_the_end(posed: Run, folder: Path, *, quiet: bool) -> tuple[Run, OSError | None]:
+    """Train to the end, telling how it goes; saved at the start, every now and then, when interrupted, and at the end.
+
+    Where the disk is full by then the training goes on, and what could not be saved is told.   → the run, why it is not saved
+    """
     path, recipe = folder / "run.npz", posed.problem.recipe
     glances = common.in_proportion(GLANCES, posed.settings, posed.experiment.DEFAULT, least=1)
     run.clear(folder, path.name)
@@ -155,14 +160,23 @@ def _train_to_the_end(posed: Run, folder: Path, *, quiet: bool) -> Run:
                 if state.steps_done * glances // recipe.steps > (state.steps_done - 1) * glances // recipe.steps:
                     progress.tell(_progress_text(posed))
                 if time.monotonic() - saved > SAVE_EVERY:
-                    experiments.save(path, posed)
+                    _failure_to_save(path, posed)
                     saved = time.monotonic()
-    except KeyboardInterrupt:
-        tell(f"saved at step {posed.state.steps_done}; go on with --resume {folder}")
+    except BaseException as ended:
+        if not _failure_to_save(path, posed) and isinstance(ended, KeyboardInterrupt):
+            tell(f"saved at step {posed.state.steps_done}; go on with --resume {folder}")
         raise
-    finally:
+    return posed, _failure_to_save(path, posed)
+
+
+def _failure_to_save(path: Path, posed: Run) -> OSError | None:
+    """Saves the state; the error if it cannot be written, which is told."""
+    try:
         experiments.save(path, posed)
-    return posed
+    except OSError as error:
+        tell(f"not saved at step {posed.state.steps_done}: {one_line(str(error))}")
+        return error
+    return None
 
 
 def _progress_text(posed: Run) -> str:

@@ -103,8 +103,10 @@ def test_expected_failures_and_profile_are_read_and_junit_is_written(tmp_path, c
     expected.write_text("GAU.POST.MEAN\n")
     code, _, err = printed(capsys, "check", WRONG, *BRIEF, "--expected-failures", expected)
     assert code == 2 and "--expected-failures: expected CLAUSE REASON in line 1" in err
-    profile.write_text("{")
-    assert printed(capsys, "check", EXAMPLE, "--profile", profile)[0] == 2
+    for wrong in ("{", "[]", '{"first_t": 2}', '{"last_t": 1}'):
+        profile.write_text(wrong)
+        code, _, err = printed(capsys, "check", EXAMPLE, "--profile", profile)
+        assert code == 2 and str(profile) in err and len(err.splitlines()) == 1
 
 
 def test_an_adapter_that_hangs_and_one_that_dies_are_verdicts_of_an_isolated_run(tmp_path, capsys):

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from refdpm import cli, console, experiments, run, traceability
+from refdpm import cli, console, experiments, run, traceability, training
 from refdpm.experiments import common, heartbeat, swiss_roll as experiment
 
 SMALL = ["--units", "4", "--steps", "3", "--T", "3", "--seed", "5"]
@@ -316,17 +316,20 @@ def test_resume_writes_over_no_file_that_is_not_its_own(trained, tmp_path, capsy
     assert (folder / name).read_text() == "mine"
 
 
-def test_a_full_disk_after_the_training_still_prints_the_report(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["report.json", "run.npz"])
+def test_a_disk_that_is_full_once_the_training_runs_still_prints_the_report(tmp_path, capsys, monkeypatch, name):
+    """The run file at the start is there, and neither the saves meanwhile nor the last one can be written."""
     def full(path, content, **options):
-        if path.name == "report.json":
+        if path.name == name and len(list(path.parent.iterdir())):
             raise OSError(28, "No space left on device", str(path))
         written(path, content, **options)
 
     written = run.write_atomically
     monkeypatch.setattr(run, "write_atomically", full)
+    monkeypatch.setattr(training, "SAVE_EVERY", -1)
     assert cli.main(["train", "swiss-roll", *SMALL, "--out", str(tmp_path / "new"), "--json"]) == 2
     said = capsys.readouterr()
-    assert "K" in json.loads(said.out) and "report.json" in said.err
+    assert "K" in json.loads(said.out) and name in said.err and "Traceback" not in said.err
 
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to(path.parent / "elsewhere"), lambda path: path.mkdir()])

@@ -78,19 +78,20 @@ def sampled(T, N):
 def main() -> int:
     started, rows = time.perf_counter(), []
     off = max(np.abs(of_gaussian(SCHEDULES[name], s) - np.array(found)).max() for (name, s), found in PRINTED.items())
-    rows.append(row(f"K, strict bound, L of N(0, ¼) and N(0, 2) under three schedules: off PAPER §4.3 by ≤ {off:.1e} nats",
-                    "its six digits, ≤ 6e-7", off < 6e-7))
+    rows.append(row("K, strict bound, L of N(0, ¼) and N(0, 2) under three schedules: off PAPER §4.3 by ≤ {off:.1e} nats",
+                    "its six digits, ≤ 6e-7", off < 6e-7, off=off))
     for s in (0.25, 2.0):
         ends = (1 - s) / (2 * s), (1 - s) ** 2 / (2 * s), (1 - s) ** 2 / s ** 2
         gaps = []
         for T in (40, 160, 640, 2560):
             k, strict, log_p = of_gaussian(schedule.reciprocal(T), s)
-            gaps.append(f"{log_p - k:.6f}")
+            gaps.append(log_p - k)
         found = T * (log_p - k), T * (log_p - strict), T * T * (-linear_gaussian.entropy(np.array([[s]])) - log_p)
-        rows.append(row(f"N(0, {s:g}): L − K = {', '.join(gaps)} at T = 40, 160, 640, 2560; at the last T(L − K) = {found[0]:.4f}, "
-                        f"T(L − strict bound) = {found[1]:.4f}, T²(−H(X_0) − L) = {found[2]:.4f}",
+        rows.append(row("N(0, {s:g}): L − K = {gaps[0]:.6f}, {gaps[1]:.6f}, {gaps[2]:.6f}, {gaps[3]:.6f} at T = 40, 160, 640, "
+                        "2560; at the last T(L − K) = {ends[0]:.4f}, T(L − strict bound) = {ends[1]:.4f}, T²(−H(X_0) − L) = "
+                        "{ends[2]:.4f}",
                         f"{ends[0]:.4f}, {ends[1]:.4f}, {ends[2]:.4f} to 1 %; L ≥ strict bound",
-                        np.allclose(found, ends, rtol=0.01, atol=0) and log_p >= strict))
+                        np.allclose(found, ends, rtol=0.01, atol=0) and log_p >= strict, s=s, gaps=gaps, ends=found))
     cost = []
     for T, (k_printed, l_printed) in HEARTBEAT.items():
         beta = schedule.reciprocal(T)
@@ -101,16 +102,17 @@ def main() -> int:
         if T >= 100:
             holds &= abs(-np.log2(5) - flips - top) < (6.4 / T) ** 4 and abs(edge - log_p) < 30 / T ** 2
         cost.append(T * (top - k))
-        rows.append(row(f"heartbeat, T = {T}: K* = {k:.6f}, L* = {log_p:.6f} bits, L* − K* = {log_p - k:.5f}, of which "
-                        f"independent bits cost {top - k:.5f}; −H(X_1) = {top:.6f}",
+        rows.append(row("heartbeat, T = {T}: K* = {K:.6f}, L* = {L:.6f} bits, L* − K* = {gap:.5f}, of which "
+                        "independent bits cost {independent:.5f}; −H(X_1) = {top:.6f}",
                         "PAPER §4.1" + (f", −H(X_1) = {-np.log2(5) - flips:.6f}, L* = {edge:.6f} ± 30/T²" if T >= 100
-                                        else ", K* ≤ −H(X_1), L*"), holds))
-    rows.append(row("heartbeat: T times the cost of independent bits = " + ", ".join(f"{c:.3f}" for c in cost) + " at these T",
-                    "the last two within 1 %: it falls as 1/T", abs(cost[-1] / cost[-2] - 1) < 0.01))
+                                        else ", K* ≤ −H(X_1), L*"), holds, T=T, K=k, L=log_p, gap=log_p - k,
+                        independent=top - k, top=top))
+    rows.append(row(f"heartbeat: T times the cost of independent bits = {', '.join(f'{c:.3f}' for c in cost)} at these T",
+                    "the last two within 1 %: it falls as 1/T", abs(cost[-1] / cost[-2] - 1) < 0.01, cost=cost))
     value, stderr = sampled(20, 20_000)
-    rows.append(row(f"heartbeat, T = 20: the package's K with the best steps = {value:.4f} ± {stderr:.4f} bits",
+    rows.append(row("heartbeat, T = 20: the package's K with the best steps = {K:.4f} ± {stderr:.4f} bits",
                     f"{HEARTBEAT[20][0]} within 4 standard errors (a false alarm in 16,000)",
-                    abs(value - HEARTBEAT[20][0]) < 4 * stderr))
+                    abs(value - HEARTBEAT[20][0]) < 4 * stderr, K=value, stderr=stderr))
     return conclude("bound_and_likelihood", claim_of(__doc__), rows, seconds=time.perf_counter() - started, settings={"seed": 0})
 
 

@@ -29,7 +29,7 @@ BEGIN, END = "<!-- results: written by claim.py -->", "<!-- end of results -->"
 
 def conclude(name: str, claim: str, rows: list[dict[str, Any]], *, seconds: float, settings: dict[str, Any],
              data: dict[str, Any] | None = None) -> int:
-    """`rows` have number (what was measured), expectation (what it should be) and holds; `data` is kept beside them.
+    """`rows` are those of `row`: what was measured, what it should be, and whether that holds; `data` is kept beside them.
 
     Returns the exit code.
     """
@@ -53,9 +53,19 @@ def claim_of(doc: str | None) -> str:
     return " ".join((doc or "").split("\n\n")[0].split()).removeprefix("Claim: ")
 
 
-def row(number: str, expectation: str, holds: Any) -> dict[str, Any]:
-    """One line of a verdict."""
-    return {"number": number, "expectation": expectation, "holds": bool(holds)}
+def row(number: str, expectation: str, holds: Any, **values: Any) -> dict[str, Any]:
+    """One line of a verdict; values are the numbers that its sentence has places for, and are kept beside it with all digits."""
+    found = {"number": number.format(**values) if values else number, "expectation": expectation, "holds": bool(holds)}
+    return found | ({"values": tree_of_numbers(values)} if values else {})
+
+
+def tree_of_numbers(value: Any) -> Any:
+    """The same as plain numbers, lists and dicts."""
+    if isinstance(value, dict):
+        return {str(key): tree_of_numbers(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, numpy.ndarray)):
+        return list(map(tree_of_numbers, value))
+    return value.item() if isinstance(value, numpy.generic) else value
 
 
 def _verdict(found: dict[str, Any]) -> str:

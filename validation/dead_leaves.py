@@ -17,6 +17,7 @@ from refdpm.experiments import common, images
 from refdpm.oracles import wiener
 
 PATCHES = {False: 40, True: 200}
+NUMBERS = "K", "K_stderr", "K_minus_L_null", "K_minus_L_null_stderr", "elbo", "elbo_stderr"
 MARGIN = {False: 0.3, True: 1.0}             # bits per pixel; "clearly"
 
 
@@ -29,16 +30,17 @@ def main() -> int:
     normal = likelihood.bits(wiener.log_likelihood_per_pixel(x_0, images.normal_law(settings)))
     c = likelihood.bits(bound.correction(problem.beta, x_0, kernel=gaussian)) / problem.size
     rows = [
-        row(f"K = {found['K']:.4f} ± {found['K_stderr']:.4f} bits per pixel on {len(x_0)} held-out patches, T = {settings.T}, "
-            f"β_1 = {settings.beta_1:g}; {settings.steps} steps of {settings.batch} patches in {seconds}; "
-            f"K − L_null = {found['K_minus_L_null']:.4f} ± {found['K_minus_L_null_stderr']:.4f}, "
-            f"strict bound {found['elbo']:.4f} ± {found['elbo_stderr']:.4f}",
+        row("K = {K:.4f} ± {K_stderr:.4f} bits per pixel on {patches} held-out patches, T = {T}, β_1 = {beta_1:g}; "
+            "{steps} steps of {batch} patches in {seconds}; "
+            "K − L_null = {K_minus_L_null:.4f} ± {K_minus_L_null_stderr:.4f}, strict bound {elbo:.4f} ± {elbo_stderr:.4f}",
             "K − L_null above 0 by 5 standard errors; the paper's 1.489 and 3.536 are of other images",
-            found["K_minus_L_null"] > 5 * found["K_minus_L_null_stderr"]),
-        row(f"normal law: {normal.mean():.4f} ± {normal.std(ddof=1) / np.sqrt(len(normal)):.4f} bits per pixel",
+            found["K_minus_L_null"] > 5 * found["K_minus_L_null_stderr"], patches=len(x_0), seconds=seconds, T=settings.T,
+            beta_1=settings.beta_1, steps=settings.steps, batch=settings.batch, **{name: found[name] for name in NUMBERS}),
+        row("normal law: {mean:.4f} ± {stderr:.4f} bits per pixel",
             f"at least {MARGIN[full]} below K and below the strict bound",
-            min(found["K"], found["elbo"]) - normal.mean() >= MARGIN[full]),
-        row(f"C = {c.mean():+.4f} bits per pixel", "so small that K and the strict bound agree to 0.02", abs(c.mean()) < 0.02)]
+            min(found["K"], found["elbo"]) - normal.mean() >= MARGIN[full],
+            mean=normal.mean(), stderr=normal.std(ddof=1) / np.sqrt(len(normal))),
+        row("C = {C:+.4f} bits per pixel", "so small that K and the strict bound agree to 0.02", abs(c.mean()) < 0.02, C=c.mean())]
     return conclude(f"dead_leaves{'_full' if full else ''}", claim_of(__doc__), rows,
                     seconds=time.perf_counter() - started, settings=settings._asdict())
 

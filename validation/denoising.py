@@ -5,6 +5,7 @@ a constant r) is biased, in the way its theory says: its samples trust the noisy
     python validation/denoising.py [--full] [--run DIR]      --run: a finished run of `refdpm train dead-leaves`, not a new one
 """
 
+from typing import Any
 import time
 
 import numpy as np
@@ -15,6 +16,11 @@ from refdpm.experiments import common, images
 from refdpm.oracles import wiener
 
 PATCHES, SAMPLES = 32, 4
+
+
+def standard_error(x: np.ndarray) -> float:
+    """Of the mean of independent numbers."""
+    return float(x.std(ddof=1) / np.sqrt(len(x)))
 
 
 def main() -> int:
@@ -35,27 +41,28 @@ def main() -> int:
         ("Wiener filter", wiener.denoise(y, law, noise_var=std * std)), ("the model's E[x_0 | x_t], one step", once),
         (f"mean of {SAMPLES} samples of sec. 2.5", drawn), (f"mean of {SAMPLES} samples that enter the chain", entered))}
 
-    def said(name: str) -> str:
-        error = errors[name]
-        return f"{name}: {error.mean():.4f} ± {error.std(ddof=1) / np.sqrt(len(error)):.4f}"
+    def measured(name: str) -> dict[str, Any]:
+        """Its error, and how far that is below the Wiener filter's, patch by patch, also in standard errors."""
+        error, gain = errors[name], errors["Wiener filter"] - errors[name]
+        value, stderr, below, below_stderr = (f(x) for x in (error, gain) for f in (np.mean, standard_error))
+        return {"name": name, "error": value, "stderr": stderr, "below": below, "scores": below / max(below_stderr, 1e-300)}
 
-    def below(name: str) -> tuple[float, float]:
-        """How far below the Wiener filter's error, patch by patch, in standard errors."""
-        gain = errors["Wiener filter"] - errors[name]
-        return float(gain.mean()), float(gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain))))
+    said = "{name}: {error:.4f} ± {stderr:.4f}"
 
     one, many, unbiased = list(errors)[1:]
     expected = wiener.expected_error(law, noise_var=std * std)
-    rows = [row(f"{said('Wiener filter')} (expected of its law {expected:.4f}), noise variance {std * std:.3f}, {PATCHES} patches, "
-                f"t = {t}", "mean squared error, in units of the variance of the images, within 5 standard errors of its law's",
-                abs(errors["Wiener filter"].mean() - expected) < 5 * errors["Wiener filter"].std(ddof=1) / np.sqrt(PATCHES)),
-            row(f"{said(one)}; {below(one)[0]:.4f} below the filter, patch by patch {below(one)[1]:.1f} standard errors",
-                "more than 3 standard errors below the filter", below(one)[1] > 3),
-            row(f"{said(many)}; {below(many)[0]:+.4f} below the filter, {below(many)[1]:+.1f} standard errors",
-                "above E[x_0 | x_t]: samples spread, and the method is biased", errors[many].mean() > errors[one].mean()),
-            row(f"{said(unbiased)}; {below(unbiased)[0]:+.4f} below the filter, {below(unbiased)[1]:+.1f} standard errors",
+    rows = [row(said + " (expected of its law {expected:.4f}), noise variance {noise_var:.3f}, {patches} patches, t = {t}",
+                "mean squared error, in units of the variance of the images, within 5 standard errors of its law's",
+                abs(errors["Wiener filter"].mean() - expected) < 5 * standard_error(errors["Wiener filter"]),
+                expected=expected, noise_var=std * std, patches=PATCHES, t=t, **measured("Wiener filter")),
+            row(said + "; {below:.4f} below the filter, patch by patch {scores:.1f} standard errors",
+                "more than 3 standard errors below the filter", measured(one)["scores"] > 3, **measured(one)),
+            row(said + "; {below:+.4f} below the filter, {scores:+.1f} standard errors",
+                "above E[x_0 | x_t]: samples spread, and the method is biased", errors[many].mean() > errors[one].mean(),
+                **measured(many)),
+            row(said + "; {below:+.4f} below the filter, {scores:+.1f} standard errors",
                 f"1 + 1/{SAMPLES} times the error of E[x_0 | x_t], to a fifth, as samples of its own law",
-                abs(errors[unbiased].mean() / errors[one].mean() / (1 + 1 / SAMPLES) - 1) < 0.2)]
+                abs(errors[unbiased].mean() / errors[one].mean() / (1 + 1 / SAMPLES) - 1) < 0.2, **measured(unbiased))]
     return conclude(f"denoising{'_full' if full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings=settings._asdict())
 

@@ -71,31 +71,34 @@ def main() -> int:
     started, rows = time.perf_counter(), []
     for s in (1e-3, 0.25, 1.0, 2.0):
         lowest, room = of_gaussian(s, 40)
-        rows.append(row(f"Gaussian data of variance {s:g}, T = 40: reverse − lower ≥ {lowest:.2e}, upper − reverse from "
-                        f"{room.min():.2e} to {room.max():.2e} nats over t = 2..40",
+        rows.append(row("Gaussian data of variance {s:g}, T = 40: reverse − lower ≥ {lower:.2e}, upper − reverse from "
+                        "{least:.2e} to {most:.2e} nats over t = 2..40",
                         "both ≥ 0" if s < 1 else f"lower holds, upper {'reached' if s == 1 else 'broken'} at every step",
-                        lowest >= -SLACK and (np.abs(room).max() < SLACK if s == 1 else (np.sign(room) == np.sign(1 - s)).all())))
+                        lowest >= -SLACK and (np.abs(room).max() < SLACK if s == 1 else (np.sign(room) == np.sign(1 - s)).all()),
+                        s=s, lower=lowest, least=room.min(), most=room.max()))
     for rate in (0.2, 0.5):
         apart, printed, inside = of_heartbeat(rate)
-        rows.append(row(f"heartbeat, T = 20, r = {rate}: package − oracle ≤ {apart:.1e} nats; printed digits off by ≤ "
-                        f"{printed:.1e} bits",
+        rows.append(row("heartbeat, T = 20, r = {rate}: package − oracle ≤ {apart:.1e} nats; printed digits off by ≤ "
+                        "{printed:.1e} bits",
                         "bounds enclose at t = 1..20; package exact to 1e-9 nats, PAPER §4.1 to its last digit",
-                        inside and apart < 1e-9 and printed < 6e-7))
+                        inside and apart < 1e-9 and printed < 6e-7, rate=rate, apart=apart, printed=printed))
     for rate, spread in ((0.5, "any"), (0.2, "same"), (0.2, "less"), (0.2, "more")):
         found = [enumeration.entropies(law, BETA, rate=rate) for law in laws(rate, spread)]
         broken = np.array([e.reverse[1:] > e.upper[1:] + SLACK for e in found])
         falls = np.array([np.diff(e.marginal) < -SLACK for e in found])
         lower = all((e.reverse >= e.lower - SLACK).all() for e in found)
         name = {"any": "any share of ones", "same": "the share of ones of π", "less": "fewer ones", "more": "more ones"}[spread]
-        rows.append(row(f"{LAWS} random laws of 3 bits, T = 4, r = {rate}, {name}: upper bound broken at {broken.sum()} of "
+        rows.append(row("{laws} random laws of 3 bits, T = 4, r = {rate}, {name}: upper bound broken at {broken} of "
                         f"{broken.size} steps, lower bound at {'none' if lower else 'SOME'}",
                         ("broken" if spread == "more" else "never") + ", and just where H(X_t) < H(X_{t−1}); lower never",
-                        lower and (broken == falls).all() and broken.any() == (spread == "more")))
+                        lower and (broken == falls).all() and broken.any() == (spread == "more"),
+                        laws=LAWS, rate=rate, name=name, broken=broken.sum(), steps=broken.size))
     fair = enumeration.entropies(np.full(8, 1 / 8), BETA, rate=0.2)
     lower, upper = package_bounds(enumeration.states(3).astype(float), np.full(8, 1 / 8), BETA, fix(binomial, rate=0.2))
-    rows.append(row(f"three fair bits, r = 0.2, β = {BETA[1:]}: last step reverse {fair.reverse[4]:.4f}, package's upper bound "
-                    f"{upper[-1]:.4f}, lower {lower[-1]:.4f} nats", "reverse above upper by more than 0.1, and above lower",
-                    fair.reverse[4] > upper[-1] + 0.1 and fair.reverse[4] > lower[-1]))
+    rows.append(row("three fair bits, r = 0.2, β = {beta}: last step reverse {reverse:.4f}, package's upper bound {upper:.4f}, "
+                    "lower {lower:.4f} nats", "reverse above upper by more than 0.1, and above lower",
+                    fair.reverse[4] > upper[-1] + 0.1 and fair.reverse[4] > lower[-1],
+                    beta=BETA[1:], reverse=fair.reverse[4], upper=upper[-1], lower=lower[-1]))
     return conclude("entropy_bounds", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings={"laws": LAWS, "midpoints": MIDPOINTS, "seed": 0})
 

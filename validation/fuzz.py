@@ -20,6 +20,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import sys
@@ -318,6 +319,20 @@ def _tar(members: dict[str, bytes], rng: np.random.Generator) -> bytes:
     return buffer.getvalue()
 
 
+# a program that answers the first line with the first line of a file, and each further one with the rest and the number of the call
+PROGRAM = """import sys
+hello, _, answer = open(sys.argv[1], "rb").read().partition(b"\\n")
+for number, line in enumerate(sys.stdin.buffer):
+    sys.stdout.buffer.write((answer.replace(b"4711", b"%d" % number) if number else hello) + b"\\n")
+    sys.stdout.buffer.flush()
+"""
+HELLO = json.dumps({"functions": ["alpha_bar", "mine"], "dtype": "float64", "profile": {"first_t": 1}, "beta": [0.1, 0.2, 0.3],
+                    "classes": 3, "not_known": ["other"], "unasked": ["third"], "places": {"alpha_bar": ["a.py", 3]},
+                    "own_steps": {"tuple": [{"dtype": "int64", "shape": [2], "data": [1, 3]}]}, "observes": True}).encode()
+ANSWER = json.dumps({"id": 4711, "notes": ["slow"],
+                     "value": {"dtype": "float64", "shape": [3], "data": [0.9, 0.72, 0.504]}}).encode()
+
+
 def targets(right: Right) -> list[Target]:
     """Everything that reads what others wrote."""
     def run_file(rng: np.random.Generator) -> dict[str, bytes]:
@@ -391,11 +406,22 @@ def targets(right: Right) -> list[Target]:
     def check(flag: str) -> Callable[[Path, np.random.Generator], tuple[int, str]]:
         return lambda folder, rng: command("check", "cmd:false", flag, folder / "stated")
 
+    def program_s_lines(rng: np.random.Generator) -> dict[str, bytes]:
+        lines = [HELLO, ANSWER]
+        which = int(rng.integers(2))
+        lines[which] = changed_json(lines[which], rng) if rng.random() < 0.8 else damaged(lines[which], rng)
+        return {"lines": b"\n".join(lines)}
+
+    def check_of_a_program(folder: Path, rng: np.random.Generator) -> tuple[int, str]:
+        words = ["cmd:" + sys.executable, "-I", "-S", "-c", PROGRAM, str(folder / "lines")]
+        code, said = command("check", shlex.join(words), "--only", "SCH.ABAR", "--max-examples", "0", "--timeout", "2")
+        return (code, said) if said else (code % 2, "")             # a report that nothing was decided is one
+
     def json_or_bytes(content: bytes) -> Callable[[np.random.Generator], dict[str, bytes]]:
         return lambda rng: {"stated": changed_json(content, rng) if rng.random() < 0.6 else damaged(content, rng)}
 
     return [
-        Target("run.npz", 0.25, run_file, lambda folder, rng: command("bound", folder / "run.npz", "--points", "3"), "run.npz"),
+        Target("run.npz", 0.22, run_file, lambda folder, rng: command("bound", folder / "run.npz", "--points", "3"), "run.npz"),
         Target(".npy", 0.15, lambda rng: {"x.npy": of(right.points, rng)}, arrays, ".npy"),
         Target("IDX", 0.1, idx_file, lambda folder, rng: refusal_of(lambda: idx.read(folder / "images")), "images"),
         Target("CIFAR folder", 0.05, batches, lambda folder, rng: refusal_of(lambda: cifar.training_and_test(folder)), "batch"),
@@ -403,9 +429,10 @@ def targets(right: Right) -> list[Target]:
                lambda folder, rng: refusal_of(lambda: cifar.training_and_test(folder / "cifar.tar.gz")), "cifar.tar.gz"),
         Target("pictures", 0.1, pictures, lambda folder, rng: refusal_of(lambda: images.read(folder, grey=rng.random() < .5)), "."),
         Target("vectors", 0.08, vectors, lambda folder, rng: command("vectors", "verify", folder), ".json"),
-        Target("profile", 0.05, json_or_bytes(right.profile), check("--profile"), "stated|profile|false"),
+        Target("profile", 0.05, json_or_bytes(right.profile), check("--profile"), "stated|false"),
         Target("expected failures", 0.04, lambda rng: {"stated": damaged(right.expected, rng)}, check("--expected-failures"),
                "stated|false"),
+        Target("program", 0.03, program_s_lines, check_of_a_program, "cmd:|adapter"),
         Target("arguments", 0.08, lambda rng: right.in_use, lambda folder, rng: arguments(folder, right, rng), ""),
     ]
 

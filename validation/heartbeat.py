@@ -29,13 +29,13 @@ def main() -> int:
     share, expected = drawn["invalid"], drawn["invalid_expected"]
     noise = np.sqrt(expected * (1 - expected) / drawn["n"])
     rows = [
-        row(f"T = {T}: K = {k:.4f} ± {stderr:.4f} bits on {n} held-out sequences, full sum over t; "
-            f"{posed.settings.steps} steps of training in {seconds}",
-            f"K ≥ {least:.4f}", k >= least),
-        row(f"K* = {star:.6f}, −H(X¹) = {exact['K_max']:.6f}; the paper's K is {PAPER} at T = 2000",
-            "K ≤ K* up to 5 standard errors", k <= star + 5 * stderr),
-        row(f"{100 * share:.3f} % of {drawn['n']} samples are invalid, of the exact model's {100 * expected:.3f} %",
-            f"≤ exact + 3 standard errors ({300 * noise:.3f} %) + 0.2 %", share <= expected + 3 * noise + 0.002)]
+        row("T = {T}: K = {K:.4f} ± {stderr:.4f} bits on {n} held-out sequences, full sum over t; {steps} steps of training in "
+            "{time}", f"K ≥ {least:.4f}", k >= least, T=T, K=k, stderr=stderr, n=n, steps=posed.settings.steps, time=seconds),
+        row("K* = {K_star:.6f}, −H(X¹) = {K_max:.6f}; the paper's K is {paper} at T = 2000",
+            "K ≤ K* up to 5 standard errors", k <= star + 5 * stderr, K_star=star, K_max=exact["K_max"], paper=PAPER),
+        row("{invalid:.3%} of {n} samples are invalid, of the exact model's {expected:.3%}",
+            f"≤ exact + 3 standard errors ({3 * noise:.3%}) + 0.2 %", share <= expected + 3 * noise + 0.002,
+            invalid=share, n=drawn["n"], expected=expected)]
     return conclude(f"heartbeat{'_full' if full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings=posed.settings._asdict())
 

@@ -42,14 +42,15 @@ HANG = "while True: time.sleep(1)"
 SLEEPER = "subprocess.Popen(['sleep', '300'], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)"
 ADAPTERS = {
     # exceptions
-    "raises": Hostile("raise RuntimeError('no')"), "base exception": Hostile("raise type('B', (BaseException,), {})('x')"),
+    "raises": Hostile("raise RuntimeError('no')", codes=(2,)),
+    "base exception": Hostile("raise type('B', (BaseException,), {})('x')"),
     "unprintable": Hostile("raise Unprintable"), "interrupt": Hostile("raise KeyboardInterrupt", here=False),
     "generator exit": Hostile("raise GeneratorExit"), "leaves": Hostile("sys.exit(0)"), "stop iteration": Hostile("next(iter(()))"),
-    "deep": Hostile("return alpha_bar(beta)"),
-    "chained": Hostile("try: 1 / 0\n    except ZeroDivisionError: raise ValueError('second')"),
+    "deep": Hostile("return alpha_bar(beta)", codes=(2,)),
+    "chained": Hostile("try: 1 / 0\n    except ZeroDivisionError: raise ValueError('second')", codes=(2,)),
     "name with controls": Hostile("raise type('\\x1b[31mE\\n', (Exception,), {})('\\x00\\x1b]0;x\\x07')"),
-    "five megabytes": Hostile("raise ValueError('A' * 5_000_000)"),
-    "surrogates": Hostile("raise ValueError('\\ud800 \\ufffe ]]>')"),
+    "five megabytes": Hostile("raise ValueError('A' * 5_000_000)", codes=(2,)),
+    "surrogates": Hostile("raise ValueError('\\ud800 \\ufffe ]]>')", codes=(2,)),
     "no memory": Hostile("return np.zeros(10 ** 15)"), "not implemented": Hostile("raise NotImplementedError", codes=(2,)),
     # at import
     "import: exits with 0": Hostile("pass", "os._exit(0)", (2,), here=False), "import: raises": Hostile("pass", "1 / 0", (2,)),
@@ -65,7 +66,7 @@ ADAPTERS = {
     "a number": Hostile("return 10 ** 400"), "text": Hostile("return 'x'"), "a generator": Hostile("return (b for b in beta)"),
     "a dict": Hostile("return {'table': np.ones(3), 3: 4}"), "objects": Hostile("return np.array([object()] * len(beta))"),
     "ragged": Hostile("return [[1], [1, 2]]"), "empty": Hostile("return np.zeros(0)"), "NaN": Hostile("return np.nan * beta"),
-    "240 MB": Hostile("return np.zeros(30_000_000)"), "itself": Hostile("x = []; x.append(x); return x"),
+    "240 MB": Hostile("return np.zeros(30_000_000)"), "itself": Hostile("x = []; x.append(x); return x", codes=(2,)),
     "structured": Hostile("return np.zeros(len(beta), [('a', 'f8')])"), "dates": Hostile("return np.zeros(len(beta), 'M8[s]')"),
     "masked": Hostile("return np.ma.masked_array(np.cumprod(1 - beta), mask=True)"),
     "array that raises": Hostile("return Bad()"), "lies about its length": Hostile("return Lying(beta)"),
@@ -77,6 +78,11 @@ ADAPTERS = {
     "schedule of NaN": Hostile(RIGHT.strip(), "beta = np.full(5, np.nan)", (2,)),
     "schedule outside": Hostile(RIGHT.strip(), "beta = np.array([0.5, 1.5])", (2,)),
     "profile that is none": Hostile(RIGHT.strip(), "profile = {'first_t': [1]}", (2,)),
+    "conventions that there are not": Hostile(RIGHT.strip(), "profile = {'\\x1b[31m': object()}", (2,)),
+    "steps that are none": Hostile(RIGHT.strip(), "own_steps = [3, 'x']", (2,)),
+    "schedule that raises": Hostile("pass", "class A:\n    beta = property(lambda self: 1 / 0)\n    alpha_bar = np.cumprod\n"
+                                    "make = lambda beta: A()", (0, 1, 2)),
+    "arrays of its own": Hostile("return (1 - beta).view(Own)"),
     "signature that lies": Hostile(RIGHT.strip(), "class S:\n    def __get__(self, *_): raise ValueError('no signature')\n"
                                    "type('X', (), {'__signature__': S()})", (0,)),
     # what is done to the world
@@ -84,6 +90,13 @@ ADAPTERS = {
     "numpy of its own": Hostile("np.cumprod = lambda x: 0 * x\n" + RIGHT, here=False),
     "another folder": Hostile("os.chdir('/')\n" + RIGHT, codes=(0,)),
     "environment emptied": Hostile("os.environ.clear()\n" + RIGHT, codes=(0,)),
+    "recursion limit": Hostile("sys.setrecursionlimit(40)\n" + RIGHT, codes=(0, 1, 2), here=False),
+    "errors that are raised": Hostile("np.seterr(all='raise')\n" + RIGHT, codes=(0,)),
+    "an end that hangs": Hostile("atexit.register(time.sleep, 300)\n" + RIGHT, codes=(0,), here=False),
+    "prints without end": Hostile("threading.Thread(target=lambda: [print('x' * 999) for _ in iter(int, 1)], daemon=True).start()"
+                                  "\n" + RIGHT, codes=(0, 1), here=False),
+    "modules taken away": Hostile("[sys.modules.pop(name) for name in list(sys.modules) if name.startswith(('refdpm', 'json'))]\n"
+                                  + RIGHT, codes=(0, 1), here=False),
     "alarm": Hostile("signal.alarm(1)\n" + RIGHT, codes=(0, 1), here=False),
     "closes everything": Hostile("os.closerange(0, 100)\n" + RIGHT, here=False),
     "prints": Hostile("print('\\x1b[31m{}')\n" + RIGHT, codes=(0,)), "threads": Hostile(
@@ -94,7 +107,7 @@ ADAPTERS = {
     "fork that answers too": Hostile("os.fork()\n" + RIGHT, codes=(0, 1), here=False),
     "kills its parent": Hostile("os.kill(os.getppid(), 9)\n" + RIGHT, codes=(1,), here=False),
 }
-TOP = """import ctypes, os, signal, subprocess, sys, threading, time
+TOP = """import atexit, ctypes, os, signal, subprocess, sys, threading, time
 import numpy as np
 
 class Unprintable(Exception):
@@ -102,6 +115,10 @@ class Unprintable(Exception):
 
 class Bad:
     def __array__(self, *_, **__): raise Unprintable
+
+class Own(np.ndarray):
+    def astype(self, *_, **__): raise Unprintable
+    tobytes = tolist = ravel = reshape = astype
 
 class Lying(list):
     def __len__(self): return 10 ** 9
@@ -160,6 +177,13 @@ def left(folder: Path) -> list[int]:
     return found
 
 
+def can_be_asked_here(hostile: Hostile | Path) -> bool:
+    """Whether it leaves the process of the check, and its libraries, as they are."""
+    if isinstance(hostile, Hostile):
+        return hostile.here
+    return not any(word in hostile.read_text() for word in ("_exit(", "Popen(", "Thread(", "del np."))
+
+
 def faults(way: str, hostile: Hostile | Path, folder: Path) -> list[str]:
     """What is wrong with the check of one adapter."""
     path, junit = folder / "adapter.py", folder / "junit.xml"
@@ -169,7 +193,7 @@ def faults(way: str, hostile: Hostile | Path, folder: Path) -> list[str]:
     codes = (0, 1, 2) if isinstance(hostile, Path) else hostile.codes
     found = [f"exit code {code}, expected {codes}: {said[-300:]}"] if code not in codes else []
     found += ["a traceback"] if "Traceback" in said else []
-    if code in (0, 1) and printed:
+    if code in (0, 1, 2) and printed:
         found += _faults_of_a_report(json.loads(printed), code)
     if code == 2 and way != "here" and not printed:
         found += [f"{len(said.splitlines())} lines of error"] if len(said.strip().splitlines()) != 1 or len(said) > 2000 else []
@@ -200,10 +224,11 @@ def _done(arguments: list[str], folder: Path) -> tuple[int, str, str]:
 
 
 def _faults_of_a_report(report: dict[str, Any], code: int) -> list[str]:
-    ran = [row for row in report["clauses"] if row["verdict"] != "skipped"]
-    wrong = [row for row in ran if row["verdict"] != "pass"]
-    return (["no verdict"] * (not ran) + ["a failure without a reason"] * any(not _told(row) for row in wrong)
-            + ["exit code 0 beside a failure"] * (code == 0 and bool(wrong)))
+    wrong = [row for row in report["clauses"] if row["verdict"] != "pass"]
+    failed = [row for row in wrong if row["verdict"] != "skipped"]
+    return (["no verdict"] * (not report["clauses"]) + ["no reason"] * any(not _told(row) for row in wrong)
+            + ["exit code 0 beside a failure"] * (code == 0 and bool(failed))
+            + ["exit code 2 beside what was decided"] * (code == 2 and not wrong))
 
 
 def _told(row: dict[str, Any]) -> bool:
@@ -217,7 +242,7 @@ def ended(number: int, folder: Path) -> list[str]:
     (folder / "adapter.py").write_text(text_of(Hostile(f"{SLEEPER}; open({str(folder / 'there')!r}, 'w').close()\n    {HANG}")))
     process = subprocess.Popen([*command("check", folder / "adapter.py", folder / "junit.xml"), "--timeout", "100"], cwd=folder,
                                env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None)
     while not (folder / "there").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
@@ -238,8 +263,8 @@ def main() -> int:
     more: dict[str, Hostile | Path] = {file.name: file for file in sorted(options.folder.glob("*.py"))} if options.folder else {}
     for way in ("here", "check", "cmd"):
         asked, wrong = 0, []
-        for name, hostile in ({**ADAPTERS, **more} if way != "here" else ADAPTERS).items():
-            if options.only in name and (way != "here" or isinstance(hostile, Hostile) and hostile.here):
+        for name, hostile in {**ADAPTERS, **more}.items():
+            if options.only in name and (way != "here" or can_be_asked_here(hostile)):
                 with tempfile.TemporaryDirectory() as folder:
                     asked += 1
                     found = faults(way, hostile, Path(folder))

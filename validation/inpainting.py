@@ -35,13 +35,16 @@ def main() -> int:
     estimates = {"mean of all images": np.broadcast_to(law.mean[hole], truth.shape), "best linear estimate": linear,
                  f"mean of {SAMPLES} samples": np.mean(draws, axis=0).reshape(len(x), -1)[:, hole]}
     errors = {name: np.square(estimate - truth).mean(axis=1) for name, estimate in estimates.items()}
-    text = ", ".join(f"{name} {error.mean():.4f} ± {error.std(ddof=1) / np.sqrt(len(error)):.4f}" for name, error in errors.items())
+    measured = {name: (error.mean(), error.std(ddof=1) / np.sqrt(len(error))) for name, error in errors.items()}
+    text = ", ".join(f"{name} {value:.4f} ± {stderr:.4f}" for name, (value, stderr) in measured.items())
     gain = errors["mean of all images"] - errors[f"mean of {SAMPLES} samples"]
     score = gain.mean() / (gain.std(ddof=1) / np.sqrt(len(gain)))
     kept = [bool((draw[mask] == x[mask]).all()) for draw in draws]
-    rows = [row(f"{sum(kept)} of {SAMPLES} draws keep all known pixels of {PATCHES} patches", "all of them", all(kept)),
+    rows = [row("{kept} of {draws} draws keep all known pixels of {patches} patches", "all of them", all(kept),
+                kept=sum(kept), draws=SAMPLES, patches=PATCHES),
             row(f"mean squared error in the unknown middle: {text}",
-                f"samples below the mean of all images by more than 3 standard errors ({score:.1f})", score > 3)]
+                f"samples below the mean of all images by more than 3 standard errors ({score:.1f})", score > 3,
+                errors=measured, scores=score)]
     return conclude(f"inpainting{'_full' if full else ''}", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings=posed.settings._asdict())
 

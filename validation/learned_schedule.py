@@ -51,9 +51,9 @@ def main() -> int:
     fixed = schedules(base.T, base.beta_1)
     star = {name: bits(oracle.k_star_of(beta)) for name, beta in fixed.items()}
     star["the best"] = bits(oracle.best_schedule(base.beta_1, base.T).k_star)
-    rows.append(row("K* of " + ", ".join(f"{name} {k:.4f}" for name, k in star.items()) + " bits",
+    rows.append(row(f"K* of {', '.join(f'{name} {k:.4f}' for name, k in star.items())} bits",
                     "PAPER's " + ", ".join(f"{name} {k}" for name, k in REPORTED[1e-3].items()) + ", within 0.004",
-                    all(abs(star[name] - k) < 0.004 for name, k in REPORTED[1e-3].items())))
+                    all(abs(star[name] - k) < 0.004 for name, k in REPORTED[1e-3].items()), K_star=star))
     for seed in range(options.seeds):
         settings, k, learned = base._replace(seed=seed), {}, 0.0
         for name in ("learned", *fixed):
@@ -63,16 +63,19 @@ def main() -> int:
             if name == "learned":
                 learned = bits(oracle.k_star_of(common.beta_of(run.problem, run.state)))
             ceiling, estimate = star.get(name, learned), in_bits(average(k[name]))
-            rows.append(row(f"seed {seed}, {name}: K = {estimate.value:.4f} ± {estimate.stderr:.4f} bits, K* of this schedule "
-                            f"{ceiling:.4f}", "K ≤ K* + 5 standard errors", estimate.value <= ceiling + 5 * estimate.stderr))
+            rows.append(row("seed {seed}, {name}: K = {K:.4f} ± {stderr:.4f} bits, K* of this schedule {K_star:.4f}",
+                            "K ≤ K* + 5 standard errors", estimate.value <= ceiling + 5 * estimate.stderr,
+                            seed=seed, name=name, K=estimate.value, stderr=estimate.stderr, K_star=ceiling))
             print(rows[-1]["number"], f"({seconds:.0f} s)", flush=True)
         for better, worse in (("learned", "geometric"), ("geometric", "reciprocal")):
             value, stderr = in_bits(average(k[better] - k[worse]))
-            rows.append(row(f"seed {seed}: K({better}) − K({worse}) = {value:.4f} ± {stderr:.4f} bits, paired",
-                            "more than 5 standard errors above 0", value > 5 * stderr))
-        rows.append(row(f"seed {seed}: K* of the learned schedule − K* of the geometric one = {learned - star['geometric']:.4f} "
-                        f"bits, of the best − the geometric one {star['the best'] - star['geometric']:.4f}",
-                        "above 0: it learned a better schedule, not only a better network", learned > star["geometric"]))
+            rows.append(row("seed {seed}: K({better}) − K({worse}) = {gain:.4f} ± {stderr:.4f} bits, paired",
+                            "more than 5 standard errors above 0", value > 5 * stderr,
+                            seed=seed, better=better, worse=worse, gain=value, stderr=stderr))
+        rows.append(row("seed {seed}: K* of the learned schedule − K* of the geometric one = {gain:.4f} bits, of the best − the "
+                        "geometric one {most:.4f}",
+                        "above 0: it learned a better schedule, not only a better network", learned > star["geometric"],
+                        seed=seed, gain=learned - star["geometric"], most=star["the best"] - star["geometric"]))
     return conclude("learned_schedule", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings=base._asdict() | {"seeds": options.seeds, "points": POINTS})
 

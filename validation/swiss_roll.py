@@ -7,7 +7,7 @@ never above K*; samples are from the law of the data; the paper's 16 units are r
 import argparse
 import time
 
-from claim import claim_of, conclude, run_quietly
+from claim import claim_of, conclude, row, run_quietly
 
 from refdpm.experiments import common, swiss_roll as experiment
 
@@ -28,23 +28,23 @@ def main() -> int:
         ceilings, drawn = (of(run.problem, settings, run.state) for of in (experiment.ceilings, experiment.sample_report))
         k, se, star = report["K"], report["K_stderr"], ceilings["K_star"]
         rows += [
-            {"number": f"seed {seed}: K = {k:.4f} ± {se:.4f} bits in {seconds:.0f} s of training; K − L_null = "
-                       f"{report['K_minus_L_null']:.4f}, strict bound {report['elbo']:.4f}",
-             "expectation": f"K ≥ K* − {within} = {star - within:.4f}", "holds": k >= star - within},
-            {"number": f"K of its own schedule's ceiling {ceilings['K_star_of_its_schedule']:.4f}, K* = {star:.4f}, "
-                       f"K_max = {ceilings['K_max']:.4f}",
-             "expectation": "K ≤ K* of its schedule ≤ K* ≤ K_max, up to 5 standard errors and the search's 0.003",
-             "holds": k - 5 * se <= ceilings["K_star_of_its_schedule"] <= star + 0.003 <= ceilings["K_max"]},
-            {"number": f"energy test of {drawn['n']} samples: p = {drawn['p_value']:.3f}",
-             "expectation": "p > 0.001 (false-alarm rate 1 in 1000)", "holds": drawn["p_value"] > 0.001}]
+            row("seed {seed}: K = {K:.4f} ± {stderr:.4f} bits in {seconds:.0f} s of training; K − L_null = {gain:.4f}, "
+                "strict bound {strict:.4f}", f"K ≥ K* − {within} = {star - within:.4f}", k >= star - within,
+                seed=seed, K=k, stderr=se, seconds=seconds, gain=report["K_minus_L_null"], strict=report["elbo"]),
+            row("K of its own schedule's ceiling {own:.4f}, K* = {K_star:.4f}, K_max = {K_max:.4f}",
+                "K ≤ K* of its schedule ≤ K* ≤ K_max, up to 5 standard errors and the search's 0.003",
+                k - 5 * se <= ceilings["K_star_of_its_schedule"] <= star + 0.003 <= ceilings["K_max"],
+                own=ceilings["K_star_of_its_schedule"], K_star=star, K_max=ceilings["K_max"]),
+            row("energy test of {n} samples: p = {p_value:.3f}", "p > 0.001 (false-alarm rate 1 in 1000)", drawn["p_value"] > 0.001,
+                n=drawn["n"], p_value=drawn["p_value"])]
     if not options.full:
         for readout in ("eq65", "released", "denoising"):
             paper = experiment.DEFAULT._replace(units=16, width=0.5, readout=readout)
             run, seconds = run_quietly("swiss-roll", paper)
             report = common.bound_report(run.problem, run.state, common.held_out(run.problem, POINTS))
-            rows.append({"number": f"16 units as in the paper, read-out {readout}: K = {report['K']:.4f} ± "
-                                   f"{report['K_stderr']:.4f} bits in {seconds:.0f} s",
-                         "expectation": f"below K* = {star:.4f}", "holds": report["K"] < star})
+            rows.append(row("16 units as in the paper, read-out {readout}: K = {K:.4f} ± {stderr:.4f} bits in {seconds:.0f} s",
+                            f"below K* = {star:.4f}", report["K"] < star,
+                            readout=readout, K=report["K"], stderr=report["K_stderr"], seconds=seconds))
     return conclude("swiss_roll_full" if options.full else "swiss_roll", claim_of(__doc__), rows,
                     seconds=time.perf_counter() - started, settings=base._asdict() | {"seeds": options.seeds, "points": POINTS})
 

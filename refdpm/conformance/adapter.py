@@ -177,7 +177,7 @@ class Local:
         self.make: Callable[..., Any] | None = getattr(target, "make", None)
         self.array: Callable[[Array], Any] | None = getattr(target, "array", None)
         self.classes = _class_count(target)
-        self.own_steps: tuple[Array, ...] | None = getattr(target, "own_steps", None)
+        self.own_steps = own_lists(getattr(target, "own_steps", None))
         own = None if self.make or callable(getattr(target, "beta", None)) else getattr(target, "beta", None)
         self.beta = None if own is None else own_schedule(to_array(own))
         self._names, self._objects = names, {}        # type: tuple[frozenset[str], dict[bytes, Any]]
@@ -308,6 +308,17 @@ def own_schedule(beta: Array) -> Array:
     if wrong.size:
         raise ValueError(f"adapter: beta: expected values in (0, 1] for t = 1..T, got {beta[wrong[0]]} at t = {wrong[0] + 1}")
     return np.concatenate([[0.0], beta.astype(np.float64)])
+
+
+def own_lists(found: Any) -> tuple[Array, ...] | None:
+    """An adapter's own lists of steps.   Raises: ValueError for what is none."""
+    if found is None:
+        return None
+    lists = tuple(map(to_array, found)) if isinstance(found, (tuple, list)) else ()
+    if not lists or any(steps.ndim != 1 or steps.dtype.kind not in "iu" or not len(steps) or steps[0] < 0
+                        or np.any(np.diff(steps) < 1) for steps in lists):
+        raise ValueError(f"adapter: own_steps: expected a tuple of lists of increasing steps, got {said(repr(found))[:60]}")
+    return lists
 
 
 def _is_offered(place: Any, name: str) -> bool:

@@ -23,9 +23,8 @@ import numpy as np
 
 import refdpm
 from refdpm.conformance import known, wire
-from refdpm.conformance.adapter import (DTYPES, CalledNoMore, Fault, Local, Observed, Refusal, Skip, Source, load, own_schedule,
-                                        said, to_array, to_arrays)
-from refdpm.vjp import Array
+from refdpm.conformance.adapter import (DTYPES, CalledNoMore, Fault, Local, Observed, Refusal, Skip, Source, load, own_lists,
+                                        own_schedule, said, to_array, to_arrays)
 
 LIVES = 3                       # processes that one function may end before it is not called any more
 STARTUP = 10.0                  # seconds that the first answer may take beside those of a call: for an interpreter to start
@@ -93,9 +92,13 @@ class Remote:
             hello = self._start()
             beta = hello.get("beta")
             self.beta = None if beta is None else own_schedule(to_array(wire.decode(beta)))
+            self.own_steps = own_lists(wire.decode(hello.get("own_steps")))
         except Fault as fault:
             self.close()
             raise ValueError(f"adapter: expected a program that answers, got {name!r}, which {fault}") from None
+        except ValueError:
+            self.close()
+            raise
         self._offers = frozenset(hello["functions"]) & names
         self.dtype: str | None = hello.get("dtype")
         self.stated: Mapping[str, Any] = hello.get("profile") or {}
@@ -103,7 +106,6 @@ class Remote:
         self._observes = hello.get("observes") is True
         self.unasked = tuple(map(said, hello.get("unasked") or ()))
         self.not_known = [*(name for name in hello["functions"] if name not in names), *map(said, hello.get("not_known") or ())]
-        self.own_steps: tuple[Array, ...] | None = wire.decode(hello.get("own_steps"))
         self.places = {name: (said(file), int(line)) for name, (file, line) in (hello.get("places") or {}).items()}
 
     def offers(self) -> frozenset[str]:
@@ -147,9 +149,10 @@ class Remote:
             except ValueError as error:
                 raise Fault(f"does not start again: {error}") from None
         assert self._process is not None
-        answer = wire.message(self._process.exchange(line, self.timeout))
+        said_back = self._process.exchange(line, self.timeout)
+        answer = wire.message(said_back)
         if answer.get("id") != self._count or not ("value" in answer or "error" in answer):
-            raise Fault(f"answers with {wire.quoted(wire.line(answer))}, expected id {self._count} and a value or an error")
+            raise Fault(f"answers with {wire.quoted(said_back)}, expected id {self._count} and a value or an error")
         return answer
 
     def _value_of(self, name: str, answer: dict[str, Any]) -> Any:
@@ -165,11 +168,13 @@ class Remote:
         try:
             self._process = _Process(self.command)
             first = wire.line({"hello": 1, "names": sorted(self._names)})
-            hello = wire.message(self._process.exchange(first, self.timeout + STARTUP))
+            said_first = self._process.exchange(first, self.timeout + STARTUP)
+            hello = wire.message(said_first)
             if "error" in hello:
-                raise ValueError(said(hello["error"]))
+                why = said(hello["error"])
+                raise ValueError(why if why.startswith("adapter:") else f"adapter: {self.name} has nothing to check: {why!r}")
             if not _is_hello(hello):
-                raise Fault(f"says {wire.quoted(wire.line(hello))}, expected functions, dtype, profile and beta")
+                raise Fault(f"says {wire.quoted(said_first)}, expected functions, dtype, profile and beta")
             return hello
         except BaseException:
             self.close()

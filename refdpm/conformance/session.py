@@ -47,7 +47,7 @@ class Session:
         self.flags = flags                                     # with which the command was given, to reproduce a failure
         self.effort = effort
         self.subject = Subject(self.source, QUANTITIES)
-        stated = profiles.stated_conventions(dict(self.source.stated) | dict(profile or {}), NAMES)
+        stated = _stated_by(self.source) | profiles.stated_conventions(dict(profile or {}), NAMES)
         with _quietly():
             self.subject.profile, self.known = infer(self.subject, stated)
         self._results: dict[str, Result] = {}
@@ -272,6 +272,14 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
             "not_looked_at": [str(name) for name in getattr(session.source, "unasked", ())],
             "clauses": rows, "summary": summary, "versions": versions(), "seed": session.effort.seed,
             "exit_code": _exit_code(rows)}
+
+
+def _stated_by(source: Source) -> dict[str, Any]:
+    """The conventions that an adapter states.   Raises: ValueError naming it for others than there are."""
+    try:
+        return profiles.stated_conventions(dict(source.stated), NAMES)
+    except ValueError as error:
+        raise ValueError(f"adapter: {source.name}: {error}") from None
 
 
 def beginnings(only: str | Sequence[str]) -> tuple[str, ...]:

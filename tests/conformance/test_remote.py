@@ -317,11 +317,11 @@ def test_the_first_answer_has_its_time_too(monkeypatch):
 @pytest.mark.parametrize("text,reason", [
     ("import nowhere_at_all", "No module named 'nowhere_at_all'"), ("1 +", "SyntaxError"), ("raise SystemExit(3)", "SystemExit: 3"),
     ("def kl(): 1\ndtype = 'int8'", "dtype: expected one of bfloat16, float16"), ("x = 1", "found none of them in none"),
-    ("def make(beta): raise KeyError", "raises KeyError")])
+    ("def make(beta): raise KeyError", "raises KeyError"), ("def kl(): 1\nown_steps = 'ab'", "own_steps: expected a tuple")])
 def test_what_is_no_adapter_is_said_at_once(tmp_path, isolate, text, reason):
     path = tmp_path / "none.py"
     path.write_text(text)
-    with pytest.raises(ValueError, match="^adapter: expected (a module|functions)") as found:
+    with pytest.raises(ValueError, match="^adapter: (expected (a module|functions)|own_steps)") as found:
         open_source(str(path), isolate=isolate, timeout=TIMEOUT, names=NAMES | {"kl"})
     assert reason in str(found.value)
 
@@ -381,6 +381,13 @@ def test_a_program_is_judged_like_a_module(program):
     assert (verdict, reason, other) == ("pass", "", "skipped") and "not offered" in why
 
 
+def test_a_convention_that_there_is_not_names_the_adapter(adapter, opened):
+    path = adapter("return mean, var", "profile = {'first_t': [1]}\n")
+    for isolate in (False, True):
+        with pytest.raises(ValueError, match=f"adapter: {path}: profile: expected first_t"):
+            session.Session(opened(path, isolate=isolate, timeout=20))
+
+
 def test_a_program_states_its_conventions(program):
     source = program("beta")
     assert (source.dtype, source.stated, source.beta.tolist()) == ("float32", {"first_t": 0}, [0, 0.25, 0.5])
@@ -417,7 +424,13 @@ def test_what_is_no_program_is_said_at_once(command, reason):
     ("cmd:", "expected cmd:PROGRAM ARGUMENTS, got no program"), ("cmd:'", "expected cmd:PROGRAM ARGUMENTS"),
     ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[[1,2]]}"; sleep 9'""", r"expected a list of numbers, got shape \(1, 2\)"),
     ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[0.5,2]}"; sleep 9'""", r"expected values in \(0, 1\].*got 2.0 at t = 2"),
-    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[null]}"; sleep 9'""", "got nan at t = 1")])
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"beta\\":[null]}"; sleep 9'""", "got nan at t = 1"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"own_steps\\":[[1,2]]}"; sleep 9'""", "own_steps: expected a tuple of lists"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"own_steps\\":{\\"tuple\\":[\\"a\\"]}}"; sleep 9'""", "own_steps: expected"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"classes\\":1e999}"; sleep 9'""", "which says .*classes"),
+    ("""cmd:sh -c 'echo "{\\"functions\\":[],\\"own_steps\\":{\\"dtype\\":[1],\\"shape\\":[],\\"data\\":[]}}"; sleep 9'""",
+     "answers with a value that cannot be read"),
+    ("""cmd:sh -c 'echo "{\\"error\\":\\"\\"}"; sleep 9'""", "has nothing to check")])
 def test_commands_and_schedules_that_are_none(command, reason):
     with pytest.raises(ValueError, match=f"^adapter: .*{reason}"):
         open_source(command, isolate=False, timeout=TIMEOUT, names=NAMES)
@@ -459,12 +472,12 @@ int main(void) {
 """
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_places_that_are_none_are_no_answer(program):
     with pytest.raises(ValueError, match="adapter: expected a program that answers, got .*, which says .*places"):
         program("places")
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_a_program_in_C(tmp_path, opened):
     (tmp_path / "forward.c").write_text(C_PROGRAM)
     subprocess.run(["cc", "-o", str(tmp_path / "forward"), str(tmp_path / "forward.c"), "-lm"], check=True)

@@ -183,6 +183,7 @@ def verdict_row(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     report, confirmed = run(), CONFIRMED.get(name, set())
     verdict = row(f"{name}: {described(report)}", f"accused: {', '.join(sorted(confirmed)) or 'nothing'}",
                   set(accused(report)) == confirmed and report["summary"]["pass"] > 0)
+    verdict["values"] = report["summary"]
     print(verdict["number"], file=sys.stderr)
     return verdict
 

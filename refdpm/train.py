@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import bound, optimize, schedule
-from refdpm.likelihood import Estimate, average, null_log_likelihood, total
+from refdpm.likelihood import Estimate, average, null_log_likelihood
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree, tree_map
 
@@ -166,14 +166,8 @@ def mean_network_bound(parameters: Tree, x_0: Array, *, noise: Array, t: Array, 
         return -share * kl.sum(), back(np.full(len(kl), -share))
 
     minus_kl, dparameters = _sum(map(piece, _rows(x_0, noise, t, rows)))
-    ends = bound.assemble(_terms(np.empty((0, len(x_0))), beta, x_0, kernel), T=len(beta) - 1)
+    ends = bound.assemble(bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=kernel)), T=len(beta) - 1)
     return float(minus_kl + ends.mean()), dparameters
-
-
-def _terms(kl: Array, beta: Array, x_0: Array, kernel: Module) -> bound.Terms:
-    """The terms of K around a given (S, N) of divergences."""
-    return bound.Terms(kl, bound.entropy_at(beta, x_0, t=len(beta) - 1, kernel=kernel),
-                       bound.entropy_at(beta, x_0, t=1, kernel=kernel), total(kernel.entropy(kernel.prior(x_0.shape))))
 
 
 def _check_examples(x_0: Array) -> None:
@@ -228,7 +222,8 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
         noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
         kl = [bound.network_kl(parameters, beta=beta, **piece, kernel=kernel, network=network)
               for piece in _rows(x_0[part], noise, t, rows)]
-        terms = _terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), beta, x_0[part], kernel)
+        kl = np.concatenate([np.empty(0), *kl]).reshape(t.shape)
+        terms = bound.Terms(kl, *bound.end_terms(beta, x_0[part], kernel=kernel))
         k.append(bound.assemble(terms, T=T))
         parts.append(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms))
     means = _sum(iter(parts))

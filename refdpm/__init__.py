@@ -11,6 +11,8 @@ the ground
         the gradient contract: `f` and `f_vjp` side by side, positional arguments are differentiated
     `doors`
         numbers of any kind come in and float64 goes out, or float32 where it is said so
+    `workers`
+        work in several processes, with the same bits for any number of them
     `activation`
         softplus, sigmoid, logit, tanh, leaky ReLU, SiLU, GELU, softmax, accurate from −800 to 800
 
@@ -120,7 +122,7 @@ Nothing is imported here: `from refdpm import gaussian, bound` loads what it nam
 __version__ = "0.1.0"
 
 READING_ORDER = (
-    "paper", "vjp", "doors", "activation",
+    "paper", "vjp", "doors", "workers", "activation",
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
     "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",

@@ -175,27 +175,32 @@ def network_kl_vjp(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t
 
 # -- the two ends of the chain -----------------------------------------------------------------------------------------
 
-def entropy_at(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> Array:
-    """H(x_t | x_0) per example, in nats.   Shapes: beta (T+1,), x_0 (N, …), t integers (N,), or one for all → (N,)."""
+def entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
+    """H(x_t | x_0) per example, in nats.   Shapes: beta (T+1,), x_0 (N, …) → (N,)."""
     return entropy_at_vjp(beta, x_0, t=t, kernel=kernel)[0]
 
 
-def entropy_at_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> tuple[Array, Pullback]:
+def entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Array, Pullback]:
     """Adjoint of `entropy_at`."""
+    return _entropy_vjp(beta, x_0, t=np.full(len(x_0), t), kernel=kernel)
+
+
+def _entropy_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> tuple[Array, Pullback]:
+    """H(x_t | x_0) of each row at its own t, and its adjoint for (beta, x_0)."""
     q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
     per_component, back_entropy = kernel.entropy_vjp(q)
     entropy, back_total = total_vjp(per_component)
     return entropy, lambda dentropy: back_marginal(back_entropy(back_total(dentropy)))
 
 
-def prior_cross_entropy_at(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> Array:
+def prior_cross_entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
     """−E log π(x_t) given x_0, per example, in nats.   Shapes as in `entropy_at`."""
     return prior_cross_entropy_at_vjp(beta, x_0, t=t, kernel=kernel)[0]
 
 
-def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> tuple[Array, Pullback]:
+def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Array, Pullback]:
     """Adjoint of `prior_cross_entropy_at`."""
-    q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
+    q, back_marginal = _marginal_at_vjp(beta, x_0, t=np.full(len(x_0), t), kernel=kernel)
     per_component, back_cross_entropy = kernel.cross_entropy_vjp(q, kernel.prior(x_0.shape))
     value, back_total = total_vjp(per_component)
 
@@ -207,9 +212,9 @@ def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Mod
 
 
 def _marginal_at_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> tuple[Tree, Pullback]:
-    """q(x_t | x_0), and its adjoint for (beta, x_0)."""
+    """q(x_t | x_0) of each row at its own t, and its adjoint for (beta, x_0)."""
     schedule.check(beta, t=t, first=0)
-    step, back_step = schedule.step_at_vjp(beta, t=np.broadcast_to(t, len(x_0)), ndim=x_0.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=t, ndim=x_0.ndim)
     q, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
 
     def pullback(dq: Tree) -> tuple[Array, Array]:
@@ -238,7 +243,7 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
     rows = (t.size,) + x_0.shape[1:]
     kl, back_kl = step_kl_vjp(parameters, beta, np.broadcast_to(x_0, shape).reshape(rows), noise=noise.reshape(rows),
                               t=t.ravel(), kernel=kernel, network=network)
-    (*ends, entropy_prior), back_ends = _end_terms_vjp(beta, x_0, kernel=kernel)
+    ends, back_ends = _end_terms_vjp(beta, x_0, kernel=kernel)
 
     def pullback(dterms: Terms) -> tuple[Tree, Array, Array]:
         dbeta_ends, dx_0_ends = back_ends(dterms[1:])
@@ -246,7 +251,7 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
         dx_0_kl = unbroadcast(dx_0_rows.reshape(shape), x_0.shape)
         return dparameters, dbeta_kl + dbeta_ends, dx_0_kl + dx_0_ends
 
-    return Terms(kl.reshape(t.shape), *ends, entropy_prior), pullback
+    return Terms(kl.reshape(t.shape), *ends), pullback
 
 
 def end_terms(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, Array, Array]:
@@ -257,7 +262,7 @@ def end_terms(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, Array,
 def _end_terms_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[tuple[Array, Array, Array], Pullback]:
     """Adjoint of `end_terms`: x_0 is put to T and to 1, as twice as many rows."""
     N, twice = len(x_0), np.concatenate([x_0, x_0])
-    entropies, back = entropy_at_vjp(beta, twice, t=np.repeat([len(beta) - 1, 1], N), kernel=kernel)
+    entropies, back = _entropy_vjp(beta, twice, t=np.repeat([len(beta) - 1, 1], N), kernel=kernel)
 
     def pullback(dterms: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         dbeta, dtwice = back(np.concatenate(dterms[:2]))

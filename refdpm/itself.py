@@ -4,13 +4,14 @@ from pathlib import Path
 import argparse
 
 from refdpm import run, traceability
-from refdpm.console import say, tell, to_json
+from refdpm.console import add_workers, say, tell, to_json
 
 
 def add_audit(sub: argparse.ArgumentParser) -> None:
     """The flags of `audit`."""
     sub.set_defaults(command=_audit)
     sub.add_argument("--thorough", action="store_true", help="many more cases")
+    add_workers(sub)
     sub.add_argument("--quiet", action="store_true", help="the result alone")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
 
@@ -30,7 +31,8 @@ def add_read(sub: argparse.ArgumentParser) -> None:
 
 def _audit(options: argparse.Namespace) -> int:
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
-    report = audit.run(thorough=options.thorough, tell=(lambda text: None) if options.quiet else tell)
+    report = audit.run(thorough=options.thorough, tell=(lambda text: None) if options.quiet else tell,
+                       workers=options.workers)
     say(to_json(report) if options.json else audit.render(report))
     return 0 if report["ok"] else 1
 

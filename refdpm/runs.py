@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from refdpm import experiments, figure, product, run, schedule
-from refdpm.console import Progress, say, to_json
+from refdpm.console import Progress, add_workers, say, to_json
 from refdpm.experiments import Run, common
 
 MOST = 10_000_000             # samples of one call
@@ -25,6 +25,7 @@ def add_bound(sub: argparse.ArgumentParser) -> None:
     _add_run(sub)
     sub.add_argument("--points", type=int, metavar="N", help="how many held-out examples")
     sub.add_argument("--data", type=Path, metavar="FILE.npy", help="examples of your own, in the units of the training data")
+    add_workers(sub)
     sub.add_argument("--parzen", type=int, metavar="M", help="also the Parzen-window log-likelihood of Table 2, from M samples")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
 
@@ -43,6 +44,7 @@ def add_sample(sub: argparse.ArgumentParser) -> None:
                           "of their noise, without bias")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy, or .csv for text; must not exist")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, default 0")
+    add_workers(sub)
     sub.add_argument("--end", choices=("x_0", "x_1"), default="x_0", help="x_1 leaves out the last, fixed step")
 
 
@@ -70,8 +72,8 @@ def _bound(options: argparse.Namespace) -> int:
         x_0, examples = common.held_out(posed.problem, options.points or posed.problem.held_out), "held-out examples"
         if options.points and len(x_0) < options.points:
             raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
-    with _watched(posed.problem) as problem:
-        report = common.bound_report(problem, posed.state, x_0, name=str(options.data or options.run))
+    with _watched(posed.problem, options.workers) as problem:
+        report = common.bound_report(problem, posed.state, x_0, name=str(options.data or options.run), workers=options.workers)
     if options.parzen is not None:
         if not 2 <= options.parzen <= MOST or len(x_0) < 4:
             raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
@@ -101,7 +103,7 @@ def _sample(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     out = run.new_file(options.out)
-    with _watched(posed.problem) as problem:
+    with _watched(posed.problem, options.workers) as problem:
         x = _sample_rows(posed._replace(problem=problem), options)
     if not np.isfinite(x).all():
         raise ValueError(f"{options.denoise or options.inpaint or options.run}: expected samples of finite numbers, got others; "
@@ -116,8 +118,12 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _watched(problem: common.Problem) -> Iterator[common.Problem]:
-    """The same problem, whose network says how often it has been asked, and at which t, where somebody looks at a terminal."""
+def _watched(problem: common.Problem, workers: int) -> Iterator[common.Problem]:
+    """The same problem, whose network says how often it has been asked, and at which t, where somebody looks at a terminal; several
+    processes say nothing."""
+    if workers != 1:
+        yield problem
+        return
     with Progress() as progress:
         calls = itertools.count(1)
 
@@ -134,7 +140,8 @@ def _watched(problem: common.Problem) -> Iterator[common.Problem]:
 def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
     problem, state = posed.problem, posed.state
     if options.n is not None:
-        return _in_units_of_files(problem, common.samples(problem, state, options.n, seed=options.seed, end=options.end))
+        return _in_units_of_files(problem, common.samples(problem, state, options.n, seed=options.seed, end=options.end,
+                                                         workers=options.workers))
     if options.denoise:
         if options.choice == "enter" and not problem.real:
             raise ValueError("--choice: expected constant or ramp for bits, got enter")
@@ -143,7 +150,8 @@ def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
             raise ValueError(f"--noise-std: expected a number between 0 and {highest:.4g}, got {options.noise_std}")
         y = _examples(posed, options.denoise)
         return _in_units_of_files(problem, common.denoised(problem, state, _in_units_of_the_model(problem, y), seed=options.seed,
-                                                           noise=options.noise_std * problem.scale, choice=options.choice))
+                                                           noise=options.noise_std * problem.scale, choice=options.choice,
+                                                           workers=options.workers))
     if options.choice == "enter":
         raise ValueError("--choice: expected constant or ramp beside --inpaint, got enter")
     if options.mask is None:
@@ -153,7 +161,7 @@ def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
     if not np.isfinite(y[known]).all():
         raise ValueError(f"{options.inpaint}: expected finite numbers where the mask is 1, got NaN or infinity")
     drawn = common.inpainted(problem, state, _in_units_of_the_model(problem, y), mask=known, seed=options.seed,
-                             choice=options.choice)
+                             choice=options.choice, workers=options.workers)
     return np.where(known, y, _in_units_of_files(problem, drawn))
 
 

@@ -41,8 +41,8 @@ the model
         and side by side; what later networks have: group, layer and RMS norm, attention, sines and cosines of t
     `networks.readout`, `networks.bit_readout`
         from heads to the reverse step, of real numbers and of bits
-    `networks.swiss_roll`, `networks.heartbeat`, `networks.image`
-        the paper's networks, and where ours differ
+    `networks.swiss_roll`, `networks.heartbeat`, `networks.image`, `networks.precision`
+        the paper's networks, and where ours differ; a network in single precision
 
 using it
     `data`, `data.swiss_roll`, `data.heartbeat`, `data.dead_leaves`
@@ -128,6 +128,7 @@ READING_ORDER = (
     "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
     "layers.norm", "layers.attention", "layers.embedding",
     "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat", "networks.image",
+    "networks.precision",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",

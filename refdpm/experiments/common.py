@@ -24,6 +24,7 @@ import numpy as np
 
 from refdpm import likelihood, optimize, product, sample, schedule, train
 from refdpm.likelihood import in_bits
+from refdpm.networks import precision
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, Module, Tree, fix, leaves, tree_map
 from refdpm.workers import Workers, mapping
@@ -67,7 +68,7 @@ class Problem(NamedTuple):
 
 def from_dict(experiment: Any, content: dict[str, Any]) -> Any:
     """Settings from a run file's header.   Raises: ValueError for a missing, unknown or impossible one."""
-    fields = experiment.Settings._fields
+    fields, content = experiment.Settings._fields, {"dtype": "float64"} | content         # which older runs do not name
     if content.keys() != set(fields):
         raise ValueError(f"settings: expected {list(fields)}, got {list(content)}")
     try:
@@ -107,6 +108,16 @@ def checked_state(problem: Problem, state: train.State) -> train.State:
         if moments.steps != state.steps_done or not all((square >= 0).all() for square in leaves(moments.square)):
             raise ValueError(f"{name}: expected averages of {state.steps_done} steps, with squares ≥ 0, got others")
     return state
+
+
+def in_precision(network: Module, dtype: str) -> Module:
+    """The network in float64, as it is, or in float32."""
+    return network if dtype == "float64" else precision.in_single(network)
+
+
+def of_type(parameters: Tree, dtype: str) -> Tree:
+    """Parameters of this type; those that take no memory take none."""
+    return parameters if dtype == "float64" else tree_map(lambda x: x.astype(dtype), parameters)
 
 
 # -- a run ---------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ the ground
         the gradient contract: `f` and `f_vjp` side by side, positional arguments are differentiated
     `doors`
         numbers of any kind come in and float64 goes out, or float32 where it is said so
+    `workers`
+        work in several processes, with the same bits for any number of them
     `activation`
         softplus, sigmoid, logit, tanh, leaky ReLU, SiLU, GELU, softmax, accurate from −800 to 800
 
@@ -39,8 +41,8 @@ the model
         and side by side; what later networks have: group, layer and RMS norm, attention, sines and cosines of t
     `networks.readout`, `networks.bit_readout`
         from heads to the reverse step, of real numbers and of bits
-    `networks.swiss_roll`, `networks.heartbeat`, `networks.image`
-        the paper's networks, and where ours differ
+    `networks.swiss_roll`, `networks.heartbeat`, `networks.image`, `networks.precision`
+        the paper's networks, and where ours differ; a network in single precision
 
 using it
     `data`, `data.swiss_roll`, `data.heartbeat`, `data.dead_leaves`
@@ -120,12 +122,13 @@ Nothing is imported here: `from refdpm import gaussian, bound` loads what it nam
 __version__ = "0.1.0"
 
 READING_ORDER = (
-    "paper", "vjp", "doors", "activation",
+    "paper", "vjp", "doors", "workers", "activation",
     "schedule", "gaussian", "binomial",
     "likelihood", "bound", "reversal",
     "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
     "layers.norm", "layers.attention", "layers.embedding",
     "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat", "networks.image",
+    "networks.precision",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
     "optimize", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",

@@ -54,8 +54,8 @@ def sigmoids(x: Array) -> tuple[Array, Array]:
 
 def sigmoid_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `sigmoid`:   dy = y (1 − y) dx,   with 1 − y = sigmoid(−x)."""
-    y, rest = sigmoids(x)
-    return y, lambda dy: y * rest * dy
+    y = sigmoid(x)
+    return y, lambda dy: y * sigmoid(-x) * dy
 
 
 def logit(y: Array) -> Array:
@@ -97,8 +97,11 @@ def silu(x: Array) -> Array:
 
 def silu_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `silu`.  With s = sigmoid(x),   dy = s (1 + x (1 − s)) dx,   and 1 − s = sigmoid(−x)."""
-    s, rest = sigmoids(x)
-    return x * s, lambda dy: s * (1 + x * rest) * dy
+    def pullback(dy: Array) -> Array:
+        s, rest = sigmoids(x)
+        return s * (1 + x * rest) * dy
+
+    return silu(x), pullback
 
 
 GELU = ("exact", "tanh")
@@ -165,7 +168,13 @@ def softmax(x: Array) -> Array:
 def softmax_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `softmax`:   dg_k = g_k (dx_k − Σ_j g_j dx_j), which is its own adjoint."""
     g = softmax(x)
-    return g, lambda dg: g * off_average(dg, g)
+
+    def pullback(dg: Array) -> Array:
+        dx = off_average(dg, g)
+        dx *= g
+        return dx
+
+    return g, pullback
 
 
 def off_average(x: Array, g: Array) -> Array:

@@ -57,8 +57,13 @@ def forward(x_prev: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 
     Shapes: x_prev (N, …), beta (N, 1, …).
     """
-    one, zero = x_prev * (1 - beta) + rate * beta, (1 - x_prev) * (1 - beta) + (1 - rate) * beta
+    one, zero = _after_draw(x_prev, 1 - beta, beta, rate)
     return Bernoulli(np.log(one) - np.log(zero))
+
+
+def _after_draw(x: Array, kept: Array, drawn: Array, rate: float) -> tuple[Array, Array]:
+    """P(1) and P(0) of a bit that is kept, or drawn anew from π."""
+    return kept * x + drawn * rate, kept * (1 - x) + drawn * (1 - rate)
 
 
 def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
@@ -66,13 +71,12 @@ def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Berno
 
         dlogit = dp/(p(1−p))        dp = (1−β) dx_prev + (r − x_prev) dβ.
     """
-    q = forward(x_prev, beta, rate=rate)
-
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
-        dp = dq.logit / _variance(q.logit)
+        one, zero = _after_draw(x_prev, 1 - beta, beta, rate)
+        dp = dq.logit / (one * zero)
         return unbroadcast((1 - beta) * dp, x_prev.shape), unbroadcast((rate - x_prev) * dp, beta.shape)
 
-    return q, pullback
+    return forward(x_prev, beta, rate=rate), pullback
 
 
 def _variance(logit: Array) -> Array:
@@ -88,8 +92,8 @@ def marginal(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> Bernoull
     Derivation: a bit has not been drawn anew in any of t steps with probability ∏(1−β) = ᾱ_t; else it is a draw from π.
     Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).   Domain: ℓ < 0.
     """
-    kept, drawn = np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)
-    return Bernoulli(np.log(kept * x_0 + drawn * rate) - np.log(kept * (1 - x_0) + drawn * (1 - rate)))
+    one, zero = _after_draw(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), rate)
+    return Bernoulli(np.log(one) - np.log(zero))
 
 
 def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
@@ -97,13 +101,13 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tupl
 
         dlogit = dp/(p(1−p))        dp = ᾱ dx_0 + ᾱ (x_0 − r) dℓ.
     """
-    q = marginal(x_0, log_alpha_bar, rate=rate)
-
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
-        dp = np.exp(log_alpha_bar) * dq.logit / _variance(q.logit)
+        kept = np.exp(log_alpha_bar)
+        one, zero = _after_draw(x_0, kept, -np.expm1(log_alpha_bar), rate)
+        dp = kept * dq.logit / (one * zero)
         return unbroadcast(dp, x_0.shape), unbroadcast((x_0 - rate) * dp, log_alpha_bar.shape)
 
-    return q, pullback
+    return marginal(x_0, log_alpha_bar, rate=rate), pullback
 
 
 # -- posterior ---------------------------------------------------------------------------------------------------------

@@ -182,6 +182,11 @@ def entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -> Array:
 
 def entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Array, Pullback]:
     """Adjoint of `entropy_at`."""
+    return _entropy_vjp(beta, x_0, t=np.full(len(x_0), t), kernel=kernel)
+
+
+def _entropy_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> tuple[Array, Pullback]:
+    """H(x_t | x_0) of each row at its own t, and its adjoint for (beta, x_0)."""
     q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
     per_component, back_entropy = kernel.entropy_vjp(q)
     entropy, back_total = total_vjp(per_component)
@@ -195,7 +200,7 @@ def prior_cross_entropy_at(beta: Array, x_0: Array, *, t: int, kernel: Module) -
 
 def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Array, Pullback]:
     """Adjoint of `prior_cross_entropy_at`."""
-    q, back_marginal = _marginal_at_vjp(beta, x_0, t=t, kernel=kernel)
+    q, back_marginal = _marginal_at_vjp(beta, x_0, t=np.full(len(x_0), t), kernel=kernel)
     per_component, back_cross_entropy = kernel.cross_entropy_vjp(q, kernel.prior(x_0.shape))
     value, back_total = total_vjp(per_component)
 
@@ -206,10 +211,10 @@ def prior_cross_entropy_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Modul
     return value, pullback
 
 
-def _marginal_at_vjp(beta: Array, x_0: Array, *, t: int, kernel: Module) -> tuple[Tree, Pullback]:
-    """q(x_t | x_0) of every row at one t, and its adjoint for (beta, x_0)."""
+def _marginal_at_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> tuple[Tree, Pullback]:
+    """q(x_t | x_0) of each row at its own t, and its adjoint for (beta, x_0)."""
     schedule.check(beta, t=t, first=0)
-    step, back_step = schedule.step_at_vjp(beta, t=np.full(len(x_0), t), ndim=x_0.ndim)
+    step, back_step = schedule.step_at_vjp(beta, t=t, ndim=x_0.ndim)
     q, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
 
     def pullback(dq: Tree) -> tuple[Array, Array]:
@@ -238,18 +243,32 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
     rows = (t.size,) + x_0.shape[1:]
     kl, back_kl = step_kl_vjp(parameters, beta, np.broadcast_to(x_0, shape).reshape(rows), noise=noise.reshape(rows),
                               t=t.ravel(), kernel=kernel, network=network)
-    entropy_T, back_T = entropy_at_vjp(beta, x_0, t=len(beta) - 1, kernel=kernel)
-    entropy_1, back_1 = entropy_at_vjp(beta, x_0, t=1, kernel=kernel)
-    entropy_prior = total(kernel.entropy(kernel.prior(x_0.shape)))
+    ends, back_ends = _end_terms_vjp(beta, x_0, kernel=kernel)
 
     def pullback(dterms: Terms) -> tuple[Tree, Array, Array]:
-        dbeta_1, dx_0_1 = back_1(dterms.entropy_1)
-        dbeta_T, dx_0_T = back_T(dterms.entropy_T)
+        dbeta_ends, dx_0_ends = back_ends(dterms[1:])
         dparameters, dbeta_kl, dx_0_rows = back_kl(dterms.kl.ravel())
         dx_0_kl = unbroadcast(dx_0_rows.reshape(shape), x_0.shape)
-        return dparameters, dbeta_kl + dbeta_T + dbeta_1, dx_0_kl + dx_0_T + dx_0_1
+        return dparameters, dbeta_kl + dbeta_ends, dx_0_kl + dx_0_ends
 
-    return Terms(kl.reshape(t.shape), entropy_T, entropy_1, entropy_prior), pullback
+    return Terms(kl.reshape(t.shape), *ends), pullback
+
+
+def end_terms(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, Array, Array]:
+    """The terms of K that no network moves, H(x_T | x_0), H(x_1 | x_0) and H(π).   Shapes: beta (T+1,), x_0 (N, …) → three (N,)."""
+    return _end_terms_vjp(beta, x_0, kernel=kernel)[0]
+
+
+def _end_terms_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[tuple[Array, Array, Array], Pullback]:
+    """Adjoint of `end_terms`: x_0 is put to T and to 1, as twice as many rows."""
+    N, twice = len(x_0), np.concatenate([x_0, x_0])
+    entropies, back = _entropy_vjp(beta, twice, t=np.repeat([len(beta) - 1, 1], N), kernel=kernel)
+
+    def pullback(dterms: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        dbeta, dtwice = back(np.concatenate(dterms[:2]))
+        return dbeta, dtwice[:N] + dtwice[N:]
+
+    return (entropies[:N], entropies[N:], total(kernel.entropy(kernel.prior(x_0.shape)))), pullback
 
 
 def check_shapes(x_0: Array, noise: Array, t: Array) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
+import argparse
 import json
 import math
 import os
@@ -23,6 +24,12 @@ def say(text: str, *, colours: Mapping[str, str] = MappingProxyType({})) -> None
     `colours`: words that a line may begin with, and what makes a terminal show them in a colour.
     """
     _print(text, "stdout", colours)
+
+
+def add_workers(sub: argparse.ArgumentParser) -> None:
+    """The flag for several processes."""
+    sub.add_argument("--workers", type=int, default=1, metavar="N",
+                     help="processes that share the work, -1 for one for each core; the results are the same")
 
 
 def tell(text: str) -> None:

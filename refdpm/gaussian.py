@@ -110,7 +110,7 @@ def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) ->
     Edge: at t = 1 it is exactly x_0 with variance 0; at β = 1 it no longer depends on x_t.
     """
     _, v, w = shares(beta, log_alpha_bar_prev)
-    c_0, c_t = _weights(beta, log_alpha_bar_prev)
+    c_0, c_t = _weights(beta, log_alpha_bar_prev, v, w)
     return Gaussian(c_0 * x_0 + c_t * x_t, beta * v / w)
 
 
@@ -120,9 +120,8 @@ def shares(beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Array, Array]
     return a, v, v + a * beta
 
 
-def _weights(beta: Array, log_alpha_bar_prev: Array) -> tuple[Array, Array]:
+def _weights(beta: Array, log_alpha_bar_prev: Array, v: Array, w: Array) -> tuple[Array, Array]:
     """The posterior mean's weights c_0 of x_0 and c_t of x_t."""
-    _, v, w = shares(beta, log_alpha_bar_prev)
     return np.exp(log_alpha_bar_prev / 2) * beta / w, np.sqrt(1 - beta) * v / w
 
 
@@ -137,18 +136,16 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
 
     Domain: β < 1.
     """
-    q = posterior(x_t, x_0, beta, log_alpha_bar_prev)
-    c_0, c_t = _weights(beta, log_alpha_bar_prev)
-    a, v, w = shares(beta, log_alpha_bar_prev)
-
     def pullback(dq: Gaussian) -> tuple[Array, Array, Array, Array]:
+        a, v, w = shares(beta, log_alpha_bar_prev)
+        c_0, c_t = _weights(beta, log_alpha_bar_prev, v, w)
         dc_0, dc_t = unbroadcast(x_0 * dq.mean, w.shape), unbroadcast(x_t * dq.mean, w.shape)
         dbeta = dc_0 * np.sqrt(a) * v / (w * w) - dc_t * c_t * (a / w + 0.5 / (1 - beta)) + dq.var * (v / w) ** 2
         dlevel = dc_0 * c_0 * (1 / w - 0.5) - dc_t * np.sqrt(1 - beta) * a * beta / (w * w) - dq.var * a * (beta / w) ** 2
         return (unbroadcast(c_t * dq.mean, x_t.shape), unbroadcast(c_0 * dq.mean, x_0.shape),
                 unbroadcast(dbeta, beta.shape), unbroadcast(dlevel, log_alpha_bar_prev.shape))
 
-    return q, pullback
+    return posterior(x_t, x_0, beta, log_alpha_bar_prev), pullback
 
 
 # -- divergence, entropy, density, draws ---------------------------------------------------------------------------------
@@ -172,13 +169,12 @@ def kl_vjp(q: Gaussian, p: Gaussian) -> tuple[Array, Pullback]:
     Edge: δ/q.var is divided by the larger variance first, so that only what is infinite becomes so.
     """
     value = kl(q, p)
-    r = (q.mean - p.mean) / p.var
-    q_is_larger = np.real(q.var) > np.real(p.var)
-    with np.errstate(over="ignore"):
-        delta = (q.var - p.var) / p.var
-        excess = (q.var - p.var) / np.where(q_is_larger, q.var, p.var) / np.where(q_is_larger, p.var, q.var)
 
     def pullback(dvalue: Array) -> tuple[Gaussian, Gaussian]:
+        r, q_is_larger = (q.mean - p.mean) / p.var, np.real(q.var) > np.real(p.var)
+        with np.errstate(over="ignore"):
+            delta = (q.var - p.var) / p.var
+            excess = (q.var - p.var) / np.where(q_is_larger, q.var, p.var) / np.where(q_is_larger, p.var, q.var)
         dmean = r * dvalue
         dq = Gaussian(unbroadcast(dmean, q.mean.shape), unbroadcast(dvalue * excess / 2, q.var.shape))
         dp = Gaussian(unbroadcast(-dmean, p.mean.shape),

@@ -5,13 +5,14 @@ from pathlib import Path
 import argparse
 
 from refdpm import run, traceability
-from refdpm.console import say, tell, to_json
+from refdpm.console import add_workers, say, tell, to_json
 
 
 def add_audit(sub: argparse.ArgumentParser) -> None:
     """The flags of `audit`."""
     sub.set_defaults(command=_audit)
     sub.add_argument("--thorough", action="store_true", help="many more cases")
+    add_workers(sub)
     sub.add_argument("--quiet", action="store_true", help="no progress")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
 
@@ -36,7 +37,7 @@ def _progress(options: argparse.Namespace) -> Callable[[str], None]:
 
 def _audit(options: argparse.Namespace) -> int:
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
-    report = audit.run(thorough=options.thorough, tell=_progress(options))
+    report = audit.run(thorough=options.thorough, tell=_progress(options), workers=options.workers)
     say(to_json(report) if options.json else audit.render(report))
     return 0 if report["ok"] else 1
 

@@ -22,6 +22,7 @@ Both sides are estimated here from paths.  `bound` goes on from eq. 12: it takes
 where it can, which leaves less noise.
 """
 
+from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ from scipy.special import logsumexp
 from refdpm import schedule
 from refdpm.doors import open_doors
 from refdpm.paper import eq
-from refdpm.vjp import Array, Module, Pullback, Tree
+from refdpm.vjp import Array, Module, Pullback, Tree, fix
+from refdpm.workers import Workers, mapping
 
 
 class Estimate(NamedTuple):
@@ -120,14 +122,26 @@ def log_weights(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, kern
     level = schedule.log_alpha_bar(beta)
     log_w, x_prev = np.zeros(len(x_0)), x_0
     for t in range(1, T + 1):
-        rows = np.full(len(x_0), t)
-        step = schedule.step(beta, level, t=rows, ndim=x_0.ndim)
+        step = schedule.step(beta, level, t=np.array([t]), ndim=x_0.ndim)
         q = kernel.forward(x_prev, step.beta)
         x_t = kernel.draw(q, noise=noise[t - 1])
-        p = network.reverse(parameters, x_t, step, t=rows) if t > 1 else kernel.forward(x_t, step.beta)
+        p = network.reverse(parameters, x_t, step, t=np.full(len(x_0), t)) if t > 1 else kernel.forward(x_t, step.beta)
         log_w += total(kernel.log_prob(x_prev, p) - kernel.log_prob(x_t, q))
         x_prev = x_t
     return log_w + null_log_likelihood(x_prev, kernel=kernel)
+
+
+def log_weights_of_paths(parameters: Tree, beta: Array, x_0: Array, *, paths: int, rng: np.random.Generator, kernel: Module,
+                         network: Module, workers: Workers = 1) -> Array:
+    """`log_weights` of so many paths for each example, every path with random numbers of its own.   → (paths, N)."""
+    task = partial(_one_path, parameters=parameters, beta=beta, x_0=x_0, kernel=fix(kernel), network=fix(network))
+    with mapping(workers) as each:
+        return np.array(list(each(task, rng.spawn(paths))))
+
+
+def _one_path(rng: np.random.Generator, *, parameters: Tree, beta: Array, x_0: Array, kernel: Module, network: Module) -> Array:
+    noise = kernel.draw_noise(rng, (len(beta) - 1, *x_0.shape))
+    return log_weights(parameters, beta, x_0, noise=noise, kernel=kernel, network=network)
 
 
 @eq("9")

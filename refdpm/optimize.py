@@ -77,7 +77,7 @@ def adam(parameters: Tree, gradient: Tree, state: Moments, *, rate: float, decay
     unbias_1, unbias_2 = 1 - decay_1 ** steps, 1 - decay_2 ** steps
 
     def update(x: Array, m: Array, s: Array) -> Array:
-        return x - rate * (m / unbias_1) / (np.sqrt(s / unbias_2) + epsilon)
+        return (x - rate * (m / unbias_1) / (np.sqrt(s / unbias_2) + epsilon)).astype(x.dtype, copy=False)
 
     return tree_map(update, parameters, mean, square), Moments(steps, mean, square)
 

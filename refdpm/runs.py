@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from refdpm import experiments, figure, product, run, schedule
-from refdpm.console import say, to_json
+from refdpm.console import add_workers, say, to_json
 from refdpm.experiments import Run, common
 
 MOST = 10_000_000             # samples of one call
@@ -21,6 +21,7 @@ def add_bound(sub: argparse.ArgumentParser) -> None:
     _add_run(sub)
     sub.add_argument("--points", type=int, metavar="N", help="how many held-out examples")
     sub.add_argument("--data", type=Path, metavar="FILE.npy", help="examples of your own, in the units of the training data")
+    add_workers(sub)
     sub.add_argument("--parzen", type=int, metavar="M", help="also the Parzen-window log-likelihood of Table 2, from M samples")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
 
@@ -39,6 +40,7 @@ def add_sample(sub: argparse.ArgumentParser) -> None:
                           "of their noise, without bias")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy, or .csv for text; must not exist")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, default 0")
+    add_workers(sub)
     sub.add_argument("--end", choices=("x_0", "x_1"), default="x_0", help="x_1 leaves out the last, fixed step")
 
 
@@ -70,8 +72,8 @@ def _bound(options: argparse.Namespace) -> int:
             raise ValueError(f"--points: expected at most {len(x_0)}, which are all there are, got {options.points}")
     if options.parzen is not None and (not 2 <= options.parzen <= MOST or len(x_0) < 4):
         raise ValueError(f"--parzen: expected 2 to {MOST} samples and at least 4 examples, got {options.parzen} and {len(x_0)}")
-    with common.watched(posed.problem, quiet=options.quiet) as problem:
-        report = common.bound_report(problem, posed.state, x_0, name=str(options.data or options.run))
+    with common.watched(posed.problem, quiet=options.quiet or options.workers != 1) as problem:
+        report = common.bound_report(problem, posed.state, x_0, name=str(options.data or options.run), workers=options.workers)
         if options.parzen is not None:
             report["parzen"] = common.parzen_report(problem, posed.state, x_0, count=options.parzen)
     report["seconds"] = time.perf_counter() - started
@@ -99,7 +101,7 @@ def _sample(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".npy", ".csv"):
         raise ValueError(f"--out: expected a name ending in .npy or .csv, got {options.out}")
     out = run.new_file(options.out)
-    with common.watched(posed.problem, quiet=options.quiet) as problem:
+    with common.watched(posed.problem, quiet=options.quiet or options.workers != 1) as problem:
         x = _sample_rows(posed._replace(problem=problem), options)
     if not np.isfinite(x).all():
         raise ValueError(f"{options.denoise or options.inpaint or options.run}: expected samples of finite numbers, got others; "
@@ -116,7 +118,8 @@ def _sample(options: argparse.Namespace) -> int:
 def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
     problem, state = posed.problem, posed.state
     if options.n is not None:
-        return _in_units_of_files(problem, common.samples(problem, state, options.n, seed=options.seed, end=options.end))
+        return _in_units_of_files(problem, common.samples(problem, state, options.n, seed=options.seed, end=options.end,
+                                                         workers=options.workers))
     if options.denoise:
         if options.choice == "enter" and not problem.real:
             raise ValueError("--choice: expected constant or ramp for bits, got enter")
@@ -125,7 +128,8 @@ def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
             raise ValueError(f"--noise-std: expected a number between 0 and {highest:.4g}, got {options.noise_std}")
         y = _examples(posed, options.denoise)
         return _in_units_of_files(problem, common.denoised(problem, state, _in_units_of_the_model(problem, y), seed=options.seed,
-                                                           noise=options.noise_std * problem.scale, choice=options.choice))
+                                                           noise=options.noise_std * problem.scale, choice=options.choice,
+                                                           workers=options.workers))
     if options.choice == "enter":
         raise ValueError("--choice: expected constant or ramp beside --inpaint, got enter")
     if options.mask is None:
@@ -135,7 +139,7 @@ def _sample_rows(posed: Run, options: argparse.Namespace) -> np.ndarray:
     if not np.isfinite(y[known]).all():
         raise ValueError(f"{options.inpaint}: expected finite numbers where the mask is 1, got NaN or infinity")
     drawn = common.inpainted(problem, state, _in_units_of_the_model(problem, y), mask=known, seed=options.seed,
-                             choice=options.choice)
+                             choice=options.choice, workers=options.workers)
     return np.where(known, y, _in_units_of_files(problem, drawn))
 
 

@@ -26,9 +26,8 @@ def reverse_path(parameters: Tree, beta: Array, *, noise: Array, kernel: Module,
     x = kernel.draw(kernel.prior(noise[T].shape), noise=noise[T])
     yield T, x
     for t in range(T, 0, -1):
-        rows = np.full(len(x), t)
-        step = schedule.step(beta, level, t=rows, ndim=x.ndim)
-        p = network.reverse(parameters, x, step, t=rows) if t > 1 else kernel.forward(x, step.beta)
+        step = schedule.step(beta, level, t=np.array([t]), ndim=x.ndim)
+        p = network.reverse(parameters, x, step, t=np.full(len(x), t)) if t > 1 else kernel.forward(x, step.beta)
         x = kernel.draw(p, noise=noise[t - 1])
         yield t - 1, x
 
@@ -47,7 +46,7 @@ def forward_path(beta: Array, x_0: Array, *, noise: Array, kernel: Module) -> It
     x = x_0
     yield 0, x
     for t in range(1, len(schedule.checked(beta))):
-        x = kernel.draw(kernel.forward(x, beta[np.full((len(x),) + (1,) * (x.ndim - 1), t)]), noise=noise[t - 1])
+        x = kernel.draw(kernel.forward(x, beta[np.full((1,) * x.ndim, t)]), noise=noise[t - 1])
         yield t, x
 
 

@@ -16,9 +16,8 @@ A gradient with respect to β_s comes from two sides: from where β_s is the rat
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log1p
 
-from refdpm.activation import logit, sigmoid, sigmoid_vjp
+from refdpm.activation import log1p, logit, sigmoid, sigmoid_vjp
 from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback
@@ -174,7 +173,8 @@ def log_alpha_bar(beta: Array) -> Array:
 
     Shapes: (T+1,) → (T+1,).
     """
-    return _running_sum(np.append(0 * beta[:1], log1p(-beta[1:])))
+    with np.errstate(divide="ignore"):                      # at β_T = 1
+        return _running_sum(np.append(0 * beta[:1], log1p(-beta[1:])))
 
 
 def log_alpha_bar_vjp(beta: Array) -> tuple[Array, Pullback]:

@@ -11,15 +11,16 @@ same bits, and a run that was stopped goes on from its last saved state as if it
 
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from refdpm import bound, optimize, schedule
-from refdpm.likelihood import Estimate, average, null_log_likelihood, total
+from refdpm.likelihood import Estimate, average, null_log_likelihood
 from refdpm.paper import eq
-from refdpm.vjp import Array, Module, Tree, tree_map
+from refdpm.vjp import Array, Module, Tree, fix, tree_map
+from refdpm.workers import Workers, mapping
 
 Draw = Callable[[np.random.Generator, int], Array]
 
@@ -166,14 +167,8 @@ def mean_network_bound(parameters: Tree, x_0: Array, *, noise: Array, t: Array, 
         return -share * kl.sum(), back(np.full(len(kl), -share))
 
     minus_kl, dparameters = _sum(map(piece, _rows(x_0, noise, t, rows)))
-    ends = bound.assemble(_terms(np.empty((0, len(x_0))), beta, x_0, kernel), T=len(beta) - 1)
+    ends = bound.assemble(bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=kernel)), T=len(beta) - 1)
     return float(minus_kl + ends.mean()), dparameters
-
-
-def _terms(kl: Array, beta: Array, x_0: Array, kernel: Module) -> bound.Terms:
-    """The terms of K around a given (S, N) of divergences."""
-    return bound.Terms(kl, bound.entropy_at(beta, x_0, t=len(beta) - 1, kernel=kernel),
-                       bound.entropy_at(beta, x_0, t=1, kernel=kernel), total(kernel.entropy(kernel.prior(x_0.shape))))
 
 
 def _check_examples(x_0: Array) -> None:
@@ -215,24 +210,30 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Generator, kernel: Module, network: Module,
-             rows: int = 20000) -> Evaluation:
+             rows: int = 20000, workers: Workers = 1) -> Evaluation:
     """K with the full sum over t, one noise for each example and t, term by term; L_null on the same examples.
 
-    `gain` is K − L_null taken example by example, which is less noisy than the difference of the averages.
+    Examples are taken in parts of about `rows` rows (x_t, t), each with random numbers of its own.  `gain` is K − L_null taken
+    example by example, which is less noisy than the difference of the averages.
     """
     _check_examples(x_0)
-    T = len(beta) - 1
-    k, parts = [], []
-    for part in _parts(len(x_0), rows // max(1, T - 1)):
-        t = bound.every_step(T, len(x_0[part]))
-        noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
-        kl = [bound.network_kl(parameters, beta=beta, **piece, kernel=kernel, network=network)
-              for piece in _rows(x_0[part], noise, t, rows)]
-        terms = _terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), beta, x_0[part], kernel)
-        k.append(bound.assemble(terms, T=T))
-        parts.append(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms))
-    means = _sum(iter(parts))
+    parts = list(_parts(len(x_0), rows // max(1, len(beta) - 2)))
+    task = partial(_terms, parameters=parameters, beta=beta, kernel=fix(kernel), network=fix(network), rows=rows)
+    with mapping(workers) as each:
+        found = list(each(task, zip((x_0[part] for part in parts), rng.spawn(len(parts)))))
+    k = [bound.assemble(terms, T=len(beta) - 1) for terms in found]
+    means = _sum(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms) for terms in found)
     per_example, per_null = np.concatenate(k), null_log_likelihood(x_0, kernel=kernel)
     c = bound.correction(beta, x_0, kernel=kernel)
     return Evaluation(average(per_example), average(per_example + c), average(per_null), average(per_example - per_null),
                       average(c), means)
+
+
+def _terms(part: tuple[Array, np.random.Generator], *, parameters: Tree, beta: Array, kernel: Module, network: Module, rows: int
+           ) -> bound.Terms:
+    """The terms of K of some examples, with noise from a generator."""
+    x_0, rng = part
+    t = bound.every_step(len(beta) - 1, len(x_0))
+    noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
+    kl = [bound.network_kl(parameters, beta=beta, **piece, kernel=kernel, network=network) for piece in _rows(x_0, noise, t, rows)]
+    return bound.Terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), *bound.end_terms(beta, x_0, kernel=kernel))

@@ -39,9 +39,12 @@ def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
     """The adjoint of broadcasting an array of `shape` to the shape of `dx`: sum over the axes that were stretched."""
     if dx.shape == shape:
         return dx
-    dx = dx.sum(axis=tuple(range(dx.ndim - len(shape))))
+    if dx.ndim > len(shape):
+        dx = dx.sum(axis=tuple(range(dx.ndim - len(shape))))
     stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and dx.shape[axis] != 1)
-    return np.broadcast_to(dx.sum(axis=stretched, keepdims=True), shape)
+    if stretched:
+        dx = dx.sum(axis=stretched, keepdims=True)
+    return dx if dx.shape == shape else np.broadcast_to(dx, shape)
 
 
 def tree_map(f: Callable[..., Any], *trees: Tree) -> Tree:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refdpm import bound, gaussian, gradcheck, likelihood, optimize, schedule, train
-from refdpm.experiments import common, heartbeat, swiss_roll as experiment
+from refdpm.experiments import common, heartbeat, images, swiss_roll as experiment
 from refdpm.oracles import heartbeat as exact, swiss_roll as oracle
 from refdpm.vjp import leaves, tree_map
 
@@ -104,7 +104,7 @@ def test_report_agrees_with_a_direct_average(learned):
     settings, state = learned
     x_0, T = common.held_out(experiment.problem(settings), 50), settings.T
     report = common.bound_report(experiment.problem(settings), state, x_0)
-    rng, t = train.generator(settings.seed, train.Purpose.EVALUATION), bound.every_step(T, 50)
+    rng, t = train.generator(settings.seed, train.Purpose.EVALUATION).spawn(1)[0], bound.every_step(T, 50)
     noise = rng.standard_normal((T - 1, 50, 2))
     arguments = dict(noise=noise, t=t, kernel=gaussian, network=experiment.problem(settings).network)
     beta = common.beta_of(experiment.problem(settings), state)
@@ -197,3 +197,30 @@ def test_evaluation_in_pieces_is_the_same_to_rounding():
     values = [train.evaluate(state.model.parameters, problem.beta, x_0, rng=np.random.default_rng(0), kernel=problem.kernel,
                              network=problem.network, rows=rows).bound.value for rows in (7, 49)]
     assert values[0] == pytest.approx(values[1], rel=1e-13)
+
+
+@pytest.mark.parametrize("experiment,settings", [
+    (experiment, SETTINGS),
+    (heartbeat, heartbeat.DEFAULT._replace(T=6)),
+    (images, images.Settings("dead-leaves", height=4, width=6, conv=(3,), scales=2, pixelwise=(2,), T=7))],
+    ids=["roll", "bits", "images"])
+def test_in_single_precision_a_step_is_right_to_single_precision(experiment, settings):
+    """K and its gradient are those of the same parameters in float64 to float32's digits, but not to more; all of training that
+    grows with the network is float32; a run in it is saved and read as such."""
+    problem, begun = experiment.problem(settings._replace(dtype="float32")), experiment.begin(settings._replace(dtype="float32"))
+    rng = np.random.default_rng(1)
+    single = tree_map(lambda x: (x + 0.1 * rng.standard_normal(x.shape)).astype(np.float32), begun.model.parameters)
+    x_0, t = common.held_out(problem, 9), bound.draw_steps(rng, settings.T, (2, 9))
+    beta = problem.beta if problem.beta is not None else np.append(0.0, np.linspace(0.05, 0.4, settings.T))
+    given = {"noise": problem.kernel.draw_noise(rng, (2, *x_0.shape)), "t": t, "beta": beta, "kernel": problem.kernel}
+    k, gradient = train.mean_network_bound(single, x_0, network=problem.network, **given)
+    network = experiment.problem(settings).network
+    exact, right = train.mean_network_bound(tree_map(np.float64, single), x_0, network=network, **given)
+    apart = [np.abs(a - b).max() / np.abs(b).max() for a, b in zip(leaves(gradient), leaves(right), strict=True)]
+    assert k == pytest.approx(exact, rel=3e-5) and k != exact
+    assert 1e-9 < max(apart) < 1e-4
+    after = next(common.fit(problem, begun))[0]
+    assert {leaf.dtype for tree in (gradient, after.model.parameters, after.network_moments.mean, after.network_moments.square)
+            for leaf in leaves(tree)} == {np.dtype(np.float32)}
+    template = experiment.template(settings._replace(dtype="float32"))
+    assert {leaf.dtype for leaf in leaves(template.model.parameters)} == {np.dtype(np.float32)}

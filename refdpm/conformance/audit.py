@@ -6,6 +6,7 @@ edits are counted that the clause on it would let pass in single precision.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,30 +15,33 @@ from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases, checks, detection, matrix, power
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.mistakes import MISTAKES
+from refdpm.workers import Map, Workers, mapping
 
 GUARDED = 3                     # one case in so many is guarded by differences, which take as long as all the rest
 
 
-def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """The whole audit.
+def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: None, workers: Workers = 1) -> dict[str, Any]:
+    """The whole audit, the same for any number of workers.
 
     Keys: pairs (name, argument, gap), worst_gap, breaches (of the contract, the guard or the symmetry), accuracy (name, units,
     where), worst_units, checks (name, residual in units of its tolerance), mistakes (planted, caught, survivors, by),
     matrix (mistake → the clauses of the kit that see it), idle_clauses (that see none), edits (made, unseen: by quantity), ok.
     """
-    tell("gradients …")
-    rows, breaches = gradients(count=200 if thorough else cases.LIMIT)
-    tell("values …")
-    values = accuracy.accuracy(thorough)
-    residuals = {check.name: checks.residual(check) for check in checks.CHECKS}
-    tell("clauses …")
-    seen = matrix.matrix()
-    idle = matrix.idle(seen)
-    tell("edits …")
-    found = {quantity.id: power.power(quantity) for quantity in QUANTITIES}
-    tell("mistakes …")
-    caught = {mistake.id: seen.get(mistake.id, []) if mistake.kind == "clause" else detection.caught_by(mistake)
-              for mistake in MISTAKES}
+    with mapping(workers) as each:
+        tell("gradients …")
+        rows, breaches = gradients(count=200 if thorough else cases.LIMIT, each=each)
+        tell("values …")
+        values = [value for some in each(partial(_values, thorough), accuracy.BOOK) for value in some]
+        residuals = dict(zip((check.name for check in checks.CHECKS), each(_residual, range(len(checks.CHECKS)))))
+        tell("clauses …")
+        seen = matrix.matrix(each)
+        idle = matrix.idle(seen)
+        tell("edits …")
+        found = dict(zip((quantity.id for quantity in QUANTITIES), each(_power, range(len(QUANTITIES)))))
+        tell("mistakes …")
+        numbers = [number for number, mistake in enumerate(MISTAKES) if mistake.kind != "clause"]
+        planted = dict(zip((MISTAKES[number].id for number in numbers), each(_caught_by, numbers)))
+    caught = {mistake.id: planted[mistake.id] if mistake.id in planted else seen.get(mistake.id, []) for mistake in MISTAKES}
     survivors = [name for name, by in caught.items() if not by]
     worst_gap = max(row["gap"] for row in rows)
     worst_units = max(value.units for value in values)
@@ -53,21 +57,49 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
                       "unseen": {id: one.unseen for id, one in found.items() if one.unseen}}}
 
 
-def gradients(*, count: int) -> tuple[list[dict[str, Any]], list[str]]:
+# -- one piece of it each, by what can be sent to another process ------------------------------------------------------
+
+def _values(thorough: bool, name: str) -> list[accuracy.Accuracy]:
+    with np.errstate(all="ignore"):
+        return accuracy.accuracy(thorough, names=(name,))
+
+
+def _residual(number: int) -> float:
+    with np.errstate(all="ignore"):
+        return checks.residual(checks.CHECKS[number])
+
+
+def _power(number: int) -> power.Power:
+    with np.errstate(all="ignore"):
+        return power.power(QUANTITIES[number])
+
+
+def _caught_by(number: int) -> list[str]:
+    return detection.caught_by(MISTAKES[number])
+
+
+def gradients(*, count: int, each: Map = map) -> tuple[list[dict[str, Any]], list[str]]:
     """The worst adjoint gap of every pair and argument over `count` cases, and every breach of the contract."""
-    rows, breaches = [], []
-    found = list(gradcheck.pairs(cases.PAIR_MODULES))
-    breaches += [f"{pair.name}: has no cases" for pair in found if pair.name not in cases.CASES]
-    for pair in found:
-        worst = dict.fromkeys(gradcheck.argument_names(pair.f), 0.0)
-        rng = np.random.default_rng(0)
-        for number, (arguments, fixed) in enumerate(cases.examples(pair.name, count=count) if pair.name in cases.CASES else ()):
-            for name, gap in gradcheck.gaps(pair, arguments, fixed, rng).items():
-                worst[name] = max(worst[name], _finite(gap))
+    rows, breaches = [], set()
+    for found, broken in each(partial(_gradients_of, count), (pair.name for pair in gradcheck.pairs(cases.PAIR_MODULES))):
+        rows += found
+        breaches |= broken
+    return rows, sorted(breaches)
+
+
+def _gradients_of(count: int, name: str) -> tuple[list[dict[str, Any]], set[str]]:
+    """Those of one pair."""
+    if name not in cases.CASES:
+        return [], {f"{name}: has no cases"}
+    pair, = (pair for pair in gradcheck.pairs((name.rpartition(".")[0],)) if pair.name == name)
+    worst, breaches, rng = dict.fromkeys(gradcheck.argument_names(pair.f), 0.0), set(), np.random.default_rng(0)
+    with np.errstate(all="ignore"):
+        for number, (arguments, fixed) in enumerate(cases.examples(name, count=count)):
+            for argument, gap in gradcheck.gaps(pair, arguments, fixed, rng).items():
+                worst[argument] = max(worst[argument], _finite(gap))
             broken = gradcheck.breaches(pair, arguments, fixed, rng, guard=number % GUARDED == 0)
-            breaches += [f"{pair.name}: {breach}" for breach in broken]
-        rows += [{"name": pair.name, "argument": name, "gap": gap} for name, gap in worst.items()]
-    return rows, sorted(set(breaches))
+            breaches |= {f"{name}: {breach}" for breach in broken}
+    return [{"name": name, "argument": argument, "gap": gap} for argument, gap in worst.items()], breaches
 
 
 def _finite(x: float) -> float:

@@ -24,25 +24,32 @@ from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import UNITS, Subject, differs, values_and_scales
 from refdpm.vjp import Array
+from refdpm.workers import Map
 
 DRAWN = 2
 STRIDE = 3                      # one input in three is enough for gradients, which take the longest
 UNIT = UNITS["float64"]
 
 
-def matrix() -> dict[str, list[str]]:
+def matrix(each: Map = map) -> dict[str, list[str]]:
     """Mistake → the clauses that see it, for every mistake that some clause sees."""
     seen: dict[str, dict[str, None]] = {}
+    for pairs in each(_seen_by, [*(quantity.id for quantity in QUANTITIES), *(law.id for law in LAWS)]):
+        for mistake, clause in pairs:
+            seen.setdefault(mistake, {})[clause] = None
+    ids = [*(mistake.id for mistake in MISTAKES), *(slip.id for slip in gradients.SLIPS)]
+    return {id: list(seen[id]) for id in ids if id in seen}
+
+
+def _seen_by(id: str) -> list[tuple[str, str]]:
+    """(mistake, clause) for the clauses of one quantity, or the one of a law."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for quantity in QUANTITIES:
-            for mistake, clause in [*_seen_in_values(quantity), *_seen_in_gradients(quantity)]:
-                seen.setdefault(mistake, {})[clause] = None
-        for law in LAWS:
-            for mistake in _mistakes_breaking(law):
-                seen.setdefault(mistake, {})[law.id] = None
-    ids = [*(mistake.id for mistake in MISTAKES), *(slip.id for slip in gradients.SLIPS)]
-    return {id: list(seen[id]) for id in ids if id in seen}
+            if quantity.id == id:
+                return [*_seen_in_values(quantity), *_seen_in_gradients(quantity)]
+        law = next(law for law in LAWS if law.id == id)
+        return [(mistake, law.id) for mistake in _mistakes_breaking(law)]
 
 
 def idle(found: dict[str, list[str]]) -> list[str]:
@@ -126,7 +133,7 @@ def _clauses_that_see(way: Way, cases: list[_Case], only: str = "") -> Iterator[
                 for case in judged:
                     if not found.issuperset(case.right):                         # clauses that have not seen it yet
                         found |= set(_wrong_clauses(way, case))
-            yield from ((mistake.id, id) for id in found)
+            yield from ((mistake.id, id) for id in sorted(found))
 
 
 def _clauses_on_way(way: Way, case: _Case) -> dict[str, tuple[Array, Array]]:

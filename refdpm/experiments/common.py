@@ -28,8 +28,10 @@ import numpy as np
 from refdpm import likelihood, optimize, product, sample, schedule, train
 from refdpm.console import Progress
 from refdpm.likelihood import in_bits
+from refdpm.networks import precision
 from refdpm.train import Draw, Purpose
-from refdpm.vjp import Array, Module, Tree, leaves, tree_map
+from refdpm.vjp import Array, Module, Tree, fix, leaves, tree_map
+from refdpm.workers import Workers, mapping
 
 
 class Problem(NamedTuple):
@@ -70,7 +72,7 @@ class Problem(NamedTuple):
 
 def from_dict(experiment: Any, content: dict[str, Any]) -> Any:
     """Settings from a run file's header.   Raises: ValueError for a missing, unknown or impossible one."""
-    fields = experiment.Settings._fields
+    fields, content = experiment.Settings._fields, {"dtype": "float64"} | content         # which older runs do not name
     if content.keys() != set(fields):
         raise ValueError(f"settings: expected {list(fields)}, got {list(content)}")
     try:
@@ -117,6 +119,16 @@ def in_proportion(full: int, settings: Any, default: Any, *, least: int = 2) -> 
     return min(full, max(least, -(-full * settings.steps // default.steps)))
 
 
+def in_precision(network: Module, dtype: str) -> Module:
+    """The network in float64, as it is, or in float32."""
+    return network if dtype == "float64" else precision.in_single(network)
+
+
+def of_type(parameters: Tree, dtype: str) -> Tree:
+    """Parameters of this type; those that take no memory take none."""
+    return parameters if dtype == "float64" else tree_map(lambda x: x.astype(dtype), parameters)
+
+
 # -- a run ---------------------------------------------------------------------------------------------------------------
 
 def fit(problem: Problem, state: train.State) -> Iterator[tuple[train.State, float]]:
@@ -135,16 +147,20 @@ def held_out(problem: Problem, n: int) -> Array:
     return problem.draw_held_out(train.generator(problem.recipe.seed, Purpose.HELD_OUT), n)
 
 
-def evaluate(problem: Problem, state: train.State, x_0: Array) -> train.Evaluation:
+def evaluate(problem: Problem, state: train.State, x_0: Array, *, workers: Workers = 1) -> train.Evaluation:
     """K and its parts on given examples, with noise that depends on the seed alone."""
     return train.evaluate(state.model.parameters, beta_of(problem, state), x_0, kernel=problem.kernel, network=problem.network,
-                          rng=train.generator(problem.recipe.seed, Purpose.EVALUATION), rows=max(1, 40000 // prod(problem.shape)))
+                          rng=train.generator(problem.recipe.seed, Purpose.EVALUATION), rows=max(1, 40000 // prod(problem.shape)),
+                          workers=workers)
 
 
 @contextmanager
 def watched(problem: Problem, *, quiet: bool) -> Iterator[Problem]:
     """The same problem, whose network says how often it has been asked, and at which t, where somebody looks at a terminal."""
-    with Progress(quiet=quiet) as progress:
+    if quiet:
+        yield problem
+        return
+    with Progress() as progress:
         calls = count(1)
 
         def telling(function: Any) -> Any:
@@ -157,65 +173,80 @@ def watched(problem: Problem, *, quiet: bool) -> Iterator[Problem]:
         yield problem._replace(network=SimpleNamespace(**vars(problem.network) | functions))
 
 
-def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str = "x_0") -> Array:
+def samples(problem: Problem, state: train.State, n: int, *, seed: int, end: str = "x_0", workers: Workers = 1) -> Array:
     """n examples drawn from the model."""
-    def draw(parameters: Tree, beta: Array, given: Array, **chain: Any) -> Array:
-        return sample.sample(parameters, beta, end=end, **chain)
-
-    return _in_parts(problem, state, draw, np.empty(n), seed=seed)
+    return _in_parts(problem, state, partial(_new, end=end), np.empty(n), seed=seed, workers=workers)
 
 
-def denoised(problem: Problem, state: train.State, y: Array, *, noise: float, seed: int, choice: str = "constant") -> Array:
+def denoised(problem: Problem, state: train.State, y: Array, *, noise: float, seed: int, choice: str = "constant",
+             workers: Workers = 1) -> Array:
     """One sample of x_0 for each y = x_0 + normal noise of deviation `noise`, or with each bit flipped with that probability.
 
     choice   one of r_t, `product.CHOICES`; or "enter", for normal noise, which is no factor (`product.enter`)
     """
     if choice == "enter":
-        return _in_parts(problem, state, partial(product.enter, noise_std=noise), y, seed=seed)
-    if problem.real:
-        return _in_parts(problem, state, partial(product.denoise, noise_std=noise, choice=choice), y, seed=seed)
-
-    def draw(parameters: Tree, beta: Array, y: Array, **chain: Any) -> Array:
-        factor = product.powers(product.flipped(y, rate=noise), T=len(beta) - 1, choice=choice)
-        return product.posterior_sample(parameters, beta, factor=factor, **chain)
-
-    return _in_parts(problem, state, draw, y, seed=seed)
+        draw = partial(product.enter, noise_std=noise)
+    elif problem.real:
+        draw = partial(product.denoise, noise_std=noise, choice=choice)
+    else:
+        draw = partial(_unflipped, flipped=noise, choice=choice)
+    return _in_parts(problem, state, draw, y, seed=seed, workers=workers)
 
 
-def inpainted(problem: Problem, state: train.State, y: Array, *, mask: Array, seed: int, choice: str = "constant") -> Array:
+def inpainted(problem: Problem, state: train.State, y: Array, *, mask: Array, seed: int, choice: str = "constant",
+              workers: Workers = 1) -> Array:
     """One sample of x_0 for each y, equal to it where `mask` is true."""
-    def draw(parameters: Tree, beta: Array, given: tuple[Array, Array], **chain: Any) -> Array:
-        y, mask = given
-        return product.inpaint(parameters, beta, y, mask=mask, choice=choice, **chain)
-
-    return _in_parts(problem, state, draw, (y, mask), seed=seed)
+    return _in_parts(problem, state, partial(_filled_in, choice=choice), (y, mask), seed=seed, workers=workers)
 
 
-def _in_parts(problem: Problem, state: train.State, draw: Callable[..., Array], given: Tree, *, seed: int) -> Array:
+def _new(parameters: Tree, beta: Array, given: Array, *, end: str, **chain: Any) -> Array:
+    return sample.sample(parameters, beta, end=end, **chain)
+
+
+def _unflipped(parameters: Tree, beta: Array, y: Array, *, flipped: float, choice: str, **chain: Any) -> Array:
+    factor = product.powers(product.flipped(y, rate=flipped), T=len(beta) - 1, choice=choice)
+    return product.posterior_sample(parameters, beta, factor=factor, **chain)
+
+
+def _filled_in(parameters: Tree, beta: Array, given: tuple[Array, Array], *, choice: str, **chain: Any) -> Array:
+    y, mask = given
+    return product.inpaint(parameters, beta, y, mask=mask, choice=choice, **chain)
+
+
+def _in_parts(problem: Problem, state: train.State, draw: Callable[..., Array], given: Tree, *, seed: int, workers: Workers
+              ) -> Array:
     """draw(parameters, beta, given, …) for as many examples at a time as `_parts` says, each part with noise of its own."""
-    beta, parts = beta_of(problem, state), []
-    for index, part in enumerate(_parts(problem, len(beta), len(next(leaves(given))))):
-        some = tree_map(lambda x: x[part], given)
-        shape = (len(beta), part.stop - part.start) + problem.shape
-        noise = problem.kernel.draw_noise(train.generator(seed, Purpose.SAMPLES, index), shape)
-        parts.append(draw(state.model.parameters, beta, some, noise=noise, kernel=problem.kernel, network=problem.network))
-    return np.concatenate(parts)
+    beta = beta_of(problem, state)
+    parts = (tree_map(lambda x: x[part], given) for part in _parts(problem, len(beta), len(next(leaves(given)))))
+    task = partial(_part, draw=partial(draw, state.model.parameters, beta), seed=seed, shape=problem.shape, times=len(beta),
+                   chain={"kernel": fix(problem.kernel), "network": fix(problem.network)})
+    with mapping(workers) as each:
+        return np.concatenate(list(each(task, enumerate(parts))))
+
+
+def _part(numbered: tuple[int, Tree], *, draw: Callable[..., Array], seed: int, shape: tuple[int, ...], times: int,
+          chain: dict[str, Any]) -> Array:
+    """One part of the examples, by its number."""
+    index, given = numbered
+    rng = train.generator(seed, Purpose.SAMPLES, index)
+    noise = chain["kernel"].draw_noise(rng, (times, len(next(leaves(given))), *shape))
+    return draw(given, noise=noise, **chain)
 
 
 def _parts(problem: Problem, times: int, n: int) -> Iterator[slice]:
-    """n examples in parts whose noise at so many times is at most 2·10⁷ numbers."""
-    size = max(1, 20_000_000 // (times * prod(problem.shape)))
+    """n examples in parts whose noise at so many times is at most 4·10⁶ numbers."""
+    size = max(1, 4_000_000 // (times * prod(problem.shape)))
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 # -- its report, in bits -------------------------------------------------------------------------------------------------
 
-def bound_report(problem: Problem, state: train.State, x_0: Array, *, name: str = "run") -> dict[str, Any]:
+def bound_report(problem: Problem, state: train.State, x_0: Array, *, name: str = "run", workers: Workers = 1) -> dict[str, Any]:
     """K, L_null, the strict bound and every term of K on given examples, in bits per `problem.unit`.
 
     Raises: ValueError if K is no finite number, as after a training that diverged; `name` is that of the run or of the examples.
     """
-    result = evaluate(problem, state, x_0)
+    result = evaluate(problem, state, x_0, workers=workers)
     if not np.isfinite([*result.bound, *result.strict_bound]).all():
         raise ValueError(f"{name}: expected a finite K, got {result.bound.value}; the training has diverged, or the examples are "
                          f"too far from the data")

@@ -18,6 +18,7 @@ from refdpm import binomial, likelihood, run, schedule, train
 from refdpm.data import heartbeat as data
 from refdpm.experiments import common
 from refdpm.networks import heartbeat as network_module
+from refdpm.networks.precision import DTYPES
 from refdpm.oracles import heartbeat as oracle
 from refdpm.train import Purpose
 from refdpm.vjp import Array, fix
@@ -41,11 +42,13 @@ class Settings(NamedTuple):
     rate: float = 1e-2
     decay_2: float = 0.999
     seed: int = 0
+    dtype: str = "float64"
 
 
 DEFAULT = Settings()
 FULL = Settings(T=2000, steps=60_000, rate=7e-3)
 FLAGS = {
+    "dtype": ("--dtype", "float64, or float32 for a network in single precision"),
     "seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the optimiser"),
     "readout": ("--readout", "denoising, skip, or paper (the probability itself)"),
     "last": ("--last", "bumps, or per_step (the paper's: a read-out of its own for every t)"),
@@ -57,7 +60,7 @@ def checked(settings: Settings) -> Settings:
     """The settings if they make sense.   Raises: ValueError that names the first that does not."""
     common.check_integers(settings, T=2, steps=1, batch=1, draws=1, seed=0)
     common.check_numbers(settings, rate=(0, np.inf), decay_2=(0, 1))
-    common.check_choice(settings, readout=network_module.READOUTS, last=network_module.LAST)
+    common.check_choice(settings, readout=network_module.READOUTS, last=network_module.LAST, dtype=DTYPES)
     if settings.T > LONGEST:
         raise ValueError(f"T: expected at most {LONGEST}, got {settings.T}")
     return settings
@@ -70,7 +73,8 @@ def problem(settings: Settings) -> common.Problem:
     """The binomial kernel with the rate of the data, the paper's network, the heartbeat."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=settings.draws, rate=settings.rate, schedule_rate=0.0,
                           beta_1=1 / settings.T, decay_2=settings.decay_2, seed=settings.seed)
-    network = fix(network_module, T=settings.T, rate=RATE, readout=settings.readout, last=settings.last)
+    network = common.in_precision(fix(network_module, T=settings.T, rate=RATE, readout=settings.readout, last=settings.last),
+                                  settings.dtype)
     held_out = common.in_proportion(max(1000, min(20_000, 4_000_000 // settings.T)), settings, DEFAULT)
     return common.Problem(kernel=fix(binomial, rate=RATE), network=network, beta=schedule.reciprocal(settings.T),
                           recipe=recipe, shape=(BITS,), draw_data=data.draw, draw_held_out=data.draw, unit="sequence", size=1,
@@ -81,7 +85,7 @@ def begin(settings: Settings) -> train.State:
     """The state before the first step."""
     rng = train.generator(settings.seed, Purpose.START)
     parameters = network_module.init(rng, T=settings.T, bits=BITS, hidden=HIDDEN, last=settings.last)
-    return train.begin(train.Model(parameters, np.empty(0)))
+    return train.begin(train.Model(common.of_type(parameters, settings.dtype), np.empty(0)))
 
 
 template = begin

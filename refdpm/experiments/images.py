@@ -25,6 +25,7 @@ from refdpm.data.prepare import Constants, checked_images, constants_of, prepare
 from refdpm.experiments import common
 from refdpm.layers.temporal import BASES
 from refdpm.networks import image as network_module
+from refdpm.networks.precision import DTYPES
 from refdpm.networks.readout import READOUTS
 from refdpm.oracles import wiener
 from refdpm.train import Draw, Purpose
@@ -75,6 +76,7 @@ class Settings(NamedTuple):
     decay_2: float = 0.999
     rows: int = 8
     seed: int = 0
+    dtype: str = "float64"
 
     @property
     def constants(self) -> Constants:
@@ -84,7 +86,8 @@ class Settings(NamedTuple):
 
 def checked(settings: Settings) -> Settings:
     """The settings if they make sense.   Raises: ValueError that names the first that does not."""
-    common.check_choice(settings, kind=KINDS, form=network_module.FORMS, basis=BASES, readout=READOUTS)
+    common.check_choice(settings, kind=KINDS, form=network_module.FORMS, basis=BASES, readout=READOUTS,
+                        dtype=DTYPES)
     common.check_integers(settings, height=1, width=1, channels=1, T=2, scales=1, kernel=1, dense_features=1, bumps=2, steps=1,
                           batch=1, rows=1, seed=0)
     common.check_numbers(settings, beta_1=(0, 1), beta_T=(0, 1), rate=(0, np.inf), decay_2=(0, 1), scale=(0, np.inf),
@@ -230,6 +233,7 @@ def problem(settings: Settings) -> common.Problem:
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=1, rate=settings.rate, schedule_rate=0.0,
                           beta_1=settings.beta_1, decay_2=settings.decay_2, rows=settings.rows, seed=settings.seed)
     network = fix(network_module, T=settings.T, form=settings.form, basis=settings.basis, readout=settings.readout)
+    network = common.in_precision(network, settings.dtype)
     return common.Problem(kernel=gaussian, network=network, recipe=recipe,
                           beta=schedule.geometric(settings.T, beta_1=settings.beta_1, beta_T=settings.beta_T),
                           shape=(settings.height, settings.width, settings.channels), draw_data=_draw(settings, held_out=False),
@@ -249,7 +253,7 @@ def begin(settings: Settings) -> train.State:
         rng, shape=(settings.height, settings.width, settings.channels), conv=settings.conv, scales=settings.scales,
         kernel=(settings.kernel, settings.kernel), dense=settings.dense, dense_features=settings.dense_features,
         pixelwise=settings.pixelwise, count=settings.bumps, form=settings.form)
-    return train.begin(train.Model(parameters, np.empty(0)))
+    return train.begin(train.Model(common.of_type(parameters, settings.dtype), np.empty(0)))
 
 
 def template(settings: Settings) -> train.State:
@@ -258,7 +262,7 @@ def template(settings: Settings) -> train.State:
         shape=(settings.height, settings.width, settings.channels), conv=settings.conv, scales=settings.scales,
         kernel=(settings.kernel, settings.kernel), dense=settings.dense, dense_features=settings.dense_features,
         pixelwise=settings.pixelwise, count=settings.bumps, form=settings.form)
-    return common.template_of(train.Model(parameters, np.empty(0)))
+    return common.template_of(train.Model(common.of_type(parameters, settings.dtype), np.empty(0)))
 
 
 # -- reports, in bits ----------------------------------------------------------------------------------------------------
@@ -317,7 +321,7 @@ _TRAINING = {"seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the
              "readout": ("--readout", "released (the authors' code), eq65 (the paper's) or denoising"),
              "conv": ("--conv", "widths of the convolutions, 24,24,24"), "scales": ("--scales", "of a convolution"),
              "dense": ("--dense", "widths of the dense path"), "pixelwise": ("--pixelwise", "widths of the 1x1 layers"),
-             "bumps": ("--bumps", "in t")}
+             "bumps": ("--bumps", "in t"), "dtype": ("--dtype", "float64, or float32 for a network in single precision")}
 _SIZE = {"height": ("--height", "of an image, in pixels"), "width": ("--width", "of an image, in pixels")}
 _DATA = {"data": ("--data", "where the images are")}
 

@@ -16,6 +16,7 @@ from refdpm import gaussian, run, schedule, train
 from refdpm.data import checked as checked_data, swiss_roll as roll
 from refdpm.experiments import common
 from refdpm.networks import swiss_roll as network_module
+from refdpm.networks.precision import DTYPES
 from refdpm.networks.readout import READOUTS
 from refdpm.oracles import swiss_roll as oracle, two_sample
 from refdpm.train import Purpose
@@ -41,11 +42,13 @@ class Settings(NamedTuple):
     schedule_rate: float = 2e-2
     learn_schedule: bool = True
     seed: int = 0
+    dtype: str = "float64"
 
 
 DEFAULT = Settings()
 FULL = Settings(units=192, steps=90000)
 FLAGS = {
+    "dtype": ("--dtype", "float64, or float32 for a network in single precision"),
     "seed": ("--seed", "default 0"), "steps": ("--steps", "steps of the optimiser"),
     "units": ("--units", "radial basis units (the paper has 16)"), "width": ("--width", "of the units at the start, default 0.17"),
     "readout": ("--readout", "denoising, eq65 (the paper's) or released (the authors' code)"),
@@ -60,7 +63,7 @@ def checked(settings: Settings) -> Settings:
     common.check_numbers(settings, width=(0, np.inf), rate=(0, np.inf), schedule_rate=(0, np.inf), beta_T=(0, 1))
     if not 1e-5 <= settings.beta_1 <= 0.5:
         raise ValueError(f"beta_1: expected a value in [1e-5, 0.5], where the ceilings are computed, got {settings.beta_1!r}")
-    common.check_choice(settings, learn_schedule=(True, False), readout=READOUTS)
+    common.check_choice(settings, learn_schedule=(True, False), readout=READOUTS, dtype=DTYPES)
     return settings
 
 
@@ -71,8 +74,9 @@ def problem(settings: Settings) -> common.Problem:
     """The Gaussian kernel, the radial basis network, the roll."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, rate=settings.rate, beta_1=settings.beta_1,
                           schedule_rate=settings.schedule_rate if settings.learn_schedule else 0.0, seed=settings.seed)
-    return common.Problem(kernel=gaussian, network=fix(network_module, readout=settings.readout), beta=None, recipe=recipe,
-                          shape=(2,), draw_data=roll.draw, draw_held_out=roll.draw, unit="point", size=1, glance=2000,
+    network = common.in_precision(fix(network_module, readout=settings.readout), settings.dtype)
+    return common.Problem(kernel=gaussian, network=network, beta=None, recipe=recipe, shape=(2,), draw_data=roll.draw,
+                          draw_held_out=roll.draw, unit="point", size=1, glance=2000,
                           held_out=common.in_proportion(50_000, settings, DEFAULT))
 
 
@@ -82,14 +86,14 @@ def begin(settings: Settings) -> train.State:
     parameters = network_module.init(roll.draw(rng, 32 * settings.units), T=settings.T, units=settings.units,
                                      width=settings.width)
     beta = schedule.geometric(settings.T, beta_1=settings.beta_1, beta_T=settings.beta_T)
-    return train.begin(train.Model(parameters, schedule.logits_of(beta)))
+    return train.begin(train.Model(common.of_type(parameters, settings.dtype), schedule.logits_of(beta)))
 
 
 def template(settings: Settings) -> train.State:
     """The structure and shapes of a state, with zeros that take no memory."""
     T, K = settings.T, settings.units
     *parts, logit_beta = map(unallocated_zeros, ((K, 2), (K,), (T + 1, K, 4), (T + 1, 4), (T - 1,)))
-    return common.template_of(train.Model(network_module.SwissRoll(*parts), logit_beta))
+    return common.template_of(train.Model(common.of_type(network_module.SwissRoll(*parts), settings.dtype), logit_beta))
 
 
 def read(settings: Settings, path: Path) -> Array:

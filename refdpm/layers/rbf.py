@@ -24,8 +24,7 @@ def _exponents(x: Array, centre: Array, log_width: Array) -> Array:
     squared = _squared_difference(x[:, 0], centre[:, 0])
     for d in range(1, x.shape[1]):
         squared += _squared_difference(x[:, d], centre[:, d])
-    squared *= (-np.exp(-2 * log_width) / 2)[:, None]
-    return squared.T
+    return (squared * np.reshape(-np.exp(-2 * log_width) / 2, (-1, 1))).T
 
 
 def _squared_difference(x_d: Array, centre_d: Array) -> Array:

@@ -61,9 +61,8 @@ def skip(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 
 def skip_vjp(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
     """Adjoint of `skip`:   dlogit = dz + dlogit of the forward kernel."""
-    _, back_forward = forward_vjp(x_t, beta, rate=rate)
-
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array]:
+        _, back_forward = forward_vjp(x_t, beta, rate=rate)
         return unbroadcast(dp.logit, z.shape), *back_forward(dp)
 
     return skip(z, x_t, beta, rate=rate), pullback
@@ -78,7 +77,15 @@ def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, r
     Shapes: z, x_t (N, …); beta, log_alpha_bar_prev (N, 1, …).
     Edge: at β = 1 the forward kernel is π, and m remains.   Domain: ℓ < 0.
     """
-    return denoising_vjp(z, x_t, beta, log_alpha_bar_prev, rate=rate)[0]
+    one, zero, *_ = _at_level(z, log_alpha_bar_prev, rate)
+    return Bernoulli(forward(x_t, beta, rate=rate).logit + (np.log(one) - np.log(zero) - float(logit(rate))))
+
+
+def _at_level(z: Array, log_alpha_bar: Array, rate: float) -> tuple[Array, Array, Array, Array]:
+    """m, 1 − m, x̂ and 1 − x̂."""
+    kept, drawn = np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)
+    one, zero = sigmoids(z + float(logit(rate)))
+    return kept * one + drawn * rate, kept * zero + drawn * (1 - rate), one, zero
 
 
 def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5
@@ -87,17 +94,14 @@ def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, 
 
         dlogit = dlogit of the forward kernel + dm/(m(1−m))        dm = a x̂ (1−x̂) dz + a (x̂ − r) dℓ.
     """
-    q, back_forward = forward_vjp(x_t, beta, rate=rate)
-    kept, drawn, log_odds = np.exp(log_alpha_bar_prev), -np.expm1(log_alpha_bar_prev), logit(np.asarray(rate))
-    x_one, x_zero = sigmoids(z + log_odds)
-    one, zero = kept * x_one + drawn * rate, kept * x_zero + drawn * (1 - rate)
-
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array, Array]:
-        dm = kept * (dp.logit / (one * zero))
+        one, zero, x_one, x_zero = _at_level(z, log_alpha_bar_prev, rate)
+        dm = np.exp(log_alpha_bar_prev) * dp.logit / (one * zero)
         dlevel = unbroadcast((x_one - rate) * dm, log_alpha_bar_prev.shape)
+        _, back_forward = forward_vjp(x_t, beta, rate=rate)
         return unbroadcast(x_one * x_zero * dm, z.shape), *back_forward(dp), dlevel
 
-    return Bernoulli(q.logit + (np.log(one) - np.log(zero) - log_odds)), pullback
+    return denoising(z, x_t, beta, log_alpha_bar_prev, rate=rate), pullback
 
 
 # -- by name -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ Source: App. D.1.2; the bumps are those of App. D.2.1.
 """
 
 from itertools import pairwise
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ def reverse(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, T: int =
 def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, T: int = 0, rate: float = 0.2,
                 readout: str = "denoising", last: str = "per_step") -> tuple[Bernoulli, Pullback]:
     """Adjoint of `reverse`."""
-    deviation = np.sqrt(rate * (1 - rate))
+    deviation = sqrt(rate * (1 - rate))
     h, back_hidden = stack_vjp((x_t - rate) / deviation, parameters.hidden, layer_vjp=_layer_vjp)
     z, back_last = _last_vjp(h, parameters.weight, parameters.bias, t=t, T=T, last=last)
     p, back_readout = bit_readout.read_out_vjp(z, x_t, step, rate=rate, readout=readout)
@@ -108,7 +109,7 @@ def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: s
         return per_step_vjp(h, weight, bias, t=t)
     if T < 2:
         raise ValueError(f"T: expected the length of the chain, at least 2, for bumps in t, got {T}")
-    g = bumps(t, T=T, count=COUNT, basis="released")
+    g = bumps(t, T=T, count=COUNT, basis="released").astype(np.real(h).dtype)
     y, back_linear = linear_vjp(h, weight, bias)
     z, back_bumps = temporal_vjp(y.reshape(len(h), y.shape[1] // COUNT, COUNT), g=g)
     return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))

@@ -56,9 +56,9 @@ def eq65_vjp(heads: Heads, x_t: Array, beta: Array) -> tuple[Gaussian, Pullback]
     Domain: β < 1.
     """
     p = eq65(heads, x_t, beta)
-    keep = np.sqrt(sigmoid(-(heads.var + logit(beta))))
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
+        keep = np.sqrt(sigmoid(-(heads.var + logit(beta))))
         dkeep = unbroadcast(dp.mean * (x_t - heads.mean), keep.shape)
         du = dp.var * p.var * keep * keep - dkeep * keep * p.var / 2
         dheads = Heads(unbroadcast(p.var / (1 + keep) * dp.mean, heads.mean.shape), unbroadcast(du, heads.var.shape))
@@ -86,9 +86,9 @@ def released_vjp(heads: Heads, x_t: Array, beta: Array, *, T: int) -> tuple[Gaus
     Domain: β < 1.
     """
     p = released(heads, x_t, beta, T=T)
-    keep, mix, log_odds = np.sqrt(1 - beta), np.sqrt(beta), heads.var / T ** 0.5 + logit(beta)
 
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array]:
+        keep, mix, log_odds = np.sqrt(1 - beta), np.sqrt(beta), heads.var / T ** 0.5 + logit(beta)
         du = dp.var * p.var * sigmoid(-log_odds)
         dheads = Heads(unbroadcast(mix * dp.mean, heads.mean.shape), unbroadcast(du / T ** 0.5, heads.var.shape))
         dbeta_mean = unbroadcast(dp.mean * (heads.mean / mix - x_t / keep) / 2, beta.shape)
@@ -123,12 +123,10 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
 
     Domain: β < 1.
     """
-    p = denoising(heads, x_t, beta, log_alpha_bar_prev)
-    a, v, w = shares(beta, log_alpha_bar_prev)
-    keep, c_0 = np.sqrt(1 - beta), np.sqrt(a) * beta / w
-    y = a * beta * beta / w * np.exp(heads.var)
-
     def pullback(dp: Gaussian) -> tuple[Heads, Array, Array, Array]:
+        a, v, w = shares(beta, log_alpha_bar_prev)
+        keep, c_0 = np.sqrt(1 - beta), np.sqrt(a) * beta / w
+        y = a * beta * beta / w * np.exp(heads.var)
         dheads = Heads(unbroadcast(c_0 * dp.mean, heads.mean.shape), unbroadcast(y * dp.var, heads.var.shape))
         dc_0 = dp.mean * heads.mean
         dbeta_keep = unbroadcast(-dp.mean * x_t / (2 * keep), beta.shape)
@@ -138,7 +136,7 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
         dlevel = unbroadcast(dlevel_c_0, log_alpha_bar_prev.shape) + unbroadcast(dlevel_var, log_alpha_bar_prev.shape)
         return dheads, unbroadcast(keep * dp.mean, x_t.shape), dbeta, dlevel
 
-    return p, pullback
+    return denoising(heads, x_t, beta, log_alpha_bar_prev), pullback
 
 
 # -- by name -----------------------------------------------------------------------------------------------------------

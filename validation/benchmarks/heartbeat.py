@@ -110,7 +110,7 @@ def _sample(posed: common.Problem, model: Any, noise: Array) -> Step:
 def _given(posed: common.Problem, x_0: Array, noise: Array, t: Array) -> Given:
     beta, rows = posed.beta, t.ravel()
     level = schedule.log_alpha_bar(beta)
-    ends = bound.assemble(train._terms(np.empty((0, len(x_0))), beta, x_0, posed.kernel), T=len(beta) - 1).mean()
+    ends = bound.assemble(bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=posed.kernel)), T=len(beta) - 1).mean()
     g = bumps(rows, T=len(beta) - 1, count=COUNT, basis="released")
     found = Given(np.tile(x_0, (len(t), 1)), noise.reshape(len(rows), -1), beta[rows, None], level[rows - 1, None],
                   level[rows, None], g, np.asarray(ends))

@@ -95,7 +95,7 @@ def _columns(posed: common.Problem, settings: experiment.Settings, t: Array) -> 
 
 def _given(posed: common.Problem, settings: experiment.Settings, x_0: Array, noise: Array, t: Array) -> Given:
     beta, rows = posed.beta, t.ravel()
-    ends = bound.assemble(train._terms(np.empty((0, len(x_0))), beta, x_0, posed.kernel), T=settings.T).mean()
+    ends = bound.assemble(bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=posed.kernel)), T=settings.T).mean()
     found = Given(np.tile(x_0[..., 0], (len(t), 1, 1)), noise.reshape(len(rows), *x_0.shape[1:3]), _columns(posed, settings, rows),
                   schedule.log_alpha_bar(beta)[rows].reshape(-1, 1, 1), np.asarray(ends))
     return tree_map(lambda x: x.astype(x_0.dtype), found)

@@ -292,7 +292,12 @@ def _negative(one: E) -> Iterator[tuple[str, E]]:
 
 def _function(one: E) -> Iterator[tuple[str, E]]:
     word = {"sqrt": "root", "Phi": "Φ"}.get(one.how, one.how)
-    yield f"{word} left out: {_name(one)}", one.parts[0]
+    inside, = one.parts
+    yield f"{word} left out: {_name(one)}", inside
+    if one.how == "sqrt" and inside.op in ("+", "-") and inside.parts[1].op != "slack":
+        a, b = inside.parts
+        early = E(inside.op, (sqrt(a), b))
+        yield f"{_name(early)} for {_name(one)}: the root ends too early", early
     if one.how == "Phi":
         yield f"1 − Φ for Φ: {_name(one)}", 1 - one
 

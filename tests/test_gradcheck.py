@@ -39,19 +39,26 @@ def changed(answer, change):
 
 
 @pytest.mark.parametrize("name", IN_DOUBLE)
-@pytest.mark.parametrize("seed", range(3))
-def test_error_of_one_part_in_10_to_8_is_found_in_every_argument(name, seed):
+@pytest.mark.parametrize("size,seed", [(1e-4, 0), (1e-8, 0), (1e-8, 1), (1e-8, 2), (1e-12, 0)])
+def test_a_small_relative_error_is_found_in_every_argument(name, size, seed):
+    """1e-12 by the complex step alone; differences know no derivative so well."""
     written = WRITTEN[name]
 
     @wraps(written.gradient)                                            # the names of its arguments say how it is called
     def inexact(*arguments):
         answer = written.gradient(*arguments)
         if name == "loss with a mean":
-            return answer[0], answer[1] * (1 + 1e-8)
-        return changed(answer, lambda leaf: leaf * (1 + 1e-8))
+            return answer[0], answer[1] * (1 + size)
+        return changed(answer, lambda leaf: leaf * (1 + size))
 
     found = adjoint_gaps(written.f, inexact, *written.arguments, seed=seed)
-    assert found and not any(gap.ok for gap in found), found
+    seen = [not gap.ok for gap in found if size > 1e-12 or gap.method == "complex step"]
+    assert all(seen) and (seen or written.method == "differences"), found
+
+
+def test_they_are_more_than_twelve_in_all_forms_and_of_both_methods():
+    forms_found = {adjoint_gaps(one.f, one.gradient, *one.arguments)[0].form for one in WRITTEN.values()}
+    assert len(WRITTEN) >= 12 and len(forms_found) >= 6 and {one.method for one in WRITTEN.values()} == {"complex step", "differences"}
 
 
 def test_error_in_a_single_entry_is_located():

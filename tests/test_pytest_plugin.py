@@ -113,3 +113,16 @@ def test_it_costs_nothing_until_it_is_used(run):
     assert code == 0 and "1 passed" in out, out
     code, out = run("--help")
     assert code == 0 and "--refdpm=ADAPTER" in out
+
+
+def test_a_wrong_gradient_is_shown_where_it_was_asserted(run):
+    """Without a line of ours."""
+    mine = """
+from refdpm.gradcheck import assert_adjoint
+
+def test_mine():
+    assert_adjoint(lambda x: x * x, lambda dvalue, x: dvalue * x, 3.5)
+"""
+    code, out = run("test_mine.py", test_mine=mine)
+    assert code == 1 and ">       assert_adjoint(" in out and "every entry" not in out and "it is 0.5 times what it should be" in out
+    assert "anybody.py" not in out

@@ -11,7 +11,7 @@ import pytest
 
 import refdpm
 from refdpm import cli, gradcheck, paper
-from refdpm.conformance import cases
+from refdpm.conformance import accuracy, cases, in_textbook
 from refdpm.reading import text
 
 PACKAGE = Path(refdpm.__file__).parent
@@ -120,6 +120,13 @@ def test_an_equation_leads_to_its_code_and_back(number, around):
     assert code <= targets(around[place])
     assert code or any(not name.startswith(("eq-", "clause-")) for name in docstrings), "neither computed nor derived"
     assert all(place in targets(around[name]) for name in paper.code_of(number))
+
+
+def test_every_function_with_a_formula_shows_it_whole(around):
+    formulas = [name for name in in_textbook.book() if name in around and next(accuracy.cases_of(name), None)]
+    assert len(formulas) > 100 and not [name for name in formulas if around[name].find(".//math") is None]
+    longest = max(len(words(math)) for article in around.values() for math in article.iter("math"))
+    assert longest < 400 and "u1=" in words(around["bound.network_kl"])
 
 
 def test_a_clause_leads_to_what_it_compares_with_and_back(around):

@@ -23,7 +23,7 @@ def html(reports: list[dict[str, Any]], *, command: str) -> bytes:
     parts = [_report(report, f"{number}-" if several else "") for number, report in enumerate(reports, start=1)]
     names = ", ".join(report["adapter"] for report in reports)
     return page(f"refdpm check: {names}", *([_overview(reports)] if several else []), *parts, _run_again(reports[0], command),
-                generator=GENERATOR)
+                generator=GENERATOR, style=STYLE)
 
 
 def _overview(reports: list[dict[str, Any]]) -> Markup:
@@ -191,3 +191,33 @@ def _meaning(report: dict[str, Any], name: str) -> Markup:
 def _run_again(report: dict[str, Any], command: str) -> Markup:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return tag("section", tag("h2", "Run it again"), tag("pre", command), tag("p", f"with {versions}; seed {report['seed']}"))
+
+
+# -- how it looks ----------------------------------------------------------------------------------------------------------
+
+STYLE = """
+body { margin: 0 auto; padding: 1.5rem; max-width: 76rem }
+section + section { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: 2rem }
+nav ul { list-style: none; padding: 0; margin: 0 0 2rem }
+pre, code { overflow-wrap: anywhere; white-space: pre-wrap }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; vertical-align: top; padding: .45rem .7rem .45rem 0; border-top: 1px solid var(--line) }
+th { color: var(--soft); font-weight: 600; border-top: 0 }
+article { border: 1px solid var(--line); border-left: 4px solid var(--bad); border-radius: 6px; padding: .2rem 1rem .8rem;
+  margin: 1rem 0 }
+article h3 { margin: .6em 0 }
+.good { color: var(--good) } .bad { color: var(--bad) } .open { color: var(--open) }
+.badge { display: inline-block; border: 1px solid currentColor; border-radius: 99px; padding: 0 .6em; margin-right: .5em;
+  font-size: .85em; font-weight: 600; white-space: nowrap }
+.lead { font-size: 1.1rem; border-left: 4px solid currentColor; padding: .2rem 0 .2rem .9rem }
+.lead span { color: var(--ink) }
+svg { display: block; max-width: 100%; height: auto; overflow: visible }
+td svg { min-width: 11rem }
+svg text { fill: var(--soft); font-size: 11px }
+@media (max-width: 46rem) {
+  body { padding: 1rem }
+  table, tbody, tr, td { display: block } thead { display: none }
+  tr { border-top: 1px solid var(--line); padding: .5rem 0 } td { border: 0; padding: .1rem 0 }
+  td[data-head]::before { content: attr(data-head) " "; color: var(--soft) } }
+@media print { body { max-width: none; padding: 0 } article, tr { break-inside: avoid } }
+"""

@@ -55,6 +55,7 @@ def assert_adjoint(f: Callable[..., Any], gradient: Callable[..., Any], *argumen
 
     It takes what `adjoint_gaps` takes, and returns what that returns.
     """
+    __tracebackhide__ = True                                 # in pytest the failure is shown where the user called this
     found = adjoint_gaps(f, gradient, *arguments, fixed=fixed, seed=seed)
     if not all(gap.ok for gap in found):
         name = getattr(f, "__name__", "f")

@@ -3,7 +3,6 @@
     source       the modules, cut into headings, functions, classes and other lines
     evidence     what speaks for a function: equations, formulas, clauses, what was measured
     text         docstrings and code as HTML, every name a link
-    style        how the page looks
     page         all of it together
 
 The page needs no network and no script.

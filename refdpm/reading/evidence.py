@@ -22,11 +22,10 @@ from refdpm.conformance.profile import VALUES
 from refdpm.conformance.session import all_clauses
 from refdpm.run import named_leaves
 from refdpm.textbook.expression import E
-from refdpm.textbook.written import mathml, written
+from refdpm.textbook.written import in_lines, mathml
 from refdpm.traceability import Row, matrix
 
 NO_THEORY = ("refdpm.conformance", "refdpm.textbook", "refdpm.doors", "refdpm.vjp")
-LONGEST = 420                      # characters of a formula in a line; what is longer is a composition of shorter ones
 
 
 class Evidence(NamedTuple):
@@ -87,9 +86,8 @@ def _of_function(name: str) -> Iterator[str]:
 
 
 def _printed(of: str, part: str, formula: E) -> Iterator[str]:
-    """A part of a function's value as an equation, or nothing if it is too long."""
-    if len(written(formula)) <= LONGEST:
-        yield mathml(formula, part or of.rpartition(".")[2])
+    """A part of a function's value as an equation, or as some, if it is long."""
+    yield from (mathml(line, name or part or of.rpartition(".")[2]) for name, line in in_lines(formula))
 
 
 def _first_inputs(of: Quantity) -> Inputs:

@@ -20,7 +20,6 @@ from refdpm.gradcheck import worked
 from refdpm.paper import cited
 from refdpm.reading.evidence import Evidence, gathered
 from refdpm.reading.source import Module, Part, chapters
-from refdpm.reading.style import CSS
 from refdpm.reading.text import Links, code, link, prose, sentences
 
 MANY = 6                                                 # entries that are listed without being folded in
@@ -105,7 +104,7 @@ class Page:
             '<a class="skip" href="#main">Skip the contents</a>', self._contents(), f'<main id="main">\n<h1>{title}</h1>',
             *self._introduction(), *(self._chapter(entry, modules) for entry, modules in self.chapters.items()),
             self._all_clauses(), _words(), "</main>"])
-        return html.page(title, html.Markup(body), generator="refdpm read", style=CSS)
+        return html.page(title, html.Markup(body), generator="refdpm read", style=STYLE)
 
     def _contents(self) -> str:
         groups = "\n".join(f"<b>{heading}</b>\n" + "\n".join(link(name, name) for names, _ in entries for name in names)
@@ -187,7 +186,7 @@ class Page:
                     "derived or used in": self._to(told), "judged by": self._to_clauses(clauses),
                     "tests": _tests(row["tests"])}
             heading = f'<h4>{escape(_name_of_equation(number))} <small>{row["section"]}, {row["status"]}</small></h4>'
-            found.append(f'<article class="equation" id="{_id_of_equation(number)}">\n{heading}\n{_list("", rows)}\n</article>')
+            found.append(f'<article id="{_id_of_equation(number)}">\n{heading}\n{_list("evidence", rows)}\n</article>')
         return "\n".join(found)
 
     def _says(self, text: str) -> str:
@@ -203,7 +202,7 @@ class Page:
             asks = "" if isinstance(of, Law) else f"<code>{of.name}</code>"
             rows = {"says": self._says(of.says), "asks for": asks,
                     "from": self._to_equations(of.equations), "compares with": self._to(judges[id])}
-            found.append(f'<article class="equation" id="clause-{id}">\n<h4>{id}</h4>\n{_list("", rows)}\n</article>')
+            found.append(f'<article id="clause-{id}">\n<h4>{id}</h4>\n{_list("evidence", rows)}\n</article>')
         return "\n".join([*found, "</section>"])
 
 
@@ -252,3 +251,35 @@ def _id_of_equation(number: str) -> str:
 
 def _name_of_equation(number: str) -> str:
     return number if number.startswith("App.") else f"equation {number}"
+
+
+# -- how it looks ----------------------------------------------------------------------------------------------------------
+
+STYLE = """
+a { text-decoration: none } a:hover { text-decoration: underline }
+main { padding: 1.5rem 1rem 4rem; min-width: 0 }
+p, ul, dl.about { max-width: 46rem }
+h2 { border-top: 2px solid var(--line); padding-top: 1rem; font-size: 1.5rem } h4 { margin-top: 0 }
+h4 small { font-weight: normal; color: var(--soft) }
+pre { overflow-x: auto; line-height: 1.45; font-size: .8rem }
+pre a { color: inherit; border-bottom: 1px dotted var(--soft) } pre i { color: var(--open); font-style: normal }
+.string { color: var(--good) } .comment, summary { color: var(--soft) } sub, sup { line-height: 0 }
+article { margin: 1.6rem 0 } .pair { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem 1.5rem }
+.formula { overflow-x: auto; overflow-y: hidden; padding: .35rem 0 } .formula math { display: inline math; font-size: 1.1rem }
+dl.about { display: block } dl.about dd { margin: 0 0 .4rem 1.2rem } dl.evidence { font-size: .82rem; max-width: 60rem }
+summary, .turn { font-size: .85rem } .turn { display: flex; justify-content: space-between; gap: 1rem; margin-top: 2.5rem }
+.skip { position: absolute; left: -99rem }
+.skip:focus { left: 1rem; top: 1rem; background: var(--paper); padding: .5rem; z-index: 1 }
+nav.contents { padding: 1rem; font-size: .85rem; border-bottom: 1px solid var(--line); max-height: 45vh; overflow: auto }
+nav.contents div { columns: 11rem } nav.contents a { display: block; overflow-wrap: anywhere }
+nav.contents b { display: block; margin-top: .7rem; break-after: avoid }
+@media (min-width: 62rem) {
+  body { display: grid; grid-template-columns: 15.5rem minmax(0, 1fr) }
+  nav.contents { position: sticky; top: 0; height: 100vh; max-height: none; border: 0; border-right: 1px solid var(--line) }
+  nav.contents div { columns: auto } main { padding: 1.5rem 2.5rem 4rem } }
+@media (min-width: 95rem) { .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) } }
+@media print {
+  body { display: block; font-size: 10pt } nav.contents, .skip, .turn, summary { display: none }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere } h2, h3, h4 { break-after: avoid }
+  details::details-content { content-visibility: visible; height: auto } }
+"""

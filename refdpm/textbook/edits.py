@@ -293,11 +293,16 @@ def _negative(one: E) -> Iterator[tuple[str, E]]:
 
 def _function(one: E) -> Iterator[tuple[str, E]]:
     word = {"sqrt": "root", "Phi": "Φ"}.get(one.how, one.how)
-    yield f"{word} left out: {_name(one)}", one.parts[0]
+    inside, = one.parts
+    yield f"{word} left out: {_name(one)}", inside
     if one.how == "sqrt":
-        yield f"third power of {_name(one)} for {_name(one)}", one * one.parts[0]
+        yield f"third power of {_name(one)} for {_name(one)}", one * inside
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
-    if one.how == "log" and one.parts[0].op != "number":
+    if one.how == "sqrt" and inside.op in ("+", "-") and inside.parts[1].op != "slack":
+        a, b = inside.parts
+        early = E(inside.op, (sqrt(a), b))
+        yield f"{_name(early)} for {_name(one)}: the root ends too early", early
+    if one.how == "log" and inside.op != "number":
         yield from ((f"to base {base}, for the natural logarithm: {_name(one)}", one / log(node(base))) for base in (2, 10))
     if one.how == "Phi":
         yield f"1 − Φ for Φ: {_name(one)}", 1 - one

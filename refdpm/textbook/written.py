@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from html import escape
 from typing import Any
 
-from refdpm.textbook.expression import Column, E
+from refdpm.textbook.expression import Column, E, given, nodes
 
 LETTERS = {"beta": "β", "alpha": "α", "alpha_bar": "ᾱ"}
 ARGUMENTS = {"beta": "β_t", "log_alpha_bar": "log ᾱ_t", "log_alpha_bar_prev": "log ᾱ_{t−1}", "w0": "cotangent",
@@ -116,6 +117,41 @@ def _called(one: E) -> str:
 
 def _bracketed(text: str, needed: bool) -> str:
     return f"({text})" if needed else text
+
+
+# -- in lines ------------------------------------------------------------------------------------------------------------
+
+LINE, WORTH = 110, 40          # characters of a part that gets a line of its own: of any part, and of one that comes again
+
+
+def in_lines(one: E) -> list[tuple[str, E]]:
+    """A formula as equations, (name, right side), each of a line: what is long in it, or comes again, is called u_1, u_2, … in the
+    lines before; the last has the name "" and is the formula itself."""
+    lines = _cut(one, again=LINE)
+    return lines if len(lines) == 1 else _cut(one, again=WORTH)
+
+
+def _cut(one: E, *, again: int) -> list[tuple[str, E]]:
+    ordered = nodes(one, parts_of=_printed_parts)
+    uses = Counter(part for node in ordered for part in _printed_parts(node))
+    lines: list[tuple[str, E]] = []
+    instead: dict[E, E] = {}
+    known: dict[str, E] = {}                                         # by what is printed of them: equal parts have one name
+    for node in ordered:
+        new = E(node.op, (instead.get(part, part) for part in node.parts), node.how)
+        text = written(new)
+        if node is not one and text not in known and len(text) > (again if uses[node] > 1 else LINE):
+            known[text] = given(f"u_{len(lines) + 1}")
+            lines.append((known[text].how, new))
+        instead[node] = known.get(text, new)
+    if lines and written(instead[one]) == lines[-1][0]:              # nothing was left to do
+        return [*lines[:-1], ("", lines[-1][1])]
+    return [*lines, ("", instead[one])]
+
+
+def _printed_parts(one: E) -> tuple[E, ...]:
+    """The parts that are printed: of several forms the first, and no mask."""
+    return one.parts[1:2] if one.op == "where" and one.how else one.parts[:1] if one.op in ("forms", "also") else one.parts
 
 
 # -- MathML --------------------------------------------------------------------------------------------------------------

@@ -83,21 +83,22 @@ def first_of_slow(function):
 
 @pytest.mark.parametrize("function", [one for one in QUANTITIES if ALL or first_of_slow(one)], ids=lambda one: one.id)
 def test_the_stored_vectors_are_those_that_the_package_writes(function):
-    """Values to their tolerance, that to its third digit, everything else exactly.  Of the slow groups one function."""
+    """Values and gradients to their tolerance, that to its third digit, everything else exactly.  Of the slow groups one
+    function."""
     before, now = stored(function), json.loads(json_text(vectors.entry(function)))
     for one, other in zip(before["tests"], now["tests"], strict=True):
-        for output in function.outputs:
-            id = output.id.lower()
-            value, right = array_of(one["outputs"].pop(id)), array_of(other["outputs"].pop(id))
-            scale, again = array_of(one["tolerance"].pop(id)), array_of(other["tolerance"].pop(id))
-            assert value.shape == right.shape and np.allclose(scale, again, rtol=0.011, atol=0, equal_nan=True)
-            assert np.all(ratios(value, right, scale, UNITS["float64"]) <= LIMIT), f"{id} of test {other['id']}"
+        for key, found in {"outputs": (one, other), "values": (one.get("gradients"), other.get("gradients"))}.items():
+            for id in list(found[0][key]) if found[0] else ():
+                value, right = (array_of(test[key].pop(id)) for test in found)
+                scale, again = (array_of(test["tolerance"].pop(id)) for test in found)
+                assert value.shape == right.shape and np.allclose(scale, again, rtol=0.011, atol=0, equal_nan=True)
+                assert np.all(ratios(value, right, scale, UNITS["float64"]) <= LIMIT), f"{id} of test {other['id']}"
     assert before == now
 
 
 def test_the_stored_vectors_are_right_and_small():
     assert vectors.verify(STORED) == []
-    assert sum(path.stat().st_size for path in STORED.glob("*.json")) < 1_000_000
+    assert sum(path.stat().st_size for path in STORED.glob("*.json")) < 1_200_000
 
 
 def test_the_manifest_counts_and_explains():
@@ -209,6 +210,29 @@ def test_a_changed_value_is_named_with_its_test(folder):
     assert problem.startswith("GAU.json: posterior: test 2: mean: expected ") and problem.endswith(" at (2, 1)")
 
 
+@pytest.mark.parametrize("change,expected", [
+    (lambda found: found["values"]["x_t"][0].__setitem__(0, 0.1), "gradient of x_t: expected "),
+    (lambda found: found["cotangent"]["mean"][0].__setitem__(0, 0.1), "gradient of x_t: expected "),
+    (lambda found: found["values"]["x_t"].pop(), "gradient of x_t: expected shape"),
+    (lambda found: found["values"].pop("x_t"), "gradients: expected a cotangent for mean, var, and a tolerance for each value"),
+    (lambda found: found["cotangent"].pop("mean"), "gradients: expected a cotangent for mean, var, and a tolerance"),
+    (lambda found: found["tolerance"]["x_t"][0].__setitem__(0, 1e9), "gradient of x_t: expected the tolerance")])
+def test_a_changed_gradient_is_named(folder, change, expected):
+    edit(folder / "GAU.json",
+         lambda document: change(next(test["gradients"] for test in entry(document)["tests"] if "gradients" in test)))
+    assert any(f": {expected}" in problem and "GAU.json: posterior: test " in problem for problem in vectors.verify(folder))
+
+
+@pytest.mark.parametrize("function", [one for one in QUANTITIES if one.arguments], ids=lambda one: one.id)
+def test_one_test_of_a_function_with_gradients_has_them(function):
+    """Generic cotangents, and gradients that are finite and not all 0, so that no other function has them."""
+    found, = (test["gradients"] for test in stored(function)["tests"] if "gradients" in test)
+    gradients = [array_of(value) for value in found["values"].values()]
+    assert set(found["values"]) >= set(function.arguments)
+    assert list(found["cotangent"]) == [one.id.lower() for one in function.outputs]
+    assert all(np.isfinite(value).all() for value in gradients) and np.mean([np.any(value != 0) for value in gradients]) > 0.5
+
+
 def test_a_last_digit_is_no_difference_and_a_checksum_is(folder):
     """Another machine's logarithm may round otherwise; but then the file is not the one that the manifest means."""
     def change(document):
@@ -306,6 +330,18 @@ def test_a_file_is_no_folder(tmp_path):
     ([[1, "NaN"], [[2]]], {"$ref": "#/$defs/array"}, False), ([[1, "x"]], {"$ref": "#/$defs/array"}, True)])
 def test_the_validator(value, schema, wrong):
     assert bool(list(vectors_schema.problems(value, schema))) == wrong
+
+
+def test_jsonschema_finds_the_vectors_and_the_schema_right_and_what_is_wrong():
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = read(STORED / "schema.json")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for name in group_files(STORED):
+        assert not list(validator.iter_errors(read(STORED / name))), name
+    document = read(STORED / "GAU.json")
+    document["functions"][0]["id"] = 7
+    assert list(validator.iter_errors(document))
 
 
 def test_an_unknown_keyword_is_not_passed_over():

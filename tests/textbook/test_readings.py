@@ -18,7 +18,7 @@ from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import gradient, named_cotangents, slopes
 from refdpm.textbook.values import floats
-from refdpm.textbook.written import mathml, written
+from refdpm.textbook.written import in_lines, mathml, written
 
 X, Y = given("x"), given("y")
 BETA = np.array([0.0, 0.25, 0.5, 0.125])
@@ -177,11 +177,36 @@ def test_a_term_of_a_sum_can_be_counted_once():
     assert value == pytest.approx((GIVEN["x"] ** 2).sum(axis=1) + GIVEN["y"][:, 0])
 
 
+def test_a_root_can_end_too_early():
+    formula = sqrt(1 / X - 1) * Y
+    early = next(edit for edit in edits(formula) if edit.says == "√(1/x) − 1 for √(1/x − 1): the root ends too early")
+    value, = floats(early.formulas, Page({"x": np.array([[0.25]]), "y": np.array([[3.0]])}))
+    assert value.item() == (2.0 - 1.0) * 3.0
+
+
 def test_text_has_the_brackets_that_it_needs():
     assert written((X + Y) * X / (Y * X)) == "(x + y) x/(y x)"
     assert written(X - (Y - X)) == "x − (y − x)"
     assert written(sqrt(1 - column("alpha_bar")) * square(X + 1)) == "√(1 − ᾱ_t) (x + 1)²"
     assert written(HALF * exp(-X)) == "½ exp(−x)" and written(counting(X)) == "1 … x"
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_lines_put_together_again_are_the_formula(name):
+    *parts, (last, formula) = in_lines(FORMULAS[name])
+    assert last == "" and [part for part, _ in parts] == [f"u_{n}" for n in range(1, len(parts) + 1)]
+    for part, says in reversed(parts):
+        formula, = replaced((formula,), lambda one, part=part, says=says: says if one.op == "given" and one.how == part else None)
+    assert written(formula) == written(FORMULAS[name])
+
+
+def test_a_long_formula_is_cut_into_lines_and_a_short_one_is_not():
+    """Twenty squarings of a sum would be a million terms in one line."""
+    long = X + Y
+    for _ in range(20):
+        long = square(long) + X
+    assert 2 <= len(in_lines(long)) <= 30 and all(len(written(line)) < 150 for _, line in in_lines(long))
+    assert len(in_lines(square(X - Y) / (X - Y))) == 1
 
 
 @pytest.mark.parametrize("name", FORMULAS)

@@ -5,6 +5,9 @@ reads back as the same float64, and beside each entry stands Σ|terms|, so that 
 
     |error| ≤ 16 u Σ|terms|,   u = 2⁻⁵³ in double precision, 2⁻²⁴ in single
 
+One test of every function that has gradients holds them too: a cotangent for each output, and the gradient of Σ cotangent · output
+with respect to each argument.
+
 Each output carries as flags the known mistakes that change it by more than that in single precision.  A mistake explains what
 fails if it is a flag of every output that fails and of none that passes.
 
@@ -22,13 +25,15 @@ import refdpm
 from refdpm import run
 from refdpm.data.files import json_of, reading
 from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import LIMIT, UNITS, values_and_scales, ratios
-from refdpm.conformance.vectors.cases import case_text, cases_of
+from refdpm.conformance.vectors.cases import case_text, cases_of, gradients_of
 from refdpm.conformance.vectors.schema import SCHEMA, problems
 from refdpm.conformance.vectors.text import array_of, inputs_of, json_text
+from refdpm.vjp import Array
 
 FORMAT = "refdpm vectors 1"
 
@@ -47,9 +52,11 @@ ARRAYS = {
     "tolerance": f"the sum of the absolute values of what the textbook's formula adds up: |error| ≤ {LIMIT:g} u tolerance, "
                  "with u = 2^-53 in double precision, 2^-24 in single",
     "flags": "for each output the known mistakes that change it by more than that in single precision: a mistake explains what "
-             "fails if it is a flag of every output that is off by so much, and of none that is right"}
+             "fails if it is a flag of every output that is off by so much, and of none that is right",
+    "gradients": "values: those of the sum of cotangent times output, by argument, with the cotangent held fixed; 'output' stands "
+                 "for what the network answers at each row"}
 _STEP = "the number of a step, from 1 to T, for each row"
-INPUTS = {
+INPUTS: dict[str, str] = {
     "t": _STEP, "t_prev": f"{_STEP}; 0 is the data", "times": "numbers of steps, from 1 to T, increasing",
     "beta": "the schedule β_1..β_T, first step first: T numbers",
     "model": "a network: model(x_t, t) = x_t @ weight[t] + bias[t] for every row, flattened; weight and bias begin with t = 0; of "
@@ -235,11 +242,34 @@ def differences(quantity: Quantity, test: dict[str, Any], flags: dict[str, str])
         yield f"expected inputs that the reference answers, got {type(error).__name__}: {error}"
         return
     for id, value, scale in answers:
-        stored, tolerance = array_of(test["outputs"][id]), array_of(test["tolerance"][id])
-        if stored.shape != value.shape or tolerance.shape != value.shape:
-            yield f"{id}: expected shape {value.shape}, got {stored.shape}"
-        elif (ratio := ratios(stored, value, scale, UNITS["float64"])).max(initial=0.0) > LIMIT:
-            at = np.unravel_index(np.argmax(ratio), value.shape)
-            yield f"{id}: expected {value[at]!r}, got {stored[at]!r} at {tuple(map(int, at))}"
-        elif not np.allclose(tolerance, scale, rtol=0.01, atol=0, equal_nan=True):
-            yield f"{id}: expected the tolerance of its formula, got another"
+        yield from _difference(id, array_of(test["outputs"][id]), array_of(test["tolerance"][id]), value, scale)
+    if "gradients" in test:
+        yield from _gradient_differences(quantity, inputs_of(test["inputs"]), ids, test["gradients"])
+
+
+def _gradient_differences(quantity: Quantity, inputs: Inputs, ids: list[str], stored: dict[str, Any]) -> Iterator[str]:
+    if list(stored["cotangent"]) != ids or list(stored["values"]) != list(stored["tolerance"]):
+        yield f"gradients: expected a cotangent for {', '.join(ids)}, and a tolerance for each value, got others"
+        return
+    try:
+        _, values, scales = gradients_of(quantity, inputs, tuple(map(array_of, stored["cotangent"].values())))
+    except Exception as error:
+        yield f"gradients: expected cotangents for which the reference has gradients, got {type(error).__name__}: {error}"
+        return
+    if list(stored["values"]) != list(values):
+        yield f"gradients: expected those of {', '.join(values)}, got those of {', '.join(stored['values'])}"
+        return
+    for name, value in values.items():
+        yield from _difference(f"gradient of {name}", array_of(stored["values"][name]), array_of(stored["tolerance"][name]),
+                               value, scales[name])
+
+
+def _difference(id: str, stored: Array, tolerance: Array, value: Array, scale: Array) -> Iterator[str]:
+    """Where a stored value, or its tolerance, is not what the reference gives."""
+    if stored.shape != value.shape or tolerance.shape != value.shape:
+        yield f"{id}: expected shape {value.shape}, got {stored.shape}"
+    elif (ratio := ratios(stored, value, scale, UNITS["float64"])).max(initial=0.0) > LIMIT:
+        at = np.unravel_index(np.argmax(ratio), value.shape)
+        yield f"{id}: expected {value[at]!r}, got {stored[at]!r} at {tuple(map(int, at))}"
+    elif not np.allclose(tolerance, scale, rtol=0.01, atol=0, equal_nan=True):
+        yield f"{id}: expected the tolerance of its formula, got another"

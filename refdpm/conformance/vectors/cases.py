@@ -1,4 +1,4 @@
-"""Which tests there are of a function: those that show its mistakes, and its edges as far as there is room."""
+"""Which tests there are of a function: those that show its mistakes, and its edges as far as there is room; one has gradients."""
 
 from contextlib import suppress
 from copy import deepcopy
@@ -15,6 +15,7 @@ from refdpm.conformance.adapter import NETWORKS, Skip
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
+from refdpm.conformance.gradients import gradients_and_scales
 from refdpm.conformance.chapters.inputs import exactly
 from refdpm.conformance.mistakes import MISTAKES, planted
 from refdpm.conformance.profile import Profile
@@ -34,11 +35,20 @@ class Case(NamedTuple):
     values: tuple[Array, ...]
     scales: tuple[Array, ...]
     flags: tuple[frozenset[str], ...] = ()
+    gradients: "Gradients | None" = None
+
+
+class Gradients(NamedTuple):
+    """A cotangent for each output, the gradients of ⟨cotangent, output⟩ by argument, and their scales."""
+
+    cotangents: tuple[Array, ...]
+    values: dict[str, Array]
+    scales: dict[str, Array]
 
 
 def cases_of(quantity: Quantity) -> list[Case]:
     """The tests of a function.   Raises: ValueError if an input cannot be written down exactly."""
-    return smallest_selection(with_flags(quantity, candidates(quantity)))
+    return with_gradients(quantity, smallest_selection(with_flags(quantity, candidates(quantity))))
 
 
 def candidates(quantity: Quantity) -> list[Case]:
@@ -143,10 +153,39 @@ def smallest_selection(cases: list[Case]) -> list[Case]:
     return [cases[at] for at in sorted(taken)]
 
 
+def with_gradients(quantity: Quantity, cases: list[Case]) -> list[Case]:
+    """The cases, of which that one has the gradients where most of their entries are not 0; if there are several, the first."""
+    if not quantity.arguments:
+        return cases
+    random = np.random.RandomState(zlib.crc32(quantity.id.encode()))
+    found = [gradients_of(quantity, case.inputs, tuple(exactly(random.standard_normal(value.shape)) for value in case.values))
+             for case in cases]
+    most = max(range(len(cases)), key=lambda at: _share_that_tells(found[at]))
+    return [case._replace(gradients=found[at]) if at == most else case for at, case in enumerate(cases)]
+
+
+def gradients_of(quantity: Quantity, inputs: Inputs, cotangents: tuple[Array, ...]) -> Gradients:
+    """The gradients for these cotangents."""
+    with np.errstate(all="ignore"):
+        values, scales = gradients_and_scales(quantity, deepcopy(inputs) | {"cotangents": cotangents})
+    return Gradients(cotangents, {name: value + 0.0 for name, value in values.items()}, scales)
+
+
+def _share_that_tells(found: Gradients) -> float:
+    entries = np.concatenate([value.ravel() for value in found.values.values()])
+    return float(np.mean(entries != 0)) if np.isfinite(entries).all() else -1.0
+
+
 def case_text(quantity: Quantity, case: Case) -> dict[str, Any]:
     """What JSON holds of a case."""
     ids = [output.id.lower() for output in quantity.outputs]
-    return {"inputs": inputs_text(case.inputs),
-            "outputs": {id: text(value) for id, value in zip(ids, case.values)},
-            "tolerance": {id: text(three_digits(scale)) for id, scale in zip(ids, case.scales)},
-            "flags": {id: sorted(flags) for id, flags in zip(ids, case.flags)}}
+    content = {"inputs": inputs_text(case.inputs),
+               "outputs": {id: text(value) for id, value in zip(ids, case.values)},
+               "tolerance": {id: text(three_digits(scale)) for id, scale in zip(ids, case.scales)},
+               "flags": {id: sorted(flags) for id, flags in zip(ids, case.flags)}}
+    if case.gradients is not None:
+        cotangents, values, scales = case.gradients
+        content["gradients"] = {"cotangent": {id: text(value) for id, value in zip(ids, cotangents)},
+                                "values": {name: text(value) for name, value in values.items()},
+                                "tolerance": {name: text(three_digits(scale)) for name, scale in scales.items()}}
+    return content

@@ -52,7 +52,9 @@ SCHEMA: dict[str, Any] = {
             "inputs": _map({"$ref": "#/$defs/input"}),
             "outputs": _map(_ARRAY),
             "tolerance": _map(_ARRAY),
-            "flags": _map(_list(_TEXT))}),
+            "flags": _map(_list(_TEXT)),
+            "gradients": _object({"cotangent": _map(_ARRAY), "values": _map(_ARRAY), "tolerance": _map(_ARRAY)})},
+            optional=("gradients",)),
         "manifest": _object({
             "format": _TEXT, "package": _TEXT, "functions": _COUNT, "tests": _COUNT, "flags": _COUNT,
             "files": _map(_object({"sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "bytes": _COUNT,

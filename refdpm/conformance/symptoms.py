@@ -143,7 +143,7 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
         for dtype in ("bfloat16", "float16"):
             if np.any(_held(inputs["t"], dtype) != inputs["t"]):
                 yield Symptom(f"it is the answer for t as {dtype} holds it, which has not every integer",
-                              lambda i, dtype=dtype: reference(_at(i, _held(i["t"], dtype))))
+                              partial(_with_t_held, reference, dtype))
         yield Symptom("it is the answer for t + 1", lambda i: reference(_at(i, i["t"] + 1)))
         yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
         yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
@@ -153,8 +153,7 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
                       lambda i: reference(_at(i, np.full_like(i["t"], i["t"][0]))))
     if isinstance(inputs.get("t_prev"), np.ndarray):
         for says, other in _OTHER_TARGETS:
-            yield Symptom(f"it is the step to {says}, and not to t_prev", lambda i, other=other: reference(
-                i | {"t_prev": np.clip(other(i["t"], i["t_prev"]), 0, len(i["beta"]) - 1)}))
+            yield Symptom(f"it is the step to {says}, and not to t_prev", partial(_with_target, reference, other))
     yield from _of_other_noise(inputs, reference)
     names = [name for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1 and value.dtype.kind == "f"]
     for a, b in combinations(names, 2):
@@ -189,6 +188,14 @@ def _to_another_time(wrong: list[Failure], reference: Reference) -> Iterator[Sym
     t, t_prev, to = (int(times[row]) for times in (inputs["t"], inputs["t_prev"], fitting(wrong[0])[0]))
     yield Symptom(f"it is the step from t = {t} to {to}, and not to t_prev = {t_prev}, and so on",
                   lambda i: (fitting(next(failure for failure in wrong if failure.inputs is i))[1],))
+
+
+def _with_target(reference: Reference, other: Callable[[Array, Array], Array], i: Inputs) -> Values:
+    return reference(i | {"t_prev": np.clip(other(i["t"], i["t_prev"]), 0, len(i["beta"]) - 1)})
+
+
+def _with_t_held(reference: Reference, dtype: str, i: Inputs) -> Values:
+    return reference(_at(i, _held(i["t"], dtype)))
 
 
 def _held(t: Array, dtype: str) -> Array:

@@ -232,8 +232,8 @@ def problem(settings: Settings) -> common.Problem:
     """The Gaussian kernel with a geometric schedule, the image network, and one t for each image of a batch."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=1, rate=settings.rate, schedule_rate=0.0,
                           beta_1=settings.beta_1, decay_2=settings.decay_2, rows=settings.rows, seed=settings.seed)
-    network = fix(network_module, T=settings.T, form=settings.form, basis=settings.basis, readout=settings.readout)
-    network = common.in_precision(network, settings.dtype)
+    network = common.in_precision(fix(network_module, T=settings.T, form=settings.form, basis=settings.basis,
+                                      readout=settings.readout), settings.dtype)
     return common.Problem(kernel=gaussian, network=network, recipe=recipe,
                           beta=schedule.geometric(settings.T, beta_1=settings.beta_1, beta_T=settings.beta_T),
                           shape=(settings.height, settings.width, settings.channels), draw_data=_draw(settings, held_out=False),

@@ -5,7 +5,7 @@ function needs to be right counts as evidence; the value with most evidence is t
 next.  What no function depends on stays undetermined, and is printed so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -23,7 +23,8 @@ OF_ONE_NUMBER = 6               # probes of a function that returns one number f
 CLEARLY = 0.25                  # more of the numbers that have to be right
 LONG = 50                       # steps of a schedule whose every path takes its time
 NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behind
-ALONE = ("unit",)               # what one function may do otherwise than the others: losses in nats beside a total in bits
+# what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1
+ALONE: tuple[tuple[str, ...], ...] = (("unit",), ("first",), ("unit", "reduction"))
 Combination = dict[str, Any]
 
 
@@ -47,19 +48,23 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
 def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, known: dict[str, str]
                ) -> Iterator[tuple[str, str, Any]]:
     """What single functions do otherwise than the others, and are right so: each with the field and its value."""
+    groups = [fields for fields in ALONE if not any(known[field] == "stated" for field in fields)]
     for quantity in quantities:
-        fields = [field for field in ALONE if known[field] != "stated"]
         if not _is_right(subject, quantity, quantity.edges(subject.given)[:PROBES], profile, UNITS):
-            yield from ((quantity.name, *found) for found in right_with(subject, quantity, profile, fields))
+            found = next(right_with(subject, quantity, profile, groups), {})
+            yield from ((quantity.name, field, value) for field, value in found.items())
 
 
-def right_with(subject: Subject, quantity: Quantity, profile: Profile, fields: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """The conventions, one at a time, with which a function that is wrong under a profile would be right."""
+def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]]) -> Iterator[Combination]:
+    """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right."""
     probes = quantity.edges(subject.given)[:PROBES]
-    for field in _conventions_of(quantity, probes[0]) if probes else ():
-        if field in fields:
-            yield from ((field, value) for value in profiles.VALUES[field] if value != getattr(profile, field)
-                        and _is_right(subject, quantity, probes, profile._replace(**{field: value}), UNITS))
+    bearing = _conventions_of(quantity, probes[0]) if probes else []
+    for fields in (fields for fields in groups if set(fields) <= set(bearing)):
+        others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)
+        for values in product(*others):
+            found = dict(zip(fields, values))
+            if _is_right(subject, quantity, probes, profile._replace(**found), UNITS):
+                yield found
 
 
 def _profile_by_votes(profile: Profile, known: dict[str, str], right: list[list[Combination]], word: str) -> Profile:

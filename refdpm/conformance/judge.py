@@ -260,18 +260,20 @@ def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Input
 
 
 def _case(inputs: Inputs, observed: Array, expected: Array, scale: Array, dtype: str) -> _Case:
-    lost = _lost_levels(inputs, expected)
+    lost, where_lost = _undefined(inputs, expected)
     if np.any(lost):
         observed, expected = np.where(lost, 0.0, observed), np.where(lost, 0.0, expected)
-        scale = np.where(lost, 1.0, scale)
+        scale = np.where(lost, np.inf, scale)                      # where nobody is asked for anything
     ratio = float(np.max(ratios(observed, expected, scale, UNITS[dtype]), initial=0.0))
-    return _Case(inputs, observed, expected, scale, ratio, dtype, "where ᾱ_t = 0" if np.any(lost) else "")
+    return _Case(inputs, observed, expected, scale, ratio, dtype, where_lost if np.any(lost) else "")
 
 
-def _lost_levels(inputs: Inputs, expected: Array) -> Array:
-    """Where there is no right answer because nothing is left of x_0: ᾱ_t = 0."""
+def _undefined(inputs: Inputs, expected: Array) -> tuple[Array, str]:
+    """Where there is no right answer, and why: nothing is left of x_0 where ᾱ_t = 0; elsewhere only an infinity is one."""
     beta = inputs.get("beta")
-    return ~np.isfinite(expected) if isinstance(beta, np.ndarray) and np.any(beta == 1) else np.zeros(expected.shape, dtype=bool)
+    if isinstance(beta, np.ndarray) and np.any(beta == 1):
+        return ~np.isfinite(expected), "where ᾱ_t = 0"
+    return np.isnan(expected), "on inputs that cannot occur"
 
 
 def examples(draw: Draw, effort: Effort) -> list[Inputs]:
@@ -305,10 +307,14 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
 
 
 def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], **exactly: bool) -> list[_Case]:
-    """The cases again, judged given what the adapter itself had before this function; none where it does not show that."""
+    """The cases again, judged given what the adapter itself had before this function; none where it does not show that, or where
+    nothing can be made of it."""
     overlays = [_upstream_answers(subject, quantity, case.inputs) for case in cases]
-    return [compare(subject, quantity, case.inputs, overlay | exactly)[at] for case, overlay in zip(cases, overlays)
-            if overlay is not None] if None not in overlays else []
+    try:
+        return [compare(subject, quantity, case.inputs, overlay | exactly)[at] for case, overlay in zip(cases, overlays)
+                if overlay is not None] if None not in overlays else []
+    except ValueError:                                              # of a door: "beta: expected values in (0, 1), got −6.7"
+        return []
 
 
 def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
@@ -399,7 +405,7 @@ def _upstream_answers(subject: Subject, quantity: Quantity, inputs: Inputs) -> I
         return None
     try:
         return quantity.given(inputs, lambda name, arguments: subject.ask(name, arguments).values)
-    except (Skip, Fault):
+    except (Skip, Fault, ValueError):
         return None
 
 

@@ -30,6 +30,7 @@ from refdpm.conformance.symptoms import Failure, Part
 from refdpm.vjp import Array
 
 NEAR = 0.003                    # a distance that is as good as none
+FAR = 4                         # times what is allowed: of a smaller error nothing is explained by what is right but for rounding
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 MOST_IN_PAIRS = 24
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
@@ -186,16 +187,19 @@ def _unexplained_share(value: Array, part: Part) -> float:
     """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it."""
     allowed = LIMIT * np.sqrt(np.size(value))
     error, left = _distance_in_units(part.observed, part.expected, part.unit), _distance_in_units(part.observed, value, part.unit)
+    if error <= allowed and np.any(wrong := part.wrong):           # in a few of many entries, which are looked at alone
+        allowed = LIMIT * np.sqrt(np.sum(wrong))
+        error, left = (_distance_in_units(part.observed[wrong], x[wrong], part.unit[wrong]) for x in (part.expected, value))
     if error > allowed:
-        return left / error if left > allowed else min(left / error, NEAR / 2)
+        return left / error if left > allowed or error < FAR * allowed else min(left / error, NEAR / 2)
     return 0.0 if left <= 2 * allowed else np.inf
 
 
 def _distance_in_units(x: Array, y: Array, unit: Array) -> float:
-    """The distance of two arrays; what is not finite in both is no distance, in one of them a large one."""
+    """The distance of two arrays; an infinity or no number is far from anything else, and nothing is where no answer is asked for."""
     unit = np.where(unit > 0, unit, UNITS["float32"] * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
     far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
-    same = (x == y) | ~(np.isfinite(x) | np.isfinite(y))
+    same = (x == y) | (np.isnan(x) & np.isnan(y)) | np.isinf(unit)
     largest = np.max(np.abs(far), initial=0.0, where=~same)
     return float(largest * np.sqrt(np.sum(np.where(same, 0.0, far / largest) ** 2))) if largest > 0 else 0.0
 

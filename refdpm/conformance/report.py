@@ -75,11 +75,16 @@ def failure_text(row: Mapping[str, Any]) -> str:
     return f"{row['called']} ({row['id']}) is {row['verdict']}: {explanation_text(row)}"
 
 
+NOTES = ("refuses ", "is not defined ", "it would be right by another convention")      # which say not what is wrong
+
+
 def explanation_text(row: Mapping[str, Any]) -> str:
     """What explains a failure, or what came if nothing does."""
     told = mistake_text(row) if row["mistake"] else row["reason"]
-    if not told or told.startswith("refuses "):                      # some inputs, which is not what is wrong with the others
-        told = "; ".join(filter(None, [f"no mistake that is known explains it{_worst_text(row)}", told]))
+    if not told or told.startswith(NOTES):
+        nothing = (f"its error is {row['ratio']:.2g} times the rounding error of the formula" if row["verdict"] == "inaccurate"
+                   else "no mistake that is known explains it")
+        told = "; ".join(filter(None, [f"{nothing}{_worst_text(row)}", told]))
     return told + f"; {row['where']}" * bool(row["where"])
 
 

@@ -66,10 +66,10 @@ class Session:
     def _with_conventions(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The failures of a function that would be right under another convention with how that is stated."""
         own = self.subject.profile.of(quantity.name)
-        right = next(right_with(self.subject, quantity, own, list(profiles.VALUES)), None)
+        right = next(right_with(self.subject, quantity, own, [(field,) for field in profiles.VALUES]), None)
         if right is None:
             return found
-        stated = json.dumps({f"{quantity.name}.{right[0]}": right[1]})
+        stated = json.dumps({f"{quantity.name}.{field}": value for field, value in right.items()})
         says = f"it would be right by another convention: if that is meant, state profile = {stated}"
         return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
                 for result in found]

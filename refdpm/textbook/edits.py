@@ -210,6 +210,9 @@ def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_way
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
         yield f"square of {_name(one)} for {_name(one)}", one * one
         yield f"1/{_name(one)} for {_name(one)}", 1 / one
+    if all_ways and one.op in ("column", "given"):
+        yield f"1 − {_name(one)} for {_name(one)}", 1 - one
+        yield f"1 for {_name(one)}", node(1) + 0 * one
     if one.op == "given":
         yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
     if one.op == "gathered":
@@ -261,7 +264,8 @@ def _difference(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
     yield from _alone(one)
     yield f"term left out: {_name(b)}", a
-    yield f"term left out: {_name(a)}", -b
+    yield f"term left out: {_name(a)}" + f" in {_name(one)}" * (a.op == "number"), -b
+    yield f"{_name(b)} for {_name(one)}", b
     yield f"plus for minus before {_name(b)}", a + b
     yield f"{_name(one)} the other way round", b - a
 
@@ -270,6 +274,7 @@ def _product(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
     if a is b:
         yield f"square left out: {_name(one)}", a
+        yield f"absolute value for the square: {_name(one)}", sqrt(one)
         return
     yield f"factor left out: {_name(b)}", a
     yield f"factor left out: {_name(a)}", b
@@ -298,7 +303,7 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
     if one.how == "sqrt":
         yield f"third power of {_name(one)} for {_name(one)}", one * inside
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
-    if one.how == "sqrt" and inside.op in ("+", "-") and inside.parts[1].op != "slack":
+    if one.how == "sqrt" and inside.op in ("+", "-", "*", "/") and inside.parts[1].op != "slack":
         a, b = inside.parts
         early = E(inside.op, (sqrt(a), b))
         yield f"{_name(early)} for {_name(one)}: the root ends too early", early

@@ -196,9 +196,10 @@ def _unexplained_share(value: Array, part: Part) -> float:
 
 
 def _distance_in_units(x: Array, y: Array, unit: Array) -> float:
-    """The distance of two arrays; an infinity or no number is far from anything else, and nothing is where no answer is asked for."""
+    """The distance of two arrays, where an answer is asked for; an infinity, or no number, is far from anything else."""
     unit = np.where(unit > 0, unit, UNITS["float32"] * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
-    far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
+    with np.errstate(invalid="ignore"):
+        far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
     same = (x == y) | (np.isnan(x) & np.isnan(y)) | np.isinf(unit)
     largest = np.max(np.abs(far), initial=0.0, where=~same)
     return float(largest * np.sqrt(np.sum(np.where(same, 0.0, far / largest) ** 2))) if largest > 0 else 0.0

@@ -222,3 +222,46 @@ def test_the_gradient_of_a_clipped_posterior_is_that_of_its_variance():
     slope = (8 * (total(1e-4) - total(-1e-4)) - (total(2e-4) - total(-2e-4))) / 12e-4
     assert np.any(inputs["t"] == 1)
     assert abs(way @ quantity.gradients(inputs, cotangents)["beta"] - slope) < 1e-8 * abs(slope)
+
+
+def test_bits_per_component_and_the_end_of_the_reverse_step_are_conventions_of_one_function():
+    class Mixed(Clipped):
+        def reverse(self, model, x_t, t):
+            mean, var = super().reverse(model, x_t, t)
+            return mean, np.where(self.at(np.arange(len(self.beta)), t, x_t) == 0, 0.0, var)
+
+        def ancestral_step(self, model, x_t, t, noise):
+            mean, var = super().reverse(model, x_t, t)
+            return mean + np.sqrt(var) * noise * (self.at(np.arange(len(self.beta)), t, x_t) > 0)
+
+        def marginal_kl(self, x_0):
+            mean, var = np.sqrt(self.abar[-1]) * x_0, 1 - self.abar[-1]
+            return (np.log(1 / var) + var + mean ** 2 - 1) / 2
+
+        def prior_kl(self, x_0):
+            return self.marginal_kl(x_0).reshape(len(x_0), -1).mean(axis=1) / np.log(2)
+
+        def kl(self, mean_q, var_q, mean_p, var_p):
+            return np.log(var_p / var_q) / 2 + (var_q + (mean_q - mean_p) ** 2) / (2 * var_p) - 0.5
+
+        def gaussian_log_likelihood(self, x, data):
+            mean, cov = data.mean(axis=0), np.cov(data.T, bias=True)
+            y = np.linalg.solve(np.linalg.cholesky(2 * np.pi * cov), (x - mean).T)
+            return -np.pi * np.sum(y * y, axis=0) - np.linalg.slogdet(2 * np.pi * cov)[1] / 2
+
+    report = asked(Mixed(BETA), only=("REV", "SMP", "OBJ.PRIOR", "GAU.KL"))
+    assert "wrong" not in verdicts(report).values(), headline(report)
+    assert report["profile"]["prior_kl.unit"] == "bits" and verdicts(report)["OBJ.PRIOR.VALUE"] == "pass"
+
+
+def test_an_answer_that_no_door_lets_in_ends_no_report():
+    class Minus(Tables):
+        def alpha_bar(self):
+            return -np.arange(1.0, len(self.beta) + 1)
+
+        def respaced_schedule(self, times):
+            kept = np.append(1.0, self.alpha_bar()[np.asarray(times)])
+            return 1 - kept[1:] / kept[:-1]
+
+    report = asked(Minus(BETA), only=("SCH.ABAR", "SCH.RESPACED"), profile={"first_t": 0})
+    assert verdicts(report)["SCH.ABAR.TABLE"] == "wrong" and report["exit_code"] == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from refdpm.conformance import power, precision, symptoms
+from refdpm.conformance import naming, power, precision, symptoms
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.judge import Effort, examples
 from refdpm.conformance.session import check
@@ -104,6 +104,22 @@ def test_a_t_that_its_precision_does_not_hold():
     held = {600: 600, 599: 600, 598: 600, 301: 300, 300: 300}
     found = steps(lambda i: step(i | {"t": np.array([held[t] for t in i["t"].tolist()])}))
     assert symptoms.telling(found, step) == "it is the answer for t as bfloat16 holds it, which has not every integer"
+
+
+def test_what_is_barely_off_is_not_explained_by_what_is_right_there():
+    """One of sixteen numbers, by twenty units where sixteen are allowed."""
+    expected, unit = np.ones(16), np.full(16, 1e-6)
+    part = Part(expected + 20e-6 * (np.arange(16) == 3), expected, unit)
+    assert naming._unexplained_share(expected, part) == 1.0 and naming._unexplained_share(part.observed, part) == 0.0
+    assert naming._unexplained_share(part.observed - 10e-6, part) > 0.4
+
+
+def test_an_infinity_explains_only_itself_and_nothing_is_asked_where_there_is_no_answer():
+    part = Part(np.array([np.inf, 1.0]), np.array([2.0, 1.0]), np.array([1e-6, 1e-6]))
+    shares = [naming._unexplained_share(np.array([value, 1.0]), part) for value in (np.inf, -np.inf, np.nan)]
+    assert shares[0] < naming.NEAR < min(shares[1:])
+    lost = Part(np.array([0.0, 3.0]), np.array([0.0, 1.0]), np.array([np.inf, 1e-6]))
+    assert naming._unexplained_share(np.array([np.nan, 3.0]), lost) == 0.0 and not lost.wrong[0]
 
 
 def test_what_no_symptom_gives_has_no_name():

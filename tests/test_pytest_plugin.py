@@ -124,5 +124,5 @@ def test_mine():
     assert_adjoint(lambda x: x * x, lambda dvalue, x: dvalue * x, 3.5)
 """
     code, out = run("test_mine.py", test_mine=mine)
-    assert code == 1 and ">       assert_adjoint(" in out and "every entry" not in out and "it is 0.5 times what it should be" in out
+    assert code == 1 and ">       assert_adjoint(" in out and "it is 0.5 times what it should be" in out
     assert "anybody.py" not in out

@@ -121,7 +121,7 @@ def _bracketed(text: str, needed: bool) -> str:
 
 # -- in lines ------------------------------------------------------------------------------------------------------------
 
-LINE, WORTH = 110, 40          # characters of a part that gets a line of its own: of any part, and of one that comes again
+LINE, WORTH = 70, 40           # characters of a part that gets a line of its own: of any part, and of one that comes again
 
 
 def in_lines(one: E) -> list[tuple[str, E]]:

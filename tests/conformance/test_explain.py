@@ -44,7 +44,7 @@ def test_every_name_that_is_printed_is_known(names):
     ("log_variance", ["log σ²", "spread"]), ("bits", ["logarithms to base 2", "law of a bit"]), ("undecided", ["a verdict"]),
     ("not checked", ["a verdict"]), ("vjp", ["cotangent"]), ("gaussian.kl", ["refdpm.gaussian.kl("]), ("glossary", ["adapter"]),
     ("C", ["correction", "K + C"]), ("K", ["BND.K.VALUE", "eq. 14"]), ("eq. 14", ["K = "]), ("equation 14", ["K = "]),
-    ("K*", ["best"]), ("L_null", ["under π"]), ("eq65", ["equations 64 and 65"]),
+    ("K*", ["best"]), ("L_null", ["under π"]), ("model", ["rows 1 to T"]), ("eq65", ["equations 64 and 65"]),
     ("protocol", ['{"hello": 1', '"call": "vjp"', "(N, H, W, C)", "shape (T,): β_1 first"])])
 def test_a_name_is_explained(name, words):
     assert all(word in told(name) for word in words)

@@ -155,8 +155,10 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
         for says, other in _OTHER_TARGETS:
             yield Symptom(f"it is the step to {says}, and not to t_prev", partial(_with_target, reference, other))
     yield from _of_other_noise(inputs, reference)
-    names = [name for name, value in inputs.items() if isinstance(value, np.ndarray) and value.ndim > 1 and value.dtype.kind == "f"]
-    for a, b in combinations(names, 2):
+    real = [name for name, value in inputs.items() if isinstance(value, np.ndarray | float) and np.asarray(value).dtype.kind == "f"]
+    names = [name for name in real if np.ndim(inputs[name]) > 1]
+    numbers = [name for name in real if np.ndim(inputs[name]) < 2 and name != "beta"]
+    for a, b in (*combinations(names, 2), *combinations(numbers, 2)):
         yield _with_others(f"{a} and {b} are exchanged", reference, {a: b, b: a})
         yield _with_others(f"{b} is taken for {a}", reference, {a: b})
         yield _with_others(f"{a} is taken for {b}", reference, {b: a})
@@ -243,7 +245,7 @@ def _at(inputs: Inputs, t: Array) -> Inputs:
 
 
 def _like(value: Array, other: Array) -> Array:
-    if value.shape != other.shape:
+    if np.shape(value) != np.shape(other):
         raise ValueError("shape: expected the same")
     return value
 

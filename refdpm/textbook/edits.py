@@ -20,6 +20,7 @@ from refdpm.textbook.written import written
 COLUMNS = ("beta", "alpha", "alpha_bar")
 POWERS = ("call", "*", "/")
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
+FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
 LONG = 40                                                           # letters of a part that is described by how it is written
 MOST = 1000                                                         # nodes of a part that is written at all
@@ -96,7 +97,7 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             if one not in before:
                 yield version.edit(says + where, {one: new})
-            if apart and (one.op not in LEAVES or new.op not in POWERS):
+            if apart and (one.op not in LEAVES or new.op not in POWERS or len(parents.get(one, ())) <= FEW):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})
                             for parent in around)
         if apart:
@@ -203,6 +204,8 @@ def _written_count(one: E) -> int:
 def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_ways: bool) -> Iterator[tuple[str, E]]:
     if one.op in _OPERATIONS:
         yield from _OPERATIONS[one.op](one)
+    if all_ways and one.op in ("+", "-", "*"):
+        yield from (_squares(one) if one.op == "*" else _brackets(one))
     if one.op == "column":
         yield from _columns(one, columns)
         yield from _tables_before(one) if all_ways else ()
@@ -280,6 +283,25 @@ def _product(one: E) -> Iterator[tuple[str, E]]:
     yield f"factor left out: {_name(a)}", b
     yield f"divided by {_name(b)}, for times", a / b
     yield f"divided by {_name(a)}, for times", b / a
+
+
+def _squares(one: E) -> Iterator[tuple[str, E]]:
+    """A factor once more."""
+    a, b = one.parts
+    for part in (a, b) if a is not b else ():
+        if part.op not in ("number", *LEAVES):                       # which are tried everywhere
+            yield f"{_name(part)} twice in {_name(one)}", one * part
+
+
+def _brackets(one: E) -> Iterator[tuple[str, E]]:
+    """A factor, or a divisor, of one term taken for both."""
+    for number, term in enumerate(one.parts):
+        if term.op in ("*", "/") and term.parts[0] is not term.parts[1]:
+            for factor, left in (term.parts, term.parts[::-1])[:2 if term.op == "*" else 1]:
+                inside, outside = (left, factor) if term.op == "*" else (factor, left)
+                bracket = E(one.op, [inside if n == number else other for n, other in enumerate(one.parts)])
+                whole = E(term.op, (bracket, outside))
+                yield f"{_name(whole)} for {_name(one)}", whole
 
 
 def _quotient(one: E) -> Iterator[tuple[str, E]]:

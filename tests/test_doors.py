@@ -43,7 +43,7 @@ def allowed(pair, arguments, fixed):
     """What float64 gives, where the arguments are of the domain; else None."""
     try:
         found = answers(pair, arguments, fixed)
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         return None
     return found if all(np.isfinite(leaf).all() for leaf in found) else None
 

@@ -25,7 +25,7 @@ from refdpm.conformance.remote import SERVE
 HOME = Path(refdpm.__file__).parents[1]
 MARK = "REFDPM_HOSTILE"                 # a variable of the environment by which processes are found that were left
 TIMEOUT = 2                             # seconds a call
-LONGEST = 60                            # seconds a check
+LONGEST = 300                           # seconds a check
 RIGHT = "    return np.cumprod(1 - beta)"
 
 

@@ -220,7 +220,7 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
     parts = list(_parts(len(x_0), rows // max(1, len(beta) - 2)))
     task = partial(_terms, parameters=parameters, beta=beta, kernel=fix(kernel), network=fix(network), rows=rows)
     with mapping(workers) as each:
-        found = list(each(task, zip((x_0[part] for part in parts), rng.spawn(len(parts)))))
+        found = list(each(task, list(zip([x_0[part] for part in parts], rng.spawn(len(parts))))))
     k = [bound.assemble(terms, T=len(beta) - 1) for terms in found]
     means = _sum(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms) for terms in found)
     per_example, per_null = np.concatenate(k), null_log_likelihood(x_0, kernel=kernel)

@@ -81,7 +81,7 @@ def fix(module: Module, **fixed: Any) -> SimpleNamespace:
     namespace, used = {}, set()
     for name, member in vars(module).items():
         if callable(member) and not name.startswith("_"):
-            taken = fixed.keys() & _keyword_only(member)
+            taken = fixed.keys() & _keyword_only(member) if fixed else set()
             used |= taken
             namespace[name] = partial(member, **{key: fixed[key] for key in taken}) if taken else member
         elif name.isupper():

@@ -1,6 +1,7 @@
 """Several processes: the same bits for any number of them, the threads that they leave, and what is no number of them."""
 
 from concurrent.futures import ThreadPoolExecutor
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from refdpm import gaussian, likelihood, workers
+from refdpm import cli, gaussian, likelihood, workers
 from refdpm.experiments import common, heartbeat, swiss_roll
 from refdpm.vjp import fix, leaves
 
@@ -104,3 +105,27 @@ def test_what_is_sent_can_be_sent():
     """A kernel and a network go to other processes as the functions that they are, by name."""
     import pickle
     assert pickle.loads(pickle.dumps(fix(gaussian))).draw is gaussian.draw
+
+
+def test_two_adapters_in_two_processes_have_the_reports_that_they_have_in_one(capsys):
+    adapters = [f"refdpm.conformance.example.{name}" for name in ("ddpm", "ddpm_wrong")]
+    reports = {}
+    for many in ("1", "2"):
+        code = cli.main(["check", *adapters, "--only", "SCH", "--only", "GAU.POST", "--max-examples", "2", "--json",
+                         "--workers", many])
+        reports[many] = code, capsys.readouterr().out
+    assert reports["1"] == reports["2"] and reports["1"][0] == 1 and len(json.loads(reports["1"][1])["reports"]) == 2
+
+
+def test_the_command_takes_workers(tmp_path, capsys):
+    """K of a run, and the refusal of 0 of them."""
+    folder = tmp_path / "run"
+    assert cli.main(["train", "swiss-roll", "--units", "2", "--steps", "1", "--T", "3", "--out", str(folder), "--quiet"]) == 0
+    capsys.readouterr()
+    found = []
+    for many in ("1", "2"):
+        assert cli.main(["bound", str(folder), "--points", "30000", "--json", "--workers", many]) == 0
+        found.append(json.loads(capsys.readouterr().out) | {"seconds": 0})
+    assert found[0] == found[1]
+    assert cli.main(["bound", str(folder), "--points", "5", "--workers", "0"]) == 2
+    assert "workers: expected a number from 1 on" in capsys.readouterr().err

@@ -217,11 +217,11 @@ def _in_parts(problem: Problem, state: train.State, draw: Callable[..., Array], 
               ) -> Array:
     """draw(parameters, beta, given, …) for as many examples at a time as `_parts` says, each part with noise of its own."""
     beta = beta_of(problem, state)
-    parts = (tree_map(lambda x: x[part], given) for part in _parts(problem, len(beta), len(next(leaves(given)))))
+    parts = [tree_map(lambda x: x[part], given) for part in _parts(problem, len(beta), len(next(leaves(given))))]
     task = partial(_part, draw=partial(draw, state.model.parameters, beta), seed=seed, shape=problem.shape, times=len(beta),
                    chain={"kernel": fix(problem.kernel), "network": fix(problem.network)})
     with mapping(workers) as each:
-        return np.concatenate(list(each(task, enumerate(parts))))
+        return np.concatenate(list(each(task, list(enumerate(parts)))))
 
 
 def _part(numbered: tuple[int, Tree], *, draw: Callable[..., Array], seed: int, shape: tuple[int, ...], times: int,

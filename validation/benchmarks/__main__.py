@@ -42,7 +42,7 @@ OF_MEMORY = ("step: heartbeat, 4096 rows", "step: images 28 × 28, 128", "step: 
 
 # -- in a process of its own ---------------------------------------------------------------------------------------------
 
-def _measured(task: str, dtype: str, seconds: float) -> Any:
+def _measured(task: str, dtype: str, seconds: float, without: list[str]) -> Any:
     """One measurement; of "name | peer" the memory of that peer's step."""
     if hasattr(os, "sched_setaffinity"):                       # whatever its libraries think, it has no more cores than threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(os.environ[THREADS[0]]):])
@@ -53,7 +53,11 @@ def _measured(task: str, dtype: str, seconds: float) -> Any:
         return getattr(machine, task)(*([] if task == "imports" else [seconds]))
     name, _, peer = task.partition(" | ")
     makers = _makers(name, dtype)
-    return timing.megabytes(makers, peer) if peer else timing.compared(makers, dtype=dtype, seconds=seconds)
+    if peer:
+        return timing.megabytes(makers, peer)
+    left_out = [peer for peer in makers if any(peer.startswith(word) for word in without)]
+    found = timing.compared({peer: make for peer, make in makers.items() if peer not in left_out}, dtype=dtype, seconds=seconds)
+    return found | {"absent": found["absent"] | dict.fromkeys(left_out, "left out of this run")}
 
 
 def _makers(name: str, dtype: str) -> Any:
@@ -71,9 +75,10 @@ def _products(name: str) -> int:
 
 # -- the process that starts them ----------------------------------------------------------------------------------------
 
-def _child(task: str, threads: int, dtype: str, seconds: float) -> Any:
+def _child(task: str, threads: int, dtype: str, options: argparse.Namespace) -> Any:
     """What a process with so many threads found; what went wrong in it, as text."""
-    command = [sys.executable, "-m", "validation.benchmarks", "--task", task, "--dtype", dtype, "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "validation.benchmarks", "--task", task, "--dtype", dtype, "--seconds",
+               str(options.seconds), *(["--without", *options.without] if options.without else [])]
     environment = os.environ | dict.fromkeys(THREADS, str(threads))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=HERE.parent)
     if done.returncode:
@@ -89,16 +94,16 @@ def _all(options: argparse.Namespace) -> dict[str, Any]:
             for dtype in options.dtype:
                 if name.startswith(options.only):
                     print(f"{name}, {dtype}, {threads} threads …", file=sys.stderr, flush=True)
-                    got = _child(name, threads, dtype, options.seconds)
+                    got = _child(name, threads, dtype, options)
                     found["compared"].append({"name": name, "threads": threads, "dtype": dtype} | got)
     for name in OF_MEMORY:
         if name.startswith(options.only):
             print(f"memory of {name} …", file=sys.stderr, flush=True)
-            found["memory"][name] = {peer: _child(f"{name} | {peer}", 1, "float64", 0) for peer in _peers_of(name, found)}
+            found["memory"][name] = {peer: _child(f"{name} | {peer}", 1, "float64", options) for peer in _peers_of(name, found)}
     for task in ALONE:
         if task.startswith(options.only):
             print(f"{task} …", file=sys.stderr, flush=True)
-            found[task] = _child(task, 1, "float64", options.seconds)
+            found[task] = _child(task, 1, "float64", options)
     return found
 
 
@@ -193,10 +198,12 @@ def main() -> int:
     parser.add_argument("--dtype", nargs="+", choices=("float64", "float32"), default=["float64"])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--without", nargs="+", default=[], metavar="PEER", help="peers that are left out, such as torch.compile, "
+                        "which compiles for minutes")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task:
-        print(json.dumps(_measured(options.task, options.dtype[0], options.seconds)))
+        print(json.dumps(_measured(options.task, options.dtype[0], options.seconds, options.without)))
         return 0
     started = time.time()
     found = _all(options)
@@ -206,7 +213,8 @@ def main() -> int:
         return 0 if all(one["holds"] for one in _rows(found)) else 1
     put_between(*MARKS, Path(HERE / "README.md"), table)
     return conclude("benchmarks", claim_of(__doc__), _rows(found), seconds=time.time() - started,
-                    settings={"threads": options.threads, "dtype": options.dtype, "seconds": options.seconds}, data=found)
+                    settings={"threads": options.threads, "dtype": options.dtype, "seconds": options.seconds, "without": options.without},
+                    data=found)
 
 
 if __name__ == "__main__":

@@ -213,7 +213,8 @@ def main() -> int:
         return 0 if all(one["holds"] for one in _rows(found)) else 1
     put_between(*MARKS, Path(HERE / "README.md"), table)
     return conclude("benchmarks", claim_of(__doc__), _rows(found), seconds=time.time() - started,
-                    settings={"threads": options.threads, "dtype": options.dtype, "seconds": options.seconds, "without": options.without},
+                    settings={"threads": options.threads, "dtype": options.dtype, "seconds": options.seconds,
+                              "without": options.without},
                     data=found)
 
 

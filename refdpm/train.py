@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm import bound, optimize, schedule
+from refdpm import bound, likelihood, optimize, schedule
 from refdpm.likelihood import Estimate, average, null_log_likelihood
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree, fix, tree_map
@@ -237,3 +237,16 @@ def _terms(part: tuple[Array, np.random.Generator], *, parameters: Tree, beta: A
     noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
     kl = [bound.network_kl(parameters, beta=beta, **piece, kernel=kernel, network=network) for piece in _rows(x_0, noise, t, rows)]
     return bound.Terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), *bound.end_terms(beta, x_0, kernel=kernel))
+
+
+def log_weights_of_paths(parameters: Tree, beta: Array, x_0: Array, *, paths: int, rng: np.random.Generator, kernel: Module,
+                         network: Module, workers: Workers = 1) -> Array:
+    """`likelihood.log_weights` of so many paths for each example, every path with random numbers of its own.   → (paths, N)."""
+    task = partial(_one_path, parameters=parameters, beta=beta, x_0=x_0, kernel=fix(kernel), network=fix(network))
+    with mapping(workers) as each:
+        return np.array(list(each(task, rng.spawn(paths))))
+
+
+def _one_path(rng: np.random.Generator, *, parameters: Tree, beta: Array, x_0: Array, kernel: Module, network: Module) -> Array:
+    noise = kernel.draw_noise(rng, (len(beta) - 1, *x_0.shape))
+    return likelihood.log_weights(parameters, beta, x_0, noise=noise, kernel=kernel, network=network)

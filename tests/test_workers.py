@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from refdpm import cli, gaussian, likelihood, workers
+from refdpm import cli, gaussian, train, workers
 from refdpm.experiments import common, heartbeat, swiss_roll
 from refdpm.vjp import fix, leaves
 
@@ -31,7 +31,7 @@ def everything(many, monkeypatch):
     found = [*leaves(common.evaluate(PROBLEM, STATE, x_0, workers=many)), common.samples(PROBLEM, STATE, 8, seed=1, workers=many)]
     found.append(common.denoised(PROBLEM, STATE, x_0[:5], noise=0.3, seed=1, workers=many))
     found.append(common.inpainted(PROBLEM, STATE, x_0[:5], mask=np.eye(5, 2) > 0, seed=1, workers=many))
-    found.append(likelihood.log_weights_of_paths(STATE.model.parameters, beta, x_0[:2], paths=3, rng=np.random.default_rng(2),
+    found.append(train.log_weights_of_paths(STATE.model.parameters, beta, x_0[:2], paths=3, rng=np.random.default_rng(2),
                                                  kernel=gaussian, network=PROBLEM.network, workers=many))
     return found
 
@@ -51,7 +51,7 @@ def test_the_same_bits_for_any_number_of_processes_and_for_any_map(monkeypatch):
 def test_the_parts_are_not_alike(monkeypatch):
     """Items with random numbers of their own: no two parts of the samples, and no two paths, share theirs."""
     x_0, beta = common.held_out(PROBLEM, 1), common.beta_of(PROBLEM, STATE)
-    weights = likelihood.log_weights_of_paths(STATE.model.parameters, beta, x_0, paths=4, rng=np.random.default_rng(0),
+    weights = train.log_weights_of_paths(STATE.model.parameters, beta, x_0, paths=4, rng=np.random.default_rng(0),
                                               kernel=gaussian, network=PROBLEM.network)
     assert len(np.unique(weights)) == 4
     monkeypatch.setattr(common, "_parts", lambda problem, times, n: (slice(i, i + 1) for i in range(n)))

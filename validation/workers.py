@@ -15,7 +15,7 @@ import time
 from claim import claim_of, conclude, row
 import numpy as np
 
-from refdpm import likelihood, schedule, train
+from refdpm import schedule, train
 from refdpm.experiments import common, heartbeat
 from refdpm.vjp import Array, leaves, tree_map
 from refdpm.workers import Workers, mapping
@@ -69,7 +69,7 @@ def everything(posed: tuple[common.Problem, train.State, Array], workers: Worker
     found = [np.asarray(leaf) for leaf in leaves(common.evaluate(problem, state, x_0, workers=workers))]
     seconds = time.perf_counter() - started
     found.append(common.samples(problem, state, DRAWN, seed=1, workers=workers))
-    found.append(likelihood.log_weights_of_paths(
+    found.append(train.log_weights_of_paths(
         state.model.parameters, schedule.reciprocal(SETTINGS.T), x_0[:50], paths=PATHS, rng=np.random.default_rng(2),
         kernel=problem.kernel, network=problem.network, workers=workers))
     return found, seconds

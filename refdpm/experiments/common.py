@@ -25,10 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import likelihood, optimize, product, sample, schedule, train
+from refdpm import likelihood, optimize, product, sample, schedule, single, train
 from refdpm.console import Progress
 from refdpm.likelihood import in_bits
-from refdpm.networks import precision
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, Module, Tree, fix, leaves, tree_map
 from refdpm.workers import Workers, mapping
@@ -121,7 +120,7 @@ def in_proportion(full: int, settings: Any, default: Any, *, least: int = 2) -> 
 
 def in_precision(network: Module, dtype: str) -> Module:
     """The network in float64, as it is, or in float32."""
-    return network if dtype == "float64" else precision.in_single(network)
+    return network if dtype == "float64" else single.in_single(network)
 
 
 def of_type(parameters: Tree, dtype: str) -> Tree:

@@ -41,16 +41,16 @@ the model
         and side by side; what later networks have: group, layer and RMS norm, attention, sines and cosines of t
     `networks.readout`, `networks.bit_readout`
         from heads to the reverse step, of real numbers and of bits
-    `networks.swiss_roll`, `networks.heartbeat`, `networks.image`, `networks.precision`
-        the paper's networks, and where ours differ; a network in single precision
+    `networks.swiss_roll`, `networks.heartbeat`, `networks.image`
+        the paper's networks, and where ours differ
 
 using it
     `data`, `data.swiss_roll`, `data.heartbeat`, `data.dead_leaves`
         what the bound demands of data; the generated ones
     `data.prepare`, `data.files`, `data.idx`, `data.cifar`
         dequantised, centred, scaled by constants of the training set; official files, read without trust
-    `optimize`, `train`, `sample`, `product`
-        optimisers as pure functions; ascent on K; ancestral sampling; the model times r(x)
+    `optimize`, `single`, `train`, `sample`, `product`
+        optimisers as pure functions; a network in single precision; ascent on K; ancestral sampling; the model times r(x)
 
 what came later
     `later`, `later.parametrisation`, `later.mean`, `later.weights`, `later.variance`
@@ -128,9 +128,8 @@ READING_ORDER = (
     "layers.linear", "layers.rbf", "layers.conv", "layers.pool", "layers.multiscale", "layers.temporal", "layers.stack",
     "layers.norm", "layers.attention", "layers.embedding",
     "networks.readout", "networks.bit_readout", "networks.swiss_roll", "networks.heartbeat", "networks.image",
-    "networks.precision",
     "data", "data.swiss_roll", "data.heartbeat", "data.dead_leaves", "data.prepare", "data.files", "data.idx", "data.cifar",
-    "optimize", "train", "sample", "product",
+    "optimize", "single", "train", "sample", "product",
     "later", "later.parametrisation", "later.mean", "later.weights", "later.variance", "later.decoder", "later.model",
     "later.objective", "later.loss", "later.sampler", "later.sigma", "later.solver", "later.path", "later.categorical",
     "later.masked", "later.guidance",

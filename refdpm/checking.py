@@ -1,5 +1,6 @@
 """The commands of the conformance kit: check, explain, vectors.  The kit is imported when one of them runs, not before."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 import argparse
@@ -9,7 +10,8 @@ import shlex
 
 from refdpm import run
 from refdpm.data import files
-from refdpm.console import GREEN, RED, YELLOW, Progress, say, tell, to_json
+from refdpm.console import GREEN, RED, YELLOW, Progress, add_workers, say, tell, to_json
+from refdpm.workers import mapping
 
 LONGEST = 1e6                           # seconds
 TIMEOUT = 30.0                          # seconds for one call
@@ -26,6 +28,7 @@ def add_check(sub: argparse.ArgumentParser) -> None:
     asked.add_argument("--only", action="append", default=[], metavar="ID", help="clauses whose id begins so; may be given again")
     asked.add_argument("--list", action="store_true", help="list the clauses that would be asked, and what is missing for the "
                        "others; nothing is checked")
+    add_workers(asked, "adapters are checked in so many processes, -1 for one for each core; the reports are the same")
     asked.add_argument("--seed", type=int, default=0, metavar="N", help="of the inputs that are drawn, default 0")
     asked.add_argument("--max-examples", type=int, default=20, metavar="N", dest="max_examples",
                        help="how many inputs are drawn, default 20, beside those that are always tried")
@@ -66,15 +69,20 @@ UNSOUND = 3                             # the exit code where this package disag
 
 
 def _check(options: argparse.Namespace) -> int:
-    from hypothesis import configuration
     from refdpm.conformance.subject import Unsound
 
-    configuration.set_hypothesis_home_dir(os.devnull)      # where nothing can be kept: it would make a folder in the current one
+    _keep_no_folder()
     try:
         return _run_check(options) if options.adapters else _first_look(options)
     except Unsound as error:
         tell(f"refdpm check: {error}")
         return UNSOUND
+
+
+def _keep_no_folder() -> None:
+    """Hypothesis would make a folder in the current one."""
+    from hypothesis import configuration
+    configuration.set_hypothesis_home_dir(os.devnull)      # where nothing can be kept
 
 
 class _Checked(NamedTuple):
@@ -96,7 +104,11 @@ def _run_check(options: argparse.Namespace) -> int:
         sources = [_source(options, adapter, stack) for adapter in options.adapters]       # all of them, before one is checked
         if options.list:
             return _list(options, sources)
-        found = [_checked(options, source, how) for source in sources]
+        if options.workers == 1:
+            found = [_checked(options, source, how) for source in sources]
+        else:
+            with mapping(options.workers) as each:
+                found = list(each(partial(_checked_apart, options, how), options.adapters))
     reports = [one.report for one in found]
     if options.dump:
         _dump(options, reports[0])
@@ -165,6 +177,13 @@ def _source(options: argparse.Namespace, adapter: str, stack: contextlib.ExitSta
     source = remote.open_source(adapter, isolate=True, timeout=options.timeout, names=session.NAMES)
     stack.callback(source.close)
     return source
+
+
+def _checked_apart(options: argparse.Namespace, how: dict[str, Any], adapter: str) -> _Checked:
+    """The report on an adapter in another process than that of the command; nothing is said meanwhile."""
+    _keep_no_folder()
+    with contextlib.ExitStack() as stack:
+        return _checked(argparse.Namespace(**vars(options) | {"quiet": True}), _source(options, adapter, stack), how)
 
 
 def _checked(options: argparse.Namespace, source: Any, how: dict[str, Any]) -> _Checked:

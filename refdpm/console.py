@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
-import argparse
 import json
 import math
 import os
@@ -26,10 +25,9 @@ def say(text: str, *, colours: Mapping[str, str] = MappingProxyType({})) -> None
     _print(text, "stdout", colours)
 
 
-def add_workers(sub: argparse.ArgumentParser) -> None:
+def add_workers(sub: Any, text: str = "processes that share the work, -1 for one for each core; the results are the same") -> None:
     """The flag for several processes."""
-    sub.add_argument("--workers", type=int, default=1, metavar="N",
-                     help="processes that share the work, -1 for one for each core; the results are the same")
+    sub.add_argument("--workers", type=int, default=1, metavar="N", help=text)
 
 
 def tell(text: str) -> None:

@@ -22,7 +22,6 @@ Both sides are estimated here from paths.  `bound` goes on from eq. 12: it takes
 where it can, which leaves less noise.
 """
 
-from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -32,8 +31,7 @@ from scipy.special import logsumexp
 from refdpm import schedule
 from refdpm.doors import open_doors
 from refdpm.paper import eq
-from refdpm.vjp import Array, Module, Pullback, Tree, fix
-from refdpm.workers import Workers, mapping
+from refdpm.vjp import Array, Module, Pullback, Tree
 
 
 class Estimate(NamedTuple):
@@ -129,19 +127,6 @@ def log_weights(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, kern
         log_w += total(kernel.log_prob(x_prev, p) - kernel.log_prob(x_t, q))
         x_prev = x_t
     return log_w + null_log_likelihood(x_prev, kernel=kernel)
-
-
-def log_weights_of_paths(parameters: Tree, beta: Array, x_0: Array, *, paths: int, rng: np.random.Generator, kernel: Module,
-                         network: Module, workers: Workers = 1) -> Array:
-    """`log_weights` of so many paths for each example, every path with random numbers of its own.   → (paths, N)."""
-    task = partial(_one_path, parameters=parameters, beta=beta, x_0=x_0, kernel=fix(kernel), network=fix(network))
-    with mapping(workers) as each:
-        return np.array(list(each(task, rng.spawn(paths))))
-
-
-def _one_path(rng: np.random.Generator, *, parameters: Tree, beta: Array, x_0: Array, kernel: Module, network: Module) -> Array:
-    noise = kernel.draw_noise(rng, (len(beta) - 1, *x_0.shape))
-    return log_weights(parameters, beta, x_0, noise=noise, kernel=kernel, network=network)
 
 
 @eq("9")

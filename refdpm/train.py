@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm import bound, optimize, schedule
+from refdpm import bound, likelihood, optimize, schedule
 from refdpm.likelihood import Estimate, average, null_log_likelihood
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree, fix, tree_map
@@ -220,7 +220,7 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
     parts = list(_parts(len(x_0), rows // max(1, len(beta) - 2)))
     task = partial(_terms, parameters=parameters, beta=beta, kernel=fix(kernel), network=fix(network), rows=rows)
     with mapping(workers) as each:
-        found = list(each(task, zip((x_0[part] for part in parts), rng.spawn(len(parts)))))
+        found = list(each(task, list(zip([x_0[part] for part in parts], rng.spawn(len(parts))))))
     k = [bound.assemble(terms, T=len(beta) - 1) for terms in found]
     means = _sum(tree_map(lambda term: term.sum(axis=-1) / len(x_0), terms) for terms in found)
     per_example, per_null = np.concatenate(k), null_log_likelihood(x_0, kernel=kernel)
@@ -237,3 +237,16 @@ def _terms(part: tuple[Array, np.random.Generator], *, parameters: Tree, beta: A
     noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
     kl = [bound.network_kl(parameters, beta=beta, **piece, kernel=kernel, network=network) for piece in _rows(x_0, noise, t, rows)]
     return bound.Terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), *bound.end_terms(beta, x_0, kernel=kernel))
+
+
+def log_weights_of_paths(parameters: Tree, beta: Array, x_0: Array, *, paths: int, rng: np.random.Generator, kernel: Module,
+                         network: Module, workers: Workers = 1) -> Array:
+    """`likelihood.log_weights` of so many paths for each example, every path with random numbers of its own.   → (paths, N)."""
+    task = partial(_one_path, parameters=parameters, beta=beta, x_0=x_0, kernel=fix(kernel), network=fix(network))
+    with mapping(workers) as each:
+        return np.array(list(each(task, rng.spawn(paths))))
+
+
+def _one_path(rng: np.random.Generator, *, parameters: Tree, beta: Array, x_0: Array, kernel: Module, network: Module) -> Array:
+    noise = kernel.draw_noise(rng, (len(beta) - 1, *x_0.shape))
+    return likelihood.log_weights(parameters, beta, x_0, noise=noise, kernel=kernel, network=network)

@@ -44,7 +44,7 @@ def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
     stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and dx.shape[axis] != 1)
     if stretched:
         dx = dx.sum(axis=stretched, keepdims=True)
-    return dx if dx.shape == shape else np.broadcast_to(dx, shape)
+    return np.broadcast_to(dx, shape) if dx.shape != shape else dx
 
 
 def tree_map(f: Callable[..., Any], *trees: Tree) -> Tree:
@@ -81,7 +81,7 @@ def fix(module: Module, **fixed: Any) -> SimpleNamespace:
     namespace, used = {}, set()
     for name, member in vars(module).items():
         if callable(member) and not name.startswith("_"):
-            taken = fixed.keys() & _keyword_only(member)
+            taken = fixed.keys() & _keyword_only(member) if fixed else set()
             used |= taken
             namespace[name] = partial(member, **{key: fixed[key] for key in taken}) if taken else member
         elif name.isupper():

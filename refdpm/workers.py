@@ -2,7 +2,8 @@
 
     1               here, one piece after another
     n               n processes, each with the threads of BLAS that they leave it; −1 for as many as there are cores
-    a callable      workers(function, items): the `map` of a pool or executor, as of concurrent.futures, mpi4py.futures or Dask
+    a callable      workers(function, items), with the items in a list: the `map` of a pool or executor, as of concurrent.futures,
+                    mpi4py.futures or Dask
 
 Work is a function that can be pickled and the items that it is done to.  What is random about an item follows from the item, and
 results come in the order of the items and are added up in that order: they are the same bits for any number of workers.
@@ -10,7 +11,7 @@ results come in the order of the items and are added up in that order: they are 
 A new process imports the script that was started: a script that asks for several does so below `if __name__ == "__main__"`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -19,7 +20,7 @@ import importlib
 import os
 import sys
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 Workers = int | Map
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 

@@ -1,6 +1,7 @@
 """Several processes: the same bits for any number of them, the threads that they leave, and what is no number of them."""
 
 from concurrent.futures import ThreadPoolExecutor
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from refdpm import gaussian, likelihood, workers
+from refdpm import cli, gaussian, train, workers
 from refdpm.experiments import common, heartbeat, swiss_roll
 from refdpm.vjp import fix, leaves
 
@@ -30,7 +31,7 @@ def everything(many, monkeypatch):
     found = [*leaves(common.evaluate(PROBLEM, STATE, x_0, workers=many)), common.samples(PROBLEM, STATE, 8, seed=1, workers=many)]
     found.append(common.denoised(PROBLEM, STATE, x_0[:5], noise=0.3, seed=1, workers=many))
     found.append(common.inpainted(PROBLEM, STATE, x_0[:5], mask=np.eye(5, 2) > 0, seed=1, workers=many))
-    found.append(likelihood.log_weights_of_paths(STATE.model.parameters, beta, x_0[:2], paths=3, rng=np.random.default_rng(2),
+    found.append(train.log_weights_of_paths(STATE.model.parameters, beta, x_0[:2], paths=3, rng=np.random.default_rng(2),
                                                  kernel=gaussian, network=PROBLEM.network, workers=many))
     return found
 
@@ -50,7 +51,7 @@ def test_the_same_bits_for_any_number_of_processes_and_for_any_map(monkeypatch):
 def test_the_parts_are_not_alike(monkeypatch):
     """Items with random numbers of their own: no two parts of the samples, and no two paths, share theirs."""
     x_0, beta = common.held_out(PROBLEM, 1), common.beta_of(PROBLEM, STATE)
-    weights = likelihood.log_weights_of_paths(STATE.model.parameters, beta, x_0, paths=4, rng=np.random.default_rng(0),
+    weights = train.log_weights_of_paths(STATE.model.parameters, beta, x_0, paths=4, rng=np.random.default_rng(0),
                                               kernel=gaussian, network=PROBLEM.network)
     assert len(np.unique(weights)) == 4
     monkeypatch.setattr(common, "_parts", lambda problem, times, n: (slice(i, i + 1) for i in range(n)))
@@ -104,3 +105,27 @@ def test_what_is_sent_can_be_sent():
     """A kernel and a network go to other processes as the functions that they are, by name."""
     import pickle
     assert pickle.loads(pickle.dumps(fix(gaussian))).draw is gaussian.draw
+
+
+def test_two_adapters_in_two_processes_have_the_reports_that_they_have_in_one(capsys):
+    adapters = [f"refdpm.conformance.example.{name}" for name in ("ddpm", "ddpm_wrong")]
+    reports = {}
+    for many in ("1", "2"):
+        code = cli.main(["check", *adapters, "--only", "SCH", "--only", "GAU.POST", "--max-examples", "2", "--json",
+                         "--workers", many])
+        reports[many] = code, capsys.readouterr().out
+    assert reports["1"] == reports["2"] and reports["1"][0] == 1 and len(json.loads(reports["1"][1])["reports"]) == 2
+
+
+def test_the_command_takes_workers(tmp_path, capsys):
+    """K of a run, and the refusal of 0 of them."""
+    folder = tmp_path / "run"
+    assert cli.main(["train", "swiss-roll", "--units", "2", "--steps", "1", "--T", "3", "--out", str(folder), "--quiet"]) == 0
+    capsys.readouterr()
+    found = []
+    for many in ("1", "2"):
+        assert cli.main(["bound", str(folder), "--points", "30000", "--json", "--workers", many]) == 0
+        found.append(json.loads(capsys.readouterr().out) | {"seconds": 0})
+    assert found[0] == found[1]
+    assert cli.main(["bound", str(folder), "--points", "5", "--workers", "0"]) == 2
+    assert "workers: expected a number from 1 on" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
         tell("gradients …")
         rows, breaches = gradients(count=200 if thorough else cases.LIMIT, each=each)
         tell("values …")
-        values = [value for some in each(partial(_values, thorough), accuracy.BOOK) for value in some]
+        values = [value for some in each(partial(_values, thorough), list(accuracy.BOOK)) for value in some]
         residuals = dict(zip((check.name for check in checks.CHECKS), each(_residual, range(len(checks.CHECKS)))))
         tell("clauses …")
         seen = matrix.matrix(each)
@@ -81,7 +81,7 @@ def _caught_by(number: int) -> list[str]:
 def gradients(*, count: int, each: Map = map) -> tuple[list[dict[str, Any]], list[str]]:
     """The worst adjoint gap of every pair and argument over `count` cases, and every breach of the contract."""
     rows, breaches = [], set()
-    for found, broken in each(partial(_gradients_of, count), (pair.name for pair in gradcheck.pairs(cases.PAIR_MODULES))):
+    for found, broken in each(partial(_gradients_of, count), [pair.name for pair in gradcheck.pairs(cases.PAIR_MODULES)]):
         rows += found
         breaches |= broken
     return rows, sorted(breaches)

@@ -25,10 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refdpm import likelihood, optimize, product, sample, schedule, train
+from refdpm import likelihood, optimize, product, sample, schedule, single, train
 from refdpm.console import Progress
 from refdpm.likelihood import in_bits
-from refdpm.networks import precision
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, Module, Tree, fix, leaves, tree_map
 from refdpm.workers import Workers, mapping
@@ -121,7 +120,7 @@ def in_proportion(full: int, settings: Any, default: Any, *, least: int = 2) -> 
 
 def in_precision(network: Module, dtype: str) -> Module:
     """The network in float64, as it is, or in float32."""
-    return network if dtype == "float64" else precision.in_single(network)
+    return network if dtype == "float64" else single.in_single(network)
 
 
 def of_type(parameters: Tree, dtype: str) -> Tree:
@@ -217,11 +216,11 @@ def _in_parts(problem: Problem, state: train.State, draw: Callable[..., Array], 
               ) -> Array:
     """draw(parameters, beta, given, …) for as many examples at a time as `_parts` says, each part with noise of its own."""
     beta = beta_of(problem, state)
-    parts = (tree_map(lambda x: x[part], given) for part in _parts(problem, len(beta), len(next(leaves(given)))))
+    parts = [tree_map(lambda x: x[part], given) for part in _parts(problem, len(beta), len(next(leaves(given))))]
     task = partial(_part, draw=partial(draw, state.model.parameters, beta), seed=seed, shape=problem.shape, times=len(beta),
                    chain={"kernel": fix(problem.kernel), "network": fix(problem.network)})
     with mapping(workers) as each:
-        return np.concatenate(list(each(task, enumerate(parts))))
+        return np.concatenate(list(each(task, list(enumerate(parts)))))
 
 
 def _part(numbered: tuple[int, Tree], *, draw: Callable[..., Array], seed: int, shape: tuple[int, ...], times: int,

@@ -18,8 +18,8 @@ from refdpm import binomial, likelihood, run, schedule, train
 from refdpm.data import heartbeat as data
 from refdpm.experiments import common
 from refdpm.networks import heartbeat as network_module
-from refdpm.networks.precision import DTYPES
 from refdpm.oracles import heartbeat as oracle
+from refdpm.single import DTYPES
 from refdpm.train import Purpose
 from refdpm.vjp import Array, fix
 

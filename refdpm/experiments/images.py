@@ -25,9 +25,9 @@ from refdpm.data.prepare import Constants, checked_images, constants_of, prepare
 from refdpm.experiments import common
 from refdpm.layers.temporal import BASES
 from refdpm.networks import image as network_module
-from refdpm.networks.precision import DTYPES
 from refdpm.networks.readout import READOUTS
 from refdpm.oracles import wiener
+from refdpm.single import DTYPES
 from refdpm.train import Draw, Purpose
 from refdpm.vjp import Array, fix
 

@@ -16,9 +16,9 @@ from refdpm import gaussian, run, schedule, train
 from refdpm.data import checked as checked_data, swiss_roll as roll
 from refdpm.experiments import common
 from refdpm.networks import swiss_roll as network_module
-from refdpm.networks.precision import DTYPES
 from refdpm.networks.readout import READOUTS
 from refdpm.oracles import swiss_roll as oracle, two_sample
+from refdpm.single import DTYPES
 from refdpm.train import Purpose
 from refdpm.vjp import Array, fix, unallocated_zeros
 

@@ -78,13 +78,18 @@ def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, r
     Edge: at β = 1 the forward kernel is π, and m remains.   Domain: ℓ < 0.
     """
     one, zero, *_ = _at_level(z, log_alpha_bar_prev, rate)
-    return Bernoulli(forward(x_t, beta, rate=rate).logit + (np.log(one) - np.log(zero) - float(logit(np.asarray(rate)))))
+    return Bernoulli(forward(x_t, beta, rate=rate).logit + (np.log(one) - np.log(zero) - _log_odds(rate, z)))
+
+
+def _log_odds(rate: float, z: Array) -> Array:
+    """logit r, in the precision of z."""
+    return logit(np.asarray(rate)).astype(np.real(z).dtype)
 
 
 def _at_level(z: Array, log_alpha_bar: Array, rate: float) -> tuple[Array, Array, Array, Array]:
     """m, 1 − m, x̂ and 1 − x̂."""
     kept, drawn = np.exp(log_alpha_bar), -np.expm1(log_alpha_bar)
-    one, zero = sigmoids(z + float(logit(np.asarray(rate))))
+    one, zero = sigmoids(z + _log_odds(rate, z))
     return kept * one + drawn * rate, kept * zero + drawn * (1 - rate), one, zero
 
 

@@ -42,8 +42,10 @@ OF_MEMORY = ("step: heartbeat, 4096 rows", "step: images 28 × 28, 128", "step: 
 
 # -- in a process of its own ---------------------------------------------------------------------------------------------
 
-def _measured(task: str, dtype: str, seconds: float) -> Any:
+def _measured(task: str, dtype: str, seconds: float, without: list[str]) -> Any:
     """One measurement; of "name | peer" the memory of that peer's step."""
+    if hasattr(os, "sched_setaffinity"):                       # whatever its libraries think, it has no more cores than threads
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(os.environ[THREADS[0]]):])
     from validation.benchmarks import machine, timing
     from refdpm import train
     train._keep_freed_memory()                                 # as in training
@@ -51,7 +53,11 @@ def _measured(task: str, dtype: str, seconds: float) -> Any:
         return getattr(machine, task)(*([] if task == "imports" else [seconds]))
     name, _, peer = task.partition(" | ")
     makers = _makers(name, dtype)
-    return timing.megabytes(makers, peer) if peer else timing.compared(makers, dtype=dtype, seconds=seconds)
+    if peer:
+        return timing.megabytes(makers, peer)
+    left_out = [peer for peer in makers if any(peer.startswith(word) for word in without)]
+    found = timing.compared({peer: make for peer, make in makers.items() if peer not in left_out}, dtype=dtype, seconds=seconds)
+    return found | {"absent": found["absent"] | dict.fromkeys(left_out, "left out of this run")}
 
 
 def _makers(name: str, dtype: str) -> Any:
@@ -69,9 +75,10 @@ def _products(name: str) -> int:
 
 # -- the process that starts them ----------------------------------------------------------------------------------------
 
-def _child(task: str, threads: int, dtype: str, seconds: float) -> Any:
+def _child(task: str, threads: int, dtype: str, options: argparse.Namespace) -> Any:
     """What a process with so many threads found; what went wrong in it, as text."""
-    command = [sys.executable, "-m", "validation.benchmarks", "--task", task, "--dtype", dtype, "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "validation.benchmarks", "--task", task, "--dtype", dtype, "--seconds",
+               str(options.seconds), *(["--without", *options.without] if options.without else [])]
     environment = os.environ | dict.fromkeys(THREADS, str(threads))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=HERE.parent)
     if done.returncode:
@@ -87,16 +94,16 @@ def _all(options: argparse.Namespace) -> dict[str, Any]:
             for dtype in options.dtype:
                 if name.startswith(options.only):
                     print(f"{name}, {dtype}, {threads} threads …", file=sys.stderr, flush=True)
-                    got = _child(name, threads, dtype, options.seconds)
+                    got = _child(name, threads, dtype, options)
                     found["compared"].append({"name": name, "threads": threads, "dtype": dtype} | got)
     for name in OF_MEMORY:
         if name.startswith(options.only):
             print(f"memory of {name} …", file=sys.stderr, flush=True)
-            found["memory"][name] = {peer: _child(f"{name} | {peer}", 1, "float64", 0) for peer in _peers_of(name, found)}
+            found["memory"][name] = {peer: _child(f"{name} | {peer}", 1, "float64", options) for peer in _peers_of(name, found)}
     for task in ALONE:
         if task.startswith(options.only):
             print(f"{task} …", file=sys.stderr, flush=True)
-            found[task] = _child(task, 1, "float64", options.seconds)
+            found[task] = _child(task, 1, "float64", options)
     return found
 
 
@@ -120,7 +127,8 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
             rows.append(row(f"{title}: {one['failed']}", "a measurement", False))
         elif fastest := _fastest(one["steps"]):
             most = COMPARED[one["name"]][3] if one["dtype"] == "float64" else SINGLE
-            rows.append(row(f"{title}: {fastest[1]:.2f} of {fastest[0]}", f"at most {most} of the fastest peer", fastest[1] <= most))
+            rows.append(row(f"{title}: {fastest[1]:.2f} of {fastest[0]}", f"at most {most} of the fastest peer",
+                            fastest[1] <= most))
     for name, sizes in found["memory"].items():
         torch = [size["raised"] for peer, size in sizes.items() if peer.startswith("PyTorch") and "raised" in size]
         if torch:
@@ -158,8 +166,9 @@ def _table(found: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} | {steps['refdpm']['ms'][1]:.3g} | {'; '.join(ratios)} | {apart:.0e} |")
     text = ["\n".join(lines)]
     if speeds := found.get("machine"):
-        text.append(f"This machine, in the same run, float64, one thread: products {speeds['gemm']} GFLOP/s, copies {speeds['copy']} "
-                    f"GB/s. Share of that speed that the products of a whole step make: {'; '.join(_shares(found))}.")
+        text.append(f"This machine, in the same run, float64, one thread: products {speeds['gemm']} GFLOP/s, copies "
+                    f"{speeds['copy']} GB/s. Share of that speed that the products of a whole step make: "
+                    f"{'; '.join(_shares(found))}.")
     if found["memory"]:
         text.append("Peak memory raised by a step, MB: " + "; ".join(
             f"{name.removeprefix('step: ')}: " + ", ".join(f"{peer} {size.get('raised', 'absent')}" for peer, size in sizes.items())
@@ -167,11 +176,12 @@ def _table(found: dict[str, Any]) -> str:
     if times := found.get("imports"):
         text.append("Import, seconds: " + ", ".join(f"{name} {value}" for name, value in times.items()) + ".")
     if tests := found.get("adjoint_tests"):
-        text.append("Adjoint test of K per point (8 points, 8 units): " + "; ".join(
+        text.append("Adjoint test of K per point (4 points, 4 units): " + "; ".join(
             f"{name} {one['seconds']} s ({one['times ours']} times ours), tight to {one['tight']:.0e}"
             for name, one in tests.items() if name != "absent") + ".")
     if grown := found.get("growth"):
-        text.append("Cost grows as size to the power: " + ", ".join(f"{name} {one['exponent']}" for name, one in grown.items()) + ".")
+        powers = ", ".join(f"{name} {one['exponent']}" for name, one in grown.items())
+        text.append(f"Cost grows as size to the power: {powers}.")
     return "\n\n".join(text)
 
 
@@ -188,10 +198,12 @@ def main() -> int:
     parser.add_argument("--dtype", nargs="+", choices=("float64", "float32"), default=["float64"])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--without", nargs="+", default=[], metavar="PEER", help="peers that are left out, such as torch.compile, "
+                        "which compiles for minutes")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task:
-        print(json.dumps(_measured(options.task, options.dtype[0], options.seconds)))
+        print(json.dumps(_measured(options.task, options.dtype[0], options.seconds, options.without)))
         return 0
     started = time.time()
     found = _all(options)
@@ -201,7 +213,9 @@ def main() -> int:
         return 0 if all(one["holds"] for one in _rows(found)) else 1
     put_between(*MARKS, Path(HERE / "README.md"), table)
     return conclude("benchmarks", claim_of(__doc__), _rows(found), seconds=time.time() - started,
-                    settings={"threads": options.threads, "dtype": options.dtype, "seconds": options.seconds}, data=found)
+                    settings={"threads": options.threads, "dtype": options.dtype, "seconds": options.seconds,
+                              "without": options.without},
+                    data=found)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ computes them at every step.  Their KL is the short formula, which cancels where
 
 from functools import partial
 from itertools import cycle
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from refdpm.data import heartbeat as data
 from refdpm.experiments import common, heartbeat as experiment
 from refdpm.layers.temporal import bumps
 from refdpm.networks.heartbeat import COUNT, Heartbeat
-from refdpm.vjp import Array, leaves, tree_map
+from refdpm.vjp import Array, fix, leaves, tree_map
 
 EXAMPLES, RATE = 32, experiment.RATE
 LOG_ODDS = float(np.log(RATE) - np.log1p(-RATE))
@@ -71,7 +70,7 @@ def products(rows: int = 512) -> int:
 
 
 def _problem(T: int, dtype: str) -> tuple[common.Problem, Heartbeat, np.random.Generator]:
-    settings, rng = experiment.FULL._replace(T=T), np.random.default_rng(0)
+    settings, rng = experiment.FULL._replace(T=T, dtype=dtype), np.random.default_rng(0)
     model = tree_map(lambda x: (x + 0.1 * rng.standard_normal(x.shape)).astype(dtype), experiment.begin(settings).model.parameters)
     return experiment.problem(settings), model, rng
 
@@ -91,7 +90,7 @@ def _step(posed: common.Problem, model: Any, x_0: Array, noise: Array, t: Array)
 def frozen(posed: common.Problem, model: train.Model, x_0: Array) -> tuple[Array, Step]:
     """The noise that the full bound of these examples draws, and a step that computes it with this noise again and again."""
     draw, drawn, state = posed.kernel.draw_noise, [], train.begin(model)
-    kernel = SimpleNamespace(**vars(posed.kernel))
+    kernel = fix(posed.kernel)
     posed = posed._replace(kernel=kernel)
     kernel.draw_noise = lambda rng, shape: drawn.append(draw(rng, shape).astype(x_0.dtype)) or drawn[-1]
     common.evaluate(posed, state, x_0)
@@ -110,7 +109,8 @@ def _sample(posed: common.Problem, model: Any, noise: Array) -> Step:
 def _given(posed: common.Problem, x_0: Array, noise: Array, t: Array) -> Given:
     beta, rows = posed.beta, t.ravel()
     level = schedule.log_alpha_bar(beta)
-    ends = bound.assemble(bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=posed.kernel)), T=len(beta) - 1).mean()
+    ends = bound.assemble(
+        bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=posed.kernel)), T=len(beta) - 1).mean()
     g = bumps(rows, T=len(beta) - 1, count=COUNT, basis="released")
     found = Given(np.tile(x_0, (len(t), 1)), noise.reshape(len(rows), -1), beta[rows, None], level[rows - 1, None],
                   level[rows, None], g, np.asarray(ends))

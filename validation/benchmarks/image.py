@@ -80,7 +80,7 @@ def products(net: str, images: int = 128) -> int:
 def _problem(net: str, dtype: str, *, side: int = 0, T: int = 0
              ) -> tuple[common.Problem, experiment.Settings, Image, np.random.Generator]:
     settings, rng = SETTINGS[net], np.random.default_rng(0)
-    settings = settings._replace(height=side or settings.height, width=side or settings.width, T=T or settings.T)
+    settings = settings._replace(height=side or settings.height, width=side or settings.width, T=T or settings.T, dtype=dtype)
     model = tree_map(lambda x: (x + 0.05 * rng.standard_normal(x.shape)).astype(dtype), experiment.begin(settings).model.parameters)
     return experiment.problem(settings), settings, model, rng
 
@@ -95,7 +95,8 @@ def _columns(posed: common.Problem, settings: experiment.Settings, t: Array) -> 
 
 def _given(posed: common.Problem, settings: experiment.Settings, x_0: Array, noise: Array, t: Array) -> Given:
     beta, rows = posed.beta, t.ravel()
-    ends = bound.assemble(bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=posed.kernel)), T=settings.T).mean()
+    ends = bound.assemble(
+        bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=posed.kernel)), T=settings.T).mean()
     found = Given(np.tile(x_0[..., 0], (len(t), 1, 1)), noise.reshape(len(rows), *x_0.shape[1:3]), _columns(posed, settings, rows),
                   schedule.log_alpha_bar(beta)[rows].reshape(-1, 1, 1), np.asarray(ends))
     return tree_map(lambda x: x.astype(x_0.dtype), found)

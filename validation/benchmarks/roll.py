@@ -14,7 +14,7 @@ from refdpm.networks.swiss_roll import SwissRoll
 from refdpm.vjp import Array, leaves, tree_map
 
 T, BETA_1 = 40, 1e-3
-NETWORK = experiment.problem(experiment.DEFAULT).network
+NETWORK = {dtype: experiment.problem(experiment.DEFAULT._replace(dtype=dtype)).network for dtype in ("float64", "float32")}
 
 
 class Columns(NamedTuple):
@@ -34,7 +34,7 @@ def step(rows: int = 64 * (T - 1), units: int = 128, dtype: str = "float64") -> 
 def full_bound(points: int = 256, dtype: str = "float64") -> Makers:
     """The same without its gradient."""
     model, x_0, _ = _problem(points, 128, dtype)
-    noise, run = frozen(experiment.problem(experiment.DEFAULT), model, x_0)
+    noise, run = frozen(experiment.problem(experiment.DEFAULT._replace(dtype=dtype)), model, x_0)
     return {"refdpm": lambda: run} | makers(_value, model, (x_0, noise), kind="value")
 
 
@@ -66,7 +66,8 @@ def _step(model: train.Model, x_0: Array, noise: Array) -> Step:
     t = bound.every_step(T, len(x_0))
 
     def run() -> list[Array]:
-        k, gradient = train.mean_bound(model, x_0, noise=noise, t=t, beta_1=BETA_1, kernel=gaussian, network=NETWORK)
+        k, gradient = train.mean_bound(model, x_0, noise=noise, t=t, beta_1=BETA_1, kernel=gaussian,
+                                       network=NETWORK[str(x_0.dtype)])
         return [np.asarray(k), *leaves(gradient)]
 
     return run
@@ -74,7 +75,7 @@ def _step(model: train.Model, x_0: Array, noise: Array) -> Step:
 
 def _sample(model: train.Model, noise: Array) -> Step:
     beta = schedule.learned(model.logit_beta, beta_1=BETA_1)
-    return lambda: [sample.sample(model.parameters, beta, noise=noise, kernel=gaussian, network=NETWORK)]
+    return lambda: [sample.sample(model.parameters, beta, noise=noise, kernel=gaussian, network=NETWORK[str(noise.dtype)])]
 
 
 # -- in the words of the peers -------------------------------------------------------------------------------------------

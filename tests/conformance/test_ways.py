@@ -8,7 +8,7 @@ from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.profile import Profile
 from refdpm.textbook import chain, decoder
 from refdpm.textbook.edits import edits
-from refdpm.textbook.expression import also, column, exp, given, log, named, node, nodes, running_product
+from refdpm.textbook.expression import also, column, exp, forms, given, log, named, node, nodes, running_product, sqrt
 from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
 
@@ -127,3 +127,24 @@ def test_a_bin_with_its_log_taken_after_the_difference():
     says = [edit.says for edit in edits(mass, all_ways=True)]
     assert any(one.startswith("log left out: log(1 − exp") for one in says)
     assert not any(one.startswith("log left out: log(1 − exp") for one in [edit.says for edit in edits(mass)])
+
+
+def test_what_people_slip_at_in_one_place():
+    """A bracket that ends elsewhere, a factor once more, a square in one place of several, 1 − x for x, and 1 for x."""
+    x_0, x_t, v, w = (PAGE.given[name] for name in ("x_0", "x_t", "v", "w"))
+    assert shows(X_0 + V * X_T, "(x_0 + x_t) v for x_0 + v x_t", (x_0 + x_t) * v)
+    assert shows(X_0 - X_T / V, "(x_0 − x_t)/v for x_0 − x_t/v", (x_0 - x_t) / v)
+    assert shows(X_0 + exp(W) * V, "exp(w) twice in exp(w) v", x_0 + np.exp(2 * w) * v)
+    assert shows((1 - V) * X_0 + V * X_T, "square of v for v in v x_t", (1 - v) * x_0 + v * v * x_t)
+    assert shows((1 - V) * X_0, "v for 1 − v", v * x_0) and shows(V * X_0, "1 − v for v", (1 - v) * x_0)
+    assert shows(W * W + V * V, "1 for v", w * w + 1)
+    assert shows(W * (X_0 - X_T) * (X_0 - X_T), "1 for w", (x_0 - x_t) ** 2)
+    difference = X_0 - X_T
+    assert shows(W * (difference * difference), "absolute value for the square: (x_0 − x_t)²", w * np.abs(x_0 - x_t))
+
+
+def test_every_combination_of_forms_is_edited():
+    """The first way of a part that stands in the second form alone."""
+    x_t, v = PAGE.given["x_t"], PAGE.given["v"]
+    formula = forms(X_0 * W, also(sqrt(V) * X_T, exp(log(V) / 2) * X_T))
+    assert shows(formula, "root left out: √v", v * x_t)

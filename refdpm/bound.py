@@ -243,7 +243,7 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
     rows = (t.size,) + x_0.shape[1:]
     kl, back_kl = step_kl_vjp(parameters, beta, np.broadcast_to(x_0, shape).reshape(rows), noise=noise.reshape(rows),
                               t=t.ravel(), kernel=kernel, network=network)
-    ends, back_ends = _end_terms_vjp(beta, x_0, kernel=kernel)
+    ends, back_ends = end_terms_vjp(beta, x_0, kernel=kernel)
 
     def pullback(dterms: Terms) -> tuple[Tree, Array, Array]:
         dbeta_ends, dx_0_ends = back_ends(dterms[1:])
@@ -256,10 +256,10 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
 
 def end_terms(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, Array, Array]:
     """The terms of K that no network moves, H(x_T | x_0), H(x_1 | x_0) and H(π).   Shapes: beta (T+1,), x_0 (N, …) → three (N,)."""
-    return _end_terms_vjp(beta, x_0, kernel=kernel)[0]
+    return end_terms_vjp(beta, x_0, kernel=kernel)[0]
 
 
-def _end_terms_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[tuple[Array, Array, Array], Pullback]:
+def end_terms_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[tuple[Array, Array, Array], Pullback]:
     """Adjoint of `end_terms`: x_0 is put to T and to 1, as twice as many rows."""
     N, twice = len(x_0), np.concatenate([x_0, x_0])
     entropies, back = _entropy_vjp(beta, twice, t=np.repeat([len(beta) - 1, 1], N), kernel=kernel)

@@ -217,6 +217,10 @@ def _at_one_step(N: int, D: int, T: int, low: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), s.states(N, D), t=st.integers(low, T), kernel=gaussian)
 
 
+def _along_a_chain(N: int, D: int, T: int) -> st.SearchStrategy[Case]:
+    return _case(s.schedules(T), s.states(N, D), kernel=gaussian)
+
+
 def _assemblies(terms: Callable[[int, int], s.Strategy], kl: int, others: Iterable[int]) -> Alternatives:
     """The terms of a bound, of which `kl` counts the divergences and `others` the rest."""
     def of(S: int, N: int) -> st.SearchStrategy[Case]:
@@ -482,6 +486,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
                       *_of_sizes(_step_kl, (1, 3), (4, 1, 2, 1), (1, 1, 3), (0, 2), (0, 2, 1))),
     "bound.network_kl": _of_sizes(_network_kl, (N, D), (1, 3), (4, 1, 2, 1), (1, 1, 3), (0, 2), (0, 2, 1)),
     "bound.entropy_at": _of_sizes(_at_one_step, (N, D, T, 1), (1, 3, 2, 1), (4, 1, 3, 1), (3, 2, 1, 1), (0, 2, 4, 1)),
+    "bound.end_terms": _of_sizes(_along_a_chain, (N, D, T), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
     "bound.prior_cross_entropy_at": _of_sizes(_at_one_step, (N, D, T, 0), (1, 3, 2, 0), (4, 1, 3, 0), (3, 2, 1, 0), (0, 2, 4, 0)),
     "bound.terms": _bounds(),
     "bound.assemble": _assemblies(s.bound_terms, 0, (1, 2, 3)),

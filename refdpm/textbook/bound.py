@@ -220,6 +220,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "bound.step_kl": lambda parameters, beta, x_0, *, noise, t, kernel, network: _step_kl(parameters, x_0, t, network),
     "bound.network_kl": lambda parameters, *, beta, x_0, noise, t, kernel, network: _step_kl(parameters, X_0, t, network),
     "bound.entropy_at": lambda beta, x_0, *, t, kernel: entropy_at(x_0, row()),
+    "bound.end_terms": lambda beta, x_0, *, kernel: ends(x_0),
     "bound.prior_cross_entropy_at": lambda beta, x_0, *, t, kernel: prior_cross_entropy(x_0, row()),
     "bound.terms": lambda parameters, beta, x_0, *, noise, t, kernel, network: _terms(parameters, x_0, t, network),
     "bound.assemble": lambda terms, *, T: assemble(terms, T),

@@ -215,7 +215,7 @@ def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_way
         yield f"1/{_name(one)} for {_name(one)}", 1 / one
     if all_ways and one.op in ("column", "given"):
         yield f"1 − {_name(one)} for {_name(one)}", 1 - one
-        yield f"1 for {_name(one)}", node(1) + 0 * one
+        yield f"the number 1 in the place of {_name(one)}", node(1) + 0 * one
     if one.op == "given":
         yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
     if one.op == "gathered":

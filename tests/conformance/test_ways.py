@@ -137,8 +137,8 @@ def test_what_people_slip_at_in_one_place():
     assert shows(X_0 + exp(W) * V, "exp(w) twice in exp(w) v", x_0 + np.exp(2 * w) * v)
     assert shows((1 - V) * X_0 + V * X_T, "square of v for v in v x_t", (1 - v) * x_0 + v * v * x_t)
     assert shows((1 - V) * X_0, "v for 1 − v", v * x_0) and shows(V * X_0, "1 − v for v", (1 - v) * x_0)
-    assert shows(W * W + V * V, "1 for v", w * w + 1)
-    assert shows(W * (X_0 - X_T) * (X_0 - X_T), "1 for w", (x_0 - x_t) ** 2)
+    assert shows(W * W + V * V, "the number 1 in the place of v", w * w + 1)
+    assert shows(W * (X_0 - X_T) * (X_0 - X_T), "the number 1 in the place of w", (x_0 - x_t) ** 2)
     difference = X_0 - X_T
     assert shows(W * (difference * difference), "absolute value for the square: (x_0 − x_t)²", w * np.abs(x_0 - x_t))
 

@@ -75,18 +75,18 @@ LUCIDRAINS: tuple[Configuration, ...] = (
 
 # what is confirmed in README.md: the clauses that do not pass, of the configurations where one does not
 CONFIRMED = {
-    "diffusers.DDPMScheduler, linear, epsilon, fixed_large": {"REV.LAW.VAR"},
-    "diffusers.DDPMScheduler, linear, epsilon, fixed_large, trailing": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
-    "diffusers.DDPMScheduler, linear, epsilon, fixed_large_log": {"REV.LAW.MEAN", "REV.LAW.VAR", "SMP.STRIDE.X_PREV"},
+    "diffusers.DDPMScheduler, linear, epsilon, fixed_large, trailing": {"SMP.STRIDE.X_PREV"},
+    "diffusers.DDPMScheduler, linear, epsilon, fixed_large_log": {"REV.LAW.MEAN", "SMP.STRIDE.X_PREV"},
+    "diffusers.FlowMatchEulerDiscreteScheduler, shift=3.0": {"PTH.SHIFT.VALUE"},
     "diffusers.DDIMScheduler, linear, epsilon, linspace": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     "diffusers.DDIMScheduler, linear, epsilon, trailing": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     "d3pm.D3PM, n_T=20, num_classes=4": {"CAT.POST.PROB", "CAT.REVERSE.PROB"},
-    **{f"monai.DDPMScheduler, {name}": {"SMP.STRIDE.X_PREV"}
+    **{f"monai.DDPMScheduler, {name}": {"SMP.STRIDE.X_PREV", "PURE.SAME"}
        for name in ("linear_beta, epsilon, fixed_small", "scaled_linear_beta, v_prediction, fixed_large",
                     "cosine, sample, fixed_small")},
-    **{f"monai.DDIMScheduler, {name}": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"}
+    **{f"monai.DDIMScheduler, {name}": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW", "PURE.SAME"}
        for name in ("sigmoid_beta, epsilon", "cosine, v_prediction")},
-    "monai.DDPMScheduler, linear_beta, epsilon, learned_range": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV"}}
+    "monai.DDPMScheduler, linear_beta, epsilon, learned_range": {"REV.LAW.VAR", "SMP.STRIDE.X_PREV", "PURE.SAME"}}
 
 
 def found(make: Callable[..., Any], choices: dict[str, Any]) -> dict[str, Any]:

@@ -254,10 +254,11 @@ def _assembled(rng: np.random.Generator, n: int, S: int, T: int) -> Case:
     return (Terms(rng.random((S, n)), *rng.normal(size=(3, n))),), dict(T=T)
 
 
+CHAIN = on_a_chain(lambda _, beta, x_0, *rest: ((beta, x_0), dict(kernel=gaussian)))
 K, ENDS_OF_A_CHAIN = on_a_chain(_k), on_a_chain(_at(-1)) + on_a_chain(_at(1))
 ENDS = {
     "bound.step_kl": on_a_chain(_rows), "bound.network_kl": on_a_chain(_rows_of_a_network), "bound.terms": K, "bound.bound": K,
-    "bound.strict_bound": K, "bound.correction": on_a_chain(lambda _, beta, x_0, *rest: ((beta, x_0), dict(kernel=gaussian))),
+    "bound.strict_bound": K, "bound.correction": CHAIN, "bound.end_terms": CHAIN,
     "bound.entropy_at": ENDS_OF_A_CHAIN, "bound.prior_cross_entropy_at": ENDS_OF_A_CHAIN,
     "bound.assemble": tuple(partial(_assembled, S=S, T=T) for S, T in ((0, 1), (1, 2), (1, 1000), (3, 40))),
     "reversal.entropy_bounds": on_a_chain(_between(2), low=2) + on_a_chain(_between(-1), low=2)}

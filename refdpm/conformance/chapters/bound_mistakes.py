@@ -104,7 +104,7 @@ GRADIENTS = (
     in_step_kl_vjp("GRD-01e", "x_t through the network detached → differentiated", _VLB, _cut("network", "reverse_vjp", x_t=zero)),
     Mistake("NEW-KL-PARTS", "parameters get the gradient of half the KL → of all of it", "a ½ too many", "bound.network_kl_vjp",
             "gradient", pulled(parameters=scaled(0.5))),
-    Mistake("GRD-01f", "entropies taken for constants → differentiated", _VLB + " (BND-35)", "bound.entropy_at_vjp", "gradient",
+    Mistake("GRD-01f", "entropies taken for constants → differentiated", _VLB + " (BND-35)", "bound.end_terms_vjp", "gradient",
             pullback_then(zero)),
     Mistake("GRD-04", "cotangent broadcast to (N, N): all rows get the mean → each its own",
             "lucidrains/denoising-diffusion-pytorch@01c6bed", "bound.assemble_vjp", "gradient",

@@ -65,8 +65,8 @@ def bumps_by_hand() -> float:
                  apart(mixed[0], (y[0, ..., 0] + 3 * y[0, ..., 1]) / 4), apart(mixed[1], y[1, ..., 0]))
 
 
-@check("layers at special points", "activation.softplus", "activation.sigmoid", "activation.logit", "activation.tanh",
-       "activation.leaky_relu", "activation.log1p", "layers.rbf.rbf")
+@check("layers at special points", "activation.softplus", "activation.sigmoid", "activation.sigmoids", "activation.logit",
+       "activation.tanh", "activation.leaky_relu", "activation.log1p", "layers.rbf.rbf")
 def layers_at_special_points() -> float:
     """Values known in closed form, at 0, at ±log 3, and where an exponential would overflow; bumps that all underflow: the widest
     wins; half way between two alike: ½ each."""
@@ -75,6 +75,7 @@ def layers_at_special_points() -> float:
     far = rbf.rbf(np.array([[300.0, 400.0], [-1e4, 0]]), centre, log_width)
     return worst(apart(activation.softplus(np.append(x, log(np.e - 1))), [log(2), log(4), log(4 / 3), 800, 0, 1]),
                  apart(activation.sigmoid(x), [0.5, 0.75, 0.25, 1, 0]), apart(activation.tanh(x / 2), [0, 0.5, -0.5, 1, -1]),
+                 apart(np.stack(activation.sigmoids(x)), [[0.5, 0.75, 0.25, 1, 0], [0.5, 0.25, 0.75, 0, 1]]),
                  apart(activation.logit(np.array([0.5, 0.75, 0.25, 1])), [0, log(3), -log(3), np.inf]),
                  apart(activation.log1p(np.array([np.e - 1, -0.5, 1e-20])), [1, -log(2), 1e-20]),
                  apart(activation.leaky_relu(np.array([3.0, -2.0, 0.0])), [3, -0.1, 0]), apart(far, [[0, 0, 1]] * 2),

@@ -151,9 +151,6 @@ def differs(value: Any, right: Array, scale: Array, unit: float) -> bool:
     return not bool(np.all(ratios(given, right, scale, unit) <= LIMIT))
 
 
-UNSOUND = 8 * LIMIT             # units that are no rounding; long chains of rates near 1 come to twice what a formula is allowed
-
-
 class Unsound(RuntimeError):
     """This package does not agree with its own textbook, so that it can judge nobody."""
 
@@ -176,9 +173,12 @@ def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...
 
 
 def _departs(value: Array, book: Rounded) -> bool:
-    """Whether a number is not what the textbook gives; what is infinite there, or not a number, says nothing."""
-    far = ratios(value, book.value, book.scale, UNITS["float64"])
-    return bool(np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > UNSOUND))
+    """Whether a number is not what the textbook gives; what is infinite there, or not a number, says nothing.
+
+    In units of single precision: a step over many rates that come to nearly 1 loses digits here, which is no other formula.
+    """
+    far = ratios(value, book.value, book.scale, UNITS["float32"])
+    return bool(np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > LIMIT))
 
 
 def values_and_scales(quantity: Quantity, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:

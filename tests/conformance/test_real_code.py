@@ -265,3 +265,20 @@ def test_an_answer_that_no_door_lets_in_ends_no_report():
 
     report = asked(Minus(BETA), only=("SCH.ABAR", "SCH.RESPACED"), profile={"first_t": 0})
     assert verdicts(report)["SCH.ABAR.TABLE"] == "wrong" and report["exit_code"] == 1
+
+
+def test_a_step_over_many_rates_that_come_to_nearly_one_is_judged():
+    """From t = 1000 to 833 of the cosine schedule 1 − β has lost nine digits, here too: no reason to judge nobody."""
+    class Strided(Clipped):
+        def __init__(self):
+            grid = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
+            super().__init__(np.minimum(1 - grid[1:] / grid[:-1], 0.999))
+
+        def strided_step(self, model, x_t, t, t_prev, noise):
+            now, before = (self.at(np.append(1.0, self.abar), index + 1, x_t) for index in (t, t_prev))
+            rate = 1 - now / before
+            mean = (x_t - rate / np.sqrt(1 - now) * model(x_t, t)) / np.sqrt(now / before)
+            return mean + np.sqrt(rate * (1 - before) / (1 - now)) * noise
+
+    report = asked(Strided(), only="SMP.STRIDE", profile={"first_t": 0, "predicts": "noise", "first": "floor"})
+    assert verdicts(report)["SMP.STRIDE.X_PREV"] in ("pass", "inaccurate"), headline(report)

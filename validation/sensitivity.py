@@ -135,7 +135,7 @@ def times(part: Any, planted: Planted, arguments: Mapping[str, Any]) -> Any:
 class Examined(Subject):
     """A subject whose answers are asked for anew each time; the right ones and their scales are kept."""
 
-    def _raw(self, quantity: Any, inputs: Any) -> Any:
+    def remembered(self, quantity: Any, inputs: Any) -> Any:
         return self.raw(quantity.name, self.arguments(quantity.name, inputs))
 
 
@@ -202,7 +202,7 @@ def factors(subject: Subject, quantity: Any, at: int, result: Result) -> dict[in
     found: dict[int, float] = {}
     for inputs in quantity.edges(subject.given):
         with np.errstate(all="ignore"):
-            value, scale = subject.right(quantity, inputs)[at], subject.scales(quantity, inputs)[at]
+            value, scale = (parts[at] for parts in subject.values_and_scales(quantity, inputs))
         factor = smallest_factor(value, scale, UNITS[subject.source.dtype])
         first = 2 if quantity.name == "schedule_logits" else 1
         for t, one in enumerate(factor.reshape(len(factor), -1).min(axis=1), first):

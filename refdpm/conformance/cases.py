@@ -491,8 +491,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "bound.terms": _bounds(),
     "bound.assemble": _assemblies(s.bound_terms, 0, (1, 2, 3)),
     "bound.bound": _bounds(),
-    "bound.correction": tuple(_case(s.schedules(T), s.states(N, D), kernel=gaussian)
-                              for N, D, T in ((5, 2, 6), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4))),
+    "bound.correction": _of_sizes(_along_a_chain, (5, 2, 6), (1, 3, 2), (4, 1, 3), (3, 2, 1), (0, 2, 4)),
     "bound.strict_bound": _bounds(),
     "layers.linear.linear": (
         _case(s.states(N, D), s.arrays(D, UNITS), s.arrays(UNITS)),

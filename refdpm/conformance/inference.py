@@ -143,7 +143,7 @@ def _share_right(subject: Subject, quantity: Quantity, probes: list[Inputs], pro
     try:
         for inputs in probes:
             answer = subject.ask(quantity.name, inputs)
-            for parts in zip(answer.values, subject.right(quantity, inputs), subject.scales(quantity, inputs)):
+            for parts in zip(answer.values, *subject.values_and_scales(quantity, inputs)):
                 found += int(np.sum(ratios(*parts, units[answer.dtype]) <= LIMIT))
                 count += parts[0].size
     except (Skip, Fault, ValueError):

@@ -253,7 +253,7 @@ def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Input
     """The answer to one input beside the reference, for every output; `overlay` replaces what the reference has upstream."""
     answer = subject.ask(quantity.name, inputs)
     if overlay is None:
-        values, scales = subject.right(quantity, inputs), subject.scales(quantity, inputs)
+        values, scales = subject.values_and_scales(quantity, inputs)
     else:
         values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile.of(quantity.name))
     return [_case(inputs, *parts, answer.dtype) for parts in zip(answer.values, values, scales, strict=True)]

@@ -55,7 +55,7 @@ class Subject:
         if quantity is None:
             raise Skip(f"{name} is not offered")
         shapes = [value.shape for value in self.right(quantity, inputs)]
-        parts, profile = _parts(self._raw(quantity, inputs), quantity), self.profile.of(name)
+        parts, profile = _parts(self.remembered(quantity, inputs), quantity), self.profile.of(name)
         values = []
         for part, output, shape in zip(parts, quantity.outputs, shapes, strict=True):
             if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):
@@ -80,18 +80,15 @@ class Subject:
         chosen = self.chosen(quantity, inputs)
         return self._remember(("right", quantity.name, fingerprint(chosen)), lambda: _reference_values(quantity, chosen))
 
-    def scales(self, quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
-        """The scale of every output, in the form in which the adapter rounds."""
+    def values_and_scales(self, quantity: Quantity, inputs: Inputs) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """What every output has to be, and its scale, in the form in which the adapter rounds."""
         chosen, values = self.chosen(quantity, inputs), self.right(quantity, inputs)
-        key = "scale", quantity.name, fingerprint(chosen)
-        found = self._remember(key, lambda: _checked_scales(quantity, chosen, values, own_tables(self.source.dtype)))
-        return _scales_in_their_form(quantity, values, found, self.profile.of(quantity.name))
+        key = "sound", quantity.name, fingerprint(chosen)
+        found = self._remember(key, lambda: _sound(quantity, chosen, values, own_tables(self.source.dtype)))
+        return _in_their_form(quantity, found, self.profile.of(quantity.name))
 
     def remembered(self, quantity: Quantity, inputs: Inputs) -> Any:
-        """The adapter's own answer the first time."""
-        return self._raw(quantity, inputs)
-
-    def _raw(self, quantity: Quantity, inputs: Inputs) -> Any:
+        """The adapter's own answer the first time, in its own form."""
         arguments = self.arguments(quantity.name, inputs)
         return self._remember((quantity.name, fingerprint(arguments)), lambda: self.raw(quantity.name, arguments))
 
@@ -159,45 +156,44 @@ class Unsound(RuntimeError):
     """This package does not agree with its own textbook, so that it can judge nobody."""
 
 
-def _checked_scales(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], tables: bool = True
-                    ) -> tuple[Array, ...]:
-    """The scale of every output.   Raises: Unsound where our own value is not what the textbook's formula gives.
+def _sound(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], tables: bool = True) -> list[Rounded]:
+    """What every output has to be, and its scale: our own value, or the textbook's digits where float64 loses some of them here.
 
     What the adapter itself has shown before (`given`) need not be what its formulas give, and is not held against us.
+    Raises: Unsound where single precision would tell our own value from the textbook's.
     """
-    found = quantity.followed(inputs, own_tables=tables)
+    book = quantity.followed(inputs, own_tables=tables)
+    found = [part._replace(value=value) for part, value in zip(book, values, strict=True)]
     own = any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
-    if not own and any(map(_departs, values, found)):
-        exact = digits(quantity.formulas(inputs), quantity.page(inputs)).values      # float64 may lose what is printed
-        for output, value, right, book in zip(quantity.outputs, values, exact, found, strict=True):
-            if _departs(value, book._replace(value=np.asarray(to_float(right), dtype=np.float64))):
-                raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook "
-                              f"says, so that it cannot judge others; please reinstall it and report this")
-    return tuple(part.scale for part in found)
+    if own or not any(_departs(one, part.value, "float64") for one, part in zip(found, book)):
+        return found
+    exact = [to_float(value) for value in digits(quantity.formulas(inputs), quantity.page(inputs)).values]
+    for output, one, right in zip(quantity.outputs, found, exact, strict=True):
+        if _departs(one, right, "float32"):
+            raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook says, so "
+                          f"that it cannot judge others; please reinstall it and report this")
+    return [one._replace(value=np.where(np.isfinite(right), right, one.value)) for one, right in zip(found, exact)]
 
 
-def _departs(value: Array, book: Rounded) -> bool:
-    """Whether a number is not what the textbook gives; what is infinite there, or not a number, says nothing.
-
-    In units of single precision: a step over many rates that come to nearly 1 loses digits here, which is no other formula.
-    """
-    far = ratios(value, book.value, book.scale, UNITS["float32"])
-    return bool(np.any(far[np.broadcast_to(np.isfinite(book.value) & np.isfinite(value), far.shape)] > LIMIT))
+def _departs(one: Rounded, right: Any, dtype: str) -> bool:
+    """Whether a number is not what it has to be; what is infinite there, or not a number, says nothing."""
+    right = np.asarray(right, dtype=np.float64)
+    far = ratios(one.value, right, one.scale, UNITS[dtype])
+    return bool(np.any(far[np.broadcast_to(np.isfinite(right) & np.isfinite(one.value), far.shape)] > LIMIT))
 
 
 def values_and_scales(quantity: Quantity, inputs: Inputs, profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """The reference of every output and its scale, widened to the form in which an adapter of that profile rounds."""
+    """What every output has to be and its scale, widened to the form in which an adapter of that profile rounds."""
     with np.errstate(all="ignore"):
-        values = _reference_values(quantity, inputs)
-        return values, _scales_in_their_form(quantity, values, _checked_scales(quantity, inputs, values), profile)
+        return _in_their_form(quantity, _sound(quantity, inputs, _reference_values(quantity, inputs)), profile)
 
 
 def _reference_values(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
     return tuple(np.asarray(value, dtype=np.float64) for value in quantity.reference(inputs))
 
 
-def _scales_in_their_form(quantity: Quantity, values: tuple[Array, ...], scales: tuple[Array, ...], profile: Profile
-                          ) -> tuple[Array, ...]:
+def _in_their_form(quantity: Quantity, found: list[Rounded], profile: Profile) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     with np.errstate(all="ignore"):
-        return tuple(profiles.scale_in_their_form(np.broadcast_to(scale, value.shape), output.kind, profile, value)
-                     for scale, value, output in zip(scales, values, quantity.outputs, strict=True))
+        return tuple(one.value for one in found), tuple(
+            profiles.scale_in_their_form(np.broadcast_to(one.scale, one.value.shape), output.kind, profile, one.value)
+            for one, output in zip(found, quantity.outputs, strict=True))

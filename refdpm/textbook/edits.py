@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import WALKS, Call, Column, E, above, column, exp, leaves, log, node, nodes, replaced, sqrt, where
+from refdpm.textbook.expression import Call, Column, E, Steps, above, column, exp, leaves, log, node, nodes, replaced, sqrt, where
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
@@ -382,10 +382,20 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
 
 
+WALKS: tuple[tuple[str, Callable[[Steps], Steps]], ...] = (
+    ("the last step is left out", lambda steps: steps[:-1]),
+    ("the first step is left out", lambda steps: steps[1:]),
+    ("the steps are taken in the other order", lambda steps: steps[::-1]),
+    ("every step goes to its own t, and not to the one before", lambda steps: [(t, t, n) for t, _, n in steps]),
+    ("every step goes to t − 1, and not to the kept time before", lambda steps: [(t, t - 1, n) for t, _, n in steps]),
+    ("the steps are taken at the numbers of the kept times", lambda steps: [(n + 1, n, n) for _, _, n in steps]))
+
+
 def _walk(one: E) -> Iterator[tuple[str, E]]:
+    """A chain that is walked in another way; to other times only if its steps know where they go."""
     kept = any(inner.op == "column" and inner.how.at == "t_prev" for inner in nodes(*one.parts))
-    for number, (says, _) in enumerate(WALKS[:None if kept else 3]):
-        yield says, E("walk", one.parts, one.how._replace(otherwise=number))
+    for says, otherwise in WALKS[:None if kept else 3]:
+        yield says, E("walk", one.parts, one.how._replace(otherwise=otherwise))
 
 
 _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 At = int | str | tuple[int, ...] | None
 Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
+Steps = list[tuple[int, int, int]]
 Arguments = ParamSpec("Arguments")
 Formula = TypeVar("Formula")
 
@@ -94,24 +95,13 @@ class Move(NamedTuple):
 class Walk(NamedTuple):
     """A step of a chain taken again and again: the name of its state, the name of what it starts from, and the kept times.
 
-    `otherwise` is in which wrong way its steps are taken, by its number in `WALKS`.
+    `otherwise` makes other steps of the right ones, each the t, the time it goes to, and the number of its noise.
     """
 
     state: str
     start: str
     times: tuple[int, ...] | None = None
-    otherwise: int | None = None
-
-
-Steps = list[tuple[int, int, int]]                                   # each its t, the time it goes to, and the number of its noise
-
-WALKS: tuple[tuple[str, Callable[[Steps], Steps]], ...] = (
-    ("the last step is left out", lambda steps: steps[:-1]),
-    ("the first step is left out", lambda steps: steps[1:]),
-    ("the steps are taken in the other order", lambda steps: steps[::-1]),
-    ("every step goes to its own t, and not to the one before", lambda steps: [(t, t, n) for t, _, n in steps]),
-    ("every step goes to t − 1, and not to the kept time before", lambda steps: [(t, t - 1, n) for t, _, n in steps]),
-    ("the steps are taken at the numbers of the kept times", lambda steps: [(n + 1, n, n) for _, _, n in steps]))
+    otherwise: Callable[[Steps], Steps] | None = None
 
 
 # -- leaves ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import operator
 import numpy as np
 from scipy.special import erfc, log_ndtr
 
-from refdpm.textbook.expression import WALKS, E, Walk, depending, evaluate, nodes
+from refdpm.textbook.expression import E, Walk, depending, evaluate, nodes
 from refdpm.textbook.page import Array, Page, to_float
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
@@ -162,7 +162,7 @@ def pages_of(how: Walk, page: Page, rows: int) -> Iterable[Page]:
     assert page.beta is not None
     times = (0, *(how.times or range(1, len(page.beta))))
     steps = [(times[n], times[n - 1], n - 1) for n in range(len(times) - 1, 0, -1)]
-    for t, before, n in steps if how.otherwise is None else WALKS[how.otherwise][1](steps):
+    for t, before, n in how.otherwise(steps) if how.otherwise else steps:
         yield page.at(np.full(rows, t), noise=page.given["noise"][n], t_prev=np.full(rows, before))
 
 

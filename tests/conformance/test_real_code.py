@@ -8,6 +8,8 @@ from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.report import conventions, headline
 from refdpm.conformance.session import check
+from refdpm.conformance.adapter import Local
+from refdpm.conformance.subject import Subject
 
 BETA = np.linspace(1e-4, 0.02, 40)
 
@@ -115,14 +117,13 @@ def test_a_variance_that_is_wrong_at_the_first_step_is_found():
 
 
 def test_no_guess_of_a_clipped_posterior_hides_what_is_wrong():
-    class Flat(Clipped):
+    class Thrice(Clipped):
         def __init__(self, beta):
             super().__init__(beta)
-            self.var = beta
+            self.var = np.append(self.var[0], 3 * self.var[1:])
 
-    report = asked(Flat(BETA), only="GAU.POST")
-    assert report["profile"]["posterior_first"] == "zero"
-    assert "β_t" in headline(report), headline(report)
+    report = asked(making(Thrice), only="GAU.POST", profile={"first_t": 0})
+    assert report["profile"]["posterior_first"] == "zero" and verdicts(report)["GAU.POST.VAR"] == "wrong"
 
 
 def test_nats_in_one_function_and_bits_in_another_are_conventions():
@@ -293,3 +294,11 @@ def test_a_step_over_many_rates_that_come_to_nearly_one_is_judged():
 
     report = asked(Strided(), only="SMP.STRIDE", profile={"first_t": 0, "predicts": "noise", "first": "floor"})
     assert verdicts(report)["SMP.STRIDE.X_PREV"] == "pass", headline(report)
+
+    one = Subject(Local(Strided(), names=frozenset({"strided_step"})), QUANTITIES)
+    one.profile = one.profile._replace(first_t=0, predicts="noise", first="floor")
+    step = one.functions["strided_step"]
+    edge = step.edges(one.given)[0]
+    inputs = edge | {"t": np.full_like(edge["t"], 1000), "t_prev": np.full_like(edge["t"], 833)}
+    (ours,), ((right,), (scale,)) = one.right(step, inputs), one.values_and_scales(step, inputs)
+    assert np.max(np.abs(ours - right) / (2.0 ** -53 * scale)) > 1000

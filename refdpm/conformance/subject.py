@@ -167,7 +167,7 @@ def _sound(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], tables
     own = any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
     if own or not any(_departs(one, part.value, "float64") for one, part in zip(found, book)):
         return found
-    exact = [to_float(value) for value in digits(quantity.formulas(inputs), quantity.page(inputs)).values]
+    exact = [np.asarray(to_float(value), dtype=np.float64) for value in digits(quantity.formulas(inputs), quantity.page(inputs)).values]
     for output, one, right in zip(quantity.outputs, found, exact, strict=True):
         if _departs(one, right, "float32"):
             raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook says, so "
@@ -175,9 +175,8 @@ def _sound(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], tables
     return [one._replace(value=np.where(np.isfinite(right), right, one.value)) for one, right in zip(found, exact)]
 
 
-def _departs(one: Rounded, right: Any, dtype: str) -> bool:
+def _departs(one: Rounded, right: Array, dtype: str) -> bool:
     """Whether a number is not what it has to be; what is infinite there, or not a number, says nothing."""
-    right = np.asarray(right, dtype=np.float64)
     far = ratios(one.value, right, one.scale, UNITS[dtype])
     return bool(np.any(far[np.broadcast_to(np.isfinite(right) & np.isfinite(one.value), far.shape)] > LIMIT))
 

@@ -167,7 +167,8 @@ def _sound(quantity: Quantity, inputs: Inputs, values: tuple[Array, ...], tables
     own = any(name.startswith("own_") or name == "log_alpha_bar" for name in inputs)
     if own or not any(_departs(one, part.value, "float64") for one, part in zip(found, book)):
         return found
-    exact = [np.asarray(to_float(value), dtype=np.float64) for value in digits(quantity.formulas(inputs), quantity.page(inputs)).values]
+    printed = digits(quantity.formulas(inputs), quantity.page(inputs)).values
+    exact = [np.asarray(to_float(value), dtype=np.float64) for value in printed]
     for output, one, right in zip(quantity.outputs, found, exact, strict=True):
         if _departs(one, right, "float32"):
             raise Unsound(f"{quantity.name}: the {output.id} of this installation of refdpm is not what its own textbook says, so "

@@ -75,7 +75,8 @@ def failure_text(row: Mapping[str, Any]) -> str:
     return f"{row['called']} ({row['id']}) is {row['verdict']}: {explanation_text(row)}"
 
 
-NOTES = ("refuses ", "is not defined ", "it would be right by another convention")      # which say not what is wrong
+BY_CONVENTION = "it would be right by another convention"
+NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
 
 
 def explanation_text(row: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, ski
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
-from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surprises
+from refdpm.conformance.report import BY_CONVENTION, FAILING, UNDECIDED, failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
@@ -70,7 +70,7 @@ class Session:
         if right is None:
             return found
         stated = json.dumps({f"{quantity.name}.{field}": value for field, value in right.items()})
-        says = f"it would be right by another convention: if that is meant, state profile = {stated}"
+        says = f"{BY_CONVENTION}: if that is meant, state profile = {stated}"
         return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
                 for result in found]
 

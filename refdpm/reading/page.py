@@ -279,7 +279,6 @@ nav.contents b { display: block; margin-top: .7rem; break-after: avoid }
   nav.contents div { columns: auto } main { padding: 1.5rem 2.5rem 4rem } }
 @media (min-width: 95rem) { .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) } }
 @media print {
-  body { display: block; font-size: 10pt } nav.contents, .skip, .turn, summary { display: none }
-  pre { white-space: pre-wrap; overflow-wrap: anywhere } h2, h3, h4 { break-after: avoid }
-  details::details-content { content-visibility: visible; height: auto } }
+  body { display: block; font-size: 10pt } nav.contents, .skip, .turn { display: none }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere } h2, h3, h4 { break-after: avoid } }
 """

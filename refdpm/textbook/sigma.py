@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.chain import Row, from_levels, share
-from refdpm.textbook.expression import E, count, exp, forms, joined, log, log1p, node, sqrt, square, term, total
+from refdpm.textbook.expression import E, exp, forms, joined, log, log1p, node, sqrt, square, term
 
 
 class Scalings(NamedTuple):
@@ -57,15 +57,6 @@ def denoised(x: E, said: E, c: Scalings) -> E:
 def weight(sigma: E, data: E) -> E:
     """1/c_out² = (σ² + σ_d²)/(σ σ_d)²."""
     return forms((square(sigma) + square(data)) / square(sigma * data), 1 / square(sigma) + 1 / square(data))
-
-
-def loss(x_0: E, guess: E, weight: E) -> E:
-    """The mean of weight · (D − x_0)² over the examples of a batch and their components."""
-    error = weight * square(guess - x_0)
-    return total(error, "examples and components", ALL) / count(x_0, "examples and components", ALL)
-
-
-ALL = (0, 1, 2, 3)
 
 
 def log_normal(mean: E, spread: E, noise: E) -> E:

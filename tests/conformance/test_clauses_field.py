@@ -102,6 +102,7 @@ FUNCTIONS = dict(
 TO_NOISE = dict(
     path_sample=lambda x_0, noise, t: x_0 + t * (noise - x_0),
     path_velocity=lambda x_0, noise: noise - x_0,
+    path_loss=lambda model, x_0, noise, t: np.mean((model((1 - t) * x_0 + t * noise, t) - (noise - x_0)) ** 2),
     x_0_from_velocity=lambda velocity, x, t: x - t * velocity,
     noise_from_velocity=lambda velocity, x, t: x - t * velocity + velocity,
     path_alpha_bar=lambda t: 1 / (1 + (t / (1 - t)) ** 2),
@@ -115,6 +116,7 @@ TO_NOISE = dict(
 TO_DATA = dict(
     path_sample=lambda x_0, noise, t: noise + t * (x_0 - noise),
     path_velocity=lambda x_0, noise: x_0 - noise,
+    path_loss=lambda model, x_0, noise, t: np.mean((x_0 - noise - model(noise + t * (x_0 - noise), t)) ** 2),
     x_0_from_velocity=lambda velocity, x, t: x + (1 - t) * velocity,
     noise_from_velocity=lambda velocity, x, t: x - t * velocity,
     path_alpha_bar=lambda t: 1 / (1 + (1 / t - 1) ** 2),
@@ -153,6 +155,9 @@ SLIPS = {
     "SIG-DATA": dict(sigma_weight=lambda sigma, sigma_data: 1 + sigma ** -2),
     "SIG-COUNT": dict(sigma_levels=lambda count, sigma_min, sigma_max, rho: np.append(
         levels(count + 1, sigma_min, sigma_max, rho)[:-2], 0)),
+    "PTH-TARGET": dict(path_loss=lambda model, x_0, noise, t: np.mean((model((1 - t) * x_0 + t * noise, t) - noise) ** 2)),
+    "PTH-ROOTS": dict(path_loss=lambda model, x_0, noise, t: np.mean(
+        (model(np.sqrt(1 - t) * x_0 + np.sqrt(t) * noise, t) - (noise - x_0)) ** 2)),
     "PTH-TWICE": dict(path_shifted=lambda t, shift: t / (t + (1 - t) / shift ** 2)),
     "PTH-NEXT": dict(path_step=lambda model, x, t, t_next: x + (t_next - t) * model(x, t_next)),
     "PTH-COUNT": dict(path_euler_sample=lambda model, x, count: chain(lambda net, x, a, b: x - net(x, a) / count)(

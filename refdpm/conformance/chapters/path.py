@@ -24,7 +24,8 @@ from refdpm.conformance.chapters.theory import Theory
 from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
 from refdpm.later import path
 from refdpm.textbook import path as book
-from refdpm.textbook.expression import E, given
+from refdpm.textbook.expression import E, given, square
+from refdpm.textbook.loss import mean_of
 from refdpm.vjp import Array
 
 SOURCE = ("Lipman 2023",)
@@ -84,6 +85,11 @@ def _step_of(x: E, time: Any, after: Any) -> E:
     return book.step(x, _said(x, time), time, after)
 
 
+def _loss(i: Inputs) -> tuple[Array, ...]:
+    said = i["network"](path.between(i["x_0"], i["noise"], i["time"]), i["time"])
+    return np.asarray(np.mean(np.square(said - path.velocity(i["x_0"], i["noise"])))),
+
+
 def _chain(i: Inputs) -> tuple[E, ...]:
     grid = [E("number", how=(i["count"] - n) / i["count"]) for n in range(i["count"] + 1)]
     return reduce(lambda x, pair: _step_of(x, *pair), pairwise(grid), X_T),
@@ -99,6 +105,11 @@ QUANTITIES: tuple[Quantity, ...] = (
         (Output("VALUE", "velocity"),), drawn(x_0=arrays(N, D), noise=arrays(N, D)),
         listed(*({"x_0": edge["x_0"], "noise": edge["noise"]} for edge in _edges("x_0", "noise"))),
         Theory(path.velocity, "x_0", "noise"), (book.velocity(X_0, NOISE),), arguments=("x_0", "noise")),
+    Quantity(
+        "path_loss", "PTH.LOSS", "(v̂ − v)², the mean over the examples of a batch and their components: what the network says at "
+        "x_t and t beside ε − x_0", SOURCE, (Output("VALUE", "loss"),), _at_times("x_0", "noise", network=draws.just(FLOW)),
+        listed(*_edges("x_0", "noise", network=FLOW)), ByHand(_loss),
+        (mean_of(square(_said(INTERPOLATED, TIME_OF) - book.velocity(X_0, NOISE))),), after=("path_sample", "path_velocity")),
     Quantity(
         "x_0_from_velocity", "PTH.X_0", "x_t − t v, v of a straight path", SOURCE, VALUE, _at_times("velocity", "x_t"),
         listed(*_edges("velocity", "x_t")), Theory(path.x_0_from_velocity, "velocity", "x_t", "time"),

@@ -24,6 +24,7 @@ from refdpm.later import sigma
 from refdpm.textbook import sigma as book
 from refdpm.textbook.chain import row
 from refdpm.textbook.expression import E, given
+from refdpm.textbook.loss import mean_loss
 from refdpm.vjp import Array
 
 SOURCE = ("Karras 2022",)
@@ -112,7 +113,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         "sigma_loss", "SIG.LOSS", "|D(x_0 + σ ε) − x_0|²/c_out², the mean over the examples of a batch and their components",
         SOURCE, (Output("VALUE", "loss"),), of_level("x_0", "noise", sigma_data=DATA_DEVIATIONS, network=draws.just(RAW)),
         _with_data(level_edges("x_0", "noise", network=RAW)), ByHand(_loss),
-        (book.loss(X_0, book.denoised(AT_LEVEL, _raw(AT_LEVEL), COEFFICIENTS), book.weight(SIGMA, SIGMA_DATA)),),
+        (mean_loss(book.denoised(AT_LEVEL, _raw(AT_LEVEL), COEFFICIENTS), X_0, book.weight(SIGMA, SIGMA_DATA)),),
         after=("sigma_denoised", "sigma_weight")),
     Quantity(
         "sigma_drawn", "SIG.DRAWN", "exp(P_mean + P_std z), the law of σ in training, for unit normal noise z", SOURCE, VALUE,

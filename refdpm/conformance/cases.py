@@ -425,6 +425,11 @@ def _masked_loss(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
                  rate=s.arrays(N, 1, low=0.1, high=3))
 
 
+def _unmasking(N: int, D: int, K: int) -> st.SearchStrategy[Case]:
+    return _case(s.normal_arrays(N, D, K), s.arrays(N, 1, low=1.5, high=3), s.arrays(N, 1, low=0.1, high=1.5),
+                 x_t=s.hard_symbols(N, D, K + 1))
+
+
 def _respacing(T: int, *times: int) -> st.SearchStrategy[Case]:
     return _case(s.schedules(T), times=np.array(times))
 
@@ -627,6 +632,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
         _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.soft_symbols(N, K, K), s.soft_symbols(N, K, K))
         for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),
     "later.categorical.step_kl": _of_sizes(_term_of_symbols, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
+    "later.masked.reverse": _of_sizes(_unmasking, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
     "later.masked.masked_loss": _of_sizes(_masked_loss, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
     "later.masked.absorbing_ratio": tuple(_case(s.arrays(N, 1, low=0.1, high=3), x_0=s.hard_symbols(N, D, K), masked=_hidden(N, D))
                                           for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),

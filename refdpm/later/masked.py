@@ -10,15 +10,53 @@ sum of the bound becomes an integral,
 and both ends of the bound are 0.  A network may say instead how likely each token is beside the mask: q(x_0)/q(mask) = α/(1 − α).
 
 Shapes: logits, x_0 (N, D, K), classes without the mask, a token a row with a single 1; masked (N, D) bools; sigma, rate (N, 1).
+x_t and laws (N, D, K + 1), with the mask as the last class.
 Sources: Austin et al. 2021; Lou, Meng, Ermon 2024 (ratio); Sahoo et al. 2024, Shi et al. 2024 (integral).
 """
 
 import numpy as np
 
-from refdpm.activation import log_softmax_vjp
+from refdpm.activation import log_softmax_vjp, softmax, softmax_vjp
 from refdpm.doors import open_doors
+from refdpm.later.categorical import Categorical
 from refdpm.vjp import Array, Pullback
 
+
+# -- a step ----------------------------------------------------------------------------------------------------------------
+
+def reverse(logits: Array, sigma: Array, sigma_next: Array, *, x_t: Array) -> Categorical:
+    """p(x_s | x_t), s < t, of a masked token: u softmax(logits), and 1 − u for the mask, u = (α_s − α_t)/(1 − α_t).  Others stay.
+
+    Without a subtraction of what is nearly equal u = e^−σ_s (1 − e^(σ_s−σ_t))/(1 − e^−σ_t) and 1 − u = (1 − e^−σ_s)/(1 − e^−σ_t).
+
+    Domain: 0 ≤ sigma_next ≤ sigma, 0 < sigma.
+    """
+    masked, shown, stays = x_t[..., -1:], *_shares(sigma, sigma_next)
+    drawn = np.concatenate([shown * softmax(logits), np.broadcast_to(stays, masked.shape)], axis=-1)
+    return Categorical(np.where(masked > 0, drawn, x_t))
+
+
+def reverse_vjp(logits: Array, sigma: Array, sigma_next: Array, *, x_t: Array) -> tuple[Categorical, Pullback]:
+    """Adjoint of `reverse`.   du = e^−σ_t (1 − e^−σ_s)/(1 − e^−σ_t)² dσ_t − e^−σ_s/(1 − e^−σ_t) dσ_s."""
+    said, back = softmax_vjp(logits)
+    masked, shown = x_t[..., -1:] > 0, _shares(sigma, sigma_next)[0]
+    rest, rest_next = -np.expm1(-sigma), -np.expm1(-sigma_next)
+
+    def pullback(dlaw: Categorical) -> tuple[Array, Array, Array]:
+        d = masked * dlaw.prob
+        dshown = (d[..., :-1] * said).sum(axis=(1, 2))[:, None] - d[..., -1].sum(axis=1, keepdims=True)
+        return back(shown * d[..., :-1]), np.exp(-sigma) * rest_next / rest ** 2 * dshown, -np.exp(-sigma_next) / rest * dshown
+
+    return reverse(logits, sigma, sigma_next, x_t=x_t), pullback
+
+
+def _shares(sigma: Array, sigma_next: Array) -> tuple[Array, Array]:
+    """u and 1 − u, for every token."""
+    rest = np.expm1(-sigma)
+    return (np.exp(-sigma_next) * np.expm1(sigma_next - sigma) / rest)[..., None], (np.expm1(-sigma_next) / rest)[..., None]
+
+
+# -- the limit of many steps -------------------------------------------------------------------------------------------------
 
 def masked_loss(logits: Array, *, x_0: Array, masked: Array, sigma: Array, rate: Array) -> Array:
     """σ′/(e^σ − 1) Σ_masked −log p(x_0 | x_t) of each example, in nats, with p = softmax(logits) and σ′ = rate."""

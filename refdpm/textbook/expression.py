@@ -171,7 +171,7 @@ def count(x: E, over: str, axes: Axes = (-1,)) -> E:
 
 
 def move(x: E, says: str, entries: Callable[..., Any], like: E | None = None) -> E:
-    """The entries of x elsewhere; see `Move`."""
+    """The entries of x elsewhere; see `Move`.  What `says` nothing, an axis of length 1, is not printed."""
     return E("move", (x,) if like is None else (x, like), Move(says, entries))
 
 

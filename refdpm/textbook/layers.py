@@ -162,7 +162,7 @@ def bumps(t: E, T: int, j: E, J: E, basis: str) -> E:
     else:
         spacing = (last - 1) / where(above(J, 1), J - 1, 1)
         centre, width = 1 + (j - 1) * spacing, spacing / 2
-    offset = move(t, "of a row", lambda i: i[:, None]) - centre
+    offset = move(t, "", lambda i: i[:, None]) - centre
     return softmax(-(square(offset) / (2 * square(width))))
 
 
@@ -227,7 +227,7 @@ def sinusoidal(time: E, width: int, order: str, spacing: str) -> E:
     """sin(t f_i) and cos(t f_i) with f_i = 10000^(−i/n)."""
     half = width // 2
     powers = node(np.arange(float(half))) / (half if spacing == "half" else half - 1)
-    angle = move(time, "of a row", lambda i: i[:, None]) * exp(-(powers * log(10000)))
+    angle = move(time, "", lambda i: i[:, None]) * exp(-(powers * log(10000)))
     both = joined(cos(angle), sin(angle), axis=-1) if order == "cos_first" else joined(sin(angle), cos(angle), axis=-1)
     if order != "alternating":
         return both

@@ -109,6 +109,18 @@ def draw(law: E, noise: E, K: E) -> E:
     return total(where(above(largest(score), score), 0, counting(K) - 1), "classes")
 
 
+def unmasked(logits: E, x_t: E, masked: E, sigma: E, after: E) -> E:
+    """((1 − α_t) − (1 − α_s))/(1 − α_t) of softmax(logits) and (1 − α_s)/(1 − α_t) of the mask, for masked tokens, α = e^−σ."""
+    rest, rest_next = (term(lambda sigma: 1 - exp(-sigma), of) for of in (sigma, after))
+    shown, stays = where(masked, (rest - rest_next) / rest, 0), where(masked, rest_next / rest, 1)
+    said = move(softmax(logits), "with the mask", lambda i: np.concatenate([i, 0 * i[..., :1]], axis=-1))
+    return _for_classes(shown) * said + _for_classes(stays) * x_t
+
+
+def _for_classes(x: E) -> E:
+    return move(x, "", lambda i: i[..., None])
+
+
 def masked_loss(logits: E, x_0: E, masked: E, sigma: E, rate: E) -> E:
     """σ′/(e^σ − 1) Σ_masked −log p(x_0)."""
     log_p = total(x_0 * log_softmax(logits), "classes")
@@ -118,7 +130,7 @@ def masked_loss(logits: E, x_0: E, masked: E, sigma: E, rate: E) -> E:
 def absorbing_ratio(sigma: E, x_0: E, masked: E) -> E:
     """1/(e^σ − 1) at x_0 where it is masked."""
     inverse = where(masked, 1 / term(lambda sigma: exp(sigma) - 1, sigma), 0)
-    return move(inverse, "for every class", lambda i: i[..., None]) * x_0
+    return _for_classes(inverse) * x_0
 
 
 # -- which pair of the package each formula judges -------------------------------------------------------------------------
@@ -161,6 +173,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
         posterior(node(x_t), node(x_0), of_step(Step(*map(node, step))), law=_law(law)),
         _reverse(logits, node(x_t), Step(*map(node, step)), mixing=mixing, law=law)),
     "later.categorical.draw": lambda law, *, noise: draw(law.prob, node(noise), node(noise.shape[-1])),
+    "later.masked.reverse": lambda logits, sigma, after, *, x_t: unmasked(logits, node(x_t), node(x_t[..., -1] > 0), sigma, after),
     "later.masked.masked_loss": lambda logits, *, x_0, masked, sigma, rate: masked_loss(
         logits, node(x_0), node(masked), node(sigma), node(rate)),
     "later.masked.absorbing_ratio": lambda sigma, *, x_0, masked: absorbing_ratio(sigma, node(x_0), node(masked)),

@@ -50,6 +50,8 @@ def _text(one: E, level: int) -> str:
             return _bracketed(one.how, 1 < level and " " in one.how) if one.how else _text(one.parts[0], level)
         case "forms" | "also":
             return _text(one.parts[0], level)
+        case "move" if not one.how.says:
+            return _text(one.parts[0], level)
         case "call":
             return _called(one)
         case "neg":
@@ -204,6 +206,8 @@ def _mark(one: E, level: int) -> str:
             own, (a, b) = LEVELS[one.op], one.parts
             sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])
             return _marked(_row(_mark(a, own), sign, _mark(b, own + (one.op == "-"))), own < level)
+        case "move" if not one.how.says:
+            return _mark(one.parts[0], level)
         case "where" if one.how:
             return _mark(one.parts[1], level)
         case "where":

@@ -118,6 +118,24 @@ def test_the_loss_is_the_limit_of_the_absorbing_chain():
     assert term.item() / short == pytest.approx(limit.item(), rel=1e-5)
 
 
+def test_a_step_is_that_of_the_absorbing_chain():
+    """From α_t = 0.3 to α_s = 0.45, with the mask as a class that the network never says; a token that is there stays."""
+    logits, high, low = RNG.normal(size=(1, 3, 3)), -math.log(0.3), -math.log(0.45)
+    x_t = np.eye(4)[[[3, 1, 3]]]
+    step = Step(*(np.full((1, 1, 1), x) for x in (1 - 0.3 / 0.45, -low, -high)))
+    with_mask = np.concatenate([logits, np.full((1, 3, 1), -800.0)], axis=-1)
+    chain = categorical.reverse(with_mask, x_t, step, mixing="joint", law=np.eye(4)[3]).prob[:, [0, 2]]
+    got = masked.reverse(logits, np.array([[high]]), np.array([[low]]), x_t=x_t).prob
+    assert got[:, [0, 2]] == pytest.approx(chain, rel=1e-13) and got[0, 0, 3] == pytest.approx(0.55 / 0.7, rel=1e-14)
+    assert got[0, 1].tolist() == [0, 1, 0, 0]
+
+
+def test_a_last_step_shows_every_token_also_from_where_nothing_is_left():
+    logits = RNG.normal(size=(1, 1, 3))
+    law = masked.reverse(logits, np.array([[1000.0]]), np.array([[0.0]]), x_t=np.eye(4)[[[3]]]).prob[0, 0]
+    assert law == pytest.approx([*np.exp(logits[0, 0]) / np.exp(logits[0, 0]).sum(), 0], rel=1e-15, abs=0)
+
+
 def test_the_ratio_by_hand():
     """σ = 0.7: e^−0.7/(1 − e^−0.7) = 0.9864339; nothing for other classes and for tokens that are there."""
     got = masked.absorbing_ratio(np.array([[0.7]]), x_0=np.eye(3)[[[2, 0]]], masked=np.array([[True, False]]))
@@ -138,6 +156,12 @@ class Masked:
         alpha = np.exp(-sigma)
         nll = -np.take_along_axis(log_p, x_0[..., None], axis=-1)[..., 0] * (x_t == mask)
         return nll.sum(axis=1) * dsigma * alpha / (1 - alpha)
+
+    def masked_reverse(self, logits, x_t, sigma, sigma_next, mask):
+        moved, moved_next = (1 - np.exp(-s)[:, None, None] for s in (sigma, sigma_next))
+        said = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        law = np.concatenate([said * (moved - moved_next), np.broadcast_to(moved_next, (*x_t.shape, 1))], axis=-1) / moved
+        return np.where((x_t == mask)[..., None], law, np.eye(mask + 1, dtype=np.float32)[x_t])
 
     def absorbing_ratio(self, x_0, x_t, sigma, mask):
         ratio = np.exp(-sigma) / (1 - np.exp(-sigma))
@@ -180,6 +204,10 @@ def test_right_ones_pass_and_their_conventions_are_found():
         self, logits, x_0, np.full_like(x_t, mask), sigma, dsigma, mask), "CAT-ALL-TOKENS"),
     ("masked_loss", lambda self, logits, x_0, x_t, sigma, dsigma, mask: Masked.masked_loss(
         self, logits, x_0, x_t, sigma, dsigma, mask) * (1 - np.exp(-sigma)), "CAT-ALPHA"),
+    ("masked_reverse", lambda self, logits, x_t, sigma, sigma_next, mask: Masked.masked_reverse(
+        self, logits, np.full_like(x_t, mask), sigma, sigma_next, mask), "CAT-REMASK"),
+    ("masked_reverse", lambda self, logits, x_t, sigma, sigma_next, mask: Masked.masked_reverse(
+        self, logits, x_t, sigma, sigma_next, mask) * (1 - (x_t == mask) * np.exp(-sigma)[:, None])[..., None], "CAT-UNDIVIDED"),
     ("absorbing_ratio", lambda self, x_0, x_t, sigma, mask: Masked.absorbing_ratio(
         self, x_0, x_t, sigma, mask) * (1 - np.exp(-sigma))[:, None, None], "CAT-RATIO"),
     ("categorical_draw", lambda self, law_p, uniform: law_p.argmax(axis=-1), "CAT-GREEDY"),

@@ -323,19 +323,42 @@ def _tokens_page(i: Inputs) -> Page:
     return Page({name: i[name] for name in ("logits", "sigma", "dsigma") if name in i} | _masked(i))
 
 
+def _steps_page(i: Inputs) -> Page:
+    return Page(i | {"x_t": np.eye(i["mask"] + 1)[i["x_t"]], "masked": i["x_t"] == i["mask"]})
+
+
 def _masked(i: Inputs) -> dict[str, Array]:
     return {"x_0": np.eye(i["mask"])[i["x_0"]], "masked": i["x_t"] == i["mask"]}
 
 
 def _column(name: str) -> E:
-    return move(given(name), "of a row", lambda i: i[:, None])
+    return move(given(name), "", lambda i: i[:, None])
 
 
-SIGMA = Take(lambda i: i["sigma"][:, None], lambda i, d: {"sigma": d[:, 0]})
+def _one_a_row(name: str) -> Take:
+    return Take(lambda i: i[name][:, None], lambda i, d: {name: d[:, 0]})
+
+
+SIGMA = _one_a_row("sigma")
 TOKENS = listed(_tokens(5, [0.7, 0.0625, 3.0, 1.5]), _tokens(4, [0.25, 2.0, 0.5], 0.3))
 OF_TOKENS: dict[str, Any] = dict(x_0=lambda i: _masked(i)["x_0"], masked=lambda i: _masked(i)["masked"])
 
+
+def _of_steps(i: Inputs) -> Inputs:
+    """Tokens on the way from the level of a row to one of less noise, and to none."""
+    kept = {name: i[name] for name in ("x_t", "logits", "sigma", "mask")}
+    return kept | {"sigma_next": i["sigma"] * (np.arange(len(i["sigma"])) + 1) % len(i["sigma"]) / len(i["sigma"])}
+
+
 MASKED: tuple[Quantity, ...] = (
+    Quantity(
+        "masked_reverse", "CAT.UNMASK", "p(x_s | x_t) of masked tokens: softmax(logits) (α_s − α_t)/(1 − α_t), and for the mask, "
+        "which is the last class, (1 − α_s)/(1 − α_t); any other token stays; α = e^−σ, sigma at t, sigma_next at s",
+        ("Sahoo 2024", "Shi 2024"), LAW, lambda given: _noisy(3).map(lambda sigma: _of_steps(_tokens(5, list(4 * sigma)))),
+        lambda given: [_of_steps(edge) for edge in TOKENS(given)],
+        Theory(masked.reverse, "logits", SIGMA, _one_a_row("sigma_next"), x_t=lambda i: np.eye(i["mask"] + 1)[i["x_t"]]),
+        book.unmasked(LOGITS, X_T, given("masked"), _column("sigma"), _column("sigma_next")),
+        arguments=("logits", "sigma", "sigma_next"), page=_steps_page),
     Quantity(
         "masked_loss", "CAT.MASKED", "dsigma/(e^sigma − 1) Σ_masked −log p(x_0 | x_t) of each example, p = softmax(logits) over "
         "the classes without the mask, which is number `mask`; sigma = −log α_t, dsigma = dσ/dt", ("Sahoo 2024", "Shi 2024"),
@@ -380,6 +403,12 @@ def _hidden(rng: np.random.Generator, n: int) -> dict[str, Array]:
     return {"x_0": np.eye(3)[rng.integers(0, 3, (n, 2))], "masked": rng.random((n, 2)) < 0.6}
 
 
+def _unmasking(rng: np.random.Generator, n: int) -> Case:
+    sigma = wide(1e-6, 300.0)(rng, n)[:, None]
+    x_t = np.eye(4)[np.where(rng.random((n, 2)) < 0.6, 3, rng.integers(0, 3, (n, 2)))]
+    return (_three(rng, 2 * n).reshape(n, 2, 3), sigma, sigma * wide(1e-6, 1.0, 0.0)(rng, n)[:, None]), {"x_t": x_t}
+
+
 def _reverse(mixing: str) -> Callable[[np.random.Generator, int], Case]:
     def drawn(rng: np.random.Generator, n: int) -> Case:
         beta, before = np.minimum(rate(rng, n), 1 - 1e-9)[:, None], wide(1e-12, 60.0, signs=(-1,))(rng, n)[:, None]
@@ -395,6 +424,7 @@ ENDS = {
         (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], wide(1e-12, 600.0, signs=(-1,))(rng, n)[:, None]), {}),
     "later.categorical.kl": _close,
     "later.categorical.draw": lambda rng, n: ((Categorical(rng.dirichlet(np.ones(4), n)),), {"noise": rng.random((n, 4))}),
+    "later.masked.reverse": _unmasking,
     "later.masked.absorbing_ratio": lambda rng, n: ((wide(1e-6, 300.0)(rng, n)[:, None],), _hidden(rng, n)),
     "later.masked.masked_loss": lambda rng, n: (
         (_three(rng, 2 * n).reshape(n, 2, 3),),
@@ -414,7 +444,7 @@ def _gathered(logits: Array) -> Array:
 
 in_posterior, in_kl, in_reverse = of("later.categorical.posterior"), of("later.categorical.kl"), of("later.categorical.reverse_vjp")
 in_matrices, in_step_kl = of("later.categorical.posterior_by_matrices_vjp"), of("later.categorical.step_kl_vjp")
-in_masked = of("later.masked.masked_loss_vjp")
+in_masked, in_unmasking = of("later.masked.masked_loss_vjp"), of("later.masked.reverse")
 
 MISTAKES = (
     in_posterior("DIS-02b", "posterior of a symbol not divided by q(x_t | x_0) → divided",
@@ -467,6 +497,11 @@ MISTAKES = (
     in_step_kl("CAT-TERM-X0", "−log p(x_0) of the network at every t, the cross entropy → the divergence of the step",
                "an auxiliary loss taken for the bound",
                then(lambda kl, logits, x_0: -(x_0 * activation.log_softmax(logits)).sum(axis=-1))),
+    in_unmasking("CAT-REMASK", "tokens that are there drawn again → kept", "a step that changes what it has shown",
+                 told(x_t=lambda x_t: 0 * x_t + np.eye(x_t.shape[-1])[-1])),
+    in_unmasking("CAT-UNDIVIDED", "α_s − α_t and 1 − α_s → both divided by 1 − α_t", "a law that does not add to 1",
+                 then(lambda law, sigma, x_t: law._replace(
+                     prob=np.where(x_t[..., -1:] > 0, law.prob * -np.expm1(-sigma)[..., None], law.prob)))),
     in_masked("CAT-ALL-TOKENS", "sum over all tokens → over those that are masked", "dome272/MaskGIT-pytorch!16",
               told(masked=np.ones_like)),
     in_masked("CAT-ALPHA", "−α′ for −α′/(1 − α) → with the share of what is masked below", "a weight without its divisor",

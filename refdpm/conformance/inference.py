@@ -23,8 +23,9 @@ OF_ONE_NUMBER = 6               # probes of a function that returns one number f
 CLEARLY = 0.25                  # more of the numbers that have to be right
 LONG = 50                       # steps of a schedule whose every path takes its time
 NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behind
-# what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1
-ALONE: tuple[tuple[str, ...], ...] = (("unit",), ("first",), ("unit", "reduction"))
+# what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1, logarithms
+ALONE: tuple[tuple[str, ...], ...] = (("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"))
+NEVER_ALONE = "deviation"       # beside variances: a root that is left out, or one too many
 Combination = dict[str, Any]
 
 
@@ -51,7 +52,8 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
     groups = [fields for fields in ALONE if not any(known[field] == "stated" for field in fields)]
     for quantity in quantities:
         if not _is_right(subject, quantity, quantity.edges(subject.given)[:PROBES], profile, UNITS):
-            found = next(right_with(subject, quantity, profile, groups), {})
+            others = right_with(subject, quantity, profile, groups)
+            found = next((one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread)), {})
             yield from ((quantity.name, field, value) for field, value in found.items())
 
 

@@ -37,10 +37,15 @@ def _simpler(inputs: Inputs) -> Iterator[Inputs]:
     if rows > 1:
         yield from (_one_row(inputs, row, rows) for row in dict.fromkeys((0, rows - 1, rows // 2)))
     for name, value in inputs.items():
-        if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind == "f" and name not in ("beta", "sigmas"):
+        if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind == "f" and name not in _whole(inputs):
             for simple in (np.zeros_like(value), np.ones_like(value), np.round(value), np.round(4 * value) / 4):
                 if not np.array_equal(simple, value) and _complexity(simple) < _complexity(value):
                     yield inputs | {name: simple}
+
+
+def _whole(inputs: Inputs) -> set[str]:
+    """Arrays that only make sense as they are: lists of rates and levels, and an x_0 that says what the integers k say."""
+    return {"beta", "sigmas", *(["x_0"] if "k" in inputs else [])}
 
 
 def _complexity(x: Array) -> tuple[int, int]:

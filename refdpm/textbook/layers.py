@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.textbook.expression import (HALF, PI, E, Phi, above, also, cos, count, exp, joined, kept, largest, log, log1p, mean,
-                                        move, named, node, sin, sqrt, square, tanh, term, total, where)
+from refdpm.textbook.expression import (HALF, PI, E, Phi, above, also, cos, count, exp, forms, joined, kept, largest, log, log1p,
+                                        mean, move, named, node, sin, sqrt, square, tanh, term, total, where)
 from refdpm.textbook.page import Array
 
 Layer = Callable[[E], E]
@@ -182,8 +182,10 @@ def softmax(x: E) -> E:
 
 def log_softmax(x: E) -> E:
     """x_k − log Σ_j exp(x_j), the largest x subtracted first."""
-    below = x - largest(x)
-    return below - log(kept(exp(below), "classes"))
+    top = largest(x)
+    below = x - top
+    rest = log(kept(exp(below), "classes"))
+    return forms(below - rest, x - (top + rest))
 
 
 def rbf(x: E, centre: E, log_width: E) -> E:

@@ -121,6 +121,7 @@ TO_DATA = dict(
     noise_from_velocity=lambda velocity, x, t: x - t * velocity,
     path_alpha_bar=lambda t: 1 / (1 + (1 / t - 1) ** 2),
     path_shifted=lambda t, shift: t / (t + shift * (1 - t)),
+    path_drawn=lambda noise, mean, spread: 1 / (1 + np.exp(-mean - spread * noise)),
     path_step=lambda model, x, t, t_next: x + (t_next - t) * model(x, t),
     path_euler_sample=lambda model, x, count: chain(lambda net, x, a, b: x + (b - a) * net(x, a))(
         model, x, np.linspace(0, 1, count + 1, dtype=x.dtype)),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import xlogy
 
 from refdpm.conformance import inference
 from refdpm.conformance.chapters import QUANTITIES
@@ -155,17 +156,45 @@ def test_nats_in_one_function_and_bits_in_another_are_conventions():
     assert verdicts(asked(Tens(BETA)))["OBJ.PRIOR.VALUE"] == "wrong"
 
 
-def test_a_convention_that_would_make_it_right_is_said_and_can_be_stated():
-    class Logs(Clipped):
-        def reverse(self, model, x_t, t):
-            mean, var = super().reverse(model, x_t, t)
-            return mean, np.log(var)
+class Spread(Clipped):
+    """Where the reverse step says its variance in another form than the posterior."""
 
-    report = asked(Logs(BETA))
-    row = next(row for row in report["clauses"] if row["id"] == "REV.LAW.VAR")
-    assert row["verdict"] == "wrong" and 'state profile = {"reverse.spread": "log_variance"}' in row["reason"]
-    report = asked(Logs(BETA), profile={"reverse.spread": "log_variance"})
+    says = staticmethod(np.log)
+
+    def reverse(self, model, x_t, t):
+        mean, var = super().reverse(model, x_t, t)
+        return mean, self.says(var)
+
+
+def test_a_logarithm_of_the_variance_in_one_function_is_a_convention():
+    report = asked(Spread(BETA))
+    assert set(verdicts(report).values()) == {"pass"}
+    assert ("reverse.spread", "log_variance (inferred, of this function alone)") in conventions(report)
+
+
+def test_a_root_of_the_variance_in_one_function_is_wrong_and_can_be_stated():
+    roots = type("Roots", (Spread,), {"says": staticmethod(np.sqrt)})(BETA)
+    row = next(row for row in asked(roots)["clauses"] if row["id"] == "REV.LAW.VAR")
+    assert row["verdict"] == "wrong" and 'state profile = {"reverse.spread": "deviation"}' in row["reason"]
+    report = asked(roots, profile={"reverse.spread": "deviation"})
     assert set(verdicts(report).values()) == {"pass"} and report["known"]["reverse.spread"] == "stated"
+
+
+def test_logarithms_of_a_law_in_one_function_are_a_convention():
+    class Symbols:
+        def categorical_marginal(self, beta, x_0, t, classes):
+            bar = np.cumprod(1 - beta)[t - 1][:, None, None]
+            return np.log(bar * np.eye(classes)[x_0] + (1 - bar) / classes)
+
+        def categorical_kl(self, law_q, law_p):
+            return (xlogy(law_q, law_q) - xlogy(law_q, law_p)).sum(axis=-1)
+
+        def categorical_draw(self, law_p, uniform):
+            return (np.log(law_p) - np.log(-np.log(uniform))).argmax(axis=-1)
+
+    report = asked(Symbols())
+    assert set(verdicts(report).values()) == {"pass"}
+    assert ("categorical_marginal.categories", "log_probability (inferred, of this function alone)") in conventions(report)
 
 
 def test_a_root_left_out_on_the_way_by_x_0_is_named_first():

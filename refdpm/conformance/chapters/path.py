@@ -126,8 +126,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         _at_times(shift=draws.one_of([number(3), number(1.75)])), listed(*_edges(shift=number(3)), *_edges(shift=number(1.75))),
         Theory(path.shifted, "time", fixed=("shift",)), (book.shifted(TIME_OF, given("shift")),)),
     Quantity(
-        "path_drawn", "PTH.DRAWN", "t = 1/(1 + exp(−m − s z)), the law of t in training, for unit normal noise z", ("Esser 2024",),
-        (Output("VALUE", "time"),),
+        "path_drawn", "PTH.DRAWN", "t = 1/(1 + exp(−m − s z)), the law of your own t in training, for unit normal noise z",
+        ("Esser 2024",), VALUE,
         drawn(noise=arrays(N, 1), mean=draws.numbers(-1, 1).map(number), spread=draws.numbers(0.25, 2).map(number)),
         listed(*({"noise": spread_out(5, 1), "mean": number(m), "spread": number(s)} for m, s in ((0.5, 1.25), (-0.75, 0.5)))),
         ByHand(lambda i: (path.logit_normal(i["mean"], i["spread"], noise=i["noise"]),)),

@@ -11,7 +11,6 @@ What is wrong by itself may be right given what the adapter had before it: then 
 pass, `given_upstream`.
 """
 
-from collections import ChainMap
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -235,7 +234,7 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
             pages[id(inputs)] = inputs, quantity.page(asked), {}
             floats(own, *pages[id(inputs)][1:])
         _, page, memo = pages[id(inputs)]
-        return tuple(floats((every_edit(own)[number].formulas[at] for at in outputs), page, ChainMap({}, memo)))
+        return tuple(floats((every_edit(own)[number].formulas[at] for at in outputs), page, dict(memo)))
 
     return [((edit.says,), partial(values, number)) for number, edit in enumerate(every_edit(formulas))]
 

@@ -7,7 +7,6 @@ A pass with a factor above `seen`, or with such an edit, decides nothing.  An ed
 there, whatever it looks like: x − y squared, the other way round.
 """
 
-from collections import ChainMap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -115,7 +114,7 @@ def _edits_at(places: list[Place]) -> list[Edit]:
 
 def _changes(edit: Edit, place: Place, at: int, share: float) -> bool:
     """Whether an edit changes some number by more than that share of itself."""
-    value, = floats([edit.formulas[at]], place.page, ChainMap({}, place.memo))
+    value, = floats([edit.formulas[at]], place.page, dict(place.memo))
     right = place.right[at]
     with np.errstate(all="ignore"):
         moved = np.abs(value - right.value) > np.maximum(share * np.abs(right.value), UNITS["float64"] * LIMIT * right.scale)
@@ -127,7 +126,7 @@ def _tells_apart(edit: Edit, place: Place, unit: float, at: int | None = None) -
     which = range(len(place.right)) if at is None else (at,)
     with np.errstate(all="ignore"):
         try:
-            values = floats([edit.formulas[n] for n in which], place.page, ChainMap({}, place.memo))
+            values = floats([edit.formulas[n] for n in which], place.page, dict(place.memo))
         except (ValueError, IndexError, TypeError):                  # of another shape
             return True
         return any(differs(value, place.right[n].value, place.right[n].scale, unit) for n, value in zip(which, values))

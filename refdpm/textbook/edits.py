@@ -14,7 +14,8 @@ from functools import lru_cache
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import Call, Column, E, Steps, above, column, exp, leaves, log, node, nodes, replaced, sqrt, where
+from refdpm.textbook.expression import (Call, Column, E, Replacing, Steps, above, column, exp, leaves, log, node, nodes, sqrt,
+                                        where)
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
@@ -59,8 +60,10 @@ class _Version:
     """Formulas with everything in one form: for each kind of node that has several the number of the form, from 0."""
 
     def __init__(self, formulas: tuple[E, ...], numbers: dict[str, int]) -> None:
-        self.formulas, self.numbers = formulas, numbers
+        self.numbers = numbers
         self.everything = nodes(*formulas, parts_of=self.parts_of)
+        several = [one for one in nodes(*formulas) if numbers.get(one.op)]         # the first form is what is evaluated
+        self.formulas = Replacing(formulas, {one: self.parts_of(one)[0] for one in several})
 
     def parts_of(self, one: E) -> tuple[E, ...]:
         """The parts of a node whose values it has a part of, and not only their size or shape."""
@@ -72,10 +75,7 @@ class _Version:
 
     def edit(self, says: str, instead: dict[E, E]) -> Edit:
         """The formulas with what is instead of some nodes."""
-        return Edit(says, replaced(self.formulas, lambda one: instead.get(one) or self._picked(one)))
-
-    def _picked(self, one: E) -> E | None:
-        return self.parts_of(one)[0] if self.numbers.get(one.op) else None         # the first form is what is evaluated
+        return Edit(says, self.formulas.replaced(instead))
 
 
 def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
@@ -110,7 +110,17 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
 def _changes_inside(one: E, part: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
     """The changes of a part of an expression that somebody may write out in each place."""
     for says, new in _changes(part, columns, arguments, False):
-        yield f"{says} in {_name(one)}", replaced((one,), {part: new}.get)[0]
+        yield f"{says} in {_name(one)}", _with_change(one, part, new)
+
+
+def _with_change(one: E, part: E, new: E) -> E:
+    return _replacing(one).replaced({part: new})[0]
+
+
+@lru_cache(maxsize=500)
+def _replacing(one: E) -> Replacing:
+    """A part that is changed again and again."""
+    return Replacing((one,))
 
 
 # -- arguments of a formula that has a name --------------------------------------------------------------------------------
@@ -186,6 +196,7 @@ def _with_part(parent: E, part: E, new: E) -> E:
     return E(parent.op, [new if one is part else one for one in parent.parts], parent.how)
 
 
+@lru_cache(maxsize=2000)
 def _name(one: E) -> str:
     if _written_count(one) > MOST:                                  # what is shared would be written again and again
         return f"a long part, … {one.op} …"

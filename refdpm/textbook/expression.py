@@ -25,8 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from fractions import Fraction
-from functools import lru_cache, partial, wraps
+from functools import wraps
 from inspect import signature
+from types import MappingProxyType
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 At = int | str | tuple[int, ...] | None
@@ -258,18 +259,19 @@ def path(step: E, state: str, start: str) -> E:
 def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts, known: Container[E] = ()) -> list[E]:
     """Every node below the roots, once each, parts before what is made of them; without those that are known, and what they are
     made of."""
-    seen: set[E] = set()
-    found: list[E] = []
-    stack = [(root, False) for root in reversed(roots)]
+    begun: set[E] = set()
+    found: dict[E, None] = {}
+    stack = [*reversed(roots)]
     while stack:
-        one, finished = stack.pop()
-        if finished:
-            found.append(one)
-        elif one not in seen and one not in known:
-            seen.add(one)
-            stack.append((one, True))
-            stack.extend((part, False) for part in reversed(parts_of(one)))
-    return found
+        one = stack[-1]
+        if one in begun or one in known:
+            stack.pop()
+            if one in begun:
+                found[one] = None
+        else:
+            begun.add(one)
+            stack.extend(reversed(parts_of(one)))
+    return [*found]
 
 
 def depending(ordered: Iterable[E], sources: Container[E]) -> Iterator[E]:
@@ -281,33 +283,47 @@ def depending(ordered: Iterable[E], sources: Container[E]) -> Iterator[E]:
             yield one
 
 
-def replaced(roots: tuple[E, ...], instead: Callable[[E], E | None]) -> tuple[E, ...]:
-    """The formulas with what is `instead` of some nodes; all that does not depend on those is shared with the old formulas."""
-    changed: dict[E, E] = {}
-    for one in _everything(roots):
-        new = instead(one)
-        if new is not None:
-            changed[one] = changed.get(new, new)
-        elif any(part in changed for part in one.parts):
-            changed[one] = E(one.op, (changed.get(part, part) for part in one.parts), one.how)
-    return tuple(changed.get(root, root) for root in roots)
+class Replacing:
+    """Formulas with what is `instead` of some nodes, once and for all, and with more of it again and again.
 
+    All that does not depend on what is replaced is shared with the old formulas.
+    """
 
-@lru_cache(maxsize=500)
-def _everything(roots: tuple[E, ...]) -> list[E]:
-    """All nodes of formulas that are changed again and again."""
-    return nodes(*roots)
+    def __init__(self, roots: tuple[E, ...], instead: Mapping[E, E] = MappingProxyType({})) -> None:
+        self.roots, self.instead = roots, instead
+        self.everything = nodes(*roots)
+        self.made: dict[E, E] = {}
+        self.made = self._made(depending(self.everything, instead), instead)
+        self.above: dict[E, list[E]] = {}                            # what depends on a node
+
+    def replaced(self, more: Mapping[E, E]) -> tuple[E, ...]:
+        """The formulas with what is instead of more nodes, and of the others."""
+        made = self._made(self._above(*more) if len(more) == 1 else depending(self.everything, more), {**self.instead, **more})
+        return tuple(made.get(root) or self.made.get(root, root) for root in self.roots)
+
+    def _above(self, one: E) -> list[E]:
+        if one not in self.above:
+            self.above[one] = list(depending(self.everything, {one}))
+        return self.above[one]
+
+    def _made(self, ordered: Iterable[E], instead: Mapping[E, E]) -> dict[E, E]:
+        made: dict[E, E] = {}
+        for one in ordered:
+            new = instead.get(one)
+            if new is not None:
+                made[one] = made.get(new) or self.made.get(new, new)
+            else:
+                made[one] = E(one.op, [made.get(part) or self.made.get(part, part) for part in one.parts], one.how)
+        return made
 
 
 def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:
     """The formulas with everything in its first form, everything in its second, and so on."""
     formulas = tuple(roots)
-    many = max((len(one.parts) for one in nodes(*formulas) if one.op == "forms"), default=1)
-    return [replaced(formulas, partial(_form, number)) for number in range(many)]
-
-
-def _form(number: int, one: E) -> E | None:
-    return one.parts[min(number, len(one.parts) - 1)] if one.op == "forms" else None
+    several = [one for one in nodes(*formulas) if one.op == "forms"]
+    many = max((len(one.parts) for one in several), default=1)
+    return [Replacing(formulas, {one: one.parts[min(number, len(one.parts) - 1)] for one in several}).replaced({})
+            for number in range(many)]
 
 
 # -- formulas that have names --------------------------------------------------------------------------------------------

@@ -70,14 +70,25 @@ def tanh(x: Decimal) -> Decimal:
 
 
 def cos(x: Decimal) -> Decimal:
-    """Σ_k (−1)ᵏ x²ᵏ/(2k)!, after whole turns are left out."""
+    """Σ_k (−1)ᵏ x²ᵏ/(2k)!"""
+    return _wave(x, 0)
+
+
+def sin(x: Decimal) -> Decimal:
+    """Σ_k (−1)ᵏ x²ᵏ⁺¹/(2k + 1)!, which is exactly 0 at 0."""
+    return _wave(x, 1)
+
+
+def _wave(x: Decimal, power: int) -> Decimal:
+    """The series whose first term is x⁰ or x¹, after whole turns are left out."""
     with localcontext() as context:
         context.prec += 10
         x = x % (2 * pi())
-        total, term, k, least = Decimal(0), Decimal(1), 0, Decimal(10) ** -context.prec
+        total, term = Decimal(0), x if power else Decimal(1)
+        least = abs(term) * Decimal(10) ** -context.prec
         while abs(term) > least:
-            total, k = total + term, k + 2
-            term *= -x * x / (k * (k - 1))
+            total, power = total + term, power + 2
+            term *= -x * x / (power * (power - 1))
         return total
 
 
@@ -130,7 +141,7 @@ def density(z: Decimal) -> Decimal:
 
 _CALLS: dict[str, Callable[[Decimal], Decimal]] = {
     "sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf, "log Φ": log_normal_cdf, "phi": density,
-    "cos": cos, "tanh": tanh, "sin": lambda x: cos(x - pi() / 2)}
+    "cos": cos, "tanh": tanh, "sin": sin}
 CALLS = {name: np.frompyfunc(f, 1, 1) for name, f in _CALLS.items()}
 
 

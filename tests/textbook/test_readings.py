@@ -11,9 +11,9 @@ from scipy.special import ndtr
 from refdpm.textbook import digits as decimals, pairs
 from refdpm.textbook.digits import digits
 from refdpm.textbook.edits import edits
-from refdpm.textbook.expression import (HALF, PI, Phi, above, column, cos, counting, exp, given, joined, kept, largest, less, log,
-                                        log1p, mean, move, node, nodes, replaced, running, sqrt, square, tanh, term,
-                                        total, walk, where)
+from refdpm.textbook.expression import (HALF, PI, Phi, Replacing, above, column, cos, counting, exp, given, joined, kept, largest,
+                                        less, log, log1p, mean, move, node, nodes, running, sqrt, square, tanh, term, total, walk,
+                                        where)
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding, units
 from refdpm.textbook.slope import gradient, named_cotangents, slopes
@@ -89,6 +89,10 @@ def test_pi_the_cosine_and_the_normal_law_in_digits():
         assert abs(decimals.cos(decimals.pi() / 3) - Decimal("0.5")) < Decimal("1e-57")
         assert abs(decimals.cos(Decimal(30)) - (2 * decimals.cos(Decimal(15)) ** 2 - 1)) < Decimal("1e-57")
         assert float(decimals.cos(Decimal(30))) == pytest.approx(np.cos(30.0), rel=1e-15)
+        assert decimals.sin(Decimal(0)) == 0 and decimals.sin(Decimal("1e-90")) == Decimal("1e-90")
+        assert abs(decimals.sin(Decimal(-7)) + decimals.sin(Decimal(7))) < Decimal("1e-58")
+        assert abs(decimals.sin(Decimal(7)) ** 2 + decimals.cos(Decimal(7)) ** 2 - 1) < Decimal("1e-57")
+        assert float(decimals.sin(Decimal(30))) == pytest.approx(np.sin(30.0), rel=1e-14)
         assert abs(decimals.normal_cdf(Decimal(0)) - Decimal("0.5")) < Decimal("1e-58")
         assert abs(decimals.tanh(Decimal("1e-30")) - Decimal("1e-30")) < Decimal("1e-80")
         for z in (-30, -8, -1.5, 0.5, 4):
@@ -161,7 +165,7 @@ def test_what_is_larger_and_logarithms_are_edited_in_words(formula, says, wrong)
 def test_an_edit_shares_all_that_it_does_not_change():
     formula = square(X - Y) + log(Y)
     before = nodes(formula)
-    after, = replaced((formula,), {Y: sqrt(Y)}.get)
+    after, = Replacing((formula,)).replaced({Y: sqrt(Y)})
     assert X in nodes(after) and after is not formula and before == nodes(formula)
 
 
@@ -196,7 +200,8 @@ def test_lines_put_together_again_are_the_formula(name):
     *parts, (last, formula) = in_lines(FORMULAS[name])
     assert last == "" and [part for part, _ in parts] == [f"u_{n}" for n in range(1, len(parts) + 1)]
     for part, says in reversed(parts):
-        formula, = replaced((formula,), lambda one, part=part, says=says: says if one.op == "given" and one.how == part else None)
+        here = {one: says for one in nodes(formula) if one.op == "given" and one.how == part}
+        formula, = Replacing((formula,), here).replaced({})
     assert written(formula) == written(FORMULAS[name])
 
 

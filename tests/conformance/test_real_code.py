@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import xlogy
+from scipy.special import ndtr, xlogy
 
 from refdpm.conformance import inference
 from refdpm.conformance.chapters import QUANTITIES
@@ -335,3 +335,16 @@ def test_a_step_over_many_rates_that_come_to_nearly_one_is_judged():
     inputs = edge | {"t": np.full_like(edge["t"], 1000), "t_prev": np.full_like(edge["t"], 833)}
     (ours,), ((right,), (scale,)) = one.right(step, inputs), one.values_and_scales(step, inputs)
     assert np.max(np.abs(ours - right) / (2.0 ** -53 * scale)) > 1000
+
+
+def test_an_input_that_is_made_simpler_still_says_one_thing():
+    """Of a decoder that x_0 is the middle of bin k."""
+    class Clamped:
+        def decoder_log_mass(self, x_0, mean, var, low, high, levels):
+            half, deviation = (high - low) / (levels - 1) / 2, np.sqrt(var)
+            mass = ndtr((x_0 + half - mean) / deviation) - ndtr((x_0 - half - mean) / deviation)
+            return np.log(np.maximum(mass, 1e-12))
+
+    shown = next(row for row in asked(Clamped())["clauses"] if row["id"] == "DEC.MASS.VALUE")["smallest_input"]
+    x_0, k, low, high, levels = (np.asarray(shown[name]) for name in ("x_0", "k", "low", "high", "levels"))
+    np.testing.assert_allclose(x_0, low + k * (high - low) / (levels - 1), atol=1e-12)

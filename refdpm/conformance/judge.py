@@ -204,7 +204,9 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
     passing = [row for row in rows if all(case.ratio <= LIMIT for case in row)]
     failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
     ways = [_way_to(subject, quantity, outputs, values) for values in (quantity.reference, partial(textbook, quantity))]
-    return naming.name(ways, failures, _edited_variants(subject, quantity, outputs, rows[0][0].inputs), pairs=pairs)
+    more = [_failure(row) for row in failing[FAILING:] + passing[PASSING:] if not _is_long(row[0].inputs)]
+    slips = _edited_variants(subject, quantity, outputs, rows[0][0].inputs)
+    return naming.name(ways, failures, slips, pairs=pairs, more=more)
 
 
 def _way_to(subject: Subject, quantity: Quantity, outputs: list[int], values: naming.Reference) -> naming.Reference:

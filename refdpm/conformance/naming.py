@@ -33,6 +33,7 @@ NEAR = 0.003                    # a distance that is as good as none
 FAR = 4                         # times what is allowed: of a smaller error nothing is explained by what is right but for rounding
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 MOST_IN_PAIRS = 24
+CUT = "…"                       # in a name of which a part is not written out
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
 Reference = Callable[[Inputs], tuple[Array, ...]]
@@ -50,11 +51,12 @@ class Name(NamedTuple):
     pair: bool = False
 
 
-def name(references: Sequence[Reference], failures: list[Failure], slips: Variants = (), *, pairs: bool = True) -> Name | None:
+def name(references: Sequence[Reference], failures: list[Failure], slips: Variants = (), *, pairs: bool = True,
+         more: Sequence[Failure] = ()) -> Name | None:
     """The mistake that explains the failures best, or two at once; None if none changes the answer for the better.
 
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
-    tables.  `slips` are further wrong variants.
+    tables.  `slips` are further wrong variants.  A slip that reproduces the failures has to reproduce `more` of them too.
     """
     symptom = symptoms.telling(failures, references[0])
     if symptom == symptoms.ALWAYS_0:
@@ -67,7 +69,7 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
         if symptom and not _reproduces(found):
             return _name_of_symptom(symptom)
         if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
-            found = sorted(found + _rank(failures, slips), key=lambda one: one.distance)
+            found = sorted(found + _confirmed(_rank(failures, slips), slips, more), key=lambda one: one.distance)
         if not _reproduces(found) and (symptom := symptoms.arithmetic(failures, references[0])):
             return _name_of_symptom(symptom)
         if pairs and not _reproduces(found):
@@ -130,7 +132,7 @@ def _name_of_nearest(found: list[_Candidate], rounding: float, symptom: str | No
     best = found[0].distance
     as_near = best * 1.0000001 + 1e-12                              # where the digits of two distances say nothing, what is short
     ties = [one for one in found if one.distance <= max(as_near, rounding)]
-    ties.sort(key=lambda one: (one.distance > as_near, one.ids[0] not in BY_ID, len(one.ids[0])))
+    ties.sort(key=lambda one: (one.distance > as_near, one.ids[0] not in BY_ID, CUT in one.ids[0], len(one.ids[0])))
     same = tuple(one.ids[0] for one in ties)
     same += (symptom,) if symptom and best <= NEAR else ()
     other = next((one for one in found if one.ids[0] not in same), None)
@@ -157,6 +159,15 @@ def _rank(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     return sorted(tried + [one for one in first if one.ids not in likely], key=lambda one: one.distance)
 
 
+def _confirmed(found: list[_Candidate], variants: Variants, more: Sequence[Failure]) -> list[_Candidate]:
+    """The candidates, and where they reproduce the failures with the distance that is theirs on more of them."""
+    near = {one.ids for one in found if one.distance <= NEAR} if more else set()
+    left: dict[tuple[str, ...], float] = {}
+    for ids, variant in (one for one in variants if one[0] in near):
+        left[ids] = min(_distance(variant, more)[0], left.get(ids, np.inf))
+    return [one._replace(distance=max(one.distance, left.get(one.ids, 0.0))) for one in found]
+
+
 def _measure(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     best: dict[tuple[str, ...], float] = {}
     for ids, variant in variants:
@@ -166,7 +177,7 @@ def _measure(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     return sorted((_Candidate(*one) for one in best.items()), key=lambda one: one.distance)
 
 
-def _distance(variant: Reference, failures: list[Failure]) -> tuple[float, bool]:
+def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, bool]:
     """The largest distance of any part, and whether the variant differs from what is right at all."""
     largest, moves = 0.0, False
     for failure in failures:

@@ -56,6 +56,10 @@ class Profile(NamedTuple):
         own = {field: value for name, field, value in self.alone if name == function}
         return self._replace(**own) if own else self
 
+    def with_own(self, function: str, own: Mapping[str, Any]) -> "Profile":
+        """The same, but for what that one function does otherwise."""
+        return self._replace(alone=self.alone + tuple((function, field, value) for field, value in own.items()))
+
     def stated(self) -> dict[str, Any]:
         """As an adapter states it: what is common by its field, what is of one function as "function.field"."""
         common = self._asdict()

@@ -14,6 +14,7 @@ from refdpm.conformance.causes import has_its_own_name
 from refdpm.conformance.evidence import in_digits, inputs_text, tidy
 from refdpm.conformance.judge import BOTH
 from refdpm.conformance.mistakes import MISTAKES
+from refdpm.conformance.naming import CUT
 
 SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
 FAILING = ("wrong", "inaccurate")
@@ -21,6 +22,7 @@ UNASKED = ("skipped", "not checked")
 UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
+MOST_NAMES = 2                  # of one mistake, besides the first
 RUN_AGAIN = "run again"
 MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
 
@@ -124,7 +126,8 @@ def _clauses(number: int) -> str:
 def mistake_text(row: Mapping[str, Any]) -> str:
     """The mistake in words: what is there, and what is right; known mistakes with their ids."""
     told = " and ".join(_said(id) for id in row["mistake"].split(BOTH))
-    return told + f" (or {', or '.join(map(_short, row['also'][:3]))}: the same on these inputs)" * bool(row["also"])
+    also = [_short(id) for id in row["also"] if CUT not in id][:MOST_NAMES]
+    return told + f" (or {', or '.join(also)}: the same on these inputs)" * bool(also)
 
 
 def _said(id: str) -> str:

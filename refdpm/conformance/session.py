@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from itertools import product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from unittest import SkipTest
@@ -35,6 +36,7 @@ from refdpm.conformance.subject import LIMIT, Subject
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
         "v = √ᾱ_t ε − √(1−ᾱ_t) x_0, and this one under the name path_velocity")
+FEW = 3                         # examples on which a mistake is looked for by other choices
 NAMES = frozenset(quantity.name for quantity in QUANTITIES) | {name for law in LAWS for name in law.needs} | {"vjp"}
 
 
@@ -59,7 +61,7 @@ class Session:
             if self._is_flow(quantity, found):
                 found = skipped([result.id for result in found], FLOW)
             if any(result.verdict == "wrong" for result in found):
-                found = self._with_conventions(quantity, found)
+                found = self._with_names_by_other_choices(quantity, self._with_conventions(quantity, found))
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
         return self._results
 
@@ -73,6 +75,26 @@ class Session:
         says = f"{BY_CONVENTION}: if that is meant, state profile = {stated}"
         return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
                 for result in found]
+
+    def _with_names_by_other_choices(self, quantity: Quantity, found: list[Result]) -> list[Result]:
+        """The results, or where they have no name and another choice gives them one, those by that choice, which is said.
+
+        Only what nothing has told is chosen anew: a wrong function tells nothing of its own choices.
+        """
+        if all(result.mistake or result.verdict != "wrong" for result in found):
+            return found
+        own, effort = self.subject.profile, self.effort._replace(power=False, max_examples=min(self.effort.max_examples, FEW))
+        untold = [field for field in quantity.choices if self.known[field] in ("undetermined", "guessed")]
+        for values in product(*(profiles.VALUES[field] for field in untold)):
+            others = {field: value for field, value in zip(untold, values) if value != getattr(own.of(quantity.name), field)}
+            self.subject.profile = own.with_own(quantity.name, others)
+            again = judge(self.subject, quantity, effort) if others else []
+            if again and all(new.mistake and new.verdict == "wrong" for old, new in zip(found, again) if old.verdict == "wrong"):
+                self.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in others}
+                says = f"if its {' and its '.join(f'{field} is {value}' for field, value in others.items())}"
+                return [result._replace(where="; ".join(filter(None, [result.where, says]))) for result in again]
+        self.subject.profile = own
+        return found
 
     def _with_answers(self, quantity: Quantity, at: int, result: Result) -> Result:
         """A failure with what came and what should have come, where the judge did not keep it."""

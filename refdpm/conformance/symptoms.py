@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.inputs import Inputs, states_of
@@ -106,6 +107,8 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     yield from _of_its_inputs(inputs)
     if len(wrong[0].parts) == 2:
         yield Symptom("its two outputs are exchanged", lambda i: _right_at(wrong, i)[::-1])
+    if all(part.expected.ndim > 2 and part.expected.shape[-1] == part.expected.shape[-2] for part in wrong[0].parts):
+        yield of_right("its rows and columns are exchanged", lambda x: x.swapaxes(-1, -2))
     yield of_right("it is the mean over the rows, and not one answer for each", lambda x: x.mean(axis=0, keepdims=True))
     yield of_right("it is the mean over the components, and not one answer for each", lambda x: x.mean(axis=-1, keepdims=True))
     yield of_right("it is the sum over the rows, and not one answer for each", lambda x: x.sum(axis=0, keepdims=True))
@@ -125,7 +128,7 @@ def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
 
 _FUNCTIONS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("the square", np.square), ("the square root", np.sqrt), ("the logarithm", np.log), ("the exponential", np.exp),
-    ("the inverse 1/x", np.reciprocal), ("the absolute value", np.abs))
+    ("the inverse 1/x", np.reciprocal), ("the absolute value", np.abs), ("tanh", np.tanh), ("the sigmoid", expit))
 
 
 def _right_at(failures: list[Failure], inputs: Inputs) -> Values:
@@ -165,6 +168,7 @@ def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
     for name in names:
         yield _with_changed(f"{name} is left out (taken for 0)", reference, name, np.zeros_like)
         yield _with_changed(f"{name} has the wrong sign", reference, name, np.negative)
+        yield _with_changed(f"tanh is put around {name}", reference, name, np.tanh)
         yield _with_changed(f"{name} is clipped to [−1, 1]", reference, name, partial(np.clip, a_min=-1, a_max=1))
 
 
@@ -217,6 +221,7 @@ _OTHER_NOISE: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("the noise of another step is taken: that of t − 1 at t", lambda noise: np.roll(noise, 1, axis=0)),
     ("the noise of another step is taken: that of t − 1 at t", lambda noise: np.concatenate([noise[-1:], noise[:-2], noise[-1:]])),
     ("the noise of another step is taken: that of t + 1 at t", lambda noise: np.append(noise[1:], noise[-1:], axis=0)),
+    ("the noise with which the chain starts is taken in all steps", lambda noise: 0 * noise + noise[-1:]),
     ("the noise of the steps is taken in the other order", lambda noise: noise[::-1]),
     ("the noise of the first step is taken in all steps", lambda noise: 0 * noise + noise[:1]),
     ("the chain starts from the noise of its first step", lambda noise: np.append(noise[:-1], noise[-2:-1], axis=0)))
@@ -262,10 +267,13 @@ def _with_its_inputs(wrong: list[Failure]) -> Iterator[Symptom]:
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name != "beta":
             for says, change in (("multiplied by", np.multiply), ("divided by", np.divide)):
                 yield Symptom(f"it is {says} its own input {name}", partial(_with_its_input, wrong, name, change))
+                yield Symptom(f"it is {says} 1 minus its own input {name}",
+                              partial(_with_its_input, wrong, name, change, rest=True))
 
 
-def _with_its_input(wrong: list[Failure], name: str, change: Callable[[Array, Array], Array], inputs: Inputs) -> Values:
-    return tuple(change(x, inputs[name]) for x in _right_at(wrong, inputs))
+def _with_its_input(wrong: list[Failure], name: str, change: Callable[[Array, Array], Array], inputs: Inputs, rest: bool = False
+                    ) -> Values:
+    return tuple(change(x, 1 - inputs[name] if rest else inputs[name]) for x in _right_at(wrong, inputs))
 
 
 # -- a number too many ---------------------------------------------------------------------------------------------------
@@ -273,8 +281,9 @@ def _with_its_input(wrong: list[Failure], name: str, change: Callable[[Array, Ar
 def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
     """Times a number, or plus one: sizes of the input first, then any that all wrong entries have in common."""
     for what, size in _SIZES:
-        yield _scaled(f"it is multiplied by {what}", wrong, size)
-        yield _scaled(f"it is divided by {what}", wrong, partial(_inverse, size))
+        also = " (or 2, which it is in all these)" if _is_2_always(size, wrong) else ""
+        yield _scaled(f"it is multiplied by {what}{also}", wrong, size)
+        yield _scaled(f"it is divided by {what}{also}", wrong, partial(_inverse, size))
     factor, offset, number = (_common(wrong, relation) for relation in (np.divide, np.subtract, lambda came, _: came))
     if factor is not None:
         yield _scaled(f"it is {_number_text(factor)} times what it should be", wrong, lambda failure: factor)
@@ -287,6 +296,14 @@ def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
 
 def _inverse(size: Callable[[Failure], float], failure: Failure) -> float:
     return 1 / size(failure)
+
+
+def _is_2_always(size: Callable[[Failure], float], failures: list[Failure]) -> bool:
+    """Whether a size is 2 wherever it can be seen, so that it cannot be told from the number."""
+    try:
+        return {size(failure) for failure in failures} == {2.0}
+    except (KeyError, IndexError):
+        return False
 
 
 def _scaled(says: str, failures: list[Failure], factor: Callable[[Failure], float]) -> Symptom:
@@ -302,7 +319,7 @@ def _components(failure: Failure) -> float:
 
 _SIZES: tuple[tuple[str, Callable[[Failure], float]], ...] = (
     ("the number of components", _components),
-    ("the number of rows", lambda failure: float(len(failure.parts[0].expected))),
+    ("the number of rows", lambda failure: float(len(states_of(failure.inputs)))),
     ("T", lambda failure: float(len(failure.inputs["beta"]) - 1)),
     ("T − 1", lambda failure: float(len(failure.inputs["beta"]) - 2)))
 

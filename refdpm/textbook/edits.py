@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from functools import lru_cache
-from itertools import combinations, product
+from functools import lru_cache, partial
+from itertools import chain, combinations, product
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import (Call, Column, E, Replacing, Steps, above, column, exp, leaves, log, node, nodes, sqrt,
-                                        where)
+from refdpm.textbook.expression import (NETWORKS, Call, Column, E, Replacing, Steps, above, column, exp, given, is_said, leaves, log,
+                                        move, node, nodes, sqrt, tanh, where)
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
 POWERS = ("call", "*", "/")
+NUMBERS_OF = ("classes", "levels", "count")                         # arguments that count something, and may be off by one
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
+STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
+LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what it may be told
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
 LONG = 40                                                           # letters of a part that is described by how it is written
@@ -45,7 +48,9 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
     before: set[E] = set()
     for version in (_Version(formulas, dict(zip(varied, numbers))) for numbers in product(*counts)):
         yield from _edits(version, before, all_ways)
+        yield from _since_the_start(version) if all_ways else ()
         yield from _of_calls(version, before) if all_ways else ()
+        yield from _of_networks(version, before) if all_ways else ()
         again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
         before.update(one for one in version.everything if one not in again)
 
@@ -66,7 +71,10 @@ class _Version:
         self.formulas = Replacing(formulas, {one: self.parts_of(one)[0] for one in several})
 
     def parts_of(self, one: E) -> tuple[E, ...]:
-        """The parts of a node whose values it has a part of, and not only their size or shape."""
+        """The parts of a node whose values it has a part of, and not only their size or shape; of what a network says only what it
+        is told, for how it is made is nothing that somebody writes down."""
+        if is_said(one):
+            return tuple(leaf for call in one.calls if call.formula in NETWORKS for leaf in leaves(tuple(call.arguments.values())))
         if one.op in ("forms", "also"):
             return one.parts[min(self.numbers.get(one.op, 0), len(one.parts) - 1)],
         if one.op == "where" and one.how:
@@ -86,9 +94,9 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
     for parent in reversed(everything):
-        for part in version.parts_of(parent) if parent.op not in ("forms", "also") else ():
+        for part in version.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
             parents.setdefault(part, {})[parent] = None
-    for one in everything:
+    for one in (one for one in everything if not is_said(one)):
         around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]
         apart = all_ways and (len(parents.get(one, ())) > 1 or one in before) and len(parents.get(one, ())) <= MANY
         if all_ways:
@@ -105,6 +113,15 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             for says, new in (change for part in inner for change in _changes_inside(one, part, columns, arguments)):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})
                             for parent in around)
+
+
+def _since_the_start(version: _Version) -> Iterator[Edit]:
+    """All that is said of one step said of all steps up to it."""
+    of_step = [one for one in version.everything if one.op == "column" and one.how.name in ("beta", "alpha")]
+    if len(of_step) > 1:
+        kept = {one: E("column", how=one.how._replace(name="alpha_bar")) for one in of_step}
+        yield version.edit("1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere", {
+            one: level if one.how.name == "alpha" else 1 - level for one, level in kept.items()})
 
 
 def _changes_inside(one: E, part: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
@@ -127,7 +144,7 @@ def _replacing(one: E) -> Replacing:
 
 def _of_calls(version: _Version, before: set[E]) -> Iterator[Edit]:
     """Two arguments exchanged, and an argument for the value."""
-    calls = {id(call): call for one in version.everything if one not in before for call in one.calls}
+    calls = {id(call): call for one in version.everything for call in one.calls}
     for call in calls.values():
         text = f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"
         for a, b in combinations(_places(call), 2):
@@ -135,11 +152,20 @@ def _of_calls(version: _Version, before: set[E]) -> Iterator[Edit]:
                 new = _called_with(call, others)
                 if not new.keys().isdisjoint(version.everything):
                     yield version.edit(f"{says} in {text}", new)
+        for says, others in _other_sides(call):
+            yield version.edit(f"{says} in {text}", _called_with(call, others))
         if isinstance(call.value, E):
             for place in _places(call):
                 argument = _argument(call, place)
                 if isinstance(argument, E) and argument.op != "number":
                     yield version.edit(f"{'.'.join(place)} for {text}", {call.value: argument})
+
+
+def _other_sides(call: Call) -> Iterator[tuple[str, dict[Place, Any]]]:
+    """The row of a matrix for its column."""
+    if "column" in call.arguments:
+        rows, columns = ("row", "column")[:: -1 if call.arguments["column"] else 1]
+        yield f"the {columns} of the matrix, for the {rows},", {("column",): not call.arguments["column"]}
 
 
 def _exchanged(call: Call, a: Place, b: Place) -> Iterator[tuple[str, dict[Place, Any]]]:
@@ -153,6 +179,43 @@ def _exchanged(call: Call, a: Place, b: Place) -> Iterator[tuple[str, dict[Place
         yield f"{'.'.join(a)} and log {'.'.join(b)} are exchanged", {a: log(y), b: exp(x)}
     if a[1:] == ("var",) and b[1:] == ("mean",):
         yield f"log {'.'.join(a)} and {'.'.join(b)} are exchanged", {a: exp(y), b: log(x)}
+
+
+def _of_networks(version: _Version, before: set[E]) -> Iterator[Edit]:
+    """A network that is asked elsewhere, or with something around what it is told or says."""
+    starts = {one.how.state: given(one.how.start) for one in version.everything if one.op in ("walk", "path")}
+    arguments = {one.how: one for one in version.everything if one.op == "given"}
+    calls = {id(call): call for one in version.everything if one not in before for call in one.calls if call.formula in NETWORKS}
+    for call in calls.values():
+        for says, others in (*_other_states(call, arguments, starts), *_other_levels(call, arguments)):
+            new: Any = call.formula(**{**call.arguments, **others})
+            yield version.edit(says, dict(zip(leaves(call.value), leaves(new), strict=True)))
+        yield version.edit("tanh is put around what the network says", {leaf: tanh(leaf) for leaf in leaves(call.value)})
+        yield version.edit("what the network says has the wrong sign", {leaf: -leaf for leaf in leaves(call.value)})
+
+
+def _other_states(call: Call, arguments: dict[str, E], starts: dict[str, E]) -> Iterator[tuple[str, dict[str, E]]]:
+    """Where else a network may be asked."""
+    state, x = next(iter(call.arguments.items()))
+    yield f"tanh is put around {_name(x)}, which the network is told", {state: tanh(x)}
+    if x.op == "given":
+        others = {name: other for name, other in arguments.items() if name in STATES and name != x.how}
+        others |= {"the state with which the chain starts": starts[x.how]} if x.how in starts else {}
+        yield from ((f"the network is asked at {name}, and not at {x.how}", {state: other}) for name, other in others.items())
+
+
+def _other_levels(call: Call, arguments: dict[str, E]) -> Iterator[tuple[str, dict[str, E]]]:
+    """What else a network may be told: another level, or another function of it; or the tables of another t."""
+    level, at = list(call.arguments.items())[1]
+    if at.op == "gathered":
+        tables = {name: table for name, table in call.arguments.items() if table.op == "gathered"}
+        for says, shift in (("t + 1", 1), ("t − 1", -1)):
+            yield f"the network is told {says}, and not t", {
+                name: E("gathered", how=table.how._replace(shift=table.how.shift + shift)) for name, table in tables.items()}
+        return
+    others = [1 - at, 1000 * at, at / 1000, log(at), log(at) / 4, exp(at), sqrt(at), at * at, 1 / at]
+    others += [arguments[name] for name in LEVELS if name in arguments and arguments[name] is not at]
+    yield from ((f"the network is told {_name(other)}, and not {_name(at)}", {level: other}) for other in others)
 
 
 Place = tuple[str, ...]                                             # of an argument, or of a part of it: ("q", "mean")
@@ -181,7 +244,7 @@ def _called_with(call: Call, others: dict[Place, Any]) -> dict[E, E]:
         arguments[name] = arguments[name]._replace(**{field[0]: value}) if field else value
     new: Any = call.formula(**arguments)
     moved = {leaf for place in others for leaf in leaves(_argument(call, place))}
-    return {old: other for old, other in zip(leaves(call.value), leaves(new), strict=True) if moved & set(nodes(old))}
+    return {old: other for old, other in zip(leaves(call.value), leaves(new), strict=True) if not moved or moved & set(nodes(old))}
 
 
 def _everywhere(version: _Version, part: E, around: list[E]) -> Iterator[Edit]:
@@ -193,10 +256,14 @@ def _everywhere(version: _Version, part: E, around: list[E]) -> Iterator[Edit]:
 
 
 def _with_part(parent: E, part: E, new: E) -> E:
-    return E(parent.op, [new if one is part else one for one in parent.parts], parent.how)
+    """The parent with another part; of a larger or smaller of two also where they are compared."""
+    parts = [new if one is part else one for one in parent.parts]
+    if parent.op == "where" and parent.parts[0].op == "above" and part in parent.parts[1:]:
+        parts[0] = _with_part(parent.parts[0], part, new)
+    return E(parent.op, parts, parent.how)
 
 
-@lru_cache(maxsize=2000)
+@lru_cache(maxsize=5000)
 def _name(one: E) -> str:
     if _written_count(one) > MOST:                                  # what is shared would be written again and again
         return f"a long part, … {one.op} …"
@@ -215,8 +282,8 @@ def _written_count(one: E) -> int:
 def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_ways: bool) -> Iterator[tuple[str, E]]:
     if one.op in _OPERATIONS:
         yield from _OPERATIONS[one.op](one)
-    if all_ways and one.op in ("+", "-", "*"):
-        yield from (_squares(one) if one.op == "*" else _brackets(one))
+    if all_ways and one.op in _IN_ALL_WAYS:
+        yield from _IN_ALL_WAYS[one.op](one)
     if one.op == "column":
         yield from _columns(one, columns)
         yield from _tables_before(one) if all_ways else ()
@@ -224,11 +291,19 @@ def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_way
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
         yield f"square of {_name(one)} for {_name(one)}", one * one
         yield f"1/{_name(one)} for {_name(one)}", 1 / one
+    if all_ways and one.op == "given" and one.how in NUMBERS_OF:
+        yield f"{_name(one)} − 1 for {_name(one)}", one - 1
+        yield f"{_name(one)} + 1 for {_name(one)}", one + 1
     if all_ways and one.op in ("column", "given"):
         yield f"1 − {_name(one)} for {_name(one)}", 1 - one
-        yield f"the number 1 in the place of {_name(one)}", node(1) + 0 * one
+        yield f"{_name(one)} is missing: 1 in its place", node(1) + 0 * one
     if one.op == "given":
         yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
+    if all_ways and one.op == "given" and one.how == "time":
+        yield "√(1 − time²) for time", sqrt(1 - one * one)
+        yield "√(1 − (1 − time)²) for time", sqrt(1 - (1 - one) * (1 - one))
+    if all_ways and one.op == "given" and one.how == "mask":
+        yield "the first class is the mask, and not the last", move(one, "the other way round", lambda i: i[::-1])
     if one.op == "gathered":
         for shift, sign in ((-1, "−"), (1, "+")):
             yield f"{one.how.name} at t {sign} 1", E("gathered", how=one.how._replace(shift=one.how.shift + shift))
@@ -315,6 +390,52 @@ def _brackets(one: E) -> Iterator[tuple[str, E]]:
                 yield f"{_name(whole)} for {_name(one)}", whole
 
 
+def _shares(one: E) -> Iterator[tuple[str, E]]:
+    """What squares would leave of 1, and 1 − e^−x for e^x − 1."""
+    a, b = one.parts
+    if a.op == "number" and a.how == 1 and b.op != "number":
+        yield f"√(1 − {_name(b * b)}) for {_name(one)}", sqrt(1 - b * b)
+    if a.op == "call" and a.how == "exp" and b.op == "number" and b.how == 1:
+        inverse = exp(-a.parts[0])
+        yield f"{_name(1 - inverse)} for {_name(one)}", 1 - inverse
+
+
+def _other_sign(one: E) -> Iterator[tuple[str, E]]:
+    inside, = one.parts
+    if one.how == "exp" and inside.op != "neg":
+        yield f"{_name(exp(-inside))} for {_name(one)}", exp(-inside)
+
+
+def _one_factor_below(one: E) -> Iterator[tuple[str, E]]:
+    """a c/b for a b/c."""
+    product, divisor = one.parts
+    if product.op == "*" and product.parts[0] is not product.parts[1]:
+        for a, b in (product.parts, product.parts[::-1]):
+            yield f"{_name(b / divisor)} the other way round in {_name(one)}", a * divisor / b
+
+
+def _other_axis(one: E) -> Iterator[tuple[str, E]]:
+    if one.how[1] == (-1,):
+        yield f"over the axis before the last, and not over {one.how[0]}: {_name(one)}", E(one.op, one.parts, (one.how[0], (-2,)))
+
+
+def _averages(one: E) -> Iterator[tuple[str, E]]:
+    """Of a sum of products: one factor averaged by itself, or divided by its average."""
+    x, *like = one.parts
+    if x.op == "*" and x.parts[0] is not x.parts[1] and not like:
+        for a, b in (x.parts, x.parts[::-1]):
+            by_itself = E("mean", (a,), one.how)
+            yield f"{_name(a)} is averaged by itself, and not together with {_name(b)}", E("sum", (by_itself * b,), one.how)
+            yield f"divided by the sum of {_name(a)}, and not by its number", E("sum", (x / by_itself,), one.how)
+
+
+def _no_exception(one: E) -> Iterator[tuple[str, E]]:
+    """Of a case within a case: none of them, or only the inner one."""
+    for inner in one.parts[1:]:
+        if inner.op == "where" and not inner.how:
+            yield from ((f"no exception anywhere: always {_name(part)}", part + 0 * one) for part in inner.parts[1:])
+
+
 def _quotient(one: E) -> Iterator[tuple[str, E]]:
     a, b = one.parts
     yield f"divisor left out: {_name(b)}", a
@@ -393,25 +514,49 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
 
 
-WALKS: tuple[tuple[str, Callable[[Steps], Steps]], ...] = (
+Chains = tuple[tuple[str, Callable[[Steps], Steps]], ...]
+WALKS: Chains = (
     ("the last step is left out", lambda steps: steps[:-1]),
     ("the first step is left out", lambda steps: steps[1:]),
     ("the steps are taken in the other order", lambda steps: steps[::-1]),
+    ("the noise with which the chain starts is taken in every step", lambda steps: [(t, s, -1) for t, s, _ in steps]))
+TO_KEPT_TIMES: Chains = (
+    ("the last step goes to t = 1, and not to 0", lambda steps: [*steps[:-1], (steps[-1][0], 1, steps[-1][2])]),
     ("every step goes to its own t, and not to the one before", lambda steps: [(t, t, n) for t, _, n in steps]),
     ("every step goes to t − 1, and not to the kept time before", lambda steps: [(t, t - 1, n) for t, _, n in steps]),
     ("the steps are taken at the numbers of the kept times", lambda steps: [(n + 1, n, n) for _, _, n in steps]))
+ENDS = (1e-2, 1e-3, 1e-4, 1e-5)
+ALONG_LEVELS: Chains = tuple(chain.from_iterable((
+    (f"the last step goes to {end:g}, and not to 0", partial(lambda end, steps: [
+        *steps[:-1], (steps[-1][0], steps[-1][1] or end, steps[-1][2])], end)),
+    (f"the chain goes down to {end:g}, and not to 0", partial(lambda end, steps: [
+        (end + (1 - end) * now, end + (1 - end) * after, n) for now, after, n in steps], end)),
+    (f"the chain begins at 1 − {end:g}, and not at 1", partial(lambda end, steps: [
+        ((1 - end) * now, (1 - end) * after, n) for now, after, n in steps], end))) for end in ENDS))
 
 
 def _walk(one: E) -> Iterator[tuple[str, E]]:
     """A chain that is walked in another way; to other times only if its steps know where they go."""
     kept = any(inner.op == "column" and inner.how.at == "t_prev" for inner in nodes(*one.parts))
-    for says, otherwise in WALKS[:None if kept else 3]:
+    for says, otherwise in (*(WALKS[:3] if one.how.levels else WALKS), *(TO_KEPT_TIMES if kept else ()),
+                            *(ALONG_LEVELS if one.how.levels else ())):
         yield says, E("walk", one.parts, one.how._replace(otherwise=otherwise))
+    everything = nodes(*one.parts)
+    again = {inner: given(one.how.start) for inner in everything if inner.op == "given" and inner.how == one.how.state}
+    says, steps = "every step is taken from the state with which the chain starts", Replacing(one.parts)
+    yield says, E("walk", steps.replaced(again), one.how)
+    asked = {inner: inner for inner in everything if is_said(inner)}
+    yield f"{says}, though the network is asked where it should be", E("walk", steps.replaced({**again, **asked}), one.how)
 
 
 _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": _sum, "-": _difference, "*": _product, "/": _quotient, "neg": _negative, "call": _function, "number": _number,
     "running product": _running_product, "sum": _total, "mean": _mean, "kept": _kept, "where": _cases, "walk": _walk}
+
+
+_IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
+    "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one)), "*": _squares, "/": _one_factor_below,
+    "call": _other_sign, "kept": _other_axis, "mean": _other_axis, "sum": _averages, "where": _no_exception}
 
 
 def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:

@@ -10,7 +10,7 @@
     term      what counts as one term, though it is printed as a difference
     forms     one quantity, printed in several ways
     also      one quantity, and other ways in which people write it, of which only edits are made
-    walk      a step of a chain, taken from the last t to the first
+    walk      a step of a chain, taken from the last t to the first, or along levels
     path      a step of a chain, taken from t = 1 to T, and all states on the way
 
 Nodes are built by operators and by the functions below, never changed, and compared by identity, so that a part that is used
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 At = int | str | tuple[int, ...] | None
 Numeral = int | float | Fraction | str
 Axes = tuple[int, ...]
-Steps = list[tuple[int, int, int]]
+Steps = list[tuple[Any, Any, int]]
 Arguments = ParamSpec("Arguments")
 Formula = TypeVar("Formula")
 
@@ -93,16 +93,26 @@ class Move(NamedTuple):
     entries: Callable[..., Any]
 
 
+class Levels(NamedTuple):
+    """What a step calls the level it is at and the one it goes to, and all levels of a chain, from the arguments."""
+
+    now: str
+    after: str
+    of: Callable[[Mapping[str, Any]], Iterable[Any]]
+
+
 class Walk(NamedTuple):
     """A step of a chain taken again and again: the name of its state, the name of what it starts from, and the kept times.
 
-    `otherwise` makes other steps of the right ones, each the t, the time it goes to, and the number of its noise.
+    `otherwise` makes other steps of the right ones, each the t, the time it goes to, and the number of its noise.  With `levels`
+    the steps go along those, from each to the next, and there is neither t nor noise.
     """
 
     state: str
     start: str
     times: tuple[int, ...] | None = None
     otherwise: Callable[[Steps], Steps] | None = None
+    levels: Levels | None = None
 
 
 # -- leaves ------------------------------------------------------------------------------------------------------------
@@ -249,6 +259,11 @@ def walk(step: E, state: str, start: str, times: tuple[int, ...] | None = None) 
     return E("walk", (step,), Walk(state, start, times))
 
 
+def along(step: E, state: str, start: str, levels: Levels) -> E:
+    """The chain that begins with the given `start` and takes `step` from every level to the next."""
+    return E("walk", (step,), Walk(state, start, levels=levels))
+
+
 def path(step: E, state: str, start: str) -> E:
     """The states (T+1, …) of a chain that begins with the given `start` and takes `step` at t = 1..T, each with its own noise."""
     return E("path", (step,), Walk(state, start))
@@ -335,7 +350,9 @@ def named(formula: Callable[Arguments, Formula]) -> Callable[Arguments, Formula]
     @wraps(formula)
     def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Formula:
         value = formula(*args, **kwargs)
-        arguments = parameters.bind(*args, **kwargs).arguments
+        bound = parameters.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = bound.arguments
         given_in = {leaf for argument in arguments.values() for leaf in leaves(argument)}
         call = Call(formula, arguments, value)
         for leaf in leaves(value):
@@ -343,6 +360,20 @@ def named(formula: Callable[Arguments, Formula]) -> Callable[Arguments, Formula]
                 leaf.calls += (call,)
         return value
     return called
+
+
+def network(formula: Callable[Arguments, Formula]) -> Callable[Arguments, Formula]:
+    """A formula with a name that is a network: of its state, and if it is told one of a level."""
+    NETWORKS.add(formula)
+    return named(formula)
+
+
+NETWORKS: set[Callable[..., Any]] = set()
+
+
+def is_said(one: E) -> bool:
+    """Whether a node is what a network says."""
+    return bool(one.calls) and any(call.formula in NETWORKS for call in one.calls)
 
 
 def leaves(value: Any) -> list[E]:

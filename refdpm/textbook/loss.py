@@ -34,7 +34,8 @@ def loss_weight(row: Row, predicts: str, weight: str, gamma: E) -> E:
     """1, SNR, min(SNR, γ) or ½ (SNR_{t−1} − SNR_t) per error of x_0; of noise divided by SNR, of v by SNR + 1."""
     if weight == "none":
         return node(1)
-    per_x_0 = {"snr": lambda: snr(row), "min_snr": lambda: where(above(snr(row), gamma), gamma, snr(row)),
+    ratio = snr(row)
+    per_x_0 = {"snr": lambda: ratio, "min_snr": lambda: where(above(ratio, gamma), gamma, ratio),
                "bound": lambda: HALF * snr_drop(row)}[weight]()
     if predicts == "x_0":
         return per_x_0
@@ -48,7 +49,8 @@ def training_loss(said: E, right: E, weight: E) -> E:
 
 def mean_loss(said: E, right: E, weight: E) -> E:
     """The mean of W_t (said − target)² over the examples of a batch and their components."""
-    return mean_of(weight * square(said - right))
+    error = square(said - right)
+    return mean_of(error if weight.op == "number" else weight * error)
 
 
 def hybrid(said: E, right: E, q: Normal, p: Normal, share: E) -> E:

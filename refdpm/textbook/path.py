@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refdpm.textbook.expression import E, forms, log1p, node, square, term
+from refdpm.textbook.expression import E, forms, log1p, network, node, square, term
 from refdpm.textbook.layers import sigmoid
 
 
@@ -60,6 +60,7 @@ def step(x_t: E, said: E, time: E, after: E) -> E:
     return x_t + (after - time) * said
 
 
+@network
 def of_normal_data(x_t: E, time: E, centre: E, spread: E) -> E:
     """v of normal data: (t − s² (1 − t)) (x_t − (1 − t) m)/((1 − t)² s² + t²) − m."""
     keep = 1 - time

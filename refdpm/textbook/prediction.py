@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refdpm.textbook.chain import Normal, Row, forward, from_levels, of_step, posterior, row, small, weights
-from refdpm.textbook.expression import HALF, E, also, exp, forms, log, move, named, node, slack, sqrt, square, term, where
+from refdpm.textbook.expression import HALF, E, also, exp, forms, log, move, named, network, node, slack, sqrt, square, term, where
 from refdpm.textbook.layers import linear, logit, per_step, sigmoid
 
 FLOOR = 1e-20                                       # what some put in the place of β̃_1 = 0
@@ -155,6 +155,7 @@ def heads_of(outputs: E, x_t: E) -> Heads:
                  move(outputs, "the heads in", lambda i, shape: i[..., shape[-1]:], x_t))
 
 
+@network
 def affine(x_t: E, weight: E, bias: E) -> Heads:
     """x_t W_t + b_t, the network that an adapter is given."""
     return heads_of(linear(x_t, weight, bias), x_t)

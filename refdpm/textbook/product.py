@@ -10,15 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from refdpm.textbook.chain import Normal, Row, draw, marginal
-from refdpm.textbook.expression import E, given, log, log1p, node, where
+from refdpm.textbook.expression import E, also, given, log, log1p, node, where
 
 
 # -- one law times r ---------------------------------------------------------------------------------------------------
 
 def times_gaussian(p: Normal, r: Normal) -> Normal:
-    """The mean (r.var p.mean + p.var r.mean)/(p.var + r.var), and the variance p.var r.var/(p.var + r.var)."""
-    both = p.var + r.var
-    return Normal((r.var * p.mean + p.var * r.mean) / both, p.var * r.var / both)
+    """The mean (r.var p.mean + p.var r.mean)/(p.var + r.var), and the variance p.var r.var/(p.var + r.var); or by precisions."""
+    both, inverse = p.var + r.var, 1 / (1 / p.var + 1 / r.var)
+    return Normal(also((r.var * p.mean + p.var * r.mean) / both, inverse * (p.mean / p.var + r.mean / r.var)),
+                  also(p.var * r.var / both, inverse))
 
 
 def times_bits(p: E, r: E) -> E:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.chain import Row, from_levels, share
-from refdpm.textbook.expression import E, exp, forms, joined, log, log1p, node, sqrt, square, term
+from refdpm.textbook.expression import E, exp, forms, joined, log, log1p, network, node, sqrt, square, term
 
 
 class Scalings(NamedTuple):
@@ -47,6 +47,12 @@ def scalings(sigma: E, data: E) -> Scalings:
     """σ_d²/(σ² + σ_d²), σ σ_d/√(σ² + σ_d²), 1/√(σ² + σ_d²), ¼ log σ."""
     var = square(sigma) + square(data)
     return Scalings(square(data) / var, sigma * data / sqrt(var), 1 / sqrt(var), log(sigma) / 4)
+
+
+@network
+def raw(x: E, noise: E, centre: E, spread: E) -> E:
+    """F of the kit's own: s x + m c_noise."""
+    return spread * x + centre * noise
 
 
 def denoised(x: E, said: E, c: Scalings) -> E:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refdpm.textbook.expression import HALF, E, above, exp, forms, log, node, sqrt, square, term, where
+from refdpm.textbook.expression import HALF, E, above, exp, forms, log, network, node, sqrt, square, term, where
 
 
 def slope(x: E, denoised: E, sigma: E) -> E:
@@ -75,6 +75,7 @@ def raised(x: E, sigma: E, gamma: E, noise: E, scale: E) -> tuple[E, E]:
     return x + sqrt(grown) * scale * noise, more
 
 
+@network
 def of_normal_data(x: E, sigma: E, centre: E, spread: E) -> E:
     """D of normal data: (s² x + σ² m)/(s² + σ²)."""
     return (spread * x + square(sigma) * centre) / (spread + square(sigma))

@@ -21,16 +21,29 @@ from refdpm.textbook.layers import log_softmax, matmul, softmax
 
 
 @named
-def _mixed(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
-    """A symbol that is x, or drawn anew; some have for what stays what is not drawn."""
+def _mixed(x: E, stays: E, drawn: E, K: E | None, law: E | None = None, column: bool = False) -> E:
+    """A symbol that is x, or drawn anew: the row of x in the matrix; or its column, how likely x is after each class.
+
+    Some have for what stays what is not drawn, and some write the entry of x itself and the others apart.
+    """
     if law is not None:
-        return forms(stays, 1 - drawn) * x + drawn * (law * kept(x, "classes") if K is None else law)
-    return stays * x + (drawn * mean(x, "classes", (-1,)) if K is None else drawn / K)
+        drawn_law = law * kept(x, "classes") if K is None else law
+        new = drawn * (kept(law * x, "classes") if column else drawn_law)
+        kept_or_new = forms(stays, 1 - drawn) * x + new
+        return kept_or_new if K is None else also(kept_or_new, x * (stays + new) + (1 - x) * (drawn * _share_of(x, law, column)))
+    if K is None:
+        return stays * x + drawn * mean(x, "classes", (-1,))
+    return also(stays * x + drawn / K, x * (stays + drawn / K) + (1 - x) * (drawn / K))
+
+
+def _share_of(x: E, law: E, column: bool) -> E:
+    """The share that a fresh draw has of each class, or of x."""
+    return kept(law * x, "classes") if column else law
 
 
 def _seen(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
     """How likely the symbol x is after each class: the same where the kernel is symmetric."""
-    return _mixed(x, stays, drawn, K) if law is None else forms(stays, 1 - drawn) * x + drawn * kept(law * x, "classes")
+    return _mixed(x, stays, drawn, K) if law is None else _mixed(x, stays, drawn, K, law, column=True)
 
 
 # -- the chain -----------------------------------------------------------------------------------------------------------
@@ -96,6 +109,7 @@ def accumulated(matrices: E, steps: int) -> E:
     return joined(*products)
 
 
+@named
 def posterior_by_matrices(x_t: E, x_0: E, step: E, before: E) -> E:
     """(Q_t x_t) (x_0 Q̄_{t−1}), divided by its sum."""
     ends = matmul(x_t, move(step, "turned", lambda i: i.swapaxes(-1, -2)))

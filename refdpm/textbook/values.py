@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from itertools import pairwise
 from typing import Any
 import operator
 
@@ -158,7 +159,13 @@ def pages_along(page: Page) -> Iterable[Page]:
 
 
 def pages_of(how: Walk, page: Page, rows: int) -> Iterable[Page]:
-    """The pages of a walk, from its last time to the first, with the noise of each step."""
+    """The pages of a walk, from its last time to the first, with the noise of each step; or from level to level."""
+    if how.levels:
+        levels = how.levels.of(page.given)
+        along = [(now, after, n) for n, (now, after) in enumerate(pairwise(levels))]
+        for now, after, _ in how.otherwise(along) if how.otherwise else along:
+            yield page.at(page.t, **{how.levels.now: np.asarray(now), how.levels.after: np.asarray(after)})
+        return
     assert page.beta is not None
     times = (0, *(how.times or range(1, len(page.beta))))
     steps = [(times[n], times[n - 1], n - 1) for n in range(len(times) - 1, 0, -1)]

@@ -8,7 +8,7 @@ from fractions import Fraction
 from html import escape
 from typing import Any
 
-from refdpm.textbook.expression import Column, E, given, nodes
+from refdpm.textbook.expression import Column, E, given, is_said, nodes
 
 LETTERS = {"beta": "β", "alpha": "α", "alpha_bar": "ᾱ"}
 ARGUMENTS = {"beta": "β_t", "log_alpha_bar": "log ᾱ_t", "log_alpha_bar_prev": "log ᾱ_{t−1}", "w0": "cotangent",
@@ -34,6 +34,8 @@ def written(one: E) -> str:
 
 
 def _text(one: E, level: int) -> str:
+    if is_said(one):
+        return "what the network says"
     match one.op:
         case "number":
             return _number(one.how)
@@ -65,6 +67,9 @@ def _text(one: E, level: int) -> str:
             return _bracketed(_text(a, own) + SIGNS[one.op] + _text(b, own + (one.op in "-/")), own < level)
         case "where" if one.how:
             return _text(one.parts[1], level)
+        case "where" if one.parts[0].op == "above" and set(one.parts[0].parts) == set(one.parts[1:]):
+            word = "max" if one.parts[1] is one.parts[0].parts[0] else "min"
+            return f"{word}({', '.join(_text(part, 0) for part in one.parts[0].parts)})"
         case "where":
             return f"({_text(one.parts[1], 0)} if {_text(one.parts[0], 0)}, else {_text(one.parts[2], 0)})"
         case "above":

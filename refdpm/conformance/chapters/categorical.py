@@ -442,6 +442,11 @@ def _gathered(logits: Array) -> Array:
     return np.moveaxis(logits, -1, 1).reshape(logits.shape)
 
 
+def _never_masked(law: Categorical) -> Categorical:
+    p = law.prob * (np.arange(law.prob.shape[-1]) < law.prob.shape[-1] - 1)
+    return Categorical(p / np.where(p > 0, p, 0).sum(axis=-1, keepdims=True))
+
+
 in_posterior, in_kl, in_reverse = of("later.categorical.posterior"), of("later.categorical.kl"), of("later.categorical.reverse_vjp")
 in_matrices, in_step_kl = of("later.categorical.posterior_by_matrices_vjp"), of("later.categorical.step_kl_vjp")
 in_masked, in_unmasking = of("later.masked.masked_loss_vjp"), of("later.masked.reverse")
@@ -458,6 +463,11 @@ MISTAKES = (
             told(mixing=lambda mixing: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(mixing, mixing))),
     in_reverse("DIS-14", "axes of the categorical head reshaped → moved", "ehoogeboom/multinomial_diffusion@66f1734",
             told(logits=_gathered)),
+    in_reverse("CAT-NO-MASK", "p̂ of all classes but the last, the mask → of all classes",
+               "a network of masked tokens, in a chain for which the mask is one more class", told(logits=lambda logits: np.where(
+                   np.arange(logits.shape[-1]) < logits.shape[-1] - 1, logits, -1e30))),
+    in_reverse("CAT-ALL-AT-ONCE", "x_{t−1} any class but the last, the mask → any class", "a mask that is taken away in one step",
+               then(_never_masked)),
     in_reverse("NEW-CAT-MIX", "sum of joint laws → of posteriors, and the other way round", "D3PM's eq. 4 read as an average",
             told(mixing=lambda mixing: "joint" if mixing == "average" else "average")),
     Mistake("NEW-CAT-FLIP", "β the probability of a change → of a fresh draw", "K − 1 other classes share β",
@@ -490,6 +500,12 @@ MISTAKES = (
     Mistake("CAT-ORDER", "Q_t … Q_2 Q_1 → Q_1 Q_2 … Q_t", "matrices that commute for one stationary law alone",
             "later.categorical.accumulated", "value",
             then(lambda found, matrices: np.array([reduce(np.matmul, matrices[:t + 1][::-1]) for t in range(len(matrices))]))),
+    Mistake("CAT-ELEMENTS", "Q̄_{t−1} ∘ Q_t, entry by entry → the product of matrices", "* for @", "later.categorical.accumulated",
+            "value", instead(lambda matrices: np.cumprod(matrices, axis=0))),
+    Mistake("CAT-FIRST", "Q_1 Q_t → Q_1 Q_2 … Q_t", "a product that is not kept", "later.categorical.accumulated", "value",
+            instead(lambda matrices: np.concatenate([matrices[:1], matrices[0] @ matrices[1:]]))),
+    Mistake("CAT-SQUARE", "Q_t Q_t → Q_1 Q_2 … Q_t", "CAT-FIRST with the other name", "later.categorical.accumulated", "value",
+            instead(lambda matrices: np.concatenate([matrices[:1], matrices[1:] @ matrices[1:]]))),
     Mistake("CAT-GUMBEL", "−log u once → Gumbel noise −log(−log u)", "noise of another law", "later.categorical.draw", "value",
             instead(lambda law, *, noise: np.argmax(np.log(np.maximum(law.prob, 1e-300)) - np.log(noise), axis=-1))),
     Mistake("CAT-GREEDY", "the likeliest class → a draw", "noise left out", "later.categorical.draw", "value",

@@ -7,8 +7,6 @@ Sources: Liu, Gong, Liu 2023; Lipman and others 2023; Esser and others 2024 (shi
 """
 
 from collections.abc import Callable
-from functools import reduce
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,13 +16,13 @@ from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BOTH, STATE, chosen, ends, wide
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, exactly, listed, spread_out
-from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity
+from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.solver import number
 from refdpm.conformance.chapters.theory import Theory
 from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
 from refdpm.later import path
 from refdpm.textbook import path as book
-from refdpm.textbook.expression import E, given, square
+from refdpm.textbook.expression import E, Levels, along, given, square
 from refdpm.textbook.loss import mean_of
 from refdpm.vjp import Array
 
@@ -90,9 +88,8 @@ def _loss(i: Inputs) -> tuple[Array, ...]:
     return np.asarray(np.mean(np.square(said - path.velocity(i["x_0"], i["noise"])))),
 
 
-def _chain(i: Inputs) -> tuple[E, ...]:
-    grid = [E("number", how=(i["count"] - n) / i["count"]) for n in range(i["count"] + 1)]
-    return reduce(lambda x, pair: _step_of(x, *pair), pairwise(grid), X_T),
+GRID = Levels("time", "time_next", lambda given: np.linspace(1, 0, int(given["count"]) + 1).tolist())
+CHAIN = along(_step_of(X_T, TIME_OF, AFTER), "x_t", "start", GRID)
 
 
 QUANTITIES: tuple[Quantity, ...] = (
@@ -141,7 +138,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "path_euler_sample", "PTH.PATH", "x_0 by `count` such steps of one length from noise to data, beginning at x_t", SOURCE,
         (Output("X_0"),), drawn(x_t=arrays(N, D), count=draws.one_of(COUNTS), network=draws.just(FLOW)),
         listed(*({"x_t": spread_out(3, D, start=0.1 * n), "count": count, "network": FLOW} for n, count in enumerate(COUNTS))),
-        ByHand(lambda i: (path.sample(i["x_t"], i["count"], flow=i["network"]),)), _chain, after=("path_step",)),
+        ByHand(lambda i: (path.sample(i["x_t"], i["count"], flow=i["network"]),)), (CHAIN,), after=("path_step",),
+        page=lambda i: page_of(i, start=i["x_t"])),
 )
 
 
@@ -202,6 +200,9 @@ MISTAKES = (
     Mistake("PTH-ROOTS", "√(1−t) x_0 + √t ε → (1 − t) x_0 + t ε", "the shares of the chain, whose squares add up to 1",
             "later.path.between", "value", instead(
                 lambda x_0, noise, time: np.sqrt(1 - time) * x_0 + np.sqrt(time) * noise)),
+    Mistake("PTH-CIRCLE", "cos(πt/2) x_0 + sin(πt/2) ε → (1 − t) x_0 + t ε", "the path of constant variance",
+            "later.path.between", "value", instead(
+                lambda x_0, noise, time: np.cos(np.pi / 2 * time) * x_0 + np.sin(np.pi / 2 * time) * noise)),
     Mistake("PTH-ENDS", "x_0 = x_t − (1 − t) v → x_t − t v", "the length to the other end of the path",
             "later.path.x_0_from_velocity", "value", told(time=lambda time: 1 - time)),
     Mistake("PTH-ENDSb", "ε = x_t + t v → x_t + (1 − t) v", "the same for the noise", "later.path.noise_from_velocity", "value",

@@ -72,7 +72,7 @@ COEFFICIENTS = book.scalings(SIGMA, SIGMA_DATA)
 
 
 def _raw(x: E) -> E:
-    return given("spread") * (COEFFICIENTS.into * x) + given("centre") * COEFFICIENTS.noise
+    return book.raw(COEFFICIENTS.into * x, COEFFICIENTS.noise, given("centre"), given("spread"))
 
 
 def _denoised(i: Inputs, x_t: Array) -> Array:

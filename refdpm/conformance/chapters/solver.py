@@ -7,7 +7,7 @@ Sources: Karras, Aittala, Aila, Laine 2022; Lu and others 2022 (DPM-Solver++).
 """
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -18,14 +18,14 @@ from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import STATE, Case, Sampler, ends, wide
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, exactly, listed, spread_out
-from refdpm.conformance.chapters.quantity import ByHand, Finding, Law, Output, Quantity
+from refdpm.conformance.chapters.quantity import ByHand, Finding, Law, Output, Quantity, page_of
 from refdpm.conformance.chapters.sigma import level_edges, of_level
 from refdpm.conformance.chapters.theory import Theory
 from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
 from refdpm.conformance.precision import UNITS
 from refdpm.later import solver
 from refdpm.textbook import solver as book
-from refdpm.textbook.expression import E, above, given, move, where
+from refdpm.textbook.expression import E, Levels, above, along, given, move, where
 from refdpm.vjp import Array
 
 SOURCE = ("Karras 2022",)
@@ -87,6 +87,7 @@ def _chain_edges(given: Given) -> list[Inputs]:
 
 X_T, NOISE, SIGMA, AFTER, SHARE = map(given, ("x_t", "noise", "sigma", "sigma_next", "share"))
 Step = Callable[[E, E, E], E]
+GRID = Levels("sigma", "sigma_next", lambda given: given["sigmas"])
 
 
 def _said(x: E, sigma: E) -> E:
@@ -116,8 +117,8 @@ def _entry(n: int, index: Array) -> Array:
     return np.asarray(index[n])
 
 
-def _chain(step: Step) -> Callable[[Inputs], tuple[E, ...]]:
-    return lambda i: (reduce(lambda x, pair: step(x, *pair), pairwise(_levels(i)), X_T),)
+def _chain(step: Step) -> tuple[E, ...]:
+    return along(step(X_T, SIGMA, AFTER), "x_t", "start", GRID),
 
 
 def _multistep_chain(i: Inputs) -> tuple[E, ...]:
@@ -198,10 +199,10 @@ QUANTITIES: tuple[Quantity, ...] = (
         arguments=("x_t", "denoised", "denoised_before")),
     Quantity(
         "sigma_euler_sample", "SLV.EULER_PATH", "Euler's steps along all levels", SOURCE, (Output("X_0"),), _chains, _chain_edges,
-        _path("euler_step"), _chain(_euler), after=("sigma_euler_step",)),
+        _path("euler_step"), _chain(_euler), after=("sigma_euler_step",), page=lambda i: page_of(i, start=i["x_t"])),
     Quantity(
         "sigma_heun_sample", "SLV.HEUN_PATH", "Heun's steps along all levels", SOURCE, (Output("X_0"),), _chains, _chain_edges,
-        _path("heun_step"), _chain(_heun), after=("sigma_heun_step",)),
+        _path("heun_step"), _chain(_heun), after=("sigma_heun_step",), page=lambda i: page_of(i, start=i["x_t"])),
     Quantity(
         "sigma_multistep_sample", "SLV.MULTI_PATH", "DPM-Solver++ 2M along all levels; the first step and one to 0 are Euler's",
         ("Lu 2022",), (Output("X_0"),), _chains, _chain_edges,

@@ -14,8 +14,8 @@ from functools import lru_cache, partial
 from itertools import chain, combinations, product
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import (NETWORKS, Call, Column, E, Replacing, Steps, above, column, exp, given, is_said, leaves, log,
-                                        move, node, nodes, sqrt, tanh, where)
+from refdpm.textbook.expression import (NETWORKS, Call, Column, E, Replacing, Steps, above, column, exp, given, is_said, leaves,
+                                        log, move, node, nodes, sqrt, tanh, where)
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")

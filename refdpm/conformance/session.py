@@ -84,7 +84,9 @@ class Session:
         if all(result.mistake or result.verdict != "wrong" for result in found):
             return found
         own, effort = self.subject.profile, self.effort._replace(power=False, max_examples=min(self.effort.max_examples, FEW))
+        of_outputs = (field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ()))
         untold = [field for field in quantity.choices if self.known[field] in ("undetermined", "guessed")]
+        untold += [field for field in of_outputs if self.known[field] == "guessed" and field not in untold]
         for values in product(*(profiles.VALUES[field] for field in untold)):
             others = {field: value for field, value in zip(untold, values) if value != getattr(own.of(quantity.name), field)}
             self.subject.profile = own.with_own(quantity.name, others)

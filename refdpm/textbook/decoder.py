@@ -72,10 +72,9 @@ def log_mass(x: E, p: Normal, k: E, grid: Grid) -> E:
     def mass(c: E, h: E) -> E:
         near = where(above(c, 0), -c, c)
         b, a = log_Phi(near + h), log_Phi(near - h)
-        not_first = above(k, 0)
-        beyond = log_Phi(where(not_first, -c, c) + h) + slack(node(1))
+        beyond = log_Phi(where(above(k, 0), -c, c) + h) + slack(node(1))
         inner = also(b + log1p(-exp(a - b)), b + log(1 - exp(a - b)))
-        return where(not_first, where(above(grid.levels - 1, k), inner, beyond), beyond)
+        return where(above(k, 0), where(above(grid.levels - 1, k), inner, beyond), beyond)
 
     sigma = sqrt(p.var)
     return term(mass, (x - p.mean) / sigma, half_bin(grid) / sigma)

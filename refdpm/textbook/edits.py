@@ -74,7 +74,7 @@ class _Version:
         """The parts of a node whose values it has a part of, and not only their size or shape; of what a network says only what it
         is told, for how it is made is nothing that somebody writes down."""
         if is_said(one):
-            return tuple(leaf for call in one.calls if call.formula in NETWORKS for leaf in leaves(tuple(call.arguments.values())))
+            return tuple(told for call in one.calls if call.formula in NETWORKS for told in list(call.arguments.values())[:2])
         if one.op in ("forms", "also"):
             return one.parts[min(self.numbers.get(one.op, 0), len(one.parts) - 1)],
         if one.op == "where" and one.how:
@@ -144,7 +144,7 @@ def _replacing(one: E) -> Replacing:
 
 def _of_calls(version: _Version, before: set[E]) -> Iterator[Edit]:
     """Two arguments exchanged, and an argument for the value."""
-    calls = {id(call): call for one in version.everything for call in one.calls}
+    calls = {id(call): call for one in version.everything for call in one.calls if call.formula not in NETWORKS}
     for call in calls.values():
         text = f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"
         for a, b in combinations(_places(call), 2):
@@ -152,8 +152,8 @@ def _of_calls(version: _Version, before: set[E]) -> Iterator[Edit]:
                 new = _called_with(call, others)
                 if not new.keys().isdisjoint(version.everything):
                     yield version.edit(f"{says} in {text}", new)
-        for says, others in _other_sides(call):
-            yield version.edit(f"{says} in {text}", _called_with(call, others))
+        if "column" in call.arguments:
+            yield version.edit(_other_side(call), _called_with(call, {("column",): not call.arguments["column"]}))
         if isinstance(call.value, E):
             for place in _places(call):
                 argument = _argument(call, place)
@@ -161,11 +161,10 @@ def _of_calls(version: _Version, before: set[E]) -> Iterator[Edit]:
                     yield version.edit(f"{'.'.join(place)} for {text}", {call.value: argument})
 
 
-def _other_sides(call: Call) -> Iterator[tuple[str, dict[Place, Any]]]:
+def _other_side(call: Call) -> str:
     """The row of a matrix for its column."""
-    if "column" in call.arguments:
-        rows, columns = ("row", "column")[:: -1 if call.arguments["column"] else 1]
-        yield f"the {columns} of the matrix, for the {rows},", {("column",): not call.arguments["column"]}
+    wrong, right = ("row", "column") if call.arguments["column"] else ("column", "row")
+    return f"the {wrong} for the {right} of the matrix with {_name(call.arguments['stays'])} on its diagonal"
 
 
 def _exchanged(call: Call, a: Place, b: Place) -> Iterator[tuple[str, dict[Place, Any]]]:

@@ -21,7 +21,7 @@ from refdpm.textbook.layers import log_softmax, matmul, softmax
 
 
 @named
-def _mixed(x: E, stays: E, drawn: E, K: E | None, law: E | None = None, column: bool = False) -> E:
+def kept_or_drawn(x: E, stays: E, drawn: E, K: E | None, law: E | None = None, column: bool = False) -> E:
     """A symbol that is x, or drawn anew: the row of x in the matrix; or its column, how likely x is after each class.
 
     Some have for what stays what is not drawn, and some write the entry of x itself and the others apart.
@@ -43,19 +43,19 @@ def _share_of(x: E, law: E, column: bool) -> E:
 
 def _seen(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
     """How likely the symbol x is after each class: the same where the kernel is symmetric."""
-    return _mixed(x, stays, drawn, K) if law is None else _mixed(x, stays, drawn, K, law, column=True)
+    return kept_or_drawn(x, stays, drawn, K) if law is None else kept_or_drawn(x, stays, drawn, K, law, column=True)
 
 
 # -- the chain -----------------------------------------------------------------------------------------------------------
 
 def forward(x_prev: E, row: Row, K: E | None = None, law: E | None = None) -> E:
     """q(x_t | x_{t−1}) = (1 − β_t) x_{t−1} + β_t π; of the identity the matrix Q_t."""
-    return _mixed(x_prev, row.alpha, row.beta, K, law)
+    return kept_or_drawn(x_prev, row.alpha, row.beta, K, law)
 
 
 def marginal(x_0: E, row: Row, K: E | None = None, law: E | None = None) -> E:
     """q(x_t | x_0) = ᾱ_t x_0 + (1 − ᾱ_t) π; of the identity the matrix Q̄_t = Q_1 … Q_t."""
-    return _mixed(x_0, row.alpha_bar, row.rest, K, law)
+    return kept_or_drawn(x_0, row.alpha_bar, row.rest, K, law)
 
 
 def evidence(x_t: E, row: Row, K: E | None = None, law: E | None = None) -> E:
@@ -69,7 +69,7 @@ def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None
 
     Where q(x_{t−1} | x_0) is 0 some have a tiny number for it, and take its logarithm.
     """
-    before = _mixed(x_0, row.alpha_bar_prev, row.rest_prev, K, law) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
+    before = kept_or_drawn(x_0, row.alpha_bar_prev, row.rest_prev, K, law) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
     joint = _seen(x_t, row.alpha, row.beta, K, law) * before
     return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"))
 

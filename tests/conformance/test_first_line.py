@@ -55,8 +55,9 @@ def test_the_programs_without_their_mistakes_pass():
 
 # a wrong weight of a loss tells nothing of the weight that is meant
 @pytest.mark.parametrize("weight, says", [
-    (lambda self, snr: np.maximum(snr, 5.0) / snr, "cases exchanged: gamma and ᾱ_t/(1 − ᾱ_t); if its loss_weight is min_snr"),
-    (lambda self, snr: np.minimum(1 / snr, 5.0) / snr, "ᾱ_t/(1 − ᾱ_t) the other way round in"),
+    (lambda self, snr: np.maximum(snr, 5.0) / snr,
+     "the larger of ᾱ_t/(1 − ᾱ_t) and gamma, for the smaller; if its loss_weight is min_snr"),
+    (lambda self, snr: np.minimum(1 / snr, 5.0) / snr, "ᾱ_t/(1 − ᾱ_t) the other way round"),
     (lambda self, snr: np.minimum(snr, 5.0), "divisor left out: ᾱ_t/(1 − ᾱ_t)")])
 def test_a_wrong_weight_of_a_loss_is_found_among_all_weights(weight, says):
     assert says in of_chain(weight=weight)
@@ -64,7 +65,116 @@ def test_a_wrong_weight_of_a_loss_is_found_among_all_weights(weight, says):
 
 @pytest.mark.parametrize("mean, says", [
     (lambda self, w, error: w.mean() * error.mean(), "is averaged by itself, and not together with"),
-    (lambda self, w, error: (w * error).sum() / w.sum(), "divided by the sum of (gamma if ᾱ_t/(1 − ᾱ_t) > gamma, else ᾱ…"),
+    (lambda self, w, error: (w * error).sum() / w.sum(), "divided by the sum of min(ᾱ_t/(1 − ᾱ_t), gamma)"),
     (lambda self, w, error: (w * error).mean() / len(error), "it is divided by the number of rows")])
 def test_a_mean_in_the_place_of_another(mean, says):
     assert says in of_chain(mean=mean)
+
+
+class Flow:
+    """Straight paths and levels σ, with the samplers."""
+
+    def at(self, time):
+        return time
+
+    def path_sample(self, x_0, noise, time):
+        return (1 - time) * x_0 + time * noise
+
+    def velocity_at(self, network, x, time):
+        return network(x, time)
+
+    def path_step(self, x_t, time, time_next, network):
+        return x_t + (time_next - time) * self.velocity_at(network, x_t, time)
+
+    def grid(self, count):
+        return np.linspace(1, 0, count + 1)
+
+    def after(self, first, x):
+        return x
+
+    def path_euler_sample(self, x_t, count, network):
+        x, times = x_t, self.grid(count)
+        for now, after in zip(times[:-1], times[1:]):
+            x = self.after(x_t, x) + (after - now) * network(x, np.full((len(x), 1), now))
+        return x
+
+    def sigma_euler_sample(self, x_t, sigmas, network):
+        x = x_t
+        for now, after in zip(sigmas[:-1], sigmas[1:]):
+            start = self.after(x_t, x)
+            x = start + (after - now) * (start - network(start, now)) / now
+        return x
+
+
+def of_flow(**otherwise):
+    changed = type("Changed", (Flow,), otherwise)()
+    return first_line({name: getattr(changed, name) for name in dir(changed) if name.startswith(("path_", "sigma_"))})
+
+
+@pytest.mark.parametrize("otherwise, says", [
+    (dict(path_sample=lambda self, x_0, noise, time: np.sqrt(1 - time ** 2) * x_0 + time * noise),
+     "√(1 − time²) for 1 − time"),
+    (dict(velocity_at=lambda self, network, x, time: network(x, 1 - time)), "the network is told 1 − time, and not time"),
+    (dict(velocity_at=lambda self, network, x, time: np.tanh(network(x, time))), "tanh is put around what the network says"),
+    (dict(grid=lambda self, count: np.linspace(1, 1e-3, count + 1)), "the chain goes down to 0.001, and not to 0"),
+    (dict(after=lambda self, first, x: first), "every step is taken from the state with which the chain starts")])
+def test_paths_and_chains_along_levels(otherwise, says):
+    assert says in of_flow(**otherwise)
+
+
+class Symbols:
+    """A chain of five classes that are masked, with matrices."""
+
+    classes = 5
+
+    def __init__(self, beta):
+        self.steps = np.array([self.matrix(b) for b in self.rates(np.asarray(beta, dtype=float))])
+        self.bars = [np.eye(5)]
+        for step in self.steps:
+            self.bars.append(self.bars[-1] @ step)
+
+    def rates(self, beta):
+        return beta
+
+    def matrix(self, beta):
+        return (1 - beta) * np.eye(5) + beta * np.eye(5)[4]
+
+    def transition_matrix(self, t):
+        return self.steps[t - 1]
+
+    def before(self, x_0, t):
+        return self.bars[t - 1][x_0]
+
+    def said(self, logits):
+        e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    def categorical_marginal(self, x_0, t):
+        return np.array([self.bars[s][x] for s, x in zip(t, x_0)])
+
+    def categorical_posterior(self, x_0, x_t, t):
+        joint = np.array([self.steps[s - 1].T[b] * self.before(a, s) for s, a, b in zip(t, x_0, x_t)])
+        return joint / joint.sum(axis=-1, keepdims=True)
+
+    def categorical_reverse(self, logits, x_t, t):
+        joint = np.array([self.steps[s - 1].T[b] * (p @ self.bars[s - 1]) for s, p, b in zip(t, self.said(logits), x_t)])
+        return joint / joint.sum(axis=-1, keepdims=True)
+
+
+def of_symbols(**otherwise):
+    return first_line({"make": type("Changed", (Symbols,), otherwise)})
+
+
+@pytest.mark.parametrize("otherwise, says", [
+    (dict(matrix=lambda self, beta: (1 - beta) * np.eye(5) + beta * np.eye(5)[0]), "the first class is the mask, and not the last"),
+    (dict(matrix=lambda self, beta: beta * np.eye(5)[4] * (1 - np.eye(5)) + (1 - beta) * np.eye(5)), "term left out: β_t mask"),
+    (dict(rates=lambda self, beta: 1 - np.cumprod(1 - beta)), "1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere"),
+    (dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
+     "the column for the row of the matrix with ᾱ_{t−1} on its diagonal"),
+    (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "CAT-NO-MASK")])
+def test_chains_of_symbols(otherwise, says):
+    assert says in of_symbols(**otherwise)
+
+
+def test_the_other_programs_without_their_mistakes_pass():
+    assert "wrong" not in of_flow() and "wrong" not in of_symbols()

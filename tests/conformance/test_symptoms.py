@@ -40,6 +40,7 @@ TELLING = {
     "x_0 and x_t are exchanged": swapped,
     "x_0 is taken for x_t": lambda i: right(i | {"x_t": i["x_0"]})[0],
     "x_t is left out (taken for 0)": lambda i: 2 * i["x_0"],
+    "tanh is put around x_t": lambda i: right(i | {"x_t": np.tanh(i["x_t"])})[0],
     "x_0 has the wrong sign": lambda i: right(i | {"x_0": -i["x_0"]})[0],
     "it is its own input x_t": lambda i: i["x_t"],
     "it is the mean over the rows, and not one answer for each": lambda i: right(i)[0].mean(axis=0) + 0 * i["x_0"],
@@ -48,6 +49,9 @@ ARITHMETIC = {
     "it has the wrong sign": lambda i: -right(i)[0],
     "it is divided by the number of components": lambda i: right(i)[0] / 5,
     "it is multiplied by the number of rows": lambda i: 3 * right(i)[0],
+    "it is tanh of what it should be": lambda i: np.tanh(right(i)[0]),
+    "it is the sigmoid of what it should be": lambda i: 1 / (1 + np.exp(-right(i)[0])),
+    "it is divided by 1 minus its own input x_0": lambda i: right(i)[0] / (1 - i["x_0"]),
     "it is 1 minus what it should be": lambda i: 1 - right(i)[0],
     "it is the square of what it should be": lambda i: right(i)[0] ** 2,
     "it is 1/√2 times what it should be": lambda i: right(i)[0] / np.sqrt(2),
@@ -97,6 +101,12 @@ def test_where_a_step_goes_is_found_among_all_times():
     assert symptoms.telling(found, step) is None
     assert symptoms.arithmetic(found, step) == "it is the step from t = 600 to 593, and not to t_prev = 580, and so on"
     assert symptoms.arithmetic(steps(lambda i: (step(i)[0] + 0.01 * i["x_t"],)), step) is None
+
+
+def test_rows_and_columns_of_a_matrix():
+    matrices = RNG.normal(size=(3, 4, 4))
+    part = Part(matrices.swapaxes(1, 2).copy(), matrices, np.full(matrices.shape, 1e-7))
+    assert symptoms.telling([Failure({}, (part,))], lambda i: (matrices,)) == "its rows and columns are exchanged"
 
 
 def test_a_t_that_its_precision_does_not_hold():

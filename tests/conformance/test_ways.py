@@ -1,14 +1,17 @@
 """The ways in which people write a formula: all of them are equal, and what somebody slips at in one of them has a name."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.profile import Profile
-from refdpm.textbook import chain, decoder
+from refdpm.textbook import chain, decoder, path
 from refdpm.textbook.edits import edits
-from refdpm.textbook.expression import also, column, exp, forms, given, log, named, node, nodes, running_product, sqrt
+from refdpm.textbook.expression import (Levels, above, along, also, column, count, exp, forms, given, kept, log, named, node, nodes,
+                                        running_product, sqrt, square, total, where)
 from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
 
@@ -137,10 +140,68 @@ def test_what_people_slip_at_in_one_place():
     assert shows(X_0 + exp(W) * V, "exp(w) twice in exp(w) v", x_0 + np.exp(2 * w) * v)
     assert shows((1 - V) * X_0 + V * X_T, "square of v for v in v x_t", (1 - v) * x_0 + v * v * x_t)
     assert shows((1 - V) * X_0, "v for 1 − v", v * x_0) and shows(V * X_0, "1 − v for v", (1 - v) * x_0)
-    assert shows(W * W + V * V, "the number 1 in the place of v", w * w + 1)
-    assert shows(W * (X_0 - X_T) * (X_0 - X_T), "the number 1 in the place of w", (x_0 - x_t) ** 2)
+    assert shows(W * W + V * V, "v is missing: 1 in its place", w * w + 1)
+    assert shows(W * (X_0 - X_T) * (X_0 - X_T), "w is missing: 1 in its place", (x_0 - x_t) ** 2)
     difference = X_0 - X_T
     assert shows(W * (difference * difference), "absolute value for the square: (x_0 − x_t)²", w * np.abs(x_0 - x_t))
+
+
+def test_what_people_slip_at_in_all_of_a_formula():
+    """Roots of squares for what is left of 1, other signs in an exponential, one factor below the line, an axis, means, cases."""
+    x_0, x_t, v, w = (PAGE.given[name] for name in ("x_0", "x_t", "v", "w"))
+    assert shows((1 - V / 4) * X_0, "√(1 − (v/4)²) for 1 − v/4", np.sqrt(1 - v * v / 16) * x_0)
+    assert shows(X_0 / (exp(V) - 1), "exp(−v) for exp(v)", x_0 / np.expm1(-v))
+    assert shows(X_0 / (exp(V) - 1), "1 − exp(−v) for exp(v) − 1", x_0 / (1 - np.exp(-v)))
+    assert shows(V * W / square(X_T), "w/x_t² the other way round in v w/x_t²", v * x_t ** 2 / w)
+    assert shows(X_0 / kept(exp(X_0), "classes"), "over the axis before the last, and not over classes: Σ_classes exp(x_0)",
+                 x_0 / np.exp(x_0).sum(axis=0))
+    both = total(V * W, "all", (0, 1)) / count(V, "all", (0, 1))
+    assert shows(both, "v is averaged by itself, and not together with w", v.mean() * w.mean())
+    assert shows(both, "divided by the sum of v, and not by its number", (v * w).sum() / v.sum())
+    cases = where(above(X_0, 0), where(above(X_T, 0), V, W), X_0)
+    assert shows(cases, "no exception anywhere: always v", v) and shows(cases, "no exception anywhere: always w", w)
+    largest = where(above(V, W), V, W)
+    assert shows(largest, "the smaller of v and w, for the larger", np.minimum(v, w))
+    ratio = X_0 / X_T
+    assert shows(where(above(ratio, V), V, ratio) * ratio, "x_0/x_t the other way round in min(x_0/x_t, v)",
+                 np.minimum(x_t / x_0, v) * x_0 / x_t)
+
+
+def test_a_network_is_asked_and_told_otherwise_and_not_taken_apart():
+    x_0, v, w, x_t = (PAGE.given[name] for name in ("x_0", "v", "w", "x_t"))
+    page = Page({"x_t": x_t, "noise": x_0, "time": v, "spread": w, "centre": x_0 / 2})
+
+    def says(x, t):
+        return (t - w * (1 - t)) * (x - (1 - t) * x_0 / 2) / ((1 - t) ** 2 * w + t * t) - x_0 / 2
+
+    time = given("time")
+    formula = X_T + time * path.of_normal_data(X_T, time, given("centre"), given("spread")) + 0 * given("noise")
+    found = {edit.says: floats(edit.formulas, page)[0] for edit in edits(formula, all_ways=True)}
+    for sentence, value in {
+            "the network is told 1 − time, and not time": x_t + v * says(x_t, 1 - v),
+            "the network is asked at noise, and not at x_t": x_t + v * says(x_0, v),
+            "tanh is put around what the network says": x_t + v * np.tanh(says(x_t, v)),
+            "tanh is put around x_t, which the network is told": x_t + v * says(np.tanh(x_t), v)}.items():
+        np.testing.assert_allclose(found[sentence], value, rtol=1e-12)
+    assert not [sentence for sentence in found if "centre" in sentence or "spread" in sentence]
+
+
+@pytest.mark.parametrize("says, levels, start", [
+    ("the last step goes to 0.001, and not to 0", [1, 0.5, 0.001], False),
+    ("the chain goes down to 0.001, and not to 0", [1, 0.5005, 0.001], False),
+    ("the chain begins at 1 − 0.001, and not at 1", [0.999, 0.4995, 0], False),
+    ("the last step is left out", [1, 0.5], False),
+    ("every step is taken from the state with which the chain starts", [1, 0.5, 0], True)])
+def test_a_chain_along_levels_is_edited_as_a_whole(says, levels, start):
+    """Two steps, x + (t' − t) x² from level to level."""
+    step = X_0 + (given("after") - given("now")) * (X_0 * X_0)
+    formula = along(step, "x_0", "first", Levels("now", "after", lambda given: [1.0, 0.5, 0.0]))
+    x = first = np.array([[0.3], [-1.2]])
+    for now, after in pairwise(levels):
+        x = first if start else x
+        x = x + (after - now) * x * x
+    edit, = (one for one in edits(formula) if one.says == says)
+    np.testing.assert_allclose(floats(edit.formulas, Page({"first": first}))[0], x, rtol=1e-12)
 
 
 def test_every_combination_of_forms_is_edited():

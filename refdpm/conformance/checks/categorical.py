@@ -69,6 +69,8 @@ def divergence_by_hand() -> float:
 
 @check("symbols: any matrices in their order", "later.categorical.accumulated")
 def any_matrices_in_their_order() -> float:
-    """From 0 to 1 and from there to 2: the other way round nothing would get from 0 to 2."""
+    """From 0 to 1, from there to 2 and from there to 0: the other way round nothing would get from 0 to 2."""
     one, two = np.array([[0.0, 1, 0], [0, 1, 0], [0, 0, 1]]), np.array([[1.0, 0, 0], [0, 0, 1], [0, 0, 1]])
-    return passes(categorical.accumulated(np.array([one, two]))[1] == [[0, 0, 1], [0, 0, 1], [0, 0, 1]])
+    three = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])
+    _, both, all_three = categorical.accumulated(np.array([one, two, three]))
+    return passes(both == [[0, 0, 1], [0, 0, 1], [0, 0, 1]], all_three == [[1, 0, 0], [1, 0, 0], [1, 0, 0]])

@@ -295,7 +295,7 @@ def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
 
 
 def _inverse(size: Callable[[Failure], float], failure: Failure) -> float:
-    return 1 / size(failure)
+    return float(np.divide(1.0, size(failure)))                     # infinite, and so no explanation, where there is nothing
 
 
 def _is_2_always(size: Callable[[Failure], float], failures: list[Failure]) -> bool:

@@ -226,3 +226,10 @@ def test_the_smallest_input_fails_as_badly():
     assert len(found["t"]) < 3 or np.all(found["x_0"] == np.round(found["x_0"]))
     assert np.max(found["x_0"]) > 4
     assert smallest(start, lambda i: 0.0, 50) is start
+
+
+def test_a_size_of_nothing_explains_nothing():
+    """T − 1 of a schedule of one step."""
+    part = Part(np.arange(6.0).reshape(3, 2) ** 2, np.ones((3, 2)), np.full((3, 2), 1e-7))
+    wrong = Failure({"x_0": np.ones((3, 2)), "beta": BETA[:2]}, (part,))
+    assert symptoms.arithmetic([wrong], lambda i: (np.ones((3, 2)),)) is None

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from itertools import product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from unittest import SkipTest
@@ -79,21 +78,24 @@ class Session:
     def _with_names_by_other_choices(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The results, or where they have no name and another choice gives them one, those by that choice, which is said.
 
-        Only what nothing has told is chosen anew: a wrong function tells nothing of its own choices.
+        Only what nothing has told is chosen anew, one thing at a time: a wrong function tells nothing of its own choices.  Where
+        something that it builds on is wrong, that is to blame.
         """
-        if all(result.mistake or result.verdict != "wrong" for result in found):
+        earlier = [one for name in quantity.after if name in self.subject.functions
+                   for one in self.value_results(self.subject.functions[name]).values()]
+        if all(result.mistake or result.verdict != "wrong" for result in found) or any(one.verdict == "wrong" for one in earlier):
             return found
         own, effort = self.subject.profile, self.effort._replace(power=False, max_examples=min(self.effort.max_examples, FEW))
         of_outputs = (field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ()))
         untold = [field for field in quantity.choices if self.known[field] in ("undetermined", "guessed")]
         untold += [field for field in of_outputs if self.known[field] == "guessed" and field not in untold]
-        for values in product(*(profiles.VALUES[field] for field in untold)):
-            others = {field: value for field, value in zip(untold, values) if value != getattr(own.of(quantity.name), field)}
-            self.subject.profile = own.with_own(quantity.name, others)
-            again = judge(self.subject, quantity, effort) if others else []
-            if again and all(new.mistake and new.verdict == "wrong" for old, new in zip(found, again) if old.verdict == "wrong"):
-                self.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in others}
-                says = f"if its {' and its '.join(f'{field} is {value}' for field, value in others.items())}"
+        for field, value in ((field, value) for field in untold for value in profiles.VALUES[field]
+                             if value != getattr(own.of(quantity.name), field)):
+            self.subject.profile = own.with_own(quantity.name, {field: value})
+            again = judge(self.subject, quantity, effort)
+            if all(new.mistake and new.verdict == "wrong" for old, new in zip(found, again) if old.verdict == "wrong"):
+                self.known[f"{quantity.name}.{field}"] = "guessed from its mistake"
+                says = f"if its {field} is {value}"
                 return [result._replace(where="; ".join(filter(None, [result.where, says]))) for result in again]
         self.subject.profile = own
         return found

@@ -72,6 +72,7 @@ class Effort(NamedTuple):
     max_examples: int = 20
     shrinks: int = 100
     power: bool = True                             # whether to look for what a pass would have let through
+    pairs: bool = True                             # whether to look for two mistakes at once
 
 
 class _Case(NamedTuple):
@@ -113,7 +114,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     cases = [list(column) for column in zip(*asked.rows)]
     results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
     notes = [*getattr(subject.source, "notes", {}).get(quantity.name, ()), *_refusals_text(asked), *_undefined_text(asked.rows)]
-    return [_with_notes(result, notes) for result in _with_mistakes(subject, quantity, results, cases)]
+    return [_with_notes(result, notes) for result in _with_mistakes(subject, quantity, results, cases, effort)]
 
 
 def _ask_all(subject: Subject, quantity: Quantity, inputs_to_try: Iterable[Inputs]) -> _Asked:
@@ -183,12 +184,13 @@ def _mistakes_of_shape(subject: Subject, quantity: Quantity, inputs: Inputs, fau
     return naming.mistakes_of_shape(quantity.reference, subject.chosen(quantity, inputs), fault) or (None,)
 
 
-def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
+def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]], effort: Effort
+                   ) -> list[Result]:
     """The results with the mistake that explains all wrong outputs of the function at once, and leaves its right ones right; or,
     if there is none, with a mistake for each."""
     wrong = [at for at, result in enumerate(results) if result.verdict in ("wrong", "inaccurate")]
     together = [at for at, result in enumerate(results) if not result.given_upstream]
-    pairs = any(results[at].verdict == "wrong" for at in wrong)
+    pairs = effort.pairs and any(results[at].verdict == "wrong" for at in wrong)
     found = _nearest_mistake(subject, quantity, together, cases, pairs) if wrong else None
     if found is not None and found.reproduces or len(together) == 1:
         return [with_mistake(result, found) if at in wrong else result for at, result in enumerate(results)]

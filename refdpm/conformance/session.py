@@ -81,11 +81,12 @@ class Session:
         Only what nothing has told is chosen anew, one thing at a time: a wrong function tells nothing of its own choices.  Where
         something that it builds on is wrong, that is to blame.
         """
-        earlier = [one for name in quantity.after if name in self.subject.functions
-                   for one in self.value_results(self.subject.functions[name]).values()]
+        before = [self.subject.functions[name] for name in quantity.after if name in self.subject.functions]
+        earlier = [self.value_results(one)[id] for one in before for id in value_ids(one)]
         if all(result.mistake or result.verdict != "wrong" for result in found) or any(one.verdict == "wrong" for one in earlier):
             return found
-        own, effort = self.subject.profile, self.effort._replace(power=False, max_examples=min(self.effort.max_examples, FEW))
+        few = min(self.effort.max_examples, FEW)
+        own, effort = self.subject.profile, self.effort._replace(power=False, pairs=False, max_examples=few)
         of_outputs = (field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ()))
         untold = [field for field in quantity.choices if self.known[field] in ("undetermined", "guessed")]
         untold += [field for field in of_outputs if self.known[field] == "guessed" and field not in untold]

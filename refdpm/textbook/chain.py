@@ -94,6 +94,13 @@ def posterior(x_t: E, x_0: E, row: Row) -> Normal:
     return Normal(c_0 * x_0 + c_t * x_t, small(row) + slack(row.beta))
 
 
+def posterior_by_gain(x_t: E, x_0: E, row: Row) -> Normal:
+    """The same of a prior of x_{t−1}, to which x_t is a measurement of √(1−β_t) x_{t−1} with variance β_t, by the gain."""
+    prior, scale = Normal(sqrt(row.alpha_bar_prev) * x_0, row.rest_prev), sqrt(row.alpha)
+    gain = prior.var * scale / (square(scale) * prior.var + row.beta)
+    return Normal(prior.mean + gain * (x_t - scale * prior.mean), (1 - gain * scale) * prior.var)
+
+
 # -- divergence, entropies, density --------------------------------------------------------------------------------------
 
 @named

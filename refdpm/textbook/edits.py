@@ -456,10 +456,12 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
     if one.how == "sqrt":
         yield f"third power of {_name(one)} for {_name(one)}", one * inside
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
-    if one.how == "sqrt" and inside.op in ("+", "-", "*", "/") and inside.parts[1].op != "slack":
-        a, b = inside.parts
-        early = E(inside.op, (sqrt(a), b))
+    printed = inside.parts[0] if inside.op == "term" else inside
+    if one.how == "sqrt" and printed.op in ("+", "-", "*", "/") and printed.parts[1].op != "slack":
+        a, b = printed.parts
+        early, late = E(printed.op, (sqrt(a), b)), E(printed.op, (a, sqrt(b)))
         yield f"{_name(early)} for {_name(one)}: the root ends too early", early
+        yield f"{_name(late)} for {_name(one)}: the root begins too late", late
     if one.how == "log" and inside.op != "number":
         yield from ((f"to base {base}, for the natural logarithm: {_name(one)}", one / log(node(base))) for base in (2, 10))
     if one.how == "Phi":
@@ -478,6 +480,10 @@ def _total(one: E) -> Iterator[tuple[str, E]]:
     yield f"mean over {over}, for the sum of {_name(x)}", E("average", one.parts, one.how)
     yield f"sum over {over} left out: {_name(x)}", x
     yield f"sum over {over} with the other sign", -one
+    if over == "steps":
+        for end, rest in (("first", slice(1, None)), ("last", slice(0, -1))):
+            part = move(x, f"all but the {end} of", partial(lambda rest, i: i[rest], rest))
+            yield f"the {end} step left out of the sum", E("sum", (part, *like), one.how)
     if x.op in ("+", "-"):
         a, b = x.parts
         whole = [E("sum", (part, *(like or [x])), one.how) for part in (a, b)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refdpm.textbook.expression import HALF, E, above, exp, forms, log, network, node, sqrt, square, term, where
+from refdpm.textbook.expression import HALF, E, above, exp, forms, log, named, network, node, sqrt, square, term, where
 
 
 def slope(x: E, denoised: E, sigma: E) -> E:
@@ -17,6 +17,7 @@ def slope(x: E, denoised: E, sigma: E) -> E:
     return (x - denoised) / sigma
 
 
+@named
 def euler(x: E, denoised: E, sigma: E, after: E) -> E:
     """x + (σ' − σ) (x − D)/σ; and as a share of what is not D."""
     return forms(x + (after - sigma) * slope(x, denoised, sigma), denoised + after / sigma * (x - denoised))

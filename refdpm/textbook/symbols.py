@@ -88,6 +88,7 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
     return joint if mixing == "joint" else where(above(row.rest_prev, 0), joint, said)
 
 
+@named
 def kl(q: E, p: E) -> E:
     """D_KL(q ‖ p) = Σ_k q_k log(q_k/p_k), 0 log 0 = 0."""
     return total(relative(q, p), "classes")

@@ -178,3 +178,62 @@ def test_chains_of_symbols(otherwise, says):
 
 def test_the_other_programs_without_their_mistakes_pass():
     assert "wrong" not in of_flow() and "wrong" not in of_symbols()
+
+
+class Bound(Chain):
+    """The posterior as what a measurement leaves of a prior, and K with it."""
+
+    def __init__(self, beta):
+        super().__init__(beta)
+        self.beta = np.append(0.0, beta)
+
+    def gain(self, prior, keep, rate):
+        return prior * keep / (keep ** 2 * prior + rate)
+
+    def expected(self, keep, mean):
+        return keep * mean
+
+    def posterior(self, x_0, x_t, t):
+        before, rate = self.at(t - 1, x_t), self.beta[t].reshape(-1, *[1] * (x_t.ndim - 1))
+        keep, prior, mean = np.sqrt(1 - rate), 1 - before, np.sqrt(before) * x_0
+        gain = self.gain(prior, keep, rate)
+        return mean + gain * (x_t - self.expected(keep, mean)), (1 - gain * keep) * prior
+
+    def steps(self):
+        return range(2, len(self.beta))
+
+    def K(self, x_0, noise, model):
+        total = np.zeros(len(x_0))
+        for step in self.steps():
+            t = np.full(len(x_0), step)
+            x_t = self.marginal_sample(x_0, t, noise[step - 1])
+            (mean, var), (guess, _) = (self.posterior(x, x_t, t) for x in (x_0, self.x_0_from_noise(model(x_t, t), x_t, t)))
+            total -= ((mean - guess) ** 2 / (2 * var)).reshape(len(x_0), -1).sum(axis=1)
+        size = np.prod(x_0.shape[1:])
+        return total + size / 2 * (np.log(1 - self.abar[-1]) - np.log(1 - self.abar[1]) - np.log(2 * np.pi) - 1)
+
+
+def of_bound(**otherwise):
+    return first_line({"make": type("Changed", (Bound,), otherwise), "profile": {"variance": "small"}})
+
+
+@pytest.mark.parametrize("otherwise, says", [
+    (dict(expected=lambda self, keep, mean: mean), "factor left out: √α_t"),
+    (dict(gain=lambda self, prior, keep, rate: prior * keep / (keep * prior + rate)), "root of"),
+    (dict(steps=lambda self: range(2, len(self.beta) - 1)), "the last step left out of the sum"),
+    (dict(steps=lambda self: range(3, len(self.beta))), "the first step left out of the sum"),
+    ({}, "pass")])
+def test_a_posterior_by_a_gain_and_the_bound_with_it(otherwise, says):
+    assert says in of_bound(**otherwise)
+
+
+@pytest.mark.parametrize("functions, says", [
+    (dict(alpha_bar=lambda beta: np.exp(-np.cumsum(beta))), "the limit of small rates"),
+    (dict(linear_schedule=lambda T, beta_1, beta_T: np.linspace(beta_1 ** 0.5, beta_T ** 0.5, T) ** 2), "√β_t in equal steps"),
+    (dict(sigma_of_t=lambda beta, t: (lambda a: np.sqrt(1 - a) / a)(np.cumprod(1 - beta)[t - 1])), "the root ends too early"),
+    (dict(marginal_sample=lambda beta, x_0, t, noise: (lambda a: np.sqrt(a) * x_0 + (1 - np.sqrt(a)) * noise)(
+        np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_0.ndim - 1)))), "the root begins too late"),
+    (dict(sigma_euler_step=lambda x_t, sigma, sigma_next, network: (lambda share, guess: share * guess + (1 - share) * x_t)(
+        sigma_next / sigma, network(x_t, sigma))), "x and denoised are exchanged")])
+def test_schedules_levels_and_steps(functions, says):
+    assert says in first_line(functions)

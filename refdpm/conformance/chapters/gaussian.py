@@ -72,7 +72,7 @@ class _Posterior(Theory):
 
 
 def _posterior(i: Inputs) -> tuple[E, ...]:
-    mean, var = book.posterior(X_T, X_0, row())
+    mean, var = map(also, book.posterior(X_T, X_0, row()), book.posterior_by_gain(X_T, X_0, row()))
     return mean, var if i["posterior_first"] == "zero" else where(AT_1, first_variance("next"), var)
 
 

@@ -215,6 +215,11 @@ def _levels_shifted(beta: Array) -> Array:
     return np.concatenate([beta[:2], 1 - level[1:] / level[:-1]])
 
 
+def _since_the_start(T: int, *, offset: float, cap: float) -> Array:
+    f = np.cos((np.arange(T + 1) / T + offset) / (1 + offset) * np.pi / 2) ** 2
+    return np.append(0.0, np.minimum(1 - f[1:] / f[0], cap))
+
+
 in_step, in_cosine, in_log_alpha_bar = of("schedule.step"), of("schedule.cosine"), of("schedule.log_alpha_bar")
 in_table_of = of("textbook.page.table_of", "clause")
 
@@ -239,11 +244,18 @@ MISTAKES = (
     Mistake("SCH-10", "perturbation added to β inside the sigmoid → to logit β",
             "metric-space/diffusion-probabilistic-models-JAX@a216435", "schedule.logits_of", "value",
             instead(lambda beta: beta[2:])),
+    in_log_alpha_bar("SCH-EXP", "ᾱ = exp(−Σ β), the limit of small rates → ∏ (1 − β)", "the law of continuous time",
+                     instead(lambda beta: -np.cumsum(beta))),
     in_log_alpha_bar("SCH-14", "ᾱ = ∏ β → ∏ (1 − β)", "LuChengTHU/dpm-solver#13",
             instead(lambda beta: np.concatenate([[0.0], np.cumsum(np.log(beta[1:]))]))),
     Mistake("SCH-17", "rates that stop before β_T → end with it",
             "openai/improved-diffusion#44; as REV-08, DavidRuhe/simple-variational-diffusion-models@4a25952", "schedule.linear",
             "value", instead(lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1, beta_T, T, endpoint=False)))),
+    Mistake("SCH-ROOTS", "√β_t in equal steps → β_t in equal steps", "the schedule of latent diffusion, for the linear one",
+            "schedule.linear", "value", instead(
+                lambda T, *, beta_1, beta_T: np.append(0.0, np.linspace(beta_1 ** 0.5, beta_T ** 0.5, T) ** 2))),
+    in_cosine("SCH-SINCE-0", "β_t = 1 − f(t)/f(0), what is lost since the start → 1 − f(t)/f(t−1)", "a level taken for a step",
+              instead(_since_the_start)),
     Mistake("NEW-GEOMETRIC", "exponent t/T, so that no step has the rate β_1 → (t − 1)/(T − 1)", "an index, as in SCH-17",
             "schedule.geometric", "value", edited("term left out: 1", also="term left out: 1")),
     in_cosine("SCH-22", "step size 1/1000 whatever T → 1/T", "microsoft/mattergen#79",
@@ -315,6 +327,8 @@ TABLES = (
             _previous(lambda level: [level[0], Decimal("0.999"), *level[1:-1]])),
     in_table_of("REV-07b", "∏ (1 − β) over s < t, without its own factor → s ≤ t",
             "gmongaras/Diffusion_models_from_scratch@65ebc69", told(shift=lambda shift, name: shift - (name == "alpha_bar"))),
+    in_table_of("SCH-EXPb", "ᾱ = exp(−Σ β), the limit of small rates → ∏ (1 − β)", "the law of continuous time",
+            told(beta=lambda beta, name: -np.expm1(-beta) if name == "alpha_bar" else beta)),
     in_table_of("SCH-14b", "ᾱ = ∏ β → ∏ (1 − β)", "LuChengTHU/dpm-solver#13",
             told(beta=lambda beta, name: np.append(0.0, 1 - beta[1:]) if name == "alpha_bar" else beta)),
     in_table_of("SCH-19b", "table of ᾱ in half precision → in the precision of everything else",

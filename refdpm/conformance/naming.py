@@ -73,7 +73,8 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
         if not _reproduces(found) and (symptom := symptoms.arithmetic(failures, references[0])):
             return _name_of_symptom(symptom)
         if pairs and not _reproduces(found):
-            both = _ranked_pairs(references, failures, [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID])
+            mistakes = [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID]
+            both = _ranked_pairs(references, failures, [one for one in mistakes if one.kind != "accuracy"])
             if _reproduces(both):
                 return Name(both[0].ids, both[0].distance, None, None, True, pair=True)
     return _name_of_nearest(found, _distance_of_rounding(failures), symptom) if found and found[0].distance < 1 else None

@@ -179,8 +179,11 @@ def _measure(failures: list[Failure], variants: Variants) -> list[_Candidate]:
 
 
 def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, bool]:
-    """The largest distance of any part, and whether the variant differs from what is right at all."""
-    largest, moves = 0.0, False
+    """The largest distance of any part, and whether the variant differs from what is right at all.
+
+    Some write a case of its own for t = 1.  A variant that explains all but answers there that are right is as good as the nearest.
+    """
+    largest, but_first, moves = 0.0, 0.0, False
     for failure in failures:
         try:
             values = variant(failure.inputs)
@@ -190,9 +193,18 @@ def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, b
                 given = np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape)
                 moves = moves or _distance_in_units(given, part.expected, part.unit) > 1
                 largest = max(largest, _unexplained_share(given, part))
+                but_first = max(but_first, _unexplained_share(np.where(_right_at_1(failure, part), part.observed, given), part))
         except Exception:
             return np.inf, False
-    return largest, moves
+    return (NEAR if but_first <= NEAR < largest else largest), moves
+
+
+def _right_at_1(failure: Failure, part: Part) -> Array:
+    """Which entries belong to t = 1 and are right."""
+    t = failure.inputs.get("t")
+    if not isinstance(t, np.ndarray) or part.observed.shape[:1] != t.shape:
+        return np.zeros(part.observed.shape, dtype=bool)
+    return ~part.wrong & (t == 1).reshape(t.shape + (1,) * (part.observed.ndim - 1))
 
 
 def _unexplained_share(value: Array, part: Part) -> float:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.special import xlogy
 
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.report import headline
@@ -160,6 +161,14 @@ class Symbols:
         joint = np.array([self.steps[s - 1].T[b] * (p @ self.bars[s - 1]) for s, p, b in zip(t, self.said(logits), x_t)])
         return joint / joint.sum(axis=-1, keepdims=True)
 
+    def divergence(self, q, p):
+        return (xlogy(q, q) - xlogy(q, p)).sum(axis=-1)
+
+    def categorical_step_kl(self, logits, x_0, x_t, t):
+        q, p = self.categorical_posterior(x_0, x_t, t), self.categorical_reverse(logits, x_t, t)
+        score = -np.log(np.take_along_axis(p, x_0[..., None], axis=-1))[..., 0]
+        return np.where(t[:, None] == 1, score, self.divergence(q, p))
+
 
 def of_symbols(**otherwise):
     return first_line({"make": type("Changed", (Symbols,), otherwise)})
@@ -171,6 +180,7 @@ def of_symbols(**otherwise):
     (dict(rates=lambda self, beta: 1 - np.cumprod(1 - beta)), "1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere"),
     (dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
      "the column for the row of the matrix with ᾱ_{t−1} on its diagonal"),
+    (dict(divergence=lambda self, q, p: Symbols.divergence(self, p, q)), "NEW-CAT-KL"),
     (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "CAT-NO-MASK")])
 def test_chains_of_symbols(otherwise, says):
     assert says in of_symbols(**otherwise)

@@ -172,8 +172,8 @@ LATER = (
             "layers.conv.strided_conv2d_vjp", "value", told(weight=lambda weight: weight[::-1, ::-1])),
     in_attention("LAY-05", "scores not divided by √d → divided", "Project-MONAI/GenerativeModels#146",
                  told(query=lambda query: query * np.sqrt(query.shape[-1]))),
-    in_attention("LAY-05c", "scores divided by √(number of keys) → by √d", "another length under the root", told(
-        query=lambda query, key: query * np.sqrt(query.shape[-1] / key.shape[-2]))),
+    in_attention("LAY-05c", "scores divided by √(number of queries) → by √d", "the length of the sequence under the root", told(
+        query=lambda query: query * np.sqrt(query.shape[-1] / query.shape[-2]))),
     in_attention("LAY-05b", "scores divided by √d twice → once", "lucidrains/denoising-diffusion-pytorch@e875f37",
                  told(query=lambda query: query / np.sqrt(query.shape[-1]))),
     in_rms_norm("LAY-RMS-TIMES", "x times the root → x divided by it", "mosaicml/llm-foundry#371",

@@ -28,7 +28,7 @@ from refdpm.conformance.chapters.parametrisation import NORMAL, rate_below_1
 from refdpm.conformance.chapters.quantity import Ask, Finding, Law, Output, Quantity, arguments_of, own_levels
 from refdpm.conformance.chapters.reverse import model_of
 from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, PREV, SCHEDULE, Theory, said_by
-from refdpm.conformance.planting import Mistake, Plant, edited, told
+from refdpm.conformance.planting import Mistake, instead, Plant, edited, told
 from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.later import loss, weights
 from refdpm.later.mean import PREDICTIONS
@@ -395,6 +395,8 @@ MISTAKES = (
             "later.loss.hybrid_loss_vjp", "value", _share_elsewhere),
     Mistake("LOSS-HYBRID-MEAN", "the bound moves the mean too → the mean held constant", "a prediction that was not detached",
             "later.loss.hybrid_loss_vjp", "gradient", _mean_learns),
+    Mistake("LOSS-P2-POWER", "1/(k + SNR^γ) → (k + SNR)^−γ", "a matter of brackets", "later.weights.p2_weight", "value", instead(
+        lambda level, *, k, gamma: 1 / (k + np.exp(level * gamma) * (-np.expm1(level)) ** -gamma))),
     Mistake("LOSS-WEIGHT-T", "weight of t − 1 → of t", "an index from 0 for a step from 1", "later.weights.loss_weight_vjp",
             "value", told(log_alpha_bar_prev=lambda level, beta: level - np.log1p(-beta))),
 )

@@ -57,6 +57,15 @@ def steps_by_enumeration() -> float:
     return worst(*found, passes(refused(partial(categorical.reverse, logits, EVERY[X_T], step, mixing="mean"))))
 
 
+@check("symbols: the bound's term at t = 1 by Bayes' rule", "later.categorical.step_kl_vjp")
+def term_at_1_by_bayes() -> float:
+    """−log p(x_0 | x_1) with p in proportion to p̂ q(x_1 | ·), for all nine pairs (x_1, x_0)."""
+    said = SOFT[[0, 1, 2] * 3]
+    p = said * MATRIX[1][:, X_T].T
+    expected = -np.log((p / p.sum(axis=1, keepdims=True))[np.arange(len(X_0)), X_0])
+    return apart(categorical.step_kl(np.log(said), x_0=EVERY[X_0], x_t=EVERY[X_T], step=_step(1, len(X_0)), mixing="joint"), expected)
+
+
 @check("symbols: divergence by hand", "later.categorical.kl")
 def divergence_by_hand() -> float:
     """Of (1, 0, 0) from (½, ½, 0) it is log 2, the other way round ∞, of a law from itself 0; of (½, ¼, ¼) from (¼, ½, ¼) it is

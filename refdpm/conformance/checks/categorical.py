@@ -63,7 +63,8 @@ def term_at_1_by_bayes() -> float:
     said = SOFT[[0, 1, 2] * 3]
     p = said * MATRIX[1][:, X_T].T
     expected = -np.log((p / p.sum(axis=1, keepdims=True))[np.arange(len(X_0)), X_0])
-    return apart(categorical.step_kl(np.log(said), x_0=EVERY[X_0], x_t=EVERY[X_T], step=_step(1, len(X_0)), mixing="joint"), expected)
+    step = _step(1, len(X_0))
+    return apart(categorical.step_kl(np.log(said), x_0=EVERY[X_0], x_t=EVERY[X_T], step=step, mixing="joint"), expected)
 
 
 @check("symbols: divergence by hand", "later.categorical.kl")

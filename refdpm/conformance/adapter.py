@@ -414,10 +414,11 @@ def _widened(value: Any) -> Any:
 
 
 def like(array: Array, model: Any) -> Any:
-    """`array` in the framework of `model`, which is already imported by whoever made it."""
+    """`array` in the framework of `model`, which is already imported by whoever made it; real numbers in its precision too."""
     framework = type(model).__module__.split(".")[0]
     if framework == "torch":
-        return sys.modules["torch"].as_tensor(array.copy()).to(model.dtype)
+        tensor = sys.modules["torch"].as_tensor(array.copy())
+        return tensor.to(model.dtype) if tensor.is_floating_point() else tensor
     if framework in ("jax", "jaxlib"):
         return sys.modules["jax"].numpy.asarray(array)
     return array

@@ -3,6 +3,7 @@
 Everything is looked up in tables of one precision, as there.  They are right, unless `bug` names what is done wrong.
 """
 
+from functools import wraps
 from types import SimpleNamespace
 
 import numpy as np
@@ -180,6 +181,33 @@ def with_samplers(torch):
             return noise
 
     return Drawing
+
+
+def in_tensors(torch):
+    """The class of one of guided-diffusion that takes and gives tensors, and whose tables are looked up at whole numbers only."""
+    class InTensors:
+        def __init__(self, beta, dtype="float32", bug="", **choices):
+            self._of = Guided(beta, dtype, bug, **choices)
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            member = getattr(self._of, name)
+            return asked_in_tensors(member) if callable(member) else member
+
+    def asked_in_tensors(function):
+        @wraps(function)
+        def call(*given, **named):
+            value = function(*map(in_numpy, given), **{name: in_numpy(part) for name, part in named.items()})
+            if isinstance(value, dict):
+                return {name: torch.as_tensor(part) for name, part in value.items()}
+            return tuple(map(torch.as_tensor, value)) if isinstance(value, tuple) else torch.as_tensor(value)
+        return call
+
+    def in_numpy(part):
+        return part.numpy() if isinstance(part, torch.Tensor) else part
+
+    return InTensors
 
 
 class Lucid:

@@ -34,6 +34,7 @@ RIGHT = {
                                   ("EPSILON", "LEARNED_RANGE"))},
     "guided respaced": interfaces.Respaced,
     "guided drawing": lambda beta, dtype, bug="": interfaces.with_samplers(torch)(beta, dtype, bug),
+    "guided in tensors": lambda beta, dtype, bug="": interfaces.in_tensors(torch)(beta, dtype, bug),
     "lucidrains learned": with_choices(interfaces.Learned, objective="pred_v"), "lucidrains classes": interfaces.Classes,
     "ddim to x_1": with_choices(interfaces.DDIM, set_alpha_to_one=False, steps_offset=1),
     **{f"lucidrains {name}": with_choices(interfaces.Lucid, objective=name) for name in ("pred_noise", "pred_x0", "pred_v")},
@@ -44,7 +45,7 @@ RIGHT = {
 
 
 def with_torch(name):
-    return pytest.mark.skipif(torch is None and name.startswith(("ddpm", "guided drawing")), reason="needs PyTorch")
+    return pytest.mark.skipif(torch is None and name.startswith(("ddpm", "guided drawing", "guided in tensors")), reason="needs PyTorch")
 
 
 def right():

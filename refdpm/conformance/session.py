@@ -65,10 +65,15 @@ class Session:
         return self._results
 
     def _with_conventions(self, quantity: Quantity, found: list[Result]) -> list[Result]:
-        """The failures of a function that would be right under another convention with how that is stated."""
-        own = self.subject.profile.of(quantity.name)
-        right = next(right_with(self.subject, quantity, own, [(field,) for field in profiles.VALUES]), None)
-        if right is None:
+        """The failures of a function that would be right under another convention, on all inputs, with how that is stated."""
+        own = self.subject.profile
+        for right in right_with(self.subject, quantity, own.of(quantity.name), [(field,) for field in profiles.VALUES]):
+            self.subject.profile = own.with_own(quantity.name, right)
+            again = judge(self.subject, quantity, self.effort._replace(power=False, pairs=False, shrinks=0))
+            self.subject.profile = own
+            if all(result.verdict == "pass" for result in again):
+                break
+        else:
             return found
         stated = json.dumps({f"{quantity.name}.{field}": value for field, value in right.items()})
         says = f"{BY_CONVENTION}: if that is meant, state profile = {stated}"
@@ -342,6 +347,8 @@ def _not_known(source: Source) -> list[dict[str, str | None]]:
 def _row_of(result: Result, of: Quantity | Law, session: Session, expected: Mapping[str, str]) -> dict[str, Any]:
     row = {key: plain(value) for key, value in result._asdict().items()}
     row["ratio"] = None if result.ratio is None else float(min(result.ratio, 1e300))
+    if result.power and result.power["factor"] == np.inf:               # of an answer that is 0
+        row["power"]["factor"] = None
     row["reason"] = tidy(result.reason)
     row |= few_numbers(result.observed, result.right, result.smallest_input or {})
     row["function"] = function_of(row, of)

@@ -1,9 +1,12 @@
 """What right programs do that is no mistake, and what wrong ones are told besides: tables of one step, variances at t = 1."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.special import ndtr, xlogy
 
+from refdpm.console import to_json
 from refdpm.conformance import inference
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import Given
@@ -348,3 +351,67 @@ def test_an_input_that_is_made_simpler_still_says_one_thing():
     shown = next(row for row in asked(Clamped())["clauses"] if row["id"] == "DEC.MASS.VALUE")["smallest_input"]
     x_0, k, low, high, levels = (np.asarray(shown[name]) for name in ("x_0", "k", "low", "high", "levels"))
     np.testing.assert_allclose(x_0, low + k * (high - low) / (levels - 1), atol=1e-12)
+
+
+class Ending(Clipped):
+    """A schedule that ends with β_T = 1, as one of so few steps does whose rates are made larger in proportion."""
+
+    dtype = "float32"
+
+    def __init__(self, beta, predicts="noise"):
+        super().__init__(beta)
+        self.profile = {"first_t": 0, "predicts": predicts, "first": "next"}
+
+    def sample(self, model, noise):
+        x = noise[-1]
+        for t in reversed(range(len(self.beta))):
+            at = np.full(len(x), t)
+            said, a = model(x, at), self.at(self.abar, at, x)
+            with np.errstate(invalid="ignore"):
+                x_0 = said if self.profile["predicts"] == "x_0" else (x - np.sqrt(1 - a) * said) / np.sqrt(a)
+            mean, var = self.posterior(x_0, x, at)
+            x = mean + np.sqrt(var) * noise[t] * (t > 0)
+        return x.astype("float32")
+
+    def ddim_sample(self, model, noise, times, eta):
+        return np.full_like(noise[-1], np.nan)
+
+    def prior_kl(self, x_0):
+        mean, var = np.sqrt(self.abar[-1]) * x_0, 1 - self.abar[-1]
+        return ((mean ** 2 + var - 1 - np.log(var)) / 2).reshape(len(x_0), -1).sum(axis=1).astype("float32")
+
+
+def test_nobody_is_asked_for_samples_where_noise_says_nothing_of_the_data():
+    """No x̂_0 can be told from ε where ᾱ_T = 0, not even by the exact network; from x_0 it can."""
+    beta = np.array([0.1, 0.3, 0.5, 1.0])
+    report = asked(Ending(beta), only=("SMP", "OBJ.PRIOR"))
+    found = {row["id"]: (row["verdict"], row["reason"]) for row in report["clauses"] if row["id"].startswith("SMP.")}
+    for id in ("SMP.PATH.X_0", "SMP.LAW", "SMP.DDIM_PATH.X_0", "SMP.DDIM_LAW"):
+        assert found[id][0] == "skipped" and "not defined where ᾱ_t = 0" in found[id][1], found[id]
+    assert verdicts(report)["SMP.TIMES"] == "pass"
+    exact = verdicts(asked(Ending(beta, predicts="x_0"), only="SMP"))
+    assert exact["SMP.LAW"] == exact["SMP.PATH.X_0"] == "pass"
+
+
+def test_a_report_on_an_answer_that_is_0_can_be_written_as_json():
+    row, = asked(Ending(np.array([0.1, 0.3, 0.5, 1.0])), only="OBJ.PRIOR")["clauses"]
+    assert row["verdict"] == "undecided" and "up to the whole answer" in row["reason"]
+    assert json.loads(to_json(row))["power"]["factor"] is None
+
+
+def test_no_convention_is_proposed_under_which_what_failed_fails_too():
+    """The first inputs tell neither the convention nor the mistake, which shows only where some mass is small."""
+    class Clamped(Tables):
+        dtype = "float32"
+
+        def decoder_nll(self, model, x_0, noise):
+            t = np.zeros(len(x_0), dtype=np.int64)
+            mean, _ = self.reverse(model, self.marginal_sample(x_0, t, noise), t)
+            deviation = np.sqrt(self.var[1])
+            high, low = ndtr((x_0 + 1 / 255 - mean) / deviation), ndtr((x_0 - 1 / 255 - mean) / deviation)
+            high, low = np.where(x_0 > 0.999, 1.0, high), np.where(x_0 < -0.999, 0.0, low)
+            return -np.log(np.maximum(high - low, 1e-4)).sum(axis=1).astype("float32")
+
+    report = asked(Clamped(np.linspace(1e-4, 0.02, 1000)), profile={"first_t": 0, "first": "next"}, only="OBJ.DECODER")
+    row, = report["clauses"]
+    assert row["verdict"] == "wrong" and "convention" not in row["reason"], row["reason"]

@@ -77,6 +77,8 @@ def _distance(subject: Any, name: str, inputs: Inputs, book: Book) -> Finding:
     asked = inputs | {"noise": noise}
     answer = subject.ask(name, asked)
     scale, = function.scale(subject.chosen(function, asked))
+    if not np.all(np.isfinite(scale)):
+        raise Skip("what is sampled is not defined where ᾱ_t = 0")
     value, = answer.values
     found = Moments(value[0], ((value[1:] - value[0]) ** 2).sum(axis=0))
     allowed = Moments(scale[0], 2 * (np.abs(value[1:] - value[0]) * (scale[1:] + scale[0])).sum(axis=0))
@@ -100,7 +102,7 @@ def _ancestral_law(subject: Any, given: Given, seed: int) -> Finding:
 
 def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
     beta, predicts = _beta(given), subject.profile.predicts
-    found = []
+    found, left_out = [], "no path could be drawn"
     for eta in ETAS:
         every_second = np.unique(np.append(np.arange(2, len(beta) - 1, 2), len(beta) - 1))
         for times in own_lists(given) or (np.arange(1, len(beta)), every_second):
@@ -110,10 +112,10 @@ def _ddim_law(subject: Any, given: Given, seed: int) -> Finding:
                       "noise": np.zeros((len(times) + 1, 1, D))}
             try:
                 found.append(_distance(subject, "ddim_sample", inputs, ddim_formula))
-            except Skip:
-                continue                                               # it has an η of its own
+            except Skip as skip:                                       # it has an η of its own, say
+                left_out = str(skip)
     if not found:
-        raise Skip("no path could be drawn")
+        raise Skip(left_out)
     return max(found, key=lambda finding: finding.ratio)
 
 

@@ -44,8 +44,11 @@ RIGHT = {
     "d3pm": interfaces.Symbols, "d3pm of images": interfaces.Pixels}
 
 
+WITH_TORCH = "ddpm", "guided drawing", "guided in tensors"
+
+
 def with_torch(name):
-    return pytest.mark.skipif(torch is None and name.startswith(("ddpm", "guided drawing", "guided in tensors")), reason="needs PyTorch")
+    return pytest.mark.skipif(torch is None and name.startswith(WITH_TORCH), reason="needs PyTorch")
 
 
 def right():

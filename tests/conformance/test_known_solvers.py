@@ -193,10 +193,11 @@ class EDM:
 
 
 class KDiffusion:
-    """As published: a network that is told σ, and a loss."""
+    """As published: a network that is told σ, and a loss, which may weigh levels and frequencies."""
 
-    def __init__(self, bug="", sigma_data=1.0):
+    def __init__(self, bug="", sigma_data=1.0, weighting=np.ones_like, scales=1):
         self.bug, self.sigma_data, self.inner_model = bug, sigma_data, None
+        self.weighting, self.scales = weighting, scales
 
     def get_scalings(self, sigma):
         total = sigma ** 2 + self.sigma_data ** 2
@@ -206,7 +207,7 @@ class KDiffusion:
         skip, out, into = (c.reshape(-1, 1, 1, 1) for c in self.get_scalings(sigma))
         x_t = x + sigma.reshape(-1, 1, 1, 1) * noise
         target = (x - (0 if self.bug else skip) * x_t) / out
-        return ((self.inner_model(into * x_t, sigma) - target) ** 2).reshape(len(x), -1).mean(axis=1)
+        return ((self.inner_model(into * x_t, sigma) - target) ** 2).reshape(len(x), -1).mean(axis=1) * self.weighting(sigma)
 
     def __call__(self, x, sigma):
         skip, out, into = (c.reshape(-1, 1, 1, 1) for c in self.get_scalings(sigma))
@@ -219,6 +220,54 @@ class KDiffusion:
 def test_right_denoisers_pass(of, passing):
     report = check(of, effort=QUICK)
     assert not failing(report) and passing <= {row["id"] for row in report["clauses"] if row["verdict"] == "pass"}
+
+
+class Simple(KDiffusion):
+    """With the loss of DDPM in place of that of its class."""
+
+    def loss(self, x, noise, sigma):
+        x_t = x + sigma.reshape(-1, 1, 1, 1) * noise
+        return (((x_t - self(x_t, sigma)) / sigma.reshape(-1, 1, 1, 1) - noise) ** 2).reshape(len(x), -1).mean(axis=1)
+
+
+@pytest.mark.parametrize("of,says", [
+    (Simple(), "puts a loss of its own in the place of that of KDiffusion"),
+    (KDiffusion(weighting=lambda sigma: 1 / (1 + sigma ** 2)), "weighs levels otherwise"),
+    (KDiffusion(scales=4), "weighs frequencies")])
+def test_another_loss_is_not_judged_by_that_of_edm(of, says):
+    report = check(of, effort=QUICK)
+    rows = {row["id"]: row for row in report["clauses"]}
+    assert not failing(report) and rows["SIG.DENOISED.VALUE"]["verdict"] == "pass"
+    assert rows["SIG.LOSS.VALUE"]["verdict"] == "skipped" and says in rows["SIG.LOSS.VALUE"]["reason"]
+
+
+class ToldTimes(KDiffusion):
+    """Around a network that says v and is told a time."""
+
+    def sigma_to_t(self, sigma):
+        return np.arctan(sigma) / np.pi * 2
+
+    def __call__(self, x, sigma):
+        skip, out, into = (c.reshape(-1, 1, 1, 1) for c in self.get_scalings(sigma))
+        return skip * x - out * self.inner_model(into * x, self.sigma_to_t(sigma))
+
+
+class VE:
+    """Of EDM's repository, with the scalings of another paper."""
+
+    model = None
+
+    def round_sigma(self, sigma):
+        return sigma
+
+    def __call__(self, x, sigma, class_labels=None):
+        return x + sigma * self.model(x, np.log(sigma / 2))
+
+
+@pytest.mark.parametrize("of,says", [(ToldTimes(), "around a network that is told a time"), (VE(), "with other scalings")])
+def test_other_denoisers_are_not_claimed(of, says):
+    with pytest.raises(ValueError, match=f"is a denoiser {says}.*; no clause is about it: expected a denoiser of EDM"):
+        check(of)
 
 
 def test_wrong_denoisers_are_told_what_is_wrong():

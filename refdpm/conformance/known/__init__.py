@@ -49,6 +49,8 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
         return solvers.Solver(target)
     if denoiser.is_denoiser(target):
         return denoiser.Denoiser(target)
+    if kind := denoiser.other_kind(target):
+        raise ValueError(f"adapter: {name} is {kind}; no clause is about it: expected {denoiser.Denoiser.SAYS}")
     if not isinstance(target, type) and (kind := diffusers.other_kind(target)):
         raise ValueError(f"adapter: {name} is {kind}; no clause is about it: expected {diffusers.Scheduler.SAYS}, "
                          f"or {solvers.Solver.SAYS}")

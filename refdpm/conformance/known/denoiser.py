@@ -4,6 +4,8 @@
     k-diffusion    `inner_model` is the network, which is told σ and makes ¼ log σ of it; `get_scalings`, `loss`, `sigma_data`
 
 The network that is handed over takes the place of the object's own in a copy, which is told the σ_d that is asked for.
+
+What has such names, but tells its network a time or has other scalings, is not claimed, and it is said what it is (`other_kind`).
 """
 
 from typing import Any
@@ -12,16 +14,28 @@ import copy
 import numpy as np
 
 from refdpm.conformance.adapter import to_array
-from refdpm.conformance.known.common import array_of
+from refdpm.conformance.known.common import array_of, unasked
 
 NETWORKS = ("model", "inner_model")
 
 
 def is_denoiser(target: Any) -> bool:
-    """Whether an object has one of the two interfaces."""
-    edm = all(hasattr(target, name) for name in ("model", "round_sigma", "sigma_data"))
-    k_diffusion = all(hasattr(target, name) for name in ("inner_model", "get_scalings", "sigma_data"))
-    return not isinstance(target, type) and callable(target) and (edm or k_diffusion)
+    """Whether an object has one of the two interfaces, and is no other kind of denoiser."""
+    return _is_called_so(target) and not other_kind(target)
+
+
+def other_kind(target: Any) -> str:
+    """What a denoiser is that no clause is about; "" for one of either interface, and for what is none."""
+    if not _is_called_so(target):
+        return ""
+    if hasattr(target, "sigma_to_t"):
+        return "a denoiser around a network that is told a time instead of σ"
+    return "" if hasattr(target, "sigma_data") else "a denoiser with other scalings than those of EDM, without σ_d"
+
+
+def _is_called_so(target: Any) -> bool:
+    names = (("model", "round_sigma"), ("inner_model", "get_scalings"))
+    return not isinstance(target, type) and callable(target) and any(all(hasattr(target, one) for one in pair) for pair in names)
 
 
 class Denoiser:
@@ -36,7 +50,7 @@ class Denoiser:
         self.network = next(name for name in NETWORKS if hasattr(denoiser, name))
         parameters = [*getattr(denoiser, "parameters", list)()]
         self.array = array_of(parameters[0] if parameters else getattr(denoiser, "sigma_min", None))
-        self.unasked = tuple(name for name in ("round_sigma", "sigma_to_t", "t_to_sigma") if hasattr(denoiser, name))
+        self.unasked = unasked(denoiser, ("round_sigma",))
 
     def sigma_denoised(self, network: Any, x_t: Any, sigma: Any, sigma_data: Any) -> Any:
         """The object, called."""
@@ -44,11 +58,17 @@ class Denoiser:
         return self._around(network, sigma_data)(x, level).reshape(x_t.shape)
 
     def sigma_loss(self, network: Any, x_0: Any, noise: Any, sigma: Any, sigma_data: Any) -> Any:
-        """`loss`, of k-diffusion."""
-        twin = self._around(network, sigma_data)
+        """`loss`, of k-diffusion, where it is that of EDM."""
+        twin, levels = self._around(network, sigma_data), sigma.reshape(-1)
         if not hasattr(twin, "loss"):
             raise NotImplementedError("there is no loss")
-        return twin.loss(_as_image(x_0), _as_image(noise), sigma.reshape(-1)).mean()
+        if inherited := _inherited_loss(type(twin)):
+            raise NotImplementedError(f"it puts a loss of its own in the place of that of {inherited}")
+        if hasattr(twin, "weighting") and np.any(to_array(twin.weighting(levels)) != 1):
+            raise NotImplementedError("its loss weighs levels otherwise than 1/c_out²")
+        if getattr(twin, "scales", 1) != 1:
+            raise NotImplementedError("its loss weighs frequencies")
+        return twin.loss(_as_image(x_0), _as_image(noise), levels).mean()
 
     def _around(self, network: Any, sigma_data: Any) -> Any:
         """A copy around another network, for data of that deviation."""
@@ -65,6 +85,12 @@ class Denoiser:
         object.__setattr__(twin, self.network, said)
         object.__setattr__(twin, "sigma_data", float(sigma_data))
         return twin
+
+
+def _inherited_loss(kind: type) -> str:
+    """The class whose loss another class puts its own in the place of; "" where there is one loss."""
+    having = [one.__name__ for one in kind.__mro__ if "loss" in vars(one)]
+    return having[1] if len(having) > 1 else ""
 
 
 def _as_image(x: Any) -> Any:

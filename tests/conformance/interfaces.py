@@ -338,7 +338,7 @@ def ddpm_scheduler(torch):
             mean = (before ** 0.5 * self.betas[t] * x_0 + c_t * (1 - before) * sample) / (1 - level)
             if t > 0 or self._bug == "noise at the end":
                 z = torch.randn(sample.shape, generator=generator, dtype=sample.dtype)
-                spread = self._get_variance(max(t, 1))
+                spread = self._get_variance(t) if t > 0 else self.betas[t]
                 mean = mean + (spread if self._bug == "variance for deviation" else spread ** 0.5) * z
             return SimpleNamespace(prev_sample=mean, pred_original_sample=x_0)
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
-import numpy as np
 
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip
@@ -96,11 +95,15 @@ def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, 
 
 
 def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations under which most of a wrong quantity's numbers are right; none if our own ways are not clearly worse."""
+    """The combinations under which more of a wrong quantity's outputs are right than in our own ways, all their numbers; or else
+    most of the numbers, if our own ways are clearly worse."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
     units = UNITS if _has_one_number(quantity) else COARSE             # of a few numbers some are right by chance
     combinations = [one for one in combinations
                     if all(one[field] == getattr(profile, field) for field in NEVER_GUESSED & one.keys())]
+    own_right, *right = (_outputs_right(subject, quantity, probes, profile._replace(**one)) for one in ({}, *combinations))
+    if max(right, default=0) > own_right:
+        return [one for one, outputs in zip(combinations, right) if outputs == max(right)]
     own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), units) for one in ({}, *combinations))
     best = max(shares, default=-1.0)
     return [one for one, share in zip(combinations, shares) if share == best] if best >= max(own + CLEARLY, 0.0) else []
@@ -140,16 +143,31 @@ def _is_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profil
 
 def _share_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> float:
     """The share of the numbers that are right in these units under a profile; −1 where there is no answer."""
+    found = _which_are_right(subject, quantity, probes, profile, units)
+    if found is None:
+        return -1.0
+    numbers = [number for output in found for number in output]
+    return sum(numbers) / len(numbers) if numbers else 1.0
+
+
+def _outputs_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile) -> int:
+    """How many outputs of a function with several have nothing but right numbers, and have numbers."""
+    found = _which_are_right(subject, quantity, probes, profile, UNITS) if len(quantity.outputs) > 1 else None
+    return sum(bool(output) and all(output) for output in found or [])
+
+
+def _which_are_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]
+                     ) -> list[list[bool]] | None:
+    """Of every number of every output, whether it is right in these units under a profile; None where there is no answer."""
     before, subject.profile = subject.profile, profile
-    found, count = 0, 0
+    found: list[list[bool]] = [[] for _ in quantity.outputs]
     try:
         for inputs in probes:
             answer = subject.ask(quantity.name, inputs)
-            for parts in zip(answer.values, *subject.values_and_scales(quantity, inputs)):
-                found += int(np.sum(ratios(*parts, units[answer.dtype]) <= LIMIT))
-                count += parts[0].size
+            for output, parts in zip(found, zip(answer.values, *subject.values_and_scales(quantity, inputs))):
+                output += (ratios(*parts, units[answer.dtype]) <= LIMIT).ravel().tolist()
     except (Skip, Fault, ValueError):
-        return -1.0
+        return None
     finally:
         subject.profile = before
-    return found / count if count else 1.0
+    return found

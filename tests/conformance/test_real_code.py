@@ -159,6 +159,17 @@ def test_nats_in_one_function_and_bits_in_another_are_conventions():
     assert verdicts(asked(Tens(BETA)))["OBJ.PRIOR.VALUE"] == "wrong"
 
 
+def test_a_wrong_mean_leaves_the_variance_its_convention():
+    """That of t = 1 is told by the variance alone, which is right."""
+    class Means(Tables):
+        def reverse(self, model, x_t, t):
+            mean, var = super().reverse(model, x_t, t)
+            return 1.1 * mean, np.maximum(var, 1e-20)
+
+    found = verdicts(asked(Means(BETA), only="REV"))
+    assert found["REV.LAW.MEAN"] == "wrong" and found["REV.LAW.VAR"] == "pass"
+
+
 class Spread(Clipped):
     """Where the reverse step says its variance in another form than the posterior."""
 

@@ -86,12 +86,14 @@ def _depends_on(found: list[Combination], field: str, value: Any) -> bool:
 
 
 def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations of the quantity's own conventions under which it is right on the probes; or inaccurate, if under none."""
+    """The combinations of the quantity's own conventions under which it is right on the probes; or inaccurate, if under none, with
+    as many outputs right as can be."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
     for units in (UNITS, COARSE):
         if found := [one for one in combinations if _is_right(subject, quantity, probes, profile._replace(**one), units)]:
-            return found
-    return []
+            break
+    right = [_outputs_right(subject, quantity, probes, profile._replace(**one)) for one in found]
+    return [one for one, outputs in zip(found, right) if outputs == max(right)]
 
 
 def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:

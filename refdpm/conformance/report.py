@@ -78,6 +78,7 @@ def failure_text(row: Mapping[str, Any]) -> str:
 
 
 BY_CONVENTION = "it would be right by another convention"
+ALMOST = 0.05                   # of an error is left by what nearly explains it
 NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
 
 
@@ -87,8 +88,15 @@ def explanation_text(row: Mapping[str, Any]) -> str:
     if not told or told.startswith(NOTES):
         nothing = (f"its error is {row['ratio']:.2g} times the rounding error of the formula" if row["verdict"] == "inaccurate"
                    else "no mistake that is known explains it")
-        told = "; ".join(filter(None, [f"{nothing}{_worst_text(row)}", told]))
+        told = "; ".join(filter(None, [f"{nothing}{_worst_text(row)}{_almost_text(row)}", told]))
     return told + f"; {row['where']}" * bool(row["where"])
+
+
+def _almost_text(row: Mapping[str, Any]) -> str:
+    """What explains nearly all, as a mistake does whose numbers are rounded otherwise than here."""
+    if not row["runner_up"] or row["runner_up_distance"] > ALMOST:
+        return ""
+    return f"; {_short(row['runner_up'])} explains all but {row['runner_up_distance']:.0%} of it"
 
 
 def _worst_text(row: Mapping[str, Any]) -> str:

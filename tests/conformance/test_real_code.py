@@ -170,6 +170,22 @@ def test_a_wrong_mean_leaves_the_variance_its_convention():
     assert found["REV.LAW.MEAN"] == "wrong" and found["REV.LAW.VAR"] == "pass"
 
 
+def test_a_mistake_that_single_precision_blurs_is_said_in_the_first_line():
+    """Tables in float32, and √ᾱ_t for √ᾱ_{t−1}: of little effect where many steps are short."""
+    class Single(Tables):
+        def __init__(self, beta):
+            super().__init__(np.asarray(beta, dtype=np.float32))
+
+        def posterior(self, x_0, x_t, t):
+            beta, before, bar = (self.at(table, t, x_t) for table in (self.beta, self.before.astype(np.float32), self.abar))
+            mean = beta * np.sqrt(bar) / (1 - bar) * x_0 + np.sqrt(1 - beta) * (1 - before) / (1 - bar) * x_t
+            return mean, beta * (1 - before) / (1 - bar)
+
+    single = Single(np.linspace(1e-4, 0.02, 1000))
+    single.dtype = "float32"
+    assert "ᾱ_t for ᾱ_{t−1} in √ᾱ_{t−1}" in headline(asked(single, only="GAU.POST"))
+
+
 class Spread(Clipped):
     """Where the reverse step says its variance in another form than the posterior."""
 

@@ -185,3 +185,19 @@ def test_a_mean_that_is_left_out_of_a_norm_is_described():
 
     with pytest.raises(AssertionError, match="likely: the error is the same for all entries along axis 1: a term that is a sum"):
         assert_adjoint(layer_norm, backward, np.random.default_rng(0).normal(size=(4, 6)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_names_say_which_argument_is_the_cotangent_also_where_the_gradient_is_wrong(seed):
+    """Of an RMS norm whose `gain` is forgotten in one term of dx; x and dout have one shape, so that shapes say nothing."""
+    def norm(x, gain):
+        return gain * x / np.sqrt((x * x).mean(-1, keepdims=True))
+
+    def norm_backward(dout, x, gain):
+        r = 1 / np.sqrt((x * x).mean(-1, keepdims=True))
+        return r * gain * dout - x * r ** 3 * (dout * x).mean(-1, keepdims=True), (dout * x * r).sum(0)
+
+    rng = np.random.default_rng(seed)
+    with pytest.raises(AssertionError, match="called as backward\\(dvalue, ...\\)") as raised:
+        assert_adjoint(norm, norm_backward, rng.normal(size=(4, 3)), rng.normal(size=3))
+    assert "gain: right" in str(raised.value)

@@ -117,7 +117,10 @@ def _random_leaf(leaf: Any, rng: np.random.Generator) -> Any:
 # -- forms -------------------------------------------------------------------------------------------------------------
 
 def fitting(f: Callable[..., Any], gradient: Callable[..., Any], arguments: Sequence[Any]) -> list[Form]:
-    """The forms that fit the number of arguments of `gradient`, those first that the names of its arguments speak for."""
+    """The forms that fit the number of arguments of `gradient`, those first that the names of its arguments speak for.
+
+    Where all names but the first, or but the last, are those of f's arguments, that one is the cotangent.
+    """
     count, names = len(arguments), _parameters(gradient)
     known = _parameters(f) or []
     found = []
@@ -125,7 +128,7 @@ def fitting(f: Callable[..., Any], gradient: Callable[..., Any], arguments: Sequ
         found += [VJP, GRADIENT, VALUE_AND_GRADIENT]
     if _takes(gradient, count + 1):
         own = [i for i, name in enumerate((names or [])[:count + 1]) if name not in known]
-        found += [LAST, FIRST] if own == [count] else [FIRST, LAST]
+        found += [LAST] if own == [count] else [FIRST] if own == [0] else [FIRST, LAST]
     if _takes(gradient, 2):
         named_cache = [i for i, name in enumerate((names or [])[:2]) if name in CACHES]
         cached = [CACHE_FIRST, CACHE_LAST] if named_cache == [0] else [CACHE_LAST, CACHE_FIRST]

@@ -9,7 +9,7 @@ import inspect
 import re
 import textwrap
 
-from refdpm import READING_ORDER
+from refdpm import READING_ORDER, paper
 from refdpm.conformance import gradients, wire
 from refdpm.conformance.cases import CASES
 from refdpm.conformance.chapters.inputs import Given
@@ -128,6 +128,7 @@ def equation(number: str, clauses: Clauses) -> str:
     name = number if number.startswith("App.") else f"equation {number}"
     lines = [f"{name} of Sohl-Dickstein et al. 2015, {found.section}", _indented(found.says)]
     lines += [_indented(found.note)] if found.note else []
+    lines += [_indented(part) for part in (paper.__doc__ or "").split("\n\n") if part.startswith("Symbols:")]
     code = ", ".join(f"refdpm.{place}" for place in code_of(number))
     lines += [_indented(f"code: {code}")] if code else []
     lines += [_indented(f"why: python -m pydoc refdpm.{module}") for module in _derived_in(number)]

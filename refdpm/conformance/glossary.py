@@ -16,6 +16,7 @@ GLOSSARY = {
     "model": "the network that a function is given: model(x_t, t) with the adapter's own t is x_t @ weight + bias, x_t flattened "
              "to (N, D); its tables model.weight and model.bias have T+1 rows, of which rows 1 to T belong to t = 1, …, T.",
     "profile": "the conventions of an adapter: t from 0 or 1, nats or bits, variance or its logarithm.",
+    "guessed": "of a convention: no right function tells it, and under this one most numbers of a wrong function are right.",
     "power": "what a pass would have rejected: the edits that the inputs tell from the formula.",
     "scale": "how much rounding a formula may do; an error is measured in u·scale, u the unit of the precision.",
     "units": "an error divided by u·scale.",

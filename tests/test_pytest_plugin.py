@@ -1,6 +1,7 @@
 """Clauses as tests of pytest, as a user runs them: each run is a process of its own, in a folder of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,7 +76,8 @@ def test_adapters_in_a_row(run):
 def test_an_expected_failure_is_an_xfail_and_one_that_passes_fails(run, tmp_path):
     (tmp_path / "expected.txt").write_text("GAU.POST.MEAN we know\nGAU.POST.VAR we know\nPURE.SAME we thought so\n")
     code, out = run("--refdpm", "wrong.py", "--refdpm-expected", "expected.txt", "-rx", wrong=WRONG)
-    assert code == 1 and "1 failed, 2 passed, 2 xfailed" in out and "XFAIL wrong.py::GAU.POST.VAR - we know" in out
+    assert code == 1 and "1 failed, 2 passed, 2 xfailed" in out
+    assert re.search("XFAIL wrong.py::GAU.POST.VAR - (reason: )?we know", out)            # the word is that of pytest 8.0
     assert "PURE.SAME passes, but was expected to fail: we thought so" in out
     assert "3 failed, 2 passed" in run("--refdpm", "wrong.py", "--refdpm-expected", "expected.txt", "--runxfail")[1]
     (tmp_path / "expected.txt").write_text("GAU.POST.MAEN we know\n")
@@ -97,8 +99,8 @@ def test_silence_is_no_success(run):
 def test_clauses_in_a_file_of_ones_own(run):
     code, out = run("-rx", "test_mine.py", wrong=WRONG, test_mine=TESTS)
     assert code == 1 and "2 failed, 6 passed, 2 xfailed" in out
-    assert "XFAIL test_mine.py::test_by_mark[GAU.POST.VAR] - we know" in out
-    assert "XFAIL test_mine.py::test_by_hand[GAU.POST.VAR] - we know" in out
+    assert re.search(r"XFAIL test_mine.py::test_by_mark\[GAU.POST.VAR\] - (reason: )?we know", out)
+    assert re.search(r"XFAIL test_mine.py::test_by_hand\[GAU.POST.VAR\] - (reason: )?we know", out)
     assert out.count(">       ") == 2 and "conformance/session.py" not in out             # the lines of the user's alone
     code, out = run("test_none.py", test_none="def test_it(refdpm_clause): pass\n")
     assert code != 0 and "expected @pytest.mark.refdpm(my_adapter)" in out

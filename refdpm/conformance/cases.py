@@ -36,7 +36,7 @@ from refdpm.layers.temporal import BASES
 from refdpm.networks import bit_readout, heartbeat, swiss_roll
 from refdpm.networks.readout import READOUTS, Heads
 from refdpm.schedule import Step
-from refdpm.vjp import Array, Pullback, fix, tree_map, unbroadcast
+from refdpm.vjp import Array, Pullback, fix, leaves, tree_map, unbroadcast
 
 Case = tuple[tuple[Any, ...], dict[str, Any]]
 Alternatives = tuple[st.SearchStrategy[Case], ...]
@@ -51,6 +51,7 @@ PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", 
                 "later.masked", "later.guidance")
 
 SEED = 2015
+MANY = 8                                                  # examples more, where few are plain
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
 SMALL = ((1, 3), (4, 1), (1, 1), (0, 2))                  # (N, D)
@@ -682,16 +683,28 @@ def _drawn(name: str, count: int) -> list[list[Case]]:
 
 
 def _draw(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
-    """`count` cases of one strategy, not the first, which has the simplest values there are."""
+    """`count` cases of one strategy, not the first, which has the simplest values there are, and which old versions repeat."""
+    if not count:
+        return []
+    few = _first(alternative, count + 1)[-count:]
+    return _first(alternative, count + MANY)[-count:] if any(map(_is_plain, few)) else few
+
+
+def _first(alternative: st.SearchStrategy[Case], number: int) -> list[Case]:
+    """So many cases, or fewer where there are no more."""
     found: list[Case] = []
 
     @seed(SEED)
-    @settings(max_examples=count + 1, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))
+    @settings(max_examples=number, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(alternative)
     def collect(case: Case) -> None:
         found.append(case)
 
-    if count:
-        collect()
-    return found[-count:] if count else found
+    collect()
+    return found
+
+
+def _is_plain(case: Case) -> bool:
+    """Whether every array repeats one number, though some have several."""
+    arrays = [leaf for leaf in leaves(case[0]) if isinstance(leaf, np.ndarray) and leaf.size > 1]
+    return bool(arrays) and all(np.all(leaf == leaf.flat[0]) for leaf in arrays)

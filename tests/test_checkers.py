@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from refdpm.gradcheck import Pair, asymmetry, contract_breaches, gaps
+from refdpm.gradcheck import Pair, asymmetry, breaches, contract_breaches, gaps
+from refdpm.layers.linear import per_step, per_step_vjp
 from refdpm.layers.rbf import rbf, rbf_vjp
 
 rng = np.random.default_rng(0)
@@ -165,3 +166,12 @@ def test_asymmetric_second_derivative_is_seen():
         return square(x, scale=scale), lambda dy: 2 * scale * x * dy + 1e-3 * np.roll(x * x, 1) * dy
 
     assert asymmetry(pair(twisted), (X,), {}, rng) > 1e-6
+
+
+def test_rounding_of_what_is_linear_is_no_kink():
+    """One weight of 4e-23 among zeros: what is left of both sides is rounding, at every step the same share of the slope."""
+    weight = np.zeros((5, 3, 2))
+    weight[0, 0, 1] = 4.40786228e-23
+    arguments, fixed = (np.ones((1, 3)), weight, np.zeros((5, 2))), {"t": np.array([0])}
+    for seed in range(40):
+        assert not breaches(Pair("per_step", per_step, per_step_vjp), arguments, fixed, np.random.default_rng(seed))

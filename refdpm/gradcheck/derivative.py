@@ -62,7 +62,7 @@ def differences(f: Callable[[Tree], Tree], x: Tree, v: Tree, *, unit: float = UN
             change = max(norm(row[power] - row[power - 1]), norm(row[power] - old[power - 1])) + noise / h + unit * norm(row[power])
             if change < error:
                 best, error = row[power], change
-    bends = [bend if bend * h > 30 * noise else 0.0 for (h, _, _), bend in zip(steps, bends)]
+    bends = [bend if bend > 30 * (noise / h + unit * norm(row[0])) else 0.0 for (h, row, _), bend in zip(steps, bends)]
     return best, float("inf") if _is_kink(bends) else error
 
 

@@ -91,6 +91,7 @@ BY_NAME = {check.name: check for check in CHECKS}
     "symbols: matrices multiply",
     "symbols: any matrices in their order",
     "symbols: posterior and reverse step by enumeration",
+    "symbols: posterior with a law of its own by enumeration",
     "symbols: the bound's term at t = 1 by Bayes' rule",
     "symbols: divergence by hand",
 ])

@@ -57,6 +57,17 @@ def steps_by_enumeration() -> float:
     return worst(*found, passes(refused(partial(categorical.reverse, logits, EVERY[X_T], step, mixing="mean"))))
 
 
+@check("symbols: posterior with a law of its own by enumeration", "later.categorical.posterior")
+def posterior_of_a_law() -> float:
+    """All nine pairs (x_t, x_0) by Bayes' rule, class by class, where a fresh draw is from π = (½, ⅓, ⅙)."""
+    law, t = np.array([1 / 2, 1 / 3, 1 / 6]), 2
+    one, two = ((1 - b) * np.eye(K) + b * law for b in BETA[1:t + 1])
+    joint = one[X_0] * two[:, X_T].T
+    step = _step(t, len(X_T))
+    q = categorical.posterior(EVERY[X_T], EVERY[X_0], step.beta, step.log_alpha_bar_prev, law=law)
+    return apart(q.prob, joint / joint.sum(axis=1, keepdims=True))
+
+
 @check("symbols: the bound's term at t = 1 by Bayes' rule", "later.categorical.step_kl_vjp")
 def term_at_1_by_bayes() -> float:
     """−log p(x_0 | x_1) with p in proportion to p̂ q(x_1 | ·), for all nine pairs (x_1, x_0)."""

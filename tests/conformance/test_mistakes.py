@@ -192,6 +192,11 @@ def _log_normal(x, *, mean, covariance):
     return scipy.stats.multivariate_normal(mean, covariance).logpdf(x)
 
 
+def _sigmoid_by_cases(x):
+    small = np.exp(np.where(np.real(x) < 0, x, -x))
+    return np.where(np.real(x) < 0, small / (1 + small), 1 / (1 + small))
+
+
 def _per_step_at_once(x, weight, bias, *, t):
     return np.einsum("ni,nij->nj", x, weight[t]) + bias[t]
 
@@ -282,7 +287,7 @@ FALSE_ALARMS = (
      - ((T - 1) * terms.kl.mean(axis=0) if len(terms.kl) else 0)),
     ("log-density by SciPy", "likelihood.gaussian_log_likelihood", _log_normal),
     ("softplus as logaddexp", "activation.softplus", lambda x: np.logaddexp(0, x)),
-    ("sigmoid as a hyperbolic tangent", "activation.sigmoid", lambda x: (1 + np.tanh(x / 2)) / 2),
+    ("sigmoid by cases", "activation.sigmoid", _sigmoid_by_cases),
     ("rows at once", "layers.linear.per_step", _per_step_at_once),
     ("eq. 65 with its terms sorted", "networks.readout.eq65", _eq65_with_sorted_terms),
     ("denoising through the posterior", "networks.readout.denoising", _denoising_through_the_posterior),

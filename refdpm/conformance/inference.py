@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
-
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.chapters.inputs import Inputs

@@ -192,8 +192,11 @@ def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, b
             for value, part in zip(values, failure.parts):
                 given = np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape)
                 moves = moves or _distance_in_units(given, part.expected, part.unit) > 1
-                largest = max(largest, _unexplained_share(given, part))
-                but_first = max(but_first, _unexplained_share(np.where(_right_at_1(failure, part), part.observed, given), part))
+                share = _unexplained_share(given, part)
+                largest = max(largest, share)
+                if share > NEAR and np.any(first := _right_at_1(failure, part)):
+                    share = _unexplained_share(np.where(first, part.observed, given), part)
+                but_first = max(but_first, share)
         except Exception:
             return np.inf, False
     return (NEAR if but_first <= NEAR < largest else largest), moves

@@ -16,7 +16,7 @@ Sources: Austin et al. 2021; Lou, Meng, Ermon 2024 (ratio); Sahoo et al. 2024, S
 
 import numpy as np
 
-from refdpm.activation import log_softmax_vjp, softmax, softmax_vjp
+from refdpm.activation import log_softmax_vjp, softmax_vjp
 from refdpm.doors import open_doors
 from refdpm.later.categorical import Categorical
 from refdpm.vjp import Array, Pullback
@@ -31,29 +31,23 @@ def reverse(logits: Array, sigma: Array, sigma_next: Array, *, x_t: Array) -> Ca
 
     Domain: 0 ≤ sigma_next ≤ sigma, 0 < sigma.
     """
-    masked, shown, stays = x_t[..., -1:], *_shares(sigma, sigma_next)
-    drawn = np.concatenate([shown * softmax(logits), np.broadcast_to(stays, masked.shape)], axis=-1)
-    return Categorical(np.where(masked > 0, drawn, x_t))
+    return reverse_vjp(logits, sigma, sigma_next, x_t=x_t)[0]
 
 
 def reverse_vjp(logits: Array, sigma: Array, sigma_next: Array, *, x_t: Array) -> tuple[Categorical, Pullback]:
     """Adjoint of `reverse`.   du = e^−σ_t (1 − e^−σ_s)/(1 − e^−σ_t)² dσ_t − e^−σ_s/(1 − e^−σ_t) dσ_s."""
     said, back = softmax_vjp(logits)
-    masked, shown = x_t[..., -1:] > 0, _shares(sigma, sigma_next)[0]
-    rest, rest_next = -np.expm1(-sigma), -np.expm1(-sigma_next)
+    masked, rest, rest_next = x_t[..., -1:] > 0, -np.expm1(-sigma), -np.expm1(-sigma_next)
+    shown = (np.exp(-sigma_next) * -np.expm1(sigma_next - sigma) / rest)[..., None]
+    stays = np.broadcast_to((rest_next / rest)[..., None], masked.shape)
+    law = np.where(masked, np.concatenate([shown * said, stays], axis=-1), x_t)
 
     def pullback(dlaw: Categorical) -> tuple[Array, Array, Array]:
         d = masked * dlaw.prob
         dshown = (d[..., :-1] * said).sum(axis=(1, 2))[:, None] - d[..., -1].sum(axis=1, keepdims=True)
         return back(shown * d[..., :-1]), np.exp(-sigma) * rest_next / rest ** 2 * dshown, -np.exp(-sigma_next) / rest * dshown
 
-    return reverse(logits, sigma, sigma_next, x_t=x_t), pullback
-
-
-def _shares(sigma: Array, sigma_next: Array) -> tuple[Array, Array]:
-    """u and 1 − u, for every token."""
-    rest = np.expm1(-sigma)
-    return (np.exp(-sigma_next) * np.expm1(sigma_next - sigma) / rest)[..., None], (np.expm1(-sigma_next) / rest)[..., None]
+    return Categorical(law), pullback
 
 
 # -- the limit of many steps -------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
     for version in (_Version(formulas, dict(zip(varied, numbers))) for numbers in product(*counts)):
         yield from _edits(version, before, all_ways)
         yield from _since_the_start(version) if all_ways else ()
-        yield from _of_calls(version, before) if all_ways else ()
+        yield from _of_calls(version) if all_ways else ()
         yield from _of_networks(version, before) if all_ways else ()
         again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
         before.update(one for one in version.everything if one not in again)
@@ -115,6 +115,18 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
                             for parent in around)
 
 
+def _changes_inside(one: E, part: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+    """The changes of a part of an expression that somebody may write out in each place."""
+    for says, new in _changes(part, columns, arguments, False):
+        yield f"{says} in {_name(one)}", _replacing(one).replaced({part: new})[0]
+
+
+@lru_cache(maxsize=500)
+def _replacing(one: E) -> Replacing:
+    """A part that is changed again and again."""
+    return Replacing((one,))
+
+
 def _since_the_start(version: _Version) -> Iterator[Edit]:
     """All that is said of one step said of all steps up to it."""
     of_step = [one for one in version.everything if one.op == "column" and one.how.name in ("beta", "alpha")]
@@ -124,26 +136,10 @@ def _since_the_start(version: _Version) -> Iterator[Edit]:
             one: level if one.how.name == "alpha" else 1 - level for one, level in kept.items()})
 
 
-def _changes_inside(one: E, part: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
-    """The changes of a part of an expression that somebody may write out in each place."""
-    for says, new in _changes(part, columns, arguments, False):
-        yield f"{says} in {_name(one)}", _with_change(one, part, new)
-
-
-def _with_change(one: E, part: E, new: E) -> E:
-    return _replacing(one).replaced({part: new})[0]
-
-
-@lru_cache(maxsize=500)
-def _replacing(one: E) -> Replacing:
-    """A part that is changed again and again."""
-    return Replacing((one,))
-
-
 # -- arguments of a formula that has a name --------------------------------------------------------------------------------
 
-def _of_calls(version: _Version, before: set[E]) -> Iterator[Edit]:
-    """Two arguments exchanged, and an argument for the value."""
+def _of_calls(version: _Version) -> Iterator[Edit]:
+    """Two arguments exchanged, and an argument for the value; in every version, for around a formula stands something else there."""
     calls = {id(call): call for one in version.everything for call in one.calls if call.formula not in NETWORKS}
     for call in calls.values():
         text = f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"

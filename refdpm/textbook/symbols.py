@@ -27,23 +27,17 @@ def kept_or_drawn(x: E, stays: E, drawn: E, K: E | None, law: E | None = None, c
     Some have for what stays what is not drawn, and some write the entry of x itself and the others apart.
     """
     if law is not None:
-        drawn_law = law * kept(x, "classes") if K is None else law
-        new = drawn * (kept(law * x, "classes") if column else drawn_law)
-        kept_or_new = forms(stays, 1 - drawn) * x + new
-        return kept_or_new if K is None else also(kept_or_new, x * (stays + new) + (1 - x) * (drawn * _share_of(x, law, column)))
+        share = kept(law * x, "classes") if column else law * kept(x, "classes") if K is None else law
+        kept_or_new = forms(stays, 1 - drawn) * x + drawn * share
+        return kept_or_new if K is None else also(kept_or_new, x * (stays + drawn * share) + (1 - x) * (drawn * share))
     if K is None:
         return stays * x + drawn * mean(x, "classes", (-1,))
     return also(stays * x + drawn / K, x * (stays + drawn / K) + (1 - x) * (drawn / K))
 
 
-def _share_of(x: E, law: E, column: bool) -> E:
-    """The share that a fresh draw has of each class, or of x."""
-    return kept(law * x, "classes") if column else law
-
-
 def _seen(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:
     """How likely the symbol x is after each class: the same where the kernel is symmetric."""
-    return kept_or_drawn(x, stays, drawn, K) if law is None else kept_or_drawn(x, stays, drawn, K, law, column=True)
+    return kept_or_drawn(x, stays, drawn, K, law, column=law is not None)
 
 
 # -- the chain -----------------------------------------------------------------------------------------------------------

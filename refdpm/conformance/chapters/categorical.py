@@ -449,7 +449,7 @@ def _never_masked(law: Categorical) -> Categorical:
 
 in_posterior, in_kl, in_reverse = of("later.categorical.posterior"), of("later.categorical.kl"), of("later.categorical.reverse_vjp")
 in_matrices, in_step_kl = of("later.categorical.posterior_by_matrices_vjp"), of("later.categorical.step_kl_vjp")
-in_masked, in_unmasking = of("later.masked.masked_loss_vjp"), of("later.masked.reverse")
+in_masked, in_unmasking = of("later.masked.masked_loss_vjp"), of("later.masked.reverse_vjp")
 
 MISTAKES = (
     in_posterior("DIS-02b", "posterior of a symbol not divided by q(x_t | x_0) → divided",

@@ -28,7 +28,7 @@ from refdpm.conformance.chapters.parametrisation import NORMAL, rate_below_1
 from refdpm.conformance.chapters.quantity import Ask, Finding, Law, Output, Quantity, arguments_of, own_levels
 from refdpm.conformance.chapters.reverse import model_of
 from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, PREV, SCHEDULE, Theory, said_by
-from refdpm.conformance.planting import Mistake, instead, Plant, edited, told
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, told
 from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.later import loss, weights
 from refdpm.later.mean import PREDICTIONS

@@ -139,7 +139,7 @@ def _since_the_start(version: _Version) -> Iterator[Edit]:
 # -- arguments of a formula that has a name --------------------------------------------------------------------------------
 
 def _of_calls(version: _Version) -> Iterator[Edit]:
-    """Two arguments exchanged, and an argument for the value; in every version, for around a formula stands something else there."""
+    """Two arguments exchanged, and an argument for the value; in every version, where something else stands around it."""
     calls = {id(call): call for one in version.everything for call in one.calls if call.formula not in NETWORKS}
     for call in calls.values():
         text = f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"

@@ -118,6 +118,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "reduction": ("what is done with the components of an example", {"sum": "added up", "mean": "averaged",
                                                                      "none": "one number for each"}),
     "unit": ("the unit of information", {"nats": "natural logarithms", "bits": "logarithms to base 2"}),
+    "log_weights": ("the unit of the log-weights that log_mean_weight gets", {"nats": "natural logarithms",
+                                                                              "bits": "logarithms to base 2"}),
     "predicts": ("what the network's output means", {
         "noise": "ε of x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε", "x_0": "the data", "v": "v = √ᾱ_t ε − √(1−ᾱ_t) x_0",
         "score": "the gradient of log q(x_t)", "mean": "the mean of the reverse step"}),
@@ -138,7 +140,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "posterior_first": ("the posterior's variance at t = 1", {
         "zero": "β̃_1 = 0, for x_0 is given", "next": "β̃_2 in its place, so that it has a logarithm"}),
     "readout": ("how the two heads of the Swiss-roll network become a mean and a variance", {
-        "eq65": "as in equations 64 and 65", "released": "as in the program of the paper's authors",
+        "eq65": "as in equations 64 and 65, with the root of 1 − Σ that is missing in print",
+        "released": "as in the program of the paper's authors",
         "denoising": "by a prediction of x_0"}),
     "orientation": ("of a transition matrix", {"rows": "a row is the state that is left", "columns": "a column is"}),
     "layout": ("of images", {"channels_last": "(N, H, W, C)", "channels_first": "(N, C, H, W)"}),

@@ -269,10 +269,17 @@ def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen
 
 def _our_gradient_or_fault(name: str, theirs: Array, inputs: Inputs, profile: Profile, shape: tuple[int, ...]) -> Array | Fault:
     try:
-        value = theirs.astype(np.float64)
+        value = _without_unread_heads(theirs.astype(np.float64), shape)
         return in_shape(_our_gradient(name, value, inputs, profile) if value.ndim else value, shape)
     except (Fault, ValueError) as wrong:
         return wrong if isinstance(wrong, Fault) else Fault(f"returns shape {theirs.shape}, expected {shape}")
+
+
+def _without_unread_heads(theirs: Array, shape: tuple[int, ...]) -> Array:
+    """A gradient in the shape of the whole network, of which a loss does not read the second half, where it is 0."""
+    read = shape[-1] if shape else 0
+    is_whole = theirs.shape == (*shape[:-1], 2 * read) and not np.any(theirs[..., read:])
+    return theirs[..., :read] if is_whole else theirs
 
 
 def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile, sizes: int, shape: tuple[int, ...]) -> Array:
@@ -282,6 +289,9 @@ def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile
         slope = {"variance": 1.0, "log_variance": value, "deviation": 2 * np.sqrt(value)}[profile.spread]
     if kind == "probability":
         slope = {"probability": 1.0, "logit": value * (1 - value), "log_probability": value}[profile.bits]
+    if kind == "law" and profile.categories != "probability":        # of logits, of which we make the softmax, less Σ p c
+        cotangent = cotangent - (value * cotangent).sum(axis=-1, keepdims=True) * (profile.categories == "logits")
+        slope = value
     if kind in ("information", "total", "table_of_totals") and profile.unit == "bits":
         slope = np.log(2)
     if kind in ("total", "table_of_totals") and profile.reduction == "mean":

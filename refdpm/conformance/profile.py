@@ -30,6 +30,7 @@ class Profile(NamedTuple):
     bits: str = "probability"          # how the law of a bit is given
     reduction: str = "sum"             # over the components of an example
     unit: str = "nats"
+    log_weights: str = "nats"          # the unit of those that come in
     predicts: str = "noise"            # what the network's output means
     weight_of: str = "noise"           # the prediction whose error the weight of the bound is for
     loss_weight: str = "none"          # of a squared error in training
@@ -75,7 +76,8 @@ def profile_from(stated: Mapping[str, Any]) -> Profile:
 VALUES: dict[str, tuple[Any, ...]] = {
     "first_t": (1, 0), "tables": ("from_1", "from_0"), "order": ("ascending", "descending"),
     "spread": ("variance", "log_variance", "deviation"), "bits": ("probability", "logit", "log_probability"),
-    "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "predicts": ("noise", "x_0", "v", "score", "mean"),
+    "reduction": ("sum", "mean", "none"), "unit": ("nats", "bits"), "log_weights": ("nats", "bits"),
+    "predicts": ("noise", "x_0", "v", "score", "mean"),
     "weight_of": ("noise", "x_0", "v", "score", "mean"), "loss_weight": LOSS_WEIGHTS, "loss_reduction": ("mean", "sum", "none"),
     "variance": VARIANCES, "first": ("next", "floor", "beta", "fixed"),
     "posterior_first": ("zero", "next"),
@@ -88,7 +90,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
 INPUTS = {"t": "first_t", "t_prev": "first_t", "model": "first_t", "var": "spread", "var_q": "spread", "var_p": "spread",
           "times": "first_t", "var_r": "spread", "p": "bits", "q": "bits", "r": "bits", "image": "layout", "kernel": "layout",
           "law_q": "categories", "law_p": "categories", "matrices": "orientation", "step": "orientation", "before": "orientation",
-          "time": "data_at", "time_next": "data_at", "velocity": "data_at"}
+          "log_w": "log_weights", "time": "data_at", "time_next": "data_at", "velocity": "data_at"}
 KINDS: dict[str, tuple[str, ...]] = {
     "real": (), "variance": ("spread",), "probability": ("bits",), "information": ("unit",), "total": ("unit", "reduction"),
     "table": ("tables", "order"), "table_of_totals": ("unit", "reduction", "order"), "matrix": ("orientation",),
@@ -146,6 +148,8 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
                 return np.log(value)
         case "orientation" if profile.orientation == "columns":
             return np.swapaxes(value, -1, -2)
+        case "log_weights" if profile.log_weights == "bits":
+            return value / np.log(2)
         case "data_at" if profile.data_at:
             return -value if name == "velocity" else 1 - value
         case "layout" if profile.layout == "channels_first":

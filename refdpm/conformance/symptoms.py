@@ -376,7 +376,8 @@ def _single_step_text(failures: list[Failure]) -> str:
     """Whether it is wrong where there is one step, and nowhere else."""
     steps = [(failure.inputs.get("T", len(failure.inputs.get("beta", ())) - 1), any(np.any(part.wrong) for part in failure.parts))
              for failure in failures]
-    return "at T = 1 only" if steps and all(wrong == (T == 1) for T, wrong in steps) and len(steps) > 1 else ""
+    only = all(wrong == (T == 1) for T, wrong in steps) and any(wrong for _, wrong in steps)
+    return "at T = 1 only" if only and len(steps) > 1 else ""
 
 
 def _components_text(failures: list[Failure]) -> str:

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import log_ndtr, logsumexp
 from test_mistakes import FALSE_ALARMS
 
 from refdpm.conformance import report as reports
@@ -109,6 +110,36 @@ def test_single_precision_inside_a_double_answer_is_inaccurate():
     double.dtype = "float64"
     found = verdicts(double, only="GAU.POST")
     assert found["GAU.POST.MEAN"]["verdict"] == "inaccurate"
+
+
+def test_information_that_loses_its_digits_near_0_is_inaccurate():
+    def bin_mass(k, x_0, mean, var, low, high, levels):
+        half = (high - low) / (levels - 1) / 2
+        above, below = (x_0 + half - mean) / np.sqrt(var), (x_0 - half - mean) / np.sqrt(var)
+        above, below = np.where(above + below > 0, -below, above), np.where(above + below > 0, -above, below)
+        outer, inner = log_ndtr(above), log_ndtr(below)
+        ends = np.where(k == 0, log_ndtr((x_0 + half - mean) / np.sqrt(var)), log_ndtr((mean - x_0 + half) / np.sqrt(var)))
+        return np.where((k == 0) | (k == levels - 1), ends, outer + np.log(-np.expm1(inner - outer)))
+
+    def rounded_near_1(**inputs):
+        return np.where((near := bin_mass(**inputs)) > -1e-3, np.log(np.exp(near)), near)
+
+    row, lost = (verdicts(SimpleNamespace(decoder_log_mass=one), only="DEC.MASS")["DEC.MASS.VALUE"]
+                 for one in (bin_mass, rounded_near_1))
+    assert row["verdict"] in ("pass", "undecided") and lost["verdict"] == "inaccurate"
+    assert "near 1 has lost its digits" in lost["reason"] and lost["where"] == ""
+
+
+@pytest.mark.parametrize("unit", ["nats", "bits"])
+@pytest.mark.parametrize("log_weights", ["nats", "bits"])
+def test_log_weights_may_come_in_bits(log_weights, unit):
+    size = {"nats": 1.0, "bits": np.log(2)}
+
+    def log_mean_weight(log_w):
+        return logsumexp(log_w * size[log_weights] - np.log(len(log_w)), axis=0) / size[unit]
+
+    found = check(SimpleNamespace(log_mean_weight=log_mean_weight), effort=QUICK, only="LIK")
+    assert found["exit_code"] == 0 and found["profile"]["log_weights"] == log_weights and found["profile"]["unit"] == unit
 
 
 def test_a_later_stage_is_judged_given_the_earlier_one():

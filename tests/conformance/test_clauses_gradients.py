@@ -7,6 +7,7 @@ from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.judge import Effort
+from refdpm.conformance.session import check
 from refdpm.conformance.subject import Subject
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import given
@@ -80,6 +81,77 @@ def test_a_gradient_of_another_shape_is_a_verdict_on_its_own_argument():
     found = verdicts(lambda found, calls, args: found | {"var_q": np.ones((2, 3, 5))})
     assert found["var_q"].verdict == "wrong" and "(2, 3, 5)" in found["var_q"].reason
     assert {found[name].verdict for name in ("mean_q", "mean_p", "var_p")} == {"pass"}
+
+
+class Symbols:
+    """The reverse step of symbols, drawn afresh from a law; it answers with log-probabilities, or with them up to a constant."""
+
+    def __init__(self, shift):
+        self.shift = shift
+
+    def _parts(self, logits, law, x_t, t, beta, **_):
+        rate, kept = (table[t - 1][:, None, None] for table in (beta, np.append(1.0, np.cumprod(1 - beta))))
+        guess = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+        before = kept * guess + (1 - kept) * law
+        joint = before * ((1 - rate) * np.eye(len(law))[x_t] + rate * law[x_t][..., None])
+        return guess, before, kept, joint / joint.sum(axis=-1, keepdims=True)
+
+    def categorical_reverse(self, logits, law, x_t, t, beta):
+        return np.log(self._parts(logits, law, x_t, t, beta)[-1]) + self.shift
+
+    def vjp(self, name, args, cotangent):
+        guess, before, kept, p = self._parts(**args)
+        step = (cotangent - p * cotangent.sum(axis=-1, keepdims=True)) * kept / before
+        return {"logits": guess * (step - (step * guess).sum(axis=-1, keepdims=True))}
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_the_gradient_of_log_probabilities_is_that_of_what_is_made_of_them(shift):
+    report = check(Symbols(shift), only=("CAT.REVERSE", "GRAD.CAT.REVERSE"), effort=Effort(max_examples=3, power=False))
+    assert {row["id"]: row["verdict"] for row in report["clauses"]} == {
+        "CAT.REVERSE.PROB": "pass", "GRAD.CAT.REVERSE.LOGITS": "pass", "GRAD.CAT.REVERSE.BETA": "skipped"}
+
+
+class Ranged:
+    """A training loss of noise, of a network that has heads for a learned range besides; the loss does not read them."""
+
+    def __init__(self, heads):
+        self.heads = heads
+
+    def reverse(self, model, x_t, t, beta):
+        kept = np.cumprod(1 - beta)
+        before = np.append(1.0, kept[:-1])
+        least = beta * (1 - before) / (1 - kept)
+        least[0] = least[1] if len(least) > 1 else beta[0]
+        noise, head = np.split(model(x_t, t), 2, axis=-1)
+        rate, all_kept, least = (table[t - 1].reshape(-1, *[1] * (x_t.ndim - 1)) for table in (beta, kept, least))
+        share = (head + 1) / 2
+        return ((x_t - rate / np.sqrt(1 - all_kept) * noise) / np.sqrt(1 - rate),
+                np.exp(share * np.log(rate) + (1 - share) * np.log(least)))
+
+    def _at(self, x_0, t, noise, model, beta, **_):
+        kept = np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_0.ndim - 1))
+        x_t = np.sqrt(kept) * x_0 + np.sqrt(1 - kept) * noise
+        return x_t, model(x_t, t)[..., :x_0.shape[-1]] - noise
+
+    def training_loss(self, x_0, t, noise, model, beta):
+        return np.mean(self._at(x_0, t, noise, model, beta)[1] ** 2)
+
+    def vjp(self, name, args, cotangent):
+        x_t, error = self._at(**args)
+        weight, bias = np.zeros_like(args["model"].weight), np.zeros_like(args["model"].bias)
+        for row, step in enumerate(args["t"]):
+            slope = 2 * error[row] / error.size * cotangent
+            weight[step, :, :len(slope)] += np.outer(x_t[row], slope)
+            bias[step, :len(slope)] += slope
+            weight[step, :, len(slope):] += self.heads
+        return {"weight": weight, "bias": bias}
+
+
+@pytest.mark.parametrize("heads, verdict", [(0.0, "pass"), (1.0, "wrong")])
+def test_heads_that_a_loss_does_not_read_have_no_gradient(heads, verdict):
+    report = check(Ranged(heads), only=("REV", "LOSS", "GRAD.LOSS.WEIGHT"), effort=Effort(max_examples=3, power=False))
+    assert {row["id"]: row["verdict"] for row in report["clauses"]}["GRAD.LOSS.WEIGHT"] == verdict
 
 
 def test_one_slip_in_the_derivative_is_described():

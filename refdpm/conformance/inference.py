@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
+from refdpm.vjp import Array
 
 PROBES = 2
 OF_ONE_NUMBER = 6               # probes of a function that returns one number for all rows
@@ -23,6 +26,8 @@ LONG = 50                       # steps of a schedule whose every path takes its
 NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behind
 # what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1, logarithms
 ALONE: tuple[tuple[str, ...], ...] = (("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"))
+LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
+              "probability": ("bits", "log_probability")}
 NEVER_ALONE = "deviation"       # beside variances: a root that is left out, or one too many
 Combination = dict[str, Any]
 
@@ -51,8 +56,33 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
     for quantity in quantities:
         if not _is_right(subject, quantity, quantity.edges(subject.given)[:PROBES], profile, UNITS):
             others = right_with(subject, quantity, profile, groups)
-            found = next((one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread)), {})
+            right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
+            found = next(right, None) or _told_by_signs(subject, quantity, profile, known)
             yield from ((quantity.name, field, value) for field, value in found.items())
+
+
+def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> Combination:
+    """What a wrong function tells all the same: there are no variances and no probabilities that are negative, all of them."""
+    found: Combination = {}
+    for at, output in enumerate(quantity.outputs):
+        field, logarithm = LOGARITHMS.get(output.kind, ("", ""))
+        if field and known[field] != "stated" and getattr(profile, field) == profiles.VALUES[field][0]:
+            values = _numbers_of(subject, quantity, at, profile)
+            if values.size and np.all(values <= 0) and np.any(values < 0):
+                found[field] = logarithm
+    return found
+
+
+def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile) -> Array:
+    """All numbers of one output on the probes, under a profile; none where there is no answer."""
+    before, subject.profile = subject.profile, profile
+    try:
+        answers = [subject.ask(quantity.name, inputs).values[at] for inputs in quantity.edges(subject.given)[:PROBES]]
+    except (Skip, Fault, ValueError):
+        return np.zeros(0)
+    finally:
+        subject.profile = before
+    return np.concatenate([np.ravel(answer) for answer in answers]) if answers else np.zeros(0)
 
 
 def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]]) -> Iterator[Combination]:

@@ -181,7 +181,8 @@ def _measure(failures: list[Failure], variants: Variants) -> list[_Candidate]:
 def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, bool]:
     """The largest distance of any part, and whether the variant differs from what is right at all.
 
-    Some write a case of its own for t = 1.  A variant that explains all but answers there that are right is as good as the nearest.
+    Some write a case of its own for t = 1, or for T = 1.  A variant that explains all but answers there that are right is as good
+    as the nearest.
     """
     largest, but_first, moves = 0.0, 0.0, False
     for failure in failures:
@@ -190,7 +191,7 @@ def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, b
             if len(values) < len(failure.parts):
                 return np.inf, False
             for value, part in zip(values, failure.parts):
-                given = np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape)
+                given = _with_lost_numbers(np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape), part.observed)
                 moves = moves or _distance_in_units(given, part.expected, part.unit) > 1
                 share = _unexplained_share(given, part)
                 largest = max(largest, share)
@@ -202,21 +203,34 @@ def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, b
     return (NEAR if but_first <= NEAR < largest else largest), moves
 
 
+def _with_lost_numbers(value: Array, observed: Array) -> Array:
+    """What a variant gives; where it has no number beside more infinities that came too, what came: others do not write 0 · ∞."""
+    lost = np.isnan(value) & np.isfinite(observed)
+    return np.where(lost, observed, value) if np.sum(lost) < np.sum(np.isinf(observed) & (value == observed)) else value
+
+
 def _right_at_1(failure: Failure, part: Part) -> Array:
-    """Which entries belong to t = 1 and are right."""
+    """Which entries belong to t = 1, or to a schedule of one step, and are right."""
     t = failure.inputs.get("t")
+    if failure.inputs.get("T") == 1:
+        return ~part.wrong
     if not isinstance(t, np.ndarray) or part.observed.shape[:1] != t.shape:
         return np.zeros(part.observed.shape, dtype=bool)
     return ~part.wrong & (t == 1).reshape(t.shape + (1,) * (part.observed.ndim - 1))
 
 
 def _unexplained_share(value: Array, part: Part) -> float:
-    """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it."""
+    """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it.  What is a number is looked at
+    by itself where something else is none, which is further off than any number."""
+    finite = np.isfinite(part.observed)
+    if np.any(finite) and not np.all(finite):
+        return max(_unexplained_share(value[entries], part.only(entries)) for entries in (finite, ~finite))
     allowed = LIMIT * np.sqrt(np.size(value))
     error, left = _distance_in_units(part.observed, part.expected, part.unit), _distance_in_units(part.observed, value, part.unit)
     if error <= allowed and np.any(wrong := part.wrong):           # in a few of many entries, which are looked at alone
         allowed = LIMIT * np.sqrt(np.sum(wrong))
-        error, left = (_distance_in_units(part.observed[wrong], x[wrong], part.unit[wrong]) for x in (part.expected, value))
+        wrong_part = part.only(wrong)
+        error, left = (_distance_in_units(wrong_part.observed, x, wrong_part.unit) for x in (wrong_part.expected, value[wrong]))
     if error > allowed:
         return left / error if left > allowed or error < FAR * allowed else min(left / error, NEAR / 2)
     return 0.0 if left <= 2 * allowed else np.inf

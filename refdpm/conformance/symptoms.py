@@ -33,6 +33,10 @@ class Part(NamedTuple):
     expected: Array
     unit: Array
 
+    def only(self, entries: Array) -> "Part":
+        """Some of the entries."""
+        return Part(self.observed[entries], self.expected[entries], self.unit[entries])
+
     @property
     def wrong(self) -> Array:
         """Which entries are."""

@@ -14,8 +14,8 @@ from functools import lru_cache, partial
 from itertools import chain, combinations, product
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import (NETWORKS, Call, Column, E, Replacing, Steps, above, column, exp, given, is_said, leaves,
-                                        log, move, node, nodes, sqrt, tanh, where)
+from refdpm.textbook.expression import (NETWORKS, Call, Column, E, Replacing, Steps, above, column, count, exp, given, is_said,
+                                        leaves, log, move, node, nodes, sqrt, tanh, where)
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
@@ -49,6 +49,7 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
     for version in (_Version(formulas, dict(zip(varied, numbers))) for numbers in product(*counts)):
         yield from _edits(version, before, all_ways)
         yield from _since_the_start(version) if all_ways else ()
+        yield from _to_another_base(version) if all_ways else ()
         yield from _of_calls(version) if all_ways else ()
         yield from _of_networks(version, before) if all_ways else ()
         again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
@@ -128,12 +129,30 @@ def _replacing(one: E) -> Replacing:
 
 
 def _since_the_start(version: _Version) -> Iterator[Edit]:
-    """All that is said of one step said of all steps up to it."""
+    """All that is said of one step said of all steps up to it; and what is said of the steps since the time before of one step."""
+    since = [one for one in version.everything if one.op == "/" and [_level_at(part) for part in one.parts] == ["t", "t_prev"]]
+    if since:
+        yield version.edit("β_t and α_t, of one step, for those of the steps from the kept time before", {
+            one: E("column", how=one.parts[0].how._replace(name="alpha")) for one in since})
     of_step = [one for one in version.everything if one.op == "column" and one.how.name in ("beta", "alpha")]
     if len(of_step) > 1:
         kept = {one: E("column", how=one.how._replace(name="alpha_bar")) for one in of_step}
         yield version.edit("1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere", {
             one: level if one.how.name == "alpha" else 1 - level for one, level in kept.items()})
+
+
+def _to_another_base(version: _Version) -> Iterator[Edit]:
+    """All logarithms to base 2 or 10, of which the exponential is not the inverse."""
+    logs = [one for one in version.everything if one.op == "call" and one.how == "log" and one.parts[0].op != "number"]
+    if len(logs) > 1:
+        for base in (2, 10):
+            yield version.edit(f"to base {base}, for the natural logarithm, everywhere",
+                               {one: one / log(node(base)) for one in logs})
+
+
+def _level_at(one: E) -> str:
+    """Of which t a node is ᾱ."""
+    return str(one.how.at or "t") if one.op == "column" and one.how.name == "alpha_bar" and not one.how.shift else ""
 
 
 # -- arguments of a formula that has a name --------------------------------------------------------------------------------
@@ -459,6 +478,8 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
         yield f"{_name(early)} for {_name(one)}: the root ends too early", early
         yield f"{_name(late)} for {_name(one)}: the root begins too late", late
     if one.how == "log" and inside.op != "number":
+        yield f"{_name(2 * one)} for {_name(one)}", 2 * one
+        yield f"{_name(one / 2)} for {_name(one)}", one / 2
         yield from ((f"to base {base}, for the natural logarithm: {_name(one)}", one / log(node(base))) for base in (2, 10))
     if one.how == "Phi":
         yield f"1 − Φ for Φ: {_name(one)}", 1 - one
@@ -466,7 +487,8 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
 
 def _number(one: E) -> Iterator[tuple[str, E]]:
     if one.how != "π":
-        for other in dict.fromkeys((one.how + 1, one.how - 1, 2 * one.how, one.how / Fraction(2))):
+        beside = (10 * one.how, one.how / Fraction(10)) if one.how % 1 else ()           # of a decimal fraction its point
+        for other in dict.fromkeys((one.how + 1, one.how - 1, 2 * one.how, one.how / Fraction(2), *beside)):
             if other != one.how:
                 yield f"{written(node(other))} for {written(one)}", node(other)
 
@@ -486,6 +508,9 @@ def _total(one: E) -> Iterator[tuple[str, E]]:
         once = [E("average", (part, *(like or [x])), one.how) for part in (a, b)]
         for name, left, right in ((a, once[0], whole[1]), (b, whole[0], once[1])):
             yield f"counted once, and not for each of the {over}: {_name(name)}", left + right if x.op == "+" else left - right
+        if over == "examples and components":
+            yield from ((f"added up over the components, where the rest is averaged: {_name(part)}",
+                         one + E("sum", (part * (count(x, "components", one.how[1][1:]) - 1),), one.how)) for part in (a, b))
 
 
 def _mean(one: E) -> Iterator[tuple[str, E]]:
@@ -525,6 +550,7 @@ TO_KEPT_TIMES: Chains = (
     ("the last step goes to t = 1, and not to 0", lambda steps: [*steps[:-1], (steps[-1][0], 1, steps[-1][2])]),
     ("every step goes to its own t, and not to the one before", lambda steps: [(t, t, n) for t, _, n in steps]),
     ("every step goes to t − 1, and not to the kept time before", lambda steps: [(t, t - 1, n) for t, _, n in steps]),
+    ("every step goes to the number of the kept time before, and not to that time", lambda steps: [(t, n, n) for t, _, n in steps]),
     ("the steps are taken at the numbers of the kept times", lambda steps: [(n + 1, n, n) for _, _, n in steps]))
 ENDS = (1e-2, 1e-3, 1e-4, 1e-5)
 ALONG_LEVELS: Chains = tuple(chain.from_iterable((

@@ -28,6 +28,13 @@ CHOICES = [("noise", "small", "next"), ("x_0", "large", "beta"), ("v", "ranged",
            ("mean", "ranged", "beta"), ("noise", "large", "next")]
 
 
+@pytest.mark.parametrize("function", [one.name for one in QUANTITIES if one.outputs[0].kind.endswith(("total", "totals"))
+                                      and "x_0" in one.edges(Given())[0]])
+def test_sums_over_components_are_asked_for_of_more_than_two(function):
+    """Of two the mean is half of the sum, and what is counted once half of what is counted for each."""
+    assert any(inputs["x_0"][0].size > 2 for inputs in BY_NAME[function].edges(Given()))
+
+
 def subject(source, profile=Profile(), functions=QUANTITIES):
     return Subject(source, functions, profile)
 

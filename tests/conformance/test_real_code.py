@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import ndtr, xlogy
+from scipy.special import ndtr, softmax, xlogy
 
 from refdpm.console import to_json
 from refdpm.conformance import inference
@@ -225,6 +225,30 @@ def test_logarithms_of_a_law_in_one_function_are_a_convention():
     report = asked(Symbols())
     assert set(verdicts(report).values()) == {"pass"}
     assert ("categorical_marginal.categories", "log_probability (inferred, of this function alone)") in conventions(report)
+
+
+def test_negative_numbers_are_logarithms_also_where_they_are_wrong():
+    """The reverse step of symbols by logarithms, with a softmax taken twice, beside a posterior by probabilities."""
+    class Symbols:
+        def _joint(self, before, x_t, t, beta, law):
+            rate = beta[t - 1][:, None, None]
+            joint = before * ((1 - rate) * np.eye(len(law))[x_t] + rate * law[x_t][..., None])
+            return joint / joint.sum(axis=-1, keepdims=True)
+
+        def _kept(self, p, t, beta, law):
+            kept = np.append(1.0, np.cumprod(1 - beta))[t - 1][:, None, None]
+            return kept * p + (1 - kept) * law
+
+        def categorical_posterior(self, x_0, x_t, t, beta, law):
+            return self._joint(self._kept(np.eye(len(law))[x_0], t, beta, law), x_t, t, beta, law)
+
+        def categorical_reverse(self, logits, x_t, t, beta, law):
+            with np.errstate(divide="ignore"):
+                return np.log(self._joint(self._kept(softmax(softmax(logits, axis=-1), axis=-1), t, beta, law), x_t, t, beta, law))
+
+    report = asked(Symbols(), only="CAT")
+    assert report["profile"]["categorical_reverse.categories"] == "log_probability"
+    assert "(known mistake DIS-10c)" in headline(report)
 
 
 def test_a_root_left_out_on_the_way_by_x_0_is_named_first():

@@ -132,6 +132,22 @@ def test_an_infinity_explains_only_itself_and_nothing_is_asked_where_there_is_no
     assert naming._unexplained_share(np.array([np.nan, 3.0]), lost) == 0.0 and not lost.wrong[0]
 
 
+def test_what_has_no_number_beside_the_same_infinities_may_have_been_written_otherwise():
+    """0 · ∞ in one way of writing it, and 0 in another."""
+    part = Part(np.array([np.inf, np.inf, 0.0]), np.array([2.0, 1.0, 0.0]), np.full(3, 1e-6))
+    found = [Failure({"x_0": np.ones(3)}, (part,))]
+    distances = [naming._distance(lambda inputs: (np.array(value),), found)[0] for value in (
+        [np.inf, np.inf, np.nan], [np.inf, np.nan, np.nan], [np.inf, np.inf, 1.0])]
+    assert distances[0] < naming.NEAR < min(distances[1:])
+
+
+def test_a_schedule_of_one_step_may_be_a_case_of_its_own():
+    part, right = (Part(np.array([value]), np.array([1.0]), np.array([1e-6])) for value in (3.0, 1.0))
+    for T, holds in ((1, True), (2, False)):
+        found = [Failure({"T": 4}, (part,)), Failure({"T": T}, (right,))]
+        assert (naming._distance(lambda inputs: (np.array([3.0]),), found)[0] <= naming.NEAR) == holds
+
+
 def test_what_no_symptom_gives_has_no_name():
     found = failures(lambda i: np.sin(right(i)[0]) + i["x_0"] ** 3)
     assert symptoms.telling(found, right) is None and symptoms.arithmetic(found, right) is None

@@ -167,6 +167,29 @@ def test_what_people_slip_at_in_all_of_a_formula():
                  np.minimum(x_t / x_0, v) * x_0 / x_t)
 
 
+def test_other_bases_sizes_and_decimal_points():
+    x_0, v, w = (PAGE.given[name] for name in ("x_0", "v", "w"))
+    assert shows(log(V) + W, "2 log(v) for log(v)", 2 * np.log(v) + w)
+    assert shows(log(V) + W, "log(v)/2 for log(v)", np.log(v) / 2 + w)
+    assert shows(exp(log(V) + log(W)), "to base 10, for the natural logarithm, everywhere", np.exp(np.log10(v * w)))
+    assert shows(0.125 * X_0, "1.25 for 0.125 in 0.125 x_0", 1.25 * x_0)
+    assert shows(0.125 * X_0, "0.0125 for 0.125 in 0.125 x_0", 0.0125 * x_0)
+    loss = V + W
+    apart = total(loss, "examples and components", (0, 1)) / count(loss, "examples and components", (0, 1))
+    wide = Page({"v": np.arange(6.0).reshape(2, 3), "w": np.ones((2, 3))})
+    says = "added up over the components, where the rest is averaged: v"
+    edit, = (one for one in edits(apart) if one.says == says)
+    np.testing.assert_allclose(floats(edit.formulas, wide)[0], 3 * 2.5 + 1)
+
+
+def test_one_step_for_all_steps_from_one_kept_time_to_the_next():
+    ratio = column("alpha_bar") / column("alpha_bar", at="t_prev")
+    page = Page({"x_0": PAGE.given["x_0"], "t_prev": np.array([0, 0, 1])}, beta=BETA, t=np.array([2, 3, 3]))
+    says = "β_t and α_t, of one step, for those of the steps from the kept time before"
+    edit, = (one for one in edits((1 - ratio) * X_0, all_ways=True) if one.says == says)
+    np.testing.assert_allclose(floats(edit.formulas, page)[0], BETA[[2, 3, 3]][:, None] * page.given["x_0"])
+
+
 def test_a_network_is_asked_and_told_otherwise_and_not_taken_apart():
     x_0, v, w, x_t = (PAGE.given[name] for name in ("x_0", "v", "w", "x_t"))
     page = Page({"x_t": x_t, "noise": x_0, "time": v, "spread": w, "centre": x_0 / 2})

@@ -15,8 +15,8 @@ from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.binomial import BITS, bits
 from refdpm.conformance.chapters.bound import own_kl, shown
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, chain, drawn_with, edge_network, edges_with, network,
-                                                on_schedules, spread_out, tame_first, times_of)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, chain, drawn_with, edge_network, network, on_schedules,
+                                                ordinary_then_wide, spread_out, tame_first, times_of)
 from refdpm.conformance.chapters.quantity import Ask, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.theory import Take, Theory, as_planted
 from refdpm.layers.linear import per_step_vjp
@@ -39,9 +39,10 @@ def _edge_bits(*shape: int, start: float = 0.0) -> Array:
     return (spread_out(*shape, start=start) < 0).astype(float)
 
 
-def _rated(betas: list[Array]) -> Iterator[tuple[Array, float]]:
-    """Each at ½, and the first few at other rates, last, because not everybody has one."""
-    return ((beta, rate) for some in (RATES[:1] * len(betas), RATES[2:]) for beta, rate in zip(betas, some))
+def _rated(betas: list[Array]) -> Iterator[tuple[int, Array, float]]:
+    """Each at ½, with the number of components, and the first few at other rates, last, because not everybody has one."""
+    yield from ((components, beta, RATES[0]) for components, beta in ordinary_then_wide(betas))
+    yield from ((D, beta, rate) for beta, rate in zip(betas, RATES[2:]))
 
 
 RATE, NETWORK_OF_BITS = draws.one_of(RATES), partial(network, outputs=D)
@@ -50,14 +51,16 @@ PATH = drawn_with(on_schedules(x_0=BITS, rate=RATE), x_t=lambda T: bits(T, N, D)
 
 
 def _step_edges(given: Given) -> list[Inputs]:
-    found = [{"x_0": _edge_bits(len(t), D), "x_t": _edge_bits(len(t), D, start=0.3), "t": t, "beta": beta, "rate": rate}
-             for beta, rate in _rated(tame_first(given, low=2)) for t in [times_of(beta, low=2)]]
-    return edges_with(found, model=partial(edge_network, outputs=D))
+    return [{"x_0": _edge_bits(len(t), components), "x_t": _edge_bits(len(t), components, start=0.3), "t": t, "beta": beta,
+             "rate": rate, "model": edge_network(len(beta) - 1, components=components, heads=1)}
+            for components, beta, rate in _rated(tame_first(given, low=2)) for t in [times_of(beta, low=2)]]
 
 
 def _path_edges(given: Given) -> list[Inputs]:
-    return edges_with([{"x_0": _edge_bits(N, D), "beta": beta, "rate": rate} for beta, rate in _rated(tame_first(given))],
-                      x_t=lambda T: _edge_bits(T, N, D, start=0.3), model=partial(edge_network, outputs=D))
+    return [{"x_0": _edge_bits(N, components), "beta": beta, "rate": rate,
+             "x_t": _edge_bits(len(beta) - 1, N, components, start=0.3),
+             "model": edge_network(len(beta) - 1, components=components, heads=1)}
+            for components, beta, rate in _rated(tame_first(given))]
 
 
 # -- the theory ----------------------------------------------------------------------------------------------------------

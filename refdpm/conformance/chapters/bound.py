@@ -15,8 +15,9 @@ from refdpm.bound import Terms
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import Case, Sampler
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, at_every_step, chain, chain_edges, drawn_with,
-                                                edge_network, edges_with, network, on_schedules, rates, spread_out, tame_first)
+from refdpm.conformance.chapters.inputs import (D, N, WIDE, Given, Inputs, at_every_step, chain, chain_edges, drawn_with,
+                                                edge_network, edges_with, network, on_schedules, ordinary_then_wide, rates,
+                                                spread_out, tame_first)
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, PREDICTOR_OF_ROWS, ROWS, SCHEDULE, Theory, said_by, step_of
 from refdpm.later.model import as_network
@@ -41,14 +42,18 @@ STEP = drawn_with(chain("x_0", "noise", low=2), model=network)
 
 
 def path_edges(given: Given) -> list[Inputs]:
-    """Examples, noise for every t and a network, on the schedules of the edges."""
-    return edges_with([{"x_0": spread_out(N, D), "noise": spread_out(len(beta) - 1, N, D, start=0.3), "beta": beta}
-                       for beta in tame_first(given)], model=edge_network)
+    """Examples, noise for every t and a network, on the schedules of the edges; then wide examples."""
+    return [{"x_0": spread_out(N, components), "noise": spread_out(len(beta) - 1, N, components, start=0.3), "beta": beta,
+             "model": edge_network(len(beta) - 1, components=components)}
+            for components, beta in ordinary_then_wide(tame_first(given))]
 
 
 def step_edges(given: Given) -> list[Inputs]:
-    """Examples with noise and a network at every t ≥ 2 of the schedules of the edges."""
-    return edges_with(at_every_step("x_0", "noise", betas=tame_first(given, low=2), low=2), model=edge_network)
+    """Examples with noise and a network at every t ≥ 2 of the schedules of the edges; then wide examples."""
+    schedules = tame_first(given, low=2)
+    return [*edges_with(at_every_step("x_0", "noise", betas=schedules, low=2), model=edge_network),
+            *edges_with(at_every_step("x_0", "noise", betas=schedules[:1], low=2, components=WIDE),
+                        model=partial(edge_network, components=WIDE))]
 
 
 # -- what the adapter had before -----------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.bound import RATES, own, own_kl, shown, shown_or, step_kl_of
 from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BELOW, BOTH, STATE, Case, chosen, ends, rate, wide
-from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, drawn, drawn_with, edge_network, edges_with, exactly,
-                                                listed, network, on_schedules, spread_out, tame_first)
+from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, drawn, drawn_with, edge_network, exactly, listed,
+                                                network, on_schedules, ordinary_then_wide, spread_out, tame_first)
 from refdpm.conformance.chapters.reverse import at_first
 from refdpm.conformance.chapters.quantity import Ask, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, SCHEDULE, Take, Theory, composed, said_by
@@ -51,8 +51,8 @@ def image(k: Array) -> Inputs:
     return {"x_0": (2.0 * k - 255) / 255, "k": k}
 
 
-def _shape(T: int, all_t: bool) -> tuple[int, ...]:
-    return (T, N, D) if all_t else (N, D)
+def _shape(T: int, all_t: bool, components: int = D) -> tuple[int, ...]:
+    return (T, N, components) if all_t else (N, components)
 
 
 def _images(*, all_t: bool) -> Callable[[Given], Draw]:
@@ -62,9 +62,10 @@ def _images(*, all_t: bool) -> Callable[[Given], Draw]:
 
 
 def _edges(given: Given, *, all_t: bool) -> list[Inputs]:
-    k = np.array([[0, 255], [100, 3], [254, 131]])
-    return edges_with([image(k) | {"noise": spread_out(*_shape(len(beta) - 1, all_t), start=0.3), "beta": beta}
-                       for beta in tame_first(given, low=2)], model=partial(edge_network, size=SIZE))
+    k = np.array([[0, 255, 7, 128, 64], [100, 3, 200, 31, 90], [254, 131, 18, 77, 255]])
+    return [image(k[:, :components]) | {"noise": spread_out(*_shape(len(beta) - 1, all_t, components), start=0.3), "beta": beta,
+                                        "model": edge_network(len(beta) - 1, components=components, size=SIZE)}
+            for components, beta in ordinary_then_wide(tame_first(given, low=2))]
 
 
 def _edges_at_T(given: Given) -> list[Inputs]:

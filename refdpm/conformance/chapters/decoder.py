@@ -184,7 +184,7 @@ MISTAKES = (
             "BND-23 for the levels", "later.decoder.level", "value",
             instead(lambda k, *, grid: grid.low + k * (grid.high - grid.low) / grid.levels)),
     Mistake("DEC-CUT", "bytes cut off → rounded to the nearest", "openai/improved-diffusion, image_sample.py",
-            "later.decoder.nearest", "value", told(x=lambda x, grid: x - grid.width / 2)),
+            "later.decoder.nearest", "value", told(x=lambda x, grid: x - (0.5 - 2.0 ** -40) * grid.width)),
     Mistake("DEC-TWO-GRIDS", "bytes k/127.5 − 1 with noise of 1/128 → (k + u)/128 − 1", "rosinality/glow-pytorch#17",
             "later.decoder.dequantised", "value", instead(lambda k, *, noise, levels=256: k / 127.5 - 1 + noise / 128)),
     Mistake("NEW-CDF", "log of a difference of two Φ → without a difference", "the textbook form", "later.decoder.log_mass_vjp",

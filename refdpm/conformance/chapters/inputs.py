@@ -138,9 +138,15 @@ def chain(*names: str, low: int = 1, **more: Draw) -> Callable[[Given], Draw]:
     return drawn_with(on_schedules(low=low, **states, **more), t=lambda T: draws.integer_arrays(N, low, T))
 
 
-def at_every_step(*names: str, betas: list[Array], low: int = 1) -> list[Inputs]:
+def ordinary_then_wide(betas: list[Array]) -> list[tuple[int, Array]]:
+    """The number of components for each of the schedules, and the first once more with wide states: of two components the mean is
+    half of the sum."""
+    return [*((D, beta) for beta in betas), *((WIDE, beta) for beta in betas[:1])]
+
+
+def at_every_step(*names: str, betas: list[Array], low: int = 1, components: int = D) -> list[Inputs]:
     """States of those names at every t ≥ low of each of the schedules; of several also a batch of one, and a long schedule."""
-    found = [_states(names, times_of(beta, low=low), beta) for beta in betas]
+    found = [_states(names, times_of(beta, low=low), beta, components) for beta in betas]
     if len(betas) > 1:
         found += [_states(names, np.array([len(betas[0]) - 1]), betas[0]), _states(names, times_of(LINEAR, low=low), LINEAR)]
     return found
@@ -195,8 +201,8 @@ def network(steps: int, *, outputs: int = 2 * D, size: float = 0.25) -> Draw:
     return bent.map(lambda drawn: Model(exactly(drawn[0] + np.eye(D, outputs)), drawn[1]))
 
 
-def edge_network(steps: int, *, outputs: int = 2 * D, size: float | None = None) -> Model:
+def edge_network(steps: int, *, components: int = D, heads: int = 2, size: float | None = None) -> Model:
     """One of them, without regularity; on a long schedule one that is further off, so that no divergence is lost in its terms."""
-    size = (1.0 if steps >= LONG else 0.25) if size is None else size
-    return Model(exactly(np.eye(D, outputs) + spread_out(steps + 1, D, outputs, low=-size, high=size)),
+    size, outputs = (1.0 if steps >= LONG else 0.25) if size is None else size, heads * components
+    return Model(exactly(np.eye(components, outputs) + spread_out(steps + 1, components, outputs, low=-size, high=size)),
                  spread_out(steps + 1, outputs, start=0.5, low=-size, high=size))

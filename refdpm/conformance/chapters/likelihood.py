@@ -13,7 +13,7 @@ from refdpm import gaussian, likelihood, schedule
 from refdpm.conformance.chapters.bound import FIXED, PATH, RATES, path_edges, reverse
 from refdpm.conformance.chapters.draws import arrays, numbers
 from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
-from refdpm.conformance.chapters.inputs import D, N, Inputs, drawn, exactly, listed, spread_out
+from refdpm.conformance.chapters.inputs import D, N, WIDE, Inputs, drawn, exactly, listed, spread_out
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, SCHEDULE, Theory
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, then, told
@@ -62,7 +62,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "parzen_log_likelihood", "LIK.PARZEN", "log (1/M) Σ_m N(x_0; c_m, h² I) with centres c_m and bandwidth h, a deviation",
         ("Table 2",), (Output("VALUE", "information"),),
         drawn(x_0=arrays(N, D), centres=arrays(M, D), bandwidth=numbers(0.25, 2.0).map(np.asarray)),
-        listed({"x_0": spread_out(N, D), "centres": spread_out(M, D, start=0.4), "bandwidth": np.asarray(0.5)}),
+        listed(*({"x_0": spread_out(N, components), "centres": spread_out(M, components, start=0.4), "bandwidth": np.asarray(0.5)}
+                 for components in (D, WIDE))),
         Theory(likelihood.parzen_log_likelihood, "x_0", "centres", bandwidth=lambda i: float(i["bandwidth"])),
         book.parzen_log_likelihood(X_0, CENTRES, BANDWIDTH)),
     Quantity(

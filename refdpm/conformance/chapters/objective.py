@@ -21,7 +21,7 @@ import numpy as np
 from refdpm import bound, gaussian, schedule
 from refdpm.conformance.chapters.draws import arrays
 from refdpm.conformance.chapters.ends import HEAD, LEVELS, STATE, Case, ends, law, rate, wide
-from refdpm.conformance.chapters.inputs import (D, Given, Inputs, at_every_step, chain, drawn_with, edges_with, spread_out,
+from refdpm.conformance.chapters.inputs import (D, WIDE, Given, Inputs, at_every_step, chain, drawn_with, edges_with, spread_out,
                                                 tame_first)
 from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
@@ -42,11 +42,16 @@ DRAWS = drawn_with(
 
 
 def _edges(given: Given) -> list[Inputs]:
+    schedules = tame_first(given, low=2)
+    return [*_edges_on(schedules, D), *_edges_on(schedules[:1], WIDE)]
+
+
+def _edges_on(schedules: list[Array], components: int) -> list[Inputs]:
     return edges_with(
-        at_every_step("x_0", "noise", betas=tame_first(given, low=2), low=2),
-        centre=lambda T: spread_out(UNITS, D, start=0.7), log_width=lambda T: spread_out(UNITS, low=-0.5, high=0.75),
-        weight=lambda T: spread_out(T + 1, UNITS, 2 * D, low=-0.5, high=0.5),
-        bias=lambda T: spread_out(T + 1, 2 * D, start=0.2, low=-0.5, high=0.5))
+        at_every_step("x_0", "noise", betas=schedules, low=2, components=components),
+        centre=lambda T: spread_out(UNITS, components, start=0.7), log_width=lambda T: spread_out(UNITS, low=-0.5, high=0.75),
+        weight=lambda T: spread_out(T + 1, UNITS, 2 * components, low=-0.5, high=0.5),
+        bias=lambda T: spread_out(T + 1, 2 * components, start=0.2, low=-0.5, high=0.5))
 
 
 # -- the quantity ------------------------------------------------------------------------------------------------------

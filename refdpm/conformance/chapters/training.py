@@ -22,7 +22,7 @@ from refdpm.conformance.adapter import Observed, Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.bound import RATES, own, shown, shown_or
 from refdpm.conformance.chapters.ends import BELOW, STATE, Case, ends, wide
-from refdpm.conformance.chapters.inputs import (D, Given, Inputs, at_every_step, chain, chain_edges, drawn_with, edge_network,
+from refdpm.conformance.chapters.inputs import (D, WIDE, Given, Inputs, at_every_step, chain, chain_edges, drawn_with, edge_network,
                                                 network, rates, spread_out, telling, times_of)
 from refdpm.conformance.chapters.parametrisation import NORMAL, rate_below_1
 from refdpm.conformance.chapters.quantity import Ask, Finding, Law, Output, Quantity, arguments_of, own_levels
@@ -57,21 +57,22 @@ FAR = 8.0                       # how much nearer the right state must be than r
 INPUTS = drawn_with(chain("x_0", "noise", low=2, gamma=draws.one_of([GAMMA, GAMMA, 1.0])), model=network)
 
 
-def _batch(beta: Array, t: Array, gamma: float = GAMMA) -> Inputs:
-    return {"x_0": spread_out(len(t), D), "t": t, "noise": spread_out(len(t), D, start=0.3), "beta": beta,
-            "model": edge_network(len(beta) - 1), "gamma": gamma}
+def _batch(beta: Array, t: Array, gamma: float = GAMMA, components: int = D) -> Inputs:
+    return {"x_0": spread_out(len(t), components), "t": t, "noise": spread_out(len(t), components, start=0.3), "beta": beta,
+            "model": edge_network(len(beta) - 1, components=components), "gamma": gamma}
 
 
 def _edges(given: Given) -> list[Inputs]:
-    """Every t ≥ 2 of a schedule in a batch, and of some schedules each alone, so that nothing is averaged; then t = 1, of which not
-    every weight is finite, and another γ."""
+    """Every t ≥ 2 of a schedule in a batch, and of some schedules each alone, so that nothing is averaged; then wide states, t = 1,
+    of which not every weight is finite, and another γ."""
     schedules = [beta for beta in (*(() if given.beta is not None else (APART,)), *telling(given)) if len(beta) > 2]
     found = []
     for number, beta in enumerate(schedules):
         found.append(_batch(beta, times_of(beta, low=2)))
         if number < 2:
             found += [_batch(beta, np.array([t])) for t in sorted(set(times_of(beta, low=2).tolist()))]
-    return [*found, *(_batch(beta, np.array([1])) for beta in schedules[:2]),
+    return [*found, *(_batch(beta, times_of(beta, low=2), components=WIDE) for beta in schedules[:1]),
+            *(_batch(beta, np.array([1])) for beta in schedules[:2]),
             *(_batch(beta, times_of(beta, low=2), 1.0) for beta in schedules[:1])]
 
 

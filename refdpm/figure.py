@@ -166,13 +166,11 @@ def _sequences(pyplot: Any, posed: Run) -> Any:
 
 
 def _raster(axis: Any, x: Array, posed: Run, *, t: int, colour: str = MODEL) -> None:
-    """Sequences as rows; at t = 0 with a mark beside those that are no heartbeat."""
+    """Sequences as rows, with a mark in front of those that are no heartbeat."""
+    wrong = np.flatnonzero(heartbeat.invalid(x))
     axis.imshow(x, cmap="Greys", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    axis.set(xticks=[], yticks=[], xlim=(-0.5, x.shape[1] - 0.5))
-    if t == 0:
-        wrong = np.flatnonzero(heartbeat.invalid(x))
-        axis.hlines(wrong, -1.5, -0.6, color=MARKED, linewidth=3, clip_on=False)
-        axis.set_xlabel(f"{len(wrong)} of {len(x)} are no heartbeat")
+    axis.hlines(wrong, -1.6, -0.8, color=MARKED, linewidth=3)
+    axis.set(xticks=[], yticks=[], xlim=(-1.9, x.shape[1] - 0.5), xlabel=f"{len(wrong)} of {len(x)} are no heartbeat (marked)")
 
 
 # -- images --------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """K, the bound that training maximises (eq. 14), term by term, and its whole gradient.
 
-    K = − Σ_{t=2}^T E KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ) + H(x_T | x_0) − H(x_1 | x_0) − H(π)
+    K = − Σ_{t=2..T} E KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ) + H(x_T | x_0) − H(x_1 | x_0) − H(π)
 
 **From the strict bound to K.**  `likelihood` ends with the strict bound B = E log w (eqs. 12, 38), where E is over the forward
 paths and the data.  Written as a sum (eq. 40), with p(x_T) = π(x_T) for the model's start (eq. 41), it is
@@ -9,19 +9,25 @@ paths and the data.  Written as a sum (eq. 40), with p(x_T) = π(x_T) for the mo
 
 The two steps under the logarithm are laws of different things, x_{t−1} and x_t.  To compare them the forward step is turned round.
 
-The first step, t = 1, stays out of this: given x_0, nothing is left to guess about x_0.  It is not learned either.  Where a
-kernel obeys detailed balance, as both here do, the forward kernel run backwards is itself a law of x_0, and the model takes it
-(eq. 44): p(x_0 | x_1) = q(x_1 | x_0) π(x_0)/π(x_1).  In its term the kernel cancels, and E log π(x_0) − E log π(x_1) remains
-(eq. 45).
+The first step, t = 1, stays out of this: given x_0, nothing is left to guess about x_0.  It is not learned either.  Both kernels
+obey detailed balance,
+
+    π(x_0) q(x_1 | x_0) = π(x_1) k(x_0 | x_1)
+
+where k is the same forward kernel, which here goes from x_1 to x_0.  So q(x_1 | x_0) π(x_0)/π(x_1) is itself a law of x_0, and the
+model takes it as its last step (eq. 44): p(x_0 | x_1) = q(x_1 | x_0) π(x_0)/π(x_1).  Divided by q(x_1 | x_0), as the term t = 1
+has it, this is π(x_0)/π(x_1), so that E log π(x_0) − E log π(x_1) remains (eq. 45).
 
 For t ≥ 2 conditioning the forward step on x_0 changes nothing, because the chain is Markov (eq. 47), and Bayes' rule turns it
 round (eq. 48):
 
     q(x_t | x_{t−1}) = q(x_t | x_{t−1}, x_0) = q(x_{t−1} | x_t, x_0) q(x_t | x_0) / q(x_{t−1} | x_0)
 
-The logarithms of the last two factors are entropies on average, and their sum over t telescopes (eqs. 49, 50):
+This step is the denominator in B.  Its last two factors are therefore turned upside down there.  The average of a logarithm is
+minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0), and the sum over t telescopes (eqs. 49, 50):
 
-    Σ_{t=2..T} E log [ q(x_{t−1} | x_0) / q(x_t | x_0) ] = H(x_T | x_0) − H(x_1 | x_0)
+    Σ_{t=2..T} E log [ q(x_{t−1} | x_0) / q(x_t | x_0) ]
+      = Σ_{t=2..T} [ H(x_t | x_0) − H(x_{t−1} | x_0) ] = H(x_T | x_0) − H(x_1 | x_0)
 
 What is left for each t is E log [ p(x_{t−1} | x_t)/q(x_{t−1} | x_t, x_0) ].  Taken over x_{t−1} first, with x_t and x_0 given,
 that is minus a divergence between two laws of x_{t−1}, in closed form for both kernels (eq. 51).  Together:

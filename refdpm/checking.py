@@ -51,8 +51,8 @@ def add_check(sub: argparse.ArgumentParser) -> None:
 def add_explain(sub: argparse.ArgumentParser) -> None:
     """The flags of `explain`."""
     sub.set_defaults(command=_explain)
-    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, glossary, "
-                     "protocol …")
+    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, refdpm.bound, "
+                     "glossary, protocol …")
 
 
 def add_vectors(sub: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ the forward process is to take the path (eq. 7), and the sum becomes an average 
 sampled:
 
     p(x_0) = ∫ dx_{1:T} q(x_{1:T} | x_0) p(x_{0:T})/q(x_{1:T} | x_0) = E_q [ w ]
-    log w  = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1})
+    log w  = log π(x_T) + Σ_{t=1..T} [ log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) ]
 
 The division is allowed because no forward step excludes a state: where p has a path, q has it too.
 

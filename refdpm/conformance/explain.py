@@ -1,4 +1,4 @@
-"""What `refdpm explain` says: of clauses, functions, mistakes, equations, sources, conventions and words."""
+"""What `refdpm explain` says: of clauses, functions, mistakes, equations, sources, conventions, modules and words."""
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
@@ -40,7 +40,7 @@ def explain(wanted: str, clauses: Clauses) -> str:
     texts = [text() for name, text in entries(clauses) if name.lower() in parts]
     texts = texts or [clause(id, of) for id, of in clauses if f"{id}.".startswith(f"{wanted.upper().rstrip('.')}.")]
     if not texts:
-        raise ValueError(f"NAME: expected a clause, a function, a mistake, an equation, a convention or a word, "
+        raise ValueError(f"NAME: expected a clause, a function, a mistake, an equation, a convention, a module or a word, "
                          f"got {tidy(wanted, 100)!r}{_hint(wanted, clauses)}")
     return "\n\n".join(texts)
 
@@ -50,6 +50,7 @@ def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "glossary", render
     yield "vjp", partial(_wrapped, VJP)
     yield "protocol", lambda: inspect.getdoc(wire) or ""
+    yield from ((name, partial(text_of, name)) for name in ("refdpm", *(f"refdpm.{module}" for module in READING_ORDER)))
     for id, of in clauses:
         yield id, partial(clause, id, of)
     for id, of in clauses:
@@ -131,7 +132,7 @@ def equation(number: str, clauses: Clauses) -> str:
     lines += [_indented(part) for part in (paper.__doc__ or "").split("\n\n") if part.startswith("Symbols:")]
     code = ", ".join(f"refdpm.{place}" for place in code_of(number))
     lines += [_indented(f"code: {code}")] if code else []
-    lines += [_indented(f"why: python -m pydoc refdpm.{module}") for module in _derived_in(number)]
+    lines += [_indented(f"why: python -m refdpm explain refdpm.{module}") for module in _derived_in(number)]
     return "\n".join([*lines, _clauses_text(number, clauses)])
 
 
@@ -148,6 +149,11 @@ def source(name: str, clauses: Clauses) -> str:
 def _clauses_text(name: str, clauses: Clauses) -> str:
     found = [id for id, of in clauses if name in of.equations and not id.startswith("GRAD.")]
     return _indented(f"clauses: {', '.join(found) or 'none'}")
+
+
+def text_of(module: str) -> str:
+    """What a module says of itself: its part of the argument, or of the package all modules in reading order."""
+    return inspect.getdoc(importlib.import_module(module)) or ""
 
 
 def theory(name: str) -> str:
@@ -184,7 +190,7 @@ def _json_text(value: Any) -> str:
 def listing(clauses: Clauses) -> str:
     """Every function that an adapter may offer, with its clauses."""
     lines = ["Functions that an adapter may offer; arguments are taken by name.",
-             "More on a function, a clause, a mistake, an equation, a convention or a word:  python -m refdpm explain NAME", ""]
+             "More on a function, a clause, a mistake, an equation, a convention, a module or a word:  python -m refdpm explain NAME", ""]
     seen = set()
     for id, of in clauses:
         if isinstance(of, Quantity) and of.name not in seen and not id.startswith("GRAD."):

@@ -1,6 +1,7 @@
 """The words of the kit, one for each thing (`refdpm explain glossary`), and how a report calls quantities and conventions."""
 
 from typing import Any
+import textwrap
 
 GLOSSARY = {
     "quantity": "a function that an adapter may offer: the posterior, a divergence, a layer.",
@@ -20,9 +21,17 @@ GLOSSARY = {
     "power": "what a pass would have rejected: the edits that the inputs tell from the formula.",
     "scale": "how much rounding a formula may do; an error is measured in u·scale, u the unit of the precision.",
     "units": "an error divided by u·scale.",
-    "pair": "a function f of this package and its adjoint f_vjp.",
+    "complex step": "the derivative of f at x along v as Im f(x + ihv)/h, for a tiny h: without the rounding of a difference, for "
+                    "functions that are smooth and take complex numbers.",
+    "differences": "the derivative of f from its values on both sides of x, where the complex step is not possible: fewer digits.",
+    "cotangent": "how much the final result changes with each entry of an array; it is called dx for the array x.",
+    "pullback": "the function that makes from the cotangent of a value those of the arguments; also called backward, or vjp.",
+    "adjoint": "Jᵀ, the transpose of the matrix J of derivatives; a pullback multiplies by it.",
+    "pair": "a function f of this package and its adjoint f_vjp: f_vjp(x) gives f(x) and the pullback.",
+    "detailed balance": "π(x) q(y | x) = π(y) q(x | y) for the forward kernel q and its prior π, so that the forward kernel is also "
+                        "a reverse step (eq. 44).",
     "gap": "how far a pair is from ⟨w, J v⟩ = ⟨Jᵀw, v⟩, relative to both sides.",
-    "digits": "a value in as many decimals as it takes, from the textbook.",
+    "digits": "how many decimal digits of an answer are right.",
     "K": "the lower bound of eq. 14 on the log-likelihood of an example, which training raises; higher is better.",
     "C": "the correction that K leaves out (eqs. 10 to 14): K + C is below log p(x_0) whatever the data are; no network changes C.",
     "L_null": "the log-likelihood of the examples under π, the law of x_T; K − L_null is what was learned.",
@@ -38,8 +47,9 @@ GLOSSARY = {
 
 
 def render() -> str:
-    """A word a line."""
-    return "\n".join(f"{word:11s} {says}" for word, says in GLOSSARY.items())
+    """A word a line, and what it means beside it."""
+    return "\n".join(textwrap.fill(f"{word:17s}{says}", 110, subsequent_indent=" " * 17, break_on_hyphens=False)
+                     for word, says in GLOSSARY.items())
 
 
 # -- what a report calls a quantity ----------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import math
 
 from refdpm.conformance.causes import has_its_own_name
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY
-from refdpm.conformance.report import (FAILING, MANY, UNASKED, conventions, digits_text, explanation_text, failure_fields, headline,
-                                       power_text, surprises)
+from refdpm.conformance.report import (FAILING, MANY, RIGHT_DIGITS, UNASKED, conventions, digits_text, explanation_text,
+                                       failure_fields, headline, power_text, surprises)
 from refdpm.html import Markup, joined, page, tag
 
 GENERATOR = "refdpm check"
@@ -77,7 +77,7 @@ def _failure(row: Row, prefix: str, note: str) -> Markup:
     fields = {} if row["verdict"] == "pass" else dict(failure_fields(row))
     parts = [_field(name, says) for name, says in fields.items() if name != "digits"]
     if "digits" in fields:
-        parts.append(joined(tag("dt", "digits"), tag("dd", "that are right, along t:", _chart(row, 560, 150, labels=True))))
+        parts.append(joined(tag("dt", "digits"), tag("dd", f"{RIGHT_DIGITS}:", _chart(row, 560, 150, labels=True))))
     return tag("article", tag("h3", _badge(row["verdict"]), row["id"], tag("span", f"  {row['called']}", class_="soft")),
                *([tag("p", note)] if note else []), *([tag("dl", *parts)] if parts else []),
                id=f"{prefix}{row['id']}")
@@ -96,8 +96,8 @@ def _clauses(report: dict[str, Any], prefix: str) -> Iterator[Markup]:
         heads = ("verdict", "clause", "error", "digits along t", "what is known")
         yield tag("h2", "Every clause that was asked")
         yield tag("p", "The error is in units of the formula's own rounding error; 16 are allowed. A drawing has a dot for each t "
-                  "that was tried, from t = 1 to T: the digits that are right, from 0 to 17. An answer below the dashed line would "
-                  "have failed.", class_="soft")
+                  "of the input with most values of t, from 1 to T: the digits that are right, from 0 to 17. An answer below the "
+                  "dashed line would have failed.", class_="soft")
         yield tag("table", tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
                   tag("tbody", *(_clause(row, prefix) for row in rows)))
 

@@ -24,6 +24,7 @@ WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
 MOST_NAMES = 2                  # of one mistake, besides the first
 RUN_AGAIN = "run again"
+RIGHT_DIGITS = "that are right on the input with most values of t"
 MARKS = {"pass": "ok", "undecided": "undecided", "inaccurate": "INACCURATE", "wrong": "WRONG"}
 
 
@@ -172,13 +173,13 @@ def failure_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if row["where"]:
         yield "where", row["where"]
     yield from _numbers(row)
-    if row["ratio"] is not None and row["right"] is not None:
-        times = f"{row['ratio']:.2g}" if row["ratio"] < MANY else "more than a million"
-        yield "error", f"{times} times the rounding error of the formula; 16 times is allowed"
-    if row["digits"]:
-        yield "digits", f"that are right:  {digits_text(row['digits'])}"
     if row["smallest_input"]:
         yield "input", inputs_text(row["smallest_input"])
+    if row["ratio"] is not None and row["right"] is not None:
+        times = f"{row['ratio']:.2g}" if row["ratio"] < MANY else "more than a million"
+        yield "error", f"on the worst of all inputs {times} times the rounding error of the formula; 16 times is allowed"
+    if row["digits"]:
+        yield "digits", f"{RIGHT_DIGITS}:  {digits_text(row['digits'])}"
     if row["reproduce"]:
         yield RUN_AGAIN, row["reproduce"]
 

@@ -117,7 +117,7 @@ def entropy_bounds(x_0: E) -> tuple[E, E]:
 # -- the average over paths ------------------------------------------------------------------------------------------------
 
 def log_weights(reverse: Callable[[E], Normal]) -> E:
-    """log w = log π(x_T) + Σ_t log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) of the path from x_0 that the noise makes.
+    """log w = log π(x_T) + Σ_t [ log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) ] of the path from x_0 that the noise makes.
 
     At t = 1 p is the forward kernel; `reverse` is that of the rows t = 2..T.
     """

@@ -475,8 +475,8 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
     if one.how == "sqrt" and printed.op in ("+", "-", "*", "/") and printed.parts[1].op != "slack":
         a, b = printed.parts
         early, late = E(printed.op, (sqrt(a), b)), E(printed.op, (a, sqrt(b)))
-        yield f"{_name(early)} for {_name(one)}: the root ends too early", early
-        yield f"{_name(late)} for {_name(one)}: the root begins too late", late
+        yield f"{_name(early)} for {_name(one)}: the root is taken of the first part alone", early
+        yield f"{_name(late)} for {_name(one)}: the root is taken of the second part alone", late
     if one.how == "log" and inside.op != "number":
         yield f"{_name(2 * one)} for {_name(one)}", 2 * one
         yield f"{_name(one / 2)} for {_name(one)}", one / 2

@@ -43,6 +43,7 @@ def test_every_name_that_is_printed_is_known(names):
     ("App.1 G bound", ["Table App.1"]), ("Ho 2020", ["SMP.STEP.X_PREV"]), ("predicts", ["noise", "score", "bears on"]),
     ("log_variance", ["log σ²", "spread"]), ("bits", ["logarithms to base 2", "law of a bit"]), ("undecided", ["a verdict"]),
     ("not checked", ["a verdict"]), ("vjp", ["cotangent"]), ("gaussian.kl", ["refdpm.gaussian.kl("]), ("glossary", ["adapter"]),
+    ("complex step", ["Im f(x + ihv)/h"]), ("refdpm", ["`bound`"]), ("refdpm.bound", ["detailed balance", "telescopes"]),
     ("C", ["correction", "K + C"]), ("K", ["BND.K.VALUE", "eq. 14"]), ("eq. 14", ["K = "]), ("equation 14", ["K = "]),
     ("K*", ["best"]), ("L_null", ["under π"]), ("model", ["rows 1 to T"]), ("eq65", ["equations 64 and 65"]),
     ("protocol", ['{"hello": 1', '"call": "vjp"', "(N, H, W, C)", "shape (T,): β_1 first"])])
@@ -88,7 +89,7 @@ def test_the_list_has_every_function():
 @pytest.mark.parametrize("number, module", [("14", "bound"), ("12", "bound"), ("25", "reversal"), ("48", "gaussian"),
                                             ("8", "likelihood")])
 def test_an_equation_says_where_it_is_derived(number, module):
-    assert f"why: python -m pydoc refdpm.{module}" in told(number)
+    assert f"why: python -m refdpm explain refdpm.{module}" in told(number)
     assert number in paper.cited(importlib.import_module(f"refdpm.{module}").__doc__)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refdpm import bound, likelihood, optimize, schedule
+from refdpm.bound import Terms
 from refdpm.likelihood import Estimate, average, null_log_likelihood
 from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Tree, fix, tree_map
@@ -167,7 +168,7 @@ def mean_network_bound(parameters: Tree, x_0: Array, *, noise: Array, t: Array, 
         return -share * kl.sum(), back(np.full(len(kl), -share))
 
     minus_kl, dparameters = _sum(map(piece, _rows(x_0, noise, t, rows)))
-    ends = bound.assemble(bound.Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=kernel)), T=len(beta) - 1)
+    ends = bound.assemble(Terms(np.empty((0, len(x_0))), *bound.end_terms(beta, x_0, kernel=kernel)), T=len(beta) - 1)
     return float(minus_kl + ends.mean()), dparameters
 
 
@@ -206,7 +207,7 @@ class Evaluation(NamedTuple):
     null: Estimate
     gain: Estimate
     correction: Estimate
-    terms: bound.Terms
+    terms: Terms
 
 
 def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Generator, kernel: Module, network: Module,
@@ -230,13 +231,13 @@ def evaluate(parameters: Tree, beta: Array, x_0: Array, *, rng: np.random.Genera
 
 
 def _terms(part: tuple[Array, np.random.Generator], *, parameters: Tree, beta: Array, kernel: Module, network: Module, rows: int
-           ) -> bound.Terms:
+           ) -> Terms:
     """The terms of K of some examples, with noise from a generator."""
     x_0, rng = part
     t = bound.every_step(len(beta) - 1, len(x_0))
     noise = kernel.draw_noise(rng, t.shape + x_0.shape[1:])
     kl = [bound.network_kl(parameters, beta=beta, **piece, kernel=kernel, network=network) for piece in _rows(x_0, noise, t, rows)]
-    return bound.Terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), *bound.end_terms(beta, x_0, kernel=kernel))
+    return Terms(np.concatenate([np.empty(0), *kl]).reshape(t.shape), *bound.end_terms(beta, x_0, kernel=kernel))
 
 
 def log_weights_of_paths(parameters: Tree, beta: Array, x_0: Array, *, paths: int, rng: np.random.Generator, kernel: Module,

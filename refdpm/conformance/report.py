@@ -177,7 +177,7 @@ def failure_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "input", inputs_text(row["smallest_input"])
     if row["ratio"] is not None and row["right"] is not None:
         times = f"{row['ratio']:.2g}" if row["ratio"] < MANY else "more than a million"
-        yield "error", f"on the worst of all inputs {times} times the rounding error of the formula; 16 times is allowed"
+        yield "error", f"{times} times the formula's rounding error on the worst input; 16 times is allowed"
     if row["digits"]:
         yield "digits", f"{RIGHT_DIGITS}:  {digits_text(row['digits'])}"
     if row["reproduce"]:

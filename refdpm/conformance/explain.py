@@ -190,7 +190,8 @@ def _json_text(value: Any) -> str:
 def listing(clauses: Clauses) -> str:
     """Every function that an adapter may offer, with its clauses."""
     lines = ["Functions that an adapter may offer; arguments are taken by name.",
-             "More on a function, a clause, a mistake, an equation, a convention, a module or a word:  python -m refdpm explain NAME", ""]
+             "More on a function, a clause, a mistake, an equation, a convention, a module or a word:",
+             "python -m refdpm explain NAME", ""]
     seen = set()
     for id, of in clauses:
         if isinstance(of, Quantity) and of.name not in seen and not id.startswith("GRAD."):

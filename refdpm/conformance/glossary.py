@@ -16,6 +16,8 @@ GLOSSARY = {
     "adapter": "a module or object with plain functions named as the quantities are; arrays in, arrays out.",
     "model": "the network that a function is given: model(x_t, t) with the adapter's own t is x_t @ weight + bias, x_t flattened "
              "to (N, D); its tables model.weight and model.bias have T+1 rows, of which rows 1 to T belong to t = 1, …, T.",
+    "network": "what the functions sigma_… and path_… are given: network(x_t, sigma) predicts x_0 (in sigma_denoised it is F, "
+               "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1), or one number where one step is taken.",
     "profile": "the conventions of an adapter: t from 0 or 1, nats or bits, variance or its logarithm.",
     "guessed": "of a convention: no right function tells it, and under this one most numbers of a wrong function are right.",
     "power": "what a pass would have rejected: the edits that the inputs tell from the formula.",
@@ -28,9 +30,10 @@ GLOSSARY = {
     "pullback": "the function that makes from the cotangent of a value those of the arguments; also called backward, or vjp.",
     "adjoint": "Jᵀ, the transpose of the matrix J of derivatives; a pullback multiplies by it.",
     "pair": "a function f of this package and its adjoint f_vjp: f_vjp(x) gives f(x) and the pullback.",
-    "detailed balance": "π(x) q(y | x) = π(y) q(x | y) for the forward kernel q and its prior π, so that the forward kernel is also "
-                        "a reverse step (eq. 44).",
-    "gap": "how far a pair is from ⟨w, J v⟩ = ⟨Jᵀw, v⟩, relative to both sides.",
+    "detailed balance": "π(x) q(y | x) = π(y) q(x | y) for the forward kernel q and its prior π, so that the forward kernel is "
+                        "also a reverse step (eq. 44).",
+    "gap": "how wrong a gradient is: |⟨w, J v⟩ − ⟨Jᵀw, v⟩| relative to both sides, for v and w drawn at random; J v is the complex "
+           "step, Jᵀw the pullback of w, and 0 is right.",
     "digits": "how many decimal digits of an answer are right.",
     "K": "the lower bound of eq. 14 on the log-likelihood of an example, which training raises; higher is better.",
     "C": "the correction that K leaves out (eqs. 10 to 14): K + C is below log p(x_0) whatever the data are; no network changes C.",

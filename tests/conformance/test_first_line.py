@@ -240,7 +240,8 @@ def test_a_posterior_by_a_gain_and_the_bound_with_it(otherwise, says):
 @pytest.mark.parametrize("functions, says", [
     (dict(alpha_bar=lambda beta: np.exp(-np.cumsum(beta))), "the limit of small rates"),
     (dict(linear_schedule=lambda T, beta_1, beta_T: np.linspace(beta_1 ** 0.5, beta_T ** 0.5, T) ** 2), "√β_t in equal steps"),
-    (dict(sigma_of_t=lambda beta, t: (lambda a: np.sqrt(1 - a) / a)(np.cumprod(1 - beta)[t - 1])), "the root is taken of the first part alone"),
+    (dict(sigma_of_t=lambda beta, t: (lambda a: np.sqrt(1 - a) / a)(np.cumprod(1 - beta)[t - 1])),
+     "the root is taken of the first part alone"),
     (dict(marginal_sample=lambda beta, x_0, t, noise: (lambda a: np.sqrt(a) * x_0 + (1 - np.sqrt(a)) * noise)(
         np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_0.ndim - 1)))), "the root is taken of the second part alone"),
     (dict(sigma_euler_step=lambda x_t, sigma, sigma_next, network: (lambda share, guess: share * guess + (1 - share) * x_t)(

@@ -183,7 +183,8 @@ def test_a_term_of_a_sum_can_be_counted_once():
 
 def test_a_root_can_be_taken_of_the_first_part_alone():
     formula = sqrt(1 / X - 1) * Y
-    early = next(edit for edit in edits(formula) if edit.says == "√(1/x) − 1 for √(1/x − 1): the root is taken of the first part alone")
+    says = "√(1/x) − 1 for √(1/x − 1): the root is taken of the first part alone"
+    early = next(edit for edit in edits(formula) if edit.says == says)
     value, = floats(early.formulas, Page({"x": np.array([[0.25]]), "y": np.array([[3.0]])}))
     assert value.item() == (2.0 - 1.0) * 3.0
 

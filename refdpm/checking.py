@@ -60,6 +60,7 @@ def add_vectors(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(command=_vectors)
     sub.add_argument("action", choices=("export", "verify"), help="write the vectors, or verify those that are there")
     sub.add_argument("folder", type=Path, metavar="DIR", help="where they are written, or stand")
+    sub.add_argument("--quiet", action="store_true", help="no progress")
     sub.add_argument("--json", action="store_true", help="the result as JSON, for programs")
 
 
@@ -308,8 +309,10 @@ def _vectors(options: argparse.Namespace) -> int:
     from refdpm.conformance import vectors
 
     if options.action == "export":
-        summary = vectors.export(options.folder)
-        say(to_json(summary) if options.json else "\n".join(f"{name}: {value}" for name, value in summary.items()))
+        with Progress(quiet=options.quiet) as progress:
+            manifest = vectors.export(options.folder, show=progress.show)
+        say(to_json(manifest) if options.json else f"{options.folder}: {manifest['tests']} tests of {manifest['functions']} functions, "
+            f"in {len(manifest['files'])} files")
         return 0
     problems = vectors.verify(options.folder)
     say(to_json({"ok": not problems, "problems": problems}) if options.json else "\n".join(problems) or f"{options.folder}: ok")

@@ -125,8 +125,9 @@ def test_the_same_bytes_are_written_again(fresh):
 def test_an_earlier_export_is_replaced(folder, monkeypatch):
     monkeypatch.setattr(vectors, "GROUPS", ("SCH",))
     edit(folder / "SCH.json", lambda document: document.update(says="changed"))
-    assert vectors.export(folder) == read(folder / "manifest.json")
-    assert read(folder / "SCH.json")["says"] == "schedules"
+    shown = []
+    assert vectors.export(folder, show=shown.append) == read(folder / "manifest.json")
+    assert read(folder / "SCH.json")["says"] == "schedules" and "SCH.json: alpha_bar" in shown
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(folder, monkeypatch):

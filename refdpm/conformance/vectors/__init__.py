@@ -14,7 +14,7 @@ fails if it is a flag of every output that fails and of none that passes.
 Source: the idea of flags is Wycheproof's (C2SP/wycheproof).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 import hashlib
@@ -94,10 +94,10 @@ GROUPS = tuple(dict.fromkeys(map(_group_of, QUANTITIES)))
 
 # -- export --------------------------------------------------------------------------------------------------------------
 
-def export(folder: Path | str) -> dict[str, Any]:
+def export(folder: Path | str, *, show: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Write the manifest, the schema and all vectors to `folder`, which is made if only it is missing; returns the manifest.
 
-    Files of an earlier export are replaced, others are not.
+    Files of an earlier export are replaced, others are not.  `show` is told meanwhile which function it is at.
 
     Raises: ValueError if `folder` is no folder, or has files of those names that are no vectors; OSError if it cannot be written.
     """
@@ -109,7 +109,7 @@ def export(folder: Path | str) -> dict[str, Any]:
         if name not in known and (folder / name).exists():
             raise ValueError(f"{folder / name}: expected no file there but of an earlier export, got one; it was left unchanged")
     run.try_folder(folder if folder.exists() else folder.absolute().parent, folder, flag="folder")
-    found = {group: document(group) for group in GROUPS}
+    found = {group: document(group, show=show) for group in GROUPS}
     contents = {f"{group}.json": json_text(one).encode() for group, one in found.items()}
     contents["schema.json"] = json_text(SCHEMA).encode()
     manifest = _manifest(found, contents)
@@ -118,9 +118,13 @@ def export(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def document(group: str) -> dict[str, Any]:
+def document(group: str, *, show: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """The content of a group's file."""
-    entries = [entry(quantity) for quantity in QUANTITIES if _group_of(quantity) == group]
+    entries = []
+    for quantity in QUANTITIES:
+        if _group_of(quantity) == group:
+            show(f"{group}.json: {quantity.name}")
+            entries.append(entry(quantity))
     flags = {flag for one in entries for test in one["tests"] for found in test["flags"].values() for flag in found}
     return {"group": group, "says": SAYS.get(group, group), "schema": "schema.json", "conventions": _conventions(entries),
             "functions": entries, "flags": {mistake.id: mistake.says for mistake in MISTAKES if mistake.id in flags}}

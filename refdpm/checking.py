@@ -311,8 +311,8 @@ def _vectors(options: argparse.Namespace) -> int:
     if options.action == "export":
         with Progress(quiet=options.quiet) as progress:
             manifest = vectors.export(options.folder, show=progress.show)
-        say(to_json(manifest) if options.json else f"{options.folder}: {manifest['tests']} tests of {manifest['functions']} functions, "
-            f"in {len(manifest['files'])} files")
+        say(to_json(manifest) if options.json else
+            f"{options.folder}: {manifest['tests']} tests of {manifest['functions']} functions, in {len(manifest['files'])} files")
         return 0
     problems = vectors.verify(options.folder)
     say(to_json({"ok": not problems, "problems": problems}) if options.json else "\n".join(problems) or f"{options.folder}: ok")

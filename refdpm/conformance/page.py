@@ -219,5 +219,5 @@ svg text { fill: var(--soft); font-size: 11px }
   table, tbody, tr, td { display: block } thead { display: none }
   tr { border-top: 1px solid var(--line); padding: .5rem 0 } td { border: 0; padding: .1rem 0 }
   td[data-head]::before { content: attr(data-head) " "; color: var(--soft) } }
-@media print { body { max-width: none; padding: 0 } article, tr { break-inside: avoid } }
+@media print { body { max-width: none; padding: 0 } article, tr { break-inside: avoid } h2, h2 + p { break-after: avoid } }
 """

@@ -130,6 +130,16 @@ def test_a_failure_shows_what_came_and_what_should_have_come():
     assert "no mistake that is known explains it; " in text.splitlines()[0] and text.splitlines()[0].endswith("is right")
 
 
+def test_rows_of_one_input_stand_together_and_the_others_say_of_which_inputs_they_are():
+    failed = next(row for row in check(adapter(kl=wrong_kl), effort=QUICK)["clauses"] if row["verdict"] == "wrong")
+    fields = dict(reports.failure_fields(failed | {"digits": {"1": 3.0, "2": 4.0}}))
+    names = list(fields)
+    at = names.index("came")
+    assert names[at:at + 3] == ["came", "should be", "input"] and names.index("error") > at + 2 < names.index("digits")
+    assert "on the worst input" in fields["error"]
+    assert fields["digits"].startswith("that are right on the input with most values of t:")
+
+
 def test_gradients_show_them_too():
     def vjp(name, args, cotangent):
         return {"mean_q": 0 * args["mean_q"] + 7}

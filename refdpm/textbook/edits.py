@@ -161,7 +161,7 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
     """Two arguments exchanged, and an argument for the value; in every version, where something else stands around it."""
     calls = {id(call): call for one in version.everything for call in one.calls if call.formula not in NETWORKS}
     for call in calls.values():
-        text = f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"
+        text = _called(call)
         for a, b in combinations(_places(call), 2):
             for says, others in _exchanged(call, a, b):
                 new = _called_with(call, others)
@@ -279,10 +279,18 @@ def _with_part(parent: E, part: E, new: E) -> E:
 
 @lru_cache(maxsize=5000)
 def _name(one: E) -> str:
-    if _written_count(one) > MOST:                                  # what is shared would be written again and again
-        return f"a long part, … {one.op} …"
-    text = written(one)
-    return text if len(text) <= LONG else text[:LONG - 1] + "…"
+    if _written_count(one) <= MOST:                                 # what is shared would be written again and again
+        text = written(one)
+        return text if len(text) <= LONG else text[:LONG - 1] + "…"
+    if one.calls:
+        return _called(one.calls[-1])
+    parts = {"*": " "}.get(one.op, f" {one.op} ").join(map(_name, one.parts)) if one.op in ("+", "*", "/") else ""
+    return parts if 0 < len(parts) <= LONG else f"a long part, … {one.op} …"
+
+
+def _called(call: Call) -> str:
+    """A formula that has a name, with the names of its arguments."""
+    return f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"
 
 
 def _written_count(one: E) -> int:
@@ -383,6 +391,9 @@ def _product(one: E) -> Iterator[tuple[str, E]]:
     yield f"factor left out: {_name(a)}", b
     yield f"divided by {_name(b)}, for times", a / b
     yield f"divided by {_name(a)}, for times", b / a
+    if a.op == "count" and b.op == "+":
+        for once, all_of_them in (b.parts, b.parts[::-1]):
+            yield f"counted once, and not for each of the {a.how[0]}: {_name(once)}", a * all_of_them + once
 
 
 def _squares(one: E) -> Iterator[tuple[str, E]]:
@@ -478,8 +489,8 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
         yield f"{_name(early)} for {_name(one)}: the root is taken of the first part alone", early
         yield f"{_name(late)} for {_name(one)}: the root is taken of the second part alone", late
     if one.how == "log" and inside.op != "number":
-        yield f"{_name(2 * one)} for {_name(one)}", 2 * one
-        yield f"{_name(one / 2)} for {_name(one)}", one / 2
+        yield f"twice {_name(one)}, for once", 2 * one
+        yield f"only half of {_name(one)}", one / 2
         yield from ((f"to base {base}, for the natural logarithm: {_name(one)}", one / log(node(base))) for base in (2, 10))
     if one.how == "Phi":
         yield f"1 − Φ for Φ: {_name(one)}", 1 - one

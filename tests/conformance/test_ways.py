@@ -169,11 +169,12 @@ def test_what_people_slip_at_in_all_of_a_formula():
 
 def test_other_bases_sizes_and_decimal_points():
     x_0, v, w = (PAGE.given[name] for name in ("x_0", "v", "w"))
-    assert shows(log(V) + W, "2 log(v) for log(v)", 2 * np.log(v) + w)
-    assert shows(log(V) + W, "log(v)/2 for log(v)", np.log(v) / 2 + w)
+    assert shows(log(V) + W, "twice log(v), for once", 2 * np.log(v) + w)
+    assert shows(log(V) + W, "only half of log(v)", np.log(v) / 2 + w)
     assert shows(exp(log(V) + log(W)), "to base 10, for the natural logarithm, everywhere", np.exp(np.log10(v * w)))
     assert shows(0.125 * X_0, "1.25 for 0.125 in 0.125 x_0", 1.25 * x_0)
     assert shows(0.125 * X_0, "0.0125 for 0.125 in 0.125 x_0", 0.0125 * x_0)
+    assert shows(count(V, "components") * (V + W), "counted once, and not for each of the components: w", v + w)
     loss = V + W
     apart = total(loss, "examples and components", (0, 1)) / count(loss, "examples and components", (0, 1))
     wide = Page({"v": np.arange(6.0).reshape(2, 3), "w": np.ones((2, 3))})

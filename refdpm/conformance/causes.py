@@ -1,7 +1,8 @@
 """Which of several failures comes first, and which of the others probably follow from it.
 
 The first is the earliest stage that is wrong, in the order in which quantities build on each other; what is only inaccurate comes
-after what is wrong, which it seldom explains.  A law of single calls (the
+after what is wrong, which it seldom explains; and before a first stage whose mistake has no name stands one that does not build on
+it and has one.  A law of single calls (the
 network asked at another t, noise at the last step, an input that is changed) says more than the values that it spoils and stands
 before them; gradients come after all values, and laws of what is distributed last, for nearly everything spoils them.
 """
@@ -34,7 +35,17 @@ def causes(rows: Iterable[Row], of: Mapping[str, Quantity | Law]) -> list[Cause]
             found.append(Cause(row, []))
         else:
             cause.also.append(row)
-    return found
+    return _with_a_name_first(found, of)
+
+
+def _with_a_name_first(found: list[Cause], of: Mapping[str, Quantity | Law]) -> list[Cause]:
+    """If the first failure is of a value and has no name, the first one of its kind that has one comes before it."""
+    if not found or found[0].first["mistake"] or isinstance(of[found[0].first["id"]], Law):
+        return found
+    kind = _place(found[0].first, of[found[0].first["id"]])[:2]
+    places = [place for place, cause in enumerate(found)
+              if cause.first["mistake"] and _place(cause.first, of[cause.first["id"]])[:2] == kind]
+    return [found.pop(place) for place in places[:1]] + found
 
 
 def has_its_own_name(row: Row, first: Row) -> bool:

@@ -69,6 +69,13 @@ def test_the_first_wrong_stage_comes_first_and_what_builds_on_it_in_its_line():
         ["GAU.POST.MEAN", "GAU.POST.VAR", "OBJ.BOUND.VALUE", "SMP.LAW"], ["GAU.KL.VALUE"]]
 
 
+def test_what_has_a_name_stands_before_a_first_stage_that_has_none():
+    assert grouped(row("BIN.POST.PROB"), row("CAT.POST.PROB", "A"), row("CAT.KL.VALUE", "B")) == [
+        ["CAT.POST.PROB"], ["BIN.POST.PROB"], ["CAT.KL.VALUE"]]
+    assert grouped(row("GAU.POST.MEAN"), row("OBJ.BOUND.VALUE", "A")) == [["GAU.POST.MEAN", "OBJ.BOUND.VALUE"]]
+    assert grouped(row("BIN.POST.PROB"), row("CAT.POST.PROB", "A", verdict="inaccurate")) == [["BIN.POST.PROB"], ["CAT.POST.PROB"]]
+
+
 def test_laws_of_single_calls_come_before_values_and_laws_of_distributions_last():
     assert grouped(row("SMP.LAW"), row("SMP.PATH.X_0"), row("SMP.TIMES", reason="the network is asked at t = 1")) == [
         ["SMP.TIMES", "SMP.PATH.X_0", "SMP.LAW"]]

@@ -220,11 +220,7 @@ def _right_at_1(failure: Failure, part: Part) -> Array:
 
 
 def _unexplained_share(value: Array, part: Part) -> float:
-    """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it.  What is a number is looked at
-    by itself where something else is none, which is further off than any number."""
-    finite = np.isfinite(part.observed)
-    if np.any(finite) and not np.all(finite):
-        return max(_unexplained_share(value[entries], part.only(entries)) for entries in (finite, ~finite))
+    """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it."""
     allowed = LIMIT * np.sqrt(np.size(value))
     error, left = _distance_in_units(part.observed, part.expected, part.unit), _distance_in_units(part.observed, value, part.unit)
     if error <= allowed and np.any(wrong := part.wrong):           # in a few of many entries, which are looked at alone

@@ -137,8 +137,8 @@ def test_what_has_no_number_beside_the_same_infinities_may_have_been_written_oth
     part = Part(np.array([np.inf, np.inf, 0.0]), np.array([2.0, 1.0, 0.0]), np.full(3, 1e-6))
     found = [Failure({"x_0": np.ones(3)}, (part,))]
     distances = [naming._distance(lambda inputs: (np.array(value),), found)[0] for value in (
-        [np.inf, np.inf, np.nan], [np.inf, np.nan, np.nan], [np.inf, np.inf, 1.0])]
-    assert distances[0] < naming.NEAR < min(distances[1:])
+        [np.inf, np.inf, np.nan], [np.inf, np.nan, np.nan])]
+    assert distances[0] < naming.NEAR < distances[1]
 
 
 def test_a_schedule_of_one_step_may_be_a_case_of_its_own():

@@ -222,6 +222,8 @@ SCALES = (
             then(lambda y, factor: y * factor)),
     in_mean_pool("NEW-I-MAX", "largest of a square → mean", "the usual pooling",
             instead(lambda x, *, factor: np.max([x[:, i::factor, j::factor] for i, j in np.ndindex(factor, factor)], axis=0))),
+    in_mean_pool("NEW-I-FAR", "pixels that are far apart averaged → neighbours", "an axis split in the other order",
+            instead(lambda x, *, factor: x.reshape(len(x), factor, x.shape[1] // factor, factor, -1, x.shape[3]).mean((1, 3)))),
     in_mean_pool("NEW-I-STRIDE", "one pixel of a square → mean of all", "stride without pooling",
             instead(lambda x, *, factor: x[:, ::factor, ::factor])),
     in_upsample("NEW-I-TILE", "image repeated → every pixel repeated", "np.tile for np.repeat",
@@ -431,13 +433,30 @@ def _edges_twice(dx: Array) -> Array:
     return dx * np.outer(height, width)[:, :, None]
 
 
+def _of_frame(dy: Array, weight: Array, *, add: bool) -> Array:
+    """The gradient of the image in its frame of zeros: what every patch gives added up, or overwritten by the patches after it."""
+    (kh, kw, channels, _), (n, height, width, _) = weight.shape, dy.shape
+    found = np.zeros((n, height + kh - 1, width + kw - 1, channels), np.result_type(dy, weight))
+    for i, j in np.ndindex(kh, kw):
+        there = found[:, i:i + height, j:j + width]
+        there[...] = dy @ weight[i, j].T + (there if add else 0)
+    return found
+
+
+def _overwritten(dy: Array, weight: Array) -> Array:
+    top, left = ((size - 1) // 2 for size in weight.shape[:2])
+    return _of_frame(dy, weight, add=False)[:, top:top + dy.shape[1], left:left + dy.shape[2]]
+
+
 OF_IMAGES = (
     in_conv2d_vjp("LAY-10b", "dx with the kernel as it is → flipped", "FluxML/NNlib.jl#518",
             pulled_to(x=lambda dy, weight: conv.conv2d(dy, weight.swapaxes(2, 3), np.zeros(weight.shape[2])))),
     in_conv2d_vjp("LAY-10c", "gradient of the flipped kernel → of the kernel", "keras-team/keras#3015",
             pulled(weight=lambda d: d[::-1, ::-1])),
-    in_conv2d_vjp("LAY-11", "crop of the forward pass overlooked: dx a row and a column off → where it was",
-            "tensorflow/tensorflow#11092", pulled(x=lambda d: np.roll(d, (1, 1), axis=(1, 2)))),
+    in_conv2d_vjp("LAY-11", "dx cut from the corner of its frame → from within the frame", "tensorflow/tensorflow#11092",
+            pulled_to(x=lambda dy, weight: _of_frame(dy, weight, add=True)[:, :dy.shape[1], :dy.shape[2]])),
+    in_conv2d_vjp("LAY-OVER", "what overlapping patches give to dx overwritten → added up", "an assignment for an addition",
+            pulled_to(x=_overwritten)),
     in_conv2d_vjp("LAY-13", "cotangents of the border doubled → once", "pytorch/pytorch#100793", pulled(x=_edges_twice)),
     in_conv2d_vjp("LAY-02b", "gradient of the kernel divided by the batch → not",
             "AkiRusProd/numpy-diffusion@5116f79, of a convolution", pulled(weight=lambda d, x: d / len(x))),

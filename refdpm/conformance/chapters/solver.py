@@ -297,6 +297,14 @@ def heun_with(*, look: Any = _new, by: Any = _new, state: Any = _new, start: Any
     return step
 
 
+def _state_remembered(x: Array, sigmas: Array, *, denoiser: solver.Denoiser) -> Array:
+    for n, (sigma, after) in enumerate(pairwise(sigmas)):
+        now = denoiser(x, sigma)
+        plain = n == 0 or after == 0
+        x = solver.euler(x, now, sigma, after) if plain else solver.multistep(x, now, x, sigmas[n - 1], sigma, after)
+    return x
+
+
 def _two_looks_always(x: Array, sigmas: Array, *, denoiser: solver.Denoiser) -> Array:
     before = x
     for n, (sigma, after) in enumerate(pairwise(sigmas)):
@@ -397,6 +405,8 @@ MISTAKES = (
             "later.solver.churn", "value", told(low=0.0, high=np.inf)),
     Mistake("SLV-HISTORY", "the look before the last → the one before", "a history that is not moved on",
             "later.solver.multistep_path", "value", instead(_first_look_kept)),
+    Mistake("SLV-STATE", "the state remembered → what the network said", "two names for one array",
+            "later.solver.multistep_path", "value", instead(_state_remembered)),
     Mistake("SLV-TRACE", "the change of volume subtracted → added", "the integral taken the wrong way",
             "later.solver.log_likelihood", "value", told(trace=lambda trace, x_0: lambda x, at: 2 * x_0.shape[1] - trace(x, at))),
     Mistake("SLV-COUNT", "γ = min(S_churn, √2 − 1) → min(S_churn/count, √2 − 1)", "churn not shared among the steps",

@@ -1,8 +1,9 @@
 """The conventions of an adapter, inferred by evaluation: those under which most of its functions are right.
 
 Every function is asked for a few edges; all combinations of the conventions that bear on it are tried.  A convention that some
-function needs to be right counts as evidence; the value with most evidence is taken, field by field, and then held fixed for the
-next.  What no function depends on stays undetermined, and is printed so.
+function needs to be right counts as evidence; the value with most evidence is taken, or of as much evidence the one that the first
+function needs, field by field, and then held fixed for the next.  A function that is only right in a lower precision, as a wrong
+one may be by chance, counts where no other tells.  What no function depends on stays undetermined, and is printed so.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,9 +41,12 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     profile = profiles.profile_from(stated)
     known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
     quantities = list(subject.functions.values())
-    right = [_right_combinations(subject, quantity, profile, known) for quantity in quantities]
+    right = [_right_combinations(subject, quantity, profile, known, UNITS) for quantity in quantities]
     profile = _profile_by_votes(profile, known, [found for found in right if found], "inferred")
-    nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(quantities, right) if not found]
+    left = [quantity for quantity, found in zip(quantities, right) if not found]
+    coarse = [_right_combinations(subject, quantity, profile, known, COARSE) for quantity in left]
+    profile = _profile_by_votes(profile, known, [found for found in coarse if found], "inferred")
+    nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(left, coarse) if not found]
     profile = _profile_by_votes(profile, known, nearest, "guessed")
     otherwise = tuple(_otherwise(subject, quantities, profile, known))
     known |= {f"{name}.{field}": "inferred, of this function alone" for name, field, _ in otherwise}
@@ -54,7 +58,10 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
     """What single functions do otherwise than the others, and are right so: each with the field and its value."""
     groups = [fields for fields in ALONE if not any(known[field] == "stated" for field in fields)]
     for quantity in quantities:
-        if not _is_right(subject, quantity, quantity.edges(subject.given)[:PROBES], profile, UNITS):
+        probes = quantity.edges(subject.given)[:PROBES]
+        if _takes_long(subject, quantity) or not probes:
+            continue
+        if not any(_is_right(subject, quantity, probes, profile, units) for units in (UNITS, COARSE)):
             others = right_with(subject, quantity, profile, groups)
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
             found = next(right, None) or _told_by_signs(subject, quantity, profile, known)
@@ -101,7 +108,8 @@ def _profile_by_votes(profile: Profile, known: dict[str, str], right: list[list[
     """The profile with those fields of it, so far undetermined, on which some function has an opinion."""
     for field, values in profiles.VALUES.items():
         votes = {value: sum(_depends_on(found, field, value) for found in right) for value in values}
-        best = max(values, key=lambda value: votes[value])
+        first = next((found for found in right if any(_depends_on(found, field, value) for value in values)), [])
+        best = max(values, key=lambda value: (votes[value], _depends_on(first, field, value)))
         if known[field] == "undetermined" and votes[best]:
             known[field], profile = word, profile._replace(**{field: best})
             right = [[one for one in found if one.get(field, best) == best] or found for found in right]
@@ -114,13 +122,12 @@ def _depends_on(found: list[Combination], field: str, value: Any) -> bool:
     return value in with_it and len(with_it) < len(profiles.VALUES[field])
 
 
-def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> list[Combination]:
-    """The combinations of the quantity's own conventions under which it is right on the probes; or inaccurate, if under none, with
-    as many outputs right as can be."""
+def _right_combinations(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str], units: dict[str, float]
+                        ) -> list[Combination]:
+    """The combinations of the quantity's own conventions under which it is right on the probes in these units, with as many outputs
+    right in its own precision as can be."""
     probes, combinations = _probes_and_combinations(subject, quantity, known)
-    for units in (UNITS, COARSE):
-        if found := [one for one in combinations if _is_right(subject, quantity, probes, profile._replace(**one), units)]:
-            break
+    found = [one for one in combinations if _is_right(subject, quantity, probes, profile._replace(**one), units)]
     right = [_outputs_right(subject, quantity, probes, profile._replace(**one)) for one in found]
     return [one for one, outputs in zip(found, right) if outputs == max(right)]
 
@@ -155,10 +162,16 @@ def _has_one_number(quantity: Quantity) -> bool:
 
 def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: list[str]) -> bool:
     """Whether the function takes long, and the functions that it builds on tell all that it could."""
-    if subject.given.beta is None or len(subject.given.beta) <= LONG:
+    if not _takes_long(subject, quantity):
         return False
     before = (subject.functions[name] for name in quantity.after if name in subject.functions)
     return set(fields) <= {field for one in before for field in _conventions_of(one, one.edges(subject.given)[0])}
+
+
+def _takes_long(subject: Subject, quantity: Quantity) -> bool:
+    """Whether a whole chain of many steps has to be walked."""
+    long = subject.given.beta is not None and len(subject.given.beta) > LONG
+    return long and not any("t" in inputs for inputs in quantity.edges(subject.given)[:1])
 
 
 def _conventions_of(quantity: Quantity, inputs: Inputs) -> list[str]:

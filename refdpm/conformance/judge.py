@@ -39,7 +39,8 @@ FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the an
 INACCURATE = 0.05               # the largest relative error of an answer that is not wrong
 INFORMATION = ("information", "total", "table_of_totals")       # outputs that are in nats
 MANY_NODES = 800                # of a formula whose edits are not tried as names
-LONG = 20                       # steps of a chain that is looked at last
+LONG, VERY_LONG = 20, 100       # steps of a chain that is looked at last, and of one of which FEW inputs are drawn
+FEW = 1
 PLACES = 8                      # inputs on which the edits of a formula are tried
 FAULTS = 3                      # faults of one function before it is not called any more
 TRIES = 12                      # inputs that are refused before a function is given up that has answered none
@@ -104,7 +105,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     if quantity.name not in subject.functions:
         return skipped(ids, f"{quantity.name} is not offered")
     try:
-        inputs_to_try = quantity.edges(subject.given) + examples(quantity.inputs(subject.given), effort)
+        inputs_to_try = quantity.edges(subject.given) + _not_too_long(examples(quantity.inputs(subject.given), effort))
     except Skip as skip:                                     # a schedule of the adapter's own that is too short
         return skipped(ids, str(skip))
     asked = _ask_all(subject, quantity, map(subject.in_precision, inputs_to_try))
@@ -116,6 +117,11 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
     notes = [*getattr(subject.source, "notes", {}).get(quantity.name, ()), *_refusals_text(asked), *_undefined_text(asked.rows)]
     return [_with_notes(result, notes) for result in _with_mistakes(subject, quantity, results, cases, effort)]
+
+
+def _not_too_long(inputs: list[Inputs]) -> list[Inputs]:
+    """Drawn inputs, but of chains that take their time only a few: every step of them has clauses of its own."""
+    return inputs[:FEW] if inputs and _is_long(inputs[0], VERY_LONG) else inputs
 
 
 def _ask_all(subject: Subject, quantity: Quantity, inputs_to_try: Iterable[Inputs]) -> _Asked:
@@ -244,9 +250,9 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
     return [((edit.says,), partial(values, number)) for number, edit in enumerate(every_edit(formulas))]
 
 
-def _is_long(inputs: Inputs) -> bool:
+def _is_long(inputs: Inputs, steps: int = LONG) -> bool:
     """Whether a chain has so many steps that walking it again and again takes long."""
-    return "t" not in inputs and len(inputs.get("beta", ())) > LONG
+    return "t" not in inputs and len(inputs.get("beta", ())) > steps
 
 
 def _wrong_entry_count(case: _Case) -> int:
@@ -416,7 +422,8 @@ def with_mistake(result: Result, found: Name | None) -> Result:
     if not found.reproduces:
         return result._replace(runner_up=found.ids[0], runner_up_distance=found.distance)
     first, *also = (BOTH.join(found.ids),) if found.pair else found.ids
-    lost = all(mistake.kind == "accuracy" for id in found.ids if (mistake := naming.BY_ID.get(id)))
+    known = [naming.BY_ID[id] for id in found.ids if id in naming.BY_ID]
+    lost = bool(known) and all(mistake.kind == "accuracy" for mistake in known)
     return result._replace(verdict=result.verdict if lost else "wrong", mistake=first, also=tuple(also), distance=found.distance,
                            runner_up=found.runner_up, runner_up_distance=found.runner_up_distance)
 

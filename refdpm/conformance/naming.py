@@ -165,7 +165,7 @@ def _confirmed(found: list[_Candidate], variants: Variants, more: Sequence[Failu
     near = {one.ids for one in found if one.distance <= NEAR} if more else set()
     left: dict[tuple[str, ...], float] = {}
     for ids, variant in (one for one in variants if one[0] in near):
-        left[ids] = min(_distance(variant, more)[0], left.get(ids, np.inf))
+        left[ids] = min(_distance(variant, more, far=1.0)[0], left.get(ids, np.inf))
     return [one._replace(distance=max(one.distance, left.get(one.ids, 0.0))) for one in found]
 
 
@@ -178,8 +178,8 @@ def _measure(failures: list[Failure], variants: Variants) -> list[_Candidate]:
     return sorted((_Candidate(*one) for one in best.items()), key=lambda one: one.distance)
 
 
-def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, bool]:
-    """The largest distance of any part, and whether the variant differs from what is right at all.
+def _distance(variant: Reference, failures: Sequence[Failure], far: float = FAR) -> tuple[float, bool]:
+    """The largest distance of any part, and whether the variant differs from what is right at all; see `_unexplained_share`.
 
     Some write a case of its own for t = 1, or for T = 1.  A variant that explains all but answers there that are right is as good
     as the nearest.
@@ -193,10 +193,10 @@ def _distance(variant: Reference, failures: Sequence[Failure]) -> tuple[float, b
             for value, part in zip(values, failure.parts):
                 given = _with_lost_numbers(np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape), part.observed)
                 moves = moves or _distance_in_units(given, part.expected, part.unit) > 1
-                share = _unexplained_share(given, part)
+                share = _unexplained_share(given, part, far)
                 largest = max(largest, share)
                 if share > NEAR and np.any(first := _right_at_1(failure, part)):
-                    share = _unexplained_share(np.where(first, part.observed, given), part)
+                    share = _unexplained_share(np.where(first, part.observed, given), part, far)
                 but_first = max(but_first, share)
         except Exception:
             return np.inf, False
@@ -219,8 +219,11 @@ def _right_at_1(failure: Failure, part: Part) -> Array:
     return ~part.wrong & (t == 1).reshape(t.shape + (1,) * (part.observed.ndim - 1))
 
 
-def _unexplained_share(value: Array, part: Part) -> float:
-    """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it."""
+def _unexplained_share(value: Array, part: Part, far: float = FAR) -> float:
+    """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it.
+
+    Nothing explains an error below `far` times what is allowed by being right but for rounding; what explains larger ones may.
+    """
     allowed = LIMIT * np.sqrt(np.size(value))
     error, left = _distance_in_units(part.observed, part.expected, part.unit), _distance_in_units(part.observed, value, part.unit)
     if error <= allowed and np.any(wrong := part.wrong):           # in a few of many entries, which are looked at alone
@@ -228,7 +231,7 @@ def _unexplained_share(value: Array, part: Part) -> float:
         wrong_part = part.only(wrong)
         error, left = (_distance_in_units(wrong_part.observed, x, wrong_part.unit) for x in (wrong_part.expected, value[wrong]))
     if error > allowed:
-        return left / error if left > allowed or error < FAR * allowed else min(left / error, NEAR / 2)
+        return left / error if left > allowed or error < far * allowed else min(left / error, NEAR / 2)
     return 0.0 if left <= 2 * allowed else np.inf
 
 

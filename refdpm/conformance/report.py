@@ -97,7 +97,7 @@ def _almost_text(row: Mapping[str, Any]) -> str:
     """What explains nearly all, as a mistake does whose numbers are rounded otherwise than here."""
     if not row["runner_up"] or row["runner_up_distance"] > ALMOST:
         return ""
-    return f"; {_short(row['runner_up'])} explains all but {row['runner_up_distance']:.0%} of it"
+    return f"; {_worded(row['runner_up'])} explains all but {row['runner_up_distance']:.0%} of it"
 
 
 def _worst_text(row: Mapping[str, Any]) -> str:
@@ -150,6 +150,11 @@ def _short(id: str) -> str:
     return id if id in SAYS else f"“{id}”"
 
 
+def _worded(id: str) -> str:
+    """What was written instead, in words; of a known mistake also its id."""
+    return f"“{SAYS[id].says.partition(' → ')[0]}” ({id})" if id in SAYS else f"“{id}”"
+
+
 # -- a failure -----------------------------------------------------------------------------------------------------------
 
 def failure_lines(row: Mapping[str, Any]) -> list[str]:
@@ -193,7 +198,7 @@ def _field(name: str, says: str) -> list[str]:
 def _nearest_text(row: Mapping[str, Any]) -> str:
     if not row["runner_up"]:
         return ""
-    return f"; the nearest, {_short(row['runner_up'])}, leaves {row['runner_up_distance']:.0%} of the error"
+    return f"; the nearest, {_worded(row['runner_up'])}, leaves {row['runner_up_distance']:.0%} of the error"
 
 
 def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

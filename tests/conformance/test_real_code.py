@@ -1,5 +1,6 @@
 """What right programs do that is no mistake, and what wrong ones are told besides: tables of one step, variances at t = 1."""
 
+from types import SimpleNamespace
 import json
 
 import numpy as np
@@ -249,6 +250,22 @@ def test_negative_numbers_are_logarithms_also_where_they_are_wrong():
     report = asked(Symbols(), only="CAT")
     assert report["profile"]["categorical_reverse.categories"] == "log_probability"
     assert "(known mistake DIS-10c)" in headline(report)
+
+
+def test_a_formula_that_single_precision_nearly_hides_is_wrong_and_not_inaccurate():
+    """On the usual schedule ᾱ_t and ᾱ_{t−1} differ by 1 % and less, and tables in single precision lose much."""
+    beta = np.linspace(1e-4, 0.02, 1000)
+    alpha_bar = np.cumprod(1 - beta)
+    before = np.append(1.0, alpha_bar[:-1])
+    var = beta * (1 - before) / (1 - alpha_bar)
+
+    def posterior(x_0, x_t, t):
+        tables = np.sqrt(alpha_bar) * beta / (1 - alpha_bar), np.sqrt(1 - beta) * (1 - before) / (1 - alpha_bar), var
+        of_x_0, of_x_t, width = (table[t - 1].astype(np.float32).reshape(-1, *[1] * (x_t.ndim - 1)) for table in tables)
+        return of_x_0 * x_0 + of_x_t * x_t, width
+
+    report = asked(SimpleNamespace(__name__="program", beta=beta, dtype="float32", posterior=posterior), only="GAU.POST")
+    assert "(GAU.POST.MEAN) is wrong: ᾱ_t for ᾱ_{t−1} in √ᾱ_{t−1}" in headline(report)
 
 
 def test_a_root_left_out_on_the_way_by_x_0_is_named_first():

@@ -50,6 +50,7 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
         yield from _edits(version, before, all_ways)
         yield from _since_the_start(version) if all_ways else ()
         yield from _to_another_base(version) if all_ways else ()
+        yield from _in_another_unit(version, formulas) if all_ways else ()
         yield from _of_calls(version) if all_ways else ()
         yield from _of_networks(version, before) if all_ways else ()
         again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
@@ -148,6 +149,19 @@ def _to_another_base(version: _Version) -> Iterator[Edit]:
         for base in (2, 10):
             yield version.edit(f"to base {base}, for the natural logarithm, everywhere",
                                {one: one / log(node(base)) for one in logs})
+
+
+def _in_another_unit(version: _Version, formulas: tuple[E, ...]) -> Iterator[Edit]:
+    """One of the two terms of an answer in nats, where the other one is in bits."""
+    for whole in formulas:
+        while whole.op in ("forms", "also", "sum"):
+            whole = version.parts_of(whole)[0]
+        if whole.op in ("+", "-") and any(one.op == "call" and one.how == "log" for one in nodes(whole)):
+            for at, term in enumerate(whole.parts):
+                for says, other in (("nats", term * log(node(2))), ("bits", term / log(node(2)))):
+                    rest = "bits" if says == "nats" else "nats"
+                    parts = [other if number == at else part for number, part in enumerate(whole.parts)]
+                    yield version.edit(f"in {says}, where the rest is in {rest}: {_name(term)}", {whole: E(whole.op, parts)})
 
 
 def _level_at(one: E) -> str:
@@ -513,15 +527,30 @@ def _total(one: E) -> Iterator[tuple[str, E]]:
         for end, rest in (("first", slice(1, None)), ("last", slice(0, -1))):
             part = move(x, f"all but the {end} of", partial(lambda rest, i: i[rest], rest))
             yield f"the {end} step left out of the sum", E("sum", (part, *like), one.how)
-    if x.op in ("+", "-"):
-        a, b = x.parts
-        whole = [E("sum", (part, *(like or [x])), one.how) for part in (a, b)]
-        once = [E("average", (part, *(like or [x])), one.how) for part in (a, b)]
-        for name, left, right in ((a, once[0], whole[1]), (b, whole[0], once[1])):
-            yield f"counted once, and not for each of the {over}: {_name(name)}", left + right if x.op == "+" else left - right
+    if terms := _two_terms(x):
+        a, b = terms
+        for alone, other in ((a, b), (b, a)):
+            once, whole = (E(op, (part, *(like or [x])), one.how) for op, part in (("average", alone), ("sum", other)))
+            name = alone.parts[0] if alone.op == "neg" else alone
+            yield f"counted once, and not for each of the {over}: {_name(name)}", once + whole
         if over == "examples and components":
             yield from ((f"added up over the components, where the rest is averaged: {_name(part)}",
                          one + E("sum", (part * (count(x, "components", one.how[1][1:]) - 1),), one.how)) for part in (a, b))
+
+
+def _two_terms(one: E) -> tuple[E, E] | None:
+    """The two terms of a sum, a difference, or a multiple of one, with their signs and factors."""
+    if one.op in ("+", "-"):
+        a, b = one.parts
+        return a, b if one.op == "+" else -b
+    if one.op in ("forms", "also"):
+        return _two_terms(one.parts[0])
+    if one.op == "neg" and (terms := _two_terms(one.parts[0])):
+        return -terms[0], -terms[1]
+    if one.op == "*":
+        factor, bracket = one.parts if one.parts[1].op in ("+", "-") else one.parts[::-1]
+        return (factor * terms[0], factor * terms[1]) if (terms := _two_terms(bracket)) and factor is not bracket else None
+    return None
 
 
 def _mean(one: E) -> Iterator[tuple[str, E]]:

@@ -175,6 +175,11 @@ def test_other_bases_sizes_and_decimal_points():
     assert shows(0.125 * X_0, "1.25 for 0.125 in 0.125 x_0", 1.25 * x_0)
     assert shows(0.125 * X_0, "0.0125 for 0.125 in 0.125 x_0", 0.0125 * x_0)
     assert shows(count(V, "components") * (V + W), "counted once, and not for each of the components: w", v + w)
+    square_of = -node(0.5) * (log(V) + W * W)
+    terms = [(-0.5 * part).sum(axis=1) for part in (np.log(v), w * w)]
+    assert shows(total(square_of), "counted once, and not for each of the components: (−0.5) log(v)", terms[0] + terms[1])
+    assert shows(log(V) + W, "in bits, where the rest is in nats: w", np.log(v) + w / np.log(2))
+    assert shows(log(V) + W, "in nats, where the rest is in bits: log(v)", np.log(v) * np.log(2) + w)
     loss = V + W
     apart = total(loss, "examples and components", (0, 1)) / count(loss, "examples and components", (0, 1))
     wide = Page({"v": np.arange(6.0).reshape(2, 3), "w": np.ones((2, 3))})

@@ -297,6 +297,11 @@ def heun_with(*, look: Any = _new, by: Any = _new, state: Any = _new, start: Any
     return step
 
 
+def _without_a_root(sigma: Array, sigma_next: Array, *, eta: float) -> solver.Split:
+    up = np.minimum(sigma_next, eta * sigma_next * (1 - (sigma_next / sigma) ** 2))
+    return solver.Split(np.sqrt(sigma_next ** 2 - up ** 2), up)
+
+
 def _state_remembered(x: Array, sigmas: Array, *, denoiser: solver.Denoiser) -> Array:
     for n, (sigma, after) in enumerate(pairwise(sigmas)):
         now = denoiser(x, sigma)
@@ -383,6 +388,8 @@ MISTAKES = (
     in_split("SLV-UP-VAR", "σ_up = η σ' √((σ − σ')/σ) → η σ' √((σ² − σ'²)/σ²)", "levels for their squares",
              then(lambda split, sigma, sigma_next, eta: split._replace(
                  up=np.minimum(sigma_next, eta * sigma_next * np.sqrt(1 - sigma_next / sigma))))),
+    in_split("SLV-UP-ROOT", "σ_up = η σ' (σ² − σ'²)/σ² → η σ' √((σ² − σ'²)/σ²)", "a variance for a deviation",
+             instead(_without_a_root)),
     Mistake("SLV-UP-DOWN", "noise of deviation σ_down → σ_up", "the two outputs of the split exchanged once",
             "later.solver.ancestral_step", "value", instead(_noise_as_far_as_it_goes_down)),
     Mistake("SLV-LEVELS", "S_churn divided by the count of the levels → of the steps", "one more level than steps",

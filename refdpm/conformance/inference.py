@@ -54,7 +54,7 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
     """What single functions do otherwise than the others, and are right so: each with the field and its value."""
     groups = [fields for fields in ALONE if not any(known[field] == "stated" for field in fields)]
     for quantity in quantities:
-        if not _is_right(subject, quantity, quantity.edges(subject.given)[:PROBES], profile, UNITS):
+        if not _is_right(subject, quantity, subject.edges(quantity)[:PROBES], profile, UNITS):
             others = right_with(subject, quantity, profile, groups)
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
             found = next(right, None) or _told_by_signs(subject, quantity, profile, known)
@@ -87,7 +87,7 @@ def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile)
 
 def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]]) -> Iterator[Combination]:
     """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right."""
-    probes = quantity.edges(subject.given)[:PROBES]
+    probes = subject.edges(quantity)[:PROBES]
     bearing = _conventions_of(quantity, probes[0]) if probes else []
     for fields in (fields for fields in groups if set(fields) <= set(bearing)):
         others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)
@@ -142,7 +142,7 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
 
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
-    probes = quantity.edges(subject.given)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
+    probes = subject.edges(quantity)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
     fields = [field for field in _conventions_of(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
     if not fields or _told_by_earlier_quantities(subject, quantity, fields):
         return [], []
@@ -158,7 +158,7 @@ def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: li
     if subject.given.beta is None or len(subject.given.beta) <= LONG:
         return False
     before = (subject.functions[name] for name in quantity.after if name in subject.functions)
-    return set(fields) <= {field for one in before for field in _conventions_of(one, one.edges(subject.given)[0])}
+    return set(fields) <= {field for one in before for field in _conventions_of(one, subject.edges(one)[0])}
 
 
 def _conventions_of(quantity: Quantity, inputs: Inputs) -> list[str]:

@@ -6,6 +6,7 @@ wrong formula with its own gradient is a good pair.
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from types import CodeType
 from typing import Any
 import warnings
 
@@ -15,7 +16,7 @@ from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
 from refdpm.conformance.checks import CHECKS, Check, residual
 from refdpm.conformance.in_textbook import function, in_textbook
-from refdpm.conformance.planting import Mistake, planted
+from refdpm.conformance.planting import Mistake, called_by, code_of, planted
 from refdpm.textbook.digits import digits
 from refdpm.textbook.page import to_float
 from refdpm.vjp import leaves
@@ -45,7 +46,7 @@ def _by_values(mistake: Mistake) -> list[str]:
 def accused_by(mistake: Mistake) -> list[str]:
     """The names of checks that find a wrong value, of functions so wrong in ordinary cases that no rounding explains it.
 
-    Checks that name the function are asked first, the others if nothing else finds the mistake, and many cases last.
+    Checks that name the function are asked first, the others that call it if nothing else finds the mistake, and many cases last.
     """
     names = {mistake.target, f"{mistake.target}_vjp"}
     nearest = [check for check in CHECKS if names & set(check.targets)]
@@ -53,9 +54,9 @@ def accused_by(mistake: Mistake) -> list[str]:
     few = _ordinary(name, 8)                                                                  # drawn by the right package
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        others = [check for check in CHECKS if check not in nearest and code_of(mistake) in _called_in(check)]
         with planted(mistake):
-            found = (_finding(nearest) or _wrong(name, few)
-                     or _finding([check for check in CHECKS if check not in nearest]))
+            found = _finding(nearest) or _wrong(name, few) or _finding(others)
         many = () if found else _ordinary(name, 40)
         with planted(mistake):
             return found or _wrong(name, many)
@@ -108,6 +109,11 @@ def _inexact(name: str, drawn: tuple[cases.Case, ...]) -> list[str]:
 
 def _finding(checks: list[Check]) -> list[str]:
     return [check.name for check in checks if not residual(check) <= 1]
+
+
+@cache
+def _called_in(check: Check) -> set[CodeType]:
+    return called_by(check.run)
 
 
 def _by_gradients(mistake: Mistake) -> list[str]:

@@ -90,7 +90,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
         drawn = examples(quantity.inputs(subject.given), effort._replace(max_examples=min(effort.max_examples, DRAWS)))
     except Skip as skip:
         return skipped(clause_ids(quantity), str(skip))
-    for number, inputs in enumerate(quantity.edges(subject.given) + drawn):
+    for number, inputs in enumerate(subject.edges(quantity) + drawn):
         try:
             for argument, case in _cases(subject, quantity, inputs, effort.seed + number).items():
                 found[argument].append(case)

@@ -60,7 +60,7 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
     """What single functions do otherwise than the others, and are right so: each with the field and its value."""
     groups = [fields for fields in ALONE if not any(known[field] == "stated" for field in fields)]
     for quantity in quantities:
-        probes = quantity.edges(subject.given)[:PROBES]
+        probes = subject.edges(quantity)[:PROBES]
         if _takes_long(subject, quantity) or not probes:
             continue
         if not any(_is_right(subject, quantity, probes, profile, units) for units in (UNITS, COARSE)):
@@ -86,7 +86,7 @@ def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile)
     """All numbers of one output on the probes, under a profile; none where there is no answer."""
     before, subject.profile = subject.profile, profile
     try:
-        answers = [subject.ask(quantity.name, inputs).values[at] for inputs in quantity.edges(subject.given)[:PROBES]]
+        answers = [subject.ask(quantity.name, inputs).values[at] for inputs in subject.edges(quantity)[:PROBES]]
     except (Skip, Fault, ValueError):
         return np.zeros(0)
     finally:
@@ -96,7 +96,7 @@ def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile)
 
 def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]]) -> Iterator[Combination]:
     """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right."""
-    probes = quantity.edges(subject.given)[:PROBES]
+    probes = subject.edges(quantity)[:PROBES]
     bearing = _conventions_of(quantity, probes[0]) if probes else []
     for fields in (fields for fields in groups if set(fields) <= set(bearing)):
         others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)
@@ -151,7 +151,7 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
 
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
-    probes = quantity.edges(subject.given)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
+    probes = subject.edges(quantity)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
     fields = [field for field in _conventions_of(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
     if not fields or _told_by_earlier_quantities(subject, quantity, fields):
         return [], []
@@ -167,13 +167,13 @@ def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: li
     if not _takes_long(subject, quantity):
         return False
     before = (subject.functions[name] for name in quantity.after if name in subject.functions)
-    return set(fields) <= {field for one in before for field in _conventions_of(one, one.edges(subject.given)[0])}
+    return set(fields) <= {field for one in before for field in _conventions_of(one, subject.edges(one)[0])}
 
 
 def _takes_long(subject: Subject, quantity: Quantity) -> bool:
     """Whether a whole chain of many steps has to be walked."""
     long = subject.given.beta is not None and len(subject.given.beta) > LONG
-    return long and not any("t" in inputs for inputs in quantity.edges(subject.given)[:1])
+    return long and not any("t" in inputs for inputs in subject.edges(quantity)[:1])
 
 
 def _conventions_of(quantity: Quantity, inputs: Inputs) -> list[str]:

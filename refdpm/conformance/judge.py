@@ -105,7 +105,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     if quantity.name not in subject.functions:
         return skipped(ids, f"{quantity.name} is not offered")
     try:
-        inputs_to_try = quantity.edges(subject.given) + _not_too_long(examples(quantity.inputs(subject.given), effort))
+        inputs_to_try = subject.edges(quantity) + _not_too_long(examples(quantity.inputs(subject.given), effort))
     except Skip as skip:                                     # a schedule of the adapter's own that is too short
         return skipped(ids, str(skip))
     asked = _ask_all(subject, quantity, map(subject.in_precision, inputs_to_try))

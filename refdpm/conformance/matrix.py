@@ -6,7 +6,7 @@ sees none could not fail, and is a failure of the audit.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 import warnings
 
 import numpy as np
@@ -19,7 +19,7 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.chapters.inputs import Given, Inputs, copied
 from refdpm.conformance.judge import Effort, examples, textbook
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
-from refdpm.conformance.naming import touched
+from refdpm.conformance.planting import called_by, code_of
 from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import UNITS, Subject, differs, values_and_scales
@@ -125,15 +125,15 @@ def _seen_in_gradients(quantity: Quantity) -> Iterator[tuple[str, str]]:
 def _clauses_that_see(way: Way, cases: list[_Case], only: str = "") -> Iterator[tuple[str, str]]:
     """(mistake, clause) for every mistake that can be made on this way; without clauses that it does not reach."""
     judged = [case._replace(right=_clauses_on_way(way, case)) for case in cases]
-    found: set[str]
-    for mistake in _mistakes_on_way(way, [case.inputs for case in cases]):
-        if only in ("", mistake.id):
-            with planted(mistake):
-                found = set()
-                for case in judged:
-                    if not found.issuperset(case.right):                         # clauses that have not seen it yet
-                        found |= set(_wrong_clauses(way, case))
-            yield from ((mistake.id, id) for id in sorted(found))
+    called = [called_by(partial(way, case.inputs)) for case in cases]
+    at_first = set().union(*called[:2])
+    for mistake in (mistake for mistake in MISTAKES if only in ("", mistake.id) and code_of(mistake) in at_first):
+        found: set[str] = set()
+        with planted(mistake):
+            for case, there in zip(judged, called):
+                if code_of(mistake) in there and not found.issuperset(case.right):   # clauses that have not seen it yet
+                    found |= set(_wrong_clauses(way, case))
+        yield from ((mistake.id, id) for id in sorted(found))
 
 
 def _clauses_on_way(way: Way, case: _Case) -> dict[str, tuple[Array, Array]]:
@@ -149,10 +149,6 @@ def _wrong_clauses(way: Way, case: _Case) -> Iterator[str]:
         yield from case.right
         return
     yield from (id for id, (right, scale) in case.right.items() if differs(values[id], right, scale, UNIT))
-
-
-def _mistakes_on_way(way: Callable[[Inputs], Any], cases: list[Inputs]) -> list[Mistake]:
-    return list({mistake.id: mistake for inputs in cases[:2] for mistake in touched(way, inputs)}.values())
 
 
 def _mistakes_breaking(law: Law) -> list[str]:

@@ -10,23 +10,19 @@ catalogue reproduces the answers, the textbook's formulas with one slip of the p
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import combinations
-from types import CodeType
 from typing import Any, NamedTuple
 import contextlib
-import inspect
-import sys
 import warnings
 
 import numpy as np
 
 from refdpm.conformance.chapters.inputs import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
-from refdpm.conformance.planting import target
+from refdpm.conformance.planting import called_by, code_of
 from refdpm.conformance import symptoms
-from refdpm.conformance.precision import LIMIT, UNITS
-from refdpm.conformance.symptoms import Failure, Part
+from refdpm.conformance.precision import LIMIT
+from refdpm.conformance.symptoms import Failure, Part, distance_in_units
 from refdpm.vjp import Array
 
 NEAR = 0.003                    # a distance that is as good as none
@@ -125,7 +121,7 @@ class _Candidate(NamedTuple):
 def _distance_of_rounding(failures: list[Failure]) -> float:
     """The distance that rounding alone may leave, at most a thousandth: below it nothing tells two mistakes apart."""
     shares = [np.sqrt(part.observed.size) / error for failure in failures for part in failure.parts
-              if (error := _distance_in_units(part.observed, part.expected, part.unit)) > LIMIT * np.sqrt(part.observed.size)]
+              if (error := part.error) > LIMIT * np.sqrt(part.observed.size)]
     return float(min(max(shares, default=1e-3), 1e-3))
 
 
@@ -192,7 +188,7 @@ def _distance(variant: Reference, failures: Sequence[Failure], far: float = FAR)
                 return np.inf, False
             for value, part in zip(values, failure.parts):
                 given = _with_lost_numbers(np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape), part.observed)
-                moves = moves or _distance_in_units(given, part.expected, part.unit) > 1
+                moves = moves or distance_in_units(given, part.expected, part.unit) > 1
                 share = _unexplained_share(given, part, far)
                 largest = max(largest, share)
                 if share > NEAR and np.any(first := _right_at_1(failure, part)):
@@ -225,48 +221,19 @@ def _unexplained_share(value: Array, part: Part, far: float = FAR) -> float:
     Nothing explains an error below `far` times what is allowed by being right but for rounding; what explains larger ones may.
     """
     allowed = LIMIT * np.sqrt(np.size(value))
-    error, left = _distance_in_units(part.observed, part.expected, part.unit), _distance_in_units(part.observed, value, part.unit)
+    error, left = part.error, distance_in_units(part.observed, value, part.unit)
     if error <= allowed and np.any(wrong := part.wrong):           # in a few of many entries, which are looked at alone
         allowed = LIMIT * np.sqrt(np.sum(wrong))
         wrong_part = part.only(wrong)
-        error, left = (_distance_in_units(wrong_part.observed, x, wrong_part.unit) for x in (wrong_part.expected, value[wrong]))
+        error, left = wrong_part.error, distance_in_units(wrong_part.observed, value[wrong], wrong_part.unit)
     if error > allowed:
         return left / error if left > allowed or error < far * allowed else min(left / error, NEAR / 2)
     return 0.0 if left <= 2 * allowed else np.inf
-
-
-def _distance_in_units(x: Array, y: Array, unit: Array) -> float:
-    """The distance of two arrays, where an answer is asked for; an infinity, or no number, is far from anything else."""
-    unit = np.where(unit > 0, unit, UNITS["float32"] * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
-    with np.errstate(invalid="ignore"):
-        far = np.where(np.isfinite(x) & np.isfinite(y), np.clip((x - y) / np.maximum(unit, 1e-300), -1e150, 1e150), 1e150)
-    same = (x == y) | (np.isnan(x) & np.isnan(y)) | np.isinf(unit)
-    largest = np.max(np.abs(far), initial=0.0, where=~same)
-    return float(largest * np.sqrt(np.sum(np.where(same, 0.0, far / largest) ** 2))) if largest > 0 else 0.0
 
 
 # -- the mistakes that can have had a share ------------------------------------------------------------------------------
 
 def touched(reference: Callable[[Inputs], Any], inputs: Inputs) -> list[Mistake]:
     """The mistakes in functions that the reference calls."""
-    seen: set[CodeType] = set()
-
-    def note(frame: Any, event: str, argument: Any) -> None:
-        if event == "call":
-            seen.add(frame.f_code)
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        with np.errstate(all="ignore"), contextlib.suppress(Exception):
-            reference(inputs)
-    finally:
-        sys.setprofile(before)
-    return [mistake for mistake in MISTAKES if _code_of(mistake.target) in seen]
-
-
-@cache
-def _code_of(place: str) -> CodeType:
-    module, function = target(next(mistake for mistake in MISTAKES if mistake.target == place))
-    code: CodeType = inspect.unwrap(getattr(module, function)).__code__         # and not that of its door, which all have
-    return code
+    called = called_by(lambda: reference(inputs))
+    return [mistake for mistake in MISTAKES if code_of(mistake) in called]

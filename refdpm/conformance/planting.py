@@ -1,10 +1,10 @@
 """What a named mistake is, how it is planted, and the ways to make a wrong function from a right one."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache, wraps
 from itertools import islice
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 import importlib
 import inspect
@@ -55,7 +55,7 @@ def planted(mistake: Mistake) -> Iterator[None]:
     module, name = target(mistake)
     right = getattr(module, name)
     wrong = wraps(right)(mistake.plant(right))
-    places = _places(right, len(_package()))
+    places = _places(right, len(sys.modules))
     try:
         for place, known_as in places:
             setattr(place, known_as, wrong)
@@ -73,12 +73,40 @@ def target(mistake: Mistake) -> tuple[ModuleType, str]:
 
 @lru_cache(maxsize=2000)
 def _places(right: Callable[..., Any], modules: int) -> list[tuple[ModuleType, str]]:
-    """Where a function is known, as long as there are so many modules of the package."""
-    return [(module, name) for module in _package() for name, member in list(vars(module).items()) if member is right]
+    """Where a function is known, as long as there are so many modules."""
+    package = [module for name, module in list(sys.modules.items()) if name.startswith("refdpm.")]
+    return [(module, name) for module in package for name, member in list(vars(module).items()) if member is right]
 
 
-def _package() -> list[ModuleType]:
-    return [module for name, module in list(sys.modules.items()) if name.startswith("refdpm.")]
+# -- where a mistake can tell -------------------------------------------------------------------------------------------
+
+def called_by(run: Callable[[], Any]) -> set[CodeType]:
+    """The code of all that is called; a mistake in a function that is not among them changes nothing there."""
+    called: set[CodeType] = set()
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            called.add(frame.f_code)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        with np.errstate(all="ignore"), suppress(Exception):
+            run()
+    finally:
+        sys.setprofile(before)
+    return called
+
+
+def code_of(mistake: Mistake) -> CodeType:
+    """The code of its function, and not of the door of that, which all have."""
+    return _code(*target(mistake))
+
+
+@cache
+def _code(module: ModuleType, name: str) -> CodeType:
+    found: CodeType = inspect.unwrap(getattr(module, name)).__code__
+    return found
 
 
 # -- from right to wrong -----------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ class Session:
         if quantity.name != "velocity" or not any(result.verdict in FAILING for result in found):
             return False
         try:
-            signs = [self._sign_of_flow(inputs) for inputs in quantity.edges(self.subject.given)]
+            signs = [self._sign_of_flow(inputs) for inputs in self.subject.edges(quantity)]
         except (Skip, Fault):
             return False
         return len(set(signs)) == 1 and signs[0] != 0

@@ -1,6 +1,7 @@
 """The adapter under check, asked in its own conventions and understood in ours."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from refdpm.textbook.rounding import Rounded
 from refdpm.vjp import Array
 
 __all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "differs", "values_and_scales", "ratios"]
+
+
+Edges = Callable[[Given], list[Inputs]]
 
 
 class Answer(NamedTuple):
@@ -36,6 +40,15 @@ class Subject:
         self.functions = {quantity.name: quantity for quantity in functions if quantity.name in self.offers}
         self.given = Given(source.beta, getattr(source, "classes", None), getattr(source, "own_steps", None))
         self._memory: dict[Any, Any] = {}
+        self._edges: dict[Edges, list[Inputs]] = {}
+
+    def edges(self, quantity: Quantity) -> list[Inputs]:
+        """The edges of a function, made once: for all adapters alike that have no schedule, classes or steps of their own."""
+        if all(own is None for own in self.given):
+            return _edges_for_all(quantity.edges)
+        if quantity.edges not in self._edges:
+            self._edges[quantity.edges] = quantity.edges(self.given)
+        return self._edges[quantity.edges]
 
     def chosen(self, quantity: Quantity, inputs: Inputs) -> Inputs:
         """The inputs together with the choices that the profile makes."""
@@ -109,6 +122,11 @@ class Subject:
             return self.source.dtype
         found = [part.dtype.name for part in parts if part.dtype.name in UNITS]
         return max(found, key=lambda name: UNITS[name], default="float64")
+
+
+@cache
+def _edges_for_all(edges: Edges) -> list[Inputs]:
+    return edges(Given())
 
 
 def _value_or_error(call: Callable[[], Any]) -> Any:

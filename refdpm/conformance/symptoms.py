@@ -6,7 +6,8 @@ nothing is asked of it, and `where` says which part that is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from scipy.special import expit
 
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.inputs import Inputs, states_of
-from refdpm.conformance.precision import LIMIT, rounded
+from refdpm.conformance.precision import LIMIT, UNITS, rounded
 from refdpm.vjp import Array
 
 Values = tuple[Array, ...]
@@ -23,10 +24,12 @@ Reference = Callable[[Inputs], Values]
 ALWAYS_0 = "it is always 0"
 ENOUGH = 4                      # wrong numbers in which something has to be found
 MOST_TIMES = 1001               # of a schedule, all of which are tried
+LEAST, FAR = 1e-300, 1e150      # of a unit, and of a distance in units
 ROUNDING = 4.0                  # times the tolerance of the right answer: what a wrong one loses on its way
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Part:
     """One output of a function at one input; `unit` is u·scale of every entry."""
 
     observed: Array
@@ -37,13 +40,36 @@ class Part(NamedTuple):
         """Some of the entries."""
         return Part(self.observed[entries], self.expected[entries], self.unit[entries])
 
-    @property
+    @cached_property
+    def error(self) -> float:
+        """The distance of what came from what should have come."""
+        return distance_in_units(self.observed, self.expected, self.unit)
+
+    @cached_property
     def wrong(self) -> Array:
         """Which entries are."""
         with np.errstate(all="ignore"):
             near = np.abs(self.observed - self.expected) <= LIMIT * self.unit
         same = (self.observed == self.expected) | (np.isnan(self.observed) & np.isnan(self.expected))
         return np.asarray(~(near | same))
+
+
+def distance_in_units(x: Array, y: Array, unit: Array) -> float:
+    """The distance of two arrays, where an answer is asked for; an infinity, or no number, is far from anything else."""
+    with np.errstate(all="ignore"):
+        far = np.abs((x - y) / unit)
+        if not (np.all(unit >= LEAST) and np.all(far <= FAR)):
+            far = _far(x, y, unit)
+    largest = np.max(far, initial=0.0)
+    return float(largest * np.sqrt(np.sum((far / largest) ** 2))) if largest > 0 else 0.0
+
+
+def _far(x: Array, y: Array, unit: Array) -> Array:
+    """How far apart two arrays are, entry by entry, where a unit or a difference is no number, or 0."""
+    unit = np.where(unit > 0, unit, UNITS["float32"] * np.maximum(np.abs(x), np.abs(y)))           # 0 where only 0 is right
+    far = np.where(np.isfinite(x) & np.isfinite(y), np.minimum(np.abs(x - y) / np.maximum(unit, LEAST), FAR), FAR)
+    same = (x == y) | (np.isnan(x) & np.isnan(y)) | np.isinf(unit)
+    return np.asarray(np.where(same, 0.0, far))
 
 
 class Failure(NamedTuple):

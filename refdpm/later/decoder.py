@@ -26,6 +26,9 @@ from refdpm.doors import open_doors
 from refdpm.gaussian import LOG_2PI, Gaussian
 from refdpm.vjp import Array, Pullback, unbroadcast
 
+# nodes and weights above 0 of Gauss and Legendre's rule with 12 of them
+LEGENDRE = tuple(part[6:] for part in np.polynomial.legendre.leggauss(12))
+
 
 class Grid(NamedTuple):
     """`levels` ≥ 2 of them, equally far apart, from `low` to `high`."""
@@ -116,7 +119,7 @@ def _narrow(c: Array, h: Array) -> tuple[Array, Array, Array]:
         F′_c = −c − h ⟨s⟩        F′_h = 1/h − c ⟨s⟩ − h ⟨s²⟩.
     """
     total, first, second = np.zeros_like(c), np.zeros_like(c), np.zeros_like(c)
-    for s, weight in zip(*(part[6:] for part in np.polynomial.legendre.leggauss(12))):
+    for s, weight in zip(*LEGENDRE):
         height = 2 * weight * np.exp(-h * h * (s * s / 2))
         even, odd = height * np.cosh(c * h * s), -height * np.sinh(c * h * s)
         total, first, second = total + even, first + s * odd, second + s * s * even

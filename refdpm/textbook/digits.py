@@ -166,10 +166,9 @@ DIGITS = Plain(_number, lambda x: np.asarray(exactly(x), dtype=object), lambda n
 
 
 class Exact(NamedTuple):
-    """The values of formulas as arrays of Decimals, and those of all their nodes, rounded to float64; and what was `lost`."""
+    """The values of formulas as arrays of Decimals, and what was `lost`."""
 
     values: list[Array]
-    nodes: dict[E, Array]
     scales: list[Array]
 
 
@@ -187,10 +186,9 @@ def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], l
     while True:
         precision *= 2
         found, memo = _to(precision, formulas, page)
-        nodes = {one: _float(value) for one, value in memo.items()}
-        sizes = lost(nodes) if lost else [np.zeros(value.shape) for value in found]
+        sizes = lost({one: _float(value) for one, value in memo.items()}) if lost else [np.zeros(value.shape) for value in found]
         if precision > MOST or all(map(_agree, before, found, sizes)):
-            return Exact(found, nodes, sizes)
+            return Exact(found, sizes)
         before = found
 
 

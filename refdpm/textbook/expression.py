@@ -396,8 +396,17 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: Mutabl
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
     memo = {} if memo is None else memo
     for root in roots:
-        for one in nodes(root, parts_of=_evaluated, known=memo):
-            memo[one] = arithmetic.at(one, [memo[part] for part in _evaluated(one)], page)
+        stack = [root]
+        while stack:
+            one = stack[-1]
+            parts = _evaluated(one)
+            unknown = [part for part in parts if part not in memo] if one not in memo else []
+            if unknown:
+                stack.extend(reversed(unknown))
+                continue
+            if one not in memo:
+                memo[one] = arithmetic.at(one, [memo[part] for part in parts], page)
+            stack.pop()
         yield memo[root]
 
 

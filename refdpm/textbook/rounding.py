@@ -163,13 +163,16 @@ class Rounding:
     def _walked(self, step: E, how: Walk, page: Page) -> Rounded:
         """What each step rounds, and what the slopes of the steps after it make of that."""
         x = FLOATS.array(page.given[how.start])
-        error, rows = np.zeros(x.shape), len(x)
+        error, rows, everything = np.zeros(x.shape), len(x), nodes(step)
+        moving = set(depending(everything, {one for one in everything if one.op == "given" and one.how == how.state}))
         for at in pages_of(how, page, rows):
-            states = [x, *(x + MOVED * unit for unit in np.eye(x.shape[1]))]
-            after = [next(iter(evaluate([step], self, at.at(at.t, **{how.state: state})))) for state in states]
-            slopes = [np.abs(one.value - after[0].value) / MOVED for one in after[1:]]
-            error = after[0].error + sum(slope * error[:, d:d + 1] for d, slope in enumerate(slopes))
-            x = after[0].value
+            memo: dict[E, Any] = {}
+            after, = evaluate([step], self, at.at(at.t, **{how.state: x}), memo)
+            still = {one: part if isinstance(part, np.ndarray) else part.value for one, part in memo.items() if one not in moving}
+            near = [at.at(at.t, **{how.state: x + MOVED * unit}) for unit in np.eye(x.shape[1])]
+            slopes = [np.abs(value - after.value) / MOVED for one in near for value in evaluate([step], FLOATS, one, dict(still))]
+            error = after.error + sum(slope * error[:, d:d + 1] for d, slope in enumerate(slopes))
+            x = after.value
         return Rounded(x, error)
 
     def _passed(self, step: E, how: Walk, page: Page) -> Rounded:

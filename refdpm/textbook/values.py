@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from itertools import pairwise
 from typing import Any
+import math
 import operator
 
 import numpy as np
@@ -95,7 +96,7 @@ class Plain:
         _, axes = one.how
         x = x if like is None else np.broadcast_to(x, np.broadcast_shapes(np.shape(x), np.shape(like)))
         axes = inside(axes, x.ndim)
-        count = int(np.prod([x.shape[axis] for axis in axes]))
+        count = math.prod(x.shape[axis] for axis in axes)
         match one.op:
             case "sum":
                 return self.summed(x, axes)
@@ -180,7 +181,7 @@ def moved(x: Array, index: Array, zero: Any) -> Array:
 
 def unmoved(x: Array, index: Array, shape: tuple[int, ...], zero: Any) -> Array:
     """The adjoint of `moved`: every entry back to where it came from, and added there."""
-    found = np.full(int(np.prod(shape)) + 1, zero, dtype=x.dtype)
+    found = np.full(math.prod(shape) + 1, zero, dtype=x.dtype)
     np.add.at(found, index.ravel(), np.broadcast_to(x, index.shape).ravel())
     return found[1:].reshape(shape)
 

@@ -238,8 +238,10 @@ def results(one, functions=QUANTITIES, laws=sampler_laws.LAWS):
 
 @pytest.mark.parametrize("dtype, profile", [("float64", PROFILES[0]), *(("float32", profile) for profile in PROFILES)])
 def test_the_reference_passes_in_both_precisions(dtype, profile):
+    """What has no choices is the same under every profile, and asked under the first."""
     subject = Subject(Reference(dtype, functions=ALL, profile=profile), ALL, profile)
-    found = [result for function in QUANTITIES for result in judge(subject, function, QUICK)]
+    found = [result for function in QUANTITIES if function.choices or profile == Profile()
+             for result in judge(subject, function, QUICK)]
     assert not failures(found)
     assert sum(result.verdict == "skipped" for result in found) <= 1
     assert max(law.run(subject, Given(), 0).ratio for law in sampler_laws.LAWS) <= 1

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, NamedTuple
+import math
 
 import numpy as np
 from refdpm import schedule
@@ -54,8 +55,7 @@ def positive(*shape: int, low: float = 0.01, high: float = 9.0) -> Draw:
 
 def spread_out(*shape: int, start: float = 0.0, low: float = -2.0, high: float = 2.0) -> Array:
     """An array without regularity, the same at every call: an edge's state."""
-    count = int(np.prod(shape))
-    return exactly(low + (high - low) * np.modf((np.arange(count) + 1) * 0.6180339887 + start)[0]).reshape(shape)
+    return exactly(low + (high - low) * np.modf((np.arange(math.prod(shape)) + 1) * 0.6180339887 + start)[0]).reshape(shape)
 
 
 # -- schedules and steps -----------------------------------------------------------------------------------------------

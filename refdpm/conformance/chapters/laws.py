@@ -61,7 +61,7 @@ def _has_fixed_step(subject: Any) -> bool:
 
 def _counts_t(subject: Any) -> bool:
     """Whether another function shows from where the adapter counts t."""
-    return any("t" in inputs for function in subject.functions.values() for inputs in function.edges(subject.given)[:1])
+    return any("t" in inputs for function in subject.functions.values() for inputs in subject.edges(function)[:1])
 
 
 def _drawn_times(subject: Any, given: Given, T: int, seed: int) -> Array:

@@ -27,7 +27,7 @@ def _over_all(look: Look) -> Callable[[Any, Given, int], Finding]:
         found = []
         for function in subject.functions.values():
             try:
-                found.append(look(subject, function, function.edges(given)[:EDGES]))
+                found.append(look(subject, function, subject.edges(function)[:EDGES]))
             except (Skip, Fault):
                 continue
         if not found:

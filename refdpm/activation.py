@@ -5,7 +5,7 @@ from −800 to 800 and complex-analytic: `np.maximum` and `np.minimum` order com
 tie both branches agree.
 """
 
-from math import factorial, pi, sqrt
+from math import pi, sqrt
 
 import numpy as np
 from scipy import special
@@ -19,43 +19,64 @@ def _minus_abs(x: Array) -> Array:
     return np.minimum(x, -x)
 
 
+def _e_minus_abs(x: Array) -> tuple[Array, Array]:
+    """e^−|x|, and 1 where that is e^−x and 0 where it is e^x."""
+    below = _minus_abs(x)
+    e = np.exp(below)
+    return e, np.asarray(below != x, np.real(e).dtype)
+
+
 def softplus(x: Array) -> Array:
     """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|)."""
-    return np.maximum(x, 0) + log1p(np.exp(_minus_abs(x)))
+    return _softplus(x, np.exp(_minus_abs(x)))
+
+
+def _softplus(x: Array, e: Array) -> Array:
+    """The same, from e = e^−|x|."""
+    y = log1p(e)
+    y += np.maximum(x, 0)
+    return y
 
 
 def log1p(x: Array) -> Array:
-    """log(1 + x).   NumPy's is several times faster; of complex numbers SciPy's is the accurate one."""
-    return special.log1p(x) if np.iscomplexobj(x) else np.log1p(x)
+    """log(1 + x) = log w + (x − (w − 1))/w with w = 1 + x as it is rounded: what was rounded off is found exactly, and is so small that
+    its logarithm is itself.   This takes half the time of NumPy's, and is as accurate, of complex numbers too.   Domain: x > −1.
+    """
+    w = 1 + x
+    y = x - (w - 1)
+    y /= w
+    y += np.log(w)
+    return y
 
 
 def softplus_vjp(x: Array) -> tuple[Array, Pullback]:
-    """Adjoint of `softplus`:   dy = sigmoid(x) dx = (1 − e^−y) dx   (½ at x = 0)."""
-    y = softplus(x)
-    return y, lambda dy: -np.expm1(-y) * dy
+    """Adjoint of `softplus`:   dy = sigmoid(x) dx   (½ at x = 0)."""
+    e, is_positive = _e_minus_abs(x)
+    return _softplus(x, e), lambda dy: _sigmoid(e, is_positive) * dy
 
 
 def sigmoid(x: Array) -> Array:
     """1/(1 + e^−x)."""
-    return sigmoids(x)[0]
+    return _sigmoid(*_e_minus_abs(x))
+
+
+def _sigmoid(e: Array, is_positive: Array) -> Array:
+    """The same from e = e^−|x|:   1/(1 + e) where x > 0, and e/(1 + e) elsewhere."""
+    y = np.maximum(e, is_positive)
+    y /= 1 + e
+    return y
 
 
 def sigmoids(x: Array) -> tuple[Array, Array]:
-    """sigmoid(x) = u/(u + v) and 1 − sigmoid(x) = sigmoid(−x) = v/(u + v),   with u = e^min(x, 0) and v = e^min(−x, 0).
-
-    One of u and v is 1 and the other at most 1: nothing overflows, and neither is taken from 1.
-    """
-    u, v = np.exp(np.minimum(x, 0)), np.exp(np.minimum(-x, 0))
-    total = u + v
-    u /= total
-    v /= total
-    return u, v
+    """sigmoid(x) and 1 − sigmoid(x) = sigmoid(−x), neither of them taken from 1."""
+    e, is_positive = _e_minus_abs(x)
+    return _sigmoid(e, is_positive), _sigmoid(e, 1 - is_positive)
 
 
 def sigmoid_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `sigmoid`:   dy = y (1 − y) dx,   with 1 − y = sigmoid(−x)."""
-    y = sigmoid(x)
-    return y, lambda dy: y * sigmoid(-x) * dy
+    y, rest = sigmoids(x)
+    return y, lambda dy: y * rest * dy
 
 
 def logit(y: Array) -> Array:
@@ -220,12 +241,17 @@ def x_minus_log1p(x: Array) -> Array:
 
 
 def expm1_minus_x(x: Array) -> Array:
-    """eˣ − 1 − x for |x| < 1.3, to rounding error: x²/2 + x³/6 + … + x²¹/21!."""
-    series = np.zeros_like(x)
-    for k in range(21, 1, -1):
-        series *= x
-        series += 1 / factorial(k)
-    return series * x * x
+    """eˣ − 1 − x for |x| < 1.3, to rounding error.
+
+    Derivation: with h = x/2, eˣ − 1 = 2/(coth h − 1) = x/(h coth h − h), and h coth h = 1 + q with Lambert's continued fraction
+    q = h²/(3 + h²/(5 + h²/(7 + …))).  Hence eˣ − 1 − x = x (h − q)/(1 − (h − q)), and q, about h²/3, takes little from h.
+    """
+    h = x / 2
+    square, q = h * h, np.zeros_like(h)
+    for k in range(17, 1, -2):
+        q = square / (k + q)
+    h -= q
+    return x * h / (1 - h)
 
 
 open_doors(globals(), keep=DOUBLE_AND_SINGLE, inside=("log1p", "sigmoids", "x_minus_log1p", "expm1_minus_x"))

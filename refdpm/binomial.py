@@ -189,26 +189,6 @@ def _kl(q: Bernoulli, p: Bernoulli, of_q: tuple[Array, Array]) -> Array:
     return value
 
 
-def _near(a: Array, d: Array, one: Array, zero: Array) -> Array:
-    """The series, which is 0 at d = 0."""
-    flip = _minus_where(a + d / 2)
-    s, d = np.where(flip > 0, one, zero), flip * d
-    rest = expm1_minus_x(d)
-    return s * rest - x_minus_log1p(s * (d + rest))
-
-
-def _apart(a: Array, b: Array, d: Array) -> Array:
-    """The three terms."""
-    flip = _minus_where(a)
-    a, b, d = flip * a, flip * b, flip * d
-    return softplus(b) - softplus(a) - _zero_safe_product(sigmoid(a), np.where(b == np.inf, 0.0, d))
-
-
-def _minus_where(x: Array) -> Array:
-    """−1 where x > 0, and 1 elsewhere."""
-    return 1 - 2 * (np.real(x) > 0).astype(np.real(x).dtype)
-
-
 def _difference(b: Array, a: Array) -> Array:
     """b − a, 0 where both are the same, infinite ones too."""
     with np.errstate(invalid="ignore"):
@@ -227,6 +207,26 @@ def kl_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return _kl(q, p, (one, zero)), pullback
+
+
+def _near(a: Array, d: Array, one: Array, zero: Array) -> Array:
+    """The series, which is 0 at d = 0."""
+    flip = _minus_where(a + d / 2)
+    s, d = np.where(flip > 0, one, zero), flip * d
+    rest = expm1_minus_x(d)
+    return s * rest - x_minus_log1p(s * (d + rest))
+
+
+def _apart(a: Array, b: Array, d: Array) -> Array:
+    """The three terms."""
+    flip = _minus_where(a)
+    a, b, d = flip * a, flip * b, flip * d
+    return softplus(b) - softplus(a) - _zero_safe_product(sigmoid(a), np.where(b == np.inf, 0.0, d))
+
+
+def _minus_where(x: Array) -> Array:
+    """−1 where x > 0, and 1 elsewhere."""
+    return 1 - 2 * (np.real(x) > 0).astype(np.real(x).dtype)
 
 
 def _rise(one: Array, zero: Array, b: Array) -> Array:

@@ -44,7 +44,7 @@ def _rows(x: Array) -> Array:
 def per_step(x: Array, weight: Array, bias: Array, *, t: Array) -> Array:
     """Row i through the affine map of its own step:   x_i W[t_i] + b[t_i].
 
-    Shapes: x (N, in), weight (T+1, in, out), bias (T+1, out), t integers (N,) → (N, out).
+    Shapes: x (N, …, in), weight (T+1, in, out), bias (T+1, out), t integers (N,) → (N, …, out).
     """
     return _through_blocks(x, weight, bias, _blocks(t))
 
@@ -86,8 +86,8 @@ def _blocks(t: Array) -> Blocks:
 
 
 def _stack(rows: Array, steps: Array) -> Array:
-    """(B·n, width) → (B, n, width)."""
-    return rows.reshape(len(steps), -1, rows.shape[1])
+    """(B·n, …, width) → (B, n·…, width)."""
+    return rows.reshape(len(steps), -1, rows.shape[-1])
 
 
 def _put(y: Array, rows: Array | slice, a: Array, b: Array) -> None:
@@ -95,14 +95,14 @@ def _put(y: Array, rows: Array | slice, a: Array, b: Array) -> None:
     if isinstance(rows, slice):
         np.matmul(a, b, out=_stack(y, a))
     else:
-        y[rows] = (a @ b).reshape(-1, y.shape[1])
+        y[rows] = (a @ b).reshape(-1, *y.shape[1:])
 
 
 def _through_blocks(x: Array, weight: Array, bias: Array, blocks: Blocks) -> Array:
-    y = np.empty((len(x), bias.shape[1]), dtype=np.result_type(x, weight, bias))
+    y = np.empty((*x.shape[:-1], bias.shape[1]), dtype=np.result_type(x, weight, bias))
     for steps, rows in blocks:
         _put(y, rows, _stack(x[rows], steps), weight[steps])
-        y[rows] += np.repeat(bias[steps], len(y[rows]) // len(steps), axis=0)
+        y[rows] += np.repeat(bias[steps], len(y[rows]) // len(steps), axis=0).reshape(-1, *(1,) * (x.ndim - 2), bias.shape[1])
     return y
 
 

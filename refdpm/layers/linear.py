@@ -58,7 +58,10 @@ def per_step_vjp(x: Array, weight: Array, bias: Array, *, t: Array) -> tuple[Arr
         dx, dweight, dbias = np.empty_like(x, dtype), np.zeros(weight.shape, dtype), np.zeros(bias.shape, dtype)
         for steps, rows in blocks:
             dy_block = _stack(dy[rows], steps)
-            _put(dx, rows, dy_block, weight[steps].swapaxes(1, 2))
+            if isinstance(rows, slice):                             # all of them, whatever their order in memory
+                np.matmul(dy_block, weight[steps].swapaxes(1, 2), out=_stack(dx, steps))
+            else:
+                dx[rows] = (dy_block @ weight[steps].swapaxes(1, 2)).reshape(-1, *x.shape[1:])
             dweight[steps] = _stack(x[rows], steps).swapaxes(1, 2) @ dy_block
             dbias[steps] = dy_block.sum(axis=1)
         return dx, dweight, dbias
@@ -90,19 +93,12 @@ def _stack(rows: Array, steps: Array) -> Array:
     return rows.reshape(len(steps), -1, rows.shape[-1])
 
 
-def _put(y: Array, rows: Array | slice, a: Array, b: Array) -> None:
-    """Writes the rows of a stack of matrix products where they belong; all of them without a copy, whatever the order of memory."""
-    if isinstance(rows, slice):
-        np.matmul(a, b, out=_stack(y, a))
-    else:
-        y[rows] = (a @ b).reshape(-1, *y.shape[1:])
-
-
 def _through_blocks(x: Array, weight: Array, bias: Array, blocks: Blocks) -> Array:
     y = np.empty((*x.shape[:-1], bias.shape[1]), dtype=np.result_type(x, weight, bias))
     for steps, rows in blocks:
-        _put(y, rows, _stack(x[rows], steps), weight[steps])
-        y[rows] += np.repeat(bias[steps], len(y[rows]) // len(steps), axis=0).reshape(-1, *(1,) * (x.ndim - 2), bias.shape[1])
+        products = _stack(x[rows], steps) @ weight[steps]
+        products += bias[steps, None]
+        y[rows] = products.reshape(y[rows].shape)
     return y
 
 

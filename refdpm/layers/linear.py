@@ -96,9 +96,7 @@ def _stack(rows: Array, steps: Array) -> Array:
 def _through_blocks(x: Array, weight: Array, bias: Array, blocks: Blocks) -> Array:
     y = np.empty((*x.shape[:-1], bias.shape[1]), dtype=np.result_type(x, weight, bias))
     for steps, rows in blocks:
-        products = _stack(x[rows], steps) @ weight[steps]
-        products += bias[steps, None]
-        y[rows] = products.reshape(y[rows].shape)
+        y[rows] = (_stack(x[rows], steps) @ weight[steps] + bias[steps, None]).reshape(y[rows].shape)
     return y
 
 

@@ -47,7 +47,7 @@ def temporal(y: Array, *, g: Array) -> Array:
     """
     matrices = y.reshape(len(y), prod(y.shape[1:-1]), y.shape[-1])
     z = g @ matrices[0].T if len(y) == 1 else np.matmul(matrices, g[:, :, None])
-    return z.reshape(len(g), *y.shape[1:-1])
+    return z.reshape(len(z), *y.shape[1:-1])
 
 
 def temporal_vjp(y: Array, *, g: Array) -> tuple[Array, Pullback]:

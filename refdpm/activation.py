@@ -39,8 +39,8 @@ def _softplus(x: Array, e: Array) -> Array:
 
 
 def log1p(x: Array) -> Array:
-    """log(1 + x) = log w + (x − (w − 1))/w with w = 1 + x as it is rounded: what was rounded off is found exactly, and is so small that
-    its logarithm is itself.   This takes half the time of NumPy's, and is as accurate, of complex numbers too.   Domain: x > −1.
+    """log(1 + x) = log w + (x − (w − 1))/w with w = 1 + x as it is rounded: what was rounded off is found exactly, and to the next
+    order it adds its share of w.   As accurate as NumPy's, which may take twice the time, of complex numbers too.   Domain: x > −1.
     """
     w = 1 + x
     y = x - (w - 1)
@@ -95,7 +95,7 @@ TANH = ("exact", "exponential")
 def tanh(x: Array, *, form: str = "exact") -> Array:
     """The hyperbolic tangent; with form = "exponential" as 1 − 2/(1 + e²ˣ), whose error near 0 is that of a number near 1.
 
-    That takes half the time, and is all that the affine map of a next layer can tell.  Where e²ˣ is cut off, 1 is the nearest number.
+    That may take half the time, and an affine map in a next layer hardly tells.  Where e²ˣ is cut off, 1 is the nearest number.
     Raises: ValueError for another form.
     """
     if form not in TANH:

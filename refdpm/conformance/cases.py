@@ -525,7 +525,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "layers.multiscale.multiscale": _multiscales(),
     "layers.multiscale.multiscale_released": tuple(case.map(_alternating) for case in _multiscales()),
     "layers.temporal.temporal": tuple(_case(s.arrays(*shape), g=s.arrays(rows, shape[-1])) for shape, rows in (
-        ((N, S, D, UNITS), N), ((4, 3, 2), 4), ((4, 3), 4), ((4, 3, 2), 1), ((1, 3, 2), 1), ((1, 3, 2), 4), ((1, 2), 4), ((4, 3, 1), 4), ((0, 2, 3), 0))),
+        ((N, S, D, UNITS), N), ((4, 3, 2), 4), ((4, 3), 4), ((4, 3, 2), 1), ((1, 3, 2), 1), ((1, 3, 2), 4), ((1, 2), 4),
+        ((4, 3, 1), 4), ((0, 2, 3), 0))),
     "layers.stack.stack": tuple(
         _case(s.normal_arrays(*image), st.tuples(*layers), layer_vjp=multiscale_vjp) for image, layers in (
             (IMAGES, (s.kernels((3, 5), 2, 5, scales=2), s.kernels((1, 3), 5, 1, scales=1))),

@@ -78,8 +78,10 @@ def _blocks(t: Array) -> Blocks:
     Where t is sorted with every step equally often, as in the full sum over t, the one group is all rows as they stand.
     """
     order = slice(None) if (t[1:] >= t[:-1]).all() else np.argsort(t, kind="stable")
-    starts = np.flatnonzero(np.diff(t[order], prepend=t[order][:1] - 1))
-    steps, counts = t[order][starts], np.diff(starts, append=len(t))
+    ordered = t[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(t) - 1) + 1 if len(t) else t
+    starts = np.append(0, ends)[:-1]
+    steps, counts = ordered[starts], ends - starts
     if isinstance(order, slice):
         if (counts == counts[:1]).all() and len(t):
             return [(steps, order)]

@@ -40,8 +40,8 @@ def bumps(t: Array, *, T: int, count: int, basis: str = "paper") -> Array:
 def temporal(y: Array, *, g: Array) -> Array:
     """z = Σ_j y_j g_j(t).
 
-    What is mixed may be outputs of a layer, or its weights: Σ_j g_j (x W_j + b_j) = x (Σ_j g_j W_j) + Σ_j g_j b_j, the second of which
-    is less work where many rows share a t.
+    What is mixed may be outputs of a layer, or its weights: Σ_j g_j (x W_j + b_j) = x (Σ_j g_j W_j) + Σ_j g_j b_j.  The second is
+    less work where many rows share a t.
 
     Shapes: y (N, …, J), or (1, …, J) for what all rows share, g (N, J) → (N, …).
     """

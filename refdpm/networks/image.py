@@ -165,7 +165,7 @@ def reverse_vjp(parameters: Image, x_t: Array, step: Step, *, t: Array, T: int, 
 
 
 def _heads_vjp(hidden: Array, last: Affine, *, t: Array, T: int, channels: int, basis: str) -> tuple[Heads, Pullback]:
-    """2 × C numbers for every pixel, by the last map with its weights mixed for each image's t; and the cotangents for (hidden, last)."""
+    """2 × C numbers for every pixel, by the last map with its weights mixed for each image's t; cotangents for (hidden, last)."""
     width, outputs = last.weight.shape
     count = outputs // (2 * channels)
     g = bumps(t, T=T, count=count, basis=basis).astype(np.real(hidden).dtype)

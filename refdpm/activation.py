@@ -62,7 +62,9 @@ def sigmoid(x: Array) -> Array:
 
 def _sigmoid(e: Array, is_positive: Array) -> Array:
     """The same from e = e^−|x|:   1/(1 + e) where x > 0, and e/(1 + e) elsewhere."""
-    y = np.maximum(e, is_positive)
+    y = 1 - e
+    y *= is_positive
+    y += e
     y /= 1 + e
     return y
 

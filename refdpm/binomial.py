@@ -175,16 +175,11 @@ def kl(q: Bernoulli, p: Bernoulli) -> Array:
     after naming the bit so that a + b ≤ 0, which keeps the second term at most two thirds of the first; for larger d so that a ≤ 0.
     kl(p, p) = 0 exactly, for known bits, of infinite logit, too; and where p excludes what q has, D is infinite.
     """
-    return _kl(q, p, sigmoids(q.logit))
-
-
-def _kl(q: Bernoulli, p: Bernoulli, of_q: tuple[Array, Array]) -> Array:
-    """The same, given q's P(1) and P(0)."""
-    a, d, one, zero = np.broadcast_arrays(q.logit, _difference(p.logit, q.logit), *of_q)
+    a, d = np.broadcast_arrays(q.logit, _difference(p.logit, q.logit))
     near = np.abs(np.real(d)) < NEAR
     if near.all():
-        return _near(a, d, one, zero)
-    value, apart = np.asarray(_near(a, np.where(near, d, 0.0), one, zero)), ~near
+        return _near(a, d)
+    value, apart = np.asarray(_near(a, np.where(near, d, 0.0))), ~near
     value[apart] = _apart(a[apart], np.broadcast_to(p.logit, a.shape)[apart], d[apart])
     return value
 
@@ -199,20 +194,19 @@ def _difference(b: Array, a: Array) -> Array:
 def kl_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `kl`:   dD = s (1−s) (a − b) da + (sigmoid(b) − s) db."""
 
-    one, zero = sigmoids(q.logit)
-
     def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
+        one, zero = sigmoids(q.logit)
         dq = _zero_safe_product(one * zero, _difference(q.logit, p.logit)) * dvalue
         dp = _rise(one, zero, p.logit) * dvalue
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
-    return _kl(q, p, (one, zero)), pullback
+    return kl(q, p), pullback
 
 
-def _near(a: Array, d: Array, one: Array, zero: Array) -> Array:
+def _near(a: Array, d: Array) -> Array:
     """The series, which is 0 at d = 0."""
     flip = _minus_where(a + d / 2)
-    s, d = np.where(flip > 0, one, zero), flip * d
+    s, d = sigmoid(flip * a), flip * d
     rest = expm1_minus_x(d)
     return s * rest - x_minus_log1p(s * (d + rest))
 

@@ -115,9 +115,12 @@ def _framed(mode: Any, *, at_start: bool = False) -> Plant:
     return plant
 
 
+BLOCK = 128                         # pixels that somebody takes at a time
+
+
 def _blocks_from_0(y: Array) -> Array:
     cells = y.reshape(-1, y.shape[-1])
-    return np.concatenate([cells[:conv.BLOCK], cells[:max(len(cells) - conv.BLOCK, 0)]]).reshape(y.shape)
+    return np.concatenate([cells[:BLOCK], cells[:max(len(cells) - BLOCK, 0)]]).reshape(y.shape)
 
 
 CONVOLUTION = (

@@ -77,8 +77,8 @@ def sigmoids(x: Array) -> tuple[Array, Array]:
 
 def sigmoid_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `sigmoid`:   dy = y (1 − y) dx,   with 1 − y = sigmoid(−x)."""
-    y, rest = sigmoids(x)
-    return y, lambda dy: y * rest * dy
+    y = sigmoid(x)
+    return y, lambda dy: y * sigmoid(-x) * dy
 
 
 def logit(y: Array) -> Array:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refdpm.activation import expm1_minus_x, log1p, logit, sigmoid, sigmoids, softplus, x_minus_log1p
+from refdpm.activation import expm1_minus_x, logit, sigmoid, sigmoids, softplus, x_minus_log1p
 from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback, unbroadcast
@@ -57,13 +57,20 @@ def forward(x_prev: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 
     Shapes: x_prev (N, …), beta (N, 1, …).
     """
-    one, zero = _after_draw(x_prev, 1 - beta, beta, rate)
-    return Bernoulli(np.log(one) - np.log(zero))
+    return _by_odds(*_after_draw(x_prev, 1 - beta, beta, rate))
 
 
 def _after_draw(x: Array, kept: Array, drawn: Array, rate: float) -> tuple[Array, Array]:
     """P(1) and P(0) of a bit that is kept, or drawn anew from π."""
-    return kept * x + drawn * rate, kept * (1 - x) + drawn * (1 - rate)
+    one, zero = kept * x, kept * (1 - x)
+    one += drawn * rate
+    zero += drawn * (1 - rate)
+    return one, zero
+
+
+def _by_odds(one: Array, zero: Array) -> Bernoulli:
+    """The law with these P(1) and P(0)."""
+    return Bernoulli(np.log(one / zero))
 
 
 def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
@@ -71,12 +78,13 @@ def forward_vjp(x_prev: Array, beta: Array, *, rate: float = 0.5) -> tuple[Berno
 
         dlogit = dp/(p(1−p))        dp = (1−β) dx_prev + (r − x_prev) dβ.
     """
+    one, zero = _after_draw(x_prev, 1 - beta, beta, rate)
+
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
-        one, zero = _after_draw(x_prev, 1 - beta, beta, rate)
         dp = dq.logit / (one * zero)
         return unbroadcast((1 - beta) * dp, x_prev.shape), unbroadcast((rate - x_prev) * dp, beta.shape)
 
-    return forward(x_prev, beta, rate=rate), pullback
+    return _by_odds(one, zero), pullback
 
 
 def _variance(logit: Array) -> Array:
@@ -92,8 +100,7 @@ def marginal(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> Bernoull
     Derivation: a bit has not been drawn anew in any of t steps with probability ∏(1−β) = ᾱ_t; else it is a draw from π.
     Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).   Domain: ℓ < 0.
     """
-    one, zero = _after_draw(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), rate)
-    return Bernoulli(np.log(one) - np.log(zero))
+    return _by_odds(*_after_draw(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), rate))
 
 
 def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
@@ -101,13 +108,14 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tupl
 
         dlogit = dp/(p(1−p))        dp = ᾱ dx_0 + ᾱ (x_0 − r) dℓ.
     """
+    kept = np.exp(log_alpha_bar)
+    one, zero = _after_draw(x_0, kept, -np.expm1(log_alpha_bar), rate)
+
     def pullback(dq: Bernoulli) -> tuple[Array, Array]:
-        kept = np.exp(log_alpha_bar)
-        one, zero = _after_draw(x_0, kept, -np.expm1(log_alpha_bar), rate)
         dp = kept * dq.logit / (one * zero)
         return unbroadcast(dp, x_0.shape), unbroadcast((x_0 - rate) * dp, log_alpha_bar.shape)
 
-    return marginal(x_0, log_alpha_bar, rate=rate), pullback
+    return _by_odds(one, zero), pullback
 
 
 # -- posterior ---------------------------------------------------------------------------------------------------------
@@ -153,15 +161,14 @@ def posterior_vjp(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array
 
 # -- divergence, entropy, mass, draws ------------------------------------------------------------------------------------
 
-NEAR, FAR = 1.3, 4.0                # the differences of logits up to which `kl` has series, and from which softplus
+NEAR = 1.3                          # the differences of logits up to which `kl` has series
 
 
 @eq("14", "App.1 B bound")
 def kl(q: Bernoulli, p: Bernoulli) -> Array:
     """D_KL(q ‖ p) per bit, in nats, from logits a and b:   softplus(b) − softplus(a) − s (b−a),   s = sigmoid(a).
 
-    Edge: near a = b the three terms cancel.  With d = b − a and u = s (e^d − 1) the first two are log(1+u), which loses less as
-    long as d is not large; and for small d
+    Edge: near a = b the three terms cancel.  With d = b − a and u = s (e^d − 1) the first two are log(1+u), and
 
         D = s (e^d − 1 − d) − (u − log(1+u)),
 
@@ -177,27 +184,6 @@ def kl(q: Bernoulli, p: Bernoulli) -> Array:
     return value
 
 
-def _near(a: Array, d: Array) -> Array:
-    """The series, which is 0 at d = 0."""
-    flip = _minus_where(a + d / 2)
-    s, d = sigmoid(flip * a), flip * d
-    return s * expm1_minus_x(d) - x_minus_log1p(s * np.expm1(d))
-
-
-def _apart(a: Array, b: Array, d: Array) -> Array:
-    """log(1+u) − s d, or the difference of the softplus functions for the first where d is large."""
-    flip = _minus_where(a)
-    a, b, d, far = flip * a, flip * b, flip * d, np.abs(np.real(d)) > FAR
-    s = sigmoid(a)
-    rise = np.where(far, softplus(b) - softplus(a), log1p(s * np.expm1(np.where(far, 0.0, d))))
-    return rise - _zero_safe_product(s, np.where(b == np.inf, 0.0, d))
-
-
-def _minus_where(x: Array) -> Array:
-    """−1 where x > 0, and 1 elsewhere."""
-    return 1 - 2 * (np.real(x) > 0).astype(np.real(x).dtype)
-
-
 def _difference(b: Array, a: Array) -> Array:
     """b − a, 0 where both are the same, infinite ones too."""
     with np.errstate(invalid="ignore"):
@@ -209,17 +195,38 @@ def kl_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `kl`:   dD = s (1−s) (a − b) da + (sigmoid(b) − s) db."""
 
     def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
-        dq = _zero_safe_product(_variance(q.logit), _difference(q.logit, p.logit)) * dvalue
-        dp = _rise(q.logit, p.logit) * dvalue
+        one, zero = sigmoids(q.logit)
+        dq = _zero_safe_product(one * zero, _difference(q.logit, p.logit)) * dvalue
+        dp = _rise(one, zero, p.logit) * dvalue
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return kl(q, p), pullback
 
 
-def _rise(a: Array, b: Array) -> Array:
-    """sigmoid(b) − sigmoid(a), which keeps its digits where both are near 1."""
-    (one_a, zero_a), (one_b, zero_b) = sigmoids(a), sigmoids(b)
-    return zero_a * one_b - one_a * zero_b
+def _near(a: Array, d: Array) -> Array:
+    """The series, which is 0 at d = 0."""
+    flip = _minus_where(a + d / 2)
+    s, d = sigmoid(flip * a), flip * d
+    rest = expm1_minus_x(d)
+    return s * rest - x_minus_log1p(s * (d + rest))
+
+
+def _apart(a: Array, b: Array, d: Array) -> Array:
+    """The three terms."""
+    flip = _minus_where(a)
+    a, b, d = flip * a, flip * b, flip * d
+    return softplus(b) - softplus(a) - _zero_safe_product(sigmoid(a), np.where(b == np.inf, 0.0, d))
+
+
+def _minus_where(x: Array) -> Array:
+    """−1 where x > 0, and 1 elsewhere."""
+    return 1 - 2 * (np.real(x) > 0).astype(np.real(x).dtype)
+
+
+def _rise(one: Array, zero: Array, b: Array) -> Array:
+    """sigmoid(b) − one, which keeps its digits where both are near 1."""
+    one_b, zero_b = sigmoids(b)
+    return zero * one_b - one * zero_b
 
 
 def _zero_safe_product(weight: Array, x: Array) -> Array:
@@ -248,7 +255,8 @@ def cross_entropy_vjp(q: Bernoulli, p: Bernoulli) -> tuple[Array, Pullback]:
     """Adjoint of `cross_entropy`:   dH = −s (1−s) b da + (sigmoid(b) − s) db."""
 
     def pullback(dvalue: Array) -> tuple[Bernoulli, Bernoulli]:
-        dq, dp = -_zero_safe_product(_variance(q.logit), p.logit) * dvalue, _rise(q.logit, p.logit) * dvalue
+        one, zero = sigmoids(q.logit)
+        dq, dp = -_zero_safe_product(one * zero, p.logit) * dvalue, _rise(one, zero, p.logit) * dvalue
         return Bernoulli(unbroadcast(dq, q.logit.shape)), Bernoulli(unbroadcast(dp, p.logit.shape))
 
     return cross_entropy(q, p), pullback

@@ -16,8 +16,9 @@ A gradient with respect to β_s comes from two sides: from where β_s is the rat
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import log1p
 
-from refdpm.activation import log1p, logit, sigmoid, sigmoid_vjp
+from refdpm.activation import logit, sigmoid, sigmoid_vjp
 from refdpm.doors import open_doors
 from refdpm.paper import eq
 from refdpm.vjp import Array, Pullback

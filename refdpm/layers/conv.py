@@ -1,19 +1,19 @@
-"""Convolution of images, as a matrix product.
+"""Convolution of images, as matrix products.
 
-At every pixel the kernel sees a patch of kh × kw pixels, zeros where that reaches beyond the image.  The patches as rows of a
-matrix, times the kernel as a matrix (kh·kw·C, K), are the convolution.  All patches at once would be kh·kw times the image, so some
-hundred at a time are copied out, and stay in cache.
+At every pixel the kernel sees a patch of kh × kw pixels, zeros where that reaches beyond the image.  A row of the patch, kw pixels
+beside each other, times that row of the kernel as a matrix (kw·C, K), is one product for all pixels; for the next row of the patch
+the same rows of pixels are taken from one further down.  So each pixel is copied kw times, and not kh·kw times, and some images
+are taken at a time, which stay in cache.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.vjp import Array, Pullback
 
-BLOCK = 128                         # pixels whose patches are copied out at a time
+BLOCK = 1024                        # pixels that are copied out at a time, but whole images
 
 
 def conv2d(x: Array, weight: Array, bias: Array) -> Array:
@@ -24,8 +24,10 @@ def conv2d(x: Array, weight: Array, bias: Array) -> Array:
     Shapes: x (N, H, W, C), weight (kh, kw, C, K) with kh, kw odd, bias (K,) → (N, H, W, K).
     """
     y = np.empty((*x.shape[:3], len(bias)), np.result_type(x, weight, bias))
-    for block, patches in _patches(x, weight):
-        y[block] = (patches @ _matrix(weight) + bias).reshape(y[block].shape)
+    y[...] = bias
+    for block, rows in _rows_of_patches(x, weight):
+        for of_patches, of_kernel in zip(rows, _matrices(weight)):
+            y[block] += (of_patches @ of_kernel).reshape(y[block].shape)
     return y
 
 
@@ -39,11 +41,13 @@ def conv2d_vjp(x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback]:
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         turned = _turn(weight)
-        dx, dturned = np.empty(x.shape, np.result_type(dy, weight)), np.zeros(turned.shape, np.result_type(x, dy))
-        for block, patches in _patches(dy, weight):
-            dx[block] = (patches @ _matrix(turned)).reshape(dx[block].shape)
-            dturned += (patches.T @ _matrix(x[block])).reshape(turned.shape)
-        return dx, _turn(dturned), _matrix(dy).sum(axis=0)
+        dx, dturned = np.zeros(x.shape, np.result_type(dy, weight)), np.zeros(turned.shape, np.result_type(x, dy))
+        for block, rows in _rows_of_patches(dy, weight):
+            pixels = x[block].reshape(-1, x.shape[1] * x.shape[2], x.shape[3])
+            for of_patches, of_kernel, dof_kernel in zip(rows, _matrices(turned), _matrices(dturned)):
+                dx[block] += (of_patches @ of_kernel).reshape(dx[block].shape)
+                dof_kernel += (of_patches.swapaxes(1, 2) @ pixels).sum(axis=0)
+        return dx, _turn(dturned), dy.reshape(-1, dy.shape[-1]).sum(axis=0)
 
     return conv2d(x, weight, bias), pullback
 
@@ -74,23 +78,21 @@ def strided_conv2d_vjp(x: Array, weight: Array, bias: Array, *, stride: int, pad
     return y[:, rows, columns], pullback
 
 
-def _patches(image: Array, weight: Array) -> Iterator[tuple[tuple[slice, slice], Array]]:
-    """Blocks of images and rows, with the patches around their pixels as rows of a matrix, (pixels, kh·kw·C)."""
+def _rows_of_patches(image: Array, weight: Array) -> Iterator[tuple[slice, list[Array]]]:
+    """Blocks of images, with the kh rows of the patches around their pixels, each (images, H·W, kw·C)."""
     (N, H, W, C), (kh, kw) = image.shape, weight.shape[:2]
-    padded = np.zeros((N, H + kh - 1, W + kw - 1, C), image.dtype)
-    padded[:, kh // 2:kh // 2 + H, kw // 2:kw // 2 + W] = image
-    of_image, of_row, of_pixel, of_channel = padded.strides
-    patches = as_strided(padded, (N, H, W, kh, kw * C), (of_image, of_row, of_pixel, of_row, of_channel), writeable=False)
-    images, rows = max(1, BLOCK // (H * W)), min(H, max(1, BLOCK // W))
+    images = max(1, BLOCK // (H * W))
     for n in range(0, N, images):
-        for h in range(0, H, rows):
-            block = slice(n, n + images), slice(h, h + rows)
-            yield block, patches[block].reshape(-1, kh * kw * C)
+        block = slice(n, n + images)
+        padded = np.zeros((len(image[block]), H + kh - 1, W + kw - 1, C), image.dtype)
+        padded[:, kh // 2:kh // 2 + H, kw // 2:kw // 2 + W] = image[block]
+        beside = np.concatenate([padded[:, :, j:j + W] for j in range(kw)], axis=3)
+        yield block, [beside[:, i:i + H].reshape(-1, H * W, kw * C) for i in range(kh)]
 
 
-def _matrix(x: Array) -> Array:
-    """(…, width) → (rows, width)."""
-    return x.reshape(-1, x.shape[-1])
+def _matrices(weight: Array) -> Array:
+    """The rows of a kernel, (kh, kw, C, K), as matrices: (kh, kw·C, K)."""
+    return weight.reshape(len(weight), -1, weight.shape[-1])
 
 
 def _turn(weight: Array) -> Array:

@@ -44,7 +44,7 @@ def _rows(x: Array) -> Array:
 def per_step(x: Array, weight: Array, bias: Array, *, t: Array) -> Array:
     """Row i through the affine map of its own step:   x_i W[t_i] + b[t_i].
 
-    Shapes: x (N, in), weight (T+1, in, out), bias (T+1, out), t integers (N,) → (N, out).
+    Shapes: x (N, …, in), weight (T+1, in, out), bias (T+1, out), t integers (N,) → (N, …, out).
     """
     return _through_blocks(x, weight, bias, _blocks(t))
 
@@ -58,7 +58,10 @@ def per_step_vjp(x: Array, weight: Array, bias: Array, *, t: Array) -> tuple[Arr
         dx, dweight, dbias = np.empty_like(x, dtype), np.zeros(weight.shape, dtype), np.zeros(bias.shape, dtype)
         for steps, rows in blocks:
             dy_block = _stack(dy[rows], steps)
-            _put(dx, rows, dy_block, weight[steps].swapaxes(1, 2))
+            if isinstance(rows, slice):                             # all of them, whatever their order in memory
+                np.matmul(dy_block, weight[steps].swapaxes(1, 2), out=_stack(dx, steps))
+            else:
+                dx[rows] = (dy_block @ weight[steps].swapaxes(1, 2)).reshape(-1, *x.shape[1:])
             dweight[steps] = _stack(x[rows], steps).swapaxes(1, 2) @ dy_block
             dbias[steps] = dy_block.sum(axis=1)
         return dx, dweight, dbias
@@ -75,8 +78,10 @@ def _blocks(t: Array) -> Blocks:
     Where t is sorted with every step equally often, as in the full sum over t, the one group is all rows as they stand.
     """
     order = slice(None) if (t[1:] >= t[:-1]).all() else np.argsort(t, kind="stable")
-    starts = np.flatnonzero(np.diff(t[order], prepend=t[order][:1] - 1))
-    steps, counts = t[order][starts], np.diff(starts, append=len(t))
+    ordered = t[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(t) - 1) + 1 if len(t) else t
+    starts = np.append(0, ends)[:-1]
+    steps, counts = ordered[starts], ends - starts
     if isinstance(order, slice):
         if (counts == counts[:1]).all() and len(t):
             return [(steps, order)]
@@ -86,23 +91,14 @@ def _blocks(t: Array) -> Blocks:
 
 
 def _stack(rows: Array, steps: Array) -> Array:
-    """(B·n, width) → (B, n, width)."""
-    return rows.reshape(len(steps), -1, rows.shape[1])
-
-
-def _put(y: Array, rows: Array | slice, a: Array, b: Array) -> None:
-    """Writes the rows of a stack of matrix products where they belong; all of them without a copy, whatever the order of memory."""
-    if isinstance(rows, slice):
-        np.matmul(a, b, out=_stack(y, a))
-    else:
-        y[rows] = (a @ b).reshape(-1, y.shape[1])
+    """(B·n, …, width) → (B, n·…, width)."""
+    return rows.reshape(len(steps), -1, rows.shape[-1])
 
 
 def _through_blocks(x: Array, weight: Array, bias: Array, blocks: Blocks) -> Array:
-    y = np.empty((len(x), bias.shape[1]), dtype=np.result_type(x, weight, bias))
+    y = np.empty((*x.shape[:-1], bias.shape[1]), dtype=np.result_type(x, weight, bias))
     for steps, rows in blocks:
-        _put(y, rows, _stack(x[rows], steps), weight[steps])
-        y[rows] += np.repeat(bias[steps], len(y[rows]) // len(steps), axis=0)
+        y[rows] = (_stack(x[rows], steps) @ weight[steps] + bias[steps, None]).reshape(y[rows].shape)
     return y
 
 

@@ -40,15 +40,24 @@ def bumps(t: Array, *, T: int, count: int, basis: str = "paper") -> Array:
 def temporal(y: Array, *, g: Array) -> Array:
     """z = Σ_j y_j g_j(t).
 
-    Shapes: y (N, …, J), g (N, J) → (N, …).
+    What is mixed may be outputs of a layer, or its weights: Σ_j g_j (x W_j + b_j) = x (Σ_j g_j W_j) + Σ_j g_j b_j.  The second is
+    less work where many rows share a t.
+
+    Shapes: y (N, …, J), or (1, …, J) for what all rows share, g (N, J) → (N, …).
     """
-    return np.matmul(y.reshape(len(y), prod(y.shape[1:-1]), y.shape[-1]), g[:, :, None]).reshape(y.shape[:-1])
+    matrices = y.reshape(len(y), prod(y.shape[1:-1]), y.shape[-1])
+    z = g @ matrices[0].T if len(y) == 1 else np.matmul(matrices, g[:, :, None])
+    return z.reshape(len(z), *y.shape[1:-1])
 
 
 def temporal_vjp(y: Array, *, g: Array) -> tuple[Array, Pullback]:
     """Adjoint of `temporal`:   dz = Σ_j g_j dy_j."""
     columns = g.reshape(len(g), *(1,) * (y.ndim - 2), g.shape[1])
-    return temporal(y, g=g), lambda dz: dz[..., None] * columns
+
+    def pullback(dz: Array) -> Array:
+        return np.tensordot(dz, g, (0, 0))[None] if len(y) == 1 else dz[..., None] * columns
+
+    return temporal(y, g=g), pullback
 
 
 open_doors(globals(), keep=DOUBLE_AND_SINGLE)

@@ -56,16 +56,13 @@ def skip(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
 
     Shapes: z, x_t (N, …), beta (N, 1, …).
     """
-    return Bernoulli(forward(x_t, beta, rate=rate).logit + z)
+    return skip_vjp(z, x_t, beta, rate=rate)[0]
 
 
 def skip_vjp(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> tuple[Bernoulli, Pullback]:
     """Adjoint of `skip`:   dlogit = dz + dlogit of the forward kernel."""
-    def pullback(dp: Bernoulli) -> tuple[Array, Array, Array]:
-        _, back_forward = forward_vjp(x_t, beta, rate=rate)
-        return unbroadcast(dp.logit, z.shape), *back_forward(dp)
-
-    return skip(z, x_t, beta, rate=rate), pullback
+    before, back_forward = forward_vjp(x_t, beta, rate=rate)
+    return Bernoulli(before.logit + z), lambda dp: (unbroadcast(dp.logit, z.shape), *back_forward(dp))
 
 
 def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
@@ -78,7 +75,12 @@ def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, r
     Edge: at β = 1 the forward kernel is π, and m remains.   Domain: ℓ < 0.
     """
     one, zero, *_ = _at_level(z, log_alpha_bar_prev, rate)
-    return Bernoulli(forward(x_t, beta, rate=rate).logit + (np.log(one) - np.log(zero) - _log_odds(rate, z)))
+    return _joined(forward(x_t, beta, rate=rate), one, zero, _log_odds(rate, z))
+
+
+def _joined(before: Bernoulli, one: Array, zero: Array, log_odds: Array) -> Bernoulli:
+    """The two factors, the forward kernel at x_t and m, divided by π."""
+    return Bernoulli(before.logit + (np.log(one / zero) - log_odds))
 
 
 def _log_odds(rate: float, z: Array) -> Array:
@@ -99,14 +101,15 @@ def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, 
 
         dlogit = dlogit of the forward kernel + dm/(m(1−m))        dm = a x̂ (1−x̂) dz + a (x̂ − r) dℓ.
     """
+    one, zero, x_one, x_zero = _at_level(z, log_alpha_bar_prev, rate)
+    before, back_forward = forward_vjp(x_t, beta, rate=rate)
+
     def pullback(dp: Bernoulli) -> tuple[Array, Array, Array, Array]:
-        one, zero, x_one, x_zero = _at_level(z, log_alpha_bar_prev, rate)
         dm = np.exp(log_alpha_bar_prev) * dp.logit / (one * zero)
         dlevel = unbroadcast((x_one - rate) * dm, log_alpha_bar_prev.shape)
-        _, back_forward = forward_vjp(x_t, beta, rate=rate)
         return unbroadcast(x_one * x_zero * dm, z.shape), *back_forward(dp), dlevel
 
-    return denoising(z, x_t, beta, log_alpha_bar_prev, rate=rate), pullback
+    return _joined(before, one, zero, _log_odds(rate, z)), pullback
 
 
 # -- by name -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
     x_t ──┤                                  ├─ pixel by pixel ─ affine ─ y·g(t) ─┤        ├─ read-out ─ N(mean, var)
           └ dense layers on the whole image ─┘                                    └ z_var  ┘
 
-The last affine map puts out J numbers for every z, which `layers.temporal` mixes by t; nothing before it knows t.  Either path
+The last affine map has J sets of weights, which `layers.temporal` mixes by t; nothing before it knows t.  Either path
 may be absent: the paper has both for CIFAR-10 and the dense one alone for MNIST.
 
     form          paper                                     released
@@ -16,6 +16,7 @@ Source: App. D.2.1, and the authors' published code.  From the latter, in both f
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from math import prod, sqrt
 from typing import NamedTuple
@@ -25,7 +26,7 @@ import numpy as np
 from refdpm.activation import leaky_relu_vjp, softplus_vjp, tanh_vjp
 from refdpm.doors import DOUBLE_AND_SINGLE, open_doors
 from refdpm.gaussian import Gaussian
-from refdpm.layers.linear import Affine, linear_vjp
+from refdpm.layers.linear import Affine, linear_vjp, per_step_vjp
 from refdpm.layers.multiscale import Kernels, multiscale_released_vjp, multiscale_vjp
 from refdpm.layers.stack import LayerVjp, side_by_side_vjp, stack_vjp
 from refdpm.layers.temporal import bumps, temporal_vjp
@@ -150,31 +151,33 @@ def reverse_vjp(parameters: Image, x_t: Array, step: Step, *, t: Array, T: int, 
     conv_vjp, layer_vjp = _layers(form)
     features, back_features = _features_vjp(x_t, parameters.conv, parameters.dense, conv_vjp, layer_vjp)
     hidden, back_pixelwise = stack_vjp(features, parameters.pixelwise, layer_vjp=layer_vjp)
-    y, back_last = linear_vjp(hidden, *parameters.last)
-    heads, back_heads = _heads_vjp(y, x_t, t=t, T=T, basis=basis)
+    heads, back_heads = _heads_vjp(hidden, parameters.last, t=t, T=T, channels=x_t.shape[-1], basis=basis)
     p, back_readout = read_out_vjp(heads, x_t, step, T=T, readout=readout)
 
     def pullback(dp: Gaussian) -> tuple[Image, Array, Step]:
         dheads, dx_readout, dstep = back_readout(dp)
-        dhidden, *dlast = back_last(back_heads(dheads))
+        dhidden, dlast = back_heads(dheads)
         dfeatures, dpixelwise = back_pixelwise(dhidden)
         dx_features, dconv, ddense = back_features(dfeatures)
-        return Image(dconv, ddense, dpixelwise, Affine(*dlast)), dx_features + dx_readout, dstep
+        return Image(dconv, ddense, dpixelwise, dlast), dx_features + dx_readout, dstep
 
     return p, pullback
 
 
-def _heads_vjp(y: Array, x_t: Array, *, t: Array, T: int, basis: str) -> tuple[Heads, Pullback]:
-    """The coefficients mixed by t, as 2 × C numbers for every pixel."""
-    C = x_t.shape[-1]
-    count = y.shape[-1] // (2 * C)
-    g = bumps(t, T=T, count=count, basis=basis).astype(np.real(x_t).dtype)
-    z, back_temporal = temporal_vjp(y.reshape(*x_t.shape[:-1], 2, C, count), g=g)
+def _heads_vjp(hidden: Array, last: Affine, *, t: Array, T: int, channels: int, basis: str) -> tuple[Heads, Pullback]:
+    """2 × C numbers for every pixel, by the last map with its weights mixed for each image's t; cotangents for (hidden, last)."""
+    width, outputs = last.weight.shape
+    count = outputs // (2 * channels)
+    g = bumps(t, T=T, count=count, basis=basis).astype(np.real(hidden).dtype)
+    weights, back_weights = temporal_vjp(last.weight.reshape(1, width, 2 * channels, count), g=g)
+    biases, back_biases = temporal_vjp(last.bias.reshape(1, 2 * channels, count), g=g)
+    z, back_per_step = per_step_vjp(hidden, weights, biases, t=np.arange(len(t)))
 
-    def pullback(dheads: Heads) -> Array:
-        return back_temporal(np.stack(dheads, axis=-2)).reshape(y.shape)
+    def pullback(dheads: Heads) -> tuple[Array, Affine]:
+        dhidden, dweights, dbiases = back_per_step(np.concatenate(dheads, axis=-1))
+        return dhidden, Affine(back_weights(dweights).reshape(last.weight.shape), back_biases(dbiases).reshape(last.bias.shape))
 
-    return Heads(z[..., 0, :], z[..., 1, :]), pullback
+    return Heads(z[..., :channels], z[..., channels:]), pullback
 
 
 # -- features ----------------------------------------------------------------------------------------------------------
@@ -232,7 +235,7 @@ def _softplus_convolution_vjp(x: Array, kernels: Kernels) -> tuple[Array, Pullba
 
 
 def _tanh_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:
-    return _then_vjp(x, layer, tanh_vjp)
+    return _then_vjp(x, layer, partial(tanh_vjp, form="exponential"))
 
 
 def _leaky_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:

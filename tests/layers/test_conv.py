@@ -107,7 +107,7 @@ def test_cells_in_blocks_or_all_at_once(kernel, block, monkeypatch):
 
 
 def test_more_cells_than_a_block():
-    x, weight, bias = normal(1, 31, 29, 1), normal(3, 3, 1, 2, seed=1), normal(2, seed=2)
+    x, weight, bias = normal(3, 31, 29, 1), normal(3, 3, 1, 2, seed=1), normal(2, seed=2)
     assert x.size > conv.BLOCK and np.abs(conv2d(x, weight, bias) - conv_by_loops(x, weight, bias)).max() < 1e-13
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from refdpm.layers.linear import linear, per_step
 from refdpm.layers.temporal import bumps, temporal, temporal_vjp
 
 
@@ -23,3 +24,13 @@ def test_mixture_by_loops(shape):
     assert np.abs(temporal(y, g=g) - expected).max() < 1e-14
     dy = temporal_vjp(y, g=g)[1](expected)
     assert all(dy[index] == expected[index[:-1]] * g[index[0], index[-1]] for index in np.ndindex(shape))
+
+
+@pytest.mark.eq("62")
+def test_weights_are_mixed_as_outputs_are():
+    """Of images too, whose pixels share a t."""
+    rng = np.random.default_rng(1)
+    x, weight, bias, g = (rng.standard_normal(shape) for shape in ((3, 2, 5, 4), (4, 6 * 7), (6 * 7,), (3, 7)))
+    outputs = temporal(linear(x, weight, bias).reshape(3, 2, 5, 6, 7), g=g)
+    weights, biases = temporal(weight.reshape(1, 4, 6, 7), g=g), temporal(bias.reshape(1, 6, 7), g=g)
+    assert np.abs(per_step(x, weights, biases, t=np.arange(3)) - outputs).max() < 1e-13

@@ -115,9 +115,12 @@ def _framed(mode: Any, *, at_start: bool = False) -> Plant:
     return plant
 
 
+BLOCK = 128                         # pixels that somebody takes at a time
+
+
 def _blocks_from_0(y: Array) -> Array:
     cells = y.reshape(-1, y.shape[-1])
-    return np.concatenate([cells[:conv.BLOCK], cells[:max(len(cells) - conv.BLOCK, 0)]]).reshape(y.shape)
+    return np.concatenate([cells[:BLOCK], cells[:max(len(cells) - BLOCK, 0)]]).reshape(y.shape)
 
 
 CONVOLUTION = (
@@ -384,7 +387,7 @@ def _softmax_diagonal(dg: Array, x: Array, centre: Array, log_width: Array) -> t
     return -pull.sum(axis=1), pull.sum(axis=0), -2 * (ds * s).sum(axis=0)
 
 
-def _in_place(dy: Array, x: Array) -> Array:
+def _in_place(dy: Array, x: Array, *, form: str = "exact") -> Array:
     dy *= 1 - np.tanh(x) ** 2
     return dy
 
@@ -405,7 +408,7 @@ PULLBACKS = (
     Mistake("LAY-20", "softplus pulled back at the cotangent → at the input", "NVlabs/tiny-cuda-nn!130", "activation.softplus_vjp",
             "gradient", pulled_by(lambda dy, x: sigmoid(dy) * dy)),
     Mistake("LAY-23", "input used where the output was kept: 1 − x² → 1 − y²", "ddbourgin/numpy-ml@be8ae23", "activation.tanh_vjp",
-            "gradient", pulled_by(lambda dy, x: (1 - x * x) * dy)),
+            "gradient", pulled_by(lambda dy, x, *, form="exact": (1 - x * x) * dy)),
     Mistake("NEW-IN-PLACE", "cotangent overwritten by the pullback → left alone", "allowed in thinc", "activation.tanh_vjp",
             "gradient", pulled_by(_in_place)),
     Mistake("LAY-01b", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",

@@ -48,7 +48,7 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     profile = _profile_by_votes(profile, known, [found for found in coarse if found], "inferred")
     nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(left, coarse) if not found]
     profile = _profile_by_votes(profile, known, nearest, "guessed")
-    if known["log_weights"] == "undetermined":               # as what is told of them
+    if known["log_weights"] == "undetermined" and "log_mean_weight" in subject.functions:         # in which the answers are
         profile = profile._replace(log_weights=profile.unit)
     otherwise = tuple(_otherwise(subject, quantities, profile, known))
     known |= {f"{name}.{field}": "inferred, of this function alone" for name, field, _ in otherwise}

@@ -91,27 +91,14 @@ def logit_vjp(y: Array) -> tuple[Array, Pullback]:
     return logit(y), lambda dx: dx / (y * (1 - y))
 
 
-TANH = ("exact", "exponential")
+def tanh(x: Array) -> Array:
+    """The hyperbolic tangent."""
+    return np.tanh(x)
 
 
-def tanh(x: Array, *, form: str = "exact") -> Array:
-    """The hyperbolic tangent; with form = "exponential" as 1 − 2/(1 + e²ˣ), whose error near 0 is that of a number near 1.
-
-    That may take half the time, and an affine map in a next layer hardly tells.  Where e²ˣ is cut off, 1 is the nearest number.
-    Raises: ValueError for another form.
-    """
-    if form not in TANH:
-        raise ValueError(f"form: expected one of {TANH}, got {form!r}")
-    if form == "exact":
-        return np.tanh(x)
-    y = np.exp(np.minimum(2 * x, 40))
-    y += 1
-    return 1 - 2 / y
-
-
-def tanh_vjp(x: Array, *, form: str = "exact") -> tuple[Array, Pullback]:
+def tanh_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `tanh`:   dy = (1 − y²) dx."""
-    y = tanh(x, form=form)
+    y = tanh(x)
     return y, lambda dy: (1 - y * y) * dy
 
 

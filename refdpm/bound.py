@@ -86,9 +86,6 @@ from refdpm.paper import eq
 from refdpm.vjp import Array, Module, Pullback, Tree, unbroadcast
 
 
-FEW = 4                             # components up to which they are laid out so
-
-
 class Terms(NamedTuple):
     """K = −(T−1)/S Σ_s kl[s] + entropy_T − entropy_1 − entropy_prior, in nats, per example: kl (S, N), the others (N,)."""
 
@@ -128,7 +125,6 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
     """
     schedule.check(beta, t=t, first=2)
     step, back_step = schedule.step_at_vjp(beta, t=t, ndim=x_0.ndim)
-    x_0, noise = _components_apart(x_0), _components_apart(noise)
     q_t, back_marginal = kernel.marginal_vjp(x_0, step.log_alpha_bar)
     x_t, back_draw = kernel.draw_vjp(q_t, noise=noise)
     q, back_posterior = kernel.posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev)
@@ -150,12 +146,6 @@ def step_kl_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: A
     return kl, pullback
 
 
-def _components_apart(x: Array) -> Array:
-    """Rows of few components with all rows of a component next to each other in memory: a column of the schedule then meets a long
-    row of numbers for each component, and not a short one for each row, which NumPy takes several times as long for."""
-    return np.asfortranarray(x) if x.ndim == 2 and x.shape[1] <= FEW else x
-
-
 def _check_draws(kernel: Module, x_t: Array) -> None:
     if len(x_t) and not kernel.SMOOTH_DRAWS:
         raise ValueError("kernel: expected one whose draws are smooth, for a gradient with respect to the schedule and the data, "
@@ -174,7 +164,6 @@ def network_kl_vjp(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t
     """Adjoint of `network_kl`."""
     schedule.check(beta, t=t, first=2)
     step = schedule.step_at(beta, t=t, ndim=x_0.ndim)
-    x_0, noise = _components_apart(x_0), _components_apart(noise)
     x_t = kernel.draw(kernel.marginal(x_0, step.log_alpha_bar), noise=noise)
     q = kernel.posterior(x_t, x_0, step.beta, step.log_alpha_bar_prev)
     p, back_reverse = network.reverse_vjp(parameters, x_t, step, t=t)

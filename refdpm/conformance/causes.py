@@ -2,9 +2,9 @@
 
 The first is the earliest stage that is wrong, in the order in which quantities build on each other; what is only inaccurate comes
 after what is wrong, which it seldom explains; and before a first stage whose mistake has no name stands one that does not build on
-it and has one.  A law of single calls (the
-network asked at another t, noise at the last step, an input that is changed) says more than the values that it spoils and stands
-before them; gradients come after all values, and laws of what is distributed last, for nearly everything spoils them.
+it and has one.  A law of single calls (the network asked at another t, noise at the last step, an input that is changed) says more
+than the values that it spoils and stands before them; gradients come after all values, and laws of what is distributed last, for
+nearly everything spoils them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -7,6 +7,7 @@ one may be by chance, counts where no other tells.  What no function depends on 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import product
 from typing import Any
 
@@ -48,8 +49,8 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     profile = _profile_by_votes(profile, known, [found for found in coarse if found], "inferred")
     nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(left, coarse) if not found]
     profile = _profile_by_votes(profile, known, nearest, "guessed")
-    if known["log_weights"] == "undetermined" and "log_mean_weight" in subject.functions:         # in which the answers are
-        profile = profile._replace(log_weights=profile.unit)
+    if known["log_weights"] == "undetermined" and "log_mean_weight" in subject.functions:
+        profile = profile._replace(log_weights=profile.unit)                    # of what comes as of what is answered
     otherwise = tuple(_otherwise(subject, quantities, profile, known))
     known |= {f"{name}.{field}": "inferred, of this function alone" for name, field, _ in otherwise}
     return profile._replace(alone=profile.alone + otherwise), known
@@ -84,14 +85,20 @@ def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known
 
 def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile) -> Array:
     """All numbers of one output on the probes, under a profile; none where there is no answer."""
+    with _under(subject, profile), suppress(Skip, Fault, ValueError):
+        answers = [subject.ask(quantity.name, inputs).values[at] for inputs in subject.edges(quantity)[:PROBES]]
+        return np.concatenate([np.zeros(0), *map(np.ravel, answers)])
+    return np.zeros(0)
+
+
+@contextmanager
+def _under(subject: Subject, profile: Profile) -> Iterator[None]:
+    """The subject under a profile, for a while."""
     before, subject.profile = subject.profile, profile
     try:
-        answers = [subject.ask(quantity.name, inputs).values[at] for inputs in subject.edges(quantity)[:PROBES]]
-    except (Skip, Fault, ValueError):
-        return np.zeros(0)
+        yield
     finally:
         subject.profile = before
-    return np.concatenate([np.ravel(answer) for answer in answers]) if answers else np.zeros(0)
 
 
 def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]]) -> Iterator[Combination]:
@@ -205,15 +212,11 @@ def _outputs_right(subject: Subject, quantity: Quantity, probes: list[Inputs], p
 def _which_are_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]
                      ) -> list[list[bool]] | None:
     """Of every number of every output, whether it is right in these units under a profile; None where there is no answer."""
-    before, subject.profile = subject.profile, profile
     found: list[list[bool]] = [[] for _ in quantity.outputs]
-    try:
+    with _under(subject, profile), suppress(Skip, Fault, ValueError):
         for inputs in probes:
             answer = subject.ask(quantity.name, inputs)
             for output, parts in zip(found, zip(answer.values, *subject.values_and_scales(quantity, inputs))):
                 output += (ratios(*parts, units[answer.dtype]) <= LIMIT).ravel().tolist()
-    except (Skip, Fault, ValueError):
-        return None
-    finally:
-        subject.profile = before
-    return found
+        return found
+    return None

@@ -39,8 +39,7 @@ FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the an
 INACCURATE = 0.05               # the largest relative error of an answer that is not wrong
 INFORMATION = ("information", "total", "table_of_totals")       # outputs that are in nats
 MANY_NODES = 800                # of a formula whose edits are not tried as names
-LONG, VERY_LONG = 20, 100       # steps of a chain that is looked at last, and of one of which FEW inputs are drawn
-FEW = 1
+LONG, VERY_LONG = 20, 100       # steps of a chain that is looked at last, and of one of which a single input is drawn
 PLACES = 8                      # inputs on which the edits of a formula are tried
 FAULTS = 3                      # faults of one function before it is not called any more
 TRIES = 12                      # inputs that are refused before a function is given up that has answered none
@@ -120,8 +119,8 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
 
 
 def _not_too_long(inputs: list[Inputs]) -> list[Inputs]:
-    """Drawn inputs, but of chains that take their time only a few: every step of them has clauses of its own."""
-    return inputs[:FEW] if inputs and _is_long(inputs[0], VERY_LONG) else inputs
+    """Drawn inputs, but of chains that take their time the first alone: every step of them has clauses of its own."""
+    return inputs[:1] if inputs and _is_long(inputs[0], VERY_LONG) else inputs
 
 
 def _ask_all(subject: Subject, quantity: Quantity, inputs_to_try: Iterable[Inputs]) -> _Asked:

@@ -72,7 +72,7 @@ resolved = checked
 def problem(settings: Settings) -> common.Problem:
     """The binomial kernel with the rate of the data, the paper's network, the heartbeat."""
     recipe = train.Recipe(steps=settings.steps, batch=settings.batch, draws=settings.draws, rate=settings.rate, schedule_rate=0.0,
-                          rows=1536, beta_1=1 / settings.T, decay_2=settings.decay_2, seed=settings.seed)
+                          beta_1=1 / settings.T, decay_2=settings.decay_2, seed=settings.seed)
     network = common.in_precision(fix(network_module, T=settings.T, rate=RATE, readout=settings.readout, last=settings.last),
                                   settings.dtype)
     held_out = common.in_proportion(max(1000, min(20_000, 4_000_000 // settings.T)), settings, DEFAULT)

@@ -29,7 +29,7 @@ def _exponents(x: Array, centre: Array, log_width: Array) -> Array:
 
 def _squared_difference(x_d: Array, centre_d: Array) -> Array:
     """(N,), (K,) → (K, N)."""
-    difference = np.ascontiguousarray(x_d) - centre_d[:, None]
+    difference = x_d - centre_d[:, None]
     difference *= difference
     return difference
 

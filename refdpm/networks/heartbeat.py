@@ -32,7 +32,6 @@ from refdpm.vjp import Array, Pullback
 
 READOUTS, LAST = bit_readout.READOUTS, ("per_step", "bumps")
 COUNT = 10                          # the number J of bumps
-FEW = 4                             # rows of a step, on average, from which it is less work to mix the weights
 
 
 class Heartbeat(NamedTuple):
@@ -94,7 +93,7 @@ def reverse_vjp(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, T: i
 def _layer_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:
     """tanh(x W + b), and its cotangents for (x, layer)."""
     a, back_linear = linear_vjp(x, *layer)
-    y, back_tanh = tanh_vjp(a, form="exponential")
+    y, back_tanh = tanh_vjp(a)
 
     def pullback(dy: Array) -> tuple[Array, Affine]:
         dx, *dlayer = back_linear(back_tanh(dy))
@@ -104,30 +103,16 @@ def _layer_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:
 
 
 def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: str) -> tuple[Array, Pullback]:
-    """z of each row at its own t, and its cotangents for (h, weight, bias).
-
-    Where rows share few t, the weights are mixed for each of those; else the outputs for each row (`layers.temporal`).
-    """
+    """z of each row at its own t, and its cotangents for (h, weight, bias)."""
     _check(last)
     if last == "per_step":
         return per_step_vjp(h, weight, bias, t=t)
     if T < 2:
         raise ValueError(f"T: expected the length of the chain, at least 2, for bumps in t, got {T}")
-    steps, of_row = np.unique(t, return_inverse=True)
-    shares = bumps(steps, T=T, count=COUNT, basis="released").astype(np.real(h).dtype)
-    if FEW * len(steps) > len(t):
-        y, back_linear = linear_vjp(h, weight, bias)
-        z, back_bumps = temporal_vjp(y.reshape(len(h), y.shape[1] // COUNT, COUNT), g=shares[of_row])
-        return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))
-    weights, back_weights = temporal_vjp(weight.reshape(1, len(weight), -1, COUNT), g=shares)
-    biases, back_biases = temporal_vjp(bias.reshape(1, -1, COUNT), g=shares)
-    z, back_per_step = per_step_vjp(h, weights, biases, t=of_row)
-
-    def pullback(dz: Array) -> tuple[Array, Array, Array]:
-        dh, dweights, dbiases = back_per_step(dz)
-        return dh, back_weights(dweights).reshape(weight.shape), back_biases(dbiases).reshape(bias.shape)
-
-    return z, pullback
+    g = bumps(t, T=T, count=COUNT, basis="released").astype(np.real(h).dtype)
+    y, back_linear = linear_vjp(h, weight, bias)
+    z, back_bumps = temporal_vjp(y.reshape(len(h), y.shape[1] // COUNT, COUNT), g=g)
+    return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))
 
 
 def _check(last: str) -> None:

@@ -16,7 +16,6 @@ Source: App. D.2.1, and the authors' published code.  From the latter, in both f
 """
 
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 from math import prod, sqrt
 from typing import NamedTuple
@@ -235,7 +234,7 @@ def _softplus_convolution_vjp(x: Array, kernels: Kernels) -> tuple[Array, Pullba
 
 
 def _tanh_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:
-    return _then_vjp(x, layer, partial(tanh_vjp, form="exponential"))
+    return _then_vjp(x, layer, tanh_vjp)
 
 
 def _leaky_vjp(x: Array, layer: Affine) -> tuple[Array, Pullback]:

@@ -68,7 +68,7 @@ def reverse_vjp(parameters: SwissRoll, x_t: Array, step: Step, *, t: Array, read
     """Adjoint of `reverse`."""
     g, back_rbf = rbf_vjp(x_t, parameters.centre, parameters.log_width)
     z, back_linear = per_step_vjp(g, parameters.weight, parameters.bias, t=t)
-    heads = Heads(*map(np.asfortranarray, np.split(z, 2, axis=1)))        # as x_t is laid out (`bound`)
+    heads = Heads(*np.split(z, 2, axis=1))
     p, back_readout = read_out_vjp(heads, x_t, step, T=len(parameters.bias) - 1, readout=readout)
 
     def pullback(dp: Gaussian) -> tuple[SwissRoll, Array, Step]:

@@ -271,18 +271,16 @@ def path(step: E, state: str, start: str) -> E:
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
-def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts, known: Container[E] = ()) -> list[E]:
-    """Every node below the roots, once each, parts before what is made of them; without those that are known, and what they are
-    made of."""
+def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts) -> list[E]:
+    """Every node below the roots, once each, parts before what is made of them."""
     begun: set[E] = set()
     found: dict[E, None] = {}
     stack = [*reversed(roots)]
     while stack:
         one = stack[-1]
-        if one in begun or one in known:
+        if one in begun:
             stack.pop()
-            if one in begun:
-                found[one] = None
+            found[one] = None
         else:
             begun.add(one)
             stack.extend(reversed(parts_of(one)))

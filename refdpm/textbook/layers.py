@@ -242,8 +242,7 @@ def _formula_of(layer_vjp: Any) -> Callable[..., E]:
 
 PAIRS: dict[str, Callable[..., Any]] = {
     "activation.softplus": softplus, "activation.sigmoid": sigmoid, "activation.logit": logit,
-    "activation.tanh": lambda x, *, form="exact": tanh(x) if form == "exact" else 1 - 2 / (1 + exp(2 * x)),
-    "activation.leaky_relu": lambda x, *, slope=SLOPE: leaky_relu(x, slope),
+    "activation.tanh": tanh, "activation.leaky_relu": lambda x, *, slope=SLOPE: leaky_relu(x, slope),
     "activation.x_minus_log1p": lambda x: term(lambda x: x - log1p(x), x),
     "activation.expm1_minus_x": lambda x: term(lambda x: exp(x) - 1 - x, x),
     "layers.linear.linear": linear, "layers.linear.per_step": lambda x, weight, bias, *, t: per_step(x, weight, bias, t),

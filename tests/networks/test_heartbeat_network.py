@@ -102,19 +102,3 @@ def test_other_choices_are_refused(last, chain, words):
     if last == "own":
         with pytest.raises(ValueError, match=words):
             heartbeat.init(np.random.default_rng(0), T=T, last=last)
-
-
-def test_bumps_mix_weights_or_outputs():
-    """Rows that share a t with many others, and the same rows alone: values, and gradients that add up."""
-    parameters, rng = trained("bumps"), np.random.default_rng(3)
-    t, x, dlogit = np.repeat([3, 5], 4), (rng.random((8, 7)) < 0.4).astype(float), rng.standard_normal((8, 7))
-
-    def of(rows):
-        step = schedule.step(BETA, LEVEL, t=t[rows], ndim=2)
-        p, back = heartbeat.reverse_vjp(parameters, x[rows], step, t=t[rows], T=T, last="bumps")
-        return p.logit, back(binomial.Bernoulli(dlogit[rows]))[0]
-
-    together, alone = of(slice(None)), [of([i]) for i in range(8)]
-    assert np.abs(together[0] - np.concatenate([logit for logit, _ in alone])).max() < 1e-13
-    added = [sum(parts) for parts in zip(*(leaves(gradient) for _, gradient in alone))]
-    assert all(np.abs(a - b).max() < 1e-12 for a, b in zip(leaves(together[1]), added, strict=True))

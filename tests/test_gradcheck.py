@@ -187,6 +187,24 @@ def test_a_mean_that_is_left_out_of_a_norm_is_described():
         assert_adjoint(layer_norm, backward, np.random.default_rng(0).normal(size=(4, 6)))
 
 
+@pytest.mark.parametrize("wrong,says", [
+    (lambda w, d: np.cos(w) * d + 0.2 * w, "the term dvalue is missing"),
+    (lambda w, d: np.cos(w) * d + d, "the term 0.2 times w is missing"),
+    (lambda w, d: np.cos(w) * d + 0.2 * w + d + d * w, "the term dvalue · w is one too many"),
+])
+def test_a_missing_term_is_named(wrong, says):
+    """Of sin w + w, whose loss has decay of the weights: the path beside sin, and the decay, are what people forget."""
+    def decayed(w):
+        return np.sin(w) + w, 0.1 * (w ** 2).sum()
+
+    def backward(dvalue, w):
+        d, dloss = dvalue
+        return wrong(w, d) + (dloss - 1) * 0.2 * w
+
+    with pytest.raises(AssertionError, match=f"likely: {says}"):
+        assert_adjoint(decayed, backward, np.random.default_rng(0).normal(size=(4, 3)))
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_names_say_which_argument_is_the_cotangent_also_where_the_gradient_is_wrong(seed):
     """Of an RMS norm whose `gain` is forgotten in one term of dx; x and dout have one shape, so that shapes say nothing."""

@@ -213,6 +213,7 @@ def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Eviden
     right = _right_entries(question, slope, vector(answers[0].cotangent))
     return Evidence(came=np.asarray(answers[0].gradients[slope.i]), right=right,
                     again=forms.as_array(answers[1].gradients[slope.i]) if question.form.has_cotangent else None,
+                    cotangents=tuple(map(np.asarray, answers[0].cotangent)),
                     others={name: array for name, array in came.items() if array is not None}, arguments=arrays, sizes=sizes)
 
 

@@ -21,6 +21,7 @@ class Evidence(NamedTuple):
     came: Array
     right: Array                            # in the shape of the argument; nan where it was not computed
     again: Array | None                     # what came for another cotangent
+    cotangents: tuple[Array, ...]           # of the value's leaves
     others: Mapping[str, Array]             # what came for the other arguments
     arguments: Mapping[str, Array]          # the values of all arguments
     sizes: Mapping[int, str]                # the lengths in play, and what they are the lengths of
@@ -158,6 +159,11 @@ def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
 def _symptoms_of_a_term(evidence: Evidence) -> Iterator[str]:
     """What is left is of a simple form, so that one term is wrong and the others are right."""
     came, right = evidence.came, evidence.right
+    for name, term in _plain_terms(evidence):
+        share = float(np.nansum((came - right) * term) / np.sum(term[np.isfinite(right)] ** 2))
+        if right.size > 2 and _explains(came - share * term, right, came):
+            times = "" if _near(abs(share), 1.0) else f"{_number(abs(share))} times "
+            yield f"the term {times}{name} is {'missing' if share < 0 else 'one too many'}, or has a wrong factor"
     for axis in range(came.ndim):
         if came.shape[axis] < 3:                             # of two numbers something is always of that form
             continue
@@ -171,3 +177,11 @@ def _symptoms_of_a_term(evidence: Evidence) -> Iterator[str]:
                 if _explains(came - share * argument, right, came):
                     yield (f"the error is a multiple of {name} along axis {axis}: "
                            f"a term with {name} is wrong, as that from a mean of squares")
+
+
+def _plain_terms(evidence: Evidence) -> Iterator[tuple[str, Array]]:
+    """What a term of the gradient may be, but for a number: the cotangent, an argument, and their product."""
+    factors = [("dvalue", one) for one in evidence.cotangents if one.shape == evidence.right.shape]
+    arguments = [(name, one) for name, one in evidence.arguments.items() if one.shape == evidence.right.shape]
+    yield from factors + arguments
+    yield from ((f"dvalue · {name}", one * argument) for _, one in factors for name, argument in arguments)

@@ -306,7 +306,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
         power, dtype = _power_of(again, quantity.outputs[at].kind), worst.dtype
         passed = Result(name, "pass", worst.ratio, digits, given_upstream=True, power=power,
                         reason=f"right given the adapter's own {', '.join(quantity.after)}")
-        return passed if not effort.power or power["factor"] <= seen(dtype) else _undecided(passed, power, dtype)
+        return passed if not effort.power or power["factor"] <= seen(dtype) else _undecided(subject, quantity, passed, power, dtype)
     worst_of_small = max(sorted(failing, key=lambda case: size(case.inputs)), key=lambda case: min(_relative_error(case), 1.0))
     simplest = smallest(worst_of_small.inputs, partial(_badness, subject, quantity, at), effort.shrinks)
     verdict = _failing_verdict(failing, quantity.outputs[at].kind)
@@ -334,12 +334,12 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
     if power["factor"] <= seen(dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
         power |= {"unseen": _unseen(quantity, tuple(Keyed(one, fingerprint(one)) for one in chosen), at, dtype)}
-        return result._replace(power=power) if not power["unseen"] else _undecided(result, power, dtype)
+        return result._replace(power=power) if not power["unseen"] else _undecided(subject, quantity, result, power, dtype)
     again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
     sharper = _power_of(again, kind) if again else power
     ratio = max((case.ratio for case in again), default=np.inf)
     if ratio > LIMIT or sharper["factor"] > seen(dtype):
-        return _undecided(result, power, dtype)
+        return _undecided(subject, quantity, result, power, dtype)
     return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
                            f"{', '.join(quantity.after)}")
 
@@ -362,7 +362,7 @@ def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:
     return {"factor": max(along.values(), default=anywhere), "at": {str(t): along[t] for t in sorted(along)}, "unseen": []}
 
 
-def _undecided(result: Result, power: dict[str, Any], dtype: str) -> Result:
+def _undecided(subject: Subject, quantity: Quantity, result: Result, power: dict[str, Any], dtype: str) -> Result:
     weak = [t for t, factor in power["at"].items() if factor > seen(dtype)]
     steps = f" at t = {_listed(weak)}" if weak and len(weak) < len(power["at"]) else ""
     if power["factor"] > seen(dtype):
@@ -371,7 +371,9 @@ def _undecided(result: Result, power: dict[str, Any], dtype: str) -> Result:
     else:
         first = "; ".join(power["unseen"][:3])
         reason = f"in {dtype} the answer would be the same with another formula ({first})"
-    return result._replace(verdict="undecided", power=power, reason=f"{reason}; compute in float64, or offer what it is made of")
+    missing = [name for name in quantity.after if name not in subject.offers]
+    offer = f", or offer also {', '.join(missing)}: then it is judged given those" if missing else ""
+    return result._replace(verdict="undecided", power=power, reason=f"{reason}; compute in float64{offer}")
 
 
 def _listed(steps: list[str]) -> str:

@@ -10,8 +10,9 @@ from scipy.special import ndtr, softmax, xlogy
 from refdpm.console import to_json
 from refdpm.conformance import inference
 from refdpm.conformance.chapters import QUANTITIES
-from refdpm.conformance.chapters.inputs import Given
+from refdpm.conformance.chapters.inputs import LINEAR, Given
 from refdpm.conformance.judge import Effort
+from refdpm.conformance.reference import Reference
 from refdpm.conformance.report import conventions, headline
 from refdpm.conformance.session import check
 from refdpm.conformance.adapter import Local
@@ -465,6 +466,18 @@ def test_a_report_on_an_answer_that_is_0_can_be_written_as_json():
     row, = asked(Ending(np.array([0.1, 0.3, 0.5, 1.0])), only="OBJ.PRIOR")["clauses"]
     assert row["verdict"] == "undecided" and "up to the whole answer" in row["reason"]
     assert json.loads(to_json(row))["power"]["factor"] is None
+
+
+@pytest.mark.parametrize("offered,ends", [
+    ({"posterior"}, "compute in float64, or offer also marginal_sample, reverse: then it is judged given those"),
+    ({"posterior", "marginal_sample", "reverse"}, "compute in float64"),
+])
+def test_what_is_undecided_asks_for_what_is_not_offered_yet(offered, ends):
+    offered = frozenset(offered | {"step_kl"})
+    single = Reference("float32", functions=tuple(quantity for quantity in QUANTITIES if quantity.name in offered))
+    single.offers, single.beta = lambda: offered, LINEAR
+    row, = check(single, only="BND.STEP")["clauses"]
+    assert row["verdict"] == "undecided" and row["reason"].endswith(ends)
 
 
 def test_no_convention_is_proposed_under_which_what_failed_fails_too():

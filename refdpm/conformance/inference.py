@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance import profile as profiles
-from refdpm.conformance.adapter import Fault, Skip
+from refdpm.conformance.adapter import Fault, Model, Skip
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
@@ -28,6 +28,7 @@ LONG = 50                       # steps of a schedule whose every path takes its
 NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behind
 # what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1, logarithms
 ALONE: tuple[tuple[str, ...], ...] = (("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"))
+HEADS = ("variance",)           # with or without a head for it, of a function that reads none
 LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
               "probability": ("bits", "log_probability")}
 NEVER_ALONE = "deviation"       # beside variances: a root that is left out, or one too many
@@ -65,10 +66,15 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
         if _takes_long(subject, quantity) or not probes:
             continue
         if not any(_is_right(subject, quantity, probes, profile, units) for units in (UNITS, COARSE)):
-            others = right_with(subject, quantity, profile, groups)
+            others = right_with(subject, quantity, profile, groups + [HEADS] * _reads_no_head(quantity, probes[0]))
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
             found = next(right, None) or _told_by_signs(subject, quantity, profile, known)
             yield from ((quantity.name, field, value) for field, value in found.items())
+
+
+def _reads_no_head(quantity: Quantity, inputs: Inputs) -> bool:
+    """Whether it asks a network for a mean alone, so that a head for the variance is nothing to it but more outputs."""
+    return isinstance(inputs.get("model"), Model) and "variance" not in quantity.choices
 
 
 def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> Combination:
@@ -105,7 +111,7 @@ def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: I
     """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right."""
     probes = subject.edges(quantity)[:PROBES]
     bearing = _conventions_of(quantity, probes[0]) if probes else []
-    for fields in (fields for fields in groups if set(fields) <= set(bearing)):
+    for fields in (fields for fields in groups if set(fields) <= {*bearing, *HEADS}):
         others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)
         for values in product(*others):
             found = dict(zip(fields, values))
@@ -217,6 +223,13 @@ def _which_are_right(subject: Subject, quantity: Quantity, probes: list[Inputs],
         for inputs in probes:
             answer = subject.ask(quantity.name, inputs)
             for output, parts in zip(found, zip(answer.values, *subject.values_and_scales(quantity, inputs))):
-                output += (ratios(*parts, units[answer.dtype]) <= LIMIT).ravel().tolist()
+                unit = units[answer.dtype]
+                right = ratios(*parts, unit) <= LIMIT
+                output += (right & ~_says_nothing(*parts, unit) if units is COARSE else right).ravel().tolist()
         return found
     return None
+
+
+def _says_nothing(value: Array, reference: Array, scale: Array, unit: float) -> Array:
+    """Which numbers would be right whatever they are: more is allowed than they are themselves."""
+    return (LIMIT * unit * scale > np.maximum(np.abs(value), np.abs(reference))) & (value != reference)

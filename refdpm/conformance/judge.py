@@ -2,8 +2,8 @@
 
     pass         error ≤ LIMIT · u · scale, u of the precision in which the adapter answers
     undecided    so, but a wrong answer would have passed too: what would, `power` says
-    inaccurate   right in a lower precision (single for double, 8 bits less for single), not in its own, or information that is
-                 right but where it is near 0; and no mistake but one of rounding reproduces it
+    inaccurate   right in a lower precision (single for double, 8 bits less for single), not in its own, or right but where it is
+                 near 0; and no mistake but one of rounding reproduces it
     wrong        neither
     not checked  the adapter refused every input: nothing was found out
 
@@ -37,7 +37,6 @@ BOTH = " & "                    # between two mistakes at once
 VERDICTS = ("pass", "undecided", "inaccurate", "wrong", "skipped", "not checked")
 FAILING, PASSING = 6, 4          # inputs on which a mistake must explain the answers, wrong and right ones
 INACCURATE = 0.05               # the largest relative error of an answer that is not wrong
-INFORMATION = ("information", "total", "table_of_totals")       # outputs that are in nats
 MANY_NODES = 800                # of a formula whose edits are not tried as names
 LONG, VERY_LONG = 20, 100       # steps of a chain that is looked at last, and of one of which a single input is drawn
 PLACES = 8                      # inputs on which the edits of a formula are tried
@@ -309,7 +308,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
         return passed if not effort.power or power["factor"] <= seen(dtype) else _undecided(subject, quantity, passed, power, dtype)
     worst_of_small = max(sorted(failing, key=lambda case: size(case.inputs)), key=lambda case: min(_relative_error(case), 1.0))
     simplest = smallest(worst_of_small.inputs, partial(_badness, subject, quantity, at), effort.shrinks)
-    verdict = _failing_verdict(failing, quantity.outputs[at].kind)
+    verdict = _failing_verdict(failing)
     reason = _nonfinite_text(failing) or (verdict == "inaccurate") * _inaccuracy_text(failing, subject.source.dtype)
     result = Result(name, verdict, worst.ratio, digits, smallest_input=simplest, reason=reason)
     shown = compare(subject, quantity, simplest)[at]
@@ -385,9 +384,8 @@ def _with_notes(result: Result, notes: Iterable[str]) -> Result:
     return result._replace(reason="; ".join(filter(None, [result.reason, *sorted(notes)])))
 
 
-def _failing_verdict(failing: list[_Case], kind: str) -> str:
-    lost = all(_is_right_in_lower_precision(case) or kind in INFORMATION and _is_right_but_near_0(case) for case in failing)
-    return "inaccurate" if lost else "wrong"
+def _failing_verdict(failing: list[_Case]) -> str:
+    return "inaccurate" if all(_is_right_in_lower_precision(case) or _is_right_but_near_0(case) for case in failing) else "wrong"
 
 
 def _is_right_in_lower_precision(case: _Case) -> bool:
@@ -396,14 +394,14 @@ def _is_right_in_lower_precision(case: _Case) -> bool:
 
 
 def _is_right_but_near_0(case: _Case) -> bool:
-    """Whether information is right but where it is near 0: there the logarithm of a probability near 1 has lost its digits."""
+    """Whether an answer is as near as the rounding of numbers near 1: a difference of such has lost the digits of small ones."""
     error = np.abs(case.observed - case.expected)
     return bool(np.all(error <= LIMIT * UNITS[case.dtype] * np.maximum(1.0, np.abs(case.expected))))
 
 
 def _inaccuracy_text(failing: list[_Case], stated: str | None) -> str:
     if not all(map(_is_right_in_lower_precision, failing)):
-        return "right but where it is near 0, for the logarithm of a probability that was rounded near 1 has lost its digits"
+        return "right but where it is near 0, as by a difference of numbers near 1, or the logarithm of one, that has lost digits"
     unstated = failing[0].dtype == "float64" and stated is None
     return 'right in single precision; if it computes in float32, state dtype = "float32"' * unstated
 

@@ -124,11 +124,11 @@ def widened(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def times(part: Any, planted: Planted, arguments: Mapping[str, Any]) -> Any:
-    """An answer times the factor, or its rows at one t."""
+    """An answer times the factor, or its rows at one t; a table has a row for each from 1 on."""
     part = np.asarray(part)
     if planted.t is None:
         return (part * planted.factor).astype(part.dtype)
-    rows = np.asarray(arguments["t"]) == planted.t
+    rows = np.asarray(arguments.get("t", np.arange(1, len(part) + 1))) == planted.t
     return np.where(rows.reshape(-1, *[1] * (part.ndim - 1)), part * planted.factor, part).astype(part.dtype)
 
 

@@ -16,7 +16,7 @@ arrays come out; nothing has to be imported or inherited from here.  Everything 
 What it does not offer is skipped, and NotImplementedError("reason") skips too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,14 +33,15 @@ import numpy as np
 
 from refdpm.vjp import Array
 
-# what people call the arguments
-ALIASES = {"x0": "x_0", "x_start": "x_0", "xt": "x_t", "x": "x_t", "betas": "beta", "eps": "noise", "epsilon": "noise",
-           "denoiser": "network", "model": "network", "net": "network", "t": "time", "t_next": "time_next", "eta": "share"}
+# what people call the arguments; ε is noise, and what keeps a root away from 0
+ALIASES = {"x0": ("x_0",), "x_start": ("x_0",), "xt": ("x_t",), "x": ("x_t",), "betas": ("beta",), "eps": ("noise", "epsilon"),
+           "epsilon": ("noise",), "denoiser": ("network",), "model": ("network",), "net": ("network",), "t": ("time",),
+           "t_next": ("time_next",), "eta": ("share",)}
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
-            "gamma": 5.0, "p2_k": 1.0, "p2_gamma": 1.0, "share": 1.0, "per_unit": 1.0, "sigma_data": 0.5, "rho": 7.0,
-            "s_noise": 1.0}
+            "gamma": 5.0, "epsilon": 1e-5, "p2_k": 1.0, "p2_gamma": 1.0, "share": 1.0, "per_unit": 1.0, "sigma_data": 0.5,
+            "rho": 7.0, "s_noise": 1.0}
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 MOST = 500_000                  # numbers in one array of an answer
@@ -364,6 +365,11 @@ class _Nowhere(io.BytesIO):
         return len(data)
 
 
+def our_name(name: str, arguments: Container[str]) -> str:
+    """What an argument that somebody calls so is called among these; the name itself if it is none of them."""
+    return next((one for one in (name, *ALIASES.get(name, ())) if one in arguments), name)
+
+
 def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that a function asks for, by the names of its parameters."""
     try:
@@ -374,7 +380,7 @@ def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -
         return dict(arguments)
     found, asked = {}, set()
     for p in parameters:
-        name = p.name if p.name in arguments else ALIASES.get(p.name, p.name)
+        name = our_name(p.name, arguments)
         if name in arguments:
             found[p.name] = arguments[name]
             asked.add(name)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.conformance import naming, profile as profiles
-from refdpm.conformance.adapter import ALIASES, Fault, Skip, to_array
+from refdpm.conformance.adapter import Fault, Skip, our_name, to_array
 from refdpm.conformance.chapters.inputs import Inputs, exactly
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import FAILING, FAULTS, Effort, Result, examples, skipped, with_mistake
@@ -24,6 +24,7 @@ from refdpm.conformance.smallest import size
 from refdpm.conformance.symptoms import Failure, Part
 from refdpm.conformance.profile import Profile, in_shape
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
+from refdpm.gradcheck.symptoms import Evidence, sizes_of, symptom
 from refdpm.textbook.edits import edits
 from refdpm.textbook.expression import E, nodes, versions
 from refdpm.textbook.page import Page
@@ -152,7 +153,19 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[_Case]) -
 
     slips = [((slip.id,), partial(_variant_with_slip, slip, right)) for slip in SLIPS]
     edited = _edited_variants(quantity, argument, failing[0].inputs)
-    return with_mistake(result, naming.name([right], failing[:FAILING], [*slips, *edited]))
+    found = naming.name([right], failing[:FAILING], [*slips, *edited])
+    if not (found and found.reproduces) and (says := symptom(*map(_evidence, failing[:FAILING]))):
+        found = naming.name_of_symptom(says)
+    return with_mistake(result, found)
+
+
+def _evidence(failure: Failure) -> Evidence:
+    """What a wrong gradient may have to do with."""
+    part, = failure.parts
+    arrays = {name: value for name, value in failure.inputs.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+    cotangents = failure.inputs["cotangents"]
+    return Evidence(came=part.observed, right=part.expected, again=None, cotangents=cotangents, others={}, arguments=arrays,
+                    sizes=sizes_of([*arrays.items(), *(("the value", cotangent) for cotangent in cotangents)]))
 
 
 def _is_rounding_of_0(failure: Failure, dtype: str) -> bool:
@@ -262,7 +275,7 @@ def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen
                         | {key: value for key, value in arguments.items() if key == "beta"})
     if not isinstance(found, dict):
         raise Fault(f"vjp returns {type(found).__name__}, expected a dict from arguments to gradients")
-    given = {name if name in inputs else ALIASES.get(name, name): value for name, value in found.items()}
+    given = {our_name(name, inputs): value for name, value in found.items()}
     return {name: _our_gradient_or_fault(name, to_array(given[name]), inputs, profile, np.shape(right))
             for name, right in gradient(quantity, chosen).items() if name in given}, values.dtype
 

@@ -56,18 +56,18 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     """
     symptom = symptoms.telling(failures, references[0])
     if symptom == symptoms.ALWAYS_0:
-        return _name_of_symptom(symptom)
+        return name_of_symptom(symptom)
     known = [((mistake.id,), _variant_with(reference, mistake)) for reference in references
              for mistake in touched(reference, failures[0].inputs)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = _rank(failures, known)
         if symptom and not _reproduces(found):
-            return _name_of_symptom(symptom)
+            return name_of_symptom(symptom)
         if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
             found = sorted(found + _confirmed(_rank(failures, slips), slips, more), key=lambda one: one.distance)
         if not _reproduces(found) and (symptom := symptoms.arithmetic(failures, references[0])):
-            return _name_of_symptom(symptom)
+            return name_of_symptom(symptom)
         if pairs and not _reproduces(found):
             mistakes = [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID]
             both = _ranked_pairs(references, failures, [one for one in mistakes if one.kind != "accuracy"])
@@ -85,7 +85,8 @@ def _reproduces(found: list["_Candidate"]) -> bool:
     return bool(found) and found[0].distance <= NEAR
 
 
-def _name_of_symptom(says: str) -> Name:
+def name_of_symptom(says: str) -> Name:
+    """The name of what a sentence says, which reproduces the numbers."""
     return Name((says,), 0.0, None, None, True)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from refdpm.gradcheck import forms
 from refdpm.gradcheck.derivative import norm, vector
 from refdpm.gradcheck.question import SLACK, Answer, Question, Slope, unit_of
-from refdpm.gradcheck.symptoms import Evidence, symptom
+from refdpm.gradcheck.symptoms import Evidence, sizes_of, symptom
 from refdpm.vjp import Array
 
 PROBES = 3                # directions for every leaf
@@ -206,11 +206,8 @@ def _wrong_numbers(question: Question, slope: Slope, answers: list[Answer]) -> s
 def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Evidence:
     arrays = {question.names[k]: np.asarray(question.leaves[k]) for k in question.floating}
     came = {name: forms.as_array(answers[0].gradients[k]) for name, k in zip(arrays, question.floating) if k != slope.i}
-    sizes: dict[int, str] = {}
-    for name, array in [*arrays.items(), *(("the value", np.asarray(leaf)) for leaf in answers[0].value)]:
-        sizes = {size: f"the length of axis {axis} of {name}" for axis, size in enumerate(array.shape)} | sizes
-        sizes = {array.size: f"the number of entries of {name}"} | sizes
     right = _right_entries(question, slope, vector(answers[0].cotangent))
+    sizes = sizes_of([*arrays.items(), *(("the value", np.asarray(leaf)) for leaf in answers[0].value)])
     return Evidence(came=np.asarray(answers[0].gradients[slope.i]), right=right,
                     again=forms.as_array(answers[1].gradients[slope.i]) if question.form.has_cotangent else None,
                     cotangents=tuple(map(np.asarray, answers[0].cotangent)),

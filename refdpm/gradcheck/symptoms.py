@@ -3,7 +3,7 @@
 A symptom is named only if it reproduces the numbers: what it leaves unexplained is at most a hundredth of the error.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -27,11 +27,24 @@ class Evidence(NamedTuple):
     sizes: Mapping[int, str]                # the lengths in play, and what they are the lengths of
 
 
-def symptom(evidence: Evidence) -> str:
-    """The plainest sentence that reproduces the numbers, or "" if there is none."""
+def sizes_of(arrays: Iterable[tuple[str, Array]]) -> dict[int, str]:
+    """The lengths in play, and in words what they are the lengths of: the first array that has one is named."""
+    sizes: dict[int, str] = {}
+    for name, array in arrays:
+        sizes = {size: f"the length of axis {axis} of {name}" for axis, size in enumerate(array.shape)} | sizes
+        sizes = {array.size: f"the number of entries of {name}"} | sizes
+    return sizes
+
+
+def symptom(first: Evidence, *others: Evidence) -> str:
+    """The plainest sentence that reproduces the numbers, of all if there are several, or "" if there is none."""
     with np.errstate(all="ignore"):
-        asked = _symptoms_of_shape if evidence.came.shape != evidence.right.shape else _symptoms_of_numbers
-        return next(asked(evidence), "")
+        by_others = [set(_symptoms(other)) for other in others]
+        return next((says for says in _symptoms(first) if all(says in found for found in by_others)), "")
+
+
+def _symptoms(evidence: Evidence) -> Iterator[str]:
+    return (_symptoms_of_shape if evidence.came.shape != evidence.right.shape else _symptoms_of_numbers)(evidence)
 
 
 def _explains(candidate: Array, right: Array, came: Array) -> bool:

@@ -1,5 +1,7 @@
 """Gradients of an adapter: what its hook refuses, leaves out or answers with None, and the words for a wrong derivative."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -166,3 +168,27 @@ def test_the_sum_in_the_derivative_of_softmax_has_words_of_its_own():
     slope, = slopes([softmax(x)], named_cotangents(1)).values()
     says = [edit.says for edit in edits(slope) if "the sum over classes is left out" in edit.says]
     assert says and all("cotangent" in one for one in says)
+
+
+@pytest.mark.parametrize("change,says", [
+    (lambda d, c: d + 0.3 * c, "the term 0.3 times dvalue is one too many, or has a wrong factor"),
+    (lambda d, c: 0.3 * d + 0.4 * np.sin(d), None),
+    (lambda d, c: np.sort(d, axis=None).reshape(d.shape), "the numbers are right, but in another order"),
+])
+def test_what_no_edit_explains_is_told_as_by_the_adjoint_test(change, says):
+    def tanh_vjp(name, args, cotangent):
+        return {"x": change((1 - np.tanh(args["x"]) ** 2) * cotangent, cotangent)}
+
+    report = check(SimpleNamespace(tanh=lambda x: np.tanh(x), vjp=tanh_vjp), only="GRAD.LAY.TANH", effort=Effort(max_examples=3))
+    row, = (row for row in report["clauses"] if row["verdict"] != "skipped")
+    assert row["verdict"] == "wrong" and row["mistake"] == says
+
+
+@pytest.mark.parametrize("name", ["eps", "epsilon"])
+def test_epsilon_goes_by_two_names_and_may_be_built_in(name):
+    def normed(x, scale, epsilon=1e-5):
+        return x / np.sqrt((x ** 2).mean(axis=-1, keepdims=True) + epsilon) * scale
+
+    asking = {"eps": lambda x, scale, eps: normed(x, scale, eps), "epsilon": normed}[name]
+    for adapter in (SimpleNamespace(rms_norm=asking), SimpleNamespace(rms_norm=lambda x, scale: normed(x, scale))):
+        assert check(adapter, only="LAY.RMSNORM", effort=Effort(max_examples=3))["summary"]["pass"] == 1

@@ -202,11 +202,11 @@ NORMALISED = (
                   _features(3, 4, epsilon=1e-5, mean=4.0), _features(3, 6, epsilon=1e-5, mean=0.0, spread=0.005)]),
     _layer(norm, "rms_norm", "LAY.RMSNORM", "scale·x/√(m + ε), m the mean of x² over the last axis", "Zhang 2019", ("x", "scale"),
            fixed=("epsilon",),
-           inputs=draws.named(dict(start=numbers(0, 1), mean=numbers(-1, 1), spread=numbers(0.5, 2), epsilon=draws.one_of(
+           inputs=draws.named(dict(start=numbers(0, 1), mean=numbers(-0.1, 0.1), spread=numbers(0.05, 0.2), epsilon=draws.one_of(
                [1e-5, 1e-3]))).map(lambda drawn: _without_shift(_features(3, 4, **drawn))),
            edges=list(map(_without_shift, [
-               _features(4, 6, epsilon=1e-5), _features(2, 3, 5, epsilon=1e-3, mean=0.0, spread=0.02),
-               _features(3, 4, epsilon=1e-5, mean=2.0), _features(3, 6, epsilon=1e-6, mean=0.0, spread=0.002)]))),
+               _features(4, 6, epsilon=1e-5, mean=0.0, spread=0.1), _features(2, 3, 5, epsilon=1e-3, mean=0.0, spread=0.02),
+               _features(3, 4, epsilon=1e-6, mean=2.0), _features(3, 6, epsilon=1e-5, mean=0.0, spread=0.005)]))),
     Quantity("sinusoidal", "LAY.TIME", "sin(t f_i) and cos(t f_i), f_i = 10000^(−i/n), i = 0..width/2 − 1; n is width/2, or one "
              "less; all sines first, all cosines first, or in turn; time (N,)", ("Vaswani 2017", "Ho 2020"), (Output("VALUE"),),
              drawn(time=draws.integer_arrays((5,), 0, 1000).map(lambda t: t + 0.0), width=draws.one_of([6, 8, 4])),

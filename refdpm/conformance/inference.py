@@ -28,7 +28,7 @@ LONG = 50                       # steps of a schedule whose every path takes its
 NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behind
 # what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1, logarithms
 ALONE: tuple[tuple[str, ...], ...] = (("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"))
-HEADS = ("variance",)           # with or without a head for it, of a function that reads none
+HEADS: tuple[str, ...] = ("variance",)           # with or without a head for it, of a function that reads none
 LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
               "probability": ("bits", "log_probability")}
 NEVER_ALONE = "deviation"       # beside variances: a root that is left out, or one too many
@@ -44,21 +44,29 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
     quantities = list(subject.functions.values())
     right = [_right_combinations(subject, quantity, profile, known, UNITS) for quantity in quantities]
-    profile = _profile_by_votes(profile, known, [found for found in right if found], "inferred")
     left = [quantity for quantity, found in zip(quantities, right) if not found]
     coarse = [_right_combinations(subject, quantity, profile, known, COARSE) for quantity in left]
-    profile = _profile_by_votes(profile, known, [found for found in coarse if found], "inferred")
+    computes_coarsely = _count(coarse) > _count(right)
+    if not computes_coarsely:
+        profile = _profile_by_votes(profile, known, [found for found in right if found], "inferred")
+        right, coarse = [], [_right_combinations(subject, quantity, profile, known, COARSE) for quantity in left]
+    profile = _profile_by_votes(profile, known, [found for found in right + coarse if found], "inferred")
     nearest = [_nearest_combinations(subject, quantity, profile, known) for quantity, found in zip(left, coarse) if not found]
     profile = _profile_by_votes(profile, known, nearest, "guessed")
     if known["log_weights"] == "undetermined" and "log_mean_weight" in subject.functions:
         profile = profile._replace(log_weights=profile.unit)                    # of what comes as of what is answered
-    otherwise = tuple(_otherwise(subject, quantities, profile, known))
+    otherwise = tuple(_otherwise(subject, quantities, profile, known, (UNITS, COARSE)[:1 + computes_coarsely]))
     known |= {f"{name}.{field}": "inferred, of this function alone" for name, field, _ in otherwise}
     return profile._replace(alone=profile.alone + otherwise), known
 
 
-def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, known: dict[str, str]
-               ) -> Iterator[tuple[str, str, Any]]:
+def _count(found: list[list[Combination]]) -> int:
+    """Of how many functions there is a combination that tells something."""
+    return sum(any(one) for one in found)
+
+
+def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, known: dict[str, str],
+               precisions: Sequence[dict[str, float]]) -> Iterator[tuple[str, str, Any]]:
     """What single functions do otherwise than the others, and are right so: each with the field and its value."""
     groups = [fields for fields in ALONE if not any(known[field] == "stated" for field in fields)]
     for quantity in quantities:
@@ -66,7 +74,8 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
         if _takes_long(subject, quantity) or not probes:
             continue
         if not any(_is_right(subject, quantity, probes, profile, units) for units in (UNITS, COARSE)):
-            others = right_with(subject, quantity, profile, groups + [HEADS] * _reads_no_head(quantity, probes[0]))
+            also = [HEADS] * _reads_no_head(quantity, probes[0])
+            others = (one for units in precisions for one in right_with(subject, quantity, profile, groups + also, units))
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
             found = next(right, None) or _told_by_signs(subject, quantity, profile, known)
             yield from ((quantity.name, field, value) for field, value in found.items())
@@ -107,7 +116,8 @@ def _under(subject: Subject, profile: Profile) -> Iterator[None]:
         subject.profile = before
 
 
-def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]]) -> Iterator[Combination]:
+def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]],
+               units: dict[str, float] = UNITS) -> Iterator[Combination]:
     """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right."""
     probes = subject.edges(quantity)[:PROBES]
     bearing = _conventions_of(quantity, probes[0]) if probes else []
@@ -115,7 +125,7 @@ def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: I
         others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)
         for values in product(*others):
             found = dict(zip(fields, values))
-            if _is_right(subject, quantity, probes, profile._replace(**found), UNITS):
+            if _is_right(subject, quantity, probes, profile._replace(**found), units):
                 yield found
 
 

@@ -16,6 +16,11 @@ LIMIT = 16.0                    # of error/(u·scale): the rounding of a textboo
 TABLES = 2.0                    # times the bound on what tables in the adapter's own precision lose
 
 
+def unit_of_law(stated: str | None, answered: str) -> float:
+    """u of the stated precision; where none is stated that of an inaccurate answer, for digits are judged by clauses on values."""
+    return UNITS[stated] if stated else COARSE[answered]
+
+
 def rounded(x: np.ndarray, dtype: str | None) -> np.ndarray:
     """Numbers as half a precision holds them; of the others as they are, because `exactly` has seen to it."""
     if dtype == "float16":

@@ -16,7 +16,7 @@ from refdpm.conformance.adapter import MOST, Fault, Model, Observed, Skip
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, edge_network, rates, spread_out
 from refdpm.conformance.chapters.quantity import Book, Finding, Law, page_of
 from refdpm.conformance.chapters.sampler import ETAS, X_T, ancestral_formula, ddim_formula, own_lists
-from refdpm.conformance.precision import LIMIT, UNITS
+from refdpm.conformance.precision import LIMIT, unit_of_law
 from refdpm.textbook.chain import row
 from refdpm.textbook.expression import node, sqrt
 from refdpm.textbook.page import Page
@@ -82,7 +82,7 @@ def _distance(subject: Any, name: str, inputs: Inputs, book: Book) -> Finding:
     value, = answer.values
     found = Moments(value[0], ((value[1:] - value[0]) ** 2).sum(axis=0))
     allowed = Moments(scale[0], 2 * (np.abs(value[1:] - value[0]) * (scale[1:] + scale[0])).sum(axis=0))
-    unit = LIMIT * UNITS[answer.dtype]
+    unit = LIMIT * unit_of_law(subject.source.dtype, answer.dtype)
     with np.errstate(invalid="ignore"):
         ratios = [np.max(np.abs(one - other) / (unit * bound)) for one, other, bound in zip(found, right, allowed)]
     worst = np.inf if np.any(np.isnan(ratios)) else max(ratios)

@@ -145,22 +145,25 @@ COUNTS = ((20, 3), (1000, 7), (10, 1), (10, 10), (10, 3), (1000, 50), (1, 1), (3
 
 
 def _spaced(subject: Any, given: Given, seed: int) -> Finding:
-    """Exactly `count` steps, in order, the last of them T, none a whole step off i T/count: halves may be rounded up or down."""
+    """Exactly `count` steps, in order, the last of them T; none a whole step off i T/count, or off where it is if the first of them
+    is 1: halves may be rounded up or down.  A single step is nothing to be even with, and may be 1, as in guided-diffusion."""
     for T, count in COUNTS:
         inputs = {"T": T, "count": count}
         times = np.asarray(subject.raw("spaced_times", dict(inputs))).reshape(-1).astype(np.int64) + 1 - subject.profile.first_t
         times = times[::-1] if len(times) > 1 and times[0] > times[-1] else times
         if len(times) != count:
             return Finding(np.inf, f"{len(times)} steps, expected {count} (SCH-16)", inputs)
-        if times[-1] != T:
+        if times[-1] != T and times.tolist() != [1]:
             return Finding(np.inf, f"ends at t = {times[-1]}, expected T = {T} (SCH-17b)", inputs)
-        if np.any(np.diff(times) < 1) or np.any(np.abs(times - np.arange(1, count + 1) * T / count) >= 1):
+        even = np.arange(1, count + 1) * T / count, np.linspace(1, T, count)
+        if np.any(np.diff(times) < 1) or all(np.any(np.abs(times - one) >= 1) for one in even):
             return Finding(np.inf, f"steps {times.tolist()} are not as even as integers can be", inputs)
     return Finding(0.0)
 
 
 LAWS: tuple[Law, ...] = (
-    Law("SCH.SPACED", "spaced_times(T, count): count steps out of 1..T in order, as evenly as integers can, the last of them T",
+    Law("SCH.SPACED", "spaced_times(T, count): count steps out of 1..T in order, the last of them T, none a whole step off where "
+        "i T/count is; or, where the first is 1, off where as many numbers from 1 to T are that are equally far apart",
         ("Song, Meng, Ermon 2021",), ("spaced_times",), _spaced, ("later.sampler.spaced",)),
 )
 

@@ -29,7 +29,7 @@ from refdpm.conformance.chapters.quantity import Ask, Finding, Law, Output, Quan
 from refdpm.conformance.chapters.reverse import model_of
 from refdpm.conformance.chapters.theory import BETA, LEVEL, NETWORK, PREDICTOR, PREV, SCHEDULE, Theory, said_by
 from refdpm.conformance.planting import Mistake, Plant, edited, instead, told
-from refdpm.conformance.precision import LIMIT, UNITS
+from refdpm.conformance.precision import LIMIT, unit_of_law
 from refdpm.later import loss, weights
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model, as_network
@@ -213,13 +213,13 @@ QUANTITIES: tuple[Quantity, ...] = (
 # -- what the network is asked -------------------------------------------------------------------------------------------
 
 def asked(subject: Any, given: Given, seed: int) -> Finding:
-    """The states and t at which the network is asked, on the first edges; the loss itself is judged elsewhere."""
-    worst = Finding(0.0)
+    """The states and t at which the network is asked, on the first edges; the loss itself, and its digits, are judged elsewhere."""
+    worst, unit = Finding(0.0), unit_of_law(subject.source.dtype, "float64")
     for inputs in _edges(given)[:2]:
         arguments = subject.arguments("training_loss", inputs)
         arguments["model"] = Observed(arguments["model"])
         subject.raw("training_loss", arguments)
-        found = _of_questions(arguments["model"].asked, inputs, arguments["t"], UNITS[subject.source.dtype or "float64"])
+        found = _of_questions(arguments["model"].asked, inputs, arguments["t"], unit)
         worst = max(worst, found, key=lambda finding: finding.ratio)
     return worst
 

@@ -60,6 +60,10 @@ class Refusal(Fault):
     """The adapter raised an error of a kind that refuses an input: nothing was found out about it."""
 
 
+class Unaskable(Refusal):
+    """The function asks for arguments that nobody gives it."""
+
+
 class CalledNoMore(Fault):
     """The function ended its process too often and is not called any more: nothing was found out about this input."""
 
@@ -385,7 +389,7 @@ def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -
             found[p.name] = arguments[name]
             asked.add(name)
         elif p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
-            raise Refusal(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
+            raise Unaskable(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
     for name, default in DEFAULTS.items():
         if name not in asked and arguments.get(name, default) != default:
             raise Skip(f"does not ask for {name}, so that it is taken for {default}")

@@ -23,7 +23,7 @@ from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Inputs, fingerprint
 from refdpm.conformance.chapters.quantity import Keyed, Quantity
 from refdpm.conformance.naming import Name
-from refdpm.conformance.power import factor_along_t, places_of, seen, smallest_factor, unseen
+from refdpm.conformance.power import factor_along_t, places_of, smallest_factor, too_weak, unseen
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
@@ -297,7 +297,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     worst = max(cases, key=lambda case: case.ratio)
     digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
-        passed = Result(name, "pass", worst.ratio, digits)
+        passed, cases = Result(name, "pass", worst.ratio, digits), _as_precise_as_they_are(cases)
         return _pass_or_undecided(subject, quantity, at, cases, passed) if effort.power else passed
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
@@ -305,7 +305,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
         power, dtype = _power_of(again, quantity.outputs[at].kind), worst.dtype
         passed = Result(name, "pass", worst.ratio, digits, given_upstream=True, power=power,
                         reason=f"right given the adapter's own {', '.join(quantity.after)}")
-        return passed if not effort.power or power["factor"] <= seen(dtype) else _undecided(subject, quantity, passed, power, dtype)
+        return passed if not effort.power or not too_weak(power, dtype) else _undecided(subject, quantity, passed, power, dtype)
     worst_of_small = max(sorted(failing, key=lambda case: size(case.inputs)), key=lambda case: min(_relative_error(case), 1.0))
     simplest = smallest(worst_of_small.inputs, partial(_badness, subject, quantity, at), effort.shrinks)
     verdict = _failing_verdict(failing)
@@ -326,18 +326,24 @@ def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_
         return []
 
 
+def _as_precise_as_they_are(cases: list[_Case]) -> list[_Case]:
+    """Right answers of somebody who computes in single precision, which are judged in double precision if they are right in it."""
+    exact = [case._replace(dtype="float64", ratio=case.ratio * UNITS[case.dtype] / UNITS["float64"]) for case in cases]
+    return exact if all(case.ratio <= LIMIT for case in exact) else cases
+
+
 def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
-    if power["factor"] <= seen(dtype):
+    if not too_weak(power, dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
         power |= {"unseen": _unseen(quantity, tuple(Keyed(one, fingerprint(one)) for one in chosen), at, dtype)}
         return result._replace(power=power) if not power["unseen"] else _undecided(subject, quantity, result, power, dtype)
     again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
     sharper = _power_of(again, kind) if again else power
     ratio = max((case.ratio for case in again), default=np.inf)
-    if ratio > LIMIT or sharper["factor"] > seen(dtype):
+    if ratio > LIMIT or too_weak(sharper, dtype):
         return _undecided(subject, quantity, result, power, dtype)
     return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
                            f"{', '.join(quantity.after)}")
@@ -362,17 +368,18 @@ def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:
 
 
 def _undecided(subject: Subject, quantity: Quantity, result: Result, power: dict[str, Any], dtype: str) -> Result:
-    weak = [t for t, factor in power["at"].items() if factor > seen(dtype)]
-    steps = f" at t = {_listed(weak)}" if weak and len(weak) < len(power["at"]) else ""
-    if power["factor"] > seen(dtype):
-        amount = f"{100 * power['factor']:.2g} %" if power["factor"] < 1 else "the whole answer"
+    weak = too_weak(power, dtype)
+    steps = f" at t = {_listed(list(map(str, weak)))}" if weak and len(weak) < len(power["at"]) else ""
+    if weak:
+        amount = f"{100 * max(weak.values()):.2g} %" if max(weak.values()) < 1 else "the whole answer"
         reason = f"an error of up to {amount}{steps} cannot be told from rounding in {dtype}"
     else:
         first = "; ".join(power["unseen"][:3])
         reason = f"in {dtype} the answer would be the same with another formula ({first})"
     missing = [name for name in quantity.after if name not in subject.offers]
-    offer = f", or offer also {', '.join(missing)}: then it is judged given those" if missing else ""
-    return result._replace(verdict="undecided", power=power, reason=f"{reason}; compute in float64{offer}")
+    advice = ["compute in float64"] * (dtype != "float64")
+    advice += [f"offer also {', '.join(missing)}: then it is judged given those"] * bool(missing)
+    return result._replace(verdict="undecided", power=power, reason=f"{reason}; {', or '.join(advice)}" if advice else reason)
 
 
 def _listed(steps: list[str]) -> str:

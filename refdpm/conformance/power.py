@@ -29,11 +29,18 @@ LONG = 200                      # nodes of a formula whose edits are not tried: 
 TABLES = ("table", "table_of_totals", "rates")                       # kinds of answers for all t at once
 NOTHING = 1e-20                 # what some put for a variance of 0
 EDGES = 5                       # of a quantity that are looked at
+LATE = 100                      # from this t on the levels have the digits of the whole chain
 
 
-def seen(dtype: str) -> float:
-    """A relative error that a pass has to exclude: 1 %, and in half a precision what that can show."""
-    return min(max(0.01, 256 * UNITS[dtype]), 0.5)
+def seen(dtype: str, t: int = 0) -> float:
+    """A relative error that a pass has to exclude: 1 %, late in a long chain 0.1 %, and in half a precision what that can show."""
+    return min(max(0.001 if t >= LATE else 0.01, 256 * UNITS[dtype]), 0.5)
+
+
+def too_weak(power: dict[str, Any], dtype: str) -> dict[int, float]:
+    """The factors at those t where a pass excludes too little; at t = 0 that of an answer that belongs to no t."""
+    factors = {int(t): factor for t, factor in power["at"].items()} or {0: power["factor"]}
+    return {t: factor for t, factor in factors.items() if factor > seen(dtype, t)}
 
 
 # -- the answer times a number -----------------------------------------------------------------------------------------

@@ -23,9 +23,10 @@ import numpy as np
 
 import refdpm
 from refdpm.conformance import known, wire
-from refdpm.conformance.adapter import (DTYPES, CalledNoMore, Fault, Local, Observed, Refusal, Skip, Source, load, own_lists,
-                                        own_schedule, said, to_array, to_arrays)
+from refdpm.conformance.adapter import (DTYPES, CalledNoMore, Fault, Local, Observed, Refusal, Skip, Source, Unaskable, load,
+                                        own_lists, own_schedule, said, to_array, to_arrays)
 
+KINDS = {"skip": Skip, "refusal": Refusal, "unaskable": Unaskable}                    # of errors
 LIVES = 3                       # processes that one function may end before it is not called any more
 STARTUP = 10.0                  # seconds that the first answer may take beside those of a call: for an interpreter to start
 LOOK = 0.25                     # seconds between looks at a silent process: what it started can hold its output open
@@ -159,7 +160,7 @@ class Remote:
         if notes := answer.get("notes"):
             self.notes.setdefault(name, set()).update(map(said, notes if isinstance(notes, list) else [notes]))
         if "error" in answer:
-            raise {"skip": Skip, "refusal": Refusal}.get(str(answer.get("kind")), Fault)(said(answer["error"]))
+            raise KINDS.get(str(answer.get("kind")), Fault)(said(answer["error"]))
         value = wire.decode(answer["value"])
         return to_arrays(np.float64(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 

@@ -15,7 +15,7 @@ import threading
 import time
 
 from refdpm.conformance import wire
-from refdpm.conformance.adapter import PRINTS, Fault, Local, Observed, Refusal, Skip, said
+from refdpm.conformance.adapter import PRINTS, Fault, Local, Observed, Refusal, Skip, Unaskable, said
 from refdpm.conformance.remote import local
 from refdpm.conformance.unknown import unknown_functions
 
@@ -113,7 +113,8 @@ def _answer_or_fault(source: Local, name: str, arguments: dict[str, Any]) -> dic
     except Skip as skip:
         return {"error": str(skip), "kind": "skip"}
     except Fault as fault:
-        return {"error": str(fault), "kind": "refusal" if isinstance(fault, Refusal) else "fault"}
+        kind = "unaskable" if isinstance(fault, Unaskable) else "refusal" if isinstance(fault, Refusal) else "fault"
+        return {"error": str(fault), "kind": kind}
     except TypeError as error:
         return {"error": f"returns {said(error)}", "kind": "fault"}
     except BaseException as error:                     # KeyboardInterrupt: here nobody but the adapter raises it

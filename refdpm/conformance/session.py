@@ -21,7 +21,7 @@ import scipy
 
 import refdpm
 from refdpm.conformance import gradients, known, profile as profiles, unknown
-from refdpm.conformance.adapter import Fault, Local, Skip, Source
+from refdpm.conformance.adapter import Fault, Local, Skip, Source, Unaskable
 from refdpm.conformance.causes import Cause, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
@@ -153,6 +153,8 @@ class Session:
             found = law.run(self.subject, self.subject.given, self.effort.seed)
         except Skip as skip:
             return Result(law.id, "skipped", reason=str(skip))
+        except Unaskable as refusal:
+            return Result(law.id, "not checked", reason=str(refusal))
         except Fault as fault:
             return Result(law.id, "wrong", reason=str(fault))
         known = re.search(r"\(([A-Z]+-[0-9A-Za-z-]+)\)", found.reason) if found.ratio > 1 else None

@@ -12,6 +12,7 @@ from refdpm.conformance import inference
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import LINEAR, Given
 from refdpm.conformance.judge import Effort
+from refdpm.conformance.power import too_weak
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.report import conventions, headline
 from refdpm.conformance.session import check
@@ -533,3 +534,62 @@ def test_a_number_of_which_anything_would_be_right_tells_no_convention():
 def test_what_loses_its_digits_near_0_is_inaccurate():
     row, = asked(SimpleNamespace(silu=lambda x: x / 2 * (1 + np.tanh(x / 2))), only="LAY.SILU.VALUE")["clauses"]
     assert row["verdict"] == "inaccurate" and "near 0" in row["reason"]
+
+
+def test_a_law_is_not_checked_where_the_function_asks_for_something_else():
+    adapter = SimpleNamespace(sample=lambda model, shape: None, training_loss=lambda model, x: None, spaced_times=lambda n: None)
+    found = verdicts(asked(adapter, only=("SMP", "LOSS", "SCH.SPACED")))
+    assert set(found.values()) == {"not checked"} and {"SMP.LAW", "LOSS.ASKED", "SCH.SPACED"} <= set(found)
+
+
+@pytest.mark.parametrize("times,verdict", [
+    (lambda T, count: np.round(np.linspace(1, T, count)), "pass"),                    # both ends, as in iDDPM
+    (lambda T, count: np.round(np.arange(1, count + 1) * T / count), "pass"),         # as far apart from 0 too
+    (lambda T, count: T - np.arange(count)[::-1], "wrong"),
+    (lambda T, count: np.round(np.linspace(1, T ** 0.5, count) ** 2), "wrong"),
+])
+def test_even_steps_may_start_at_1_or_not(times, verdict):
+    found = verdicts(asked(SimpleNamespace(spaced_times=lambda T, count: times(T, count).astype(int)), only="SCH.SPACED"))
+    assert found["SCH.SPACED"] == verdict
+
+
+def test_an_answer_that_is_right_in_double_precision_is_judged_there():
+    """A schedule made in float64 beside tables in float32, as in improved-diffusion."""
+    def cosine(T, offset, cap):
+        level = np.cos((np.arange(T + 1) / T + offset) / (1 + offset) * np.pi / 2) ** 2
+        return np.minimum(1 - level[1:] / level[:-1], cap)
+
+    mixed = SimpleNamespace(dtype="float32", cosine_schedule=cosine)
+    single = SimpleNamespace(dtype="float32", cosine_schedule=lambda T, offset, cap: np.float32(cosine(T, offset, cap)))
+    found = [verdicts(asked(one, only="SCH.COSINE"))["SCH.COSINE.RATES"] for one in (mixed, single)]
+    assert found == ["pass", "undecided"]
+
+
+@pytest.mark.parametrize("factors,weak", [({"2": 0.005, "99": 0.005}, {}), ({"99": 0.005, "100": 0.005}, {100: 0.005}),
+                                          ({"1": 0.02, "1000": 0.0005}, {1: 0.02}), ({}, {0: 0.02})])
+def test_late_in_a_chain_a_pass_excludes_a_thousandth(factors, weak):
+    assert too_weak({"factor": 0.02, "at": factors}, "float32") == weak
+
+
+def test_an_adapter_most_of_which_is_right_in_single_precision_computes_so():
+    """Although it does not say so, and although one function, whose answer is exact, has another convention."""
+    class Mixed(Tables):
+        profile = {"first_t": 0}
+
+        def __init__(self, beta):
+            super().__init__(beta)
+            self.abar, self.var = (np.float32(table).astype(float) for table in (self.abar, self.var))
+
+        def kl(self, mean_q, var_q, mean_p, var_p):                                    # given log-variances
+            return (var_p - var_q + np.exp(var_q - var_p) + (mean_q - mean_p) ** 2 * np.exp(-var_p) - 1) / 2
+
+        def marginal(self, x_0, t):
+            a = self.at(self.abar, t, x_0)
+            return np.sqrt(a) * x_0, np.broadcast_to(1 - a, x_0.shape)
+
+        def velocity(self, x_0, noise, t):
+            a = self.at(self.abar, t, x_0)
+            return np.sqrt(a) * noise - np.sqrt(1 - a) * x_0
+
+    found = verdicts(asked(making(Mixed)(), only=("GAU", "PAR.V")))
+    assert set(found.values()) <= {"inaccurate", "pass"} and found["GAU.KL.VALUE"] == "pass", found

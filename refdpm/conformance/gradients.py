@@ -153,7 +153,7 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[_Case]) -
 
     slips = [((slip.id,), partial(_variant_with_slip, slip, right)) for slip in SLIPS]
     edited = _edited_variants(quantity, argument, failing[0].inputs)
-    found = naming.name([right], failing[:FAILING], [*slips, *edited])
+    found = naming.name([right], failing[:FAILING], [*slips, *edited], slips_first=True)
     if not (found and found.reproduces) and (says := symptom(*map(_evidence, failing[:FAILING]))):
         found = naming.name_of_symptom(says)
     return with_mistake(result, found)
@@ -180,21 +180,30 @@ def _edited_variants(quantity: Quantity, argument: str, inputs: Inputs) -> namin
     """The derivative of the textbook's formulas with one edit each; what an edit leaves as it was is evaluated once an input."""
     pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
 
-    def values(leaves: list[E], formulas: tuple[E, ...], inputs: Inputs) -> tuple[Array, ...]:
+    def edited(inputs: Inputs) -> list[tuple[str, list[E], tuple[E, ...]]]:
+        return _edited_slopes(quantity.formulas(_without_cotangents(inputs)), argument)
+
+    def values(number: int, inputs: Inputs) -> tuple[Array, ...]:
         if id(inputs) not in pages:
             pages[id(inputs)] = inputs, _page_of_slopes(quantity, inputs), {}
         _, page, memo = pages[id(inputs)]
+        _, leaves, formulas = edited(inputs)[number]         # of another ε, or other axes, other formulas with the same edits
         found = gradient_of(leaves, floats(formulas, page, memo), page)[argument]
         return (found[1:] if argument == "beta" else found),
 
-    variants = []
-    for slope_of in _slopes(quantity.formulas(_without_cotangents(inputs))):
+    return [((f"in the derivative, {says}",), partial(values, number)) for number, (says, *_) in enumerate(edited(inputs))]
+
+
+@lru_cache(maxsize=64)
+def _edited_slopes(formulas: tuple[E, ...], argument: str) -> list[tuple[str, list[E], tuple[E, ...]]]:
+    """The edits of the slopes of formulas by an argument: what each says, the leaves, and their slopes after it."""
+    found = []
+    for slope_of in _slopes(formulas):
         leaves = [leaf for leaf in slope_of if argument_of(leaf) == argument]
-        formulas = tuple(slope_of[leaf] for leaf in leaves)
-        if len(nodes(*formulas)) <= LONG:
-            variants += [((f"in the derivative, {edit.says}",), partial(values, leaves, edit.formulas))
-                         for edit in edits(*formulas, all_ways=True)]
-    return variants
+        here = tuple(slope_of[leaf] for leaf in leaves)
+        if len(nodes(*here)) <= LONG:
+            found += [(edit.says, leaves, edit.formulas) for edit in edits(*here, all_ways=True)]
+    return found
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Name(NamedTuple):
 
 
 def name(references: Sequence[Reference], failures: list[Failure], slips: Variants = (), *, pairs: bool = True,
-         more: Sequence[Failure] = ()) -> Name | None:
+         more: Sequence[Failure] = (), slips_first: bool = False) -> Name | None:
     """The mistake that explains the failures best, or two at once; None if none changes the answer for the better.
 
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
@@ -62,10 +62,12 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = _rank(failures, known)
-        if symptom and not _reproduces(found):
+        if symptom and not _reproduces(found) and not slips_first:
             return name_of_symptom(symptom)
         if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
             found = sorted(found + _confirmed(_rank(failures, slips), slips, more), key=lambda one: one.distance)
+        if symptom and not _reproduces(found):
+            return name_of_symptom(symptom)
         if not _reproduces(found) and (symptom := symptoms.arithmetic(failures, references[0])):
             return name_of_symptom(symptom)
         if pairs and not _reproduces(found):

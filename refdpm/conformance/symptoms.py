@@ -153,6 +153,7 @@ def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
         yield of_right(f"it is {what} of what it should be", change)
     yield of_right("it is 1 minus what it should be", lambda x: 1 - x)
     yield from _with_its_inputs(wrong)
+    yield from _with_columns(wrong)
     yield from _numbers(wrong)
 
 
@@ -304,6 +305,31 @@ def _with_its_inputs(wrong: list[Failure]) -> Iterator[Symptom]:
 def _with_its_input(wrong: list[Failure], name: str, change: Callable[[Array, Array], Array], inputs: Inputs, rest: bool = False
                     ) -> Values:
     return tuple(change(x, 1 - inputs[name] if rest else inputs[name]) for x in _right_at(wrong, inputs))
+
+
+def _with_columns(wrong: list[Failure]) -> Iterator[Symptom]:
+    """The right answer, and a column of the schedule too many."""
+    inputs = wrong[0].inputs
+    if isinstance(inputs.get("t"), np.ndarray) and "beta" in inputs:
+        for name, column in _COLUMNS:
+            for says, change in (("multiplied by", np.multiply), ("divided by", np.divide)):
+                yield Symptom(f"it is {says} {name}", partial(_with_column, wrong, column, change))
+
+
+def _with_column(wrong: list[Failure], column: Callable[[Array], Array], change: Callable[[Array, Array], Array], inputs: Inputs
+                 ) -> Values:
+    found = column(inputs["beta"])[inputs["t"]]
+    return tuple(change(x, found.reshape(found.shape + (1,) * (x.ndim - found.ndim))) for x in _right_at(wrong, inputs))
+
+
+def _level(beta: Array) -> Array:
+    return np.cumprod(1 - beta)
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("√ᾱ_t", lambda beta: np.sqrt(_level(beta))), ("ᾱ_t", _level), ("√(1 − ᾱ_t)", lambda beta: np.sqrt(1 - _level(beta))),
+    ("1 − ᾱ_t", lambda beta: 1 - _level(beta)), ("√β_t", np.sqrt), ("β_t", np.array),
+    ("√(1 − β_t)", lambda beta: np.sqrt(1 - beta)), ("1 − β_t", lambda beta: 1 - beta))
 
 
 # -- a number too many ---------------------------------------------------------------------------------------------------

@@ -115,8 +115,7 @@ def _median(x: Array) -> float:
 
 def _symptoms_of_a_factor(evidence: Evidence) -> Iterator[str]:
     came, right = evidence.came, evidence.right
-    known = np.isfinite(right)
-    factor = float(np.sum((came * right)[known]) / np.sum((right * right)[known]))
+    factor = _factor(came, right)
     if not _explains(came / factor, right, came):
         return
     every = f"every entry is {_number(factor)} times what it should be" if came.size > 1 else f"it is {_number(factor)} times"
@@ -129,6 +128,10 @@ def _symptoms_of_a_factor(evidence: Evidence) -> Iterator[str]:
         if size > 1 and _near(abs(factor), size):
             yield f"{every}, and {size} is {what}: a sum where f takes the mean"
     yield f"{every}: a factor is missing, or one too many" if abs(factor - 1) > 1e-2 else f"{every}: a constant is inexact"
+
+
+def _factor(came: Array, right: Array) -> float:
+    return float(np.nansum(came * right) / np.nansum(right * right))
 
 
 def _near(a: float, b: float) -> bool:
@@ -162,7 +165,7 @@ def _symptoms_of_an_argument(evidence: Evidence) -> Iterator[str]:
 
 def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
     """A factor that is the same for all entries of a row, column, …"""
-    for axis in range(came.ndim if came.ndim > 1 else 0):
+    for axis in range(came.ndim if came.ndim > 1 and not _explains(came / _factor(came, right), right, came) else 0):
         rest = tuple(other for other in range(came.ndim) if other != axis)
         factor = np.nansum(came * right, axis=rest, keepdims=True) / np.nansum(right * right, axis=rest, keepdims=True)
         if right.size > factor.size and _explains(came / factor, right, came):

@@ -107,9 +107,9 @@ def posterior_by_gain(x_t: E, x_0: E, row: Row) -> Normal:
 def kl(q: Normal, p: Normal) -> E:
     """D_KL(q ‖ p) per component: neither of its two parts is negative, so that it is one term."""
     def printed(m: E, v: E, n: E, w: E) -> E:
-        far, log_v, log_w = square(m - n), log(v), log(w)
+        far, log_v, log_w, ratio = square(m - n), log(v), log(w), v / w
         return also(HALF * (log_w - log_v + (v + far) / w - 1), HALF * (log(w / v) + v / w + far / w - 1),
-                    HALF * (log_w - log_v + exp(log_v - log_w) + far * exp(-log_w) - 1))
+                    HALF * (log_w - log_v + exp(log_v - log_w) + far * exp(-log_w) - 1), HALF * (ratio - 1 - log(ratio) + far / w))
 
     return term(printed, q.mean, q.var, p.mean, p.var)
 

@@ -226,6 +226,9 @@ def _other_states(call: Call, arguments: dict[str, E], starts: dict[str, E]) -> 
     """Where else a network may be asked."""
     state, x = next(iter(call.arguments.items()))
     yield f"tanh is put around {_name(x)}, which the network is told", {state: tanh(x)}
+    for a, b in combinations([one for one in nodes(x) if one.op == "given" and one.how in STATES] if x.op != "given" else (), 2):
+        yield f"the network is asked at {_name(x)} with {a.how} and {b.how} exchanged", {
+            state: Replacing((x,)).replaced({a: b, b: a})[0]}
     if x.op == "given":
         others = {name: other for name, other in arguments.items() if name in STATES and name != x.how}
         others |= {"the state with which the chain starts": starts[x.how]} if x.how in starts else {}
@@ -429,6 +432,17 @@ def _brackets(one: E) -> Iterator[tuple[str, E]]:
                 yield f"{_name(whole)} for {_name(one)}", whole
 
 
+def _one_term_alone(one: E) -> Iterator[tuple[str, E]]:
+    """A factor, or a divisor, of both terms taken for one of them only."""
+    for number, bracket in enumerate(one.parts if one.op == "*" else one.parts[:1]):
+        outside = one.parts[1 - number]
+        if bracket.op in ("+", "-") and bracket.parts[1].op != "slack" and bracket is not outside:
+            for at, term in enumerate(bracket.parts):
+                inside = E(one.op, (term, outside))
+                new = E(bracket.op, [inside if n == at else other for n, other in enumerate(bracket.parts)])
+                yield f"{_name(new)} for {_name(one)}", new
+
+
 def _shares(one: E) -> Iterator[tuple[str, E]]:
     """What squares would leave of 1, and 1 − e^−x for e^x − 1."""
     a, b = one.parts
@@ -443,6 +457,23 @@ def _other_sign(one: E) -> Iterator[tuple[str, E]]:
     inside, = one.parts
     if one.how == "exp" and inside.op != "neg":
         yield f"{_name(exp(-inside))} for {_name(one)}", exp(-inside)
+
+
+def _of_one_term(one: E) -> Iterator[tuple[str, E]]:
+    """The exponential or the logarithm of one term, and the other one outside."""
+    inside, = one.parts
+    if one.how in ("exp", "log") and inside.op in ("+", "-") and inside.parts[1].op != "slack":
+        for at, term in enumerate(inside.parts):
+            new = E(inside.op, [E("call", (term,), one.how) if n == at else other for n, other in enumerate(inside.parts)])
+            yield f"{_name(new)} for {_name(one)}", new
+
+
+def _one_less(one: E) -> Iterator[tuple[str, E]]:
+    """Of a mean of squares, which is a variance, the other number below."""
+    x = one.parts[0]
+    if x.op == "*" and x.parts[0] is x.parts[1]:
+        number = count(x, one.how[0], one.how[1])
+        yield f"divided by their number less 1: {_name(one)}", one * (number / (number - 1))
 
 
 def _one_factor_below(one: E) -> Iterator[tuple[str, E]]:
@@ -622,8 +653,11 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 
 
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
-    "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one)), "*": _squares, "/": _one_factor_below,
-    "call": _other_sign, "kept": _other_axis, "mean": _other_axis, "sum": _averages, "where": _no_exception}
+    "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one)),
+    "*": lambda one: chain(_squares(one), _one_term_alone(one)),
+    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one)),
+    "call": lambda one: chain(_other_sign(one), _of_one_term(one)), "kept": _other_axis,
+    "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 
 
 def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
@@ -635,6 +669,9 @@ def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
     for other in dict.fromkeys(others):
         new = E("column", how=other)
         yield f"{written(new)} for {written(one)}", new
+    if here.name == "alpha_bar" and not here.shift and here.at is None:
+        alike = exp(column("t") * log(column("alpha")))
+        yield f"(1 − β_t)^t, as if all β were alike, for {written(one)}", alike
     if here.name == "alpha":                                         # for those who write 1 − β in each place
         beta = E("column", how=here._replace(name="beta"))
         yield f"1 + {written(beta)} for 1 − {written(beta)}", 1 + beta

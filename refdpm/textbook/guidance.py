@@ -9,15 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from refdpm.textbook.chain import Row, from_levels
-from refdpm.textbook.expression import E, mean, node, sqrt, square
+from refdpm.textbook.expression import E, also, mean, node, sqrt, square
 
 COMPONENTS = "components", (1, 2, 3)
 
 
 def guided(conditional: E, unconditional: E, weight: E, start: str) -> E:
     """u + w (c − u), or c + w (c − u)."""
-    base = unconditional if start == "unconditional" else conditional
-    return base + weight * (conditional - unconditional)
+    if start == "unconditional":
+        return also(unconditional + weight * (conditional - unconditional), (1 - weight) * unconditional + weight * conditional)
+    return also(conditional + weight * (conditional - unconditional), (1 + weight) * conditional - weight * unconditional)
 
 
 def deviation(x: E) -> E:

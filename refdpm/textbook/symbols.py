@@ -121,7 +121,8 @@ def draw(law: E, noise: E, K: E) -> E:
 def unmasked(logits: E, x_t: E, masked: E, sigma: E, after: E) -> E:
     """((1 − α_t) − (1 − α_s))/(1 − α_t) of softmax(logits) and (1 − α_s)/(1 − α_t) of the mask, for masked tokens, α = e^−σ."""
     rest, rest_next = (term(lambda sigma: 1 - exp(-sigma), of) for of in (sigma, after))
-    shown, stays = where(masked, (rest - rest_next) / rest, 0), where(masked, rest_next / rest, 1)
+    share = also((rest - rest_next) / rest, (exp(-after) - exp(-sigma)) / rest)
+    shown, stays = where(masked, share, 0), where(masked, also(rest_next / rest, 1 - share), 1)
     said = move(softmax(logits), "with the mask", lambda i: np.concatenate([i, 0 * i[..., :1]], axis=-1))
     return _for_classes(shown) * said + _for_classes(stays) * x_t
 

@@ -437,6 +437,10 @@ ENDS = {
 # Not yet plantable: DIS-08 needs a sampler that draws for itself.
 
 
+def _with_identity_first(matrices: Array) -> Array:
+    return np.concatenate([np.eye(matrices.shape[-1])[None], matrices[1:]])
+
+
 def _gathered(logits: Array) -> Array:
     """(N, …, K) filled in the order of (N, K, …)."""
     return np.moveaxis(logits, -1, 1).reshape(logits.shape)
@@ -504,6 +508,8 @@ MISTAKES = (
             "value", instead(lambda matrices: np.cumprod(matrices, axis=0))),
     Mistake("CAT-FIRST", "Q_1 Q_t → Q_1 Q_2 … Q_t", "a product that is not kept", "later.categorical.accumulated", "value",
             instead(lambda matrices: np.concatenate([matrices[:1], matrices[0] @ matrices[1:]]))),
+    Mistake("CAT-WITHOUT-FIRST", "Q_2 … Q_t, and at t = 1 the identity → Q_1 Q_2 … Q_t", "a product that begins one factor late",
+            "later.categorical.accumulated", "value", told(matrices=_with_identity_first)),
     Mistake("CAT-SQUARE", "Q_t Q_t → Q_1 Q_2 … Q_t", "CAT-FIRST with the other name", "later.categorical.accumulated", "value",
             instead(lambda matrices: np.concatenate([matrices[:1], matrices[1:] @ matrices[1:]]))),
     Mistake("CAT-GUMBEL", "−log u once → Gumbel noise −log(−log u)", "noise of another law", "later.categorical.draw", "value",

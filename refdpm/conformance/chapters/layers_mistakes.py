@@ -401,6 +401,10 @@ def _read_channels_first(dy: Array, x: Array, scale: Array, groups: int, epsilon
     return unbroadcast(dy * np.moveaxis(z, 1, -1).reshape(x.shape), scale.shape)
 
 
+def _with_x(dy: Array, x: Array, scale: Array) -> Array:
+    return unbroadcast(dy * x, scale.shape)
+
+
 PULLBACKS = (
     Mistake("LAY-01", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
             "layers.rbf.rbf_vjp", "gradient", pulled_by(_softmax_diagonal)),
@@ -425,6 +429,8 @@ PULLBACKS = (
     in_group_norm_vjp("NEW-N-DSTOP", "mean and variance both detached → differentiated", "GRD-01, of statistics",
             pulled_to(x=_with_constant(mean=True, root=True))),
     in_group_norm_vjp("NEW-N-DSCALE", "scale never gets a gradient → it does", "SCH-11, of a layer", pulled(scale=zero)),
+    in_group_norm_vjp("NEW-N-DSCALE-X", "gradient of the scale with x → with z, which is x normalised", "a name that is used twice",
+                      pulled_to(scale=_with_x)),
     in_group_norm_vjp("NEW-N-DLAYOUT", "gradient of the scale reads z with channels first → with channels last",
                       "pytorch/pytorch#140913", pulled_to(scale=_read_channels_first)),
     in_group_norm_vjp("NEW-N-DSHIFT", "gradients of scale and shift the mean over the examples → the sum", "a mean for a sum",

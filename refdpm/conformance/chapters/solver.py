@@ -338,6 +338,16 @@ def _first_look_kept(x: Array, sigmas: Array, *, denoiser: solver.Denoiser) -> A
     return x
 
 
+def _looking_half_way(x: Array, sigma: Array, sigma_next: Array, *, denoiser: solver.Denoiser) -> Array:
+    """Heun's rule, whose second slope is that of the state half of the step away, at the level at the end."""
+    first = denoiser(x, sigma)
+    there = (x + solver.euler(x, first, sigma, sigma_next)) / 2
+    if not np.all(sigma_next > 0):
+        return there
+    slopes = solver.slope(x, first, sigma), solver.slope(there, denoiser(there, sigma_next), sigma_next)
+    return x + (sigma_next - sigma) * (slopes[0] + slopes[1]) / 2
+
+
 def _by_logarithms(x: Array, denoised: Array, before: Array, sigma_before: Array, sigma: Array, sigma_next: Array) -> Array:
     r = (np.log(sigma_before) - np.log(sigma)) / (np.log(sigma) - np.log(sigma_next))
     return solver.euler(x, denoised + (denoised - before) / (2 * r), sigma, sigma_next)
@@ -371,6 +381,8 @@ MISTAKES = (
                  instead(heun_with(state=_old))),
     in_heun_step("SLV-HEUN-FROM", "both slopes added to Euler's x' → to x_t", "a step that is taken twice",
                  instead(heun_with(start=_new))),
+    in_heun_step("SLV-HEUN-HALF", "Heun's look half of the step away → the whole step", "a midpoint rule's place in Heun's rule",
+                 instead(_looking_half_way)),
     in_multistep("SLV-2M-R", "1/2r with r = h/h_before → h_before/h", "SLV-2M-H with the two steps exchanged in r",
                  instead(lambda x, denoised, before, sigma_before, sigma, sigma_next: solver.euler(
                      x, denoised + np.log(sigma_before / sigma) / np.log(sigma / sigma_next) / 2 * (denoised - before),

@@ -158,7 +158,7 @@ def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Array | 
 
     Derivation: q(x_{t−1} | x_t, k) = q(x_{t−1}, x_t | k)/q(x_t | k), so that the average is the joint form of z − log q(x_t | ·);
     at t = 1 that is p̂.  And a sum of joint laws is linear in p̂, so that it is the `posterior` of p̂ as a soft x_0.
-    Domain: for the average, a law under which every x_t can come from every x_0.
+    Edge: the average is over those k from which x_t can come; a symbol that is no mask stays, in the absorbing chain.
     Raises: ValueError for another name.
     """
     return reverse_vjp(logits, x_t, step, mixing=mixing, law=law)[0]
@@ -169,18 +169,21 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Arra
     """Adjoint of `reverse`."""
     if mixing not in MIXINGS:
         raise ValueError(f"mixing: expected one of {MIXINGS}, got {mixing!r}")
-    share = {"average": 1.0, "joint": 0.0, "joint_but_first": 1.0 * (step.log_alpha_bar_prev == 0)}[mixing]
     seen, back_seen = evidence_vjp(x_t, step.log_alpha_bar, law=law)
-    x_0 = softmax(logits - share * np.log(np.where(share == 0, 1.0, seen)))
+    divisor = np.where(seen == 0, 1.0, seen) if mixing == "average" else np.ones(1)
+    said = softmax(logits)
+    x_0 = softmax(np.where(seen == 0, -np.inf, logits - np.log(divisor))) if mixing == "average" else said
     p, back_posterior = posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev, law=law)
+    itself = 1.0 * (step.log_alpha_bar_prev == 0) if mixing == "joint_but_first" else np.zeros(1)
 
     def pullback(dp: Categorical) -> tuple[Array, Array, Step]:
-        dx_t, dx_0, dbeta, dprev = back_posterior(dp)
-        dlogits = x_0 * off_average(dx_0, x_0)                      # as in `softmax_vjp`, and near certainty too
-        dx_t_seen, dlevel = back_seen(-share * dlogits / np.where(share == 0, 1.0, seen))
-        return unbroadcast(dlogits, logits.shape), dx_t + dx_t_seen, Step(dbeta, dprev, dlevel)
+        dx_t, dx_0, dbeta, dprev = back_posterior(Categorical((1 - itself) * dp.prob))
+        dx_0 = x_0 * off_average(dx_0, x_0)                         # as in `softmax_vjp`, and near certainty too
+        dsaid = said * off_average(itself * dp.prob, said)
+        dx_t_seen, dlevel = back_seen(-dx_0 / divisor * (mixing == "average"))
+        return unbroadcast(dx_0, logits.shape) + unbroadcast(dsaid, logits.shape), dx_t + dx_t_seen, Step(dbeta, dprev, dlevel)
 
-    return p, pullback
+    return Categorical(np.where(itself, said, p.prob)), pullback
 
 
 # -- any matrices ------------------------------------------------------------------------------------------------------

@@ -147,13 +147,6 @@ def _law_of_possible(i: Inputs) -> Array | None:
     return _stationary(i)
 
 
-def _law_of_reverse(i: Inputs) -> Array | None:
-    """The same.   Raises: Skip for an average over x_0 from which x_t cannot come."""
-    if i.get("kernel") == "absorbing" and i["mixing"] == "average":
-        raise Skip("in the absorbing chain x_t rules classes of x_0 out, over which there is no average")
-    return _stationary(i)
-
-
 def _law_in_book(i: Inputs) -> E | None:
     return {"absorbing": given("mask"), "given": given("law")}.get(i.get("kernel", ""))
 
@@ -197,7 +190,7 @@ BASIC: tuple[Quantity, ...] = (
         "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
         "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
         Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",),
-               law=_law_of_reverse),
+               law=_stationary),
         lambda i: (_reverse_in_book(i),),
         given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing", "kernel"), arguments=("logits", "beta"),
         page=_page),
@@ -218,7 +211,7 @@ def _edges_of_terms(given: Given) -> list[Inputs]:
 
 def _law_of_term(i: Inputs) -> Array | None:
     _law_of_possible(i)
-    return _law_of_reverse(i)
+    return _stationary(i)
 
 
 def _at_the_end(i: Inputs) -> Inputs:

@@ -53,9 +53,12 @@ def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
     yield from ((name, partial(text_of, name)) for name in ("refdpm", *(f"refdpm.{module}" for module in READING_ORDER)))
     for id, of in clauses:
         yield id, partial(clause, id, of)
+    outputs: dict[Quantity, list[str]] = {}
     for id, of in clauses:
-        functions = of.needs if isinstance(of, Law) else () if id.startswith("GRAD.") else (of.name,)
-        yield from ((name, partial(clause, id, of)) for name in functions)
+        if isinstance(of, Quantity) and not id.startswith("GRAD."):
+            outputs.setdefault(of, []).append(id)
+    yield from ((of.name, partial(clause, ", ".join(ids), of)) for of, ids in outputs.items())
+    yield from ((name, partial(clause, id, of)) for id, of in clauses if isinstance(of, Law) for name in of.needs)
     yield from ((id, partial(mistake, id)) for id in SAYS)
     yield from ((number, partial(equation, number, clauses)) for number in EQUATIONS)
     sources = dict.fromkeys(name for _, of in clauses for name in of.equations if name not in EQUATIONS)

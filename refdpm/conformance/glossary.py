@@ -20,6 +20,8 @@ GLOSSARY = {
                "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1), or one number where one step is taken.",
     "profile": "the conventions of an adapter: t from 0 or 1, nats or bits, variance or its logarithm.",
     "guessed": "of a convention: no right function tells it, and under this one most numbers of a wrong function are right.",
+    "dtype": 'the precision in which an adapter computes, "float32" for instance, as a name in its file; what is right in double '
+             "precision all the same is judged there. Without it an answer is judged in the precision in which it comes.",
     "power": "what a pass would have rejected: the edits that the inputs tell from the formula.",
     "scale": "how much rounding a formula may do; an error is measured in u·scale, u the unit of the precision.",
     "units": "an error divided by u·scale.",
@@ -157,7 +159,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
         "released": "as in the program of the paper's authors",
         "denoising": "by a prediction of x_0"}),
     "orientation": ("of a transition matrix", {"rows": "a row is the state that is left", "columns": "a column is"}),
-    "layout": ("of images", {"channels_last": "(N, H, W, C)", "channels_first": "(N, C, H, W)"}),
+    "layout": ("of images", {"channels_last": "(N, H, W, C), kernels (height, width, in, out)",
+                              "channels_first": "(N, C, H, W), kernels (out, in, height, width)"}),
     "categories": ("how the law of a symbol is given", {"probability": "p", "log_probability": "log p",
                                                         "logits": "log p up to a constant"}),
     "kernel": ("what a symbol becomes when it changes", {"uniform": "any class, drawn with equal probabilities",

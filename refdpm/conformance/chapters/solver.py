@@ -177,7 +177,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         listed(*(_edges("x_t", "noise", levels=USUAL, **more)[at] for at in (0, -2, -1) for more in CHURNED)),
         ByHand(_churned_step), (_churned(),), after=("sigma_heun_step",)),
     Quantity(
-        "sigma_ancestral_split", "SLV.SPLIT", "σ_down = √(σ'² − σ_up²) and σ_up = min(σ', η √(σ'² (σ² − σ'²)/σ²))", SOURCE,
+        "sigma_ancestral_split", "SLV.SPLIT", "σ_down = √(σ'² − σ_up²) and σ_up = min(σ', η √(σ'² (σ² − σ'²)/σ²)), with η the "
+        "`share`", SOURCE,
         (Output("DOWN"), Output("UP")), drawn(sigma=_one(1, 9), sigma_next=_one(0.03, 0.9), share=draws.one_of(SHARES)),
         listed(*SPLIT_LEVELS), Theory(solver.split, "sigma", "sigma_next", eta=lambda i: i["share"]),
         book.split(SIGMA, AFTER, SHARE)),

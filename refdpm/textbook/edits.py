@@ -436,9 +436,9 @@ def _one_term_alone(one: E) -> Iterator[tuple[str, E]]:
     """A factor, or a divisor, of both terms taken for one of them only."""
     for number, bracket in enumerate(one.parts if one.op == "*" else one.parts[:1]):
         outside = one.parts[1 - number]
-        if bracket.op in ("+", "-") and bracket.parts[1].op != "slack" and bracket is not outside:
+        if bracket.op in ("+", "-") and bracket.parts[1].op != "slack" and bracket is not outside and not is_said(bracket):
             for at, term in enumerate(bracket.parts):
-                inside = E(one.op, (term, outside))
+                inside = E(one.op, (outside, term) if number else (term, outside))
                 new = E(bracket.op, [inside if n == at else other for n, other in enumerate(bracket.parts)])
                 yield f"{_name(new)} for {_name(one)}", new
 

@@ -52,6 +52,8 @@ ARITHMETIC = {
     "it is tanh of what it should be": lambda i: np.tanh(right(i)[0]),
     "it is the sigmoid of what it should be": lambda i: 1 / (1 + np.exp(-right(i)[0])),
     "it is divided by 1 minus its own input x_0": lambda i: right(i)[0] / (1 - i["x_0"]),
+    "it is divided by √ᾱ_t": lambda i: right(i)[0] / np.sqrt(np.cumprod(1 - BETA))[i["t"]][:, None],
+    "it is multiplied by β_t": lambda i: right(i)[0] * BETA[i["t"]][:, None],
     "it is 1 minus what it should be": lambda i: 1 - right(i)[0],
     "it is the square of what it should be": lambda i: right(i)[0] ** 2,
     "it is 1/√2 times what it should be": lambda i: right(i)[0] / np.sqrt(2),

@@ -10,8 +10,8 @@ from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.profile import Profile
 from refdpm.textbook import chain, decoder, path
 from refdpm.textbook.edits import edits
-from refdpm.textbook.expression import (Levels, above, along, also, column, count, exp, forms, given, kept, log, named, node, nodes,
-                                        running_product, sqrt, square, total, where)
+from refdpm.textbook.expression import (Levels, above, along, also, column, count, exp, forms, given, kept, log, mean, named,
+                                        node, nodes, running_product, sqrt, square, total, where)
 from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
 
@@ -97,6 +97,26 @@ def test_tables_that_are_made_in_another_way():
     values = {edit.says: floats(edit.formulas, page)[0] for edit in edits(alpha_bar, all_ways=True)}
     np.testing.assert_allclose(values["sums, for the products of all up to t"], np.cumsum(1 - BETA[1:]))
     np.testing.assert_allclose(values["1 + β_t for 1 − β_t"], np.cumprod(1 + BETA[1:]))
+
+
+@pytest.mark.parametrize("formula,says,value", [
+    ((V + X_T) / W, "v + x_t/w for (v + x_t)/w", lambda v, x, w, t: v + x / w),
+    (W * (V - X_T), "w v − x_t for w (v − x_t)", lambda v, x, w, t: w * v - x),
+    (exp(V + X_T), "v + exp(x_t) for exp(v + x_t)", lambda v, x, w, t: v + np.exp(x)),
+    (log(V + W), "log(v) + w for log(v + w)", lambda v, x, w, t: np.log(v) + w),
+    (column("alpha_bar") * V, "(1 − β_t)^t, as if all β were alike, for ᾱ_t", lambda v, x, w, t: (1 - BETA[1:, None]) ** t * v),
+])
+def test_a_bracket_around_one_term_alone_and_rates_that_are_alike(formula, says, value):
+    v, x_t, w = (PAGE.given[name] for name in ("v", "x_t", "w"))
+    assert shows(formula, says, value(v, x_t, w, np.array([[1], [2], [3]])))
+
+
+def test_a_variance_by_one_less_than_their_number():
+    x = np.array([[1.0, 3.0, 8.0]])
+    formula = mean(square(given("x") - mean(given("x"), "components", (1,))), "components", (1,))
+    found = {edit.says: floats(edit.formulas, Page({"x": x}, beta=BETA))[0] for edit in edits(formula, all_ways=True)}
+    value, = (value for says, value in found.items() if says.startswith("divided by their number less 1"))
+    np.testing.assert_allclose(value, [[x.var(ddof=1)]])
 
 
 def test_a_part_is_changed_where_it_is_written_out():

@@ -181,6 +181,10 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
                 new = _called_with(call, others)
                 if not new.keys().isdisjoint(version.everything):
                     yield version.edit(f"{says} in {text}", new)
+        for place in (place for place in _places(call) if place[1:] == ("var",)):
+            for says, change in (("log", log), ("exp", exp)):
+                new = _called_with(call, {place: change(_argument(call, place))})
+                yield version.edit(f"{says} {'.'.join(place)} for {'.'.join(place)} in {text}", new)
         if "column" in call.arguments:
             yield version.edit(_other_side(call), _called_with(call, {("column",): not call.arguments["column"]}))
         if isinstance(call.value, E):
@@ -432,6 +436,13 @@ def _brackets(one: E) -> Iterator[tuple[str, E]]:
                 yield f"{_name(whole)} for {_name(one)}", whole
 
 
+def _powers(one: E) -> Iterator[tuple[str, E]]:
+    """A ratio of variances for one of deviations, and the other way round."""
+    if all(part.op != "number" for part in one.parts):
+        yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
+        yield f"square of {_name(one)} for {_name(one)}", one * one
+
+
 def _one_term_alone(one: E) -> Iterator[tuple[str, E]]:
     """A factor, or a divisor, of both terms taken for one of them only."""
     for number, bracket in enumerate(one.parts if one.op == "*" else one.parts[:1]):
@@ -655,7 +666,7 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one)),
-    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one)),
+    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one)), "kept": _other_axis,
     "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 
@@ -680,7 +691,10 @@ def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
 
 
 def _tables_before(one: E) -> Iterator[tuple[str, E]]:
-    """What a table of ᾱ_{t−1} holds that was made in another way from one of ᾱ_t."""
+    """What a table of ᾱ_{t−1} holds that was made in another way from one of ᾱ_t; and what some take for the level of the data."""
+    if one.how == Column("alpha_bar", 0, "t_prev"):
+        yield (f"ᾱ_1 at t_prev = 0 for {written(one)}",
+               where(above(column("t", at="t_prev"), 0), one, column("alpha_bar", at=1)))
     if one.how != Column("alpha_bar", -1):
         return
     t, T, now = column("t"), column("t", at="T"), column("alpha_bar")

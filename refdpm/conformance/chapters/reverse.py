@@ -172,6 +172,10 @@ QUANTITIES: tuple[Quantity, ...] = (*VARIANCES, *WITH_A_NETWORK)
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
+def _halves_exchanged(heads: Heads, variance: str) -> Heads:
+    return Heads(heads.var, heads.mean) if variance in WITH_HEAD else heads
+
+
 MISTAKES = (
     Mistake("POS-05b", "β̃ without division by 1 − ᾱ_t → with it", "varun-ml/diffusion-models-tutorial!1", "later.variance.small",
             "value", edited("divisor left out: 1 − ᾱ_t")),
@@ -187,6 +191,8 @@ MISTAKES = (
     Mistake("NEW-SWAP", "β̃ where β is named, and the other way round → as named", "fixed small and fixed large",
             "later.variance.read_out_vjp", "value",
             told(variance=lambda variance: {"small": "large", "large": "small"}.get(variance, variance))),
+    Mistake("NEW-HALVES", "the first half of the network's outputs for the variance, the second for the mean → the other way round",
+            "an order that is agreed on nowhere", "later.variance.read_out_vjp", "value", told(heads=_halves_exchanged)),
     Mistake("NEW-AS", "network told t − 1 → t", "an index from 0 for a step from 1", "later.model.as_network", "value",
             then(lambda network: SimpleNamespace(
                  reverse=lambda *args, t: network.reverse(*args, t=t - 1),

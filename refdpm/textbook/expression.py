@@ -396,22 +396,21 @@ class Arithmetic(Protocol):
 
 def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: MutableMapping[E, Any] | None = None) -> Iterator[Any]:
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
-    memo = {} if memo is None else memo
-    for root in roots:
-        for one, parts in _unknown(root, memo) if memo else _in_turn(root):
-            memo[one] = arithmetic.at(one, [memo[part] for part in parts], page)
-        yield memo[root]
+    memo, wanted = {} if memo is None else memo, tuple(roots)
+    for one, parts in _unknown(wanted, memo) if memo else _in_turn(wanted):
+        memo[one] = arithmetic.at(one, [memo[part] for part in parts], page)
+    yield from (memo[root] for root in wanted)
 
 
 @lru_cache(maxsize=500)
-def _in_turn(root: E) -> list[tuple[E, tuple[E, ...]]]:
+def _in_turn(roots: tuple[E, ...]) -> list[tuple[E, tuple[E, ...]]]:
     """All nodes that have to be evaluated, each with its parts, which come before it."""
-    return [(one, _evaluated(one)) for one in nodes(root, parts_of=_evaluated)]
+    return [(one, _evaluated(one)) for one in nodes(*roots, parts_of=_evaluated)]
 
 
-def _unknown(root: E, memo: Container[E]) -> Iterator[tuple[E, tuple[E, ...]]]:
+def _unknown(roots: tuple[E, ...], memo: Container[E]) -> Iterator[tuple[E, tuple[E, ...]]]:
     """Those that are not in a memo, where each is entered before the next is asked for."""
-    stack = [] if root in memo else [root]
+    stack = [root for root in reversed(roots) if root not in memo]
     while stack:
         one = stack[-1]
         parts = _evaluated(one)

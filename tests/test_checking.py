@@ -131,10 +131,12 @@ def test_explain_names_equation_inputs_and_known_mistakes(capsys):
 
 
 def test_the_first_look_shows_a_whole_report_and_a_named_failure(capsys):
-    """As `.ci/run` takes it in a process of its own."""
+    """The first part is the reference, all of whose clauses are asked in float32.  `.ci/run` takes the look in a process of its
+    own."""
     code, out, _ = printed(capsys, "check", "--json", "--max-examples", "2")
     report = json.loads(out)
     assert code == 0 and report["ok"] and report["reference"]["ok"]
+    assert not report["reference"]["clauses"]["wrong"] + report["reference"]["clauses"]["inaccurate"]
     assert report["example"]["exit_code"] == 0 and report["wrong_example"]["exit_code"] == 1
     assert any(row["mistake"] == "SCH-01b" for row in report["wrong_example"]["clauses"])
 

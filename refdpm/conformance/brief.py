@@ -5,6 +5,7 @@ from typing import Any
 from refdpm import gradcheck
 from refdpm.conformance import audit, session
 from refdpm.conformance.judge import Effort
+from refdpm.conformance.profile import Profile
 from refdpm.conformance.reference import Reference
 
 
@@ -12,7 +13,7 @@ def run() -> dict[str, Any]:
     """Keys: ok, worst_gap, pairs, breaches, clauses (by verdict)."""
     rows, breaches = audit.gradients(count=1)
     worst_gap = max(row["gap"] for row in rows)
-    own = session.check(Reference("float32"), effort=Effort(max_examples=2))
+    own = session.check(Reference("float32"), effort=Effort(max_examples=2), profile=Profile().stated())
     ok = worst_gap <= gradcheck.GAP and not breaches and own["exit_code"] == 0
     pairs = len({row["name"] for row in rows})
     return {"ok": ok, "worst_gap": worst_gap, "pairs": pairs, "breaches": breaches, "clauses": own["summary"]}

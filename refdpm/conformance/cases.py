@@ -655,9 +655,10 @@ CASES: dict[str, st.SearchStrategy[Case]] = {name: st.one_of(*alternatives) for 
 def examples(name: str, *, count: int) -> list[Case]:
     """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows.
 
-    Few are some of the many, so that they are drawn once; what somebody does to their arrays is done to copies.
+    Few are some of the many, so that they are drawn once, and one alone is drawn by itself; what somebody does to their arrays is
+    done to copies.
     """
-    first, *others = _drawn(name, max(count, LIMIT))
+    first, *others = _drawn(name, max(count, LIMIT) if count > 1 else 1)
     found = [case for drawn, size in zip(others, _shares(name, count)) for case in drawn[:size]]
     return [_copied(case) for case in first[:count - len(found)] + found]
 

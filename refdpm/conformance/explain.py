@@ -12,7 +12,6 @@ import textwrap
 from refdpm import READING_ORDER, paper
 from refdpm.conformance import gradients, wire
 from refdpm.conformance.cases import CASES
-from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.evidence import inputs_text, tidy
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
@@ -20,6 +19,7 @@ from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import INPUTS, KINDS, VALUES
 from refdpm.conformance.report import SAYS
+from refdpm.conformance.subject import edges_for_all
 from refdpm.paper import EQUATIONS, cited, code_of
 
 WIDTH = 110
@@ -92,7 +92,7 @@ def clause(id: str, of: Quantity | Law) -> str:
     lines = [id, _indented(of.says), "", f"  equations  {', '.join(of.equations) or 'none of the paper'}"]
     if isinstance(of, Law):
         return "\n".join([*lines, f"  needs      {', '.join(of.needs) or 'any function'}"])
-    edges = of.edges(Given())
+    edges = edges_for_all(of.edges)
     arguments = ", ".join(edges[0])
     lines += [f"  function   {of.name}({arguments}) → {', '.join(output.id.lower() for output in of.outputs)}",
               f"  derived    {_derivation_text(of)}"]
@@ -113,7 +113,7 @@ def _answers_of(id: str, of: Quantity) -> Any:
 
 def _derivation_text(of: Quantity) -> str:
     """The functions of this package whose docstrings derive it."""
-    places = sorted({mistake.target for mistake in touched(of.reference, of.edges(Given())[0])})
+    places = sorted({mistake.target for mistake in touched(of.reference, edges_for_all(of.edges)[0])})
     return ", ".join(f"refdpm.{place.removesuffix('_vjp')}" for place in places) or "see its equations"
 
 
@@ -175,7 +175,7 @@ def convention(field: str, clauses: Clauses, value: str | None = None) -> str:
     kinds = [kind for kind, fields in KINDS.items() if field in fields]
     functions = [of.name for id, of in clauses if isinstance(of, Quantity) and not id.startswith("GRAD.")
                  and (field in of.choices or any(output.kind in kinds for output in of.outputs)
-                      or any(INPUTS.get(name) == field for inputs in of.edges(Given())[:1] for name in inputs))]
+                      or any(INPUTS.get(name) == field for inputs in edges_for_all(of.edges)[:1] for name in inputs))]
     example = _json_text(value or next(iter(values)))
     states = f'It is inferred; --profile FILE with {{"{field}": {example}}} states it'
     alone = f'; {{"{functions[0]}.{field}": {example}}} states it for {functions[0]} alone' if functions else ""
@@ -199,7 +199,7 @@ def listing(clauses: Clauses) -> str:
     for id, of in clauses:
         if isinstance(of, Quantity) and of.name not in seen and not id.startswith("GRAD."):
             seen.add(of.name)
-            arguments = ", ".join(name for name in of.edges(Given())[0] if name != "beta" or of.outputs[0].kind == "table")
+            arguments = ", ".join(name for name in edges_for_all(of.edges)[0] if name != "beta" or of.outputs[0].kind == "table")
             lines += [f"{of.name}({arguments})", *textwrap.wrap(of.says, WIDTH, initial_indent="    ", subsequent_indent="    "),
                       "    " + ", ".join([f"{of.id}.{output.id}" for output in of.outputs] + gradients.clause_ids(of))]
         elif isinstance(of, Law):

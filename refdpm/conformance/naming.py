@@ -205,6 +205,8 @@ def _distance(variant: Reference, failures: Sequence[Failure], far: float = FAR)
 def _with_lost_numbers(value: Array, observed: Array) -> Array:
     """What a variant gives; where it has no number beside more infinities that came too, what came: others do not write 0 · ∞."""
     lost = np.isnan(value) & np.isfinite(observed)
+    if not lost.any():
+        return value
     return np.where(lost, observed, value) if np.sum(lost) < np.sum(np.isinf(observed) & (value == observed)) else value
 
 

@@ -67,7 +67,12 @@ def planted(mistake: Mistake) -> Iterator[None]:
 
 def target(mistake: Mistake) -> tuple[ModuleType, str]:
     """The module and the name of the function that the mistake replaces."""
-    module, _, name = mistake.target.rpartition(".")
+    return _module_and_name(mistake.target)
+
+
+@cache
+def _module_and_name(where: str) -> tuple[ModuleType, str]:
+    module, _, name = where.rpartition(".")
     return importlib.import_module(f"refdpm.{module}"), name
 
 

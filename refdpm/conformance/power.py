@@ -93,8 +93,7 @@ def unseen(places: list[Place], at: int, dtype: str) -> list[str]:
     if dtype == "float64":
         return []
     changed = [edit for edit in _edits_at(places) if edit.formulas[at] is not places[0].formulas[at]]
-    return [edit.says for edit in changed if not any(_tells_apart(edit, place, unit, at) for place in places)
-            and any(_changes(edit, place, at, seen(dtype)) for place in places)]
+    return [edit.says for edit in changed if _passes_unseen(edit, places, at, unit, seen(dtype))]
 
 
 def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[Place]:
@@ -119,21 +118,34 @@ def _edits_at(places: list[Place]) -> list[Edit]:
     return every_edit(places[0].formulas) if places else []
 
 
-def _changes(edit: Edit, place: Place, at: int, share: float) -> bool:
-    """Whether an edit changes some number by more than that share of itself."""
-    value, = floats([edit.formulas[at]], place.page, dict(place.memo))
-    right = place.right[at]
+def _passes_unseen(edit: Edit, places: list[Place], at: int, unit: float, share: float) -> bool:
+    """Whether an edit changes an output by more than that share of itself somewhere, and nowhere by more than is allowed."""
+    changes = False
+    for place in places:
+        values = _edited(edit, place, [at])
+        if values is None or differs(values[0], place.right[at].value, place.right[at].scale, unit):
+            return False
+        changes = changes or _changes(values[0], place.right[at], share)
+    return changes
+
+
+def _changes(value: Array, right: Rounded, share: float) -> bool:
+    """Whether some number is another by more than that share of itself."""
     with np.errstate(all="ignore"):
         moved = np.abs(value - right.value) > np.maximum(share * np.abs(right.value), UNITS["float64"] * LIMIT * right.scale)
     return bool(np.any(moved & np.isfinite(right.value)))
 
 
-def _tells_apart(edit: Edit, place: Place, unit: float, at: int | None = None) -> bool:
-    """Whether an edit changes an output, or any, by more than is allowed there."""
-    which = range(len(place.right)) if at is None else (at,)
+def _tells_apart(edit: Edit, place: Place, unit: float) -> bool:
+    """Whether an edit changes any output by more than is allowed there."""
+    values = _edited(edit, place, range(len(place.right)))
+    return values is None or any(differs(value, one.value, one.scale, unit) for value, one in zip(values, place.right))
+
+
+def _edited(edit: Edit, place: Place, outputs: Iterable[int]) -> list[Array] | None:
+    """The values of some outputs with an edit; None where there are none, or of another shape."""
     with np.errstate(all="ignore"):
         try:
-            values = floats([edit.formulas[n] for n in which], place.page, dict(place.memo))
-        except (ValueError, IndexError, TypeError):                  # of another shape
-            return True
-        return any(differs(value, place.right[n].value, place.right[n].scale, unit) for n, value in zip(which, values))
+            return floats([edit.formulas[n] for n in outputs], place.page, dict(place.memo))
+        except (ValueError, IndexError, TypeError):
+            return None

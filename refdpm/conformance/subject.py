@@ -45,7 +45,7 @@ class Subject:
     def edges(self, quantity: Quantity) -> list[Inputs]:
         """The edges of a function, made once: for all adapters alike that have no schedule, classes or steps of their own."""
         if all(own is None for own in self.given):
-            return _edges_for_all(quantity.edges)
+            return edges_for_all(quantity.edges)
         if quantity.edges not in self._edges:
             self._edges[quantity.edges] = quantity.edges(self.given)
         return self._edges[quantity.edges]
@@ -125,7 +125,8 @@ class Subject:
 
 
 @cache
-def _edges_for_all(edges: Edges) -> list[Inputs]:
+def edges_for_all(edges: Edges) -> list[Inputs]:
+    """The edges for adapters that have no schedule, classes or steps of their own; made once, and not to be changed."""
     return edges(Given())
 
 

@@ -58,10 +58,10 @@ def distance_in_units(x: Array, y: Array, unit: Array) -> float:
     """The distance of two arrays, where an answer is asked for; an infinity, or no number, is far from anything else."""
     with np.errstate(all="ignore"):
         far = np.abs((x - y) / unit)
-        if not (np.all(unit >= LEAST) and np.all(far <= FAR)):
+        if not ((unit >= LEAST).all() and (far <= FAR).all()):
             far = _far(x, y, unit)
-    largest = np.max(far, initial=0.0)
-    return float(largest * np.sqrt(np.sum((far / largest) ** 2))) if largest > 0 else 0.0
+    largest = far.max(initial=0.0)
+    return float(largest * np.sqrt(((far / largest) ** 2).sum())) if largest > 0 else 0.0
 
 
 def _far(x: Array, y: Array, unit: Array) -> Array:

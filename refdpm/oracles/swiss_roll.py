@@ -13,6 +13,7 @@ Everything is a sum over the lattice of `roll_field`, deterministic, in nats; th
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -122,6 +123,7 @@ def _spread(cov: Array, kernels: str) -> Array:
     return np.stack([large, np.maximum(a * d - b * b, 0.0) / large], axis=1)
 
 
+@lru_cache(maxsize=4)
 def _cost_table(beta_1: float, kernels: str, spacing: float, level_step: float, lowest: float) -> CostTable:
     """Step costs over (λ, k).   ½ E Σ_d log(1 + (e^k − 1) SNR v_d)"""
     first = float(np.log1p(-beta_1) - np.log(beta_1))

@@ -132,8 +132,10 @@ class Page:
         links = self.links(module.name)
         tag = "h2" if module.name == entry else "h3"
         parts = [f'<{tag} id="{module.name}">{module.name}</{tag}>', prose(module.doc, links)]
-        parts += [self._equations()] * (module.name == "paper")
-        parts += [f"<p>It prints:</p>\n<pre>{escape(worked.check(), quote=False)}</pre>"] * (module.name == WORKED)
+        if module.name == "paper":
+            parts.append(self._equations())
+        if module.name == WORKED:
+            parts.append(f"<p>It prints:</p>\n<pre>{escape(worked.check(), quote=False)}</pre>")
         folded = READING_ORDER.index(entry) >= EVIDENCE or module.name == "paper"
         own = {part.name for part in module.parts if part.kind == "function"}
         for part in module.parts:

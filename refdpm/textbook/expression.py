@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from fractions import Fraction
-from functools import wraps
+from functools import lru_cache, wraps
 from inspect import signature
 from types import MappingProxyType
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -331,8 +331,12 @@ class Replacing:
 
 
 def versions(roots: Iterable[E]) -> list[tuple[E, ...]]:
-    """The formulas with everything in its first form, everything in its second, and so on."""
-    formulas = tuple(roots)
+    """The formulas with everything in its first form, everything in its second, and so on; the same objects at every call."""
+    return _versions(tuple(roots))
+
+
+@lru_cache(maxsize=500)
+def _versions(formulas: tuple[E, ...]) -> list[tuple[E, ...]]:
     several = [one for one in nodes(*formulas) if one.op == "forms"]
     many = max((len(one.parts) for one in several), default=1)
     return [Replacing(formulas, {one: one.parts[min(number, len(one.parts) - 1)] for one in several}).replaced({})
@@ -392,20 +396,31 @@ class Arithmetic(Protocol):
 
 def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: MutableMapping[E, Any] | None = None) -> Iterator[Any]:
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
-    memo = {} if memo is None else memo
-    for root in roots:
-        stack = [root]
-        while stack:
-            one = stack[-1]
-            parts = _evaluated(one)
-            unknown = [part for part in parts if part not in memo] if one not in memo else []
-            if unknown:
-                stack.extend(reversed(unknown))
-                continue
-            if one not in memo:
-                memo[one] = arithmetic.at(one, [memo[part] for part in parts], page)
+    memo, wanted = {} if memo is None else memo, tuple(roots)
+    for one, parts in _unknown(wanted, memo) if memo else _in_turn(wanted):
+        memo[one] = arithmetic.at(one, [memo[part] for part in parts], page)
+    yield from (memo[root] for root in wanted)
+
+
+@lru_cache(maxsize=500)
+def _in_turn(roots: tuple[E, ...]) -> list[tuple[E, tuple[E, ...]]]:
+    """All nodes that have to be evaluated, each with its parts, which come before it."""
+    return [(one, _evaluated(one)) for one in nodes(*roots, parts_of=_evaluated)]
+
+
+def _unknown(roots: tuple[E, ...], memo: Container[E]) -> Iterator[tuple[E, tuple[E, ...]]]:
+    """Those that are not in a memo, where each is entered before the next is asked for."""
+    stack = [root for root in reversed(roots) if root not in memo]
+    while stack:
+        one = stack[-1]
+        parts = _evaluated(one)
+        unknown = [part for part in parts if part not in memo]
+        if unknown:
+            stack += unknown[::-1]
+        else:
             stack.pop()
-        yield memo[root]
+            if one not in memo:
+                yield one, parts
 
 
 def _evaluated(one: E) -> tuple[E, ...]:

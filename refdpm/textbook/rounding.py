@@ -18,6 +18,7 @@ Source: running error analysis, Higham 2002, sec. 3.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -209,17 +210,27 @@ def of_columns(roots: Iterable[E], page: Page) -> list[Array]:
 
 
 def _of_columns(formulas: tuple[E, ...], page: Page) -> list[Array]:
-    everything = nodes(*formulas)
-    columns = [one for one in everything if one.op == "column" and one.how.name != "t"]
     found = [np.zeros(()) for _ in formulas]
     still: dict[E, Any] = {}
     floats(formulas, page, still)
-    for moves in _moves(columns, page):
-        moved = set(depending(everything, moves))
+    for moves in _moves(_columns_in(formulas), page):
+        moved = _moved_with(formulas, tuple(moves))
         memo = moves | {one: value for one, value in still.items() if one not in moved}
         slopes = [np.abs(np.imag(one)) / STEP for one in floats(formulas, page, memo)]
         found = [np.asarray(lost + np.nan_to_num(slope, nan=0.0)) for lost, slope in zip(found, slopes)]
     return found
+
+
+@lru_cache(maxsize=500)
+def _columns_in(formulas: tuple[E, ...]) -> list[E]:
+    """The columns of the schedule in formulas; the number of a step is not one that has an error."""
+    return [one for one in nodes(*formulas) if one.op == "column" and one.how.name != "t"]
+
+
+@lru_cache(maxsize=2000)
+def _moved_with(formulas: tuple[E, ...], columns: tuple[E, ...]) -> frozenset[E]:
+    """All of some formulas that depends on some of their columns."""
+    return frozenset(depending(nodes(*formulas), columns))
 
 
 def _moves(columns: list[E], page: Page) -> Iterator[dict[E, Array]]:

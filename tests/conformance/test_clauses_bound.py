@@ -21,7 +21,7 @@ from tests.conformance.explained import explains
 QUANTITIES = bound.QUANTITIES + ddpm_bound.QUANTITIES + bits_bound.QUANTITIES + likelihood.QUANTITIES + objective.QUANTITIES
 UPSTREAM = tuple(in_chapters(Quantity, "gaussian", "reverse"))
 BY_NAME = {function.name: function for function in QUANTITIES}
-EFFORT = Effort(max_examples=4, shrinks=0, power=False)
+EFFORT = Effort(max_examples=1, shrinks=0, power=False)
 SMALL = Effort(max_examples=1, shrinks=0, power=False)
 DTYPES = ("float64", "float32")
 CHOICES = [("noise", "small", "next"), ("x_0", "large", "beta"), ("v", "ranged", "next"), ("score", "small", "fixed"),
@@ -244,9 +244,9 @@ def test_textbook_passes_on_a_whole_network(dtype, readout):
     assert [result.verdict for result in found.values()] == ["pass"]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_this_package_passes_with_its_gradients(dtype):
-    source = subject(Reference(dtype, functions=QUANTITIES))
+def test_this_package_passes_with_its_gradients():
+    """In float32 too: see `test_the_first_look_shows_a_whole_report_and_a_named_failure`."""
+    source = subject(Reference("float64", functions=QUANTITIES))
     found = [result for function in QUANTITIES for result in judge(source, function, EFFORT)]
     found += [result for function in QUANTITIES if function.arguments for result in gradients.judge(source, function, SMALL)]
     assert [result for result in found if result.verdict != "pass"] == []

@@ -21,7 +21,7 @@ from tests.conformance.explained import explains
 
 QUANTITIES = parametrisation.QUANTITIES + reverse.QUANTITIES + decoder.QUANTITIES + sampler.QUANTITIES
 ALL = tuple(in_chapters(Quantity, "gaussian")) + QUANTITIES
-QUICK = Effort(max_examples=4, shrinks=0, power=False)
+QUICK = Effort(max_examples=1, shrinks=0, power=False)
 PROFILES = (Profile(), Profile(predicts="v", weight_of="v", variance="large", first="beta"),
             Profile(predicts="x_0", weight_of="x_0", variance="ranged", first="floor"),
             Profile(predicts="mean", weight_of="mean", variance="large", first="next"),
@@ -236,9 +236,10 @@ def results(one, functions=QUANTITIES, laws=sampler_laws.LAWS):
 
 # -- what is right passes ------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("dtype, profile", [("float64", PROFILES[0]), *(("float32", profile) for profile in PROFILES)])
+@pytest.mark.parametrize("dtype, profile", [("float64", PROFILES[0]), *(("float32", profile) for profile in PROFILES[1:])])
 def test_the_reference_passes_in_both_precisions(dtype, profile):
-    """What has no choices is the same under every profile, and asked under the first."""
+    """What has no choices is the same under every profile, and asked under the first; in float32 that is asked in
+    `test_the_first_look_shows_a_whole_report_and_a_named_failure`."""
     subject = Subject(Reference(dtype, functions=ALL, profile=profile), ALL, profile)
     found = [result for function in QUANTITIES if function.choices or profile == Profile()
              for result in judge(subject, function, QUICK)]

@@ -11,8 +11,11 @@ from refdpm.conformance.report import headline
 from refdpm.conformance.session import check
 
 
+EFFORT = Effort(max_examples=1, shrinks=5, power=False)      # what would have passed too is not in the first line
+
+
 def first_line(functions):
-    return headline(check(SimpleNamespace(__name__="program", **functions), effort=Effort(max_examples=3)))
+    return headline(check(SimpleNamespace(__name__="program", **functions), effort=EFFORT))
 
 
 class Chain:

@@ -171,8 +171,9 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Arra
         raise ValueError(f"mixing: expected one of {MIXINGS}, got {mixing!r}")
     seen, back_seen = evidence_vjp(x_t, step.log_alpha_bar, law=law)
     divisor = np.where(seen == 0, 1.0, seen) if mixing == "average" else np.ones(1)
-    said = softmax(logits)
-    x_0 = softmax(np.where(seen == 0, -np.inf, logits - np.log(divisor))) if mixing == "average" else said
+    z = np.broadcast_to(logits, np.broadcast_shapes(logits.shape, x_t.shape, *(column.shape for column in step)))
+    said = softmax(z)
+    x_0 = softmax(np.where(seen == 0, -np.inf, z - np.log(divisor))) if mixing == "average" else said
     p, back_posterior = posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev, law=law)
     itself = 1.0 * (step.log_alpha_bar_prev == 0) if mixing == "joint_but_first" else np.zeros(1)
 
@@ -181,7 +182,7 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Arra
         dx_0 = x_0 * off_average(dx_0, x_0)                         # as in `softmax_vjp`, and near certainty too
         dsaid = said * off_average(itself * dp.prob, said)
         dx_t_seen, dlevel = back_seen(-dx_0 / divisor * (mixing == "average"))
-        return unbroadcast(dx_0, logits.shape) + unbroadcast(dsaid, logits.shape), dx_t + dx_t_seen, Step(dbeta, dprev, dlevel)
+        return unbroadcast(dx_0 + dsaid, logits.shape), dx_t + dx_t_seen, Step(dbeta, dprev, dlevel)
 
     return Categorical(np.where(itself, said, p.prob)), pullback
 

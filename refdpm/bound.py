@@ -9,8 +9,8 @@ paths and the data.  Written as a sum (eq. 40), with p(x_T) = π(x_T) for the mo
 
 The two steps under the logarithm are laws of different things, x_{t−1} and x_t.  To compare them the forward step is turned round.
 
-The first step, t = 1, stays out of this: given x_0, nothing is left to guess about x_0.  It is not learned either.  Both kernels
-obey detailed balance,
+The first step, t = 1, stays out of this: what it would be compared with, q(x_0 | x_1, x_0), is x_0 itself.  It is not learned
+either.  Both kernels obey detailed balance,
 
     π(x_0) q(x_1 | x_0) = π(x_1) k(x_0 | x_1)
 
@@ -24,7 +24,8 @@ round (eq. 48):
     q(x_t | x_{t−1}) = q(x_t | x_{t−1}, x_0) = q(x_{t−1} | x_t, x_0) q(x_t | x_0) / q(x_{t−1} | x_0)
 
 This step is the denominator in B.  Its last two factors are therefore turned upside down there.  The average of a logarithm is
-minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0), and the sum over t telescopes (eqs. 49, 50):
+minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0), which β_1 > 0 makes a number at t = 1 too, and the sum over t telescopes
+(eqs. 49, 50):
 
     Σ_{t=2..T} E log [ q(x_{t−1} | x_0) / q(x_t | x_0) ]
       = Σ_{t=2..T} [ H(x_t | x_0) − H(x_{t−1} | x_0) ] = H(x_T | x_0) − H(x_1 | x_0)
@@ -34,8 +35,9 @@ that is minus a divergence between two laws of x_{t−1}, in closed form for bot
 
     B = − Σ_{t=2..T} E KL + H(x_T | x_0) − H(x_1 | x_0) + E log π(x_T) + [ E log π(x_0) − E log π(x_1) ]
 
-**What the paper takes as constant.**  Up to here all is exact.  The paper now writes −H(π) for E log π(x_T) (eq. 43) and 0 for
-the bracket (eq. 46), as though E log π(x_t) were the same at every t, and has K.  What that leaves out is `correction`,
+**What the paper takes as constant.**  Up to here all is exact.  The paper now writes −H(π) for E log π(x_T), which it would be if
+x_T had the law π (eq. 43), and 0 for the bracket (eq. 46), as though E log π(x_t) were the same at every t, and has K.  What that
+leaves out is `correction`,
 
     B = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]
 
@@ -55,7 +57,8 @@ The entropies telescope in the same way, and
 
     K + C = − H(x_1) − Σ_{t=2..T} E KL( q(x_{t−1} | x_t) ‖ p(x_{t−1} | x_t) ) − KL( q(x_T) ‖ π ) + [E log π(x_0) − E log π(x_1)]
 
-If the bracket is 0, K + C ≤ −H(x_1), whatever the network does: the ceiling is set by β_1, and so β_1 is not learned.
+If the bracket is 0, K + C ≤ −H(x_1), whatever the network does: the ceiling is set by β_1.  For data that lie on a curve, as the
+roll does, it has no bound as β_1 → 0, so that K would rise by making β_1 small, with nothing learned.  So β_1 is not learned.
 
 **The gradient.**  The expectation over x_t is sampled with frozen noise, x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, and ε is what is held
 constant: x_t moves when the schedule does.  With a kernel whose draws are smooth (the Gaussian) K is then a smooth function of

@@ -187,6 +187,22 @@ def test_a_mean_that_is_left_out_of_a_norm_is_described():
         assert_adjoint(layer_norm, backward, np.random.default_rng(0).normal(size=(4, 6)))
 
 
+def test_a_scale_by_the_root_of_a_length_is_told_beside_what_else_a_factor_may_be():
+    """Scores of attention, whose 1/√d is missing in the gradient of the keys: √4 is 2, the number of examples too."""
+    def scores(query, key):
+        return query @ key.swapaxes(-1, -2) / np.sqrt(query.shape[-1])
+
+    def backward(dvalue, query, key):
+        return dvalue @ key / np.sqrt(query.shape[-1]), dvalue.swapaxes(-1, -2) @ query
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError) as raised:
+        assert_adjoint(scores, backward, rng.normal(size=(2, 5, 4)), rng.normal(size=(2, 3, 4)))
+    told = str(raised.value)
+    assert "every entry is 2 times" in told and "; or √4 is that, 4 the length of axis 2" in told
+    assert told.index("key") < told.index("query: right")
+
+
 @pytest.mark.parametrize("wrong,says", [
     (lambda w, d: np.cos(w) * d + 0.2 * w, "the term dvalue is missing"),
     (lambda w, d: np.cos(w) * d + d, "the term 0.2 times w is missing"),

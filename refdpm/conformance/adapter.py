@@ -389,6 +389,8 @@ def _arguments_for(function: Callable[..., Any], arguments: Mapping[str, Any]) -
             found[p.name] = arguments[name]
             asked.add(name)
         elif p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
+            if p.name == "self":
+                raise Unaskable("asks for 'self': it is a method of a class; write make = THE_CLASS, or name an object of it")
             raise Unaskable(f"asks for {p.name!r}; expected parameters among {', '.join(arguments)}")
     for name, default in DEFAULTS.items():
         if name not in asked and arguments.get(name, default) != default:

@@ -17,7 +17,7 @@ from refdpm.conformance.evidence import inputs_text, tidy
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
 from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
-from refdpm.conformance.profile import INPUTS, KINDS, VALUES
+from refdpm.conformance.profile import INPUTS, KINDS, VALUES, Profile
 from refdpm.conformance.report import SAYS
 from refdpm.conformance.subject import edges_for_all
 from refdpm.paper import EQUATIONS, cited, code_of
@@ -100,8 +100,13 @@ def clause(id: str, of: Quantity | Law) -> str:
     lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
     lines += [f"  inputs     {len(edges)} that are always tried, the first: "
               + inputs_text({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
-    known = [*touched(_answers_of(id, of), edges[0]), *(gradients.SLIPS if id.startswith("GRAD.") else ())]
+    known = [*touched(_answers_of(id, of), _first_inputs(of)), *(gradients.SLIPS if id.startswith("GRAD.") else ())]
     return "\n".join([*lines, *([f"    {mistake.id:14s} {mistake.says}" for mistake in known] or ["    none"])])
+
+
+def _first_inputs(of: Quantity) -> Any:
+    """Those of the first edge, in this package's own conventions."""
+    return edges_for_all(of.edges)[0] | {name: getattr(Profile(), name) for name in of.choices}
 
 
 def _answers_of(id: str, of: Quantity) -> Any:
@@ -113,8 +118,8 @@ def _answers_of(id: str, of: Quantity) -> Any:
 
 def _derivation_text(of: Quantity) -> str:
     """The functions of this package whose docstrings derive it."""
-    places = sorted({mistake.target for mistake in touched(of.reference, edges_for_all(of.edges)[0])})
-    return ", ".join(f"refdpm.{place.removesuffix('_vjp')}" for place in places) or "see its equations"
+    places = sorted({mistake.target.removesuffix("_vjp") for mistake in touched(of.reference, _first_inputs(of))})
+    return ", ".join(f"refdpm.{place}" for place in places) or "see its equations"
 
 
 def mistake(id: str) -> str:

@@ -38,7 +38,8 @@ GLOSSARY = {
            "step, Jᵀw the pullback of w, and 0 is right.",
     "digits": "how many decimal digits of an answer are right.",
     "K": "the lower bound of eq. 14 on the log-likelihood of an example, which training raises; higher is better.",
-    "C": "the correction that K leaves out (eqs. 10 to 14): K + C is below log p(x_0) whatever the data are; no network changes C.",
+    "C": "the correction that K leaves out (eqs. 10 to 14), (ᾱ_T + β_1) [log π(x_0) + H(π)] for an example x_0: K + C is below "
+         "log p(x_0) whatever the data are; no network changes C. `explain refdpm.bound` derives it.",
     "L_null": "the log-likelihood of the examples under π, the law of x_T; K − L_null is what was learned.",
     "K_max": "what no network exceeds, because the step at t = 1 is fixed: −h(X¹), or −H(X¹) of bits.",
     "K*": "what the best reverse steps with independent components reach, from the law of the data.",

@@ -22,6 +22,7 @@ from refdpm.gradcheck.question import SLACK, Answer, Question, Slope, unit_of
 from refdpm.gradcheck.symptoms import Evidence, sizes_of, symptom
 from refdpm.vjp import Array
 
+LIKELY = "likely: "
 PROBES = 3                # directions for every leaf
 OTHER_VALUE = "the value that came with the gradient is not that of f"
 ENTRIES = 300             # the entries of a wrong gradient that are compared one by one
@@ -51,16 +52,16 @@ class Gap(NamedTuple):
 
 def assert_adjoint(f: Callable[..., Any], gradient: Callable[..., Any], *arguments: Any, fixed: Mapping[str, Any] | None = None,
                    seed: int = 0) -> tuple[Gap, ...]:
-    """Raise AssertionError unless `gradient` is that of `f`; it names argument, entry, ratio and the likely mistake.
+    """Raise AssertionError unless `gradient` is that of `f`, with argument, entry and ratio, and a likely mistake if one is known.
 
-    It takes what `adjoint_gaps` takes, and returns what that returns.
+    It takes what `adjoint_gaps` takes, and returns what that returns; an argument whose gradient is None is held still.
     """
     __tracebackhide__ = True                                 # in pytest the failure is shown where the user called this
     found = adjoint_gaps(f, gradient, *arguments, fixed=fixed, seed=seed)
     if not all(gap.ok for gap in found):
         name = getattr(f, "__name__", "f")
         first = f"the gradient of {name} is wrong (it was called as {found[0].form}, with seed {seed})"
-        wrong_first = [str(gap).replace("\n", "\n  ") for gap in sorted(found, key=lambda gap: gap.ok)]
+        wrong_first = [str(gap).replace("\n", "\n  ") for gap in sorted(found, key=lambda gap: (gap.ok, LIKELY not in gap.wrong))]
         raise AssertionError("\n  ".join([first, *wrong_first]))
     return found
 
@@ -217,7 +218,7 @@ def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Eviden
 def _likely(evidence: Evidence) -> str:
     """The likely mistake, as the end of a sentence."""
     says = symptom(evidence)
-    return f"\n    likely: {says}" if says else ""
+    return f"\n    {LIKELY}{says}" if says else ""
 
 
 def _entry(name: str, where: tuple[int, ...]) -> str:

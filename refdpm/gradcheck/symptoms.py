@@ -122,12 +122,22 @@ def _symptoms_of_a_factor(evidence: Evidence) -> Iterator[str]:
     every += "" if came.size > 1 else " what it should be"
     if _near(factor, -1.0):
         yield "the sign is wrong"
-    for size, what in evidence.sizes.items():
-        if size > 1 and _near(abs(factor), 1 / size):
-            yield f"{every}, and {size} is {what}: a mean where f sums, or a mean taken twice"
-        if size > 1 and _near(abs(factor), size):
-            yield f"{every}, and {size} is {what}: a sum where f takes the mean"
+    readings = list(_readings_of(abs(factor), evidence.sizes))
+    if readings:
+        yield f"{every}, and {'; or '.join(readings)}"
     yield f"{every}: a factor is missing, or one too many" if abs(factor - 1) > 1e-2 else f"{every}: a constant is inexact"
+
+
+def _readings_of(factor: float, sizes: Mapping[int, str]) -> Iterator[str]:
+    """What a factor may be, of all that the lengths in play make likely."""
+    for size, what in sizes.items():
+        if size > 1 and _near(factor, 1 / size):
+            yield f"{size} is {what}: a mean where f sums, or a mean taken twice"
+        if size > 1 and _near(factor, size):
+            yield f"{size} is {what}: a sum where f takes the mean"
+        for root, value in ((f"√{size}", np.sqrt(size)), (f"1/√{size}", np.sqrt(1 / size))):
+            if size > 1 and _near(factor, value):
+                yield f"{root} is that, {size} {what}: a scale such as 1/√d is missing, or one too many"
 
 
 def _factor(came: Array, right: Array) -> float:

@@ -96,3 +96,9 @@ def test_an_equation_says_where_it_is_derived(number, module):
 
 def test_the_equations_that_a_text_names():
     assert paper.cited("see eqs. 38–41, 51 and eq. 9, not 7; equation 2 too") == ["38", "39", "40", "41", "51", "9", "2"]
+
+
+@pytest.mark.parametrize("name,mistake", [("step_kl", "BND-34"), ("reverse", "NEW-SWAP"), ("training_loss", "LOSS-CLEAN")])
+def test_what_a_function_with_a_network_knows_is_listed(name, mistake):
+    """Its inputs alone do not say what the network predicts, or which variance the step has."""
+    assert mistake in told(name) and "see its equations" not in told(name)

@@ -168,7 +168,8 @@ def failure_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is known of a failure, each with its name."""
     if row["kind"] == "law":
         yield "expected", row["called"]
-    if row["reason"]:
+    is_note = row["reason"].startswith(NOTES) and row["kind"] != "law"
+    if row["reason"] and not is_note:
         yield "but" if row["kind"] == "law" else "why", row["reason"]
     if row["mistake"]:
         yield "mistake", mistake_text(row)
@@ -185,6 +186,8 @@ def failure_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "error", f"{times} times the formula's rounding error on the worst input; 16 times is allowed"
     if row["digits"]:
         yield "digits", f"{RIGHT_DIGITS}:  {digits_text(row['digits'])}"
+    if is_note:
+        yield "note", row["reason"]
     if row["reproduce"]:
         yield RUN_AGAIN, row["reproduce"]
 

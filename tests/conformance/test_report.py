@@ -318,6 +318,20 @@ def test_junit_is_well_formed_whatever_an_exception_says(said):
     assert len(suite.findall("testcase")) == 1 and "\x1b" not in reports.text(found)
 
 
+def test_what_is_refused_besides_is_a_note_and_not_why():
+    class Wrong:
+        beta = np.linspace(0.1, 0.5, 5)
+
+        def posterior(self, x_0, x_t, t):
+            if x_0.ndim > 2:
+                raise ValueError("rows of numbers only")
+            return 0.3 * x_0 + 0.3 * x_t, np.full_like(x_0, 0.1)
+
+    row, *_ = [row for row in check(Wrong(), only="GAU.POST.MEAN", effort=QUICK)["clauses"]]
+    fields = [name for name, _ in reports.failure_fields(row)]
+    assert "note" in fields and "why" not in fields and fields.index("mistake") < fields.index("note")
+
+
 @pytest.mark.parametrize("verdict", ["undecided", "not checked", "skipped"])
 def test_what_was_not_decided_is_skipped_in_junit(monkeypatch, verdict):
     with_verdict(monkeypatch, verdict, reason="because")

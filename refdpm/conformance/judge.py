@@ -297,7 +297,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     worst = max(cases, key=lambda case: case.ratio)
     digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
-        passed, cases = Result(name, "pass", worst.ratio, digits), _as_precise_as_they_are(cases)
+        passed = Result(name, "pass", worst.ratio, digits)
         return _pass_or_undecided(subject, quantity, at, cases, passed) if effort.power else passed
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
@@ -326,16 +326,18 @@ def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_
         return []
 
 
-def _as_precise_as_they_are(cases: list[_Case]) -> list[_Case]:
-    """Right answers of somebody who computes in single precision, which are judged in double precision if they are right in it."""
+def _in_double_precision(cases: list[_Case]) -> list[_Case]:
+    """Right answers of somebody who computes in single precision as those of double precision; none if they are not right in it."""
     exact = [case._replace(dtype="float64", ratio=case.ratio * UNITS[case.dtype] / UNITS["float64"]) for case in cases]
-    return exact if all(case.ratio <= LIMIT for case in exact) else cases
+    return exact if all(case.ratio <= LIMIT for case in exact) else []
 
 
 def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
+    if too_weak(power, dtype) and (exact := _in_double_precision(cases)):
+        cases, dtype, power = exact, "float64", _power_of(exact, kind)
     if not too_weak(power, dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
         power |= {"unseen": _unseen(quantity, tuple(Keyed(one, fingerprint(one)) for one in chosen), at, dtype)}

@@ -18,6 +18,10 @@ Row = Mapping[str, Any]
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 
 
+BY_CONVENTION = "it would be right by another convention"
+NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
+
+
 class Cause(NamedTuple):
     """One failure, and those that probably have the same cause."""
 
@@ -96,7 +100,8 @@ def _place(row: Row, of: Quantity | Law) -> tuple[int, int, int, int]:
 
 
 def _follows(row: Row, first: Row, of: Mapping[str, Quantity | Law]) -> bool:
-    if _names(row) & _names(first) or row["reason"] and row["reason"] == first["reason"]:
+    same_reason = row["reason"] == first["reason"] and row["reason"] and not row["reason"].startswith(NOTES)
+    if _names(row) & _names(first) or same_reason:
         return True
     return function_of(first, of[first["id"]]) in _what_spoils(row, of[row["id"]])
 

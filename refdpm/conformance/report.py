@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 
 from refdpm.conformance import gradients
-from refdpm.conformance.causes import has_its_own_name
+from refdpm.conformance.causes import NOTES, has_its_own_name
 from refdpm.conformance.evidence import in_digits, inputs_text, tidy
 from refdpm.conformance.judge import BOTH
 from refdpm.conformance.mistakes import MISTAKES
@@ -78,9 +78,7 @@ def failure_text(row: Mapping[str, Any]) -> str:
     return f"{row['called']} ({row['id']}) is {row['verdict']}: {explanation_text(row)}"
 
 
-BY_CONVENTION = "it would be right by another convention"
 ALMOST = 0.05                   # of an error is left by what nearly explains it
-NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
 
 
 def explanation_text(row: Mapping[str, Any]) -> str:
@@ -216,9 +214,11 @@ def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _also_lines(first: dict[str, Any], also: list[dict[str, Any]]) -> list[str]:
-    """The failures that probably have the same cause, in one line; in brackets a name that the first one has not."""
-    names = [row["id"] + f" ({_short(row['mistake'])})" * has_its_own_name(row, first) for row in also]
-    return [f"also wrong, probably for the same reason: {', '.join(names)}"] * bool(also)
+    """The failures that probably have the same cause, in one line; and in another those that have a name which it has not."""
+    own = [f"{row['id']} ({_short(row['mistake'])})" for row in also if has_its_own_name(row, first)]
+    same = [row["id"] for row in also if not has_its_own_name(row, first)]
+    return ([f"also wrong, probably for the same reason: {', '.join(same)}"] * bool(same)
+            + [f"also wrong, for this reason or for another: {', '.join(own)}"] * bool(own))
 
 
 def digits_text(digits: dict[str, float]) -> str:

@@ -22,7 +22,7 @@ import scipy
 import refdpm
 from refdpm.conformance import gradients, known, profile as profiles, unknown
 from refdpm.conformance.adapter import Fault, Local, Skip, Source, Unaskable
-from refdpm.conformance.causes import Cause, causes, function_of
+from refdpm.conformance.causes import BY_CONVENTION, Cause, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import infer, right_with
@@ -30,7 +30,7 @@ from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, ski
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
-from refdpm.conformance.report import BY_CONVENTION, FAILING, UNDECIDED, failure_lines, surprises
+from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "

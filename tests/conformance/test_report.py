@@ -431,3 +431,25 @@ def test_only_twice_means_both_and_a_wrong_one_is_refused(capsys):
         "GAU.KL.VALUE", "GAU.ENT.VALUE"}
     assert cli.main(["check", "refdpm.conformance.example.ddpm", "--only", "GAU", "--only", "NOTHING"]) == 2
     assert "'NOTHING'" in capsys.readouterr().err
+
+
+def test_what_two_functions_refuse_is_no_reason_that_they_share():
+    """Two mistakes that have nothing in common, in an adapter whose tables need a second step."""
+    class Two:
+        profile = {"first_t": 0}
+
+        def __init__(self, beta):
+            self.beta, self.abar, self.second = beta, np.cumprod(1 - beta), beta[1]
+
+        def marginal_sample(self, x_0, t, noise):
+            a = self.abar[t].reshape(-1, *[1] * (x_0.ndim - 1))
+            return np.sqrt(a) * x_0 + (1 - a) * noise
+
+        def prior_kl(self, x_0):
+            mean, var = np.sqrt(self.abar[-1]) * x_0, np.sqrt(1 - self.abar[-1])
+            return ((mean ** 2 + var - 1 - np.log(var)) / 2).reshape(len(x_0), -1).sum(axis=1)
+
+    report = check(type("Made", (), {"make": staticmethod(Two)})(), only=("GAU.DRAW", "OBJ.PRIOR"), effort=QUICK)
+    reasons = [row["reason"] for row in report["clauses"]]
+    assert all(reason.startswith("refuses a schedule of one step") for reason in reasons)
+    assert [cause["also"] for cause in report["causes"]] == [[], []]

@@ -16,8 +16,6 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 
 Row = Mapping[str, Any]
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
-
-
 BY_CONVENTION = "it would be right by another convention"
 NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
 

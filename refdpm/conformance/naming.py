@@ -52,7 +52,8 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     """The mistake that explains the failures best, or two at once; None if none changes the answer for the better.
 
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
-    tables.  `slips` are further wrong variants.  A slip that reproduces the failures has to reproduce `more` of them too.
+    tables.  `slips` are further wrong variants.  A slip that reproduces the failures has to reproduce `more` of them too;
+    slips come after symptoms that say what was done, or `slips_first`.
     """
     symptom = symptoms.telling(failures, references[0])
     if symptom == symptoms.ALWAYS_0:
@@ -62,13 +63,9 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = _rank(failures, known)
-        if symptom and not _reproduces(found) and not slips_first:
-            return name_of_symptom(symptom)
-        if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
+        if not _reproduces(found) and (slips_first or not symptom) and _finite_count(failures) >= symptoms.ENOUGH:
             found = sorted(found + _confirmed(_rank(failures, slips), slips, more), key=lambda one: one.distance)
-        if symptom and not _reproduces(found):
-            return name_of_symptom(symptom)
-        if not _reproduces(found) and (symptom := symptoms.arithmetic(failures, references[0])):
+        if not _reproduces(found) and (symptom := symptom or symptoms.arithmetic(failures, references[0])):
             return name_of_symptom(symptom)
         if pairs and not _reproduces(found):
             mistakes = [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID]

@@ -17,6 +17,7 @@ from scipy.special import expit
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters.inputs import Inputs, states_of
 from refdpm.conformance.precision import LIMIT, UNITS, rounded
+from refdpm.schedule import alpha_bar
 from refdpm.vjp import Array
 
 Values = tuple[Array, ...]
@@ -322,13 +323,9 @@ def _with_column(wrong: list[Failure], column: Callable[[Array], Array], change:
     return tuple(change(x, found.reshape(found.shape + (1,) * (x.ndim - found.ndim))) for x in _right_at(wrong, inputs))
 
 
-def _level(beta: Array) -> Array:
-    return np.cumprod(1 - beta)
-
-
 _COLUMNS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-    ("√ᾱ_t", lambda beta: np.sqrt(_level(beta))), ("ᾱ_t", _level), ("√(1 − ᾱ_t)", lambda beta: np.sqrt(1 - _level(beta))),
-    ("1 − ᾱ_t", lambda beta: 1 - _level(beta)), ("√β_t", np.sqrt), ("β_t", np.array),
+    ("√ᾱ_t", lambda beta: np.sqrt(alpha_bar(beta))), ("ᾱ_t", alpha_bar), ("√(1 − ᾱ_t)", lambda beta: np.sqrt(1 - alpha_bar(beta))),
+    ("1 − ᾱ_t", lambda beta: 1 - alpha_bar(beta)), ("√β_t", np.sqrt), ("β_t", np.array),
     ("√(1 − β_t)", lambda beta: np.sqrt(1 - beta)), ("1 − β_t", lambda beta: 1 - beta))
 
 

@@ -130,13 +130,13 @@ def _symptoms_of_a_factor(evidence: Evidence) -> Iterator[str]:
 
 def _readings_of(factor: float, sizes: Mapping[int, str]) -> Iterator[str]:
     """What a factor may be, of all that the lengths in play make likely."""
-    for size, what in sizes.items():
-        if size > 1 and _near(factor, 1 / size):
+    for size, what in ((size, what) for size, what in sizes.items() if size > 1):
+        if _near(factor, 1 / size):
             yield f"{size} is {what}: a mean where f sums, or a mean taken twice"
-        if size > 1 and _near(factor, size):
+        if _near(factor, size):
             yield f"{size} is {what}: a sum where f takes the mean"
         for root, value in ((f"√{size}", np.sqrt(size)), (f"1/√{size}", np.sqrt(1 / size))):
-            if size > 1 and _near(factor, value):
+            if _near(factor, value):
                 yield f"{root} is that, {size} {what}: a scale such as 1/√d is missing, or one too many"
 
 
@@ -175,7 +175,9 @@ def _symptoms_of_an_argument(evidence: Evidence) -> Iterator[str]:
 
 def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
     """A factor that is the same for all entries of a row, column, …"""
-    for axis in range(came.ndim if came.ndim > 1 and not _explains(came / _factor(came, right), right, came) else 0):
+    if came.ndim < 2 or _explains(came / _factor(came, right), right, came):                   # one factor is plainer
+        return
+    for axis in range(came.ndim):
         rest = tuple(other for other in range(came.ndim) if other != axis)
         factor = np.nansum(came * right, axis=rest, keepdims=True) / np.nansum(right * right, axis=rest, keepdims=True)
         if right.size > factor.size and _explains(came / factor, right, came):

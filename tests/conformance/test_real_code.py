@@ -542,6 +542,11 @@ def test_a_law_is_not_checked_where_the_function_asks_for_something_else():
     assert set(found.values()) == {"not checked"} and {"SMP.LAW", "LOSS.ASKED", "SCH.SPACED"} <= set(found)
 
 
+def test_a_method_without_its_object_is_told_how_to_name_one():
+    report = asked(SimpleNamespace(velocity=Tables.posterior), only="PAR.V")
+    assert "make = THE_CLASS" in report["clauses"][0]["reason"] and report["exit_code"] == 2
+
+
 @pytest.mark.parametrize("times,verdict", [
     (lambda T, count: np.round(np.linspace(1, T, count)), "pass"),                    # both ends, as in iDDPM
     (lambda T, count: np.round(np.arange(1, count + 1) * T / count), "pass"),         # as far apart from 0 too

@@ -336,8 +336,10 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
-    if too_weak(power, dtype) and (exact := _in_double_precision(cases)):
+    if too_weak(power, dtype) and (exact := _in_double_precision(cases)) and not too_weak(_power_of(exact, kind), "float64"):
         cases, dtype, power = exact, "float64", _power_of(exact, kind)
+    if not too_weak(power, dtype) and quantity.given is not None:
+        power = _power_of([_with_room_for_upstream(subject, quantity, at, case) for case in cases], kind)
     if not too_weak(power, dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
         power |= {"unseen": _unseen(quantity, tuple(Keyed(one, fingerprint(one)) for one in chosen), at, dtype)}
@@ -349,6 +351,21 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
         return _undecided(subject, quantity, result, power, dtype)
     return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
                            f"{', '.join(quantity.after)}")
+
+
+def _with_room_for_upstream(subject: Subject, quantity: Quantity, at: int, case: _Case) -> _Case:
+    """The case with a scale that reaches as far as what would be excused because it is right given what the adapter had before; of
+    a long chain as it is."""
+    overlay = None if _is_long(case.inputs) else _upstream_answers(subject, quantity, case.inputs)
+    if overlay is None:
+        return case
+    try:
+        with np.errstate(all="ignore"):
+            excused = quantity.reference(subject.chosen(quantity, case.inputs) | overlay)[at]
+            apart = np.abs(excused - case.expected) / (LIMIT * UNITS[case.dtype])
+            return case._replace(scale=case.scale + np.where(np.isfinite(apart), apart, 0.0))
+    except ValueError:                                              # of a door, as in `_given_upstream`
+        return case
 
 
 @lru_cache(maxsize=1000)

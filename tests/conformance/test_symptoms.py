@@ -211,6 +211,30 @@ def test_what_a_pass_is_said_to_exclude_fails():
         assert verdicts(factor)[1]["verdict"] in ("wrong", "inaccurate")
 
 
+class Deviation:
+    """σ_t = √((1 − ᾱ_t)/ᾱ_t) beside the ᾱ of which it is made, on the long schedule; at one t with an error."""
+
+    dtype, beta, t, error = "float32", np.linspace(1e-4, 0.02, 1000), 0, 0.0
+
+    def alpha_bar(self):
+        return np.cumprod(np.float32(1) - self.beta.astype("f"))
+
+    def sigma_of_t(self, t):
+        exact = np.cumprod(1 - self.beta)[t - 1]
+        return (np.sqrt((1 - exact) / exact) * np.where(t == self.t, 1 + self.error, 1)).astype("f")
+
+
+def test_what_an_earlier_answer_excuses_is_said_not_to_be_excluded():
+    """At t = 1 the adapter's own ᾱ has a rounding of its own, and what is right given that is right."""
+    adapter = Deviation()
+    row, = check(adapter, only="SIG.OF_T")["clauses"]
+    assert row["verdict"] == "pass"
+    adapter.t, seen = 1, row["power"]["at"]["1"]
+    for adapter.error, passes in ((seen / 2, True), (1.05 * seen, False)):
+        row, = check(adapter, only="SIG.OF_T")["clauses"]
+        assert (row["verdict"] == "pass") is passes, adapter.error / seen
+
+
 def test_a_table_is_no_better_than_its_worst_entry():
     value, scale = np.array([1.0, 1.0, 1e-6]), np.ones(3)
     along = power.factor_along_t({"beta": BETA}, value, power.smallest_factor(value, scale, 2.0 ** -24), "table")

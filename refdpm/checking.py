@@ -106,7 +106,7 @@ def _run_check(options: argparse.Namespace) -> int:
         if options.list:
             return _list(options, sources)
         if options.workers == 1:
-            found = [_checked(options, source, how) for source in sources]
+            found = _all_checked(options, sources, how)
         else:
             with mapping(options.workers) as each:
                 found = list(each(partial(_checked_apart, options, how), options.adapters))
@@ -121,6 +121,20 @@ def _run_check(options: argparse.Namespace) -> int:
     if html:
         run.write_atomically(html, page.html(reports, command=_command(options)), replace=True)
     return _worst([report["exit_code"] for report in reports])
+
+
+def _all_checked(options: argparse.Namespace, sources: list[Any], how: dict[str, Any]) -> list[_Checked]:
+    """The reports, one after the other; an interrupt ends them, and what was found until then is printed."""
+    from refdpm.conformance import session
+
+    found: list[_Checked] = []
+    try:
+        for source in sources:
+            found.append(_checked(options, source, how))
+    except session.Stopped as stopped:
+        _print_reports(options, [*(one.report for one in found), stopped.report])
+        raise stopped.__cause__ or stopped
+    return found
 
 
 def _refuse_dump(options: argparse.Namespace) -> None:

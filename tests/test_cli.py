@@ -391,3 +391,18 @@ sys.exit(run())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupted_check_prints_what_was_found_until_then(capsys, monkeypatch):
+    shown = []
+
+    def show(_, text):
+        shown.append(text)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(console.Progress, "show", show)
+    assert cli.main(["check", "refdpm.conformance.example.ddpm_wrong", "--only", "GAU"]) == 130
+    found = capsys.readouterr()
+    assert found.err.endswith("refdpm check: stopped\n")
+    assert "stopped after 3 of" in found.out and "GAU.FWD.MEAN" in found.out and "GAU.POST" not in found.out

@@ -49,6 +49,8 @@ def text(report: dict[str, Any], *, verbose: bool = False) -> str:
     parts.append(_clause_lines([row for row in report["clauses"] if row["verdict"] not in UNASKED], verbose))
     parts.append(_unasked_lines(report, verbose))
     parts.append([*_convention_lines(report), _counts_text(report)])
+    if "stopped" in report:
+        parts.append(["stopped after {looked_at} of {of} clauses; what is said above holds for those".format(**report["stopped"])])
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 

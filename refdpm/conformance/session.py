@@ -289,16 +289,32 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
     exit_code   0 if something passes or fails as expected and nothing else fails; 1 if something fails; 2 if nothing was
                 decided, or if a function that is offered could not be asked
 
-    Raises: ValueError for an expected failure that is no clause, or has no reason.
+    Raises: ValueError for an expected failure that is no clause, or has no reason; Stopped, with the report so far, when it is
+    interrupted.
     """
     expected = with_reasons(expected_failures, dict(all_clauses()))
     session = Session(adapter, **options)
     of = {id: one for id, one in all_clauses() if id.startswith(beginnings(only))}
-    rows = []
-    for number, (id, one) in enumerate(of.items(), start=1):
-        started = time.perf_counter()
-        rows.append(Clause(session, id, one, expected.get(id)).row)
-        watch(Step(id, number, len(of), time.perf_counter() - started))
+    rows: list[dict[str, Any]] = []
+    try:
+        for number, (id, one) in enumerate(of.items(), start=1):
+            started = time.perf_counter()
+            rows.append(Clause(session, id, one, expected.get(id)).row)
+            watch(Step(id, number, len(of), time.perf_counter() - started))
+    except KeyboardInterrupt as interrupt:
+        raise Stopped(_report(session, rows, of) | {"stopped": {"looked_at": len(rows), "of": len(of)}}) from interrupt
+    return _report(session, rows, of)
+
+
+class Stopped(KeyboardInterrupt):
+    """A check that was interrupted: `report` is what had been found until then, with the key "stopped"."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        super().__init__()
+        self.report = report
+
+
+def _report(session: Session, rows: list[dict[str, Any]], of: Mapping[str, Quantity | Law]) -> dict[str, Any]:
     found = causes([row for row in rows if row["verdict"] in FAILING and surprises(row)], of)
     summary = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
     return {"adapter": session.source.name, "profile": session.subject.profile.stated(), "known": session.known,

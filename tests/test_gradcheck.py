@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from refdpm.gradcheck import adjoint_gaps, assert_adjoint, differences, forms
+from refdpm.gradcheck.question import COTANGENT, DIGITS, DIRECTION, STEP, Question
 from written_by_others import INPUT, WRITTEN, X
 
 WRONG = [pytest.param(name, gradient, says, id=f"{name}-{number}") for name, written in WRITTEN.items()
@@ -219,6 +220,75 @@ def test_a_missing_term_is_named(wrong, says):
 
     with pytest.raises(AssertionError, match=f"likely: {says}"):
         assert_adjoint(decayed, backward, np.random.default_rng(0).normal(size=(4, 3)))
+
+
+A = np.random.default_rng(1).normal(size=(7, 7))
+TURNED = {
+    "cumulative sum": lambda x: np.cumsum(x, axis=-1),
+    "shift": lambda x: np.roll(x, 2, axis=-1),
+    "convolution": lambda x: sum(k * np.pad(x, [(0, 0), (1, 1)])[:, i:i + 7] for i, k in enumerate((0.3, -1.2, 0.8))),
+    "matrix": lambda x: x @ A,
+    "by differences": lambda x: np.real(x) @ A,
+}
+
+
+@pytest.mark.parametrize("f", TURNED.values(), ids=TURNED)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_jacobian_does_not_pass_for_its_transpose(f, seed):
+    """⟨w, J v⟩ = ⟨J w, v⟩ whenever v = w: a direction that is also the cotangent sees nothing."""
+    x = np.random.default_rng(0).normal(size=(4, 7))
+    with pytest.raises(AssertionError, match="likely: it is the derivative of f along dvalue, J dvalue, and not Jᵀ dvalue"):
+        assert_adjoint(f, lambda dvalue, x: f(dvalue), x, seed=seed)
+
+
+def test_what_is_drawn_for_one_purpose_is_drawn_for_no_other():
+    def backward(dvalue, x):
+        return dvalue * np.cos(x)
+
+    question = Question(np.sin, backward, next(iter(forms.fitting(np.sin, backward, (X,)))), (X,), 0)
+    drawn = [question.rng(what, number).normal() for what in (COTANGENT, DIRECTION, STEP, DIGITS) for number in range(4)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def sum_of(x):
+    return x.sum(axis=-1, keepdims=True)
+
+
+OF_ALL = {
+    "the error is a multiple of value along axis 1: a term with value is wrong, as the sum in the slope of a softmax":
+        (softmax, lambda dvalue, x: softmax(x) * dvalue),
+    "every entry of the value is taken to depend on its own entry alone":
+        (softmax, lambda dvalue, x: softmax(x) * (1 - softmax(x)) * dvalue),
+    "the error is a multiple of x − its mean along axis 1: a term with x is wrong, as that from a mean of squares":
+        (layer_norm, lambda dvalue, x: (dvalue - dvalue.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)),
+    "the error is a constant and a multiple of x along axis 1: the terms through the mean":
+        (layer_norm, lambda dvalue, x: dvalue / x.std(-1, keepdims=True)),
+    "the factor 1 [+] value is missing": (np.tanh, lambda dvalue, x: dvalue * (1 - np.tanh(x))),
+    "every entry is 0.5 times what it should be, and 2 is the factor that a square": (np.square, lambda dvalue, x: dvalue * x),
+}
+
+
+@pytest.mark.parametrize("says", OF_ALL)
+def test_what_people_forget_in_a_slope_is_named(says):
+    f, backward = OF_ALL[says]
+    with pytest.raises(AssertionError, match=f"likely: {says}"):
+        assert_adjoint(f, backward, np.random.default_rng(0).normal(size=(3, 5)))
+
+
+@pytest.mark.parametrize("backward,says", [
+    (lambda dvalue, x, w, b: (x.T @ dvalue, dvalue @ w.T, dvalue.sum(axis=0)), "this is what came for w: the gradients come"),
+    (lambda dvalue, x, w, b: (dvalue @ w.T, x.T @ dvalue, dvalue.sum()), "it is added up over axis 0, over which"),
+    (lambda dvalue, x, w, b: (dvalue @ w.T, x.T @ dvalue, dvalue.sum(axis=0).mean()), "it is averaged over axis 0, over which"),
+])
+def test_gradients_of_another_shape_are_explained(backward, says):
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match=f"likely: {says}"):
+        assert_adjoint(lambda x, w, b: x @ w + b, backward, rng.normal(size=(4, 3)), rng.normal(size=(3, 5)), rng.normal(size=5))
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.gradcheck import forms
-from refdpm.gradcheck.derivative import norm, vector
+from refdpm.gradcheck.derivative import inner, norm, vector
 from refdpm.gradcheck.question import SLACK, Answer, Question, Slope, unit_of
 from refdpm.gradcheck.symptoms import Evidence, sizes_of, symptom
 from refdpm.vjp import Array
@@ -176,15 +176,18 @@ def _leaf(question: Question, i: int, answers: list[Answer]) -> Gap:
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------
 
-def _right_entries(question: Question, slope: Slope, w: Array) -> Array:
-    """The right gradient; nan at all but ENTRIES entries of a large one."""
+def _right_entries(question: Question, slope: Slope, w: Array) -> tuple[Array, Array]:
+    """The right gradient, and what it would be if an entry of the value depended on its own entry alone, where the value is as
+    long; nan at all but ENTRIES entries of a large one."""
     shape = slope.x.shape
     chosen = np.random.default_rng(question.seed).permutation(slope.x.size)[:ENTRIES]
-    right = np.full(shape, np.nan)
+    right, diagonal = np.full(shape, np.nan), np.full(shape, np.nan)
     for k in np.sort(chosen):
-        where = np.unravel_index(k, shape)
-        right[where] = slope.entry(tuple(map(int, where)), w)
-    return right
+        where = tuple(map(int, np.unravel_index(k, shape)))
+        column = slope.column(where)
+        right[where] = inner(w, column)
+        diagonal[where] = w[k] * column[k] if w.size == slope.x.size else np.nan
+    return right, diagonal
 
 
 def _wrong_shape(question: Question, slope: Slope, answers: list[Answer]) -> str:
@@ -205,14 +208,19 @@ def _wrong_numbers(question: Question, slope: Slope, answers: list[Answer]) -> s
 
 
 def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Evidence:
+    values, cotangents = (tuple(map(np.asarray, leaves)) for leaves in (answers[0].value, answers[0].cotangent))
     arrays = {question.names[k]: np.asarray(question.leaves[k]) for k in question.floating}
     came = {name: forms.as_array(answers[0].gradients[k]) for name, k in zip(arrays, question.floating) if k != slope.i}
-    right = _right_entries(question, slope, vector(answers[0].cotangent))
-    sizes = sizes_of([*arrays.items(), *(("the value", np.asarray(leaf)) for leaf in answers[0].value)])
+    w = vector(cotangents)
+    right, diagonal = _right_entries(question, slope, w)
+    is_like_x = [one.shape for one in values] == [slope.x.shape]
     return Evidence(came=np.asarray(answers[0].gradients[slope.i]), right=right,
                     again=forms.as_array(answers[1].gradients[slope.i]) if question.form.has_cotangent else None,
-                    cotangents=tuple(map(np.asarray, answers[0].cotangent)),
-                    others={name: array for name, array in came.items() if array is not None}, arguments=arrays, sizes=sizes)
+                    cotangents=cotangents, others={name: array for name, array in came.items() if array is not None},
+                    arguments=arrays | ({"value": values[0]} if is_like_x else {}),
+                    sizes=sizes_of([*arrays.items(), *(("the value", one) for one in values)]),
+                    forward=slope.along(w.reshape(slope.x.shape)).reshape(slope.x.shape) if is_like_x else None,
+                    diagonal=diagonal if is_like_x else None)
 
 
 def _likely(evidence: Evidence) -> str:

@@ -9,10 +9,11 @@ import warnings
 import numpy as np
 
 from refdpm.gradcheck import forms
-from refdpm.gradcheck.derivative import SAFETY, UNIT, differences, directional, discrepancy, inner, norm, scale_of, vector
+from refdpm.gradcheck.derivative import SAFETY, UNIT, differences, directional, discrepancy, norm, scale_of, vector
 from refdpm.vjp import Array
 
 OWN = 2015                # in front of every seed: a cotangent is not what somebody has drawn with the same seed
+COTANGENT, DIRECTION, STEP, DIGITS = range(1, 5)       # what is drawn, each from a stream of its own
 LEAST = 32.0              # a gap of so many units is rounding
 SLACK = 1e3               # units by which the complex step may always differ from the differences that confirm it
 JITTERS = 6               # arguments with other last digits
@@ -46,7 +47,7 @@ class Question:
     def ask(self, leaves: Sequence[Any], probe: int = 0) -> Answer:
         """The gradient for the random cotangent of that number."""
         def draw(value: Any) -> Any:
-            return forms.cotangent_like(value, np.random.default_rng([OWN, self.seed, probe]))
+            return forms.cotangent_like(value, self.rng(COTANGENT, probe))
 
         value, w, came = forms.ask(self.form, self.f, self.gradient, self.rebuilt_arguments(leaves), draw)
         each = forms.per_argument(came, self.arguments, self.tops)
@@ -54,6 +55,10 @@ class Question:
         pairs = [(leaf, d) for (_, leaf), (_, d) in zip(forms.named_leaves(value, ""), forms.named_leaves(w, ""), strict=True)
                  if np.asarray(leaf).dtype.kind in "fc"]
         return Answer(tuple(leaf for leaf, _ in pairs), tuple(d for _, d in pairs), gradients)
+
+    def rng(self, what: int, number: int) -> np.random.Generator:
+        """Random numbers for one purpose.  A direction that is also the cotangent would let J pass for Jᵀ."""
+        return np.random.default_rng([OWN, self.seed, number, what])
 
     def rebuilt_arguments(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(forms.copied(forms.rebuilt(self.arguments, iter(leaves))))
@@ -85,7 +90,7 @@ class Slope:
         self.leaves = _in_double_where_equal(question)
         self.x = np.asarray(self.leaves[i])
         self.unit = unit_of(*question.value(self.leaves))
-        v = self.direction(np.random.default_rng([OWN, question.seed, i]))
+        v = self.direction(question.rng(STEP, i))
         by_differences, error = self.by_differences(v)
         by_step, says = self._complex_step_and_reason(v)
         self.method, self.why = COMPLEX, ""
@@ -146,7 +151,7 @@ class Slope:
 
     def gap(self, answer: Answer, probe: int, unit: float) -> tuple[float, float]:
         """The gap and its tolerance for one cotangent and a direction of its own."""
-        rng = np.random.default_rng([OWN, self.question.seed, probe, self.i])
+        rng = self.question.rng(DIRECTION, probe)
         w, jtw = vector(answer.cotangent), np.asarray(answer.gradients[self.i])
         if self.method == COMPLEX:
             v = rng.standard_normal(self.x.shape)
@@ -162,7 +167,7 @@ class Slope:
 
     def _noise(self, gap: float, v: Array, probe: int) -> float:
         """By how much the gap changes when the last digits of the arguments do."""
-        rng = np.random.default_rng([OWN, self.question.seed, probe])
+        rng = self.question.rng(DIGITS, probe)
         changes = []
         for _ in range(JITTERS):
             leaves = [_with_other_last_digits(leaf, rng) for leaf in self.question.leaves]
@@ -172,13 +177,15 @@ class Slope:
             changes.append(abs(discrepancy(vector(answer.cotangent), self.by_step(v, precise), jtw, v) - gap))
         return max(changes)
 
-    def entry(self, where: tuple[int, ...], w: Array) -> float:
-        """One entry of the right gradient."""
+    def along(self, v: Array) -> Array:
+        """J v by the method, as a vector."""
+        return self.by_step(v) if self.method == COMPLEX else self.by_differences(v)[0]
+
+    def column(self, where: tuple[int, ...]) -> Array:
+        """The derivative of the value with respect to one entry, as a vector."""
         v = np.zeros(self.x.shape)
-        size = float(self.sizes()[where])
-        v[where] = size
-        jv = self.by_step(v) if self.method == COMPLEX else self.by_differences(v)[0]
-        return float(inner(w, jv)) / size
+        v[where] = size = float(self.sizes()[where])
+        return self.along(v) / size
 
 
 def _in_double_where_equal(question: Question) -> list[Any]:

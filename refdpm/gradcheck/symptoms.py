@@ -23,8 +23,10 @@ class Evidence(NamedTuple):
     again: Array | None                     # what came for another cotangent
     cotangents: tuple[Array, ...]           # of the value's leaves
     others: Mapping[str, Array]             # what came for the other arguments
-    arguments: Mapping[str, Array]          # the values of all arguments
+    arguments: Mapping[str, Array]          # the values of all arguments, and "value", that of f, where it has the argument's shape
     sizes: Mapping[int, str]                # the lengths in play, and what they are the lengths of
+    forward: Array | None = None            # J dvalue where it should be Jᵀ dvalue, if those have the same shape
+    diagonal: Array | None = None           # the diagonal of J times dvalue, likewise
 
 
 def sizes_of(arrays: Iterable[tuple[str, Array]]) -> dict[int, str]:
@@ -67,10 +69,20 @@ def _symptoms_of_shape(evidence: Evidence) -> Iterator[str]:
         yield "the argument was broadcast, and the gradient is not summed over the axes that this added or stretched"
     if came.size == right.size and _explains(came.reshape(right.shape), right, came):
         yield "the numbers are right, their shape is not"
+    yield from (f"this is what came for {name}: the gradients come in another order than the arguments"
+                for name, other in evidence.others.items() if _explains(other, right, came))
+    for axes in _axes(right.ndim):
+        for name, reduced in (("added up", np.sum(right, axis=axes)), ("averaged", np.mean(right, axis=axes))):
+            if reduced.size == came.size and _is_near(came.reshape(reduced.shape), reduced):
+                yield f"it is {name} over {_axes_in_words(axes)}, over which the argument is not broadcast"
     for axes in _axes(came.ndim):
         for name, reduced in (("sum", np.sum(came, axis=axes)), ("mean", np.mean(came, axis=axes))):
             if reduced.size == right.size and _explains(reduced.reshape(right.shape), right, came):
                 yield f"its {name} over {_axes_in_words(axes)} is right"
+
+
+def _is_near(came: Array, right: Array) -> bool:
+    return bool(np.all(np.isfinite(right)) and np.sum(np.abs(came - right)) <= UNEXPLAINED * np.sum(np.abs(right)))
 
 
 def _is_stretched(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
@@ -100,6 +112,7 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
                 if _explains(-other, right, came) or _explains(other, right, came))
     yield from _symptoms_of_a_factor(evidence)
     yield from _symptoms_of_order(came, right)
+    yield from _symptoms_of_the_jacobian(evidence)
     yield from _symptoms_of_an_argument(evidence)
     yield from _symptoms_of_an_axis(came, right)
     offset = _median(came - right)
@@ -130,6 +143,8 @@ def _symptoms_of_a_factor(evidence: Evidence) -> Iterator[str]:
 
 def _readings_of(factor: float, sizes: Mapping[int, str]) -> Iterator[str]:
     """What a factor may be, of all that the lengths in play make likely."""
+    if _near(factor, 2.0) or _near(factor, 0.5):
+        yield "2 is the factor that a square, or a path taken twice, brings: it is missing, or one too many"
     for size, what in ((size, what) for size, what in sizes.items() if size > 1):
         if _near(factor, 1 / size):
             yield f"{size} is {what}: a mean where f sums, or a mean taken twice"
@@ -163,14 +178,24 @@ def _symptoms_of_order(came: Array, right: Array) -> Iterator[str]:
         yield "the numbers are right, but in another order"
 
 
+def _symptoms_of_the_jacobian(evidence: Evidence) -> Iterator[str]:
+    came, right = evidence.came, evidence.right
+    if evidence.forward is not None and _explains(came - evidence.forward + right, right, came):
+        yield ("it is the derivative of f along dvalue, J dvalue, and not Jᵀ dvalue: a matrix is not transposed, a kernel not "
+               "flipped, a rotation or an order not turned back")
+    if evidence.diagonal is not None and _explains(came - evidence.diagonal + right, right, came):
+        yield "every entry of the value is taken to depend on its own entry alone: what it owes to the others is left out"
+
+
 def _symptoms_of_an_argument(evidence: Evidence) -> Iterator[str]:
     came, right = evidence.came, evidence.right
     for name, argument in evidence.arguments.items():
         if argument.size > 1 and _is_stretched(argument.shape, right.shape):
-            if _explains(came * argument, right, came):
-                yield f"the factor {name} is missing"
-            if _explains(came / argument, right, came):
-                yield f"the factor {name} is one too many"
+            for factor, says in ((argument, name), (1 - argument, f"1 − {name}"), (1 + argument, f"1 + {name}")):
+                if _explains(came * factor, right, came):
+                    yield f"the factor {says} is missing"
+                if _explains(came / factor, right, came):
+                    yield f"the factor {says} is one too many"
 
 
 def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
@@ -201,10 +226,23 @@ def _symptoms_of_a_term(evidence: Evidence) -> Iterator[str]:
             yield f"the error is the same for all entries along axis {axis}: a term that is a sum or a mean over it is wrong"
         for name, argument in evidence.arguments.items():
             if argument.shape == error.shape:
-                share = np.sum(error * argument, axis=axis, keepdims=True) / np.sum(argument ** 2, axis=axis, keepdims=True)
-                if _explains(came - share * argument, right, came):
-                    yield (f"the error is a multiple of {name} along axis {axis}: "
-                           f"a term with {name} is wrong, as that from a mean of squares")
+                yield from _symptoms_along(evidence, error, axis, name, argument)
+
+
+def _symptoms_along(evidence: Evidence, error: Array, axis: int, name: str, argument: Array) -> Iterator[str]:
+    """The error is a multiple of an argument along an axis, or of what that is above its mean, or that and a constant."""
+    came, right = evidence.came, evidence.right
+    centred = argument - argument.mean(axis=axis, keepdims=True)
+    for says, direction in ((name, argument), (f"{name} − its mean", centred)):
+        share = np.sum(error * direction, axis=axis, keepdims=True) / np.sum(direction ** 2, axis=axis, keepdims=True)
+        if _explains(came - share * direction, right, came):
+            of = "the sum in the slope of a softmax" if name == "value" else "that from a mean of squares"
+            yield f"the error is a multiple of {says} along axis {axis}: a term with {name} is wrong, as {of}"
+    if error.shape[axis] > 3:
+        share = np.sum(error * centred, axis=axis, keepdims=True) / np.sum(centred ** 2, axis=axis, keepdims=True)
+        if _explains(came - share * centred - error.mean(axis=axis, keepdims=True), right, came):
+            yield (f"the error is a constant and a multiple of {name} along axis {axis}: "
+                   "the terms through the mean and through the mean of squares are wrong")
 
 
 def _plain_terms(evidence: Evidence) -> Iterator[tuple[str, Array]]:

@@ -11,7 +11,7 @@ of a product, log(1 + eˣ)) costs thousands, or all there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -127,7 +127,7 @@ def _below_rate_1(leaf: str, slope: Array, page: Page) -> Array:
 
 def exactly(formulas: list[E], page: Page) -> tuple[list[Array], list[Array]]:
     """The values of formulas in digits, and the scales of an accurate evaluation."""
-    def lost(nodes: dict[E, Array]) -> list[Array]:
+    def lost(nodes: Mapping[E, Array]) -> list[Array]:
         return [part.scale for part in rounding(formulas, page, accurate=True, known=nodes)]
 
     found = digits(formulas, page, lost=lost)

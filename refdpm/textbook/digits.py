@@ -7,7 +7,7 @@ agree in far more than float64 has: 1 − exp ℓ at ℓ = −1e-12, a divergenc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, getcontext, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.expression import E, evaluate
-from refdpm.textbook.page import Array, Page, exactly, to_float
+from refdpm.textbook.page import Array, Page, exactly
 from refdpm.textbook.values import Plain
 
 AGREED = Decimal("1e-30")
@@ -142,7 +142,17 @@ def density(z: Decimal) -> Decimal:
 _CALLS: dict[str, Callable[[Decimal], Decimal]] = {
     "sqrt": sqrt, "log": log, "exp": Decimal.exp, "log1p": log1p, "Phi": normal_cdf, "log Φ": log_normal_cdf, "phi": density,
     "cos": cos, "tanh": tanh, "sin": sin}
-CALLS = {name: np.frompyfunc(f, 1, 1) for name, f in _CALLS.items()}
+
+
+def _remembered(f: Callable[[Decimal], Decimal]) -> Callable[[Decimal], Decimal]:
+    """The function, once for every number and precision: a formula, its slopes and its neighbours have most of them in common."""
+    @lru_cache(maxsize=20_000)
+    def found(x: Decimal, digits: int) -> Decimal:
+        return f(x)
+    return lambda x: found(x, getcontext().prec)
+
+
+CALLS = {name: np.frompyfunc(_remembered(f), 1, 1) for name, f in _CALLS.items()}
 
 
 def _quotient(a: Decimal, b: Decimal) -> Decimal:
@@ -165,6 +175,26 @@ DIGITS = Plain(_number, lambda x: np.asarray(exactly(x), dtype=object), lambda n
 """Decimals, to the digits of the context."""
 
 
+class _Nearest(Mapping[E, Array]):
+    """The values of nodes as the nearest numbers of float64, which are found when they are asked for."""
+
+    def __init__(self, exact: dict[E, Array]) -> None:
+        self.exact = exact
+
+    def __getitem__(self, one: E) -> Array:
+        value = self.exact[one]
+        return value if value.dtype == bool else value.astype(np.float64)
+
+    def __contains__(self, one: object) -> bool:
+        return one in self.exact
+
+    def __iter__(self) -> Iterator[E]:
+        return iter(self.exact)
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+
 class Exact(NamedTuple):
     """The values of formulas as arrays of Decimals, and what was `lost`."""
 
@@ -172,7 +202,7 @@ class Exact(NamedTuple):
     scales: list[Array]
 
 
-def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], list[Array]] | None = None) -> Exact:
+def digits(roots: Iterable[E], page: Page, *, lost: Callable[[Mapping[E, Array]], list[Array]] | None = None) -> Exact:
     """The values of formulas, which agree with those of half as many digits in 30 of them.
 
     Of formulas that `lost` gives the scales of, from the values of their nodes, 30 digits of the scale are enough: an exact 0 need
@@ -186,14 +216,10 @@ def digits(roots: Iterable[E], page: Page, *, lost: Callable[[dict[E, Array]], l
     while True:
         precision *= 2
         found, memo = _to(precision, formulas, page)
-        sizes = lost({one: _float(value) for one, value in memo.items()}) if lost else [np.zeros(value.shape) for value in found]
+        sizes = lost(_Nearest(memo)) if lost else [np.zeros(value.shape) for value in found]
         if precision > MOST or all(map(_agree, before, found, sizes)):
             return Exact(found, sizes)
         before = found
-
-
-def _float(value: Any) -> Array:
-    return np.asarray(value if value.dtype == bool else np.asarray(to_float(value), dtype=np.float64))
 
 
 def _to(precision: int, formulas: list[E], page: Page) -> tuple[list[Array], dict[E, Array]]:

@@ -17,7 +17,7 @@ Source: running error analysis, Higham 2002, sec. 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from refdpm.textbook.values import FLOATS, floats, moved, pages_along, pages_of,
 
 STEP = 1e-20
 MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
+EXACT = ("given", "constant", "neg", "move", "spread", "where", "joined", "piece", "largest", "term", "forms", "also")
 
 
 class Rounded(NamedTuple):
@@ -54,9 +55,10 @@ def _product(slope: Array, error: Array) -> Array:
 
 
 class Rounding:
-    """The arithmetic of values with errors.  Values are those of `FLOATS`, or of `known` nodes where somebody knows better."""
+    """The arithmetic of values with errors.  Values are those of `FLOATS`, or of `known` nodes where somebody knows better, who is
+    not asked about those whose numbers are those of their parts."""
 
-    def __init__(self, *, tables: bool, columns: bool = True, known: dict[E, Array] | None = None) -> None:
+    def __init__(self, *, tables: bool, columns: bool = True, known: Mapping[E, Array] | None = None) -> None:
         self.tables, self.columns, self.known = tables, columns, known or {}
 
     def at(self, one: E, parts: list[Any], page: Page) -> Any:
@@ -66,7 +68,7 @@ class Rounding:
         if one.op == "path":
             return self._passed(one.parts[0], one.how, page)
         masks = [part if isinstance(part, np.ndarray) else part.value for part in parts]
-        value = self.known[one] if one in self.known else FLOATS.at(one, masks, page)
+        value = self.known[one] if one.op not in EXACT and one in self.known else FLOATS.at(one, masks, page)
         if value.dtype == bool:
             return value
         return Rounded(value, np.asarray(self._error(one, parts, value, page)))
@@ -187,7 +189,7 @@ class Rounding:
         return Rounded(*map(np.stack, zip(*states)))
 
 
-def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: dict[E, Array] | None = None) -> list[Rounded]:
+def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: Mapping[E, Array] | None = None) -> list[Rounded]:
     """Values of formulas, with what an evaluation from tables, or an accurate one, can have lost."""
     with np.errstate(all="ignore"):
         return list(evaluate(roots, Rounding(tables=not accurate, known=known), page))

@@ -118,6 +118,8 @@ class Plain:
 
     def folded(self, x: Array, shape: tuple[int, ...]) -> Array:
         """The sum over the axes that broadcasting from `shape` has stretched."""
+        if x.shape == shape:
+            return x
         x = self.summed(x, tuple(range(x.ndim - len(shape)))) if x.ndim > len(shape) else x
         stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and x.shape[axis] != 1)
         x = self.summed(x, stretched, keepdims=True) if stretched else x

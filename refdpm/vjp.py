@@ -23,7 +23,7 @@ A *tree* is an array or a tuple (plain or named) of trees.  `fix` makes a named 
 
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 import inspect
 
@@ -91,9 +91,10 @@ def fix(module: Module, **fixed: Any) -> SimpleNamespace:
     return SimpleNamespace(**namespace)
 
 
-def _keyword_only(member: Callable[..., Any]) -> set[str]:
+@lru_cache(maxsize=1000)
+def _keyword_only(member: Callable[..., Any]) -> frozenset[str]:
     try:
         parameters = inspect.signature(member).parameters.values()
     except (TypeError, ValueError):
-        return set()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return frozenset()
+    return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)

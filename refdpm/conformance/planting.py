@@ -146,6 +146,7 @@ def _by_formula(*changes: tuple[str, int]) -> Plant:
     return plant
 
 
+@lru_cache(maxsize=500)
 def _with_edit(formulas: tuple[E, ...], says: str, which: int, name: str) -> tuple[E, ...]:
     found = (edit.formulas for edit in edits(*formulas) if edit.says == says)
     for edited in islice(found, which, None):

@@ -9,6 +9,7 @@ import numpy as np
 from refdpm.conformance.adapter import Model, Network
 from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Given, Inputs, fingerprint, states_of
+from refdpm.conformance.in_textbook import Keyed
 from refdpm.conformance.precision import LIMIT, TABLES
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
@@ -110,19 +111,6 @@ class Quantity(NamedTuple):
         """The textbook's formula of each output; the same object for inputs that differ in numbers only."""
         found = _formulas(self.book, Keyed(inputs, _form(inputs))) if callable(self.book) else self.book
         return (found,) if isinstance(found, E) else found
-
-
-class Keyed:
-    """Inputs that are equal if their keys are, so that what has been found out with them can be remembered."""
-
-    def __init__(self, inputs: Inputs, key: Any) -> None:
-        self.inputs, self.key = inputs, key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Keyed) and self.key == other.key
 
 
 def _form(inputs: Inputs) -> Any:

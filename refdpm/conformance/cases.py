@@ -11,7 +11,7 @@ The cases of a pair come from several strategies, its alternatives, and `example
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from types import SimpleNamespace
-from itertools import count as counted
+from itertools import count as counted, islice
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,8 @@ PAIR_MODULES = ("activation", "schedule", "gaussian", "binomial", "likelihood", 
                 "later.masked", "later.guidance")
 
 SEED = 2015
-MANY = 8                                                  # examples more, where few are plain
+MANY = 8                                                  # examples, of which the last is taken where the first is plain
+AT_ONCE = 5                                               # cases
 LIMIT = 15                                                # of alternatives: as many examples as the audit looks at
 N, D, UNITS, T, S, K = 5, 2, 4, 6, 3, 3
 SMALL = ((1, 3), (4, 1), (1, 1), (0, 2))                  # (N, D)
@@ -679,28 +680,33 @@ def _shares(name: str, count: int) -> list[int]:
 
 @cache
 def _drawn(name: str, count: int) -> list[list[Case]]:
-    first, *others = ALTERNATIVES[name]
-    found = [_draw(alternative, size) for alternative, size in zip(others, _shares(name, count))]
-    return [_draw(first, count - sum(map(len, found))), *found]
+    """So many cases, by alternatives; several are drawn at once, for to begin to draw takes longer than to draw."""
+    shares = _shares(name, count)
+    sizes = [count - sum(shares), *shares]
+    wanted = [alternative for alternative, size in zip(ALTERNATIVES[name], sizes) for _ in range(size)]
+    cases = iter([case for start in range(0, len(wanted), AT_ONCE) for case in _cases_of(wanted[start:start + AT_ONCE])])
+    return [list(islice(cases, size)) for size in sizes]
 
 
-def _draw(alternative: st.SearchStrategy[Case], count: int) -> list[Case]:
-    """`count` cases of one strategy, not the first, which has the simplest values there are, and which old versions repeat."""
-    if not count:
-        return []
-    few = _first(alternative, count + 1)[-count:]
-    return _first(alternative, count + MANY)[-count:] if any(map(_is_plain, few)) else few
+def _cases_of(alternatives: list[st.SearchStrategy[Case]]) -> list[Case]:
+    """A case of each; again, and by itself, of one that came plain."""
+    found = _first(st.tuples(*alternatives), 1)
+    few = found[-1] if found else [None] * len(alternatives)           # more than Hypothesis draws at once
+    return [_first(alternative.map(lambda case: (case,)), MANY)[-1][0] if case is None or _is_plain(case) else case
+            for alternative, case in zip(alternatives, few)]
 
 
-def _first(alternative: st.SearchStrategy[Case], number: int) -> list[Case]:
-    """So many cases, or fewer where there are no more."""
-    found: list[Case] = []
+def _first(cases: st.SearchStrategy[tuple[Case, ...]], number: int) -> list[tuple[Case, ...]]:
+    """So many draws, or fewer where there are no more; without the simplest values there are, which always come first."""
+    found: list[tuple[Case, ...]] = []
 
     @seed(SEED)
-    @settings(max_examples=number, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(alternative)
-    def collect(case: Case) -> None:
-        found.append(case)
+    @settings(max_examples=number + 1, database=None, deadline=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))
+    @given(st.booleans().flatmap(lambda drawn: cases if drawn else st.just(())))
+    def collect(drawn: tuple[Case, ...]) -> None:
+        if drawn:
+            found.append(drawn)
 
     collect()
     return found

@@ -27,6 +27,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Mu
 from fractions import Fraction
 from functools import lru_cache, wraps
 from inspect import signature
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
@@ -49,14 +50,16 @@ def _reflected(op: str) -> Callable[[E, Any], E]:
 class E:
     """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices).
 
-    `calls` are those of the formulas by name of which it is the value; see `named`.
+    `calls` are those of the formulas by name of which it is the value; see `named`.  `needs` are the parts that have to be evaluated
+    before it: of a walk or a path none, since its step is evaluated on pages of its own.
     """
 
-    __slots__ = ("op", "parts", "how", "calls")
+    __slots__ = ("op", "parts", "how", "calls", "needs")
     __array_ufunc__ = None                                           # so that `array * node` is refused and not taken apart
 
     def __init__(self, op: str, parts: Iterable[E] = (), how: Any = None) -> None:
         self.op, self.parts, self.how = op, tuple(parts), how
+        self.needs = () if op in ("walk", "path") else self.parts[:1] if op == "also" else self.parts
         self.calls: tuple[Call, ...] = ()
 
     def __neg__(self) -> E:
@@ -397,32 +400,28 @@ class Arithmetic(Protocol):
 def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: MutableMapping[E, Any] | None = None) -> Iterator[Any]:
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
     memo, wanted = {} if memo is None else memo, tuple(roots)
-    for one, parts in _unknown(wanted, memo) if memo else _in_turn(wanted):
-        memo[one] = arithmetic.at(one, [memo[part] for part in parts], page)
+    for one in _unknown(wanted, memo) if memo else _in_turn(wanted):
+        memo[one] = arithmetic.at(one, [memo[part] for part in one.needs], page)
     yield from (memo[root] for root in wanted)
 
 
 @lru_cache(maxsize=500)
-def _in_turn(roots: tuple[E, ...]) -> list[tuple[E, tuple[E, ...]]]:
-    """All nodes that have to be evaluated, each with its parts, which come before it."""
-    return [(one, _evaluated(one)) for one in nodes(*roots, parts_of=_evaluated)]
+def _in_turn(roots: tuple[E, ...]) -> list[E]:
+    """All nodes that have to be evaluated, after the parts that they need."""
+    return nodes(*roots, parts_of=attrgetter("needs"))
 
 
-def _unknown(roots: tuple[E, ...], memo: Container[E]) -> Iterator[tuple[E, tuple[E, ...]]]:
-    """Those that are not in a memo, where each is entered before the next is asked for."""
+def _unknown(roots: tuple[E, ...], memo: Container[E]) -> list[E]:
+    """Those that are not in a memo."""
+    begun: set[E] = set()
+    found: dict[E, None] = {}
     stack = [root for root in reversed(roots) if root not in memo]
     while stack:
         one = stack[-1]
-        parts = _evaluated(one)
-        unknown = [part for part in parts if part not in memo]
-        if unknown:
-            stack += unknown[::-1]
-        else:
+        if one in begun:
             stack.pop()
-            if one not in memo:
-                yield one, parts
-
-
-def _evaluated(one: E) -> tuple[E, ...]:
-    """The parts that are values: of a walk or a path none, since its step is evaluated on pages of its own."""
-    return () if one.op in ("walk", "path") else one.parts[:1] if one.op == "also" else one.parts
+            found[one] = None
+        else:
+            begun.add(one)
+            stack += [part for part in one.needs if part not in memo and part not in begun]
+    return [*found]

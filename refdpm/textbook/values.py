@@ -33,6 +33,12 @@ class Plain:
     def at(self, one: E, parts: list[Any], page: Page) -> Any:
         """The value of a node."""
         match one.op:
+            case "+" | "-" | "*":
+                return np.asarray(OPERATORS[one.op](*parts))
+            case "/":
+                return np.asarray(self.quotient(*parts))
+            case "call":
+                return np.asarray(self.call(one.how, parts[0]))
             case "number":
                 return np.asarray(self.number(one.how))
             case "given" | "constant":
@@ -42,14 +48,8 @@ class Plain:
                 return self.array(page.gathered(one.how))
             case "column":
                 return self.array(page.column(one.how))
-            case "+" | "-" | "*":
-                return np.asarray(OPERATORS[one.op](*parts))
-            case "/":
-                return np.asarray(self.quotient(*parts))
             case "neg":
                 return np.asarray(-parts[0])
-            case "call":
-                return np.asarray(self.call(one.how, parts[0]))
             case "above":
                 return np.asarray(np.asarray(parts[0] > parts[1], dtype=bool))
             case "where":

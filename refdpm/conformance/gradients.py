@@ -151,9 +151,11 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[_Case]) -
     def right(inputs: Inputs) -> tuple[Array, ...]:
         return gradient(quantity, inputs)[argument],
 
-    slips = [((slip.id,), partial(_variant_with_slip, slip, right)) for slip in SLIPS]
-    edited = _edited_variants(quantity, argument, failing[0].inputs)
-    found = naming.name([right], failing[:FAILING], [*slips, *edited], slips_first=True)
+    def slips() -> naming.Variants:
+        known = [((slip.id,), partial(_variant_with_slip, slip, right)) for slip in SLIPS]
+        return [*known, *_edited_variants(quantity, argument, failing[0].inputs)]
+
+    found = naming.name([right], failing[:FAILING], slips, slips_first=True)
     if not (found and found.reproduces) and (says := symptom(*map(_evidence, failing[:FAILING]))):
         found = naming.name_of_symptom(says)
     return with_mistake(result, found)

@@ -212,7 +212,7 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
     failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
     ways = [_way_to(subject, quantity, outputs, values) for values in (quantity.reference, partial(textbook, quantity))]
     more = [_failure(row) for row in failing[FAILING:] + passing[PASSING:] if not _is_long(row[0].inputs)]
-    slips = _edited_variants(subject, quantity, outputs, rows[0][0].inputs)
+    slips = partial(_edited_variants, subject, quantity, outputs, rows[0][0].inputs)
     return naming.name(ways, failures, slips, pairs=pairs, more=more)
 
 

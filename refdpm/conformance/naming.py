@@ -10,7 +10,9 @@ catalogue reproduces the answers, the textbook's formulas with one slip of the p
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import combinations
+from types import CodeType
 from typing import Any, NamedTuple
 import contextlib
 import warnings
@@ -47,13 +49,13 @@ class Name(NamedTuple):
     pair: bool = False
 
 
-def name(references: Sequence[Reference], failures: list[Failure], slips: Variants = (), *, pairs: bool = True,
+def name(references: Sequence[Reference], failures: list[Failure], slips: Callable[[], Variants] = tuple, *, pairs: bool = True,
          more: Sequence[Failure] = (), slips_first: bool = False) -> Name | None:
     """The mistake that explains the failures best, or two at once; None if none changes the answer for the better.
 
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
-    tables.  `slips` are further wrong variants.  A slip that reproduces the failures has to reproduce `more` of them too;
-    slips come after symptoms that say what was done, or `slips_first`.
+    tables.  `slips` makes further wrong variants, if it is asked.  A slip that reproduces the failures has to reproduce `more` of
+    them too; slips come after symptoms that say what was done, or `slips_first`.
     """
     symptom = symptoms.telling(failures, references[0])
     if symptom == symptoms.ALWAYS_0:
@@ -64,7 +66,8 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Varian
         warnings.simplefilter("ignore")
         found = _rank(failures, known)
         if not _reproduces(found) and (slips_first or not symptom) and _finite_count(failures) >= symptoms.ENOUGH:
-            found = sorted(found + _confirmed(_rank(failures, slips), slips, more), key=lambda one: one.distance)
+            slipped = slips()
+            found = sorted(found + _confirmed(_rank(failures, slipped), slipped, more), key=lambda one: one.distance)
         if not _reproduces(found) and (symptom := symptom or symptoms.arithmetic(failures, references[0])):
             return name_of_symptom(symptom)
         if pairs and not _reproduces(found):
@@ -237,5 +240,14 @@ def _unexplained_share(value: Array, part: Part, far: float = FAR) -> float:
 
 def touched(reference: Callable[[Inputs], Any], inputs: Inputs) -> list[Mistake]:
     """The mistakes in functions that the reference calls."""
-    called = called_by(lambda: reference(inputs))
-    return [mistake for mistake in MISTAKES if code_of(mistake) in called]
+    called, by_code = called_by(lambda: reference(inputs)), _mistakes_by_code()
+    return [MISTAKES[number] for number in sorted(number for code in called for number in by_code.get(code, ()))]
+
+
+@cache
+def _mistakes_by_code() -> dict[CodeType, list[int]]:
+    """The numbers of the mistakes in every function that has any."""
+    found: dict[CodeType, list[int]] = {}
+    for number, mistake in enumerate(MISTAKES):
+        found.setdefault(code_of(mistake), []).append(number)
+    return found

@@ -50,8 +50,8 @@ def _reflected(op: str) -> Callable[[E, Any], E]:
 class E:
     """A node: an operation, its parts, and in `how` what is no expression (a name, a number, axes, a function of indices).
 
-    `calls` are those of the formulas by name of which it is the value; see `named`.  `needs` are the parts that have to be evaluated
-    before it: of a walk or a path none, since its step is evaluated on pages of its own.
+    `calls` are those of the formulas by name of which it is the value; see `named`.  `needs` are the parts that have to be
+    evaluated before it: of a walk or a path none, since its step is evaluated on pages of its own.
     """
 
     __slots__ = ("op", "parts", "how", "calls", "needs")

@@ -180,16 +180,16 @@ def _is_rounding_of_0(failure: Failure, dtype: str) -> bool:
 
 def _edited_variants(quantity: Quantity, argument: str, inputs: Inputs) -> naming.Variants:
     """The derivative of the textbook's formulas with one edit each; what an edit leaves as it was is evaluated once an input."""
-    pages: dict[int, tuple[Inputs, Page, dict[E, Any]]] = {}
+    pages: dict[int, tuple[Inputs, list[tuple[str, list[E], tuple[E, ...]]], Page, dict[E, Any]]] = {}
 
     def edited(inputs: Inputs) -> list[tuple[str, list[E], tuple[E, ...]]]:
         return _edited_slopes(quantity.formulas(_without_cotangents(inputs)), argument)
 
     def values(number: int, inputs: Inputs) -> tuple[Array, ...]:
-        if id(inputs) not in pages:
-            pages[id(inputs)] = inputs, _page_of_slopes(quantity, inputs), {}
-        _, page, memo = pages[id(inputs)]
-        _, leaves, formulas = edited(inputs)[number]         # of another ε, or other axes, other formulas with the same edits
+        if id(inputs) not in pages:                          # of another ε, or other axes, other formulas with the same edits
+            pages[id(inputs)] = inputs, edited(inputs), _page_of_slopes(quantity, inputs), {}
+        _, own, page, memo = pages[id(inputs)]
+        _, leaves, formulas = own[number]
         found = gradient_of(leaves, floats(formulas, page, memo), page)[argument]
         return (found[1:] if argument == "beta" else found),
 

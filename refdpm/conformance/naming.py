@@ -190,7 +190,7 @@ def _distance(variant: Reference, failures: Sequence[Failure], far: float = FAR)
             if len(values) < len(failure.parts):
                 return np.inf, False
             for value, part in zip(values, failure.parts):
-                given = _with_lost_numbers(np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape), part.observed)
+                given = _with_lost_numbers(_in_shape(value, part.observed.shape), part.observed)
                 moves = moves or distance_in_units(given, part.expected, part.unit) > 1
                 share = _unexplained_share(given, part, far)
                 largest = max(largest, share)
@@ -200,6 +200,11 @@ def _distance(variant: Reference, failures: Sequence[Failure], far: float = FAR)
         except Exception:
             return np.inf, False
     return (NEAR if but_first <= NEAR < largest else largest), moves
+
+
+def _in_shape(value: Any, shape: tuple[int, ...]) -> Array:
+    numbers = np.asarray(value, dtype=np.float64)
+    return numbers if numbers.shape == shape else np.broadcast_to(numbers, shape)
 
 
 def _with_lost_numbers(value: Array, observed: Array) -> Array:

@@ -34,6 +34,13 @@ def verdicts(adapter, **options):
     return {row["id"]: row for row in found["clauses"] if row["verdict"] != "skipped"}
 
 
+@pytest.fixture(scope="module")
+def wrong_example():
+    """The report on the wrong example's clauses of normal laws, and the seconds that each took; not to be changed."""
+    seconds = {}
+    return check(ddpm_wrong, effort=QUICK, only="GAU", watch=lambda step: seconds.update({step.id: step.seconds})), seconds
+
+
 def adapter(change=lambda ddpm: None, **more):
     """The example with some functions replaced."""
     class Changed(ddpm.DDPM):
@@ -70,8 +77,8 @@ def test_a_correct_variant_is_not_accused(name, where, variant):
 
 # -- wrong ones ----------------------------------------------------------------------------------------------------------
 
-def test_the_wrong_example_is_named_and_blamed_where_it_is_wrong():
-    found = verdicts(ddpm_wrong, only="GAU")
+def test_the_wrong_example_is_named_and_blamed_where_it_is_wrong(wrong_example):
+    found = {row["id"]: row for row in wrong_example[0]["clauses"]}
     row = found["GAU.POST.VAR"]
     assert row["verdict"] == "wrong" and row["mistake"] == "SCH-01b" and row["distance"] < 1e-3
     assert row["runner_up"] and row["runner_up_distance"] > row["distance"] and row["digits"]["1"] < 1
@@ -191,8 +198,8 @@ def test_a_stated_convention_is_not_inferred_and_a_wrong_one_is_refused():
 
 # -- reports -------------------------------------------------------------------------------------------------------------
 
-def test_report_has_the_promised_keys_and_is_json():
-    found = json.loads(json.dumps(check(ddpm_wrong, effort=QUICK, only="GAU"), allow_nan=False))
+def test_report_has_the_promised_keys_and_is_json(wrong_example):
+    found = json.loads(json.dumps(wrong_example[0], allow_nan=False))
     assert {"profile", "clauses", "summary", "versions", "seed", "exit_code"} <= found.keys()
     keys = {"id", "verdict", "ratio", "digits", "mistake", "distance", "runner_up", "smallest_input", "given_upstream", "reproduce",
             "reason"}
@@ -219,8 +226,8 @@ def test_expected_failures_are_strict():
     assert surprising["exit_code"] == 1 and "was expected to fail" in reports.text(surprising).splitlines()[0]
 
 
-def test_junit_has_a_case_for_every_clause():
-    found = check(ddpm_wrong, effort=QUICK, only="GAU")
+def test_junit_has_a_case_for_every_clause(wrong_example):
+    found, _ = wrong_example
     suite = ElementTree.fromstring(junit([found]))
     assert len(suite.findall("testcase")) == len(found["clauses"]) == int(suite.get("tests"))
     assert int(suite.get("failures")) == len(suite.findall(".//failure")) == found["summary"]["wrong"]
@@ -231,9 +238,8 @@ def properties(element):
     return {one.get("name"): one.get("value") for one in element.findall("properties/property")}
 
 
-def test_junit_has_times_and_what_is_known_of_a_clause():
-    seconds = {}
-    found = check(ddpm_wrong, effort=QUICK, only="GAU", watch=lambda step: seconds.update({step.id: step.seconds}))
+def test_junit_has_times_and_what_is_known_of_a_clause(wrong_example):
+    found, seconds = wrong_example
     suite = ElementTree.fromstring(junit([found], [seconds]))
     assert list(seconds) == [row["id"] for row in found["clauses"]] and all(0 <= time < 60 for time in seconds.values())
     assert float(suite.get("time")) == pytest.approx(sum(float(case.get("time")) for case in suite.findall("testcase")), abs=0.05)

@@ -11,7 +11,7 @@ The cases of a pair come from several strategies, its alternatives, and `example
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from types import SimpleNamespace
-from itertools import count as counted, islice
+from itertools import count as counted
 from typing import Any
 
 import numpy as np
@@ -656,12 +656,10 @@ CASES: dict[str, st.SearchStrategy[Case]] = {name: st.one_of(*alternatives) for 
 def examples(name: str, *, count: int) -> list[Case]:
     """`count` cases of a pair, the same at every call, from all of its alternatives as evenly as their number allows.
 
-    Few are some of the many, so that they are drawn once, and one alone is drawn by itself; what somebody does to their arrays is
-    done to copies.
+    Few are some of the many; what somebody does to their arrays is done to copies.
     """
-    first, *others = _drawn(name, max(count, LIMIT) if count > 1 else 1)
-    found = [case for drawn, size in zip(others, _shares(name, count)) for case in drawn[:size]]
-    return [_copied(case) for case in first[:count - len(found)] + found]
+    alternatives = len(ALTERNATIVES[name])
+    return [_copied(_drawn(name, n // AT_ONCE)[n % AT_ONCE]) for n in sorted(range(count), key=lambda n: n % alternatives)]
 
 
 def _copied(case: Case) -> Case:
@@ -672,35 +670,22 @@ def _copied(case: Case) -> Case:
     return tuple(tree_map(copied, tree) for tree in arguments), {name: copied(value) for name, value in fixed.items()}
 
 
-def _shares(name: str, count: int) -> list[int]:
-    """How many of `count` cases each alternative but the first gives, if it has so many; the first gives all others."""
-    share, left = divmod(count, len(ALTERNATIVES[name]))
-    return [share + (i <= left) for i in range(2, len(ALTERNATIVES[name]) + 1)]
-
-
 @cache
-def _drawn(name: str, count: int) -> list[list[Case]]:
-    """So many cases, by alternatives; several are drawn at once, for to begin to draw takes longer than to draw."""
-    shares = _shares(name, count)
-    sizes = [count - sum(shares), *shares]
-    wanted = [alternative for alternative, size in zip(ALTERNATIVES[name], sizes) for _ in range(size)]
-    cases = iter([case for start in range(0, len(wanted), AT_ONCE) for case in _cases_of(wanted[start:start + AT_ONCE])])
-    return [list(islice(cases, size)) for size in sizes]
-
-
-def _cases_of(alternatives: list[st.SearchStrategy[Case]]) -> list[Case]:
-    """A case of each; again, and by itself, of one that came plain."""
-    found = _first(st.tuples(*alternatives), 1)
-    few = found[-1] if found else [None] * len(alternatives)           # more than Hypothesis draws at once
-    return [_first(alternative.map(lambda case: (case,)), MANY)[-1][0] if case is None or _is_plain(case) else case
+def _drawn(name: str, number: int) -> list[Case]:
+    """Some of the cases, of the alternatives in turn; several are drawn at once, for to begin to draw takes longer than to draw."""
+    ways = ALTERNATIVES[name]
+    alternatives = [ways[n % len(ways)] for n in range(number * AT_ONCE, (number + 1) * AT_ONCE)]
+    found = _first(st.tuples(*alternatives), 1, SEED + number)
+    few = found[-1] if found else [None] * AT_ONCE                     # more than Hypothesis draws at once
+    return [_first(alternative.map(lambda case: (case,)), MANY, SEED + number)[-1][0] if case is None or _is_plain(case) else case
             for alternative, case in zip(alternatives, few)]
 
 
-def _first(cases: st.SearchStrategy[tuple[Case, ...]], number: int) -> list[tuple[Case, ...]]:
+def _first(cases: st.SearchStrategy[tuple[Case, ...]], number: int, start: int) -> list[tuple[Case, ...]]:
     """So many draws, or fewer where there are no more; without the simplest values there are, which always come first."""
     found: list[tuple[Case, ...]] = []
 
-    @seed(SEED)
+    @seed(start)
     @settings(max_examples=number + 1, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))
     @given(st.booleans().flatmap(lambda drawn: cases if drawn else st.just(())))

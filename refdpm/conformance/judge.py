@@ -420,9 +420,11 @@ def _is_right_in_lower_precision(case: _Case) -> bool:
 
 
 def _is_right_but_near_0(case: _Case) -> bool:
-    """Whether an answer is as near as the rounding of numbers near 1: a difference of such has lost the digits of small ones."""
+    """Whether an answer is as near as the rounding of numbers near 1, in single precision too: a difference of such has lost the
+    digits of small ones."""
+    unit = COARSE["float64"] if case.dtype == "float64" else UNITS[case.dtype]
     error = np.abs(case.observed - case.expected)
-    return bool(np.all(error <= LIMIT * UNITS[case.dtype] * np.maximum(1.0, np.abs(case.expected))))
+    return bool(np.all(error <= LIMIT * unit * np.maximum(1.0, np.abs(case.expected))))
 
 
 def _inaccuracy_text(failing: list[_Case], stated: str | None) -> str:

@@ -24,6 +24,7 @@ NUMBERS_OF = ("classes", "levels", "count")                         # arguments 
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
 STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
 LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what it may be told
+GUESSES = ("x_0_from",)                                             # formulas for x̂_0, which many clip as if it were data
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
 LONG = 40                                                           # letters of a part that is described by how it is written
@@ -83,6 +84,19 @@ class _Version:
             return one.parts[1:2]
         return () if one.op in ("slack", "count") else one.parts[:1] if one.op in ("sum", "move", "term") else one.parts
 
+    def shown(self, one: E) -> E:
+        """What is written for a node: itself, or of several forms the one that is taken."""
+        while one.op in ("forms", "also"):
+            one, = self.parts_of(one)
+        return one
+
+    def with_part(self, parent: E, part: E, new: E) -> E:
+        """The parent with another part; of a larger or smaller of two also where they are compared."""
+        parts = [new if self.shown(one) is part else one for one in parent.parts]
+        if parent.op == "where" and parent.parts[0].op == "above" and part in map(self.shown, parent.parts[1:]):
+            parts[0] = self.with_part(parent.parts[0], part, new)
+        return E(parent.op, parts, parent.how)
+
     def edit(self, says: str, instead: dict[E, E]) -> Edit:
         """The formulas with what is instead of some nodes."""
         return Edit(says, self.formulas.replaced(instead))
@@ -97,7 +111,8 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
     for parent in reversed(everything):
         for part in version.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
-            parents.setdefault(part, {})[parent] = None
+            parents.setdefault(version.shown(part), {})[parent] = None
+    yield from _other_states_of_a_path(version)
     for one in (one for one in everything if not is_said(one)):
         around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]
         apart = all_ways and (len(parents.get(one, ())) > 1 or one in before) and len(parents.get(one, ())) <= MANY
@@ -108,13 +123,24 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             if one not in before:
                 yield version.edit(says + where, {one: new})
             if apart and (one.op not in LEAVES or new.op not in POWERS or len(parents.get(one, ())) <= FEW):
-                yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})
+                yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
         if apart:
             inner = dict.fromkeys([*one.parts, *(part for inside in one.parts for part in inside.parts)])
             for says, new in (change for part in inner for change in _changes_inside(one, part, columns, arguments)):
-                yield from (version.edit(f"{says} in {_name(parent)}", {parent: _with_part(parent, one, new)})
+                yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
+
+
+def _other_states_of_a_path(version: _Version) -> Iterator[Edit]:
+    """Another state of a path where one of them is looked at: x_0 for x_T."""
+    looks = [one for one in version.everything if one.op == "move" and one.parts[0].op == "path"]
+    for one in looks:
+        states = one.parts[0]
+        others = [(states.how.start, given(states.how.start))]
+        others += [(other.how.says.removesuffix(" of"), other) for other in looks if other.parts[0] is states and other is not one]
+        for name, other in others:
+            yield version.edit(f"{name} for {one.how.says.removesuffix(' of')}", {one: other})
 
 
 def _changes_inside(one: E, part: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
@@ -133,8 +159,11 @@ def _since_the_start(version: _Version) -> Iterator[Edit]:
     """All that is said of one step said of all steps up to it; and what is said of the steps since the time before of one step."""
     since = [one for one in version.everything if one.op == "/" and [_level_at(part) for part in one.parts] == ["t", "t_prev"]]
     if since:
-        yield version.edit("β_t and α_t, of one step, for those of the steps from the kept time before", {
-            one: E("column", how=one.parts[0].how._replace(name="alpha")) for one in since})
+        single = {one: E("column", how=one.parts[0].how._replace(name="alpha")) for one in since}
+        yield version.edit("β_t and α_t, of one step, for those of the steps from the kept time before", single)
+        yield from (version.edit(f"{_name(alpha)}, of one step, for {_name(one)} in {_name(parent)}",
+                                 {parent: version.with_part(parent, one, alpha)})
+                    for one, alpha in single.items() for parent in version.everything if one in map(version.shown, parent.parts))
     of_step = [one for one in version.everything if one.op == "column" and one.how.name in ("beta", "alpha")]
     if len(of_step) > 1:
         kept = {one: E("column", how=one.how._replace(name="alpha_bar")) for one in of_step}
@@ -187,6 +216,8 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
                 yield version.edit(f"{says} {'.'.join(place)} for {'.'.join(place)} in {text}", new)
         if "column" in call.arguments:
             yield version.edit(_other_side(call), _called_with(call, {("column",): not call.arguments["column"]}))
+        if isinstance(call.value, E) and call.formula.__name__ in GUESSES:
+            yield version.edit("x̂_0 is clipped to [-1, 1]", {call.value: _clipped(call.value)})
         if isinstance(call.value, E):
             for place in _places(call):
                 argument = _argument(call, place)
@@ -224,6 +255,12 @@ def _of_networks(version: _Version, before: set[E]) -> Iterator[Edit]:
             yield version.edit(says, dict(zip(leaves(call.value), leaves(new), strict=True)))
         yield version.edit("tanh is put around what the network says", {leaf: tanh(leaf) for leaf in leaves(call.value)})
         yield version.edit("what the network says has the wrong sign", {leaf: -leaf for leaf in leaves(call.value)})
+        yield version.edit("what the network says is clipped to [-1, 1]", {leaf: _clipped(leaf) for leaf in leaves(call.value)})
+
+
+def _clipped(x: E) -> E:
+    """x, but 1 above 1 and −1 below −1."""
+    return where(above(x, 1), 1, where(above(-1, x), -1, x))
 
 
 def _other_states(call: Call, arguments: dict[str, E], starts: dict[str, E]) -> Iterator[tuple[str, dict[str, E]]]:
@@ -285,17 +322,9 @@ def _called_with(call: Call, others: dict[Place, Any]) -> dict[E, E]:
 def _everywhere(version: _Version, part: E, around: list[E]) -> Iterator[Edit]:
     """What several nodes do with one part, left out in all of them."""
     for op, place, word in (("/", 1, "divisor"), ("*", 0, "factor"), ("*", 1, "factor"), ("+", 1, "term"), ("-", 1, "term")):
-        where = [one for one in around if one.op == op and one.parts[place] is part]
+        where = [one for one in around if one.op == op and version.shown(one.parts[place]) is part]
         if len(where) > 1:
             yield version.edit(f"{word} left out everywhere: {_name(part)}", {one: one.parts[1 - place] for one in where})
-
-
-def _with_part(parent: E, part: E, new: E) -> E:
-    """The parent with another part; of a larger or smaller of two also where they are compared."""
-    parts = [new if one is part else one for one in parent.parts]
-    if parent.op == "where" and parent.parts[0].op == "above" and part in parent.parts[1:]:
-        parts[0] = _with_part(parent.parts[0], part, new)
-    return E(parent.op, parts, parent.how)
 
 
 @lru_cache(maxsize=5000)
@@ -565,6 +594,8 @@ def _total(one: E) -> Iterator[tuple[str, E]]:
     yield f"mean over {over}, for the sum of {_name(x)}", E("average", one.parts, one.how)
     yield f"sum over {over} left out: {_name(x)}", x
     yield f"sum over {over} with the other sign", -one
+    if like and over == "components":
+        yield f"counted for all examples, and not for each by itself: {_name(x)}", one * count(like[0], "examples", (0,))
     if over == "steps":
         for end, rest in (("first", slice(1, None)), ("last", slice(0, -1))):
             part = move(x, f"all but the {end} of", partial(lambda rest, i: i[rest], rest))

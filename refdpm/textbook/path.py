@@ -37,7 +37,8 @@ def velocity_from(x_0: E, x_t: E, time: E) -> E:
 
 def alpha_bar(time: E) -> E:
     """(1−t)²/((1−t)² + t²)."""
-    return square(1 - time) / (square(1 - time) + square(time))
+    keep = square(1 - time)
+    return keep / (keep + square(time))
 
 
 def level(time: E) -> E:

@@ -223,7 +223,11 @@ class Bound(Chain):
             (mean, var), (guess, _) = (self.posterior(x, x_t, t) for x in (x_0, self.x_0_from_noise(model(x_t, t), x_t, t)))
             total -= ((mean - guess) ** 2 / (2 * var)).reshape(len(x_0), -1).sum(axis=1)
         size = np.prod(x_0.shape[1:])
-        return total + size / 2 * (np.log(1 - self.abar[-1]) - np.log(1 - self.abar[1]) - np.log(2 * np.pi) - 1)
+        ends = size / 2 * (np.log(1 - self.abar[-1]) - np.log(1 - self.abar[1]))
+        return total + ends - self.prior_size(x_0) / 2 * (np.log(2 * np.pi) + 1)
+
+    def prior_size(self, x_0):
+        return np.prod(x_0.shape[1:])
 
 
 def of_bound(**otherwise):
@@ -235,12 +239,73 @@ def of_bound(**otherwise):
     (dict(gain=lambda self, prior, keep, rate: prior * keep / (keep * prior + rate)), "root of"),
     (dict(steps=lambda self: range(2, len(self.beta) - 1)), "the last step left out of the sum"),
     (dict(steps=lambda self: range(3, len(self.beta))), "the first step left out of the sum"),
+    (dict(prior_size=lambda self, x_0: x_0.size), "counted for all examples, and not for each by itself: ½ (1 + log(2 π))"),
     ({}, "pass")])
 def test_a_posterior_by_a_gain_and_the_bound_with_it(otherwise, says):
     assert says in of_bound(**otherwise)
 
 
+class Steps(Chain):
+    """Steps by way of x̂_0: one, one over several t, and one by DDIM."""
+
+    def __init__(self, beta):
+        super().__init__(beta)
+        self.beta = np.append(0.0, beta)
+
+    def said(self, noise):
+        return noise
+
+    def guess(self, x_0):
+        return x_0
+
+    def x_0_from_model(self, x_t, t, model):
+        return self.guess(self.x_0_from_noise(self.said(model(x_t, t)), x_t, t))
+
+    def single(self, t, kept):
+        return kept
+
+    def strided_step(self, x_t, noise, t, t_prev, model):
+        now, before, guess = self.at(t, x_t), self.at(t_prev, x_t), self.x_0_from_model(x_t, t, model)
+        kept = now / before
+        mean = (np.sqrt(before) * (1 - kept) * guess + np.sqrt(self.single(t, kept)) * (1 - before) * x_t) / (1 - now)
+        return mean + np.sqrt((1 - kept) * (1 - before) / (1 - now)) * noise * (t_prev > 0).reshape(-1, *[1] * (x_t.ndim - 1))
+
+    def ancestral_step(self, x_t, noise, t, model):
+        return self.strided_step(x_t, noise, t, t - 1, model)
+
+    def taken(self, deviation):
+        return deviation ** 2
+
+    def ddim_step(self, x_t, noise, t, t_prev, eta, model):
+        now, before, guess = self.at(t, x_t), self.at(t_prev, x_t), self.x_0_from_model(x_t, t, model)
+        deviation = eta * np.sqrt((1 - before) / (1 - now) * (1 - now / before))
+        direction = np.sqrt(np.maximum(1 - before - self.taken(deviation), 0))
+        return np.sqrt(before) * guess + direction * (x_t - np.sqrt(now) * guess) / np.sqrt(1 - now) + deviation * noise
+
+
+def of_steps(**otherwise):
+    return first_line({"make": type("Changed", (Steps,), otherwise), "profile": {"predicts": "noise", "variance": "small"}})
+
+
+def test_a_step_whose_guess_is_clipped_is_told_so_where_the_guess_is_not_seen():
+    program = type("Changed", (Steps,), dict(guess=lambda self, x_0: np.clip(x_0, -1, 1)))
+    steps = {"ancestral_step": lambda x_t, noise, t, beta, model: program(beta).ancestral_step(x_t, noise, t, model),
+             "profile": {"predicts": "noise", "variance": "small"}}
+    assert "(SMP.STEP.X_PREV) is wrong: x̂_0 is clipped to [-1, 1]" in first_line(steps)
+
+
+@pytest.mark.parametrize("otherwise, says", [
+    (dict(said=lambda self, noise: np.clip(noise, -1, 1)), "what the network says is clipped to [-1, 1]"),
+    (dict(guess=lambda self, x_0: np.clip(x_0, -1, 1)), "it is clipped to [-1, 1]"),
+    (dict(single=lambda self, t, kept: (1 - self.beta[t]).reshape(kept.shape)), "α_t, of one step, for ᾱ_t/ᾱ_{t_prev} in √"),
+    (dict(taken=lambda self, deviation: deviation), "square left out: "),
+    ({}, "pass")])
+def test_steps_by_way_of_a_guess(otherwise, says):
+    assert says in of_steps(**otherwise)
+
+
 @pytest.mark.parametrize("functions, says", [
+    (dict(path_alpha_bar=lambda time: (1 - time) / (1 - time + time ** 2)), "square left out: (1 − time)²"),
     (dict(alpha_bar=lambda beta: np.exp(-np.cumsum(beta))), "the limit of small rates"),
     (dict(linear_schedule=lambda T, beta_1, beta_T: np.linspace(beta_1 ** 0.5, beta_T ** 0.5, T) ** 2), "√β_t in equal steps"),
     (dict(sigma_of_t=lambda beta, t: (lambda a: np.sqrt(1 - a) / a)(np.cumprod(1 - beta)[t - 1])),

@@ -42,10 +42,11 @@ STEP = drawn_with(chain("x_0", "noise", low=2), model=network)
 
 
 def path_edges(given: Given) -> list[Inputs]:
-    """Examples, noise for every t and a network, on the schedules of the edges; then wide examples."""
-    return [{"x_0": spread_out(N, components), "noise": spread_out(len(beta) - 1, N, components, start=0.3), "beta": beta,
+    """Examples, noise for every t and a network, on the schedules of the edges; then wide examples, and one more of them, which
+    tells their number from a factor."""
+    return [{"x_0": spread_out(count, components), "noise": spread_out(len(beta) - 1, count, components, start=0.3), "beta": beta,
              "model": edge_network(len(beta) - 1, components=components)}
-            for components, beta in ordinary_then_wide(tame_first(given))]
+            for components, beta in ordinary_then_wide(tame_first(given)) for count in (N + (components == WIDE),)]
 
 
 def step_edges(given: Given) -> list[Inputs]:

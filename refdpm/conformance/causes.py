@@ -3,8 +3,8 @@
 The first is the earliest stage that is wrong, in the order in which quantities build on each other; what is only inaccurate comes
 after what is wrong, which it seldom explains; and before a first stage whose mistake has no name stands one that does not build on
 it and has one.  A law of single calls (the network asked at another t, noise at the last step, an input that is changed) says more
-than the values that it spoils and stands before them; gradients come after all values, and laws of what is distributed last, for
-nearly everything spoils them.
+than the values that it spoils and stands before them, most of all that a function draws random numbers of its own; gradients come after
+all values, and laws of what is distributed last, for nearly everything spoils them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.purity import RANDOM
 from refdpm.conformance.chapters.quantity import Law, Quantity
 
 Row = Mapping[str, Any]
@@ -46,7 +47,7 @@ def _with_a_name_first(found: list[Cause], of: Mapping[str, Quantity | Law]) -> 
         return found
     kind = _place(found[0].first, of[found[0].first["id"]])[:2]
     places = [place for place, cause in enumerate(found)
-              if cause.first["mistake"] and _place(cause.first, of[cause.first["id"]])[:2] == kind]
+              if cause.first["mistake"] and not cause.first["given_upstream"] and _place(cause.first, of[cause.first["id"]])[:2] == kind]
     return [found.pop(place) for place in places[:1]] + found
 
 
@@ -93,7 +94,7 @@ def _builds_on(name: str) -> frozenset[str]:
 def _place(row: Row, of: Quantity | Law) -> tuple[int, int, int, int]:
     step, inaccurate = order().get(function_of(row, of), -1), int(row["verdict"] == "inaccurate")
     if isinstance(of, Law):
-        return inaccurate, (2 if is_distribution(of) else 0), step, -1
+        return inaccurate, (2 if is_distribution(of) else 0), step, -2 if RANDOM in row["reason"] else -1
     return inaccurate, int(row["id"].startswith("GRAD.")), step, 0
 
 
@@ -101,6 +102,10 @@ def _follows(row: Row, first: Row, of: Mapping[str, Quantity | Law]) -> bool:
     same_reason = row["reason"] == first["reason"] and row["reason"] and not row["reason"].startswith(NOTES)
     if _names(row) & _names(first) or same_reason:
         return True
+    if RANDOM in first["reason"] and function_of(first, of[first["id"]]) == function_of(row, of[row["id"]]):
+        return True
+    if row["given_upstream"]:                                       # a mistake of its own, besides those before it
+        return False
     return function_of(first, of[first["id"]]) in _what_spoils(row, of[row["id"]])
 
 

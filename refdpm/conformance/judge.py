@@ -60,7 +60,7 @@ class Result(NamedTuple):
     observed: Array | None = None                  # what came at the smallest input, and what should have come
     right: Array | None = None
     where: str = ""                                # on which part of the inputs it is wrong: "at t = 1 only"
-    given_upstream: bool = False
+    given_upstream: bool = False                   # right, or a mistake of its own, given what the adapter had before
     power: dict[str, Any] | None = None            # of a pass: "factor" is the smallest relative error that would have been seen,
     reason: str = ""                               # "at" the same for each t, "unseen" the edits that would have passed too
 
@@ -114,7 +114,8 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     cases = [list(column) for column in zip(*asked.rows)]
     results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
     notes = [*getattr(subject.source, "notes", {}).get(quantity.name, ()), *_refusals_text(asked), *_undefined_text(asked.rows)]
-    return [_with_notes(result, notes) for result in _with_mistakes(subject, quantity, results, cases, effort)]
+    named = _with_mistakes(subject, quantity, results, cases, effort)
+    return [_with_notes(result, notes) for result in _with_mistakes_of_its_own(subject, quantity, named, cases)]
 
 
 def _not_too_long(inputs: list[Inputs]) -> list[Inputs]:
@@ -203,8 +204,37 @@ def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], 
             for at, result in enumerate(results)]
 
 
-def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], cases: list[list[_Case]], pairs: bool
-                     ) -> Name | None:
+def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
+    """The results, and those that have no name with the one that they have given what the adapter itself had before: an earlier
+    function may have another mistake."""
+    nameless = [at for at, result in enumerate(results) if result.verdict == "wrong" and not result.mistake]
+    if not nameless or quantity.given is None:
+        return results
+    rows = sorted(zip(*cases), key=lambda row: all(row[at].ratio <= LIMIT for at in nameless))[:FAILING + PASSING]
+    given = [_row_given_upstream(subject, quantity, row[0].inputs) for row in rows]
+    if not all(given):
+        return results
+    # what does not depend on t but in one case would be "the answer for t − 1"
+    found = _nearest_mistake(subject, quantity, nameless, [list(column) for column in zip(*given)], False, slips_first=True)
+    if found is None or not found.reproduces:
+        return results
+    says = f"given the adapter's own {', '.join(quantity.after)}"
+    return [with_mistake(result._replace(given_upstream=True, where="; ".join(filter(None, [says, result.where]))), found)
+            if at in nameless else result for at, result in enumerate(results)]
+
+
+def _row_given_upstream(subject: Subject, quantity: Quantity, inputs: Inputs) -> list[_Case]:
+    """The cases of one input, with what the adapter itself had before among the inputs; none where it does not show that."""
+    overlay = _upstream_answers(subject, quantity, inputs)
+    try:
+        return [] if overlay is None else [case._replace(inputs=inputs | overlay)
+                                           for case in compare(subject, quantity, inputs, overlay)]
+    except ValueError:                                              # of a door, as in `_given_upstream`
+        return []
+
+
+def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], cases: list[list[_Case]], pairs: bool, *,
+                     slips_first: bool = False) -> Name | None:
     rows = list(zip(*(cases[at] for at in outputs)))
     failing = [row for row in rows if any(case.ratio > LIMIT for case in row)]
     failing.sort(key=lambda row: (_is_long(row[0].inputs), -max(_wrong_entry_count(case) for case in row)))
@@ -213,7 +243,7 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
     ways = [_way_to(subject, quantity, outputs, values) for values in (quantity.reference, partial(textbook, quantity))]
     more = [_failure(row) for row in failing[FAILING:] + passing[PASSING:] if not _is_long(row[0].inputs)]
     slips = partial(_edited_variants, subject, quantity, outputs, rows[0][0].inputs)
-    return naming.name(ways, failures, slips, pairs=pairs, more=more)
+    return naming.name(ways, failures, slips, pairs=pairs, more=more, slips_first=slips_first)
 
 
 def _way_to(subject: Subject, quantity: Quantity, outputs: list[int], values: naming.Reference) -> naming.Reference:
@@ -397,7 +427,7 @@ def _undecided(subject: Subject, quantity: Quantity, result: Result, power: dict
         reason = f"in {dtype} the answer would be the same with another formula ({first})"
     missing = [name for name in quantity.after if name not in subject.offers]
     advice = ["compute in float64"] * (dtype != "float64")
-    advice += [f"offer also {', '.join(missing)}: then it is judged given those"] * bool(missing)
+    advice += [f"offer also {', '.join(missing)}: given those more may be seen"] * bool(missing)
     return result._replace(verdict="undecided", power=power, reason=f"{reason}; {', or '.join(advice)}" if advice else reason)
 
 

@@ -213,6 +213,8 @@ def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         came, right = in_digits(row["observed"], row["right"])
         yield "came", came + f"   ({row['shown']})" * bool(row["shown"])
         yield "should be", right
+        if row["converted"]:
+            yield "form", row["converted"]
 
 
 def _also_lines(first: dict[str, Any], also: list[dict[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from itertools import product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from unittest import SkipTest
@@ -35,6 +36,7 @@ from refdpm.conformance.subject import LIMIT, Subject
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
         "v = √ᾱ_t ε − √(1−ᾱ_t) x_0, and this one under the name path_velocity")
+UNITS_OF_TOTALS = ("unit", "reduction")                  # which are often meant together: bits for each component
 FEW = 3                         # examples on which a mistake is looked for by other choices
 NAMES = frozenset(quantity.name for quantity in QUANTITIES) | {name for law in LAWS for name in law.needs} | {"vjp"}
 
@@ -83,27 +85,38 @@ class Session:
     def _with_names_by_other_choices(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The results, or where they have no name and another choice gives them one, those by that choice, which is said.
 
-        Only what nothing has told is chosen anew, one thing at a time: a wrong function tells nothing of its own choices.  Where
-        something that it builds on is wrong, that is to blame.
+        Only what nothing has told is chosen anew, one thing at a time, or the unit and the reduction together: a wrong function
+        tells nothing of its own choices.  Where something that it builds on is wrong, and it cannot be judged given that, that is
+        to blame.
         """
         before = [self.subject.functions[name] for name in quantity.after if name in self.subject.functions]
         earlier = [self.value_results(one)[id] for one in before for id in value_ids(one)]
-        if all(result.mistake or result.verdict != "wrong" for result in found) or any(one.verdict == "wrong" for one in earlier):
+        to_blame = quantity.given is None and any(one.verdict == "wrong" for one in earlier)
+        if to_blame or all(result.mistake or result.verdict != "wrong" for result in found):
             return found
         few = min(self.effort.max_examples, FEW)
         own, effort = self.subject.profile, self.effort._replace(power=False, pairs=False, max_examples=few)
-        of_outputs = (field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ()))
-        untold = [field for field in quantity.choices if self.known[field] in ("undetermined", "guessed")]
-        untold += [field for field in of_outputs if self.known[field] == "guessed" and field not in untold]
-        for field, value in ((field, value) for field in untold for value in profiles.VALUES[field]
-                             if value != getattr(own.of(quantity.name), field)):
-            self.subject.profile = own.with_own(quantity.name, {field: value})
+        for choices in self._other_choices(quantity):
+            self.subject.profile = own.with_own(quantity.name, choices)
             again = judge(self.subject, quantity, effort)
             if all(new.mistake and new.verdict == "wrong" for old, new in zip(found, again) if old.verdict == "wrong"):
-                self.known[f"{quantity.name}.{field}"] = "guessed from its mistake"
-                says = f"if its {field} is {value}"
+                self.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in choices}
+                says = f"if its {' and its '.join(f'{field} is {value}' for field, value in choices.items())}"
                 return [result._replace(where="; ".join(filter(None, [result.where, says]))) for result in again]
         self.subject.profile = own
+        return found
+
+    def _other_choices(self, quantity: Quantity) -> list[dict[str, Any]]:
+        """What a function may mean otherwise, of all that nothing has told."""
+        of_outputs = [field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ())]
+        untold = [field for field in dict.fromkeys([*quantity.choices, *of_outputs])
+                  if self.known[field] == "guessed" or self.known[field] == "undetermined" and (
+                      field in quantity.choices or field in UNITS_OF_TOTALS)]
+        own = self.subject.profile.of(quantity.name)
+        others = {field: [value for value in profiles.VALUES[field] if value != getattr(own, field)] for field in untold}
+        found = [{field: value} for field, values in others.items() for value in values]
+        if others.keys() >= set(UNITS_OF_TOTALS):
+            found += [dict(zip(UNITS_OF_TOTALS, values)) for values in product(*(others[field] for field in UNITS_OF_TOTALS))]
         return found
 
     def _with_answers(self, quantity: Quantity, at: int, result: Result) -> Result:
@@ -369,6 +382,7 @@ def _row_of(result: Result, of: Quantity | Law, session: Session, expected: Mapp
         row["power"]["factor"] = None
     row["reason"] = tidy(result.reason)
     row |= few_numbers(result.observed, result.right, result.smallest_input or {})
+    row["converted"] = _conversion_text(result.id, of, session) if result.observed is not None else ""
     row["function"] = function_of(row, of)
     row["kind"] = "law" if isinstance(of, Law) else "gradient" if result.id.startswith("GRAD.") else "value"
     row["called"] = _called(result.id, of)
@@ -377,6 +391,17 @@ def _row_of(result: Result, of: Quantity | Law, session: Session, expected: Mapp
                f"--max-examples {session.effort.max_examples}{session.flags}")
     row["reproduce"] = command if result.verdict in FAILING else None
     return row
+
+
+def _conversion_text(id: str, of: Quantity | Law, session: Session) -> str:
+    """In which form the numbers of a report are, where the adapter answers in another one."""
+    if isinstance(of, Law) or id.startswith("GRAD."):
+        return ""
+    kind = next(output.kind for output in of.outputs if id == f"{of.id}.{output.id}")
+    ours, theirs = profiles.Profile(), session.subject.profile.of(of.name)
+    others = [field for field in profiles.KINDS.get(kind, ()) if getattr(ours, field) != getattr(theirs, field)]
+    (here, there) = (", ".join(str(getattr(profile, field)) for field in others) for profile in (ours, theirs))
+    return f"these are in {here}; the adapter answers in {there}" if others else ""
 
 
 def _called(id: str, of: Quantity | Law) -> str:

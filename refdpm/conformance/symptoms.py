@@ -86,10 +86,14 @@ class Failure(NamedTuple):
 
 
 class Symptom(NamedTuple):
-    """What is wrong, as a sentence about "it", the answer; and the answers that somebody with it gives."""
+    """What is wrong, as a sentence about "it", the answer; and the answers that somebody with it gives.
+
+    `rounded_as` are the numbers of the outputs as which the answers are rounded, where that is not each as itself.
+    """
 
     says: str
     values: Reference
+    rounded_as: tuple[int, ...] | None = None
 
 
 def telling(failures: list[Failure], reference: Reference) -> str | None:
@@ -114,16 +118,18 @@ def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]
 def _explains(symptom: Symptom, failure: Failure) -> bool:
     try:
         values = symptom.values(failure.inputs)
-        return all(_agrees(np.asarray(value, dtype=np.float64), part) for value, part in zip(values, failure.parts, strict=True))
+        units = [failure.parts[at].unit for at in symptom.rounded_as or range(len(failure.parts))]
+        return all(_agrees(np.asarray(value, dtype=np.float64), part, unit)
+                   for value, part, unit in zip(values, failure.parts, units, strict=True))
     except (Skip, ValueError, IndexError, TypeError, KeyError):      # what it needs is not there
         return False
 
 
-def _agrees(value: Array, part: Part) -> bool:
+def _agrees(value: Array, part: Part, unit: Array) -> bool:
     value = np.broadcast_to(value, part.observed.shape)
     with np.errstate(all="ignore"):
         larger = np.maximum(1, np.abs(value) / np.abs(part.expected))
-        allowed = ROUNDING * LIMIT * part.unit * np.where(np.isfinite(larger), larger, 1)
+        allowed = ROUNDING * LIMIT * unit * np.where(np.isfinite(larger), larger, 1)
         left = np.abs(part.observed - value)
         near = (left <= allowed) & ~(left > np.abs(part.observed - part.expected) / 2)           # and not as the right answer is
     return bool(np.all(near | (part.observed == value) | ~part.wrong))
@@ -137,7 +143,7 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     yield from _of_other_inputs(inputs, reference)
     yield from _of_its_inputs(inputs)
     if len(wrong[0].parts) == 2:
-        yield Symptom("its two outputs are exchanged", lambda i: _right_at(wrong, i)[::-1])
+        yield Symptom("its two outputs are exchanged", lambda i: _right_at(wrong, i)[::-1], (1, 0))
     if all(part.expected.ndim > 2 and part.expected.shape[-1] == part.expected.shape[-2] for part in wrong[0].parts):
         yield of_right("its rows and columns are exchanged", lambda x: x.swapaxes(-1, -2))
     yield of_right("it is the mean over the rows, and not one answer for each", lambda x: x.mean(axis=0, keepdims=True))

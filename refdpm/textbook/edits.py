@@ -23,10 +23,12 @@ POWERS = ("call", "*", "/")
 NUMBERS_OF = ("classes", "levels", "count")                         # arguments that count something, and may be off by one
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
 STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
+TARGETS = ("x_0", "noise")                                           # what a network predicts, or a state is made of
 LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what it may be told
 GUESSES = ("x_0_from",)                                             # formulas for x̂_0, which many clip as if it were data
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
+TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
 LONG = 40                                                           # letters of a part that is described by how it is written
 MOST = 1000                                                         # nodes of a part that is written at all
 
@@ -113,7 +115,8 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
         for part in version.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
             parents.setdefault(version.shown(part), {})[parent] = None
     yield from _other_states_of_a_path(version)
-    for one in (one for one in everything if not is_said(one)):
+    which_step = {part for one in everything if _asks_which_step(one) for part in one.parts}     # edited as a case
+    for one in (one for one in everything if not is_said(one) and one not in which_step):
         around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]
         apart = all_ways and (len(parents.get(one, ())) > 1 or one in before) and len(parents.get(one, ())) <= MANY
         if all_ways:
@@ -130,6 +133,11 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             for says, new in (change for part in inner for change in _changes_inside(one, part, columns, arguments)):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
+
+
+def _asks_which_step(one: E) -> bool:
+    """Whether a node is "2 > t"."""
+    return one.op == "above" and one.parts[0].op == "number" and one.parts[1].op == "column" and one.parts[1].how == Column("t")
 
 
 def _other_states_of_a_path(version: _Version) -> Iterator[Edit]:
@@ -369,6 +377,9 @@ def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_way
     if all_ways and one.op in ("column", "given"):
         yield f"1 − {_name(one)} for {_name(one)}", 1 - one
         yield f"{_name(one)} is missing: 1 in its place", node(1) + 0 * one
+    if all_ways and one.op == "given" and one.how in TARGETS:
+        for share in (sqrt(column("alpha_bar")), sqrt(1 - column("alpha_bar"))):
+            yield f"{_name(share * one)} for {_name(one)}", share * one
     if one.op == "given":
         yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
     if all_ways and one.op == "given" and one.how == "time":
@@ -583,7 +594,8 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
 
 def _number(one: E) -> Iterator[tuple[str, E]]:
     if one.how != "π":
-        beside = (10 * one.how, one.how / Fraction(10)) if one.how % 1 else ()           # of a decimal fraction its point
+        has_a_point = one.how % 1 and one.how > TINY
+        beside = (10 * one.how, one.how / Fraction(10)) if has_a_point else ()
         for other in dict.fromkeys((one.how + 1, one.how - 1, 2 * one.how, one.how / Fraction(2), *beside)):
             if other != one.how:
                 yield f"{written(node(other))} for {written(one)}", node(other)
@@ -651,6 +663,9 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     yield says, E("where", (mask, b, a))
     yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
+    if _asks_which_step(mask):
+        step, t = mask.parts
+        yield f"at t = {step.how} what is right at t = {step.how - 1}", E("where", (above(step.how + 1, t), a, b))
 
 
 Chains = tuple[tuple[str, Callable[[Steps], Steps]], ...]
@@ -708,6 +723,7 @@ def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
     if here.name != "t":                                             # which is only compared with
         others = [here._replace(name=name) for name in COLUMNS if name != here.name] + others
         others += [other for other in columns if other != here]
+        others += [here._replace(at=1)] if here.at == "T" else []
     for other in dict.fromkeys(others):
         new = E("column", how=other)
         yield f"{written(new)} for {written(one)}", new

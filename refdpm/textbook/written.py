@@ -40,7 +40,7 @@ def _text(one: E, level: int) -> str:
         case "number":
             return _number(one.how)
         case "given":
-            return ARGUMENTS.get(one.how, str(one.how))
+            return ARGUMENTS.get(one.how, str(one.how).replace("own_", "own "))        # what the adapter itself had before
         case "constant":
             return "given numbers"
         case "column" | "gathered":

@@ -470,7 +470,7 @@ def test_a_report_on_an_answer_that_is_0_can_be_written_as_json():
 
 
 @pytest.mark.parametrize("offered,ends", [
-    ({"posterior"}, "compute in float64, or offer also marginal_sample, reverse: then it is judged given those"),
+    ({"posterior"}, "compute in float64, or offer also marginal_sample, reverse: given those more may be seen"),
     ({"posterior", "marginal_sample", "reverse"}, "compute in float64"),
 ])
 def test_what_is_undecided_asks_for_what_is_not_offered_yet(offered, ends):

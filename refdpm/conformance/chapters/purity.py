@@ -58,6 +58,9 @@ def _rolled(inputs: Inputs) -> Inputs:
             for name, value in inputs.items()}
 
 
+RANDOM = "draws random numbers of its own"
+
+
 def _same_again(subject: Any, function: Quantity, edges: list[Inputs]) -> Finding:
     """The first edge, the same in half precision, the same shapes with other contents, the other edges, and the first again."""
     if not edges:
@@ -70,7 +73,10 @@ def _same_again(subject: Any, function: Quantity, edges: list[Inputs]) -> Findin
     *_, again = map(answer, (_rolled(edges[0]), *edges[1:], edges[0]))
     if _same(first, again):
         return Finding(0.0)
-    return Finding(np.inf, f"{function.name} answers the same call differently the second time", edges[0])
+    says = f"{function.name} answers the same call differently the second time"
+    if not _same(answer(edges[0]), answer(edges[0])):
+        says += f": it {RANDOM}" + ", and not only the noise that is given" * ("noise" in edges[0])
+    return Finding(np.inf, says, edges[0])
 
 
 def _answer(subject: Any, function: Quantity, inputs: Inputs) -> list[Array]:

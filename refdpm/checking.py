@@ -10,7 +10,7 @@ import shlex
 
 from refdpm import run
 from refdpm.data import files
-from refdpm.console import GREEN, RED, YELLOW, Progress, add_workers, say, tell, to_json
+from refdpm.console import GREEN, RED, YELLOW, Progress, add_workers, keep_no_folder, say, tell, to_json
 from refdpm.workers import mapping
 
 LONGEST = 1e6                           # seconds
@@ -72,18 +72,12 @@ UNSOUND = 3                             # the exit code where this package disag
 def _check(options: argparse.Namespace) -> int:
     from refdpm.conformance.subject import Unsound
 
-    _keep_no_folder()
+    keep_no_folder()
     try:
         return _run_check(options) if options.adapters else _first_look(options)
     except Unsound as error:
         tell(f"refdpm check: {error}")
         return UNSOUND
-
-
-def _keep_no_folder() -> None:
-    """Hypothesis would make a folder in the current one."""
-    from hypothesis import configuration
-    configuration.set_hypothesis_home_dir(os.devnull)      # where nothing can be kept
 
 
 class _Checked(NamedTuple):
@@ -177,8 +171,8 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
     known = [id for id, _ in session.all_clauses()]
     for only in options.only:
         if not any(id.startswith(only) for id in known):
-            raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}"
-                             f"{expected.hint(only, known)}")
+            hint = "; of several ids each has an --only of its own" if "," in only else expected.hint(only, known)
+            raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}{hint}")
     path = options.expected_failures
     return {"only": options.only, "profile": _profile_of(options.profile), "flags": _flags(options),
             "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {},
@@ -196,7 +190,7 @@ def _source(options: argparse.Namespace, adapter: str, stack: contextlib.ExitSta
 
 def _checked_apart(options: argparse.Namespace, how: dict[str, Any], adapter: str) -> _Checked:
     """The report on an adapter in another process than that of the command; nothing is said meanwhile."""
-    _keep_no_folder()
+    keep_no_folder()
     with contextlib.ExitStack() as stack:
         return _checked(argparse.Namespace(**vars(options) | {"quiet": True}), _source(options, adapter, stack), how)
 

@@ -25,6 +25,12 @@ def say(text: str, *, colours: Mapping[str, str] = MappingProxyType({})) -> None
     _print(text, "stdout", colours)
 
 
+def keep_no_folder() -> None:
+    """Hypothesis would make a folder in the current one."""
+    from hypothesis import configuration
+    configuration.set_hypothesis_home_dir(os.devnull)      # where nothing can be kept
+
+
 def add_workers(sub: Any, text: str = "processes that share the work, -1 for one for each core; the results are the same") -> None:
     """The flag for several processes."""
     sub.add_argument("--workers", type=int, default=1, metavar="N", help=text)

@@ -5,7 +5,7 @@ from pathlib import Path
 import argparse
 
 from refdpm import run, traceability
-from refdpm.console import add_workers, say, tell, to_json
+from refdpm.console import add_workers, keep_no_folder, say, tell, to_json
 
 
 def add_audit(sub: argparse.ArgumentParser) -> None:
@@ -36,6 +36,7 @@ def _progress(options: argparse.Namespace) -> Callable[[str], None]:
 
 
 def _audit(options: argparse.Namespace) -> int:
+    keep_no_folder()
     from refdpm.conformance import audit                       # needs Hypothesis; the other commands do not wait for it
     report = audit.run(thorough=options.thorough, tell=_progress(options), workers=options.workers)
     say(to_json(report) if options.json else audit.render(report))
@@ -54,6 +55,7 @@ def _read(options: argparse.Namespace) -> int:
     if options.out.suffix != ".html":
         raise ValueError(f"--out: expected a name ending in .html, got {options.out}")
     out = run.new_file(options.out)
+    keep_no_folder()
     from refdpm.reading import page                            # needs the kit, as the audit does
     run.write_atomically(out, page.page(_progress(options)))
     say(f"{options.out}: open it in a browser")

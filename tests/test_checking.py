@@ -60,6 +60,7 @@ def test_a_file_with_an_object_in_it(tmp_path, capsys):
     (["check", "no_such_module"], ["adapter: expected", "no_such_module"]),
     (["check", "json"], ["adapter: expected functions"]),
     (["check", EXAMPLE, "--only", "NOTHING"], ["--only: expected"]),
+    (["check", EXAMPLE, "--only", "GAU.KL,GAU.ENT"], ["--only: expected", "each has an --only of its own"]),
     (["check", EXAMPLE, "--only", "gau.post.mean"], ["--only: expected", "is GAU.POST.MEAN meant?"]),
     (["check", EXAMPLE, "--max-examples", "-1"], ["--max-examples: expected"]),
     (["check", EXAMPLE, "--timeout", "0"], ["--timeout: expected"]),

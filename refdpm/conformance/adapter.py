@@ -288,12 +288,18 @@ class _quiet:
         if isinstance(error, NotImplementedError):
             raise Skip(said(error) or "not implemented") from None
         if isinstance(error, Exception) and not isinstance(error, (Skip, Fault)):
-            told = f"raises {kind.__name__}: {said(error)}".rstrip(": ")
+            told = f"raises {kind.__name__}: {said(error)}".rstrip(": ") + _hint_for(error)
             raise (Refusal if isinstance(error, self.refused) else Fault)(told + _place_of(trace)) from error
         if isinstance(error, SystemExit):
             raise Fault(f"leaves Python with SystemExit({said(error)})") from error
         if error is not None and not isinstance(error, (Exception, KeyboardInterrupt)):
             raise Fault(f"raises {kind.__name__}, which is no Exception: {said(error)}".rstrip(": ")) from error
+
+
+def _hint_for(error: Exception) -> str:
+    """What somebody forgets whose program works with arrays of another kind."""
+    is_of_array = isinstance(error, (AttributeError, TypeError)) and "ndarray" in said(error)
+    return "; arrays are given as array = … of the adapter makes them, for PyTorch array = torch.as_tensor" * is_of_array
 
 
 def said(words: object) -> str:

@@ -3,8 +3,8 @@
 The first is the earliest stage that is wrong, in the order in which quantities build on each other; what is only inaccurate comes
 after what is wrong, which it seldom explains; and before a first stage whose mistake has no name stands one that does not build on
 it and has one.  A law of single calls (the network asked at another t, noise at the last step, an input that is changed) says more
-than the values that it spoils and stands before them, most of all that a function draws random numbers of its own; gradients come after
-all values, and laws of what is distributed last, for nearly everything spoils them.
+than the values that it spoils and stands before them, most of all that a function draws random numbers of its own; gradients come
+after all values, and laws of what is distributed last, for nearly everything spoils them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,8 +46,8 @@ def _with_a_name_first(found: list[Cause], of: Mapping[str, Quantity | Law]) -> 
     if not found or found[0].first["mistake"] or isinstance(of[found[0].first["id"]], Law):
         return found
     kind = _place(found[0].first, of[found[0].first["id"]])[:2]
-    places = [place for place, cause in enumerate(found)
-              if cause.first["mistake"] and not cause.first["given_upstream"] and _place(cause.first, of[cause.first["id"]])[:2] == kind]
+    places = [place for place, (first, _) in enumerate(found)
+              if first["mistake"] and not first["given_upstream"] and _place(first, of[first["id"]])[:2] == kind]
     return [found.pop(place) for place in places[:1]] + found
 
 

@@ -204,7 +204,8 @@ def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], 
             for at, result in enumerate(results)]
 
 
-def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]) -> list[Result]:
+def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]
+                              ) -> list[Result]:
     """The results, and those that have no name with the one that they have given what the adapter itself had before: an earlier
     function may have another mistake."""
     nameless = [at for at, result in enumerate(results) if result.verdict == "wrong" and not result.mistake]

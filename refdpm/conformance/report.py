@@ -22,6 +22,7 @@ UNASKED = ("skipped", "not checked")
 UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
+NEAREST = 0.5                   # of an error, what the nearest mistake may leave
 MOST_NAMES = 2                  # of one mistake, besides the first
 RUN_AGAIN = "run again"
 RIGHT_DIGITS = "that are right on the input with most values of t"
@@ -199,7 +200,8 @@ def _field(name: str, says: str) -> list[str]:
 
 
 def _nearest_text(row: Mapping[str, Any]) -> str:
-    if not row["runner_up"]:
+    """What explains at least half of the error; less would mislead."""
+    if not row["runner_up"] or row["runner_up_distance"] > NEAREST:
         return ""
     return f"; the nearest, {_worded(row['runner_up'])}, leaves {row['runner_up_distance']:.0%} of the error"
 
@@ -226,10 +228,12 @@ def _also_lines(first: dict[str, Any], also: list[dict[str, Any]]) -> list[str]:
 
 
 def digits_text(digits: dict[str, float]) -> str:
-    """Digits along t: all of them, or at most eight."""
+    """Digits along t: all of them, or at most eight, the worst among them."""
     steps = list(digits)
-    shown = steps if len(steps) <= 8 else [steps[round(i * (len(steps) - 1) / 7)] for i in range(8)]
-    return "  ".join(f"t={t}: {digits[t]:.0f}" for t in shown)
+    if len(steps) > 8:
+        worst = min(range(len(steps)), key=lambda at: digits[steps[at]])
+        steps = [steps[at] for at in sorted({worst, *(round(i * (len(steps) - 1) / 6) for i in range(7))})]
+    return "  ".join(f"t={t}: {digits[t]:.0f}" for t in steps)
 
 
 # -- everything else -------------------------------------------------------------------------------------------------------
@@ -263,6 +267,9 @@ def _unasked_lines(report: dict[str, Any], verbose: bool) -> list[str]:
         lines += _wrap(f"not checked, because the kit does not know these functions: {', '.join(names)}", indent=2)
     if report["not_looked_at"]:
         lines += _wrap(f"not checked, because no clause is about them: {', '.join(report['not_looked_at'])}", indent=2)
+    if report["further_outputs"]:
+        more = [f"{name} ({count} more)" for name, count in report["further_outputs"].items()]
+        lines += _wrap(f"not checked: what these return behind the outputs that a clause is about: {', '.join(more)}", indent=2)
     return lines + _skipped_lines([row for row in report["clauses"] if row["verdict"] == "skipped"], verbose)
 
 

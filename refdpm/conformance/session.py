@@ -333,6 +333,7 @@ def _report(session: Session, rows: list[dict[str, Any]], of: Mapping[str, Quant
     return {"adapter": session.source.name, "profile": session.subject.profile.stated(), "known": session.known,
             "causes": [_plain_cause(cause) for cause in found], "not_known": _not_known(session.source),
             "not_looked_at": [str(name) for name in getattr(session.source, "unasked", ())],
+            "further_outputs": dict(sorted(session.subject.further.items())),
             "clauses": rows, "summary": summary, "versions": versions(), "seed": session.effort.seed,
             "exit_code": _exit_code(rows)}
 

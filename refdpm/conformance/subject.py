@@ -39,6 +39,7 @@ class Subject:
         self.offers = source.offers()
         self.functions = {quantity.name: quantity for quantity in functions if quantity.name in self.offers}
         self.given = Given(source.beta, getattr(source, "classes", None), getattr(source, "own_steps", None))
+        self.further: dict[str, int] = {}              # how many outputs a function has behind those that a clause is about
         self._memory: dict[Any, Any] = {}
         self._edges: dict[Edges, list[Inputs]] = {}
 
@@ -68,7 +69,10 @@ class Subject:
         if quantity is None:
             raise Skip(f"{name} is not offered")
         shapes = [value.shape for value in self.right(quantity, inputs)]
-        parts, profile = _parts(self.remembered(quantity, inputs), quantity), self.profile.of(name)
+        came, profile = self.remembered(quantity, inputs), self.profile.of(name)
+        parts = _parts(came, quantity)
+        if isinstance(came, tuple) and len(came) > len(parts):
+            self.further[name] = len(came) - len(parts)
         values = []
         for part, output, shape in zip(parts, quantity.outputs, shapes, strict=True):
             if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):

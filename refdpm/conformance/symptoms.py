@@ -130,8 +130,9 @@ def _agrees(value: Array, part: Part, unit: Array) -> bool:
     with np.errstate(all="ignore"):
         larger = np.maximum(1, np.abs(value) / np.abs(part.expected))
         allowed = ROUNDING * LIMIT * unit * np.where(np.isfinite(larger), larger, 1)
-        left = np.abs(part.observed - value)
-        near = (left <= allowed) & ~(left > np.abs(part.observed - part.expected) / 2)           # and not as the right answer is
+        left, apart = np.abs(part.observed - value), np.abs(value - part.expected)
+        as_right_is = (left > np.abs(part.observed - part.expected) / 2) & (apart > allowed)
+        near = (left <= allowed) & ~as_right_is
     return bool(np.all(near | (part.observed == value) | ~part.wrong))
 
 

@@ -8,7 +8,7 @@ a memo of the formula's own nodes, so that it costs only what stands above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import chain, combinations, product
@@ -151,7 +151,7 @@ def _other_states_of_a_path(version: _Version) -> Iterator[Edit]:
             yield version.edit(f"{name} for {one.how.says.removesuffix(' of')}", {one: other})
 
 
-def _changes_inside(one: E, part: E, columns: Iterable[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+def _changes_inside(one: E, part: E, columns: Collection[Column], arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
     """The changes of a part of an expression that somebody may write out in each place."""
     for says, new in _changes(part, columns, arguments, False):
         yield f"{says} in {_name(one)}", _replacing(one).replaced({part: new})[0]
@@ -359,7 +359,7 @@ def _written_count(one: E) -> int:
     return counts[one]
 
 
-def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_ways: bool) -> Iterator[tuple[str, E]]:
+def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_ways: bool) -> Iterator[tuple[str, E]]:
     if one.op in _OPERATIONS:
         yield from _OPERATIONS[one.op](one)
     if all_ways and one.op in _IN_ALL_WAYS:
@@ -377,7 +377,7 @@ def _changes(one: E, columns: Iterable[Column], arguments: dict[str, E], all_way
     if all_ways and one.op in ("column", "given"):
         yield f"1 − {_name(one)} for {_name(one)}", 1 - one
         yield f"{_name(one)} is missing: 1 in its place", node(1) + 0 * one
-    if all_ways and one.op == "given" and one.how in TARGETS:
+    if all_ways and one.op == "given" and one.how in TARGETS and columns:
         for share in (sqrt(column("alpha_bar")), sqrt(1 - column("alpha_bar"))):
             yield f"{_name(share * one)} for {_name(one)}", share * one
     if one.op == "given":
@@ -717,7 +717,7 @@ _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 
 
-def _columns(one: E, columns: Iterable[Column]) -> Iterator[tuple[str, E]]:
+def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
     here: Column = one.how
     others = [here._replace(shift=here.shift + shift) for shift in (-1, 1)]
     if here.name != "t":                                             # which is only compared with

@@ -14,7 +14,7 @@ from refdpm.conformance.chapters.inputs import LINEAR, Given
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.power import too_weak
 from refdpm.conformance.reference import Reference
-from refdpm.conformance.report import conventions, headline
+from refdpm.conformance.report import conventions, headline, text
 from refdpm.conformance.session import check
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.subject import Subject
@@ -598,3 +598,98 @@ def test_an_adapter_most_of_which_is_right_in_single_precision_computes_so():
 
     found = verdicts(asked(making(Mixed)(), only=("GAU", "PAR.V")))
     assert set(found.values()) <= {"inaccurate", "pass"} and found["GAU.KL.VALUE"] == "pass", found
+
+
+class Steps(Clipped):
+    """Single precision, with a sampling step, the terms of the bound in bits per component, and a third output, as many have it."""
+
+    dtype = "float32"
+
+    def posterior(self, x_0, x_t, t):
+        mean, var = super().posterior(x_0, x_t, t)
+        return self.handed_on(mean.astype("f"), (var + 0 * mean).astype("f"), np.log(var).astype("f"))
+
+    def handed_on(self, *outputs):
+        return outputs
+
+    def guess(self, model, x_t, t):
+        a = self.at(self.abar, t, x_t)
+        return (x_t - np.sqrt(1 - a) * model(x_t, t)) / np.sqrt(a)
+
+    def reverse(self, model, x_t, t):
+        return self.posterior(self.guess(model, x_t, t), x_t, t)
+
+    def deviation(self, var):
+        return np.sqrt(var)
+
+    def ancestral_step(self, model, x_t, t, noise):
+        mean, var, _ = self.reverse(model, x_t, t)
+        return mean + self.deviation(var) * noise * (t > 0).reshape(-1, *[1] * (x_t.ndim - 1))
+
+    def divergence(self, ratio):
+        return (ratio - 1 - np.log(ratio)) / 2
+
+    def prior_kl(self, x_0):
+        a = self.abar[-1]
+        terms = self.divergence(1 - a) + a * x_0 ** 2 / 2
+        return (terms.reshape(len(x_0), -1).mean(axis=1) / np.log(2)).astype("f")
+
+
+def steps(**otherwise):
+    return check(type("Changed", (Steps,), otherwise)(BETA), effort=Effort(max_examples=1, power=False))
+
+
+def told(report):
+    return {row["id"]: (row["mistake"] or "", row["where"]) for row in report["clauses"] if row["verdict"] == "wrong"}
+
+
+def test_what_a_function_returns_behind_its_outputs_is_said_not_to_be_checked():
+    report = steps()
+    assert set(verdicts(report).values()) == {"pass"}, headline(report)
+    assert report["further_outputs"] == {"posterior": 1, "reverse": 1}
+    assert "behind the outputs that a clause is about: posterior (1 more), reverse (1 more)" in text(report)
+
+
+def test_a_second_mistake_is_named_given_the_first():
+    """x̂_0 clipped, and a variance for its root: the step is wrong by itself in two ways, and given the reverse step in one."""
+    report = steps(guess=lambda self, model, x_t, t: np.clip(Steps.guess(self, model, x_t, t), -1, 1), deviation=lambda self, var: var)
+    found = told(report)
+    assert found["REV.LAW.MEAN"][0] == "x̂_0 is clipped to [-1, 1]"
+    assert found["SMP.STEP.X_PREV"][0] == "root left out: √own var"
+    assert found["SMP.STEP.X_PREV"][1].startswith("given the adapter's own reverse")
+    assert [cause["first"] for cause in report["causes"]] == ["REV.LAW.MEAN", "SMP.STEP.X_PREV"]
+
+
+def test_a_wrong_term_is_named_by_the_unit_and_the_reduction_that_nothing_tells():
+    """Only a total tells its unit, and a wrong one tells nothing."""
+    report = steps(divergence=lambda self, ratio: (ratio - np.log(ratio)) / 2)
+    mistake, where = told(report)["OBJ.PRIOR.VALUE"]
+    assert mistake in ("BND-14", "term left out: 1") and where == "if its unit is bits and its reduction is mean"
+    assert "these are in nats, sum; the adapter answers in bits, mean" in text(report)
+
+
+def test_outputs_that_are_exchanged_are_told_also_where_one_of_them_is_0():
+    """A mean that is rounded as a mean is, in the place of a variance, of which 0 has no rounding."""
+    report = steps(handed_on=lambda self, mean, var, log_var: (var, mean, log_var),
+                   __init__=lambda self, beta: Tables.__init__(self, np.float32(beta)))
+    assert "(GAU.POST.MEAN) is wrong: its two outputs are exchanged" in headline(report)
+
+
+def test_a_function_that_draws_noise_of_its_own_is_told_so_first():
+    rng = np.random.default_rng(0)
+    report = steps(ancestral_step=lambda self, model, x_t, t, noise: Steps.ancestral_step(self, model, x_t, t, rng.normal(size=x_t.shape)))
+    assert "it draws random numbers of its own, and not only the noise that is given (PURE.SAME)" in headline(report)
+    assert report["causes"][0]["also"] == ["SMP.STEP.X_PREV"]
+
+
+def test_an_array_of_another_kind_is_asked_for_by_name():
+    report = steps(marginal_sample=lambda self, x_0, t, noise: x_0.float())
+    assert "no attribute 'float'; arrays are given as array = … of the adapter makes them" in headline(report)
+
+
+def test_another_floor_in_the_place_of_0_is_no_other_formula():
+    """Any floor will do in the place of β̃_1 = 0, and that another would do decides nothing."""
+    floor = type("Floor", (Tables,), {"dtype": "float32"})(np.linspace(1e-4, 0.02, 1000))
+    floor.var = np.maximum(floor.var, 1e-20)
+    row = next(row for row in check(floor, only="REV.LAW")["clauses"] if row["id"] == "REV.LAW.VAR")
+    assert row["verdict"] == "pass", row["reason"]

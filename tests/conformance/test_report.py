@@ -51,8 +51,8 @@ def with_verdict(monkeypatch, verdict, **fields):
 
 # -- which failure comes first -------------------------------------------------------------------------------------------
 
-def row(id, mistake=None, reason="", also=(), verdict="wrong"):
-    return {"id": id, "verdict": verdict, "mistake": mistake, "reason": reason, "also": also}
+def row(id, mistake=None, reason="", also=(), verdict="wrong", given_upstream=False):
+    return {"id": id, "verdict": verdict, "mistake": mistake, "reason": reason, "also": also, "given_upstream": given_upstream}
 
 
 def grouped(*rows):
@@ -453,3 +453,15 @@ def test_what_two_functions_refuse_is_no_reason_that_they_share():
     reasons = [row["reason"] for row in report["clauses"]]
     assert all(reason.startswith("refuses a schedule of one step") for reason in reasons)
     assert [cause["also"] for cause in report["causes"]] == [[], []]
+
+
+def test_a_nearest_mistake_that_leaves_most_of_the_error_is_not_told():
+    numbers = {"observed": [1.0], "right": [2.0], "kind": "value", "called": "it", "where": "", "smallest_input": None, "ratio": None,
+               "digits": None, "reproduce": None, "expected": None, "shown": "", "converted": ""}
+    for left, is_told in ((0.4, True), (0.6, False)):
+        lines = reports.failure_lines(row("GAU.MARG.MEAN") | numbers | {"runner_up": "sign of x", "runner_up_distance": left})
+        assert any("the nearest, “sign of x”" in line for line in lines) is is_told
+
+
+def test_the_worst_t_is_among_the_digits_that_are_shown():
+    assert "t=2: 0" in reports.digits_text({str(t): 0.0 if t == 2 else 7.0 for t in range(1, 21)})

@@ -131,9 +131,10 @@ def _agrees(value: Array, part: Part, unit: Array) -> bool:
         larger = np.maximum(1, np.abs(value) / np.abs(part.expected))
         allowed = ROUNDING * LIMIT * unit * np.where(np.isfinite(larger), larger, 1)
         left, apart = np.abs(part.observed - value), np.abs(value - part.expected)
-        as_right_is = (left > np.abs(part.observed - part.expected) / 2) & (apart > allowed)
-        near = (left <= allowed) & ~as_right_is
-    return bool(np.all(near | (part.observed == value) | ~part.wrong))
+        told_apart = (apart > allowed) | (part.observed == value)
+        as_right_is = told_apart & (left > np.abs(part.observed - part.expected) / 2)
+    explained = (left <= allowed) & ~as_right_is | (part.observed == value)
+    return bool(np.all(explained | ~part.wrong) and (np.any(told_apart & part.wrong) or not np.any(part.wrong)))
 
 
 # -- all of them, the most telling first ---------------------------------------------------------------------------------

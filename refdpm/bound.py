@@ -14,18 +14,22 @@ either.  Both kernels obey detailed balance,
 
     π(x_0) q(x_1 | x_0) = π(x_1) k(x_0 | x_1)
 
-where k is the same forward kernel, which here goes from x_1 to x_0.  So q(x_1 | x_0) π(x_0)/π(x_1) is itself a law of x_0, and the
-model takes it as its last step (eq. 44): p(x_0 | x_1) = q(x_1 | x_0) π(x_0)/π(x_1).  Divided by q(x_1 | x_0), as the term t = 1
-has it, this is π(x_0)/π(x_1), so that E log π(x_0) − E log π(x_1) remains (eq. 45).
+where k is the same forward kernel, which here goes from x_1 to x_0.  With a normal π the exponent of the left side,
+
+    −½ (x_0² − 2 √(1−β_1) x_0 x_1 + x_1²)/β_1
+
+does not change when x_0 and x_1 are exchanged; and a bit is either kept or drawn anew from π.  So q(x_1 | x_0) π(x_0)/π(x_1) is
+itself a law of x_0, and the model takes it as its last step (eq. 44): p(x_0 | x_1) = q(x_1 | x_0) π(x_0)/π(x_1).  Divided by
+q(x_1 | x_0), as the term t = 1 has it, this is π(x_0)/π(x_1), so that E log π(x_0) − E log π(x_1) remains (eq. 45).
 
 For t ≥ 2 conditioning the forward step on x_0 changes nothing, because the chain is Markov (eq. 47), and Bayes' rule turns it
 round (eq. 48):
 
     q(x_t | x_{t−1}) = q(x_t | x_{t−1}, x_0) = q(x_{t−1} | x_t, x_0) q(x_t | x_0) / q(x_{t−1} | x_0)
 
-This step is the denominator in B.  Its last two factors are therefore turned upside down there.  The average of a logarithm is
-minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0), which β_1 > 0 makes a number at t = 1 too, and the sum over t telescopes
-(eqs. 49, 50):
+This step is a divisor in B, so that in B the ratio of its last two factors is q(x_{t−1} | x_0)/q(x_t | x_0).  The average of a
+logarithm is minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0), which β_1 > 0 makes a number at t = 1 too, and the sum over t
+telescopes (eqs. 49, 50):
 
     Σ_{t=2..T} E log [ q(x_{t−1} | x_0) / q(x_t | x_0) ]
       = Σ_{t=2..T} [ H(x_t | x_0) − H(x_{t−1} | x_0) ] = H(x_T | x_0) − H(x_1 | x_0)

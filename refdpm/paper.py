@@ -14,11 +14,7 @@ the binomial one), completed by the marginal and the posterior, which the table 
     Released code   where the authors' program (Theano, at de92b57) departs from their paper. It covers Gaussian images alone:
                     no binomial half, no heartbeat, no radial basis functions, no learned β.
 
-Symbols: α_t = 1 − β_t, ᾱ_t = α_1 ⋯ α_t, ᾱ_0 = 1; T_π is the diffusion kernel whose stationary law is π; n counts dimensions or bits; r is
-the rate of ones of the binomial π (with an argument, r(x) is the factor of sec. 2.5); S = E‖x_0‖², M is the expected number of ones in x_0;
-h is the entropy of one bit; E without an index is over q(x_{0:T}).
-
-C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)] is the correction that eq. 14 lacks (see its note).
+`SYMBOLS` says what the letters stand for; C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)] is the correction that eq. 14 lacks (see its note).
 
 Which code and which tests carry which number is found by `traceability`.
 """
@@ -27,7 +23,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 import re
 
-__all__ = ["EQUATIONS", "Equation", "CITED", "cited", "code_of", "eq", "known"]
+__all__ = ["EQUATIONS", "SYMBOLS", "Equation", "CITED", "cited", "code_of", "eq", "known"]
 
 CITED = re.compile(r"\b[Ee]qs?\. \d+(?:(?:–|, | and )\d+)*|\bequations? \d+")
 
@@ -42,6 +38,15 @@ class Equation(NamedTuple):
     note: str
 
 
+SYMBOLS = {
+    "α": "α_t = 1 − β_t, what a step keeps", "ᾱ": "ᾱ_t = α_1 ⋯ α_t, what t steps keep; ᾱ_0 = 1", "T_π": "the diffusion kernel whose stationary law is π",
+    "L": "the expected log-likelihood of a datum (eq. 10)", "K": "the bound of eq. 14", "C": "what eq. 14 lacks (see its note)",
+    "H": "an entropy: H_q of the forward chain, H_p of the model", "KL": "the divergence D_KL(q ‖ p) = E_q log(q/p)",
+    "n": "the number of dimensions or bits",
+    "r": "the rate of ones of the binomial π; with an argument, r(x) is the factor of sec. 2.5",
+    "S": "E‖x_0‖², the mean square of the data", "M": "the expected number of ones in x_0", "h": "the entropy of one bit",
+    "E": "an expectation, without an index over q(x_{0:T})",
+}
 TABLE = "Table App.1"
 _ROWS: tuple[tuple[str, ...], ...] = (      # number, section, status, what it says; then the note, if there is one
     # -- 2.1 to 2.4: the two chains, the likelihood, the bound --
@@ -192,6 +197,11 @@ EQUATIONS: dict[str, Equation] = {
 
 _code: dict[str, set[str]] = {}
 _F = TypeVar("_F", bound=Callable[..., object])
+
+
+def symbols_in(text: str) -> dict[str, str]:
+    """The letters that stand in a text, and what they stand for."""
+    return {symbol: says for symbol, says in SYMBOLS.items() if re.search(rf"(?<![^\W_]){symbol}(?![^\W_])", text)}
 
 
 def known(number: object, where: str) -> str:

@@ -9,18 +9,18 @@ import inspect
 import re
 import textwrap
 
-from refdpm import READING_ORDER, paper
+from refdpm import READING_ORDER
 from refdpm.conformance import gradients, wire
-from refdpm.conformance.cases import CASES
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.evidence import inputs_text, tidy
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
+from refdpm.conformance.in_textbook import book
 from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import INPUTS, KINDS, VALUES, Profile
 from refdpm.conformance.report import SAYS
 from refdpm.conformance.subject import edges_for_all
-from refdpm.paper import EQUATIONS, cited, code_of
+from refdpm.paper import EQUATIONS, SYMBOLS, cited, code_of, symbols_in
 
 WIDTH = 110
 ARGUMENT = READING_ORDER[READING_ORDER.index("schedule"):READING_ORDER.index("later")]                  # what derives the paper
@@ -38,11 +38,19 @@ def explain(wanted: str, clauses: Clauses) -> str:
     """
     parts = {PREFIX.sub("", part.strip().lower()) for part in wanted.split(BOTH)}            # two mistakes at once are printed so
     texts = [text() for name, text in entries(clauses) if name.lower() in parts]
-    texts = texts or [clause(id, of) for id, of in clauses if f"{id}.".startswith(f"{wanted.upper().rstrip('.')}.")]
+    texts = texts or _several(wanted, clauses)
     if not texts:
         raise ValueError(f"NAME: expected a clause, a function, a mistake, an equation, a convention, a module or a word, "
                          f"got {tidy(wanted, 100)!r}{_hint(wanted, clauses)}")
     return "\n\n".join(texts)
+
+
+def _several(beginning: str, clauses: Clauses) -> list[str]:
+    """The clauses whose ids begin so; of more than one without their mistakes, which they share."""
+    found = [(id, of) for id, of in clauses if f"{id}.".startswith(f"{beginning.upper().rstrip('.')}.")]
+    if len(found) == 1:
+        return [clause(*found[0])]
+    return [clause(id, of, briefly=True) for id, of in found] + ["known mistakes: python -m refdpm explain CLAUSE"] * bool(found)
 
 
 def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -63,11 +71,11 @@ def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
     yield from ((number, partial(equation, number, clauses)) for number in EQUATIONS)
     sources = dict.fromkeys(name for _, of in clauses for name in of.equations if name not in EQUATIONS)
     yield from ((name, partial(source, name, clauses)) for name in sources)
-    yield from ((word, partial(_wrapped, f"{word}: {says}")) for word, says in GLOSSARY.items())
+    yield from ((word, partial(_wrapped, f"{word}: {says}")) for word, says in {**SYMBOLS, **GLOSSARY}.items())
     for field in VALUES:
         yield field, partial(convention, field, clauses)
         yield from ((value, partial(convention, field, clauses, value)) for value in VALUES[field] if isinstance(value, str))
-    for name in CASES:
+    for name in book():
         yield from ((known, partial(theory, name)) for known in (name, f"refdpm.{name}", f"{name}_vjp", f"refdpm.{name}_vjp"))
 
 
@@ -87,7 +95,7 @@ def _indented(says: str) -> str:
 
 # -- clauses and mistakes ------------------------------------------------------------------------------------------------
 
-def clause(id: str, of: Quantity | Law) -> str:
+def clause(id: str, of: Quantity | Law, *, briefly: bool = False) -> str:
     """A clause: what it asks for, where that is derived, on which inputs it is tried, and the mistakes it knows."""
     lines = [id, _indented(of.says), "", f"  equations  {', '.join(of.equations) or 'none of the paper'}"]
     if isinstance(of, Law):
@@ -95,9 +103,11 @@ def clause(id: str, of: Quantity | Law) -> str:
     edges = edges_for_all(of.edges)
     arguments = ", ".join(edges[0])
     lines += [f"  function   {of.name}({arguments}) → {', '.join(output.id.lower() for output in of.outputs)}",
-              f"  derived    {_derivation_text(of)}"]
+              *([] if briefly else [f"  derived    {_derivation_text(of)}"])]
     lines += [f"  builds on  {', '.join(of.after)}"] * bool(of.after)
     lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
+    if briefly:
+        return "\n".join(lines)
     lines += [f"  inputs     {len(edges)} that are always tried, the first: "
               + inputs_text({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
     known = [*touched(_answers_of(id, of), _first_inputs(of)), *(gradients.SLIPS if id.startswith("GRAD.") else ())]
@@ -137,7 +147,8 @@ def equation(number: str, clauses: Clauses) -> str:
     name = number if number.startswith("App.") else f"equation {number}"
     lines = [f"{name} of Sohl-Dickstein et al. 2015, {found.section}", _indented(found.says)]
     lines += [_indented(found.note)] if found.note else []
-    lines += [_indented(part) for part in (paper.__doc__ or "").split("\n\n") if part.startswith("Symbols:")]
+    symbols = symbols_in(f"{found.says} {found.note}")
+    lines += [_indented(f"Symbols: {'; '.join(f'{symbol}: {says}' for symbol, says in symbols.items())}.")] if symbols else []
     code = ", ".join(f"refdpm.{place}" for place in code_of(number))
     lines += [_indented(f"code: {code}")] if code else []
     lines += [_indented(f"why: python -m refdpm explain refdpm.{module}") for module in _derived_in(number)]
@@ -161,7 +172,7 @@ def _clauses_text(name: str, clauses: Clauses) -> str:
 
 def text_of(module: str) -> str:
     """What a module says of itself: its part of the argument, or of the package all modules in reading order."""
-    return inspect.getdoc(importlib.import_module(module)) or ""
+    return (inspect.getdoc(importlib.import_module(module)) or "").replace("**", "")
 
 
 def theory(name: str) -> str:

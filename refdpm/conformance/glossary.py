@@ -18,6 +18,8 @@ GLOSSARY = {
              "to (N, D); its tables model.weight and model.bias have T+1 rows, of which rows 1 to T belong to t = 1, …, T.",
     "network": "what the functions sigma_… and path_… are given: network(x_t, sigma) predicts x_0 (in sigma_denoised it is F, "
                "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1), or one number where one step is taken.",
+    "clipping": "holding x̂_0 within [-1, 1], as many samplers do. No formula here has it, and it is reported as a mistake; switch "
+                "it off in the adapter, or offer the functions without it.",
     "profile": "the conventions of an adapter: t from 0 or 1, nats or bits, variance or its logarithm.",
     "guessed": "of a convention: no right function tells it, and under this one most numbers of a wrong function are right.",
     "dtype": 'the precision in which an adapter computes, "float32" for instance, as a name in its file; what is right in double '

@@ -161,8 +161,8 @@ def _unasked(report: dict[str, Any]) -> Iterator[Markup]:
         if row["verdict"] in UNASKED:
             reasons.setdefault(f"{row['verdict']}: {row['reason']}", []).append(row["id"])
     own = [one["name"] + f" (is {one['nearest']} meant?)" * bool(one["nearest"]) for one in report["not_known"]]
-    reasons |= {"not checked: the kit does not know these functions": own} if own else {}
-    reasons |= {"not checked: no clause is about these": report["not_looked_at"]} if report["not_looked_at"] else {}
+    reasons |= {"not checked: no clause is about these functions": own} if own else {}
+    reasons |= {"not checked: no clause is about these parts": report["not_looked_at"]} if report["not_looked_at"] else {}
     said = sorted(reasons.items(), key=lambda item: (item[0].endswith("not offered"), not item[0].startswith("not checked")))
     if said:
         number = sum(map(len, reasons.values()))

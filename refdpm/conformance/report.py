@@ -264,9 +264,9 @@ def _unasked_lines(report: dict[str, Any], verbose: bool) -> list[str]:
     lines = [f"not checked: {row['id']}: {row['reason']}" for row in report["clauses"] if row["verdict"] == "not checked"]
     if report["not_known"]:
         names = [one["name"] + f" (is {one['nearest']} meant?)" * bool(one["nearest"]) for one in report["not_known"]]
-        lines += _wrap(f"not checked, because the kit does not know these functions: {', '.join(names)}", indent=2)
+        lines += _wrap(f"not checked, because no clause is about these functions: {', '.join(names)}", indent=2)
     if report["not_looked_at"]:
-        lines += _wrap(f"not checked, because no clause is about them: {', '.join(report['not_looked_at'])}", indent=2)
+        lines += _wrap(f"not checked, because no clause is about these parts: {', '.join(report['not_looked_at'])}", indent=2)
     if report["further_outputs"]:
         more = [f"{name} ({count} more)" for name, count in report["further_outputs"].items()]
         lines += _wrap(f"not checked: what these return behind the outputs that a clause is about: {', '.join(more)}", indent=2)

@@ -8,7 +8,7 @@ a memo of the formula's own nodes, so that it costs only what stands above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import chain, combinations, product

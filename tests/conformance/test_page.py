@@ -94,7 +94,7 @@ def test_what_an_adapter_says_is_text_and_nothing_else(pages):
     assert b"<script>" not in pages["hostile"] and b"<b>" not in pages["hostile"]
     text = text_of(pages["hostile"])
     assert "<script>document.title = 1</script>" in text and "<b>hostile</b>" in text
-    assert "guidance — not checked: the kit does not know these functions" in text and not html.UNFIT.search(text)
+    assert "guidance — not checked: no clause is about these functions" in text and not html.UNFIT.search(text)
 
 
 def test_several_adapters_have_a_contents(pages):

@@ -652,7 +652,8 @@ def test_what_a_function_returns_behind_its_outputs_is_said_not_to_be_checked():
 
 def test_a_second_mistake_is_named_given_the_first():
     """x̂_0 clipped, and a variance for its root: the step is wrong by itself in two ways, and given the reverse step in one."""
-    report = steps(guess=lambda self, model, x_t, t: np.clip(Steps.guess(self, model, x_t, t), -1, 1), deviation=lambda self, var: var)
+    report = steps(deviation=lambda self, var: var,
+                   guess=lambda self, model, x_t, t: np.clip(Steps.guess(self, model, x_t, t), -1, 1))
     found = told(report)
     assert found["REV.LAW.MEAN"][0] == "x̂_0 is clipped to [-1, 1]"
     assert found["SMP.STEP.X_PREV"][0] == "root left out: √own var"
@@ -677,7 +678,11 @@ def test_outputs_that_are_exchanged_are_told_also_where_one_of_them_is_0():
 
 def test_a_function_that_draws_noise_of_its_own_is_told_so_first():
     rng = np.random.default_rng(0)
-    report = steps(ancestral_step=lambda self, model, x_t, t, noise: Steps.ancestral_step(self, model, x_t, t, rng.normal(size=x_t.shape)))
+
+    def drawn(self, model, x_t, t, noise):
+        return Steps.ancestral_step(self, model, x_t, t, rng.normal(size=x_t.shape))
+
+    report = steps(ancestral_step=drawn)
     assert "it draws random numbers of its own, and not only the noise that is given (PURE.SAME)" in headline(report)
     assert report["causes"][0]["also"] == ["SMP.STEP.X_PREV"]
 

@@ -458,7 +458,8 @@ def test_what_two_functions_refuse_is_no_reason_that_they_share():
 
 def test_a_nearest_mistake_that_leaves_most_of_the_error_is_not_told():
     nothing = dict.fromkeys(("smallest_input", "ratio", "digits", "reproduce", "expected"))
-    numbers = {"observed": [1.0], "right": [2.0], "kind": "value", "called": "it", "where": "", "shown": "", "converted": ""} | nothing
+    nothing |= {"where": "", "shown": "", "converted": ""}
+    numbers = nothing | {"observed": [1.0], "right": [2.0], "kind": "value", "called": "it"}
     for left, is_told in ((0.4, True), (0.6, False)):
         lines = reports.failure_lines(row("GAU.MARG.MEAN") | numbers | {"runner_up": "sign of x", "runner_up_distance": left})
         assert any("the nearest, “sign of x”" in line for line in lines) is is_told

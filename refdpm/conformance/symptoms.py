@@ -112,29 +112,44 @@ def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]
     if sum(int(np.sum(part.wrong)) for failure in wrong for part in failure.parts) < ENOUGH:
         return None
     with np.errstate(all="ignore"):
-        return next((symptom.says for symptom in symptoms(wrong) if all(_explains(symptom, failure) for failure in wrong)), None)
+        return next((symptom.says for symptom in symptoms(wrong) if _explains_all(symptom, wrong)), None)
 
 
-def _explains(symptom: Symptom, failure: Failure) -> bool:
-    try:
-        values = symptom.values(failure.inputs)
-        units = [failure.parts[at].unit for at in symptom.rounded_as or range(len(failure.parts))]
-        return all(_agrees(np.asarray(value, dtype=np.float64), part, unit)
-                   for value, part, unit in zip(values, failure.parts, units, strict=True))
-    except (Skip, ValueError, IndexError, TypeError, KeyError):      # what it needs is not there
-        return False
+def _explains_all(symptom: Symptom, wrong: list[Failure]) -> bool:
+    """Whether it agrees with what came in all of them, and is told apart from what is right in some."""
+    told = False
+    for failure in wrong:
+        try:
+            values = symptom.values(failure.inputs)
+            units = [failure.parts[at].unit for at in symptom.rounded_as or range(len(failure.parts))]
+            for value, part, unit in zip(values, failure.parts, units, strict=True):
+                value = np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape)
+                apart = _told_apart(value, part, unit)
+                if not _agrees(value, part, unit, apart):
+                    return False
+                told = told or bool(np.any(apart & part.wrong))
+        except (Skip, ValueError, IndexError, TypeError, KeyError):  # what it needs is not there
+            return False
+    return told
 
 
-def _agrees(value: Array, part: Part, unit: Array) -> bool:
-    value = np.broadcast_to(value, part.observed.shape)
-    with np.errstate(all="ignore"):
-        larger = np.maximum(1, np.abs(value) / np.abs(part.expected))
-        allowed = ROUNDING * LIMIT * unit * np.where(np.isfinite(larger), larger, 1)
-        left, apart = np.abs(part.observed - value), np.abs(value - part.expected)
-        told_apart = (apart > allowed) | (part.observed == value)
-        as_right_is = told_apart & (left > np.abs(part.observed - part.expected) / 2)
-    explained = (left <= allowed) & ~as_right_is | (part.observed == value)
-    return bool(np.all(explained | ~part.wrong) and (np.any(told_apart & part.wrong) or not np.any(part.wrong)))
+def _told_apart(value: Array, part: Part, unit: Array) -> Array:
+    """Where a symptom gives another number than the right one."""
+    return np.asarray((np.abs(value - part.expected) > _allowed(value, part, unit)) | (part.observed == value))
+
+
+def _allowed(value: Array, part: Part, unit: Array) -> Array:
+    """How far what came may be from it, entry by entry; of a number that is larger than the right one more."""
+    larger = np.maximum(1, np.abs(value) / np.abs(part.expected))
+    return ROUNDING * LIMIT * unit * np.where(np.isfinite(larger), larger, 1)
+
+
+def _agrees(value: Array, part: Part, unit: Array, apart: Array) -> bool:
+    """Whether what came is that wherever it was wrong, and nearer to that than to what is right."""
+    left = np.abs(part.observed - value)
+    as_right_is = apart & (left > np.abs(part.observed - part.expected) / 2)
+    explained = (left <= _allowed(value, part, unit)) & ~as_right_is | (part.observed == value)
+    return bool(np.all(explained | ~part.wrong))
 
 
 # -- all of them, the most telling first ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 import argparse
 import copy
+import importlib
 import inspect
 import itertools
 import multiprocessing
@@ -55,6 +56,8 @@ class Trace:
     def __init__(self) -> None:
         self.functions = {f"{module}.{name}": function for module in MODULES for name in targets(module)
                           if (function := function_of(module, name)) is not None}
+        self.remembering = [member for module in MODULES for member in vars(importlib.import_module(f"refdpm.{module}")).values()
+                            if hasattr(member, "cache_clear")]           # what is remembered is not called
         self.evidence: dict[str, list[Evidence]] = {name: [] for name in self.functions}
         self.calls: dict[str, list[dict[str, Any]]] = {}
         self.seconds: dict[str, float] = {}
@@ -63,6 +66,8 @@ class Trace:
 
     def run(self, piece: Evidence) -> None:
         """Raises: ValueError if the evidence objects to the right package."""
+        for member in self.remembering:
+            member.cache_clear()
         self._seen, started = Counter[str](), time.perf_counter()
         sys.setprofile(self._look)
         try:
@@ -90,10 +95,15 @@ class Trace:
         """What reaches a constant is what reaches a function that looks it up."""
         for module, name in ((module, name) for module in MODULES for name in targets(module)):
             if function_of(module, name) is None:
-                users = [user for user, function in self.functions.items() if name in function.__globals__
-                         and any(name in code.co_names for code in codes_of(function.__code__))]
+                users = [user for user, function in self.functions.items() if _looks_up(function, name)]
                 reaching = {key_of(piece): piece for user in users for piece in self.evidence[user]}
                 self.evidence[f"{module}.{name}"] = list(reaching.values())
+
+
+def _looks_up(function: Any, name: str) -> bool:
+    """Whether a function reads a name of its module, or of another one whose name is in capitals: kernel.SMOOTH_DRAWS."""
+    known = name in function.__globals__ or name.isupper()
+    return known and any(name in code.co_names for code in codes_of(function.__code__))
 
 
 def traced(pieces: list[Evidence]) -> Trace:

@@ -21,7 +21,8 @@ import warnings
 
 from refdpm import READING_ORDER
 
-NOT_THEORY = ("paper", "workers", "data", "single", "train")   # the registry of equations, and what needs processes, files or hours
+# the registry of equations, what refuses bad input, and what needs processes, files or hours
+NOT_THEORY = ("paper", "doors", "workers", "data", "single", "train")
 MODULES = tuple(name for name in READING_ORDER[:READING_ORDER.index("gradcheck")] if name.partition(".")[0] not in NOT_THEORY)
 
 OPERATORS: dict[type, tuple[type, ...]] = {

@@ -170,7 +170,9 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
                                                         "absorbing": "the last class, which it does not leave",
                                                         "given": "a class drawn from the law that is given"}),
     "mixing": ("what a network's law of x_0 means in the reverse step of symbols", {
-        "average": "the posterior is averaged over it", "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
+        "average": "the posterior is averaged over it",
+        "average_unmasked": "the same, without the mask, which no data have: SUBS of masked diffusion",
+        "joint": "q(x_{t−1}, x_t | x_0) is, and divided by its sum",
         "joint_but_first": "the same, but at t = 1 the network's law itself"}),
     "gelu": ("by what the GELU is computed", {"exact": "x Φ(x)", "tanh": "½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))"}),
     "time_order": ("the order of sines and cosines in the embedding of t", {

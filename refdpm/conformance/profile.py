@@ -82,7 +82,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "variance": VARIANCES, "first": ("next", "floor", "beta", "fixed"),
     "posterior_first": ("zero", "next"),
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
-    "categories": ("probability", "log_probability", "logits"), "mixing": ("average", "joint", "joint_but_first"),
+    "categories": ("probability", "log_probability", "logits"),
+    "mixing": ("average", "joint", "joint_but_first", "average_unmasked"),
     "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "gelu": GELU, "time_order": ORDERS,
     "frequencies": SPACINGS, "basis": ("paper", "released"), "data_at": (0, 1)}
 

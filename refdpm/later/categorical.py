@@ -24,7 +24,7 @@ from refdpm.doors import open_doors
 from refdpm.schedule import Step
 from refdpm.vjp import Array, Pullback, unbroadcast
 
-MIXINGS = ("joint", "joint_but_first", "average")
+MIXINGS = ("joint", "joint_but_first", "average", "average_unmasked")
 
 
 class Categorical(NamedTuple):
@@ -153,6 +153,7 @@ def reverse(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Array | 
     """p(x_{t−1} | x_t) from a network's logits z of x_0, with p̂ = softmax(z).  What p̂ means has a name, one of `MIXINGS`:
 
         average             Σ_k p̂_k q(x_{t−1} | x_t, k):          p̂ is the network's p(x_0 | x_t)
+        average_unmasked    average, with p̂ = 0 for a k that π has for sure, the mask, which no data have: masked diffusion
         joint               ∝ Σ_k p̂_k q(x_{t−1}, x_t | k):        p̂ leaves out what x_t says of x_0, and the step puts it in
         joint_but_first     joint, but p̂ itself at t = 1          D3PM
 
@@ -170,10 +171,12 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Arra
     if mixing not in MIXINGS:
         raise ValueError(f"mixing: expected one of {MIXINGS}, got {mixing!r}")
     seen, back_seen = evidence_vjp(x_t, step.log_alpha_bar, law=law)
-    divisor = np.where(seen == 0, 1.0, seen) if mixing == "average" else np.ones(1)
+    averages = mixing.startswith("average")
+    divisor = np.where(seen == 0, 1.0, seen) if averages else np.ones(1)
+    left_out = (seen == 0) | (law == 1.0) if mixing == "average_unmasked" and law is not None else seen == 0
     z = np.broadcast_to(logits, np.broadcast_shapes(logits.shape, x_t.shape, *(column.shape for column in step)))
     said = softmax(z)
-    x_0 = softmax(np.where(seen == 0, -np.inf, z - np.log(divisor))) if mixing == "average" else said
+    x_0 = softmax(np.where(left_out, -np.inf, z - np.log(divisor))) if averages else said
     p, back_posterior = posterior_vjp(x_t, x_0, step.beta, step.log_alpha_bar_prev, law=law)
     itself = 1.0 * (step.log_alpha_bar_prev == 0) if mixing == "joint_but_first" else np.zeros(1)
 
@@ -181,7 +184,7 @@ def reverse_vjp(logits: Array, x_t: Array, step: Step, *, mixing: str, law: Arra
         dx_t, dx_0, dbeta, dprev = back_posterior(Categorical((1 - itself) * dp.prob))
         dx_0 = x_0 * off_average(dx_0, x_0)                         # as in `softmax_vjp`, and near certainty too
         dsaid = said * off_average(itself * dp.prob, said)
-        dx_t_seen, dlevel = back_seen(-dx_0 / divisor * (mixing == "average"))
+        dx_t_seen, dlevel = back_seen(-dx_0 / divisor * averages)
         return unbroadcast(dx_0 + dsaid, logits.shape), dx_t + dx_t_seen, Step(dbeta, dprev, dlevel)
 
     return Categorical(np.where(itself, said, p.prob)), pullback

@@ -75,10 +75,12 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
         joint_but_first     p̂ itself at t = 1
         average             Σ_k p̂_k q(x_{t−1} | x_t, k) = q(x_t | x_{t−1}) Σ_k q(x_{t−1} | k) p̂_k/q(x_t | k): at p̂/q(x_t | ·),
                             over those k from which x_t can come
+        average_unmasked    of those k that π does not have for sure
     """
     said = softmax(logits)
-    if mixing == "average":
-        return posterior(x_t, said / seen if law is None else where(above(seen, 0), said / seen, 0), row, law=law)
+    if mixing.startswith("average"):
+        x_0 = said / seen if law is None else where(above(seen, 0), said / seen, 0)
+        return posterior(x_t, x_0 if law is None or mixing == "average" else where(above(1, law), x_0, 0), row, law=law)
     joint = posterior(x_t, said, row, K, law)
     return joint if mixing == "joint" else where(above(row.rest_prev, 0), joint, said)
 

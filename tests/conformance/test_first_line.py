@@ -184,7 +184,9 @@ def of_symbols(**otherwise):
     (dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
      "the column for the row of the matrix with ᾱ_{t−1} on its diagonal"),
     (dict(divergence=lambda self, q, p: Symbols.divergence(self, p, q)), "NEW-CAT-KL"),
-    (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "CAT-NO-MASK")])
+    # as masked diffusion has it, where no data are the mask
+    (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "clauses pass"),
+    (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) > 0, logits, -1e30))), "is wrong")])
 def test_chains_of_symbols(otherwise, says):
     assert says in of_symbols(**otherwise)
 

@@ -187,8 +187,9 @@ BASIC: tuple[Quantity, ...] = (
         choices=("kernel",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
-        "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'), or ∝ Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'), with p̂ at "
-        "t = 1 ('joint_but_first')", SOURCE, LAW, chain("x_t", logits=True), chain_edges("x_t", logits=True),
+        "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average', or over all k but the mask: 'average_unmasked'), or ∝ Σ_k p̂_k "
+        "q(x_{t−1}, x_t | k) ('joint'), with p̂ at t = 1 ('joint_but_first')", SOURCE, LAW,
+        chain("x_t", logits=True), chain_edges("x_t", logits=True),
         Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",),
                law=_stationary),
         lambda i: (_reverse_in_book(i),),
@@ -460,9 +461,6 @@ MISTAKES = (
             told(mixing=lambda mixing: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(mixing, mixing))),
     in_reverse("DIS-14", "axes of the categorical head reshaped → moved", "ehoogeboom/multinomial_diffusion@66f1734",
             told(logits=_gathered)),
-    in_reverse("CAT-NO-MASK", "p̂ of all classes but the last, the mask → of all classes",
-               "a network of masked tokens, in a chain for which the mask is one more class", told(logits=lambda logits: np.where(
-                   np.arange(logits.shape[-1]) < logits.shape[-1] - 1, logits, -1e30))),
     in_reverse("CAT-ALL-AT-ONCE", "x_{t−1} any class but the last, the mask → any class", "a mask that is taken away in one step",
                then(_never_masked)),
     in_reverse("NEW-CAT-MIX", "sum of joint laws → of posteriors, and the other way round", "D3PM's eq. 4 read as an average",

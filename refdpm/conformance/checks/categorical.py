@@ -68,6 +68,32 @@ def posterior_of_a_law() -> float:
     return apart(q.prob, joint / joint.sum(axis=1, keepdims=True))
 
 
+@check("symbols: the gradient of a law that is said at t = 1", "later.categorical.reverse_vjp")
+def gradient_of_what_is_said() -> float:
+    """That of a softmax, p (w − Σ p w), class by class, and none for x_1."""
+    logits, w = np.log(SOFT) + 0.3, np.cos(np.arange(9.0)).reshape(3, K)
+    p, back = categorical.reverse_vjp(logits, EVERY, _step(1, K), mixing="joint_but_first")
+    dlogits, dx_1, _ = back(categorical.Categorical(w))
+    expected = [[p_k * (w_k - sum(map(float, row_p * row_w))) for p_k, w_k in zip(row_p, row_w)] for row_p, row_w in zip(SOFT, w)]
+    return worst(apart(p.prob, SOFT), apart(dlogits, expected), apart(dx_1, np.zeros((K, K))))
+
+
+@check("symbols: a mask that is never data, class by class", "later.categorical.reverse_vjp")
+def mask_is_no_datum() -> float:
+    """From the mask p̂ without the mask is unmasked with the share (ᾱ_{t−1} − ᾱ_t)/(1 − ᾱ_t); any other symbol stays."""
+    mask, p, alpha_bar = np.eye(K)[-1], SOFT[:, :-1] / SOFT[:, :-1].sum(axis=1, keepdims=True), np.cumprod(1 - BETA)
+    found = []
+    for t in range(2, len(BETA)):
+        step, logits = _step(t, len(SOFT)), np.log(SOFT) + 0.3
+        share = (alpha_bar[t - 1] - alpha_bar[t]) / (1 - alpha_bar[t])
+        expected = np.append(share * p, np.full((len(p), 1), 1 - share), axis=1)
+        for x_t, value in ((np.tile(mask, (len(p), 1)), expected), (np.eye(K)[:len(p)] * (1 - mask), np.eye(K)[:len(p)])):
+            rows = x_t.any(axis=1)
+            got = categorical.reverse(logits, np.where(rows[:, None], x_t, mask), step, mixing="average_unmasked", law=mask)
+            found.append(apart(got.prob[rows], value[rows]))
+    return worst(*found)
+
+
 @check("symbols: the bound's term at t = 1 by Bayes' rule", "later.categorical.step_kl_vjp")
 def term_at_1_by_bayes() -> float:
     """−log p(x_0 | x_1) with p in proportion to p̂ q(x_1 | ·), for all nine pairs (x_1, x_0)."""

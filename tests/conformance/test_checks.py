@@ -92,6 +92,8 @@ BY_NAME = {check.name: check for check in CHECKS}
     "symbols: any matrices in their order",
     "symbols: posterior and reverse step by enumeration",
     "symbols: posterior with a law of its own by enumeration",
+    "symbols: a mask that is never data, class by class",
+    "symbols: the gradient of a law that is said at t = 1",
     "symbols: the bound's term at t = 1 by Bayes' rule",
     "symbols: divergence by hand",
 ])

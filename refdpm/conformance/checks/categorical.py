@@ -82,15 +82,14 @@ def gradient_of_what_is_said() -> float:
 def mask_is_no_datum() -> float:
     """From the mask p̂ without the mask is unmasked with the share (ᾱ_{t−1} − ᾱ_t)/(1 − ᾱ_t); any other symbol stays."""
     mask, p, alpha_bar = np.eye(K)[-1], SOFT[:, :-1] / SOFT[:, :-1].sum(axis=1, keepdims=True), np.cumprod(1 - BETA)
-    found = []
+    others, found = np.eye(K)[[0, 1, 0]], []
     for t in range(2, len(BETA)):
         step, logits = _step(t, len(SOFT)), np.log(SOFT) + 0.3
         share = (alpha_bar[t - 1] - alpha_bar[t]) / (1 - alpha_bar[t])
         expected = np.append(share * p, np.full((len(p), 1), 1 - share), axis=1)
-        for x_t, value in ((np.tile(mask, (len(p), 1)), expected), (np.eye(K)[:len(p)] * (1 - mask), np.eye(K)[:len(p)])):
-            rows = x_t.any(axis=1)
-            got = categorical.reverse(logits, np.where(rows[:, None], x_t, mask), step, mixing="average_unmasked", law=mask)
-            found.append(apart(got.prob[rows], value[rows]))
+        for x_t, value in ((np.tile(mask, (K, 1)), expected), (others, others)):
+            got = categorical.reverse(logits, x_t, step, mixing="average_unmasked", law=mask)
+            found.append(apart(got.prob, value))
     return worst(*found)
 
 

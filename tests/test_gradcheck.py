@@ -10,6 +10,7 @@ from refdpm.gradcheck import adjoint_gaps, assert_adjoint, differences, forms
 from refdpm.gradcheck.question import COTANGENT, DIGITS, DIRECTION, STEP, Question
 from written_by_others import INPUT, WRITTEN, X
 
+A = np.random.default_rng(1).normal(size=(7, 7))
 WRONG = [pytest.param(name, gradient, says, id=f"{name}-{number}") for name, written in WRITTEN.items()
          for number, (gradient, says) in enumerate(written.wrong)]
 IN_DOUBLE = [name for name in WRITTEN if "float32" not in name]
@@ -80,6 +81,29 @@ def test_error_in_a_single_entry_is_located():
 def test_kink_at_the_very_point_is_not_decided(f, slope):
     found, = adjoint_gaps(f, lambda dvalue, x: dvalue * slope(x), np.array([0.0, 1.0, -2.0]))
     assert found.wrong.startswith("not decided")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_kink_that_a_step_meets_makes_no_right_gradient_wrong(seed):
+    """Of ReLU of a product, with an entry of it that is 8e-4."""
+    rng = np.random.default_rng(47)
+    x, w = rng.normal(size=(5, 4)), rng.normal(size=(4, 3))
+    found = adjoint_gaps(lambda x, w: np.maximum(x @ w, 0), lambda dvalue, x, w: (
+        (dvalue * (x @ w > 0)) @ w.T, x.T @ (dvalue * (x @ w > 0))), x, w, seed=seed)
+    assert all(gap.ok or gap.wrong.startswith("not decided") for gap in found), found
+
+
+@pytest.mark.parametrize("f, backward", [
+    (lambda x: np.where(A[:4] > 0, x ** 2, 0), lambda dvalue, x: 2 * x * dvalue),
+    (lambda x: np.maximum(x, 0), lambda dvalue, x: dvalue)])
+def test_a_mask_that_is_forgotten_is_named(f, backward):
+    with pytest.raises(AssertionError, match="likely: it is wrong exactly where 0 is right: a mask"):
+        assert_adjoint(f, backward, np.random.default_rng(0).normal(size=(4, 7)))
+
+
+def test_what_is_not_decided_is_not_called_wrong():
+    with pytest.raises(AssertionError, match=r"the gradient of absolute is not decided .*\n  .*: NOT DECIDED, gap"):
+        assert_adjoint(np.abs, lambda dvalue, x: dvalue * np.sign(x), np.array([0.0, 1.0, -2.0]))
 
 
 def test_function_that_no_other_argument_suits_is_not_decided():
@@ -222,7 +246,6 @@ def test_a_missing_term_is_named(wrong, says):
         assert_adjoint(decayed, backward, np.random.default_rng(0).normal(size=(4, 3)))
 
 
-A = np.random.default_rng(1).normal(size=(7, 7))
 TURNED = {
     "cumulative sum": lambda x: np.cumsum(x, axis=-1),
     "shift": lambda x: np.roll(x, 2, axis=-1),

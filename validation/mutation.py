@@ -275,7 +275,7 @@ def in_place(mutant: Mutant) -> Iterator[None]:
     before = [getattr(place, key) for place, key in places]
     try:
         for place, key in places:
-            setattr(place, key, getattr(getattr(wrong, "fget", wrong), key) if right else wrong)
+            setattr(place, key, getattr(inspect.unwrap(getattr(wrong, "fget", wrong)), key) if right else wrong)
         yield
     finally:
         for (place, key), value in zip(places, before):

@@ -27,7 +27,8 @@ CLEARLY = 0.25                  # more of the numbers that have to be right
 LONG = 50                       # steps of a schedule whose every path takes its time
 NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behind
 # what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1, logarithms
-ALONE: tuple[tuple[str, ...], ...] = (("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"))
+ALONE: tuple[tuple[str, ...], ...] = (
+    ("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"), ("unit", "spread"))
 HEADS: tuple[str, ...] = ("variance",)           # with or without a head for it, of a function that reads none
 LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
               "probability": ("bits", "log_probability")}
@@ -176,9 +177,15 @@ def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[s
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
     probes = subject.edges(quantity)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
     fields = [field for field in _conventions_of(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
-    if not fields or _told_by_earlier_quantities(subject, quantity, fields):
+    if not fields or _told_by_earlier_quantities(subject, quantity, fields) or _is_always_0(subject, quantity):
         return [], []
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
+
+
+def _is_always_0(subject: Subject, quantity: Quantity) -> bool:
+    """Whether all its numbers are 0, which are the same by every convention."""
+    values = [_numbers_of(subject, quantity, at, subject.profile) for at in range(len(quantity.outputs))]
+    return all(one.size and not one.any() for one in values)
 
 
 def _has_one_number(quantity: Quantity) -> bool:
@@ -196,7 +203,7 @@ def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: li
 def _takes_long(subject: Subject, quantity: Quantity) -> bool:
     """Whether a whole chain of many steps has to be walked."""
     long = subject.given.beta is not None and len(subject.given.beta) > LONG
-    return long and not any("t" in inputs for inputs in subject.edges(quantity)[:1])
+    return long and any({"beta", "noise"} <= inputs.keys() and "t" not in inputs for inputs in subject.edges(quantity)[:1])
 
 
 def _conventions_of(quantity: Quantity, inputs: Inputs) -> list[str]:

@@ -113,6 +113,9 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
     yield from _symptoms_of_a_factor(evidence)
     yield from _symptoms_of_order(came, right)
     yield from _symptoms_of_the_jacobian(evidence)
+    known = np.isfinite(right)
+    if np.any(known & (right == 0)) and np.allclose(came[known & (right != 0)], right[known & (right != 0)], rtol=UNEXPLAINED):
+        yield "it is wrong exactly where 0 is right: a mask, or the condition of a maximum, is forgotten"
     yield from _symptoms_of_an_argument(evidence)
     yield from _symptoms_of_an_axis(came, right)
     offset = _median(came - right)

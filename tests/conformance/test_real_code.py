@@ -687,6 +687,22 @@ def test_a_function_that_draws_noise_of_its_own_is_told_so_first():
     assert report["causes"][0]["also"] == ["SMP.STEP.X_PREV"]
 
 
+@pytest.mark.parametrize("unit", [1.0, np.log(2)])
+def test_logarithms_of_variances_in_a_divergence_alone_are_a_convention(unit):
+    """As in guided-diffusion, beside a marginal that has variances; in nats, or in bits, where nothing else tells."""
+    def kl(mean_q, var_q, mean_p, var_p):
+        return (-1 + var_p - var_q + np.exp(var_q - var_p) + (mean_q - mean_p) ** 2 * np.exp(-var_p)) / 2 / unit
+
+    abar = np.cumprod(1 - LINEAR[1:])
+
+    def marginal(x_0, t):
+        a = abar[t].reshape(-1, *[1] * (x_0.ndim - 1))
+        return np.sqrt(a) * x_0, (1 - a) * np.ones_like(x_0)
+
+    report = asked(SimpleNamespace(beta=LINEAR[1:], kl=kl, marginal=marginal), only="GAU")
+    assert set(verdicts(report).values()) == {"pass"}, headline(report)
+
+
 def test_an_array_of_another_kind_is_asked_for_by_name():
     report = steps(marginal_sample=lambda self, x_0, t, noise: x_0.float())
     assert "no attribute 'float'; arrays are given as array = … of the adapter makes them" in headline(report)

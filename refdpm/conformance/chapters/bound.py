@@ -85,10 +85,14 @@ def _own_laws(i: Inputs, ask: Ask) -> Inputs:
 
 
 def own_kl(i: Inputs, ask: Ask, step: str = "step_kl", drawn: str = "noise") -> tuple[Array, ...] | None:
-    """Its divergences for t = 2..T, (T−1, N), each at its own part of what is `drawn` for every t."""
-    same = {name: i[name] for name in ("x_0", "beta", "model", "rate") if name in i}
-    found = [own(ask, step, same | {"t": np.full(len(i["x_0"]), t), drawn: i[drawn][t - 1]}) for t in range(2, len(i["beta"]))]
-    return None if not found or None in found else (np.array([value[0] for value in found if value]),)
+    """Its divergences for t = 2..T, (T−1, N), each at its own part of what is `drawn` for every t; all asked for at once."""
+    t, count = np.arange(2, len(i["beta"])), len(i["x_0"])
+    if not t.size:
+        return None
+    same = {name: i[name] for name in ("beta", "model", "rate") if name in i}
+    rows = {"x_0": np.concatenate([i["x_0"]] * len(t)), drawn: np.concatenate(i[drawn][t - 1]), "t": np.repeat(t, count)}
+    found = own(ask, step, same | rows)
+    return None if found is None else (found[0].reshape(len(t), count),)
 
 
 def _own_ends(i: Inputs, ask: Ask) -> Inputs:

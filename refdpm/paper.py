@@ -111,7 +111,8 @@ _ROWS: tuple[tuple[str, ...], ...] = (      # number, section, status, what it s
     ("36", "A", "code", "eqs. 35 and 30 together, which is eq. 24", "The upper half under the condition of eq. 28."),
     # -- appendix B: from eq. 12 to eq. 14 --
     ("37", "B", "property", "L ≥ K", "As eq. 13."),
-    ("38", "B", "property", "K = E log [ p(x_T) ∏_{t=1..T} p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ]: the right side of eq. 12"),
+    ("38", "B", "property", "K = E log [ p(x_T) ∏_{t=1..T} p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ]: the right side of eq. 12",
+     "From here to eq. 42 K is that right side, which eq. 14 is only up to C."),
     ("39", "B", "prose", "(no formula)", "The number appears to stand at nothing."),
     ("40", "B.1", "property", "K = Σ_{t=1..T} E log [ p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ] + E log p(x_T)"),
     ("41", "B.1", "property", "eq. 40 with p(x_T) = π(x_T)", "Typo: the superscript T lacks its parentheses."),

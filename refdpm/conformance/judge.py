@@ -23,7 +23,7 @@ from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Inputs, fingerprint
 from refdpm.conformance.chapters.quantity import Keyed, Quantity
 from refdpm.conformance.naming import Name
-from refdpm.conformance.power import factor_along_t, places_of, smallest_factor, too_weak, unseen
+from refdpm.conformance.power import HALF, factor_along_t, is_large, places_of, smallest_factor, too_weak, unseen
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
@@ -406,15 +406,19 @@ def _unseen(quantity: Quantity, places: tuple[Keyed, ...], at: int, dtype: str) 
 
 
 def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:
-    """The smallest relative error that would have been seen: `factor` wherever it was asked, "at" for each t."""
+    """The smallest relative error that would have been seen: `factor` wherever it was asked, "at" for each t; and of how many
+    large numbers, of how many there are, not even half would have been missed ("unjudged")."""
     along: dict[int, float] = {}
-    anywhere = np.inf
+    anywhere, lost, large = np.inf, 0, 0
     for case in cases:
         factor = smallest_factor(case.expected, case.scale, UNITS[case.dtype])
+        among = is_large(case.expected)
+        lost, large = lost + int(np.sum(among & (factor > HALF))), large + int(np.sum(among))
         anywhere = min(anywhere, float(np.min(factor, initial=np.inf)))
         for t, found in factor_along_t(case.inputs, case.expected, factor, kind).items():
             along[t] = min(found, along.get(t, np.inf))
-    return {"factor": max(along.values(), default=anywhere), "at": {str(t): along[t] for t in sorted(along)}, "unseen": []}
+    return {"factor": max(along.values(), default=anywhere), "at": {str(t): along[t] for t in sorted(along)}, "unseen": [],
+            "unjudged": [lost, large] if lost else []}
 
 
 def _undecided(subject: Subject, quantity: Quantity, result: Result, power: dict[str, Any], dtype: str) -> Result:

@@ -28,6 +28,7 @@ from refdpm.vjp import Array
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
 TABLES = ("table", "table_of_totals", "rates")                       # kinds of answers for all t at once
 NOTHING = 1e-20                 # what some put for a variance of 0
+LARGE, HALF = 0.05, 0.5         # of the largest number; and of a number, which a pass should not leave out unseen
 EDGES = 5                       # of a quantity that are looked at
 LATE = 100                      # from this t on the levels have the digits of the whole chain
 
@@ -49,6 +50,12 @@ def smallest_factor(value: Array, scale: Array, unit: float) -> Array:
     """The relative error of each entry that would have been seen; ∞ where the value is 0, which no factor changes."""
     with np.errstate(all="ignore"):
         return np.asarray(np.where(value == 0, np.inf, LIMIT * unit * scale / np.abs(value)))
+
+
+def is_large(value: Array) -> Array:
+    """Which numbers count beside the largest."""
+    size = np.where(np.isfinite(value), np.abs(value), 0.0)
+    return np.asarray(size > LARGE * np.max(size, initial=0.0))
 
 
 def factor_along_t(inputs: Inputs, value: Array, factor: Array, kind: str) -> dict[int, float]:

@@ -60,9 +60,13 @@ def text(report: dict[str, Any], *, verbose: bool = False) -> str:
 def headline(report: dict[str, Any]) -> str:
     """What to know if only one line is read."""
     name = tidy(report["adapter"])
+    if "stopped" in report:
+        name += " (stopped after {looked_at} of {of} clauses)".format(**report["stopped"])
     by_id = {row["id"]: row for row in report["clauses"]}
     if report["causes"]:
-        return tidy(f"{name}: {failure_text(by_id[report['causes'][0]['first']])}")
+        first, *others = (by_id[cause["first"]] for cause in report["causes"])
+        more = f"; also wrong for another reason: {', '.join(row['id'] for row in others)}" if others else ""
+        return tidy(f"{name}: {failure_text(first)}{more}")
     late = [row for row in report["clauses"] if surprises(row)]
     if late:
         return f"{name}: {late[0]['id']} passes, but was expected to fail: {late[0]['expected']}"
@@ -244,10 +248,17 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     for row in rows:
         reason = row["reason"] if row["verdict"] in ("pass", "undecided") else ""
         shown = verbose or row["verdict"] == "undecided" and not reason
-        notes = [reason, power_text(row) if shown else ""]
+        notes = [reason, _unjudged_text(row), power_text(row) if shown else ""]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
     return ["verdict, clause, error in units of the formula's rounding error (16 are allowed)", *lines] if lines else []
+
+
+def _unjudged_text(row: Mapping[str, Any]) -> str:
+    """Of a pass, how many numbers could have been anything."""
+    lost, large = (row["power"] or {}).get("unjudged") or (0, 0)
+    passes = row["verdict"] == "pass" and lost
+    return f"{lost} of its {large} large numbers cannot be told from rounding, and were not judged" if passes else ""
 
 
 def power_text(row: Mapping[str, Any]) -> str:

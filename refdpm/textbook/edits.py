@@ -278,10 +278,9 @@ def _other_states(call: Call, arguments: dict[str, E], starts: dict[str, E]) -> 
     for a, b in combinations([one for one in nodes(x) if one.op == "given" and one.how in STATES] if x.op != "given" else (), 2):
         yield f"the network is asked at {_name(x)} with {a.how} and {b.how} exchanged", {
             state: Replacing((x,)).replaced({a: b, b: a})[0]}
-    if x.op == "given":
-        others = {name: other for name, other in arguments.items() if name in STATES and name != x.how}
-        others |= {"the state with which the chain starts": starts[x.how]} if x.how in starts else {}
-        yield from ((f"the network is asked at {name}, and not at {x.how}", {state: other}) for name, other in others.items())
+    others = {name: other for name, other in arguments.items() if name in STATES and other is not x}
+    others |= {"the state with which the chain starts": starts[x.how]} if x.op == "given" and x.how in starts else {}
+    yield from ((f"the network is asked at {name}, and not at {_name(x)}", {state: other}) for name, other in others.items())
 
 
 def _other_levels(call: Call, arguments: dict[str, E]) -> Iterator[tuple[str, dict[str, E]]]:

@@ -714,3 +714,15 @@ def test_another_floor_in_the_place_of_0_is_no_other_formula():
     floor.var = np.maximum(floor.var, 1e-20)
     row = next(row for row in check(floor, only="REV.LAW")["clauses"] if row["id"] == "REV.LAW.VAR")
     assert row["verdict"] == "pass", row["reason"]
+
+
+def test_large_numbers_of_which_nothing_can_be_told_are_counted():
+    """Masses of far bins in single precision: a pass says that they were not judged."""
+    report = check(Reference("float32"), only="OBJ.DECODER")
+    lost, large = report["clauses"][0]["power"]["unjudged"]
+    assert 0 < lost < large / 4 and f"{lost} of its {large} large numbers cannot be told from rounding" in text(report)
+
+
+def test_all_causes_are_in_the_first_line():
+    report = steps(deviation=lambda self, var: var, divergence=lambda self, ratio: (ratio - np.log(ratio)) / 2)
+    assert headline(report).endswith("; also wrong for another reason: SMP.STEP.X_PREV")

@@ -217,8 +217,8 @@ def _with_lost_numbers(value: Array, observed: Array) -> Array:
 
 def _right_at_1(failure: Failure, part: Part) -> Array:
     """Which entries belong to t = 1, or to a schedule of one step, and are right."""
-    t = failure.inputs.get("t")
-    if failure.inputs.get("T") == 1:
+    t, beta = failure.inputs.get("t"), failure.inputs.get("beta", ())
+    if failure.inputs.get("T") == 1 or t is None and len(beta) == 2:
         return ~part.wrong
     if not isinstance(t, np.ndarray) or part.observed.shape[:1] != t.shape:
         return np.zeros(part.observed.shape, dtype=bool)

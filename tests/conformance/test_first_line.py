@@ -307,6 +307,9 @@ def test_steps_by_way_of_a_guess(otherwise, says):
 
 
 @pytest.mark.parametrize("functions, says", [
+    # right at T = 1
+    (dict(categorical_prior_kl=lambda x_0, beta, classes: (lambda kept: xlogy(kept, kept * classes).sum(axis=-1))(
+        (lambda a: a * np.eye(classes)[x_0] + (1 - a) / classes)(np.cumprod(1 - beta)[max(len(beta) - 2, 0)]))), "REV-07"),
     (dict(path_alpha_bar=lambda time: (1 - time) / (1 - time + time ** 2)), "square left out: (1 − time)²"),
     (dict(alpha_bar=lambda beta: np.exp(-np.cumsum(beta))), "the limit of small rates"),
     (dict(linear_schedule=lambda T, beta_1, beta_T: np.linspace(beta_1 ** 0.5, beta_T ** 0.5, T) ** 2), "√β_t in equal steps"),

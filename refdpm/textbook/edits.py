@@ -130,7 +130,8 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
                             for parent in around)
         if apart:
             inner = dict.fromkeys([*one.parts, *(part for inside in one.parts for part in inside.parts)])
-            for says, new in (change for part in inner for change in _changes_inside(one, part, columns, arguments)):
+            for says, new in (change for part in inner if part not in which_step
+                              for change in _changes_inside(one, part, columns, arguments)):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
 
@@ -660,11 +661,15 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
         other, this = ("smaller", "larger") if a is mask.parts[0] else ("larger", "smaller")
         says = f"the {other} of {' and '.join(map(_name, mask.parts))}, for the {this}"
     yield says, E("where", (mask, b, a))
-    yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
-    yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
     if _asks_which_step(mask):
         step, t = mask.parts
-        yield f"at t = {step.how} what is right at t = {step.how - 1}", E("where", (above(step.how + 1, t), a, b))
+        last = step.how - 1
+        yield f"no exception at t = {last}", b + 0 * a
+        yield f"at every t what is right at t = {last}", a + 0 * b
+        yield f"at t = {step.how} what is right at t = {last}", E("where", (above(step.how + 1, t), a, b))
+        return
+    yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
+    yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
 
 
 Chains = tuple[tuple[str, Callable[[Steps], Steps]], ...]

@@ -258,3 +258,11 @@ def test_powers_of_a_root():
     found = {edit.says: edit for edit in edits(sqrt(X))}
     for says, power in (("third power of √x for √x", 1.5), ("root of √x for √x", 0.25), ("root left out: √x", 1.0)):
         np.testing.assert_allclose(floats(found[says].formulas, Page(GIVEN))[0], GIVEN["x"] ** power)
+
+
+def test_a_case_of_one_step_is_edited_in_words():
+    """Not "1 for 2 in 2 > t"."""
+    formula = where(above(2, column("t")), given("x"), given("x") + given("y"))
+    says = {edit.says for edit in edits(formula, all_ways=True)}
+    assert {"no exception at t = 1", "at every t what is right at t = 1", "at t = 2 what is right at t = 1"} <= says
+    assert not any("2 > t" in one and " for " in one for one in says), says

@@ -262,15 +262,19 @@ def rewritten(module: str, target: str, before: str, after: str) -> Mutant:
 
 # -- in the place of the right code ------------------------------------------------------------------------------------
 
-@contextmanager
-def in_place(mutant: Mutant) -> Iterator[None]:
-    """The mutant's code in the function object, or its number wherever the constant is bound, until the end of the block."""
+def changed(mutant: Mutant) -> Any:
+    """What a mutant's statement makes of its name.   Raises: whatever that raises."""
     namespace = dict(vars(_loaded(mutant.module)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exec(compile(ast.Module([mutant.statement], []), f"mutant of {mutant.module}", "exec"), namespace)
-    name = mutant.target.rpartition(".")[2]
-    wrong, right = namespace[name], function_of(mutant.module, mutant.target)
+    return namespace[mutant.target.rpartition(".")[2]]
+
+
+@contextmanager
+def in_place(mutant: Mutant, wrong: Any) -> Iterator[None]:
+    """The mutant's code in the function object, or its number wherever the constant is bound, until the end of the block."""
+    name, right = mutant.target.rpartition(".")[2], function_of(mutant.module, mutant.target)
     places = [(right, key) for key in ("__code__", "__defaults__", "__kwdefaults__")] if right else _bound(mutant.module, name)
     before = [getattr(place, key) for place, key in places]
     try:

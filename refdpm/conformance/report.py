@@ -65,7 +65,7 @@ def headline(report: dict[str, Any]) -> str:
     by_id = {row["id"]: row for row in report["clauses"]}
     if report["causes"]:
         first, *others = (by_id[cause["first"]] for cause in report["causes"])
-        more = f"; also wrong for another reason: {', '.join(row['id'] for row in others)}" if others else ""
+        more = f"; also wrong, perhaps for another reason: {', '.join(row['id'] for row in others)}" if others else ""
         return tidy(f"{name}: {failure_text(first)}{more}")
     late = [row for row in report["clauses"] if surprises(row)]
     if late:

@@ -725,4 +725,4 @@ def test_large_numbers_of_which_nothing_can_be_told_are_counted():
 
 def test_all_causes_are_in_the_first_line():
     report = steps(deviation=lambda self, var: var, divergence=lambda self, ratio: (ratio - np.log(ratio)) / 2)
-    assert headline(report).endswith("; also wrong for another reason: SMP.STEP.X_PREV")
+    assert headline(report).endswith("; also wrong, perhaps for another reason: SMP.STEP.X_PREV")

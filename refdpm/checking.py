@@ -70,6 +70,7 @@ UNSOUND = 3                             # the exit code where this package disag
 
 
 def _check(options: argparse.Namespace) -> int:
+    from refdpm.conformance.session import Stopped
     from refdpm.conformance.subject import Unsound
 
     keep_no_folder()
@@ -78,6 +79,8 @@ def _check(options: argparse.Namespace) -> int:
     except Unsound as error:
         tell(f"refdpm check: {error}")
         return UNSOUND
+    except Stopped as stopped:
+        raise stopped.__cause__ or stopped                 # the interrupt, which may be a signal with a number of its own
 
 
 class _Checked(NamedTuple):
@@ -127,7 +130,7 @@ def _all_checked(options: argparse.Namespace, sources: list[Any], how: dict[str,
             found.append(_checked(options, source, how))
     except session.Stopped as stopped:
         _print_reports(options, [*(one.report for one in found), stopped.report])
-        raise stopped.__cause__ or stopped
+        raise
     return found
 
 

@@ -4,13 +4,13 @@ of 0.1 % at t >= 100 in what belongs to one step, is seen, or the clause is unde
 
 Three adapters answer right: this package's functions in float64, the same rounded to float32, and the printed textbook in float32
 with tables that are made in float32 too.  The answers of one function after another are multiplied by 0, of the last of each
-precision.  The smallest error that would have been seen is
-what the kit itself states for each clause (`Result.power`); for some clauses, --verify of them, it is checked by an answer that is
-right but for a rounding and really multiplied: 5 % more than stated must be caught, half as much must pass, at the t where most
-would be overlooked.
+precision.  The smallest error that would have been seen is what the kit itself states for each clause (`Result.power`); for some
+clauses, --verify of them, it is checked by an answer that is right but for a rounding and really multiplied, at the t where most
+would be overlooked.  Of a clause that passes 5 % more than stated must not pass (it may be undecided, with a larger number); of one
+that is undecided it must be wrong or inaccurate; half as much must be neither.
 
-Laws, gradients and, at T = 1000, the chains `sample` and `ddim_sample` are left out: those chains take
-minutes each.  The rest takes about half an hour on two busy cores.
+Laws, gradients and, at T = 1000, the chains `sample` and `ddim_sample` are left out: those chains take minutes each.  The rest
+takes five minutes on two cores.
 
     python validation/sensitivity.py [--only GAU] [--schedules short] [--verify 12] [--max-examples 5]
 """
@@ -234,7 +234,8 @@ def breaks(one: Row) -> str:
 class Verified(NamedTuple):
     """What became of errors larger than the one that is stated as seen, and of half of it.
 
-    `caught` is how many times as large an error is that is caught, the smallest of SHARES; ∞ where none is.
+    `caught` is how many times as large an error is that does not pass, or of what is undecided is wrong, the smallest of SHARES; ∞
+    where none is.
     """
 
     clause: str

@@ -61,8 +61,10 @@ class Result(NamedTuple):
     right: Array | None = None
     where: str = ""                                # on which part of the inputs it is wrong: "at t = 1 only"
     given_upstream: bool = False                   # right, or a mistake of its own, given what the adapter had before
-    power: dict[str, Any] | None = None            # of a pass: "factor" is the smallest relative error that would have been seen,
-    reason: str = ""                               # "at" the same for each t, "unseen" the edits that would have passed too
+    # of a pass: "factor" is the smallest relative error that would have been seen, "at" the same for each t, "unseen" the edits that
+    # would have passed too, "unjudged" how many large numbers could have been anything, and of how many
+    power: dict[str, Any] | None = None
+    reason: str = ""
 
 
 class Effort(NamedTuple):
@@ -224,13 +226,14 @@ def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: lis
             if at in nameless else result for at, result in enumerate(results)]
 
 
-def _row_given_upstream(subject: Subject, quantity: Quantity, inputs: Inputs) -> list[_Case]:
-    """The cases of one input, with what the adapter itself had before among the inputs; none where it does not show that."""
+def _row_given_upstream(subject: Subject, quantity: Quantity, inputs: Inputs, **exactly: bool) -> list[_Case]:
+    """The cases of one input, with what the adapter itself had before among the inputs; none where it does not show that, or where
+    nothing can be made of it."""
     overlay = _upstream_answers(subject, quantity, inputs)
     try:
         return [] if overlay is None else [case._replace(inputs=inputs | overlay)
-                                           for case in compare(subject, quantity, inputs, overlay)]
-    except ValueError:                                              # of a door, as in `_given_upstream`
+                                           for case in compare(subject, quantity, inputs, overlay | exactly)]
+    except ValueError:                                              # of a door: "beta: expected values in (0, 1), got −6.7"
         return []
 
 
@@ -349,12 +352,13 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
 def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], **exactly: bool) -> list[_Case]:
     """The cases again, judged given what the adapter itself had before this function; none where it does not show that, or where
     nothing can be made of it."""
-    overlays = [_upstream_answers(subject, quantity, case.inputs) for case in cases]
-    try:
-        return [compare(subject, quantity, case.inputs, overlay | exactly)[at] for case, overlay in zip(cases, overlays)
-                if overlay is not None] if None not in overlays else []
-    except ValueError:                                              # of a door: "beta: expected values in (0, 1), got −6.7"
-        return []
+    found = []
+    for case in cases:
+        row = _row_given_upstream(subject, quantity, case.inputs, **exactly)
+        if not row:
+            return []
+        found.append(row[at])
+    return found
 
 
 def _in_double_precision(cases: list[_Case]) -> list[_Case]:
@@ -395,7 +399,7 @@ def _with_room_for_upstream(subject: Subject, quantity: Quantity, at: int, case:
             excused = quantity.reference(subject.chosen(quantity, case.inputs) | overlay)[at]
             apart = np.abs(excused - case.expected) / (LIMIT * UNITS[case.dtype])
             return case._replace(scale=case.scale + np.where(np.isfinite(apart), apart, 0.0))
-    except ValueError:                                              # of a door, as in `_given_upstream`
+    except ValueError:                                              # of a door, as in `_row_given_upstream`
         return case
 
 
@@ -406,8 +410,8 @@ def _unseen(quantity: Quantity, places: tuple[Keyed, ...], at: int, dtype: str) 
 
 
 def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:
-    """The smallest relative error that would have been seen: `factor` wherever it was asked, "at" for each t; and of how many
-    large numbers, of how many there are, not even half would have been missed ("unjudged")."""
+    """The smallest relative error that would have been seen: `factor` wherever it was asked, "at" for each t; and how many large
+    numbers could be wrong by more than half of themselves, of how many there are ("unjudged")."""
     along: dict[int, float] = {}
     anywhere, lost, large = np.inf, 0, 0
     for case in cases:

@@ -6,8 +6,8 @@ import math
 
 from refdpm.conformance.causes import has_its_own_name
 from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY
-from refdpm.conformance.report import (FAILING, MANY, RIGHT_DIGITS, UNASKED, conventions, digits_text, explanation_text,
-                                       failure_fields, headline, power_text, surprises)
+from refdpm.conformance.report import (FAILING, FURTHER, MANY, RIGHT_DIGITS, UNASKED, conventions, digits_text, explanation_text,
+                                       failure_fields, further_outputs, headline, power_text, surprises)
 from refdpm.html import Markup, joined, page, tag
 
 GENERATOR = "refdpm check"
@@ -163,6 +163,7 @@ def _unasked(report: dict[str, Any]) -> Iterator[Markup]:
     own = [one["name"] + f" (is {one['nearest']} meant?)" * bool(one["nearest"]) for one in report["not_known"]]
     reasons |= {"not checked: no clause is about these functions": own} if own else {}
     reasons |= {"not checked: no clause is about these parts": report["not_looked_at"]} if report["not_looked_at"] else {}
+    reasons |= {FURTHER: further_outputs(report)} if report["further_outputs"] else {}
     said = sorted(reasons.items(), key=lambda item: (item[0].endswith("not offered"), not item[0].startswith("not checked")))
     if said:
         number = sum(map(len, reasons.values()))

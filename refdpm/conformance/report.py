@@ -22,6 +22,7 @@ UNASKED = ("skipped", "not checked")
 UNDECIDED = ("undecided", *UNASKED)
 WIDTH = 110
 MANY = 1e6                      # times the rounding error: how much more it is says nothing
+FURTHER = "not checked: what these return behind the outputs that a clause is about"
 NEAREST = 0.5                   # of an error, what the nearest mistake may leave
 MOST_NAMES = 2                  # of one mistake, besides the first
 RUN_AGAIN = "run again"
@@ -248,7 +249,7 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
     for row in rows:
         reason = row["reason"] if row["verdict"] in ("pass", "undecided") else ""
         shown = verbose or row["verdict"] == "undecided" and not reason
-        notes = [reason, _unjudged_text(row), power_text(row) if shown else ""]
+        notes = [reason, power_text(row) if shown else _unjudged_text(row)]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
     return ["verdict, clause, error in units of the formula's rounding error (16 are allowed)", *lines] if lines else []
@@ -257,8 +258,8 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
 def _unjudged_text(row: Mapping[str, Any]) -> str:
     """Of a pass, how many numbers could have been anything."""
     lost, large = (row["power"] or {}).get("unjudged") or (0, 0)
-    passes = row["verdict"] == "pass" and lost
-    return f"{lost} of its {large} large numbers cannot be told from rounding, and were not judged" if passes else ""
+    is_told = row["verdict"] == "pass" and lost
+    return f"{lost} of its {large} large numbers cannot be told from rounding, and were not judged" if is_told else ""
 
 
 def power_text(row: Mapping[str, Any]) -> str:
@@ -267,7 +268,7 @@ def power_text(row: Mapping[str, Any]) -> str:
     factor = power.get("factor")
     seen = "" if factor is None else f"an error of {factor:.2g} (relative) would have been seen"
     unseen = "; ".join(power.get("unseen") or ())
-    return "; ".join(filter(None, [seen, f"would not have been seen: {unseen}" if unseen else ""]))
+    return "; ".join(filter(None, [seen, f"would not have been seen: {unseen}" if unseen else "", _unjudged_text(row)]))
 
 
 def _unasked_lines(report: dict[str, Any], verbose: bool) -> list[str]:
@@ -279,9 +280,13 @@ def _unasked_lines(report: dict[str, Any], verbose: bool) -> list[str]:
     if report["not_looked_at"]:
         lines += _wrap(f"not checked, because no clause is about these parts: {', '.join(report['not_looked_at'])}", indent=2)
     if report["further_outputs"]:
-        more = [f"{name} ({count} more)" for name, count in report["further_outputs"].items()]
-        lines += _wrap(f"not checked: what these return behind the outputs that a clause is about: {', '.join(more)}", indent=2)
+        lines += _wrap(f"{FURTHER}: {', '.join(further_outputs(report))}", indent=2)
     return lines + _skipped_lines([row for row in report["clauses"] if row["verdict"] == "skipped"], verbose)
+
+
+def further_outputs(report: dict[str, Any]) -> list[str]:
+    """The functions that return more than a clause is about, and how much more."""
+    return [f"{name} ({count} more)" for name, count in report["further_outputs"].items()]
 
 
 def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:

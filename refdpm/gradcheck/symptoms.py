@@ -113,9 +113,7 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
     yield from _symptoms_of_a_factor(evidence)
     yield from _symptoms_of_order(came, right)
     yield from _symptoms_of_the_jacobian(evidence)
-    known = np.isfinite(right)
-    if np.any(known & (right == 0)) and np.allclose(came[known & (right != 0)], right[known & (right != 0)], rtol=UNEXPLAINED):
-        yield "it is wrong exactly where 0 is right: a mask, or the condition of a maximum, is forgotten"
+    yield from _symptoms_of_a_mask(came, right)
     yield from _symptoms_of_an_argument(evidence)
     yield from _symptoms_of_an_axis(came, right)
     offset = _median(came - right)
@@ -179,6 +177,13 @@ def _symptoms_of_order(came: Array, right: Array) -> Iterator[str]:
             yield f"it is reversed along {_axes_in_words(axes)}"
     if came.size > 1 and _explains(np.sort(came, axis=None), np.sort(right, axis=None), np.sort(right, axis=None)):
         yield "the numbers are right, but in another order"
+
+
+def _symptoms_of_a_mask(came: Array, right: Array) -> Iterator[str]:
+    known = np.isfinite(right)
+    others = known & (right != 0)
+    if np.any(known & ~others) and np.allclose(came[others], right[others], rtol=UNEXPLAINED):
+        yield "it is wrong exactly where 0 is right: a mask, or the condition of a maximum, is forgotten"
 
 
 def _symptoms_of_the_jacobian(evidence: Evidence) -> Iterator[str]:

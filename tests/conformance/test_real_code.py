@@ -8,7 +8,7 @@ import pytest
 from scipy.special import ndtr, softmax, xlogy
 
 from refdpm.console import to_json
-from refdpm.conformance import inference
+from refdpm.conformance import inference, page
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.inputs import LINEAR, Given
 from refdpm.conformance.judge import Effort
@@ -648,6 +648,7 @@ def test_what_a_function_returns_behind_its_outputs_is_said_not_to_be_checked():
     assert set(verdicts(report).values()) == {"pass"}, headline(report)
     assert report["further_outputs"] == {"posterior": 1, "reverse": 1}
     assert "behind the outputs that a clause is about: posterior (1 more), reverse (1 more)" in text(report)
+    assert all(part in page.html([report], command="check").decode() for part in ("posterior (1 more)", "behind the outputs"))
 
 
 def test_a_second_mistake_is_named_given_the_first():

@@ -61,8 +61,8 @@ class Result(NamedTuple):
     right: Array | None = None
     where: str = ""                                # on which part of the inputs it is wrong: "at t = 1 only"
     given_upstream: bool = False                   # right, or a mistake of its own, given what the adapter had before
-    # of a pass: "factor" is the smallest relative error that would have been seen, "at" the same for each t, "unseen" the edits that
-    # would have passed too, "unjudged" how many large numbers could have been anything, and of how many
+    # of a pass: "factor" is the smallest relative error that would have been seen, "at" the same for each t, "unseen" the edits
+    # that would have passed too, "unjudged" how many large numbers could have been anything, and of how many
     power: dict[str, Any] | None = None
     reason: str = ""
 

@@ -75,6 +75,11 @@ def test_eta_1_is_the_ancestral_path():
         assert t == s and np.allclose(x, y, rtol=0, atol=1e-12)
 
 
+def test_a_respaced_chain_by_hand():
+    """β = ¼, ½, ½ has ᾱ = ¾, ⅜, 3/16; with the steps 1 and 3 alone the rates are ¼ and 1 − (3/16)/(3/4) = ¾."""
+    assert sampler.respaced(np.array([0, 0.25, 0.5, 0.5]), times=np.array([1, 3])) == pytest.approx([0, 0.25, 0.75], rel=1e-14)
+
+
 def test_on_a_fine_grid_the_bound_is_the_density_s():
     """With the paper's edge it is −(K + C) − D log(width), the average over x_1 by a Gauss rule."""
     levels, beta = Grid(-6.0, 6.0, 4801), np.array([0.0, 0.05, 0.3])

@@ -50,6 +50,17 @@ def test_p2_by_hand():
     assert weights.p2_weight(level[:1], k=5.0, gamma=2 / 3).item() == pytest.approx(0.25, rel=1e-14)
 
 
+def test_errors_of_one_prediction_in_another_and_the_weight_of_the_bound():
+    """x_0 off by 1 at one x_t with ᾱ_t = 0.36: ε is off by 0.6/0.8, v by 1/0.8, the score by 0.6/0.64.  Steps from ᾱ = ½ to ¼ bring
+    the ratio from 1 to ⅓: the bound weighs x_0 by half of ⅔, and ε by 3 times that."""
+    beta, before = column(0.28), np.log(column(0.5))
+    for name, off in (("x_0", 1), ("noise", 3 / 4), ("v", 5 / 4), ("score", 15 / 16)):
+        assert weights.error_weight(beta, before, predicts=name).item() == pytest.approx(off ** 2, rel=1e-14)
+    for name, weight in (("x_0", 1 / 3), ("noise", 1)):
+        got = weights.loss_weight(column(0.5), before, predicts=name, weight="bound", gamma=5.0)
+        assert got.item() == pytest.approx(weight, rel=1e-14)
+
+
 def network(seed):
     rng = np.random.default_rng(seed)
     return Affine(rng.normal(size=(5, 2, 4)), rng.normal(size=(5, 4)))

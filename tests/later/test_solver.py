@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from refdpm import schedule
+from refdpm.conformance.chapters import solver as chapter
 from refdpm.later import sampler, sigma, solver
 from refdpm.oracles import flow
 
@@ -76,6 +77,20 @@ def test_chains_on_normal_data():
     assert euler == pytest.approx(flow.euler(S2, LEVELS)) and heun == pytest.approx(flow.heun(S2, LEVELS))
     for levels in (LEVELS, np.append(LEVELS, 0)):
         assert solver.multistep_path(ONE, levels, denoiser=denoiser).item() == pytest.approx(flow.multistep(S2, levels))
+
+
+@pytest.mark.parametrize("mistake,factor", [("SLV-HEUN-OLD", 0.0574126), ("SLV-HEUN-BY", 0.0610233)])
+def test_chains_with_a_wrong_second_slope(mistake, factor):
+    """Its denoiser and divisor at the old level, or its divisor alone."""
+    wrong, = (one for one in chapter.MISTAKES if one.id == mistake)
+    x = solver.path(ONE, LEVELS, denoiser=denoiser, step=wrong.plant(solver.heun_step))
+    assert x.item() == pytest.approx(factor, abs=5e-8)
+
+
+def test_the_flow_on_normal_data():
+    """With many levels Heun's chain is the flow x ∝ √(s² + σ²): 0.0501867."""
+    x = solver.path(ONE, np.geomspace(10, 0.05, 4001), denoiser=denoiser)
+    assert x.item() == pytest.approx(0.0501867, abs=6e-8)
 
 
 def test_ancestral_chains_have_the_exact_variance():

@@ -510,7 +510,7 @@ def _failure(row: tuple[_Case, ...]) -> Failure:
 
 def _unit(case: _Case) -> Array:
     least = np.max(case.scale, initial=0.0, where=np.isfinite(case.scale)) * 1e-9 or 1.0         # an exact 0 beside others
-    return np.asarray(UNITS[case.dtype] * np.maximum(case.scale, least))
+    return np.asarray(UNITS[case.dtype] * np.where(case.scale > 0, case.scale, least))
 
 
 def _digits_along_t(cases: list[_Case]) -> dict[str, float] | None:

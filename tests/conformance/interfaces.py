@@ -67,6 +67,7 @@ class Guided:
         self._tables, self._bug = Tables(beta, dtype, bug), bug
         self.betas, self.alphas_cumprod = np.asarray(beta, dtype=np.float64), self._tables["level"]
         self.model_mean_type, self.model_var_type = SimpleNamespace(name=predicts), SimpleNamespace(name=variance)
+        self.loss_type = SimpleNamespace(name="MSE")
 
     def q_mean_variance(self, x_start, t):
         rest = column(self._tables["rest"], t, x_start)
@@ -140,6 +141,12 @@ class Guided:
                         ndtr(high.astype(np.float64)) - ndtr(low.astype(np.float64)))
         return -np.log(mass)
 
+    def training_losses(self, model, x_start, t, noise):
+        x_t = self.q_sample(x_start, t, noise)
+        targets = {"EPSILON": noise, "START_X": x_start, "PREVIOUS_X": self._tables.mean(x_start, x_t, t)}
+        said = model(x_start if self._bug == "asked at the data" else x_t, t)
+        return {"loss": ((said - targets[self.model_mean_type.name]) ** 2).reshape(len(x_t), -1).mean(axis=1)}
+
     def _prior_bpd(self, x_start):
         level = self._tables["level"][-1]
         kl = (level * x_start * x_start - level - np.log(1 - level)) / 2
@@ -156,10 +163,15 @@ class Respaced(Guided):
         self.timestep_map = [2 * t + 1 for t in range(len(self.betas))]
         self.original_num_steps = 2 * len(self.betas)
 
-    def p_mean_variance(self, model, x, t, clip_denoised=True):
+    def _telling(self, model):
         told = np.arange(len(self.betas)) if self._bug == "told the number" else np.array(self.timestep_map)
-        return super().p_mean_variance(lambda x, t: model(x, told[t] * np.float32(1000 / self.original_num_steps)), x, t,
-                                       clip_denoised)
+        return lambda x, t: model(x, told[t] * np.float32(1000 / self.original_num_steps))
+
+    def p_mean_variance(self, model, x, t, clip_denoised=True):
+        return super().p_mean_variance(self._telling(model), x, t, clip_denoised)
+
+    def training_losses(self, model, x_start, t, noise):
+        return super().training_losses(self._telling(model), x_start, t, noise)
 
 
 def with_samplers(torch):

@@ -264,7 +264,15 @@ class VE:
         return x + sigma * self.model(x, np.log(sigma / 2))
 
 
-@pytest.mark.parametrize("of,says", [(ToldTimes(), "around a network that is told a time"), (VE(), "with other scalings")])
+class Numbered(VE):
+    """With levels by their numbers; its `alpha_bar` has the name of a function of ours, and asks for other things."""
+
+    def alpha_bar(self, j):
+        return np.sin(j) ** 2
+
+
+@pytest.mark.parametrize("of,says", [(ToldTimes(), "around a network that is told a time"), (VE(), "with other scalings"),
+                                     (Numbered(), "with other scalings")])
 def test_other_denoisers_are_not_claimed(of, says):
     with pytest.raises(ValueError, match=f"is a denoiser {says}.*; no clause is about it: expected a denoiser of EDM"):
         check(of)

@@ -1,11 +1,11 @@
 """Claim: on real packages (diffusers, MONAI, denoising_diffusion_pytorch) and repositories (guided-diffusion, improved-diffusion,
-d3pm) the conformance kit accuses no quantity but those that have been confirmed by hand, with numbers, in foreign/README.md;
-everything else that they offer it finds right, and of solvers that no clause is about it says so.
+d3pm, k-diffusion, edm) the conformance kit accuses no quantity but those that have been confirmed by hand, with numbers, in
+foreign/README.md; everything else that they offer it finds right, and of solvers that no clause is about it says so.
 
     python validation/foreign/check.py [FOLDER …]
 
-Folders are copies of repositories, known by what is in them.  A package that is not installed, or a repository of which no folder
-is given, is skipped, with the reason.
+Folders are copies of repositories, known by what is in them.  A package that is not installed, and a repository of which no folder
+is given or that imports what is not installed, are skipped, with the reason.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,12 +62,25 @@ MONAI: tuple[Configuration, ...] = (
 # of guided-diffusion and improved-diffusion: the choices of create_gaussian_diffusion, and what the network predicts
 OPENAI: tuple[Configuration, ...] = (
     ("", dict()), ("", dict(noise_schedule="cosine")), ("", dict(predict_xstart=True, sigma_small=True)),
-    ("PREVIOUS_X", dict()), ("", dict(learn_sigma=True)), ("", dict(learn_sigma=True, noise_schedule="cosine")),
+    ("", dict(predict_xstart=True, timestep_respacing="ddim25")),
+    ("", dict(predict_xstart=True, timestep_respacing="50", noise_schedule="cosine")),
+    ("PREVIOUS_X", dict()), ("PREVIOUS_X", dict(noise_schedule="cosine", sigma_small=True)),
+    ("PREVIOUS_X", dict(timestep_respacing="ddim25", learn_sigma=True)),
+    ("", dict(learn_sigma=True)), ("", dict(learn_sigma=True, noise_schedule="cosine")), ("", dict(use_kl=True)),
     ("", dict(timestep_respacing="250")), ("", dict(timestep_respacing="ddim25", learn_sigma=True)),
     ("", dict(rescale_timesteps=True)), ("", dict(timestep_respacing="25", rescale_timesteps=True)))
+# of the other repositories: module, class, what it is around, and its other choices
+OTHERS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
+    "d3pm": tuple(("d3pm_runner", "D3PM", dict(n_T=n_T, num_classes=K)) for n_T, K in ((20, 4), (20, 10), (1000, 8))),
+    "k-diffusion": tuple(("k_diffusion.layers", name, choices) for name, choices in (
+        ("Denoiser", dict(sigma_data=0.5)), ("Denoiser", dict(sigma_data=0.5, weighting="soft-min-snr")),
+        ("SimpleLossDenoiser", dict(sigma_data=0.5)))),
+    "edm": (("training.networks", "EDMPrecond", dict(sigma_data=0.5)),)}
+SMALL_UNET = dict(img_resolution=8, img_channels=1, model_type="SongUNet", model_channels=16, channel_mult=[1], num_blocks=1,
+                  attn_resolutions=[])
 # repositories and what they are known by
 REPOSITORIES = {"guided-diffusion": "guided_diffusion/script_util.py", "improved-diffusion": "improved_diffusion/script_util.py",
-                "d3pm": "d3pm_runner.py"}
+                "d3pm": "d3pm_runner.py", "k-diffusion": "k_diffusion/layers.py", "edm": "training/networks.py"}
 LUCIDRAINS: tuple[Configuration, ...] = (
     ("GaussianDiffusion", dict(beta_schedule="linear", objective="pred_noise")),
     ("GaussianDiffusion", dict(beta_schedule="cosine", objective="pred_x0")),
@@ -80,7 +93,10 @@ CONFIRMED = {
     "diffusers.FlowMatchEulerDiscreteScheduler, shift=3.0": {"PTH.SHIFT.VALUE"},
     "diffusers.DDIMScheduler, linear, epsilon, linspace": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     "diffusers.DDIMScheduler, linear, epsilon, trailing": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
-    "d3pm.D3PM, n_T=20, num_classes=4": {"CAT.POST.PROB", "CAT.REVERSE.PROB"},
+    **{f"d3pm.D3PM, {name}": {"CAT.POST.PROB", "CAT.REVERSE.PROB"}
+       for name in ("n_T=20, num_classes=4", "n_T=20, num_classes=10", "n_T=1000, num_classes=8")},
+    **{f"{package}.GaussianDiffusion{name}": {"OBJ.DECODER.VALUE"} for package in ("guided-diffusion", "improved-diffusion")
+       for name in (" PREVIOUS_X, defaults", " PREVIOUS_X, ddim25, learn_sigma=True", ", predict_xstart=True, ddim25")},
     **{f"monai.DDPMScheduler, {name}": {"SMP.STRIDE.X_PREV", "PURE.SAME"}
        for name in ("linear_beta, epsilon, fixed_small", "scaled_linear_beta, v_prediction, fixed_large",
                     "cosine, sample, fixed_small")},
@@ -140,11 +156,9 @@ def fetched(folders: dict[str, Path]) -> Iterator[tuple[str, Callable[[], dict[s
     """(label, how to check it) of what is in the folders."""
     for name, folder in folders.items():
         sys.path.insert(0, str(folder.resolve()))
-        if name == "d3pm":
-            def run_d3pm() -> dict[str, Any]:
-                make = import_module("d3pm_runner").D3PM
-                return found(lambda **given: make(import_module("torch").nn.Identity(), **given), dict(n_T=20, num_classes=4))
-            yield "d3pm.D3PM, n_T=20, num_classes=4", run_d3pm
+        for module, kind, choices in OTHERS.get(name, ()):
+            yield label(name, kind, choices), partial(other_report, name, module, kind, choices)
+        if name in OTHERS:
             continue
         for predicts, choices in OPENAI:
             run = partial(openai_report, name.replace("-", "_"), predicts, choices)
@@ -157,6 +171,13 @@ def openai_report(package: str, predicts: str, choices: dict[str, Any]) -> dict[
     if predicts:
         diffusion.model_mean_type = import_module(f"{package}.gaussian_diffusion").ModelMeanType[predicts]
     return check(diffusion, effort=EFFORT)
+
+
+def other_report(repository: str, module: str, kind: str, choices: dict[str, Any]) -> dict[str, Any]:
+    """The report on an object of one of the others, around a network that is not called; EDM's makes one of its own."""
+    make = getattr(import_module(module), kind)
+    made = make(**SMALL_UNET, **choices) if repository == "edm" else make(import_module("torch").nn.Linear(1, 1), **choices)
+    return check(made, effort=EFFORT)
 
 
 def solver_row(name: str) -> dict[str, Any]:
@@ -180,7 +201,10 @@ def _network() -> Any:
 
 def verdict_row(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Whether what is accused of an object is what is confirmed."""
-    report, confirmed = run(), CONFIRMED.get(name, set())
+    try:
+        report, confirmed = run(), CONFIRMED.get(name, set())
+    except ModuleNotFoundError as error:
+        return row(f"{name}: skipped, {error}", "nothing", True)
     verdict = row(f"{name}: {described(report)}", f"accused: {', '.join(sorted(confirmed)) or 'nothing'}",
                   set(accused(report)) == confirmed and report["summary"]["pass"] > 0)
     verdict["values"] = report["summary"]

@@ -42,7 +42,8 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
     Raises: ValueError if it is neither, naming what was looked for; for a sampler that no clause is about, saying what it is.
     """
     offered = {name for name in names if callable(getattr(target, name, None))}
-    if offered - COMMON or callable(getattr(target, "make", None)):
+    ours = offered - COMMON
+    if any(_asks_for_ours(getattr(target, one)) for one in ours) or callable(getattr(target, "make", None)):
         return target
     name = getattr(target, "__name__", type(target).__name__)
     if solvers.kind_of(target):
@@ -56,7 +57,7 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
                          f"or {solvers.Solver.SAYS}")
     if interface := detect(target):
         return interface(target)
-    if any(_asks_for_ours(getattr(target, one)) for one in offered):
+    if ours or any(_asks_for_ours(getattr(target, one)) for one in offered):
         return target
     for member_name, member in vars(target).items() if hasattr(target, "__dict__") else ():
         if isinstance(member, type) and any(callable(getattr(member, one, None)) for one in names - COMMON):

@@ -18,13 +18,15 @@ import warnings
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, ask, choice, drawing, method, not_long, precision, rates, unasked
+from refdpm.conformance.known.common import (array_of, ask, attribute, choice, choice_name, drawing, method, not_long, precision,
+                                             rates, unasked)
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "start_x": "x_0", "previous_x": "mean", "velocity": "v", "v": "v"}
 VARIANCES = {"fixed_small": "small", "fixed_large": "large", "learned_range": "ranged"}
 T_OF_TRAINING = 1000            # what t is rescaled to, where it is
-UNASKED = ("training_losses", "calc_bpd_loop", "condition_mean", "condition_score", "ddim_reverse_sample",
+SQUARED = ("mse", "rescaled_mse")
+UNASKED = ("calc_bpd_loop", "condition_mean", "condition_score", "ddim_reverse_sample",
            "p_sample_loop_progressive", "ddim_sample_loop_progressive")
 
 
@@ -124,6 +126,14 @@ class GuidedDiffusion:
     def _term(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         x_t = self.of.q_sample(x_0, t, noise=noise)
         return ask(self.of, "_vb_terms_bpd", self._network(model), x_0, x_t, t, clip_denoised=False)["output"]
+
+    def training_loss(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
+        """`training_losses`, where the loss is a squared error and nothing else."""
+        if choice_name(attribute(self.of, "loss_type")) not in SQUARED:
+            raise NotImplementedError("its loss is no squared error; the terms of its bound are asked for one by one")
+        if self._chooses_variance == "ranged":
+            raise NotImplementedError("its loss adds a share of the bound")
+        return ask(self.of, "training_losses", self._network(model), x_0, t, noise=noise)["loss"].mean()
 
     # -- the times that the network is told ------------------------------------------------------------------------------------
 

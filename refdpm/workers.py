@@ -16,9 +16,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
+import gc
 import importlib
 import os
 import sys
+
+import numpy as np
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 Workers = int | Map
@@ -43,6 +46,20 @@ def mapping(workers: Workers) -> Iterator[Map]:
     loaded = [name for name in sys.modules if name.partition(".")[0] == "refdpm"]
     with _threads(max(1, _cores() // count)), ProcessPoolExecutor(count, get_context("spawn"), _load, (loaded,)) as executor:
         yield executor.map
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """For one piece of work: without NumPy's warnings, and without the collector of garbage, which walks through all that
+    is remembered again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _load(names: list[str]) -> None:

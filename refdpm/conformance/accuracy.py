@@ -19,7 +19,7 @@ import numpy as np
 
 from refdpm.conformance import cases
 from refdpm.conformance.chapters import ENDS
-from refdpm.conformance.in_textbook import book, function, in_textbook
+from refdpm.conformance.in_textbook import Judged, book, function, in_textbook
 from refdpm.textbook.digits import digits
 from refdpm.textbook.expression import E, versions
 from refdpm.textbook.page import Page
@@ -50,7 +50,9 @@ def accuracy(thorough: bool = False, *, names: tuple[str, ...] | None = None, sl
     worst: dict[str, Accuracy] = {}
     for name in BOOK if names is None else names:
         for case in cases_of(name, thorough):
-            for found in (*values(name, *case), *(pullbacks(name, *case) if slopes and name in cases.CASES else ())):
+            book = in_textbook(name, *case)
+            for found in (*values(name, *case, exact_values(name, *case, book)),
+                          *(pullbacks(name, *case, exact_pullbacks(name, *case, book)) if slopes and name in cases.CASES else ())):
                 if found.name not in worst or found.units > worst[found.name].units:
                     worst[found.name] = found
     return list(worst.values())
@@ -94,27 +96,31 @@ def pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], exa
                                  only_finite=True)
 
 
-def exact_values(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Exact:
-    """The leaves of the value of a function."""
-    book = in_textbook(name, arguments, fixed)
+def exact_values(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], book: Judged | None = None) -> Exact:
+    """The leaves of the value of a function; with the call in the textbook, if somebody has it."""
+    book = book or in_textbook(name, arguments, fixed)
     names = [f"{name} {number}" if len(book.formulas) > 1 else name for number in range(len(book.formulas))]
     right, lost = exactly(book.formulas, book.page)
     return Exact(dict(zip(names, right)), dict(zip(names, lost)), book.page)
 
 
-def exact_pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Exact:
-    """The gradients with respect to the leaves of the arguments; a scale is the least of those that the forms of a formula have."""
+def exact_pullbacks(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], book: Judged | None = None) -> Exact:
+    """The gradients with respect to the leaves of the arguments; a scale is the least of those that the forms of a formula have.
+
+    What the value has in common with them is known where the call is one whose value is.
+    """
     cotangent = _cotangent(function(name)(*arguments, **fixed))
-    book = in_textbook(name, arguments, fixed, **{f"w{i}": w for i, w in enumerate(leaves(cotangent))})
+    book = book or in_textbook(name, arguments, fixed)
+    page = book.page.beside(**{f"w{i}": w for i, w in enumerate(leaves(cotangent))})
     found = []
     for formulas in versions(book.formulas):
         slope_of = slopes_of(formulas, named_cotangents(len(formulas)))
         read = [leaf for leaf in slope_of if argument_of(leaf) in book.names]
-        right, lost = exactly([slope_of[leaf] for leaf in read], book.page)
-        found.append((gradient(read, right, book.page), gradient(read, lost, book.page, sizes=True)))
+        right, lost = exactly([slope_of[leaf] for leaf in read], page)
+        found.append((gradient(read, right, page), gradient(read, lost, page, sizes=True)))
     (exact, _), *_ = found
     least = {leaf: np.fmin.reduce([np.abs(scale[leaf]) for _, scale in found if leaf in scale]) for leaf in exact}
-    return Exact({leaf: _below_rate_1(leaf, value, book.page) for leaf, value in exact.items()}, least, book.page)
+    return Exact({leaf: _below_rate_1(leaf, value, page) for leaf, value in exact.items()}, least, page)
 
 
 def _below_rate_1(leaf: str, slope: Array, page: Page) -> Array:
@@ -128,7 +134,7 @@ def _below_rate_1(leaf: str, slope: Array, page: Page) -> Array:
 def exactly(formulas: list[E], page: Page) -> tuple[list[Array], list[Array]]:
     """The values of formulas in digits, and the scales of an accurate evaluation."""
     def lost(nodes: Mapping[E, Array]) -> list[Array]:
-        return [part.scale for part in rounding(formulas, page, accurate=True, known=nodes)]
+        return [part.scale for part in rounding(formulas, page, accurate=True, known=nodes, memo=page.memo("accurate"))]
 
     found = digits(formulas, page, lost=lost)
     return found.values, found.scales

@@ -15,7 +15,7 @@ from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases, checks, detection, matrix, power
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.mistakes import MISTAKES
-from refdpm.workers import Map, Workers, mapping
+from refdpm.workers import Map, Workers, mapping, undisturbed
 
 GUARDED = 3                     # one case in so many is guarded by differences, which take as long as all the rest
 
@@ -59,21 +59,22 @@ def run(*, thorough: bool = False, tell: Callable[[str], None] = lambda text: No
 
 # -- one piece of it each, by what can be sent to another process ------------------------------------------------------
 
+@undisturbed()
 def _values(thorough: bool, name: str) -> list[accuracy.Accuracy]:
-    with np.errstate(all="ignore"):
-        return accuracy.accuracy(thorough, names=(name,))
+    return accuracy.accuracy(thorough, names=(name,))
 
 
+@undisturbed()
 def _residual(number: int) -> float:
-    with np.errstate(all="ignore"):
-        return checks.residual(checks.CHECKS[number])
+    return checks.residual(checks.CHECKS[number])
 
 
+@undisturbed()
 def _power(number: int) -> power.Power:
-    with np.errstate(all="ignore"):
-        return power.power(QUANTITIES[number])
+    return power.power(QUANTITIES[number])
 
 
+@undisturbed()
 def _caught_by(number: int) -> list[str]:
     return detection.caught_by(MISTAKES[number])
 
@@ -87,18 +88,18 @@ def gradients(*, count: int, each: Map = map) -> tuple[list[dict[str, Any]], lis
     return rows, sorted(breaches)
 
 
+@undisturbed()
 def _gradients_of(count: int, name: str) -> tuple[list[dict[str, Any]], set[str]]:
     """Those of one pair."""
     if name not in cases.CASES:
         return [], {f"{name}: has no cases"}
     pair, = (pair for pair in gradcheck.pairs((name.rpartition(".")[0],)) if pair.name == name)
     worst, breaches, rng = dict.fromkeys(gradcheck.argument_names(pair.f), 0.0), set(), np.random.default_rng(0)
-    with np.errstate(all="ignore"):
-        for number, (arguments, fixed) in enumerate(cases.examples(name, count=count)):
-            for argument, gap in gradcheck.gaps(pair, arguments, fixed, rng).items():
-                worst[argument] = max(worst[argument], _finite(gap))
-            broken = gradcheck.breaches(pair, arguments, fixed, rng, guard=number % GUARDED == 0)
-            breaches |= {f"{name}: {breach}" for breach in broken}
+    for number, (arguments, fixed) in enumerate(cases.examples(name, count=count)):
+        for argument, gap in gradcheck.gaps(pair, arguments, fixed, rng).items():
+            worst[argument] = max(worst[argument], _finite(gap))
+        broken = gradcheck.breaches(pair, arguments, fixed, rng, guard=number % GUARDED == 0)
+        breaches |= {f"{name}: {breach}" for breach in broken}
     return [{"name": name, "argument": argument, "gap": gap} for argument, gap in worst.items()], breaches
 
 

@@ -6,7 +6,6 @@ wrong formula with its own gradient is a good pair.
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from types import CodeType
 from typing import Any
 import warnings
 
@@ -16,7 +15,8 @@ from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases
 from refdpm.conformance.checks import CHECKS, Check, residual
 from refdpm.conformance.in_textbook import function, in_textbook
-from refdpm.conformance.planting import Mistake, called_by, code_of, planted
+from refdpm.conformance.mistakes import MISTAKES
+from refdpm.conformance.planting import Mistake, needed, noting_calls, planted
 from refdpm.textbook.digits import digits
 from refdpm.textbook.page import to_float
 from refdpm.vjp import leaves
@@ -56,7 +56,7 @@ def accused_by(mistake: Mistake, *, by_name: bool = False) -> list[str]:
     few = _ordinary(name, 8)                                                                  # drawn by the right package
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        others = [] if by_name else [check for check in CHECKS if check not in nearest and code_of(mistake) in _called_in(check)]
+        others = [] if by_name else [check for check in CHECKS if check not in nearest and needed(mistake) in _called_in(check)]
         with planted(mistake):
             found = _finding(nearest) or _wrong(name, few) or _finding(others)
         many = () if found else _ordinary(name, 40)
@@ -117,8 +117,10 @@ def _finding(checks: list[Check]) -> list[str]:
 
 
 @cache
-def _called_in(check: Check) -> set[CodeType]:
-    return called_by(check.run)
+def _called_in(check: Check) -> set[str]:
+    with noting_calls(MISTAKES) as called:
+        residual(check)
+    return called
 
 
 def _by_gradients(mistake: Mistake) -> list[str]:

@@ -24,11 +24,11 @@ class Judged(NamedTuple):
     page: Page
 
 
-def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any], **more: Array) -> Judged:
-    """A call of a function of the package, in the textbook; `more` stands on the page besides."""
+def in_textbook(name: str, arguments: tuple[Tree, ...], fixed: dict[str, Any]) -> Judged:
+    """A call of a function of the package, in the textbook."""
     names, formulas = _names_and_formulas(name, arguments, fixed)
     held = {leaf: np.asarray(value) for leaf, value in zip(names, leaves(arguments), strict=True)}
-    page = {key: value for key, value in fixed.items() if isinstance(value, np.ndarray)} | held | more
+    page = {key: value for key, value in fixed.items() if isinstance(value, np.ndarray)} | held
     beta = page.get("beta")
     beta = beta if beta is not None and beta.ndim == 1 and len(beta) and beta[0] == 0 else None
     return Judged(list(held), formulas, Page(page, beta=beta, t=fixed.get("t"), ndim=_axes(held, fixed)))

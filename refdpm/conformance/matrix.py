@@ -19,12 +19,12 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.chapters.inputs import Given, Inputs, copied
 from refdpm.conformance.judge import Effort, examples, textbook
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
-from refdpm.conformance.planting import called_by, code_of
+from refdpm.conformance.planting import needed, noting_calls
 from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.subject import UNITS, Subject, differs, values_and_scales
 from refdpm.vjp import Array
-from refdpm.workers import Map
+from refdpm.workers import Map, undisturbed
 
 DRAWN = 2
 STRIDE = 3                      # one input in three is enough for gradients, which take the longest
@@ -41,9 +41,10 @@ def matrix(each: Map = map) -> dict[str, list[str]]:
     return {id: list(seen[id]) for id in ids if id in seen}
 
 
+@undisturbed()
 def _seen_by(id: str) -> list[tuple[str, str]]:
     """(mistake, clause) for the clauses of one quantity, or the one of a law."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for quantity in QUANTITIES:
             if quantity.id == id:
@@ -124,14 +125,18 @@ def _seen_in_gradients(quantity: Quantity) -> Iterator[tuple[str, str]]:
 
 def _clauses_that_see(way: Way, cases: list[_Case], only: str = "") -> Iterator[tuple[str, str]]:
     """(mistake, clause) for every mistake that can be made on this way; without clauses that it does not reach."""
-    judged = [case._replace(right=_clauses_on_way(way, case)) for case in cases]
-    called = [called_by(partial(way, case.inputs)) for case in cases]
+    judged, called = [], []
+    with noting_calls(MISTAKES) as noted:
+        for case in cases:
+            noted.clear()
+            judged.append(case._replace(right=_clauses_on_way(way, case)))
+            called.append(set(noted))
     at_first = set().union(*called[:2])
-    for mistake in (mistake for mistake in MISTAKES if only in ("", mistake.id) and code_of(mistake) in at_first):
+    for mistake in (mistake for mistake in MISTAKES if only in ("", mistake.id) and needed(mistake) in at_first):
         found: set[str] = set()
         with planted(mistake):
             for case, there in zip(judged, called):
-                if code_of(mistake) in there and not found.issuperset(case.right):   # clauses that have not seen it yet
+                if needed(mistake) in there and not found.issuperset(case.right):   # clauses that have not seen it yet
                     found |= set(_wrong_clauses(way, case))
         yield from ((mistake.id, id) for id in sorted(found))
 

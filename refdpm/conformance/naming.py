@@ -10,9 +10,7 @@ catalogue reproduces the answers, the textbook's formulas with one slip of the p
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import combinations
-from types import CodeType
 from typing import Any, NamedTuple
 import contextlib
 import warnings
@@ -21,7 +19,7 @@ import numpy as np
 
 from refdpm.conformance.chapters.inputs import Inputs, copied
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
-from refdpm.conformance.planting import called_by, code_of
+from refdpm.conformance.planting import needed, noting_calls
 from refdpm.conformance import symptoms
 from refdpm.conformance.precision import LIMIT
 from refdpm.conformance.symptoms import Failure, Part, distance_in_units
@@ -245,14 +243,6 @@ def _unexplained_share(value: Array, part: Part, far: float = FAR) -> float:
 
 def touched(reference: Callable[[Inputs], Any], inputs: Inputs) -> list[Mistake]:
     """The mistakes in functions that the reference calls."""
-    called, by_code = called_by(lambda: reference(inputs)), _mistakes_by_code()
-    return [MISTAKES[number] for number in sorted(number for code in called for number in by_code.get(code, ()))]
-
-
-@cache
-def _mistakes_by_code() -> dict[CodeType, list[int]]:
-    """The numbers of the mistakes in every function that has any."""
-    found: dict[CodeType, list[int]] = {}
-    for number, mistake in enumerate(MISTAKES):
-        found.setdefault(code_of(mistake), []).append(number)
-    return found
+    with noting_calls(MISTAKES) as called, contextlib.suppress(Exception), np.errstate(all="ignore"):
+        reference(inputs)
+    return [mistake for mistake in MISTAKES if needed(mistake) in called]

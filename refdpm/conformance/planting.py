@@ -1,10 +1,10 @@
 """What a named mistake is, how it is planted, and the ways to make a wrong function from a right one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, lru_cache, wraps
 from itertools import islice
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, NamedTuple
 import importlib
 import inspect
@@ -52,28 +52,33 @@ def planted(mistake: Mistake) -> Iterator[None]:
 
     Edge: what was bound into a partial before (`vjp.fix`) keeps the right function; the checks bind inside their calls.
     """
-    module, name = target(mistake)
-    right = getattr(module, name)
-    wrong = wraps(right)(mistake.plant(right))
-    places = _places(right, len(sys.modules))
+    right = _right(mistake)
+    with _replaced({right: wraps(right)(mistake.plant(right))}):
+        yield
+
+
+@contextmanager
+def _replaced(instead: Mapping[Callable[..., Any], Callable[..., Any]]) -> Iterator[None]:
+    """Other functions in the place of right ones."""
+    places = [(place, name, right) for right in instead for place, name in _places(right, len(sys.modules))]
     try:
-        for place, known_as in places:
-            setattr(place, known_as, wrong)
+        for place, name, right in places:
+            setattr(place, name, instead[right])
         yield
     finally:
-        for place, known_as in places:
-            setattr(place, known_as, right)
+        for place, name, right in places:
+            setattr(place, name, right)
 
 
 def target(mistake: Mistake) -> tuple[ModuleType, str]:
     """The module and the name of the function that the mistake replaces."""
-    return _module_and_name(mistake.target)
-
-
-@cache
-def _module_and_name(where: str) -> tuple[ModuleType, str]:
-    module, _, name = where.rpartition(".")
+    module, _, name = mistake.target.rpartition(".")
     return importlib.import_module(f"refdpm.{module}"), name
+
+
+def _right(mistake: Mistake) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(*target(mistake))
+    return found
 
 
 @lru_cache(maxsize=2000)
@@ -85,33 +90,43 @@ def _places(right: Callable[..., Any], modules: int) -> list[tuple[ModuleType, s
 
 # -- where a mistake can tell -------------------------------------------------------------------------------------------
 
-def called_by(run: Callable[[], Any]) -> set[CodeType]:
-    """The code of all that is called; a mistake in a function that is not among them changes nothing there."""
-    called: set[CodeType] = set()
+@contextmanager
+def noting_calls(mistakes: Iterable[Mistake]) -> Iterator[set[str]]:
+    """The targets of mistakes that are called meanwhile, and the pullbacks of adjoints that are, in a set that grows.
 
-    def note(frame: Any, event: str, argument: Any) -> None:
-        if event == "call":
-            called.add(frame.f_code)
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        with np.errstate(all="ignore"), suppress(Exception):
-            run()
-    finally:
-        sys.setprofile(before)
-    return called
+    What is called past the place of a mistake is not among them: the mistake changes nothing there.
+    """
+    called: set[str] = set()
+    with _replaced({right: _noting(right, target, called) for target, right in
+                    {mistake.target: _right(mistake) for mistake in mistakes}.items()}):
+        yield called
 
 
-def code_of(mistake: Mistake) -> CodeType:
-    """The code of its function, and not of the door of that, which all have."""
-    return _code(*target(mistake))
+def _noting(right: Callable[..., Any], target: str, called: set[str]) -> Callable[..., Any]:
+    @wraps(right)
+    def noted(*args: Any, **fixed: Any) -> Any:
+        called.add(target)
+        return right(*args, **fixed)
+
+    @wraps(right)
+    def noted_vjp(*args: Any, **fixed: Any) -> Any:
+        called.add(target)
+        value, pullback = right(*args, **fixed)
+
+        def pulled_back(dvalue: Any) -> Any:
+            called.add(_pullback_of(target))
+            return pullback(dvalue)
+        return value, pulled_back
+    return noted_vjp if target.endswith("_vjp") else noted
 
 
-@cache
-def _code(module: ModuleType, name: str) -> CodeType:
-    found: CodeType = inspect.unwrap(getattr(module, name)).__code__
-    return found
+def _pullback_of(target: str) -> str:
+    return f"the pullback of {target}"
+
+
+def needed(mistake: Mistake) -> str:
+    """What has to be called for the mistake to change anything, as `noting_calls` has it."""
+    return _pullback_of(mistake.target) if isinstance(mistake.plant, Pulled) else mistake.target
 
 
 # -- from right to wrong -----------------------------------------------------------------------------------------------
@@ -185,6 +200,20 @@ def told(**changes: Any) -> Plant:
     return plant
 
 
+class Pulled:
+    """For an f_vjp: the right value, and another pullback(right one, dvalue, arguments by name, arguments as they are called)."""
+
+    def __init__(self, pullback: Callable[..., Any]) -> None:
+        self.pullback = pullback
+
+    def __call__(self, right: Callable[..., Any]) -> Callable[..., Any]:
+        """The wrong function."""
+        def wrong(*args: Any, **fixed: Any) -> Any:
+            (value, pullback), arguments = right(*args, **fixed), _arguments(right, args, fixed)
+            return value, lambda dvalue: self.pullback(pullback, dvalue, arguments, (args, fixed))
+        return wrong
+
+
 def pulled(**changes: Callable[..., Any]) -> Plant:
     """For an f_vjp: the right value, and the right cotangents with a change for every argument that is named."""
     return _pulled(lambda name, d, dvalue, arguments: _changed(changes[name], d, arguments) if name in changes else d)
@@ -197,36 +226,21 @@ def pulled_to(**pullbacks: Callable[..., Any]) -> Plant:
 
 def _pulled(cotangent: Callable[..., Any]) -> Plant:
     """Another cotangent(name, right one, dvalue, arguments) of each argument."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def wrong(*args: Any, **fixed: Any) -> Any:
-            (value, pullback), arguments = right(*args, **fixed), _arguments(right, args, fixed)
-
-            def pulled_back(dvalue: Any) -> Any:
-                found = pullback(dvalue) if len(args) > 1 else (pullback(dvalue),)
-                new = [cotangent(name, d, dvalue, arguments) for name, d in zip(arguments, found)]
-                return tuple(new) if len(args) > 1 else new[0]
-            return value, pulled_back
-        return wrong
-    return plant
+    def pulled_back(pullback: Callable[..., Any], dvalue: Any, arguments: dict[str, Any], called: Any) -> Any:
+        found, several = pullback(dvalue), len(called[0]) > 1
+        new = [cotangent(name, d, dvalue, arguments) for name, d in zip(arguments, found if several else (found,))]
+        return tuple(new) if several else new[0]
+    return Pulled(pulled_back)
 
 
 def pullback_then(change: Callable[..., Any]) -> Plant:
     """For an f_vjp: the right value, and what the right pullback gives as a whole changed."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def wrong(*args: Any, **fixed: Any) -> Any:
-            (value, pullback), arguments = right(*args, **fixed), _arguments(right, args, fixed)
-            return value, lambda dvalue: _changed(change, pullback(dvalue), arguments)
-        return wrong
-    return plant
+    return Pulled(lambda pullback, dvalue, arguments, called: _changed(change, pullback(dvalue), arguments))
 
 
 def pulled_by(pullback: Callable[..., Any]) -> Plant:
     """For an f_vjp: the right value, with another pullback, pullback(dvalue, *arguments, **fixed)."""
-    def plant(right: Callable[..., Any]) -> Callable[..., Any]:
-        def wrong(*args: Any, **fixed: Any) -> Any:
-            return right(*args, **fixed)[0], lambda dvalue: pullback(dvalue, *args, **fixed)
-        return wrong
-    return plant
+    return Pulled(lambda right, dvalue, arguments, called: pullback(dvalue, *called[0], **called[1]))
 
 
 def _arguments(f: Callable[..., Any], args: tuple[Any, ...], fixed: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ def random_like(tree: Tree, rng: np.random.Generator) -> Tree:
 
 def inner(a: Tree, b: Tree) -> float:
     """⟨a, b⟩ = Σ a_i b_i over all leaves; no conjugate."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return 0.0 + (a * b).sum()
     return sum(((x * y).sum() for x, y in zip(leaves(a), leaves(b), strict=True)), start=0.0)
 
 

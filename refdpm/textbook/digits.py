@@ -8,7 +8,8 @@ agree in far more than float64 has: 1 − exp ℓ at ℓ = −1e-12, a divergenc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, getcontext, localcontext
+from contextlib import AbstractContextManager
+from decimal import Context, Decimal, getcontext, localcontext
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -212,22 +213,25 @@ def digits(roots: Iterable[E], page: Page, *, lost: Callable[[Mapping[E, Array]]
     Edge: two numbers alike in more than 100 digits have the difference 0, with 50 digits and with 100.
     """
     formulas, precision = list(roots), 50
-    before, _ = _to(precision, formulas, page)
+    before = _to(precision, formulas, page)
     while True:
         precision *= 2
-        found, memo = _to(precision, formulas, page)
-        sizes = lost(_Nearest(memo)) if lost else [np.zeros(value.shape) for value in found]
+        found = _to(precision, formulas, page)
+        with _context(precision):
+            sizes = lost(_Nearest(page.memo(DIGITS))) if lost else [np.zeros(value.shape) for value in found]
         if precision > MOST or all(map(_agree, before, found, sizes)):
             return Exact(found, sizes)
         before = found
 
 
-def _to(precision: int, formulas: list[E], page: Page) -> tuple[list[Array], dict[E, Array]]:
-    memo: dict[E, Array] = {}
-    with localcontext(Context(prec=precision, Emin=-10 ** 9, Emax=10 ** 9)) as context:
-        for trap in (InvalidOperation, DivisionByZero, Overflow):
-            context.traps[trap] = False
-        return [np.asarray(value, dtype=object) for value in evaluate(formulas, DIGITS, page, memo)], memo
+def _to(precision: int, formulas: list[E], page: Page) -> list[Array]:
+    with _context(precision):
+        return [np.asarray(value, dtype=object) for value in evaluate(formulas, DIGITS, page, page.memo(DIGITS))]
+
+
+def _context(precision: int) -> AbstractContextManager[Context]:
+    """Decimals with so many digits, in which nothing is an error."""
+    return localcontext(Context(prec=precision, Emin=-10 ** 9, Emax=10 ** 9, traps=[]))
 
 
 def _agree(a: Array, b: Array, sizes: Array) -> bool:

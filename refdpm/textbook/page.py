@@ -45,6 +45,12 @@ class Page:
         """The same page at another t, with some arguments replaced."""
         return Page({**self.given, **given}, beta=self.beta, t=t, ndim=self.ndim, steps=self.steps, errors=self.errors)
 
+    def beside(self, **given: Any) -> Page:
+        """The same page with more arguments, which remembers what has been evaluated on this one."""
+        page = self.at(self.t, **given)
+        page._memos = self._memos
+        return page
+
     def memo(self, *of: Any) -> dict[Any, Any]:
         """What has been evaluated on this page of something, to the digits of the context; empty at first."""
         return self._memos.setdefault((*of, getcontext().prec), {})

@@ -17,7 +17,7 @@ Source: running error analysis, Higham 2002, sec. 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -189,10 +189,11 @@ class Rounding:
         return Rounded(*map(np.stack, zip(*states)))
 
 
-def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: Mapping[E, Array] | None = None) -> list[Rounded]:
+def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: Mapping[E, Array] | None = None,
+             memo: MutableMapping[E, Any] | None = None) -> list[Rounded]:
     """Values of formulas, with what an evaluation from tables, or an accurate one, can have lost."""
     with np.errstate(all="ignore"):
-        return list(evaluate(roots, Rounding(tables=not accurate, known=known), page))
+        return list(evaluate(roots, Rounding(tables=not accurate, known=known), page, memo))
 
 
 def of_operations(roots: Iterable[E], page: Page) -> list[Rounded]:

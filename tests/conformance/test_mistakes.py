@@ -97,7 +97,8 @@ def test_planted_function_keeps_name_and_signature_and_is_taken_out_again(mistak
     assert getattr(module, name) is right
 
 
-@pytest.mark.parametrize("mistake", [m for m in MISTAKES if "_by_formula" in getattr(m.plant, "__qualname__", "")], ids=lambda mistake: mistake.id)
+@pytest.mark.parametrize("mistake", [m for m in MISTAKES if "_by_formula" in getattr(m.plant, "__qualname__", "")],
+                         ids=lambda mistake: mistake.id)
 def test_every_edit_that_a_mistake_names_is_one_of_its_formula(mistake):
     """Otherwise the planted function raises, which looks like a mistake that is found.  Another choice may have another formula."""
     (module, name), pair = target(mistake), mistake.target.removesuffix("_vjp")

@@ -396,7 +396,7 @@ def _with_room_for_upstream(subject: Subject, quantity: Quantity, at: int, case:
         return case
     try:
         with np.errstate(all="ignore"):
-            excused = quantity.reference(subject.chosen(quantity, case.inputs) | overlay)[at]
+            excused = subject.right(quantity, case.inputs | overlay)[at]
             apart = np.abs(excused - case.expected) / (LIMIT * UNITS[case.dtype])
             return case._replace(scale=case.scale + np.where(np.isfinite(apart), apart, 0.0))
     except ValueError:                                              # of a door, as in `_row_given_upstream`

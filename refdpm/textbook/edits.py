@@ -14,8 +14,8 @@ from functools import lru_cache, partial
 from itertools import chain, combinations, product
 from typing import Any, NamedTuple
 
-from refdpm.textbook.expression import (NETWORKS, Call, Column, E, Replacing, Steps, above, column, count, exp, given, is_said,
-                                        leaves, log, move, node, nodes, sqrt, tanh, where)
+from refdpm.textbook.expression import (GUESSES, NETWORKS, Call, Column, E, Replacing, Steps, above, column, count, exp, given,
+                                        is_said, leaves, log, move, node, nodes, sqrt, tanh, where)
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
@@ -25,7 +25,6 @@ LEAVES = ("column", "given", "gathered")                             # another o
 STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
 TARGETS = ("x_0", "noise")                                           # what a network predicts, or a state is made of
 LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what it may be told
-GUESSES = ("x_0_from",)                                             # formulas for x̂_0, which many clip as if it were data
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
 TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
@@ -225,7 +224,7 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
                 yield version.edit(f"{says} {'.'.join(place)} for {'.'.join(place)} in {text}", new)
         if "column" in call.arguments:
             yield version.edit(_other_side(call), _called_with(call, {("column",): not call.arguments["column"]}))
-        if isinstance(call.value, E) and call.formula.__name__ in GUESSES:
+        if isinstance(call.value, E) and call.formula in GUESSES:
             yield version.edit("x̂_0 is clipped to [-1, 1]", {call.value: _clipped(call.value)})
         if isinstance(call.value, E):
             for place in _places(call):

@@ -274,11 +274,11 @@ def path(step: E, state: str, start: str) -> E:
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
-def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.parts) -> list[E]:
-    """Every node below the roots, once each, parts before what is made of them."""
+def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = attrgetter("parts"), known: Container[E] = ()) -> list[E]:
+    """Every node below the roots, once each, parts before what is made of them; without what is `known` already."""
     begun: set[E] = set()
     found: dict[E, None] = {}
-    stack = [*reversed(roots)]
+    stack = [root for root in reversed(roots) if root not in known]
     while stack:
         one = stack[-1]
         if one in begun:
@@ -286,7 +286,7 @@ def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = lambda one: one.pa
             found[one] = None
         else:
             begun.add(one)
-            stack.extend(reversed(parts_of(one)))
+            stack += [part for part in reversed(parts_of(one)) if part not in begun and part not in known]
     return [*found]
 
 
@@ -373,7 +373,14 @@ def network(formula: Callable[Arguments, Formula]) -> Callable[Arguments, Formul
     return named(formula)
 
 
+def guess(formula: Callable[Arguments, Formula]) -> Callable[Arguments, Formula]:
+    """A formula with a name that is one for x̂_0, which many clip as if it were data."""
+    GUESSES.add(formula)
+    return named(formula)
+
+
 NETWORKS: set[Callable[..., Any]] = set()
+GUESSES: set[Callable[..., Any]] = set()
 
 
 def is_said(one: E) -> bool:
@@ -390,6 +397,9 @@ def leaves(value: Any) -> list[E]:
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
 
+NEEDS = attrgetter("needs")
+
+
 class Arithmetic(Protocol):
     """What can evaluate a node, from the values of its parts."""
 
@@ -400,7 +410,7 @@ class Arithmetic(Protocol):
 def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: MutableMapping[E, Any] | None = None) -> Iterator[Any]:
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
     memo, wanted = {} if memo is None else memo, tuple(roots)
-    for one in _unknown(wanted, memo) if memo else _in_turn(wanted):
+    for one in nodes(*wanted, parts_of=NEEDS, known=memo) if memo else _in_turn(wanted):
         memo[one] = arithmetic.at(one, [memo[part] for part in one.needs], page)
     yield from (memo[root] for root in wanted)
 
@@ -408,20 +418,4 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: Mutabl
 @lru_cache(maxsize=500)
 def _in_turn(roots: tuple[E, ...]) -> list[E]:
     """All nodes that have to be evaluated, after the parts that they need."""
-    return nodes(*roots, parts_of=attrgetter("needs"))
-
-
-def _unknown(roots: tuple[E, ...], memo: Container[E]) -> list[E]:
-    """Those that are not in a memo."""
-    begun: set[E] = set()
-    found: dict[E, None] = {}
-    stack = [root for root in reversed(roots) if root not in memo]
-    while stack:
-        one = stack[-1]
-        if one in begun:
-            stack.pop()
-            found[one] = None
-        else:
-            begun.add(one)
-            stack += [part for part in one.needs if part not in memo and part not in begun]
-    return [*found]
+    return nodes(*roots, parts_of=NEEDS)

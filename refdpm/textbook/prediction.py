@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refdpm.textbook.chain import Normal, Row, forward, from_levels, of_step, posterior, row, small, weights
-from refdpm.textbook.expression import HALF, E, also, exp, forms, log, move, named, network, node, slack, sqrt, square, term, where
+from refdpm.textbook.expression import (HALF, E, also, exp, forms, guess, log, move, named, network, node, slack, sqrt, square,
+                                        term, where)
 from refdpm.textbook.layers import linear, logit, per_step, sigmoid
 
 FLOOR = 1e-20                                       # what some put in the place of β̃_1 = 0
@@ -19,7 +20,7 @@ FLOOR = 1e-20                                       # what some put in the place
 
 # -- from a prediction, and to one ---------------------------------------------------------------------------------------
 
-@named
+@guess
 def x_0_from(said: E, x_t: E, row: Row, predicts: str) -> E:
     """x_0 from a prediction of that name."""
     match predicts:

@@ -120,7 +120,7 @@ def _finding(checks: list[Check]) -> list[str]:
 def _called_in(check: Check) -> set[str]:
     with noting_calls(MISTAKES) as called:
         residual(check)
-    return called
+        return set(called)
 
 
 def _by_gradients(mistake: Mistake) -> list[str]:

@@ -1,6 +1,6 @@
 """What a named mistake is, how it is planted, and the ways to make a wrong function from a right one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache, wraps
 from itertools import islice
@@ -91,15 +91,24 @@ def _places(right: Callable[..., Any], modules: int) -> list[tuple[ModuleType, s
 # -- where a mistake can tell -------------------------------------------------------------------------------------------
 
 @contextmanager
-def noting_calls(mistakes: Iterable[Mistake]) -> Iterator[set[str]]:
-    """The targets of mistakes that are called meanwhile, and the pullbacks of adjoints that are, in a set that grows.
+def noting_calls(mistakes: tuple[Mistake, ...]) -> Iterator[set[str]]:
+    """The targets of mistakes that are called meanwhile, and the pullbacks of adjoints that are: a set that grows from nothing, the
+    same one every time.
 
     What is called past the place of a mistake is not among them: the mistake changes nothing there.
     """
-    called: set[str] = set()
-    with _replaced({right: _noting(right, target, called) for target, right in
-                    {mistake.target: _right(mistake) for mistake in mistakes}.items()}):
+    noting, called = _all_noting(mistakes)
+    called.clear()
+    with _replaced(noting):
         yield called
+
+
+@cache
+def _all_noting(mistakes: tuple[Mistake, ...]) -> tuple[dict[Callable[..., Any], Callable[..., Any]], set[str]]:
+    """What stands for the right functions while calls are noted, and where they note them."""
+    called: set[str] = set()
+    rights = {mistake.target: _right(mistake) for mistake in mistakes}
+    return {right: _noting(right, target, called) for target, right in rights.items()}, called
 
 
 def _noting(right: Callable[..., Any], target: str, called: set[str]) -> Callable[..., Any]:

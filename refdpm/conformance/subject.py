@@ -160,10 +160,18 @@ def _parts(value: Any, quantity: Quantity) -> list[Array]:
 
 def ratios(value: Array, reference: Array, scale: Array, unit: float) -> Array:
     """error/(u·scale) of every entry; 0 where both are the same infinity, ∞ where a number is expected and none came."""
+    error = _errors(value, reference, scale, unit)
+    return np.asarray(np.where(_are_same(value, reference), 0.0, np.where(np.isfinite(error), error, np.inf)))
+
+
+def _errors(value: Array, reference: Array, scale: Array, unit: float) -> Array:
+    """The same, but not a number where one of them is none."""
     with np.errstate(all="ignore"):
-        error = np.abs(value - reference) / (unit * np.maximum(scale, LEAST.get(unit, LEAST[UNITS["float64"]])))
-    return np.asarray(np.where((value == reference) | (np.isnan(value) & np.isnan(reference)), 0.0,
-                               np.where(np.isfinite(error), error, np.inf)))
+        return np.asarray(np.abs(value - reference) / (unit * np.maximum(scale, LEAST.get(unit, LEAST[UNITS["float64"]]))))
+
+
+def _are_same(value: Array, reference: Array) -> Array:
+    return np.asarray((value == reference) | (np.isnan(value) & np.isnan(reference)))
 
 
 def differs(value: Any, right: Array, scale: Array, unit: float) -> bool:
@@ -172,7 +180,11 @@ def differs(value: Any, right: Array, scale: Array, unit: float) -> bool:
         given = np.broadcast_to(np.asarray(value, dtype=np.float64), right.shape)
     except ValueError:
         return True
-    return not bool(np.all(ratios(given, right, scale, unit) <= LIMIT))
+    error = _errors(given, right, scale, unit)
+    if np.any(error > LIMIT):
+        return True
+    unknown = np.isnan(error)
+    return bool(np.any(unknown)) and bool(np.any(unknown & ~_are_same(given, right)))
 
 
 class Unsound(RuntimeError):

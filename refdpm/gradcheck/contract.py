@@ -5,6 +5,7 @@ Every case is asked with random v and w.  The complex step decides; differences 
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import lru_cache
 from typing import Any, NamedTuple
 import importlib
 import inspect
@@ -43,6 +44,7 @@ def relative_direction(tree: Tree, rng: np.random.Generator) -> Tree:
     return tree_map(lambda x: rng.standard_normal(np.shape(x)) * np.where(x == 0, 0.0, np.maximum(np.abs(x), 2e-3)), tree)
 
 
+@lru_cache(maxsize=1000)
 def argument_names(f: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the differentiated, that is positional, arguments."""
     return tuple(p.name for p in inspect.signature(f).parameters.values() if p.kind is not p.KEYWORD_ONLY)
@@ -59,10 +61,12 @@ def gaps(pair: Pair, arguments: tuple[Tree, ...], fixed: dict[str, Any], rng: np
     the complex step rounds by more than GAP.  Rounding is another one where the last digits of the arguments are others, and a
     mistake is the same: a gap that is not much too large is the smallest of those at some neighbours, for the same v and w.
     """
-    directions = deepcopy(rng)
+    before = rng.bit_generator.state
     found = _gaps_here(pair, arguments, fixed, rng, by_differences)
     for _ in range(NEIGHBOURS if not by_differences and any(map(_may_be_rounding, found.values())) else 0):
-        again = _gaps_here(pair, _neighbour(arguments, rng), fixed, deepcopy(directions), by_differences)
+        near, same = _neighbour(arguments, rng), deepcopy(rng)
+        same.bit_generator.state = before
+        again = _gaps_here(pair, near, fixed, same, by_differences)
         found = {name: min(gap, again[name]) if _may_be_rounding(gap) else gap for name, gap in found.items()}
     return found
 
@@ -162,6 +166,7 @@ def _as_tuple(cotangents: Any, count: int) -> tuple[Tree, ...]:
     return (cotangents,) if count == 1 else tuple(cotangents)
 
 
+@lru_cache(maxsize=1000)
 def _signature(f: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
     return [(p.name, p.kind, p.default) for p in inspect.signature(f).parameters.values()]
 

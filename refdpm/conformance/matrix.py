@@ -48,7 +48,8 @@ def _seen_by(id: str) -> list[tuple[str, str]]:
         warnings.simplefilter("ignore")
         for quantity in QUANTITIES:
             if quantity.id == id:
-                return [*_seen_in_values(quantity), *_seen_in_gradients(quantity)]
+                inputs = inputs_of(quantity)
+                return [*_seen_in_values(quantity, inputs), *_seen_in_gradients(quantity, inputs)]
         law = next(law for law in LAWS if law.id == id)
         return [(mistake, law.id) for mistake in _mistakes_breaking(law)]
 
@@ -81,8 +82,8 @@ def seeing(mistake: Mistake) -> list[str]:
     """The clauses of the first function on whose values one mistake is seen."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        by_quantity = ([clause for _, clause in _seen_in_values(quantity, only=mistake.id)] for quantity in QUANTITIES)
-        return next(filter(None, by_quantity), [])
+        found = (_seen_in_values(quantity, inputs_of(quantity), only=mistake.id) for quantity in QUANTITIES)
+        return next(filter(None, ([clause for _, clause in pairs] for pairs in found)), [])
 
 
 class _Case(NamedTuple):
@@ -95,23 +96,23 @@ class _Case(NamedTuple):
 Way = Callable[[Inputs], dict[str, Array]]
 
 
-def _seen_in_values(quantity: Quantity, *, only: str = "") -> Iterator[tuple[str, str]]:
+def _seen_in_values(quantity: Quantity, its_inputs: list[Inputs], *, only: str = "") -> Iterator[tuple[str, str]]:
     """(mistake, clause) for mistakes made in our own way to a value, or in the textbook's."""
     ids = [f"{quantity.id}.{output.id}" for output in quantity.outputs]
     cases = []
-    for inputs in inputs_of(quantity):
+    for inputs in its_inputs:
         values, scales = values_and_scales(quantity, inputs, Profile())
         cases.append(_Case(inputs, dict(zip(ids, zip(values, scales)))))
     for way in (quantity.reference, partial(textbook, quantity)):
         yield from _clauses_that_see(lambda inputs: dict(zip(ids, way(inputs))), cases, only)
 
 
-def _seen_in_gradients(quantity: Quantity) -> Iterator[tuple[str, str]]:
+def _seen_in_gradients(quantity: Quantity, its_inputs: list[Inputs]) -> Iterator[tuple[str, str]]:
     """(mistake, clause) for mistakes in the gradients."""
     if not quantity.arguments:
         return
     ids, cases = dict(zip(quantity.arguments, gradients.clause_ids(quantity))), []
-    for number, inputs in enumerate(inputs_of(quantity)[::STRIDE]):
+    for number, inputs in enumerate(its_inputs[::STRIDE]):
         inputs = gradients.with_cotangents(quantity, inputs, number)
         right, scale = gradients.gradients_and_scales(quantity, inputs)
         cases.append(_Case(inputs, {id: (right[argument], scale[argument]) for argument, id in ids.items()}))

@@ -34,14 +34,14 @@ import numpy as np
 from refdpm.vjp import Array
 
 # what people call the arguments; ε is noise, and what keeps a root away from 0
-ALIASES = {"x0": ("x_0",), "x_start": ("x_0",), "xt": ("x_t",), "x": ("x_t",), "betas": ("beta",), "eps": ("noise", "epsilon"),
-           "epsilon": ("noise",), "denoiser": ("network",), "model": ("network",), "net": ("network",), "t": ("time",),
-           "t_next": ("time_next",), "eta": ("share",)}
+ALIASES = {"x0": ("x_0",), "x_start": ("x_0",), "xt": ("x_t",), "x": ("x_t",), "betas": ("beta",),
+           "eps": ("noise", "epsilon", "floor"), "epsilon": ("noise",), "denoiser": ("network",), "model": ("network",),
+           "net": ("network",), "t": ("time", "mask_time"), "t_next": ("time_next",), "eta": ("share",)}
 
 # what a function that does not ask for it has built in, and can be asked for nothing else
 DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0, "high": 1.0, "levels": 256,
             "gamma": 5.0, "epsilon": 1e-5, "p2_k": 1.0, "p2_gamma": 1.0, "share": 1.0, "per_unit": 1.0, "sigma_data": 0.5,
-            "rho": 7.0, "s_noise": 1.0}
+            "rho": 7.0, "s_noise": 1.0, "floor": 0.0}
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 MOST = 500_000                  # numbers in one array of an answer
@@ -119,6 +119,12 @@ class Network(NamedTuple):
         at = np.asarray(to_array(level), dtype=np.float64).reshape(-1)
         at = at.reshape((-1,) + (1,) * (x.ndim - 1)) if at.size > 1 else at
         return like(np.asarray(self._value(x.astype(np.float64), at)).astype(x.dtype), x_t)
+
+    def trace(self, x_t: Any, level: Any, *_: Any, **__: Any) -> Any:
+        """Of a network that says x_0, ∂D/∂x_t summed over its diagonal, (N,): in the framework and precision of x_t."""
+        x, at = to_array(x_t), np.asarray(to_array(level), dtype=np.float64).reshape(-1, *[1] * (np.ndim(x_t) - 1))
+        slope = np.broadcast_to(self.spread / (self.spread + at * at), x.shape)
+        return like(slope.sum(axis=tuple(range(1, x.ndim))).astype(x.dtype), x_t)
 
     def _value(self, x: Array, at: Array) -> Array:
         if self.says == "raw":

@@ -26,6 +26,7 @@ from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import MIXINGS, Categorical
 from refdpm.later.decoder import Grid
 from refdpm.later.guidance import STARTS
+from refdpm.later.masked import MASKINGS
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
@@ -604,6 +605,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     **{f"later.sigma.{name}": _on_rows(_deviations, sigma_data=s.numbers(0.25, 2)) for name in ("scalings", "weight")},
     "later.sigma.denoised": _on_rows(s.states, s.other_states, _deviations, sigma_data=s.numbers(0.25, 2)),
     "later.sigma.log_normal": _on_rows(s.level_columns, _deviations, noise=s.states),
+    "later.sigma.log_normal_density": _on_rows(_deviations, s.level_columns, _higher),
     "later.solver.slope": _on_rows(s.states, s.other_states, _deviations),
     "later.solver.euler": _on_rows(s.states, s.other_states, _higher, _deviations),
     "later.solver.heun": _on_rows(s.states, s.other_states, s.states, _higher, _deviations),
@@ -615,7 +617,10 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.path.between": _on_rows(s.states, s.other_states, _parts_of_1),
     "later.path.velocity": _on_rows(s.states, s.other_states),
     **{f"later.path.{name}": _on_rows(s.states, s.other_states, _parts_of_1)
-       for name in ("x_0_from_velocity", "noise_from_velocity", "velocity_from_x_0")},
+       for name in ("x_0_from_velocity", "noise_from_velocity", "velocity_from_x_0", "score_from_velocity")},
+    "later.path.noisy_step": _of_all_sizes(
+        lambda N, D: _case(s.states(N, D), s.other_states(N, D), noise=s.states(N, D), time=_parts_of_1(N),
+                           time_next=s.numbers(0, 0.25), diffusion=s.numbers(0.1, 2)), states=[0, 1]),
     "later.path.level": _on_rows(_parts_of_1),
     "later.path.shifted": _on_rows(_parts_of_1, shift=s.numbers(0.5, 6)),
     "later.path.logit_normal": _on_rows(s.level_columns, _deviations, noise=s.states),
@@ -635,6 +640,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
         _case(s.soft_symbols(N, D, K), s.soft_symbols(N, D, K), s.soft_symbols(N, K, K), s.soft_symbols(N, K, K))
         for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),
     "later.categorical.step_kl": _of_sizes(_term_of_symbols, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
+    "later.masked.kept": _elementwise(partial(s.arrays, low=0.1, high=1), masking=st.sampled_from(MASKINGS),
+                                      floor=s.numbers(0, 0.25)),
     "later.masked.reverse": _of_sizes(_unmasking, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
     "later.masked.masked_loss": _of_sizes(_masked_loss, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
     "later.masked.absorbing_ratio": tuple(_case(s.arrays(N, 1, low=0.1, high=3), x_0=s.hard_symbols(N, D, K), masked=_hidden(N, D))

@@ -17,7 +17,9 @@ GLOSSARY = {
     "model": "the network that a function is given: model(x_t, t) with the adapter's own t is x_t @ weight + bias, x_t flattened "
              "to (N, D); its tables model.weight and model.bias have T+1 rows, of which rows 1 to T belong to t = 1, …, T.",
     "network": "what the functions sigma_… and path_… are given: network(x_t, sigma) predicts x_0 (in sigma_denoised it is F, "
-               "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1), or one number where one step is taken.",
+               "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1), or one number where one step is taken. "
+               "network.trace(x_t, sigma) is the trace of ∂D/∂x_t of each example; for a derivative of your own, x_0 is said by "
+               "D = (s x_t + σ² c)/(s + σ²) with c = network.centre and s = network.spread.",
     "clipping": "holding x̂_0 within [-1, 1], as many samplers do. No formula here has it, and it is reported as a mistake; switch "
                 "it off in the adapter, or offer the functions without it.",
     "profile": "the conventions of an adapter: t from 0 or 1, nats or bits, variance or its logarithm.",
@@ -88,6 +90,8 @@ WORDS = {
     "sigma_of_t": "table of σ", "sigma_state": "state divided by √ᾱ", "sigma_sample": "state x_0 + σ ε",
     "sigma_scalings": "scalings of a denoiser", "sigma_denoised": "denoiser", "sigma_weight": "weight of a denoiser's error",
     "sigma_loss": "denoiser's training loss", "sigma_drawn": "σ drawn for training", "sigma_levels": "list of levels",
+    "sigma_density": "density of σ in training", "score_from_velocity": "score from the velocity",
+    "path_stochastic_step": "step of a straight path with noise", "mask_schedule": "schedule of masks",
     "sigma_slope": "slope of the flow", "sigma_euler_step": "Euler step", "sigma_heun_step": "Heun step",
     "sigma_churned_step": "Heun step after churn", "sigma_ancestral_split": "split of an ancestral step",
     "sigma_ancestral_step": "ancestral Euler step", "sigma_multistep": "step of DPM-Solver++ 2M",
@@ -180,6 +184,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
         "alternating": "sin, cos, sin, cos …"}),
     "frequencies": ("the frequencies in the embedding of t, with half the width as h", {
         "half": "10000^(−i/h), which ends before 1/10000", "half_minus_1": "10000^(−i/(h − 1)), which ends with 1/10000"}),
+    "masking": ("in what way fewer tokens are kept as t goes from 0 to 1", {
+        "linear": "1 − t", "cosine": "cos(πt/2)", "cosine_masks": "1 − cos(π(1 − t)/2)"}),
     "guidance": ("from which prediction the weight of guidance is counted", {
         "unconditional": "u + w (c − u), which is c at w = 1", "conditional": "c + w (c − u), which is c at w = 0"}),
     "data_at": ("the time of a straight path at which the data are", {0: "x_t = (1 − t) x_0 + t ε and v = ε − x_0",

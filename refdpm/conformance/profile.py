@@ -14,6 +14,7 @@ from scipy.special import expit, logit, softmax, xlogy
 from refdpm.activation import GELU
 from refdpm.conformance.adapter import Fault, Model, Network, Skip
 from refdpm.later.guidance import STARTS
+from refdpm.later.masked import MASKINGS
 from refdpm.later.variance import VARIANCES, WITH_HEAD
 from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.layers.embedding import ORDERS, SPACINGS
@@ -49,6 +50,7 @@ class Profile(NamedTuple):
     guidance: str = "unconditional"    # from which of two predictions the weight of guidance is counted
     kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class; given: law
     data_at: int = 0                   # the time of a straight path at which the data are
+    masking: str = "linear"            # of masked tokens: in what way fewer are kept
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
     alone: tuple[tuple[str, str, Any], ...] = ()       # (function, field, value): what one function does otherwise than the others
 
@@ -84,7 +86,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"),
     "mixing": ("average", "joint", "joint_but_first", "average_unmasked"),
-    "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "gelu": GELU, "time_order": ORDERS,
+    "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "masking": MASKINGS, "gelu": GELU, "time_order": ORDERS,
     "frequencies": SPACINGS, "basis": ("paper", "released"), "data_at": (0, 1)}
 
 # the conventions that bear on an input of that name, or on an output of that kind

@@ -19,7 +19,7 @@ from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import textbook
 from refdpm.conformance.mistakes import Mistake, planted
 from refdpm.conformance.profile import Profile
-from refdpm.later import guidance, sampler
+from refdpm.later import guidance, sampler, solver
 from refdpm.vjp import Array
 
 
@@ -27,6 +27,8 @@ LAWFUL: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
     "draw_times": lambda given, rng: bound.draw_steps(rng, given["T"], (1, given["N"]))[0],
     "spaced_times": lambda given, rng: sampler.spaced(given["T"], given["count"]),
     "repeated_times": lambda given, rng: guidance.repeated_times(given["T"], length=given["length"], repeats=given["repeats"]),
+    "sigma_log_likelihood": lambda given, rng: solver.log_likelihood(
+        given["x_0"], given["sigmas"], denoiser=given["network"], trace=given["network"].trace),
     "draw_noise": lambda given, rng: gaussian.draw_noise(rng, given["shape"]),
     "draw_uniform": lambda given, rng: binomial.draw_noise(rng, given["shape"])}
 

@@ -10,9 +10,11 @@ sum of the bound becomes an integral,
 and both ends of the bound are 0.  A network may say instead how likely each token is beside the mask: q(x_0)/q(mask) = α/(1 − α).
 
 Shapes: logits, x_0 (N, D, K), classes without the mask, a token a row with a single 1; masked (N, D) bools; sigma, rate (N, 1).
-x_t and laws (N, D, K + 1), with the mask as the last class.
+x_t and laws (N, D, K + 1), with the mask as the last class; time of any shape.
 Sources: Austin et al. 2021; Lou, Meng, Ermon 2024 (ratio); Sahoo et al. 2024, Shi et al. 2024 (integral).
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,49 @@ from refdpm.activation import log_softmax_vjp, softmax_vjp
 from refdpm.doors import open_doors
 from refdpm.later.categorical import Categorical
 from refdpm.vjp import Array, Pullback
+
+
+# -- how many are left -----------------------------------------------------------------------------------------------------
+
+MASKINGS = ("linear", "cosine", "cosine_masks")
+
+
+class Kept(NamedTuple):
+    """The share of the tokens that are kept, and the weight of the integral."""
+
+    alpha: Array
+    weight: Array
+
+
+def kept(time: Array, *, masking: str, floor: float = 0.0) -> Kept:
+    """α_t = ε + (1 − ε) a_t, of which ε, the `floor`, is left at t = 1, and w_t = −α′/(1 − α) = −a′/(1 − a) for any ε:
+
+        linear        a = 1 − t                 w = 1/t                   so that σ = −log(1 − (1 − ε) t), "log-linear"
+        cosine        a = cos(πt/2)             w = (π/2) cot(πt/4)
+        cosine_masks  a = 1 − cos(π(1 − t)/2)   w = (π/2) cot(πt/2)       a cosine of the masked share
+
+    Derivation: a masked token is shown in the step from t to t − dt with probability (α_{t−dt} − α_t)/(1 − α_t), which is w dt; and
+    sin x/(1 − cos x) = cot(x/2).   Domain: 0 < t ≤ 1.   Raises: ValueError for another name.
+    """
+    return kept_vjp(time, masking=masking, floor=floor)[0]
+
+
+def kept_vjp(time: Array, *, masking: str, floor: float = 0.0) -> tuple[Kept, Pullback]:
+    """Adjoint of `kept`:   dα = (1 − ε) a′ dt,   and dw = −dt/t², −(π²/8) dt/sin²(πt/4) or −(π²/4) dt/sin²(πt/2)."""
+    quarter, angle = np.pi / 2, np.pi / 2 * time
+    match masking:
+        case "linear":
+            share, slope, weight, bend = 1 - time, -np.ones_like(time), 1 / time, -1 / (time * time)
+        case "cosine":
+            share, slope, weight = np.cos(angle), -quarter * np.sin(angle), quarter / np.tan(angle / 2)
+            bend = -quarter ** 2 / 2 / np.sin(angle / 2) ** 2
+        case "cosine_masks":
+            rest = quarter * (1 - time)
+            share, slope = 2 * np.sin(rest / 2) ** 2, -quarter * np.cos(angle)
+            weight, bend = quarter * np.sin(rest) / np.sin(angle), -quarter ** 2 / np.sin(angle) ** 2
+        case _:
+            raise ValueError(f"masking: expected one of {MASKINGS}, got {masking!r}")
+    return Kept(floor + (1 - floor) * share, weight), lambda d: (1 - floor) * slope * d.alpha + bend * d.weight
 
 
 # -- a step ----------------------------------------------------------------------------------------------------------------

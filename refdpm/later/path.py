@@ -9,6 +9,14 @@ follow: a network that says v says x̂_0 = x_t − t v and ε̂ = x_t + (1 − t
 A step of Euler's rule from t to t' is x_t + (t' − t) v = (1 − t') x̂_0 + t' ε̂: it keeps the noise that it finds, and is the
 step of `solver.euler`, and of DDIM.  Straight paths change nothing at first order but which levels are visited.
 
+Steps may add noise and still have the laws of the path.  With variance w dt added in every dt, the slope has to take away what
+the noise spreads: going back from t to t' = t − h,
+
+    x' = x − h (v − ½ w s) + √(w h) ε,      s = −ε̂/t,  the score
+
+Derivation: the density changes by −div(v p) along v, and noise adds ½ w Δp = ½ w div(p s) whichever way one goes; so −h v with
+noise needs h ½ w s besides.  In the chain the same freedom is k² w + σ² = v of `sampler`.
+
 Others let t run from noise at 0 to data at 1: that is 1 − t here, and v with the other sign.
 
 Shapes: states and predictions (N, …); time (N, 1, …), or one number.
@@ -92,6 +100,25 @@ def velocity_from_x_0_vjp(x_0: Array, x_t: Array, time: Array) -> tuple[Array, P
     return value, pullback
 
 
+def score_from_velocity(velocity: Array, x_t: Array, time: Array) -> Array:
+    """s = −ε/t = −(x_t + (1 − t) v)/t.   Derivation: x_t given x_0 is N((1 − t) x_0, t²), whose score is ((1 − t) x_0 − x_t)/t².
+
+    Domain: t > 0.
+    """
+    return -(x_t + (1 - time) * velocity) / time
+
+
+def score_from_velocity_vjp(velocity: Array, x_t: Array, time: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `score_from_velocity`:   ds = −(dx_t + (1 − t) dv)/t + (v − s)/t dt."""
+    score = score_from_velocity(velocity, x_t, time)
+
+    def pullback(d: Array) -> tuple[Array, Array, Array]:
+        return (unbroadcast((time - 1) / time * d, velocity.shape), unbroadcast(-d / time, x_t.shape),
+                unbroadcast((velocity - score) / time * d, time.shape))
+
+    return score, pullback
+
+
 # -- the level ---------------------------------------------------------------------------------------------------------------
 
 def level(time: Array) -> Array:
@@ -143,6 +170,28 @@ def step_vjp(x_t: Array, velocity: Array, time: Array, time_next: Array) -> tupl
                 unbroadcast(-velocity * d, time.shape), unbroadcast(velocity * d, time_next.shape))
 
     return step(x_t, velocity, time, time_next), pullback
+
+
+def noisy_step(x_t: Array, velocity: Array, *, time: Array, time_next: Array, diffusion: Array, noise: Array) -> Array:
+    """x_t + (t' − t) (v − ½ w s) + √(w (t − t')) ε with w = `diffusion`; at w = 0 it is `step`.
+
+    Domain: 0 ≤ t' ≤ t, 0 < t, 0 ≤ w.
+    """
+    return noisy_step_vjp(x_t, velocity, time=time, time_next=time_next, diffusion=diffusion, noise=noise)[0]
+
+
+def noisy_step_vjp(x_t: Array, velocity: Array, *, time: Array, time_next: Array, diffusion: Array, noise: Array
+                   ) -> tuple[Array, Pullback]:
+    """Adjoint of `noisy_step`: of `step` along v − ½ w s, and of the score in it."""
+    score, back_score = score_from_velocity_vjp(velocity, x_t, time)
+    there, back_step = step_vjp(x_t, velocity - diffusion / 2 * score, time, time_next)
+
+    def pullback(d: Array) -> tuple[Array, Array]:
+        dx_t, dslope, *_ = back_step(d)
+        dvelocity, dx_of_score, _ = back_score(-diffusion / 2 * dslope)
+        return dx_t + dx_of_score, unbroadcast(dslope, velocity.shape) + dvelocity
+
+    return there + np.sqrt(diffusion * (time - time_next)) * noise, pullback
 
 
 Flow = Callable[[Array, Array], Array]                               # v(x_t, t)

@@ -151,6 +151,27 @@ def log_normal_vjp(mean: Array, spread: Array, *, noise: Array) -> tuple[Array, 
     return sigma, lambda d: (unbroadcast(sigma * d, mean.shape), unbroadcast(noise * sigma * d, spread.shape))
 
 
+def log_normal_density(sigma: Array, mean: Array, spread: Array) -> Array:
+    """The density of such a σ: exp(−½ r²)/(σ P_std √(2π)), r = (log σ − P_mean)/P_std.
+
+    Derivation: r is z of `log_normal`, unit normal, and dr/dσ = 1/(σ P_std).   Domain: σ > 0, P_std > 0.
+    """
+    r = (np.log(sigma) - mean) / spread
+    return np.exp(-r * r / 2) / (np.sqrt(2 * np.pi) * spread * sigma)
+
+
+def log_normal_density_vjp(sigma: Array, mean: Array, spread: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `log_normal_density`:   dp = p [−(1 + r/P_std)/σ dσ + r/P_std dP_mean + (r² − 1)/P_std dP_std]."""
+    density, r = log_normal_density(sigma, mean, spread), (np.log(sigma) - mean) / spread
+
+    def pullback(d: Array) -> tuple[Array, Array, Array]:
+        dlog = density * d
+        return (unbroadcast(-(1 + r / spread) / sigma * dlog, sigma.shape), unbroadcast(r / spread * dlog, mean.shape),
+                unbroadcast((r * r - 1) / spread * dlog, spread.shape))
+
+    return density, pullback
+
+
 def levels(count: int, *, high: float, low: float, rho: float) -> Array:
     """The levels at which to sample: `count` of them from σ_max down to σ_min, equally spaced in σ^(1/ρ), and then 0.
 

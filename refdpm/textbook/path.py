@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refdpm.textbook.expression import E, forms, log1p, network, node, square, term
+from refdpm.textbook.expression import HALF, E, forms, log1p, network, node, sqrt, square, term
 from refdpm.textbook.layers import sigmoid
 
 
@@ -35,6 +35,11 @@ def velocity_from(x_0: E, x_t: E, time: E) -> E:
     return (x_t - x_0) / time
 
 
+def score_from(said: E, x_t: E, time: E) -> E:
+    """−(x_t + (1 − t) v)/t."""
+    return forms(-(noise_from(said, x_t, time) / time), ((1 - time) * (x_t - time * said) - x_t) / square(time))
+
+
 def alpha_bar(time: E) -> E:
     """(1−t)²/((1−t)² + t²)."""
     keep = square(1 - time)
@@ -61,6 +66,12 @@ def step(x_t: E, said: E, time: E, after: E) -> E:
     return x_t + (after - time) * said
 
 
+def noisy_step(x_t: E, said: E, time: E, after: E, diffusion: E, noise: E) -> E:
+    """x_t + (t' − t) (v − ½ w s) + √(w (t − t')) ε."""
+    slope = said - HALF * diffusion * score_from(said, x_t, time)
+    return step(x_t, slope, time, after) + sqrt(diffusion * (time - after)) * noise
+
+
 @network
 def of_normal_data(x_t: E, time: E, centre: E, spread: E) -> E:
     """v of normal data: (t − s² (1 − t)) (x_t − (1 − t) m)/((1 − t)² s² + t²) − m."""
@@ -78,4 +89,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.path.shifted": lambda time, *, shift: shifted(time, node(shift)),
     "later.path.logit_normal": lambda mean, spread, *, noise: logit_normal(mean, spread, node(noise)),
     "later.path.step": step,
+    "later.path.score_from_velocity": score_from,
+    "later.path.noisy_step": lambda x_t, velocity, *, time, time_next, diffusion, noise: noisy_step(
+        x_t, velocity, *map(node, (time, time_next, diffusion, noise))),
 }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.chain import Row, from_levels, share
-from refdpm.textbook.expression import E, exp, forms, joined, log, log1p, network, node, sqrt, square, term
+from refdpm.textbook.expression import HALF, PI, E, exp, forms, joined, log, log1p, network, node, sqrt, square, term
 
 
 class Scalings(NamedTuple):
@@ -70,6 +70,11 @@ def log_normal(mean: E, spread: E, noise: E) -> E:
     return exp(mean + spread * noise)
 
 
+def log_normal_density(sigma: E, mean: E, spread: E) -> E:
+    """exp(−½ ((log σ − P_mean)/P_std)²)/(σ P_std √(2π))."""
+    return exp(-HALF * square((log(sigma) - mean) / spread)) / (sigma * spread * sqrt(2 * PI))
+
+
 def power(x: E, p: E) -> E:
     """x^p."""
     return exp(p * log(x))
@@ -90,5 +95,6 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.sigma.denoised": lambda x, said, sigma, *, sigma_data: denoised(x, said, scalings(sigma, node(sigma_data))),
     "later.sigma.weight": lambda sigma, *, sigma_data: weight(sigma, node(sigma_data)),
     "later.sigma.log_normal": lambda mean, spread, *, noise: log_normal(mean, spread, node(noise)),
+    "later.sigma.log_normal_density": log_normal_density,
     "later.sigma.levels": lambda count, *, high, low, rho: levels(count, node(high), node(low), node(rho)),
 }

@@ -15,8 +15,8 @@ import numpy as np
 
 from refdpm.textbook.bits import relative
 from refdpm.textbook.chain import Row, from_levels, of_step
-from refdpm.textbook.expression import (E, above, also, counting, exp, forms, joined, kept, largest, log, mean, move, named, node,
-                                        slack, term, total, where)
+from refdpm.textbook.expression import (PI, E, above, also, cos, counting, exp, forms, joined, kept, largest, log, mean, move,
+                                        named, node, sin, slack, term, total, where)
 from refdpm.textbook.layers import log_softmax, matmul, softmax
 
 
@@ -140,6 +140,19 @@ def masked_loss(logits: E, x_0: E, masked: E, sigma: E, rate: E) -> E:
     return total(-(rate / (exp(sigma) - 1) * where(masked, log_p, 0)), "tokens")
 
 
+def kept_tokens(time: E, floor: E, masking: str) -> tuple[E, E]:
+    """ε + (1 − ε) a and −a′/(1 − a), with a = 1 − t, cos(πt/2) or 1 − cos(π(1 − t)/2)."""
+    if masking == "linear":
+        return forms(floor + (1 - floor) * (1 - time), 1 - (1 - floor) * time), 1 / time
+    if masking == "cosine":
+        angle = PI * time / 2
+        share, weight = cos(angle), forms(sin(angle) / (1 - cos(angle)), cos(angle / 2) / sin(angle / 2))
+    else:
+        angle = PI * (1 - time) / 2
+        share, weight = 1 - cos(angle), sin(angle) / cos(angle)
+    return floor + (1 - floor) * share, PI / 2 * weight
+
+
 def absorbing_ratio(sigma: E, x_0: E, masked: E) -> E:
     """1/(e^σ − 1) at x_0 where it is masked."""
     inverse = where(masked, 1 / term(lambda sigma: exp(sigma) - 1, sigma), 0)
@@ -186,6 +199,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
         posterior(node(x_t), node(x_0), of_step(Step(*map(node, step))), law=_law(law)),
         _reverse(logits, node(x_t), Step(*map(node, step)), mixing=mixing, law=law)),
     "later.categorical.draw": lambda law, *, noise: draw(law.prob, node(noise), node(noise.shape[-1])),
+    "later.masked.kept": lambda time, *, masking, floor=0.0: kept_tokens(time, node(floor), masking),
     "later.masked.reverse": lambda logits, sigma, after, *, x_t: unmasked(logits, node(x_t), node(x_t[..., -1] > 0), sigma, after),
     "later.masked.masked_loss": lambda logits, *, x_0, masked, sigma, rate: masked_loss(
         logits, node(x_0), node(masked), node(sigma), node(rate)),

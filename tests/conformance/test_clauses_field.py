@@ -1,5 +1,5 @@
-"""The clauses of σ, of solvers and of straight paths: code that owes nothing to this package passes, in either precision and
-direction; slips in it are found and called what they are."""
+"""The clauses of σ, of solvers, of straight paths and of a schedule of masks: code that owes nothing to this package passes, in
+either precision and direction; slips in it are found and called what they are."""
 
 from types import SimpleNamespace
 
@@ -55,6 +55,16 @@ def two_looks(x, now, before, at_before, at, to):
     return to / at * x - np.expm1(-h) * ((1 + 0.5 / r) * now - 0.5 / r * before)
 
 
+def log_likelihood(net, x, levels, sign=1.0, start=1.0):
+    """State and change of volume together, by Heun's rule."""
+    volume, size = 0.0, x.shape[1]
+    for at, to in zip(levels, levels[1:]):
+        there = x + (to - at) * d(net, x, at)
+        volume = volume + (to - at) / 2 * ((size - net.trace(x, at)) / at + (size - net.trace(there, to)) / to)
+        x = x + (to - at) * (d(net, x, at) + d(net, there, to)) / 2
+    return sign * volume - ((x / levels[-1]) ** 2 + np.log(2 * np.pi) + 2 * start * np.log(levels[-1])).sum(axis=1) / 2
+
+
 def chain(step):
     def run(net, x, levels):
         for at, to in zip(levels, levels[1:]):
@@ -84,6 +94,8 @@ FUNCTIONS = dict(
     sigma_loss=lambda net, x_0, noise, sigma, sigma_data: np.mean(
         ((denoise(net, x_0 + sigma * noise, sigma, sigma_data) - x_0) / scalings(sigma, sigma_data)[1]) ** 2),
     sigma_drawn=lambda p_mean, p_std, noise: np.exp(p_mean + p_std * noise),
+    sigma_density=lambda sigma, p_mean, p_std: np.exp(-((np.log(sigma) - p_mean) / p_std) ** 2 / 2) / (
+        sigma * p_std * np.sqrt(2 * np.pi)),
     sigma_levels=lambda count, sigma_min, sigma_max, rho: levels(count, sigma_min, sigma_max, rho),
     sigma_slope=lambda x, denoised, sigma: (x - denoised) / sigma,
     sigma_euler_step=lambda net, x, sigma, sigma_next: x + (sigma_next - sigma) * d(net, x, sigma),
@@ -97,9 +109,27 @@ FUNCTIONS = dict(
     sigma_euler_sample=lambda net, x, sigmas: chain(lambda net, x, at, to: x + (to - at) * d(net, x, at))(net, x, sigmas),
     sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas),
     sigma_multistep_sample=lambda net, x, sigmas: chain_of_two_looks(net, x, sigmas),
+    mask_schedule=lambda t: (1 - np.cos(np.pi / 2 * (1 - t)), np.pi / 2 * np.tan(np.pi / 2 * (1 - t))),
+    sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas) / x_0.shape[1] / np.log(2),
 )
 
+
+def noisy_step(model, x, noise, t, t_next, w):
+    """By the noise that v says; data at t = 0."""
+    v, h = model(x, t), t - t_next
+    return x - h * (v + w / 2 * (x + (1 - t) * v) / t) + np.sqrt(w * h) * noise
+
+
+def noisy_step_to_data(model, x, noise, t, t_next, w):
+    """As in SiT: data at t = 1, and w s where t goes up."""
+    v, h = model(x, t), t_next - t
+    score = (t * v - x) / (1 - t)
+    return x + h * (v + w / 2 * score) + np.sqrt(w) * noise * np.sqrt(h)
+
+
 TO_NOISE = dict(
+    score_from_velocity=lambda velocity, x, t: -x / t - (1 / t - 1) * velocity,
+    path_stochastic_step=lambda model, x, noise, t, t_next, diffusion: noisy_step(model, x, noise, t, t_next, diffusion),
     path_sample=lambda x_0, noise, t: x_0 + t * (noise - x_0),
     path_velocity=lambda x_0, noise: noise - x_0,
     path_loss=lambda model, x_0, noise, t: np.mean((model((1 - t) * x_0 + t * noise, t) - (noise - x_0)) ** 2),
@@ -114,6 +144,8 @@ TO_NOISE = dict(
 )
 
 TO_DATA = dict(
+    score_from_velocity=lambda velocity, x, t: (t * velocity - x) / (1 - t),
+    path_stochastic_step=lambda model, x, noise, t, t_next, diffusion: noisy_step_to_data(model, x, noise, t, t_next, diffusion),
     path_sample=lambda x_0, noise, t: noise + t * (x_0 - noise),
     path_velocity=lambda x_0, noise: x_0 - noise,
     path_loss=lambda model, x_0, noise, t: np.mean((x_0 - noise - model(noise + t * (x_0 - noise), t)) ** 2),
@@ -139,9 +171,12 @@ def test_code_as_it_is_published_passes(dtype, flow, data_at):
     failing = [(row["id"], row["verdict"], row["reason"]) for row in report["clauses"] if row["verdict"] not in ("pass", "skipped")]
     assert not failing and report["summary"]["pass"] >= len(FUNCTIONS | flow)
     assert report["profile"]["data_at"] == data_at and report["known"]["data_at"] == "inferred"
+    assert report["profile"]["masking"] == "cosine_masks"
 
 
 SLIPS = {
+    "SLV-TRACE": dict(sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas, sign=-1.0)),
+    "SLV-PRIOR": dict(sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas, start=0.0)),
     "SLV-HEUN-BY": dict(sigma_heun_step=lambda net, x, sigma, sigma_next: x + (sigma_next - sigma) / 2 * (
         d(net, x, sigma) + (lambda there: (there - net(there, sigma_next)) / sigma)(x + (sigma_next - sigma) * d(net, x, sigma)))
         if sigma_next > 0 else net(x, sigma)),
@@ -161,6 +196,11 @@ SLIPS = {
         (model(np.sqrt(1 - t) * x_0 + np.sqrt(t) * noise, t) - (noise - x_0)) ** 2)),
     "PTH-TWICE": dict(path_shifted=lambda t, shift: t / (t + (1 - t) / shift ** 2)),
     "PTH-NEXT": dict(path_step=lambda model, x, t, t_next: x + (t_next - t) * model(x, t_next)),
+    "CAT-KEPT-RATE": dict(mask_schedule=lambda t: (np.cos(np.pi / 2 * t), np.pi / 2 * np.tan(np.pi / 2 * t))),
+    "PTH-NOISE-ALONE": dict(path_stochastic_step=lambda model, x, noise, t, t_next, diffusion: (
+        x + (t_next - t) * model(x, t) + np.sqrt(diffusion * (t - t_next)) * noise)),
+    "PTH-NOISE-HALF": dict(path_stochastic_step=lambda model, x, noise, t, t_next, diffusion: (
+        noisy_step(model, x, 0 * noise, t, t_next, 2 * diffusion) + np.sqrt(diffusion * (t - t_next)) * noise)),
     "PTH-COUNT": dict(path_euler_sample=lambda model, x, count: chain(lambda net, x, a, b: x - net(x, a) / count)(
         model, x, np.linspace(1, 0, count))),
 }
@@ -184,6 +224,13 @@ def test_a_chain_of_too_low_an_order_is_found_where_its_steps_are_not_offered():
     assert rows["SLV.EULER_LAW"]["verdict"] == "pass" and rows["SLV.EULER_PATH.X_0"]["verdict"] == "wrong"
 
 
+@pytest.mark.parametrize("sign,says", [(0.5, "half of the change of volume"), (0.0, "volume is left out"), (1.1, "is off by")])
+def test_a_likelihood_is_told_apart_from_wrong_sums(sign, says):
+    report = verdicts(dict(sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas, sign=sign)))
+    row = next(row for row in report["clauses"] if row["id"] == "SLV.LIKELIHOOD")
+    assert row["verdict"] == "wrong" and says in row["reason"]
+
+
 def test_coefficients_that_do_not_keep_what_defines_them():
     wrong = dict(sigma_scalings=lambda sigma, sigma_data: scalings(sigma, 1.0), sigma_weight=FUNCTIONS["sigma_weight"])
     rows = {row["id"]: row for row in verdicts(wrong, dtype="float64")["clauses"]}
@@ -199,6 +246,10 @@ def test_the_network_of_levels_is_exact_for_normal_data():
     says = Network("x_0", centre, spread)
     left = (x_0 - says(x_0 + sigma * noise, sigma)) * (x_0 + sigma * noise)
     assert np.all(np.abs(left.mean(axis=0)) < 4 * left.std(axis=0) / np.sqrt(count))
+    x = x_0[:3]                                            # D is linear in x, so that a step of 1 is its derivative
+    for level in (sigma, np.array([[0.5], [1.5], [4.0]])):
+        slopes = [(says(x + one, level) - says(x, level))[:, n] for n, one in enumerate(np.eye(2))]
+        assert np.allclose(says.trace(x, level), sum(slopes))
     t = 0.25
     for data_at, x_t, v in ((0, x_0 + t * (noise - x_0), noise - x_0), (1, noise + t * (x_0 - noise), x_0 - noise)):
         left = (v - Network("velocity", centre, spread, data_at)(x_t, t)) * x_t

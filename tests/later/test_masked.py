@@ -97,6 +97,31 @@ def test_classes_are_drawn_as_often_as_they_are_likely():
 
 # -- masked tokens ---------------------------------------------------------------------------------------------------------
 
+def test_how_many_are_kept_by_hand():
+    """At t = ⅓: ⅔ with weight 3; cos 30° with (π/2) sin 30°/(1 − cos 30°); ½ with (π/2) cot 30°.  ε keeps a share of the rest."""
+    third, half = np.array([1 / 3]), np.pi / 2
+    for masking, alpha, weight in (("linear", 2 / 3, 3), ("cosine", math.sqrt(0.75), half * 0.5 / (1 - math.sqrt(0.75))),
+                                   ("cosine_masks", 0.5, half * math.sqrt(3))):
+        assert masked.kept(third, masking=masking) == pytest.approx((alpha, weight), rel=1e-14)
+        assert masked.kept(third, masking=masking, floor=0.1) == pytest.approx((0.1 + 0.9 * alpha, weight), rel=1e-14)
+    with pytest.raises(ValueError, match="masking: expected one of"):
+        masked.kept(third, masking="log-linear")
+
+
+@pytest.mark.parametrize("masking", masked.MASKINGS)
+def test_the_weight_is_that_of_the_share(masking):
+    """−α′/(1 − α) by differences, whatever ε; and for a loss that is the same for every masked token its integral is that loss."""
+    t, h = np.array([0.2, 0.5, 0.9]), 1e-6
+    ahead, behind, here = (masked.kept(at, masking=masking, floor=0.2) for at in (t + h, t - h, t))
+    assert here.weight == pytest.approx((behind.alpha - ahead.alpha) / (2 * h) / (1 - here.alpha), rel=1e-8)
+
+    def integrand(at):
+        alpha, weight = masked.kept(np.array(at), masking=masking)
+        return weight * (1 - alpha)
+
+    assert quad(integrand, 0, 1)[0] == pytest.approx(1)
+
+
 def uniform_loss(alpha, slope):
     """The integrand for two tokens of four classes and a model that knows nothing, averaged over the masks."""
     total = 0.0
@@ -176,6 +201,12 @@ class Masked:
         ratio = np.exp(-sigma) / (1 - np.exp(-sigma))
         return np.where((x_t == mask)[..., None], ratio[:, None, None] * np.eye(mask, dtype=np.float32)[x_0], 0)
 
+    def mask_schedule(self, t, eps):
+        """By σ and σ′, as they are handed to the loss."""
+        sigma = -np.log(eps + (1 - eps) * np.cos(np.pi / 2 * t))
+        rate = (1 - eps) * np.pi / 2 * np.sin(np.pi / 2 * t) / (eps + (1 - eps) * np.cos(np.pi / 2 * t))
+        return np.exp(-sigma), rate / np.expm1(sigma)
+
     def categorical_draw(self, law_p, uniform):
         return (np.log(law_p) - np.log(-np.log(uniform))).argmax(axis=-1)
 
@@ -206,6 +237,7 @@ def test_right_ones_pass_and_their_conventions_are_found():
     found, profile = judged(Masked())
     assert {name: result.verdict for name, result in found.items()} == dict.fromkeys(found, "pass"), found
     assert (profile.kernel, profile.orientation, profile.reduction) == ("given", "columns", "sum")
+    assert profile.masking == "cosine"
 
 
 @pytest.mark.parametrize("name,change,words", [
@@ -217,6 +249,8 @@ def test_right_ones_pass_and_their_conventions_are_found():
         self, logits, np.full_like(x_t, mask), sigma, sigma_next, mask), "CAT-REMASK"),
     ("masked_reverse", lambda self, logits, x_t, sigma, sigma_next, mask: Masked.masked_reverse(
         self, logits, x_t, sigma, sigma_next, mask) * (1 - (x_t == mask) * np.exp(-sigma)[:, None])[..., None], "CAT-UNDIVIDED"),
+    ("mask_schedule", lambda self, t, eps: (1 - Masked.mask_schedule(self, t, eps)[0],
+                                                Masked.mask_schedule(self, t, eps)[1]), "CAT-KEPT-MASKS"),
     ("absorbing_ratio", lambda self, x_0, x_t, sigma, mask: Masked.absorbing_ratio(
         self, x_0, x_t, sigma, mask) * (1 - np.exp(-sigma))[:, None, None], "CAT-RATIO"),
     ("categorical_draw", lambda self, law_p, uniform: law_p.argmax(axis=-1), "CAT-GREEDY"),

@@ -19,6 +19,9 @@ def test_by_hand():
     assert path.x_0_from_velocity(v, x_t, t) == 2 and path.noise_from_velocity(v, x_t, t) == -1
     assert path.velocity_from_x_0(x_0, x_t, t) == -3 and np.exp(path.level(t)) == pytest.approx(0.9)
     assert path.step(x_t, v, t, 0 * t) == 2 and path.step(x_t, v, t, ONE) == -1
+    assert path.score_from_velocity(v, x_t, t) == 4
+    there = path.noisy_step(x_t, v, time=t, time_next=0.16 * ONE, diffusion=ONE, noise=2 * ONE)
+    assert there == pytest.approx(1.25 + 0.09 * (3 + 2) + 0.3 * 2)
 
 
 def test_it_is_the_same_chain():
@@ -62,3 +65,15 @@ def test_a_chain_on_normal_data():
         x_0 = x * (1 - at) * s2 / ((1 - at) ** 2 * s2 + at ** 2)
         x = path.step(x, (x - x_0) / at, np.array(at), np.array(after))
     assert x.item() == pytest.approx(flow.straight_steps(s2, times)) and len(list(pairwise(times))) == 8
+
+
+@pytest.mark.parametrize("diffusion", [0.0, 0.3, 1.0])
+def test_steps_with_noise_keep_the_laws_of_the_path(diffusion):
+    """On normal data the variance after many short steps is that of x_t, (1 − t)² s² + t², however much noise they add."""
+    s2, times = 0.25, np.linspace(1, 0.2, 4001)
+    var, w = ONE, np.array(diffusion)
+    for at, after in pairwise(times):
+        gain, added = (path.noisy_step(x, x * (at - (1 - at) * s2) / ((1 - at) ** 2 * s2 + at ** 2), time=np.array(at),
+                                       time_next=np.array(after), diffusion=w, noise=ONE - x) for x in (ONE, 0 * ONE))
+        var = gain ** 2 * var + added ** 2
+    assert var.item() == pytest.approx(0.64 * s2 + 0.04, rel=2e-3)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from refdpm import gaussian
 from refdpm.later import mean, parametrisation, sigma
@@ -71,6 +72,18 @@ def test_the_law_of_levels():
     z = np.random.default_rng(2).normal(size=100_000)
     drawn = np.log(sigma.log_normal(np.array(-1.2), np.array(1.2), noise=z))
     assert abs(drawn.mean() + 1.2) < 4 * 1.2 / np.sqrt(len(z)) and abs(drawn.std() - 1.2) < 4 * 1.2 / np.sqrt(2 * len(z))
+
+
+def test_the_density_of_levels():
+    """At σ = e and P = (1, 2) it is 1/(2 e √2π); the integral over σ is 1, and its mean e^(m + s²/2); that of log σ has mean m."""
+    assert sigma.log_normal_density(column(np.e), column(1.0), column(2.0)) == pytest.approx(1 / (2 * np.e * np.sqrt(2 * np.pi)))
+    mean, spread = np.array(-1.2), np.array(1.2)
+
+    def integral(of):
+        return quad(lambda x: of(x) * sigma.log_normal_density(np.array(x), mean, spread), 0, np.inf, limit=200)[0]
+
+    assert integral(lambda x: 1) == pytest.approx(1) and integral(lambda x: x) == pytest.approx(np.exp(-1.2 + 0.72))
+    assert integral(np.log) == pytest.approx(-1.2)
 
 
 def test_the_score_is_the_slope_back():

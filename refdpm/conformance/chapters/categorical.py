@@ -14,7 +14,7 @@ from refdpm import activation, schedule
 from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
-from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, rate, wide
+from refdpm.conformance.chapters.ends import BELOW, BOTH, Case, ends, rate, wide
 from refdpm.conformance.chapters import inputs
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, edge_schedules, exactly, listed, spread_out, times_of
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
@@ -344,7 +344,18 @@ def _of_steps(i: Inputs) -> Inputs:
     return kept | {"sigma_next": i["sigma"] * (np.arange(len(i["sigma"])) + 1) % len(i["sigma"]) / len(i["sigma"])}
 
 
+FLOORS = (0.0, 0.125, 0.0009765625)
 MASKED: tuple[Quantity, ...] = (
+    Quantity(
+        "mask_schedule", "CAT.KEPT", "of masked tokens α_t, the share that is kept, and the weight −α′/(1 − α): α = ε + (1 − ε) a "
+        "with ε = `floor` and a = 1 − t (masking 'linear'), cos(πt/2) ('cosine') or 1 − cos(π(1−t)/2) ('cosine_masks'); "
+        "t = `mask_time` goes from the data at 0 to 1", ("Sahoo 2024", "Shi 2024"), (Output("ALPHA"), Output("WEIGHT")),
+        drawn(mask_time=draws.integer_arrays((N, 1), 1, 63).map(lambda k: k / 64), floor=draws.one_of(FLOORS)),
+        listed(*({"mask_time": np.array(k)[:, None] / 64, "floor": floor}                    # without a floor first: some have none
+                 for floor in FLOORS for k in ((16, 40, 5), (1, 63, 32, 20), (48,)))),
+        Theory(masked.kept, "mask_time", masking=lambda i: i["masking"], fixed=("floor",)),
+        lambda i: book.kept_tokens(given("mask_time"), given("floor"), i["masking"]), choices=("masking",),
+        arguments=("mask_time",)),
     Quantity(
         "masked_reverse", "CAT.UNMASK", "p(x_s | x_t) of masked tokens: softmax(logits) (α_s − α_t)/(1 − α_t), and for the mask, "
         "which is the last class, (1 − α_s)/(1 − α_t); any other token stays; α = e^−σ, sigma at t, sigma_next at s",
@@ -418,6 +429,8 @@ ENDS = {
         (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], wide(1e-12, 600.0, signs=(-1,))(rng, n)[:, None]), {}),
     "later.categorical.kl": _close,
     "later.categorical.draw": lambda rng, n: ((Categorical(rng.dirichlet(np.ones(4), n)),), {"noise": rng.random((n, 4))}),
+    "later.masked.kept": tuple(ends(wide(2.0 ** -20, 0.5, 1.0 - 2.0 ** -20), masking=name, floor=floor)
+                               for name, floor in zip(masked.MASKINGS, FLOORS)),
     "later.masked.reverse": _unmasking,
     "later.masked.absorbing_ratio": lambda rng, n: ((wide(1e-6, 300.0)(rng, n)[:, None],), _hidden(rng, n)),
     "later.masked.masked_loss": lambda rng, n: (
@@ -448,6 +461,7 @@ def _never_masked(law: Categorical) -> Categorical:
 in_posterior, in_kl, in_reverse = of("later.categorical.posterior"), of("later.categorical.kl"), of("later.categorical.reverse_vjp")
 in_matrices, in_step_kl = of("later.categorical.posterior_by_matrices_vjp"), of("later.categorical.step_kl_vjp")
 in_masked, in_unmasking = of("later.masked.masked_loss_vjp"), of("later.masked.reverse_vjp")
+in_kept = of("later.masked.kept_vjp")
 
 MISTAKES = (
     in_posterior("DIS-02b", "posterior of a symbol not divided by q(x_t | x_0) → divided",
@@ -519,6 +533,12 @@ MISTAKES = (
     in_unmasking("CAT-UNDIVIDED", "α_s − α_t and 1 − α_s → both divided by 1 − α_t", "a law that does not add to 1",
                  then(lambda law, sigma, x_t: law._replace(
                      prob=np.where(x_t[..., -1:] > 0, law.prob * -np.expm1(-sigma)[..., None], law.prob)))),
+    in_kept("CAT-KEPT-RATE", "−α′/α for the weight → −α′/(1 − α)", "σ′ = −α′/α taken for the whole weight",
+            then(lambda kept: kept._replace(weight=kept.weight * (1 - kept.alpha) / kept.alpha))),
+    in_kept("CAT-KEPT-ONE", "every masked token weighs 1 → −α′/(1 − α)", "inclusionAI/dFactory#17",
+            then(lambda kept: kept._replace(weight=np.ones_like(kept.weight)))),
+    in_kept("CAT-KEPT-MASKS", "the share that is masked → that is kept", "two names for one schedule",
+            then(lambda kept: kept._replace(alpha=1 - kept.alpha))),
     in_masked("CAT-ALL-TOKENS", "sum over all tokens → over those that are masked", "dome272/MaskGIT-pytorch!16",
               told(masked=np.ones_like)),
     in_masked("CAT-ALPHA", "−α′ for −α′/(1 − α) → with the share of what is masked below", "a weight without its divisor",

@@ -3,7 +3,7 @@
 `time`, or `t`, is (N, 1), one for each row, with as many axes as x_t; `network(x, t)` says v.  Time from noise to data, and v
 with the other sign, are found out and no mistake (`data_at`).
 
-Sources: Liu, Gong, Liu 2023; Lipman and others 2023; Esser and others 2024 (shift, law of t).
+Sources: Liu, Gong, Liu 2023; Lipman and others 2023; Esser and others 2024 (shift, law of t); Ma and others 2024 (noise).
 """
 
 from collections.abc import Callable
@@ -66,6 +66,17 @@ def _drawn_steps(draw: Callable[[Draw], Any], given: Given) -> Inputs:
     return {"x_t": draw(arrays(N, D)), "time": number(high / GRAIN), "time_next": number(low / GRAIN), "network": FLOW}
 
 
+def _noisy_steps() -> list[Inputs]:
+    """The same steps with noise, with w below and above 1."""
+    return [step | {"noise": spread_out(*step["x_t"].shape, start=0.3), "diffusion": number(w)}
+            for step, w in zip(_steps(), (0.5, 2.0, 0.25, 1.5), strict=True)]
+
+
+def _drawn_noisy_steps(given: Given) -> Draw:
+    more = draws.named({"noise": arrays(N, D), "diffusion": draws.numbers(0.25, 2).map(number)})
+    return draws.several(_drawn_steps(given), more).map(lambda parts: parts[0] | parts[1])
+
+
 COUNTS = (4, 4, 2, 1)
 
 
@@ -86,6 +97,11 @@ def _step_of(x: E, time: Any, after: Any) -> E:
 def _loss(i: Inputs) -> tuple[Array, ...]:
     said = i["network"](path.between(i["x_0"], i["noise"], i["time"]), i["time"])
     return np.asarray(np.mean(np.square(said - path.velocity(i["x_0"], i["noise"])))),
+
+
+def _noisy_step(i: Inputs) -> tuple[Array, ...]:
+    more = {name: i[name] for name in ("time", "time_next", "diffusion", "noise")}
+    return path.noisy_step(i["x_t"], i["network"](i["x_t"], i["time"]), **more),
 
 
 GRID = Levels("time", "time_next", lambda given: np.linspace(1, 0, int(given["count"]) + 1).tolist())
@@ -116,6 +132,11 @@ QUANTITIES: tuple[Quantity, ...] = (
         listed(*_edges("velocity", "x_t")), Theory(path.noise_from_velocity, "velocity", "x_t", "time"),
         (book.noise_from(VELOCITY, X_T, TIME_OF),), arguments=("velocity", "x_t", "time")),
     Quantity(
+        "score_from_velocity", "PTH.SCORE", "−ε̂/t = −(x_t + (1 − t) v)/t, the score at x_t, v of a straight path", ("Ma 2024",),
+        VALUE, _at_times("velocity", "x_t"), listed(*_edges("velocity", "x_t")),
+        Theory(path.score_from_velocity, "velocity", "x_t", "time"), (book.score_from(VELOCITY, X_T, TIME_OF),),
+        arguments=("velocity", "x_t", "time")),
+    Quantity(
         "path_alpha_bar", "PTH.LEVEL", "ᾱ = (1−t)²/((1−t)² + t²), the level of the chain that a straight path is at", SOURCE, VALUE,
         _at_times(), listed(*_edges()), ByHand(lambda i: (np.exp(path.level(i["time"])),)), (book.alpha_bar(TIME_OF),)),
     Quantity(
@@ -135,6 +156,12 @@ QUANTITIES: tuple[Quantity, ...] = (
         ByHand(lambda i: (path.flow_step(i["x_t"], i["time"], i["time_next"], flow=i["network"]),)),
         (_step_of(X_T, TIME_OF, AFTER),)),
     Quantity(
+        "path_stochastic_step", "PTH.NOISY", "x_t + (t' − t) (v − ½ w s) + √(w (t − t')) ε, v what the network says at x_t and t, "
+        "s its score; w = `diffusion` is the variance that a unit of time adds", ("Ma 2024",),
+        (Output("X_NEXT"),), _drawn_noisy_steps, listed(*_noisy_steps()), ByHand(_noisy_step),
+        (book.noisy_step(X_T, _said(X_T, TIME_OF), TIME_OF, AFTER, given("diffusion"), NOISE),),
+        after=("path_step", "score_from_velocity")),
+    Quantity(
         "path_euler_sample", "PTH.PATH", "x_0 by `count` such steps of one length from noise to data, beginning at x_t", SOURCE,
         (Output("X_0"),), drawn(x_t=arrays(N, D), count=draws.one_of(COUNTS), network=draws.just(FLOW)),
         listed(*({"x_t": spread_out(3, D, start=0.1 * n), "count": count, "network": FLOW} for n, count in enumerate(COUNTS))),
@@ -152,6 +179,9 @@ ENDS = {
     "later.path.between": ends(STATE, STATE, PART), "later.path.velocity": ends(STATE, STATE),
     **{f"later.path.{name}": ends(STATE, STATE, PART) for name in (
         "x_0_from_velocity", "noise_from_velocity", "velocity_from_x_0")},
+    "later.path.score_from_velocity": ends(STATE, STATE, PART),
+    "later.path.noisy_step": ends(STATE, STATE, time=wide(0.25, 1.0), time_next=wide(1e-3, 0.25),
+                                  diffusion=wide(1e-3, 10.0), noise=STATE),
     "later.path.level": ends(PART), "later.path.shifted": (ends(PART, shift=3.0), ends(PART, shift=0.25)),
     "later.path.logit_normal": ends(SMALL, SMALL, noise=SMALL),
     "later.path.step": ends(STATE, STATE, PART, chosen(0.0, 0.25, 1.0))}
@@ -190,7 +220,20 @@ def _between_shifted_ends(time: Array, *, shift: float) -> Array:
     return shift * between / (1 + (shift - 1) * between)
 
 
+def _deviation(w: Array, h: Array) -> Array:
+    return np.sqrt(w * h)
+
+
+def _noisy_step_with(*, drift: float = 0.5, spread: Callable[[Array, Array], Array] = _deviation) -> Callable[..., Array]:
+    """A step with noise that takes so much of w times the score away, and adds noise of that deviation."""
+    def step(x_t: Array, velocity: Array, *, time: Array, time_next: Array, diffusion: Array, noise: Array) -> Array:
+        slope = velocity - drift * diffusion * path.score_from_velocity(velocity, x_t, time)
+        return path.step(x_t, slope, time, time_next) + spread(diffusion, time - time_next) * noise
+    return step
+
+
 in_shift = of("later.path.shifted")
+in_score, in_noisy = of("later.path.score_from_velocity"), of("later.path.noisy_step")
 
 MISTAKES = (
     Mistake("PTH-SIGN", "v = x_0 − ε with data at t = 0 → ε − x_0", "primepake/splitmeanflow#2",
@@ -216,6 +259,20 @@ MISTAKES = (
             instead(lambda mean, spread, *, noise: 0.5 + 0.5 * np.tanh(mean + spread * noise))),
     Mistake("PTH-EXCHANGED", "t = 1/(1 + exp(−s − m z)) → 1/(1 + exp(−m − s z))", "SIG-P on a straight path",
             "later.path.logit_normal", "value", told(mean=lambda mean, spread: spread, spread=lambda spread, mean: mean)),
+    in_score("PTH-SCORE-V", "−(x_t − (1 − t) v)/t → plus", "yifan123/flow_grpo#145", then(
+        lambda score, velocity, x_t, time: ((1 - time) * velocity - x_t) / time)),
+    in_score("PTH-SCORE-END", "noise divided by 1 − t → by t", "the deviation at the other end of the path",
+             then(lambda score, time: score * time / (1 - time))),
+    in_noisy("PTH-NOISE-ALONE", "noise added to Euler's step → with −½ w s in its slope", "tue-bmd/zea#551",
+             instead(_noisy_step_with(drift=0.0))),
+    in_noisy("PTH-NOISE-SIGN", "v + ½ w s → v − ½ w s where t goes down", "atong01/conditional-flow-matching#85",
+             instead(_noisy_step_with(drift=-0.5))),
+    in_noisy("PTH-NOISE-HALF", "w s with noise √w → ½ w s", "√(2w) for the noise belongs to it",
+             instead(_noisy_step_with(drift=1.0))),
+    in_noisy("PTH-NOISE-LENGTH", "√w (t − t') ε → √(w (t − t')) ε", "the length of the step for its root",
+             instead(_noisy_step_with(spread=lambda w, h: np.sqrt(w) * h))),
+    in_noisy("PTH-NOISE-VAR", "w √(t − t') ε → √(w (t − t')) ε", "a variance for a deviation",
+             instead(_noisy_step_with(spread=lambda w, h: w * np.sqrt(h)))),
     Mistake("PTH-NEXT", "the network asked at t' → at t", "the new time for the old one", "later.path.flow_step", "value",
             instead(lambda x_t, time, time_next, *, flow: path.step(x_t, flow(x_t, time_next), time, time_next))),
     Mistake("PTH-LENGTH", "`count` steps of 1/(count + 1) → of 1/count", "times counted for steps", "later.path.sample", "value",

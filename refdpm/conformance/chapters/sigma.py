@@ -18,7 +18,7 @@ from refdpm.conformance.chapters.ends import BELOW, BOTH, STATE, ends, wide
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, chain, chain_edges, drawn, exactly, listed, spread_out
 from refdpm.conformance.chapters.quantity import ByHand, Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import LEVEL, Theory
-from refdpm.conformance.planting import Mistake, instead, pulled, then, told, zero
+from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
 from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.later import sigma
 from refdpm.textbook import sigma as book
@@ -122,6 +122,13 @@ QUANTITIES: tuple[Quantity, ...] = (
         ByHand(lambda i: (sigma.log_normal(np.asarray(i["p_mean"]), np.asarray(i["p_std"]), noise=i["noise"]),)),
         (book.log_normal(given("p_mean"), given("p_std"), NOISE),)),
     Quantity(
+        "sigma_density", "SIG.DENSITY", "exp(−½ ((log σ − P_mean)/P_std)²)/(σ P_std √(2π)), the density of that law at σ", SOURCE,
+        VALUE, drawn(sigma=COLUMN, p_mean=draws.numbers(-2, 1), p_std=draws.numbers(0.5, 2)),
+        listed(*(dict(sigma=levels_of(*rows), p_mean=mean, p_std=std) for rows, mean, std in (
+            ((0.5, 2.0, 0.125, 7.0), -1.25, 1.5), ((0.03125, 1.0, 0.25), 0.5, 0.75)))),
+        ByHand(lambda i: (sigma.log_normal_density(i["sigma"], np.asarray(i["p_mean"]), np.asarray(i["p_std"])),)),
+        (book.log_normal_density(SIGMA, given("p_mean"), given("p_std")),)),
+    Quantity(
         "sigma_levels", "SIG.LEVELS", "(σ_max^(1/ρ) + i/(count−1) (σ_min^(1/ρ) − σ_max^(1/ρ)))^ρ for i = 0 … count−1, and then 0",
         SOURCE, VALUE, drawn(count=draws.integers(2, 12), sigma_max=draws.one_of([80.0, 10.0, 2.5]),
                              sigma_min=draws.one_of([0.0625, 0.25]), rho=draws.one_of([7.0, 7.0, 3.0])),
@@ -184,6 +191,7 @@ ENDS = {
     "later.sigma.scalings": ends(DEVIATION, sigma_data=0.5), "later.sigma.weight": ends(DEVIATION, sigma_data=0.5),
     "later.sigma.denoised": ends(STATE, STATE, DEVIATION, sigma_data=0.5),
     "later.sigma.log_normal": ends(SMALL, SMALL, noise=SMALL),
+    "later.sigma.log_normal_density": ends(DEVIATION, SMALL, wide(0.5, 4.0)),
     "later.sigma.levels": tuple(lambda rng, n, of=of: ((of[0],), dict(high=of[1], low=of[2], rho=of[3])) for of in (
         (40, 80.0, 0.002, 7.0), (2, 10.0, 0.5, 3.0)))}
 
@@ -199,6 +207,8 @@ def _short_of_the_end(count: int, *, high: float, low: float, rho: float) -> Arr
     start, end = high ** (1 / rho), low ** (1 / rho)
     return np.append((start + np.arange(count) / count * (end - start)) ** rho, 0.0)
 
+
+in_density = of("later.sigma.log_normal_density")
 
 MISTAKES = (
     Mistake("SIG-TABLE", "σ = √(1−ᾱ) → √((1−ᾱ)/ᾱ)", "the deviation of x_t for that of x_t/√ᾱ", "later.sigma.deviation",
@@ -230,6 +240,12 @@ MISTAKES = (
             pulled(sigma=zero)),
     Mistake("SIG-P", "exp(P_std + P_mean z) → exp(P_mean + P_std z)", "P_mean and P_std exchanged", "later.sigma.log_normal",
             "value", told(mean=lambda mean, spread: spread, spread=lambda spread, mean: mean)),
+    in_density("SIG-DENSITY-P", "P_mean and P_std exchanged → each where it belongs", "SIG-P",
+               told(mean=lambda mean, spread: spread, spread=lambda spread, mean: mean)),
+    in_density("SIG-DENSITY-LOG", "density of log σ → of σ, that divided by σ", "as it stands for log σ",
+               then(lambda density, sigma: density * sigma)),
+    in_density("SIG-DENSITY-VAR", "P_std taken for a variance → for a deviation", "SIG-SQUARE in the law",
+               told(spread=np.sqrt)),
     Mistake("SIG-RHO", "levels equally spaced in σ^ρ → in σ^(1/ρ)", "the power the other way round", "later.sigma.levels", "value",
             told(rho=lambda rho: 1 / rho)),
     Mistake("SIG-COUNT", "i/count → i/(count − 1), so that σ_min is reached", "the last level left out of the grid",

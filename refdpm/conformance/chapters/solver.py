@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.conformance.adapter import Network, Skip
+from refdpm.conformance.adapter import Fault, Network, Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import STATE, Case, Sampler, ends, wide
@@ -243,7 +243,48 @@ def _order(name: str, order: int) -> Callable[[Any, Given, int], Finding]:
     return run
 
 
+UPWARDS = exactly(np.geomspace(2.0 ** -8, 2.0 ** 12, 1201))
+ALLOWED = 0.25                  # nats: twice what Euler's rule misses along those levels
+FORMS = tuple(unit * count for unit in (1.0, np.log(2)) for count in (1, D))     # of nats or bits, of all components or of one
+
+
+def _likelihood(subject: Any, given: Given, seed: int) -> Finding:
+    """Whether log p(x_0) of normal data is what their density says, in one of its forms; or else which wrong sum comes nearer.
+
+    The flow is x − m ∝ √(s² + σ²), so that everything that a wrong sum consists of is known.
+    """
+    inputs: Inputs = {"x_0": spread_out(4, D), "sigmas": UPWARDS, "network": NORMAL}
+    came = subject.raw("sigma_log_likelihood", subject.arguments("sigma_log_likelihood", inputs))
+    came = np.asarray(came[0] if isinstance(came, tuple) else came)
+    if came.shape != (len(inputs["x_0"]),):
+        raise Fault(f"returns shape {came.shape}, expected one number for each example")
+    if UNITS.get(came.dtype.name, 0.0) > COARSEST:
+        raise Skip("half a precision holds no such sum")
+    start, end = (NORMAL.spread + level ** 2 for level in UPWARDS[[0, -1]])
+    x_0, high = inputs["x_0"] - NORMAL.centre, UPWARDS[-1]
+    x = NORMAL.centre + x_0 * np.sqrt(end / start)
+    prior, change = -np.sum(np.square(x / high) + np.log(2 * np.pi * high ** 2), axis=1) / 2, np.sum(np.log(end / start)) / 2
+    n_log = D * np.log(high / UPWARDS[0])
+    right = -np.sum(np.square(x_0) / NORMAL.spread + np.log(2 * np.pi * NORMAL.spread), axis=1) / 2
+    wrong = {"": right, "the change of volume is subtracted (SLV-TRACE)": prior - change,
+             "log N(x/σ_max; 0, 1) is taken for log N(x; 0, σ_max²) (SLV-PRIOR)": prior + change + D * np.log(high),
+             "the change of volume is left out": prior, "the density at σ_max is left out": change + 0 * prior,
+             "tr ∂D/∂x stands for n − tr ∂D/∂x": prior + n_log - change, "tr ∂D/∂x is left out": prior + n_log,
+             "half of the change of volume is added": prior + change / 2, "twice the change of volume is added": prior + 2 * change,
+             "it is −log p(x_0)": -right}
+    off = {says: min(float(np.max(np.abs(came * form - value))) for form in FORMS) for says, value in wrong.items()}
+    nearest = min(off, key=off.__getitem__)
+    if off[""] <= ALLOWED:
+        return Finding(off[""] / ALLOWED)
+    words = f"log p(x_0) is off by {off['']:.3g} nats" + (f": {nearest}" if off[nearest] <= ALLOWED else "")
+    return Finding(np.inf, words, inputs)
+
+
 LAWS: tuple[Law, ...] = (
+    Law("SLV.LIKELIHOOD", "sigma_log_likelihood(x_0, sigmas, network): log p(x_0) of each example by the flow, taken up the levels "
+        "from the first of the sigmas to the last, where x is N(0, σ²): log N(x; 0, σ²) + ∫ (n − tr ∂D/∂x)/σ dσ, tr ∂D/∂x by "
+        "network.trace(x, σ); the density of normal data, to what an integration leaves of it", ("Song 2021 (SDE)",),
+        ("sigma_log_likelihood",), _likelihood, ("later.solver.log_likelihood",)),
     Law("SLV.EULER_LAW", "twice the steps halve the error of Euler's chain", SOURCE, ("sigma_euler_sample",),
         _order("sigma_euler_sample", 1), ("SLV-EULER-NOISE",)),
     Law("SLV.HEUN_LAW", "twice the steps make the error of Heun's chain a quarter", SOURCE, ("sigma_heun_sample",),
@@ -429,6 +470,9 @@ MISTAKES = (
             "later.solver.multistep_path", "value", instead(_state_remembered)),
     Mistake("SLV-TRACE", "the change of volume subtracted → added", "the integral taken the wrong way",
             "later.solver.log_likelihood", "value", told(trace=lambda trace, x_0: lambda x, at: 2 * x_0.shape[1] - trace(x, at))),
+    Mistake("SLV-PRIOR", "log N(x/σ_max; 0, 1) → log N(x; 0, σ_max²)", "a unit normal law for the last state, which is not one",
+            "later.solver.log_likelihood", "value", then(
+                lambda value, x_0, sigmas: value + x_0.shape[1] * np.log(sigmas[-1]))),
     Mistake("SLV-COUNT", "γ = min(S_churn, √2 − 1) → min(S_churn/count, √2 − 1)", "churn not shared among the steps",
             "later.solver.churn", "value", told(count=1)),
     Mistake("SLV-DROP", "no gradient through the levels → with it", "as GRD-01", "later.solver.euler_vjp", "gradient",

@@ -41,15 +41,6 @@ def test_the_absorbing_chain_as_matrices():
     assert q.prob[0, 0] == pytest.approx([0.6, 0, 0.4], abs=1e-15)
 
 
-def test_steps_of_one_law_multiply_to_one_of_the_same_form():
-    """Q_t = (1 − β_t) I + β_t 1πᵀ for any π: their product is ᾱ I + (1 − ᾱ) 1πᵀ."""
-    law, rates = np.array([0.5, 0.2, 0.3]), np.array([0.3, 0.6, 0.1])
-    steps = categorical.transition(rates, classes=3, law=law)
-    assert steps[1, 0] == pytest.approx([0.4 + 0.6 * 0.5, 0.6 * 0.2, 0.6 * 0.3], rel=1e-14)
-    level = np.log([0.7 * 0.4 * 0.9])
-    assert steps[0] @ steps[1] @ steps[2] == pytest.approx(categorical.cumulative(level, classes=3, law=law)[0], rel=1e-14)
-
-
 def test_two_classes_are_the_bits_of_the_paper():
     """With π = (1 − r, r): marginal and posterior by `binomial`, for every bit."""
     rate, beta, level = 0.3, np.array([[0.4]]), np.array([[-0.7]])

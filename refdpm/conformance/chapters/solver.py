@@ -245,7 +245,7 @@ def _order(name: str, order: int) -> Callable[[Any, Given, int], Finding]:
 
 UPWARDS = exactly(np.geomspace(2.0 ** -8, 2.0 ** 12, 1201))
 ALLOWED = 0.25                  # nats: twice what Euler's rule misses along those levels
-FORMS = tuple(unit * count for unit in (1.0, np.log(2)) for count in (1, D))     # of nats or bits, of all components or of one
+FORMS = tuple(unit * count for unit in (1.0, np.log(2)) for count in (1, D))     # what nats, bits and means of them are times
 
 
 def _likelihood(subject: Any, given: Given, seed: int) -> Finding:
@@ -258,7 +258,7 @@ def _likelihood(subject: Any, given: Given, seed: int) -> Finding:
     came = np.asarray(came[0] if isinstance(came, tuple) else came)
     if came.shape != (len(inputs["x_0"]),):
         raise Fault(f"returns shape {came.shape}, expected one number for each example")
-    if UNITS.get(came.dtype.name, 0.0) > COARSEST:
+    if UNITS.get(subject.source.dtype or came.dtype.name, 0.0) > COARSEST:
         raise Skip("half a precision holds no such sum")
     start, end = (NORMAL.spread + level ** 2 for level in UPWARDS[[0, -1]])
     x_0, high = inputs["x_0"] - NORMAL.centre, UPWARDS[-1]
@@ -266,13 +266,13 @@ def _likelihood(subject: Any, given: Given, seed: int) -> Finding:
     prior, change = -np.sum(np.square(x / high) + np.log(2 * np.pi * high ** 2), axis=1) / 2, np.sum(np.log(end / start)) / 2
     n_log = D * np.log(high / UPWARDS[0])
     right = -np.sum(np.square(x_0) / NORMAL.spread + np.log(2 * np.pi * NORMAL.spread), axis=1) / 2
-    wrong = {"": right, "the change of volume is subtracted (SLV-TRACE)": prior - change,
-             "log N(x/σ_max; 0, 1) is taken for log N(x; 0, σ_max²) (SLV-PRIOR)": prior + change + D * np.log(high),
-             "the change of volume is left out": prior, "the density at σ_max is left out": change + 0 * prior,
-             "tr ∂D/∂x stands for n − tr ∂D/∂x": prior + n_log - change, "tr ∂D/∂x is left out": prior + n_log,
-             "half of the change of volume is added": prior + change / 2, "twice the change of volume is added": prior + 2 * change,
-             "it is −log p(x_0)": -right}
-    off = {says: min(float(np.max(np.abs(came * form - value))) for form in FORMS) for says, value in wrong.items()}
+    sums = {"": right, "the change of volume is subtracted (SLV-TRACE)": prior - change,
+            "log N(x/σ_max; 0, 1) is taken for log N(x; 0, σ_max²) (SLV-PRIOR)": prior + change + D * np.log(high),
+            "the change of volume is left out": prior, "the density at σ_max is left out": change + 0 * prior,
+            "tr ∂D/∂x stands for n − tr ∂D/∂x": prior + n_log - change, "tr ∂D/∂x is left out": prior + n_log,
+            "half of the change of volume is added": prior + change / 2, "twice the change of volume is added": prior + 2 * change,
+            "it is −log p(x_0)": -right}
+    off = {says: min(float(np.max(np.abs(came * form - value))) for form in FORMS) for says, value in sums.items()}
     nearest = min(off, key=off.__getitem__)
     if off[""] <= ALLOWED:
         return Finding(off[""] / ALLOWED)

@@ -26,8 +26,8 @@ def add_check(sub: argparse.ArgumentParser) -> None:
                      "right and with a mistake")
     asked = sub.add_argument_group("what is asked")
     asked.add_argument("--only", action="append", default=[], metavar="ID", help="clauses whose id begins so; may be given again")
-    asked.add_argument("--list", action="store_true", help="list the clauses that would be asked, and what is missing for the "
-                       "others; nothing is checked")
+    asked.add_argument("--list", action="store_true", help="list the clauses that would be asked, with --verbose also what is "
+                       "missing for the others; nothing is checked")
     add_workers(asked, "adapters are checked in so many processes, -1 for one for each core; the reports are the same")
     asked.add_argument("--seed", type=int, default=0, metavar="N", help="of the inputs that are drawn, default 0")
     asked.add_argument("--max-examples", type=int, default=20, metavar="N", dest="max_examples",
@@ -84,11 +84,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 class _Checked(NamedTuple):
-    """A report; the time of each clause; and where the functions of the adapter are written."""
+    """A report; the time of each clause; where the functions of the adapter are written; and what stopped the check, if it was."""
 
     report: dict[str, Any]
     seconds: dict[str, float]
     places: dict[str, tuple[str, int]]
+    stopped: KeyboardInterrupt | None = None
 
 
 def _run_check(options: argparse.Namespace) -> int:
@@ -117,20 +118,18 @@ def _run_check(options: argparse.Namespace) -> int:
         run.write_atomically(xml, junit.junit(reports, [one.seconds for one in found]), replace=True)
     if html:
         run.write_atomically(html, page.html(reports, command=_command(options)), replace=True)
+    if found[-1].stopped:
+        raise found[-1].stopped                            # what was found until then is printed and written
     return _worst([report["exit_code"] for report in reports])
 
 
 def _all_checked(options: argparse.Namespace, sources: list[Any], how: dict[str, Any]) -> list[_Checked]:
-    """The reports, one after the other; an interrupt ends them, and what was found until then is printed."""
-    from refdpm.conformance import session
-
+    """The reports, one after the other; an interrupt ends them."""
     found: list[_Checked] = []
-    try:
-        for source in sources:
-            found.append(_checked(options, source, how))
-    except session.Stopped as stopped:
-        _print_reports(options, [*(one.report for one in found), stopped.report])
-        raise
+    for source in sources:
+        found.append(_checked(options, source, how))
+        if found[-1].stopped:
+            break
     return found
 
 
@@ -199,17 +198,21 @@ def _checked_apart(options: argparse.Namespace, how: dict[str, Any], adapter: st
 
 
 def _checked(options: argparse.Namespace, source: Any, how: dict[str, Any]) -> _Checked:
-    """The report on an adapter; meanwhile, how it goes."""
+    """The report on an adapter, or what is known of it when it is interrupted; meanwhile, how it goes."""
     from refdpm.conformance import session
 
     seconds: dict[str, float] = {}
+    stopped = None
     with Progress(quiet=options.quiet) as progress:
         def watch(step: session.Step) -> None:
             seconds[step.id] = step.seconds
             progress.show(f"{source.name}: {step.number} of {step.total} clauses, {step.id}")
 
-        report = session.check(source, watch=watch, **how)
-    return _Checked(report, seconds, getattr(source, "places", {}))
+        try:
+            report = session.check(source, watch=watch, **how)
+        except session.Stopped as interrupt:
+            report, stopped = interrupt.report, interrupt
+    return _Checked(report, seconds, getattr(source, "places", {}), stopped)
 
 
 def _flags(options: argparse.Namespace) -> str:
@@ -263,7 +266,7 @@ def _list(options: argparse.Namespace, sources: list[Any]) -> int:
     if options.json:
         say(to_json([{"adapter": name, "clauses": [clause._asdict() for clause in clauses]} for name, clauses in found]))
     else:
-        say("\n\n".join(texts.plan(name, clauses) for name, clauses in found))
+        say("\n\n".join(texts.plan(name, clauses, verbose=options.verbose) for name, clauses in found))
     return 0 if all(any(not clause.missing for clause in clauses) for _, clauses in found) else 2
 
 
@@ -284,7 +287,7 @@ def _profile_of(path: Path | None) -> dict[str, Any]:
 
 def _first_look(options: argparse.Namespace) -> int:
     """The reference in brief, then the example as it is, then with its mistake: a whole report, and a named failure."""
-    from refdpm.conformance import brief
+    from refdpm.conformance import brief, session
 
     for flag in ("list", "html", "junit", "dump", "github"):
         if getattr(options, flag):
@@ -293,7 +296,7 @@ def _first_look(options: argparse.Namespace) -> int:
     tell("the reference itself …")
     own = brief.run()
     with contextlib.ExitStack() as stack:
-        right, wrong = (_checked(options, _source(options, adapter, stack), how).report for adapter in (EXAMPLE, WRONG_EXAMPLE))
+        right, wrong = (session.check(_source(options, adapter, stack), **how) for adapter in (EXAMPLE, WRONG_EXAMPLE))
     as_wanted = own["ok"] and right["exit_code"] == 0 and wrong["exit_code"] == 1
     if options.json:
         say(to_json({"reference": own, "example": right, "wrong_example": wrong, "ok": as_wanted}))

@@ -204,7 +204,8 @@ make = Thing
 
 def test_a_list_of_what_would_be_asked_asks_nothing(tmp_path, capsys):
     (tmp_path / "adapter.py").write_text(CALLED)
-    code, out, _ = printed(capsys, "check", tmp_path / "adapter.py", "--list")
+    assert "GAU.POST" not in printed(capsys, "check", tmp_path / "adapter.py", "--list")[1]
+    code, out, _ = printed(capsys, "check", tmp_path / "adapter.py", "--list", "--verbose")
     asked, _, missing = out.partition("not asked, because these functions are not offered:")
     assert code == 0 and "  GAU.KL.VALUE                 the KL divergence\n" in asked and "GAU.POST" not in asked
     assert "  posterior: GAU.POST.MEAN, GAU.POST.VAR\n" in missing and "GAU.KL.VALUE" not in missing

@@ -393,7 +393,7 @@ sys.exit(run())
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_an_interrupted_check_prints_what_was_found_until_then(capsys, monkeypatch):
+def test_an_interrupted_check_prints_and_writes_what_was_found_until_then(tmp_path, capsys, monkeypatch):
     shown = []
 
     def show(_, text):
@@ -402,7 +402,11 @@ def test_an_interrupted_check_prints_what_was_found_until_then(capsys, monkeypat
             raise KeyboardInterrupt
 
     monkeypatch.setattr(console.Progress, "show", show)
-    assert cli.main(["check", "refdpm.conformance.example.ddpm_wrong", "--only", "GAU"]) == 130
+    html, xml = tmp_path / "report.html", tmp_path / "report.xml"
+    files = ["--html", str(html), "--junit", str(xml)]
+    assert cli.main(["check", "refdpm.conformance.example.ddpm_wrong", "--only", "GAU", *files]) == 130
     found = capsys.readouterr()
     assert found.err.endswith("refdpm check: stopped\n")
-    assert "stopped after 3 of" in found.out and "GAU.FWD.MEAN" in found.out and "GAU.POST" not in found.out
+    assert "stopped after 3 of 9 clauses" in found.out and "GAU.POST" not in found.out
+    for written in (found.out, html.read_text(), xml.read_text()):
+        assert "GAU.FWD.MEAN" in written

@@ -333,7 +333,7 @@ def _mark_of(report: dict[str, Any]) -> str:
     return MARKS["undecided" if report["exit_code"] else "pass"]
 
 
-def plan(name: str, clauses: Sequence[Any]) -> str:
+def plan(name: str, clauses: Sequence[Any], *, verbose: bool = False) -> str:
     """What would be asked of an adapter, a clause a line, and what it misses for the others (`session.Planned`)."""
     asked = [clause for clause in clauses if not clause.missing]
     missing: dict[str, list[str]] = {}
@@ -342,6 +342,8 @@ def plan(name: str, clauses: Sequence[Any]) -> str:
             missing.setdefault(", ".join(clause.missing), []).append(clause.id)
     lines = [f"{tidy(name)}: {len(asked)} of {len(clauses)} clauses would be asked"]
     lines += [f"  {clause.id:28s} {clause.called}" for clause in asked]
+    if missing and not verbose:
+        return "\n".join([*lines, f"{len(clauses) - len(asked)} are not asked, because what they need is not offered (--verbose lists it)"])
     lines += ["not asked, because these functions are not offered:"] * bool(missing)
     for names, ids in missing.items():
         lines += _wrap(f"  {names}: {', '.join(ids)}", indent=4)

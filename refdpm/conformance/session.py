@@ -285,7 +285,8 @@ def names_needed(id: str, of: Quantity | Law) -> set[str]:
 
 
 class Step(NamedTuple):
-    """A clause that has its verdict: the `number`-th of `total`; what is found for several at once is in the time of the first."""
+    """A clause that has its verdict: the `number`-th of the `total` for which all is offered that it needs; what is found for
+    several at once is in the time of the first."""
 
     id: str
     number: int
@@ -298,7 +299,7 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
     """The whole report as plain data, with the keys that `refdpm check --json` prints.
 
     only        the beginning of the ids that run, or several of them
-    watch       is called after every clause
+    watch       is called after every clause that is asked
     exit_code   0 if something passes or fails as expected and nothing else fails; 1 if something fails; 2 if nothing was
                 decided, or if a function that is offered could not be asked
 
@@ -308,14 +309,18 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
     expected = with_reasons(expected_failures, dict(all_clauses()))
     session = Session(adapter, **options)
     of = {id: one for id, one in all_clauses() if id.startswith(beginnings(only))}
+    asked = [id for id, one in of.items() if session.subject.offers.issuperset(names_needed(id, one))]
     rows: list[dict[str, Any]] = []
+    number = 0
     try:
-        for number, (id, one) in enumerate(of.items(), start=1):
+        for id, one in of.items():
             started = time.perf_counter()
             rows.append(Clause(session, id, one, expected.get(id)).row)
-            watch(Step(id, number, len(of), time.perf_counter() - started))
+            if id in asked:
+                number += 1
+                watch(Step(id, number, len(asked), time.perf_counter() - started))
     except KeyboardInterrupt as interrupt:
-        raise Stopped(_report(session, rows, of) | {"stopped": {"looked_at": len(rows), "of": len(of)}}) from interrupt
+        raise Stopped(_report(session, rows, of) | {"stopped": {"looked_at": number, "of": len(asked)}}) from interrupt
     return _report(session, rows, of)
 
 
@@ -323,7 +328,7 @@ class Stopped(KeyboardInterrupt):
     """A check that was interrupted: `report` is what had been found until then, with the key "stopped"."""
 
     def __init__(self, report: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__(report)
         self.report = report
 
 

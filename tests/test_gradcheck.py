@@ -293,6 +293,7 @@ OF_ALL = {
         (layer_norm, lambda dvalue, x: dvalue / x.std(-1, keepdims=True)),
     "the factor 1 [+] value is missing": (np.tanh, lambda dvalue, x: dvalue * (1 - np.tanh(x))),
     "every entry is 0.5 times what it should be, and 2 is the factor that a square": (np.square, lambda dvalue, x: dvalue * x),
+    "it is shifted by one along axis 1": (np.exp, lambda dvalue, x: np.roll(dvalue * np.exp(x), 1, axis=1)),
 }
 
 
@@ -328,3 +329,20 @@ def test_names_say_which_argument_is_the_cotangent_also_where_the_gradient_is_wr
     with pytest.raises(AssertionError, match="called as backward\\(dvalue, ...\\)") as raised:
         assert_adjoint(norm, norm_backward, rng.normal(size=(4, 3)), rng.normal(size=3))
     assert "gain: right" in str(raised.value)
+
+
+def test_a_first_argument_before_all_others_is_the_cotangent():
+    """2 dvalue would be right of a gradient that is asked at x; it is written for a loss whose slope is 2 x dvalue."""
+    def f(x):
+        return (x ** 2).sum()
+
+    assert_adjoint(f, lambda dvalue, *given: 2 * dvalue * given[0], X)
+    with pytest.raises(AssertionError, match="called as backward\\(dvalue, ...\\)"):
+        assert_adjoint(f, lambda dvalue, *given: 2 * dvalue, X)
+
+
+def test_the_gradient_of_an_objective_with_data_is_asked_at_its_parameters():
+    def slope(theta, *data):
+        return 2 * (theta - data[0]), 2 * (data[0] - theta)
+
+    assert_adjoint(lambda x, *data: ((x - data[0]) ** 2).sum(), slope, X, X + 1)

@@ -119,10 +119,13 @@ def _random_leaf(leaf: Any, rng: np.random.Generator) -> Any:
 def fitting(f: Callable[..., Any], gradient: Callable[..., Any], arguments: Sequence[Any]) -> list[Form]:
     """The forms that fit the number of arguments of `gradient`, those first that the names of its arguments speak for.
 
-    Where all names but the first, or but the last, are those of f's arguments, that one is the cotangent.
+    Where all names but the first, or but the last, are those of f's arguments, that one is the cotangent; so is the first where it
+    has a name that f does not know, and *arguments come after it.
     """
     count, names = len(arguments), _parameters(gradient)
     known = _parameters(f) or []
+    if names and known and names[0] not in known and _is_lead(gradient) and not _is_lead(f):
+        return [FIRST]
     found = []
     if _takes(gradient, count):
         found += [VJP, GRADIENT, VALUE_AND_GRADIENT]
@@ -141,6 +144,15 @@ def _parameters(function: Callable[..., Any]) -> list[str] | None:
         return list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return None
+
+
+def _is_lead(function: Callable[..., Any]) -> bool:
+    """Whether a function takes one argument with a name and then any number of others."""
+    try:
+        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):
+        return False
+    return len(kinds) > 1 and kinds[0] is inspect.Parameter.POSITIONAL_OR_KEYWORD and kinds[1] is inspect.Parameter.VAR_POSITIONAL
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:

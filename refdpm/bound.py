@@ -28,7 +28,7 @@ round (eq. 48):
     q(x_t | x_{t−1}) = q(x_t | x_{t−1}, x_0) = q(x_{t−1} | x_t, x_0) q(x_t | x_0) / q(x_{t−1} | x_0)
 
 This step is a divisor in B, so that in B the ratio of its last two factors is q(x_{t−1} | x_0)/q(x_t | x_0).  The average of a
-logarithm is minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0), which β_1 > 0 makes a number at t = 1 too, and the sum over t
+logarithm is minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0).  It is finite at t = 1 too, because β_1 > 0.  The sum over t
 telescopes (eqs. 49, 50):
 
     Σ_{t=2..T} E log [ q(x_{t−1} | x_0) / q(x_t | x_0) ]
@@ -45,9 +45,9 @@ leaves out is `correction`,
 
     B = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]
 
-In both kernels E log π(x_t) goes straight from that of the data to −H(π).  A normal π has −log π(x) = ½ log 2π + ½ x² per
-component, and E x_t² = ᾱ_t x_0² + 1 − ᾱ_t; for bits log π(x) = x log r + (1−x) log(1−r), and E x_t = ᾱ_t x_0 + (1−ᾱ_t) r.  Given
-x_0, therefore, and with ᾱ_1 = 1 − β_1,
+In both kernels E log π(x_t) is the average of log π(x_0) and of −H(π) with the weights ᾱ_t and 1 − ᾱ_t.  For a normal π has
+−log π(x) = ½ log 2π + ½ x² per component, and E x_t² = ᾱ_t x_0² + 1 − ᾱ_t; for bits log π(x) = x log r + (1−x) log(1−r), and
+E x_t = ᾱ_t x_0 + (1−ᾱ_t) r.  Given x_0, therefore, and with ᾱ_1 = 1 − β_1,
 
     E log π(x_t) + H(π) = ᾱ_t [log π(x_0) + H(π)]
     C = (ᾱ_T + 1 − ᾱ_1) [log π(x_0) + H(π)] = (ᾱ_T + β_1) [log π(x_0) + H(π)]

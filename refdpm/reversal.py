@@ -19,8 +19,8 @@ split the pairs the other way, where H(X_0) cancels (eq. 34):
 Put into eq. 27, that is the lower bound (eq. 35).
 
 **The upper bound** (eq. 30) is the same as H(X_t) ≥ H(X_{t−1}) (eqs. 28, 29).  The paper argues that π has the largest entropy,
-which does not prove it.  Write D_t = KL(q(x_t) ‖ π) = −H(X_t) − E log π(x_t).  In both kernels E log π(x_t) goes straight from
-that of the data to −H(π) (see `bound`), E log π(x_t) = ᾱ_t E log π(x_0) − (1−ᾱ_t) H(π), so that
+which does not prove it.  Write D_t = KL(q(x_t) ‖ π) = −H(X_t) − E log π(x_t).  In both kernels (see `bound`)
+E log π(x_t) = ᾱ_t E log π(x_0) − (1−ᾱ_t) H(π), so that
 
     H(X_t) − H(X_{t−1}) = [D_{t−1} − D_t] + (ᾱ_{t−1} − ᾱ_t) [E log π(x_0) + H(π)].
 

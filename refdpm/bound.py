@@ -45,8 +45,8 @@ leaves out is `correction`,
 
     B = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]
 
-In both kernels E log π(x_t) is the average of log π(x_0) and of −H(π) with the weights ᾱ_t and 1 − ᾱ_t.  For a normal π has
-−log π(x) = ½ log 2π + ½ x² per component, and E x_t² = ᾱ_t x_0² + 1 − ᾱ_t; for bits log π(x) = x log r + (1−x) log(1−r), and
+In both kernels E log π(x_t) is the average of log π(x_0) and of −H(π) with the weights ᾱ_t and 1 − ᾱ_t.  With a normal π
+−log π(x) = ½ log 2π + ½ x² per component and E x_t² = ᾱ_t x_0² + 1 − ᾱ_t; for bits log π(x) = x log r + (1−x) log(1−r), and
 E x_t = ᾱ_t x_0 + (1−ᾱ_t) r.  Given x_0, therefore, and with ᾱ_1 = 1 − β_1,
 
     E log π(x_t) + H(π) = ᾱ_t [log π(x_0) + H(π)]

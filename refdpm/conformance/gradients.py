@@ -25,7 +25,7 @@ from refdpm.conformance.symptoms import Failure, Part
 from refdpm.conformance.profile import Profile, in_shape
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
 from refdpm.gradcheck.symptoms import Evidence, sizes_of, symptom
-from refdpm.textbook.edits import edits
+from refdpm.textbook.edits import aligned, edits
 from refdpm.textbook.expression import E, nodes, versions
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import rounding
@@ -34,6 +34,7 @@ from refdpm.textbook.values import floats
 from refdpm.vjp import Array, unbroadcast
 
 DRAWS = 5
+SMALL = 200                     # entries of a value whose Jacobian is written out
 
 
 class Slip(NamedTuple):
@@ -156,18 +157,25 @@ def _verdict(quantity: Quantity, argument: str, name: str, cases: list[_Case]) -
         return [*known, *_edited_variants(quantity, argument, failing[0].inputs)]
 
     found = naming.name([right], failing[:FAILING], slips, slips_first=True)
-    if not (found and found.reproduces) and (says := symptom(*map(_evidence, failing[:FAILING]))):
+    if not (found and found.reproduces) and (says := symptom(*(_evidence(quantity, argument, one) for one in failing[:FAILING]))):
         found = naming.name_of_symptom(says)
     return with_mistake(result, found)
 
 
-def _evidence(failure: Failure) -> Evidence:
+def _evidence(quantity: Quantity, argument: str, failure: Failure) -> Evidence:
     """What a wrong gradient may have to do with."""
     part, = failure.parts
     arrays = {name: value for name, value in failure.inputs.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+    numbers = {name: float(value) for name, value in failure.inputs.items() if isinstance(value, int | float) and value}
     cotangents = failure.inputs["cotangents"]
-    return Evidence(came=part.observed, right=part.expected, again=None, cotangents=cotangents, others={}, arguments=arrays,
-                    sizes=sizes_of([*arrays.items(), *(("the value", cotangent) for cotangent in cotangents)]))
+    evidence = Evidence(came=part.observed, right=part.expected, again=None, cotangents=cotangents, others={}, arguments=arrays,
+                        sizes=sizes_of([*arrays.items(), *(("the value", cotangent) for cotangent in cotangents)]), numbers=numbers)
+    w = cotangents[0]
+    if len(cotangents) > 1 or w.shape != part.expected.shape or not 1 < w.size <= SMALL:
+        return evidence
+    ones = np.eye(w.size).reshape(-1, *w.shape)                    # the gradients of single entries are the rows of J
+    J = np.array([gradient(quantity, failure.inputs | {"cotangents": (one,)})[argument].ravel() for one in ones])
+    return evidence._replace(forward=(J @ w.ravel()).reshape(w.shape), diagonal=np.diag(J).reshape(w.shape) * w)
 
 
 def _is_rounding_of_0(failure: Failure, dtype: str) -> bool:
@@ -187,13 +195,14 @@ def _edited_variants(quantity: Quantity, argument: str, inputs: Inputs) -> namin
 
     def values(number: int, inputs: Inputs) -> tuple[Array, ...]:
         if id(inputs) not in pages:                          # of another ε, or other axes, other formulas with the same edits
-            pages[id(inputs)] = inputs, edited(inputs), _page_of_slopes(quantity, inputs), {}
+            pages[id(inputs)] = inputs, aligned(edited(inputs), found), _page_of_slopes(quantity, inputs), {}
         _, own, page, memo = pages[id(inputs)]
         _, leaves, formulas = own[number]
-        found = gradient_of(leaves, floats(formulas, page, memo), page)[argument]
-        return (found[1:] if argument == "beta" else found),
+        value = gradient_of(leaves, floats(formulas, page, memo), page)[argument]
+        return (value[1:] if argument == "beta" else value),
 
-    return [((f"in the derivative, {says}",), partial(values, number)) for number, (says, *_) in enumerate(edited(inputs))]
+    found = edited(inputs)
+    return [((f"in the derivative, {says}",), partial(values, number)) for number, (says, *_) in enumerate(found)]
 
 
 @lru_cache(maxsize=64)

@@ -27,7 +27,7 @@ from refdpm.conformance.power import HALF, factor_along_t, is_large, places_of, 
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
-from refdpm.textbook.edits import Edit, every_edit
+from refdpm.textbook.edits import Edit, aligned, every_edit
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
@@ -269,17 +269,18 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
     if len(nodes(*formulas)) > MANY_NODES:                   # made of formulas that have clauses of their own
         return []
     pages: dict[int, tuple[Inputs, list[Edit], Page, dict[E, Any]]] = {}
+    found = every_edit(formulas)
 
     def values(number: int, inputs: Inputs) -> tuple[Array, ...]:
         if id(inputs) not in pages:
             asked = subject.chosen(quantity, inputs)
             own = quantity.formulas(asked)                   # of other kept times, or axes, other formulas with the same edits
-            pages[id(inputs)] = inputs, every_edit(own), quantity.page(asked), {}
+            pages[id(inputs)] = inputs, aligned(every_edit(own), found), quantity.page(asked), {}
             floats(own, *pages[id(inputs)][2:])
         _, edits, page, memo = pages[id(inputs)]
         return tuple(floats((edits[number].formulas[at] for at in outputs), page, dict(memo)))
 
-    return [((edit.says,), partial(values, number)) for number, edit in enumerate(every_edit(formulas))]
+    return [((edit.says,), partial(values, number)) for number, edit in enumerate(found)]
 
 
 def _is_long(inputs: Inputs, steps: int = LONG) -> bool:

@@ -227,7 +227,11 @@ def _unexplained_share(value: Array, part: Part, far: float = FAR) -> float:
     """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it.
 
     Nothing explains an error below `far` times what is allowed by being right but for rounding; what explains larger ones may.
+    An infinity, beside which no number counts, explains no numbers.
     """
+    finite = np.isfinite(part.observed) & np.isfinite(part.expected)
+    if np.any(finite) and not np.all(finite):
+        return max(_unexplained_share(value[entries], part.only(entries), far) for entries in (finite, ~finite))
     allowed = LIMIT * np.sqrt(np.size(value))
     error, left = part.error, distance_in_units(part.observed, value, part.unit)
     if error <= allowed and np.any(wrong := part.wrong):           # in a few of many entries, which are looked at alone

@@ -367,6 +367,10 @@ def _numbers(wrong: list[Failure]) -> Iterator[Symptom]:
         yield _changes_of(wrong)(f"it is {abs(offset):.6g} too {'large' if offset > 0 else 'small'}, everywhere",
                                  lambda x: x + offset)
     if number is not None:
+        if any(np.any(part.observed[~part.wrong] != number) for failure in wrong for part in failure.parts):
+            for less, limited in (("less", np.maximum), ("more", np.minimum)):
+                yield _changes_of(wrong)(f"it is never {less} than {_number_text(number)}, also where {less} is right",
+                                         partial(limited, number))
         yield _changes_of(wrong)(f"it is always {_number_text(number)}", lambda x: np.full_like(x, number))
 
 

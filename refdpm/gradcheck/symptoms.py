@@ -5,6 +5,7 @@ A symptom is named only if it reproduces the numbers: what it leaves unexplained
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class Evidence(NamedTuple):
     sizes: Mapping[int, str]                # the lengths in play, and what they are the lengths of
     forward: Array | None = None            # J dvalue where it should be Jᵀ dvalue, if those have the same shape
     diagonal: Array | None = None           # the diagonal of J times dvalue, likewise
+    numbers: Mapping[str, float] = MappingProxyType({})     # arguments that are single numbers, and held still
 
 
 def sizes_of(arrays: Iterable[tuple[str, Array]]) -> dict[int, str]:
@@ -136,6 +138,10 @@ def _symptoms_of_a_factor(evidence: Evidence) -> Iterator[str]:
     every += "" if came.size > 1 else " what it should be"
     if _near(factor, -1.0):
         yield "the sign is wrong"
+    for name, number in evidence.numbers.items():
+        for written, value in ((name, number), (f"1/{name}", 1 / number), (f"{name}²", number ** 2), (f"1/{name}²", number ** -2)):
+            if number not in (0, 1) and _near(factor, value):
+                yield f"every entry is {written} times what it should be: a factor is missing, or one too many"
     readings = list(_readings_of(abs(factor), evidence.sizes))
     if readings:
         yield f"{every}, and {'; or '.join(readings)}"

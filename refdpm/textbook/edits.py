@@ -8,14 +8,15 @@ a memo of the formula's own nodes, so that it costs only what stands above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import chain, combinations, product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from refdpm.textbook.expression import (GUESSES, NETWORKS, Call, Column, E, Replacing, Steps, above, column, count, exp, given,
-                                        is_said, leaves, log, move, node, nodes, sqrt, tanh, where)
+from refdpm.textbook.expression import (GUESSES, HALF, NETWORKS, PI, Call, Column, E, Replacing, Steps, above, column, count, exp,
+                                        given, is_said, leaves, log, move, node, nodes, sqrt, tanh, where)
 from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
@@ -30,6 +31,9 @@ MANY = 6                                                            # places, be
 TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
 LONG = 40                                                           # letters of a part that is described by how it is written
 MOST = 1000                                                         # nodes of a part that is written at all
+
+
+Said = TypeVar("Said", bound=tuple[Any, ...])                       # an edit, or another tuple that begins with what it says
 
 
 class Edit(NamedTuple):
@@ -53,6 +57,7 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
         yield from _since_the_start(version) if all_ways else ()
         yield from _to_another_base(version) if all_ways else ()
         yield from _in_another_unit(version, formulas) if all_ways else ()
+        yield from _for_all_steps(version, formulas) if all_ways else ()
         yield from _of_calls(version) if all_ways else ()
         yield from _of_networks(version, before) if all_ways else ()
         again = set(nodes(*(one for one in version.everything if one.op == "also" and one.how)))
@@ -63,6 +68,25 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
 def every_edit(formulas: tuple[E, ...]) -> list[Edit]:
     """The edits of some formulas in all ways, made once."""
     return list(edits(*formulas, all_ways=True))
+
+
+def aligned(found: Sequence[Said], like: Sequence[Said]) -> list[Said]:
+    """The edits of one formula in the order of those of another: what says the same, else what stands in the same place.
+
+    Of another width, say, a formula has another number in one place, and there one edit more or less.
+    """
+    if found is like:
+        return list(found)
+    by_key = dict(zip(_numbered(found), found))
+    return [by_key.get(key) or found[min(number, len(found) - 1)] for number, key in enumerate(_numbered(like))]
+
+
+def _numbered(found: Sequence[Said]) -> Iterator[tuple[str, int]]:
+    """What each edit says, and how many have said that before it."""
+    before: Counter[str] = Counter()
+    for says, *_ in found:
+        yield says, before[says]
+        before[says] += 1
 
 
 class _Version:
@@ -190,15 +214,32 @@ def _to_another_base(version: _Version) -> Iterator[Edit]:
 
 def _in_another_unit(version: _Version, formulas: tuple[E, ...]) -> Iterator[Edit]:
     """One of the two terms of an answer in nats, where the other one is in bits."""
+    for whole, at, term in _terms_of_answers(version, formulas):
+        if any(one.op == "call" and one.how == "log" for one in nodes(whole)):
+            for says, rest, other in (("nats", "bits", term * log(node(2))), ("bits", "nats", term / log(node(2)))):
+                yield version.edit(f"in {says}, where the rest is in {rest}: {_name(term)}", {whole: _with_term(whole, at, other)})
+
+
+def _for_all_steps(version: _Version, formulas: tuple[E, ...]) -> Iterator[Edit]:
+    """One of the two terms of an answer, of which one belongs to a step, multiplied or divided by the number of steps."""
+    T = column("t", at="T")
+    for whole, at, term in _terms_of_answers(version, formulas):
+        if any(one.op == "column" for one in nodes(whole)):
+            for says, other in (("times", term * T), ("divided by", term / T)):
+                yield version.edit(f"{says} the number of steps: {_name(term)}", {whole: _with_term(whole, at, other)})
+
+
+def _terms_of_answers(version: _Version, formulas: tuple[E, ...]) -> Iterator[tuple[E, int, E]]:
+    """The answers that are a sum or a difference, each with the number of a term, and the term."""
     for whole in formulas:
-        while whole.op in ("forms", "also", "sum"):
+        while whole.op in ("forms", "also", "sum") or whole.op == "/" and whole.parts[1].op == "count":
             whole = version.parts_of(whole)[0]
-        if whole.op in ("+", "-") and any(one.op == "call" and one.how == "log" for one in nodes(whole)):
-            for at, term in enumerate(whole.parts):
-                for says, other in (("nats", term * log(node(2))), ("bits", term / log(node(2)))):
-                    rest = "bits" if says == "nats" else "nats"
-                    parts = [other if number == at else part for number, part in enumerate(whole.parts)]
-                    yield version.edit(f"in {says}, where the rest is in {rest}: {_name(term)}", {whole: E(whole.op, parts)})
+        if whole.op in ("+", "-"):
+            yield from ((whole, at, term) for at, term in enumerate(whole.parts))
+
+
+def _with_term(whole: E, at: int, new: E) -> E:
+    return E(whole.op, [new if number == at else part for number, part in enumerate(whole.parts)])
 
 
 def _level_at(one: E) -> str:
@@ -224,13 +265,33 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
                 yield version.edit(f"{says} {'.'.join(place)} for {'.'.join(place)} in {text}", new)
         if "column" in call.arguments:
             yield version.edit(_other_side(call), _called_with(call, {("column",): not call.arguments["column"]}))
+        for place in (place for place in _places(call) if not isinstance(_argument(call, place), E)):
+            for says, law in _other_laws(version, _argument(call, place)):
+                yield version.edit(f"{says} in {place[0]}", _called_with(call, {place: law}))
         if isinstance(call.value, E) and call.formula in GUESSES:
-            yield version.edit("x̂_0 is clipped to [-1, 1]", {call.value: _clipped(call.value)})
+            for low in (-1, 0):
+                yield version.edit(f"x̂_0 is clipped to [{low}, 1]", {call.value: _clipped(call.value, low)})
         if isinstance(call.value, E):
             for place in _places(call):
                 argument = _argument(call, place)
                 if isinstance(argument, E) and argument.op != "number":
                     yield version.edit(f"{'.'.join(place)} for {text}", {call.value: argument})
+
+
+def _other_laws(version: _Version, law: Any) -> Iterator[tuple[str, Any]]:
+    """A law that is an argument, as a whole at another time or at another state than what stands beside it."""
+    parts = Replacing(tuple(leaves(law)))
+    everything = nodes(*leaves(law))
+    asked = [next(iter(call.arguments.values())) for one in version.everything for call in one.calls if call.formula in NETWORKS]
+    states = {state: state for state in asked}                       # made before: they stay what they are
+    tables = [one for one in everything if one.op == "column" and one.how.name != "t"]
+    for says, shift in (("t − 1", -1), ("t + 1", 1)) if tables else ():
+        moved = {one: E("column", how=one.how._replace(shift=one.how.shift + shift)) for one in tables}
+        yield f"every table at {says}", type(law)(*parts.replaced({**moved, **states}))
+    others = [one for one in version.everything if one.op == "given" and one.how in STATES]
+    for state in (state for state in states if state in everything):
+        yield from ((f"{other.how} for {_name(state)}", type(law)(*parts.replaced({state: other}))) for other in others
+                    if other is not state)
 
 
 def _other_side(call: Call) -> str:
@@ -266,9 +327,9 @@ def _of_networks(version: _Version, before: set[E]) -> Iterator[Edit]:
         yield version.edit("what the network says is clipped to [-1, 1]", {leaf: _clipped(leaf) for leaf in leaves(call.value)})
 
 
-def _clipped(x: E) -> E:
-    """x, but 1 above 1 and −1 below −1."""
-    return where(above(x, 1), 1, where(above(-1, x), -1, x))
+def _clipped(x: E, low: int = -1) -> E:
+    """x, but 1 above 1 and `low` below it."""
+    return where(above(x, 1), 1, where(above(low, x), low, x))
 
 
 def _other_states(call: Call, arguments: dict[str, E], starts: dict[str, E]) -> Iterator[tuple[str, dict[str, E]]]:
@@ -503,6 +564,15 @@ def _shares(one: E) -> Iterator[tuple[str, E]]:
         yield f"{_name(1 - inverse)} for {_name(one)}", 1 - inverse
 
 
+def _other_variances(one: E) -> Iterator[tuple[str, E]]:
+    """Of one step, or of the posterior, for that of all steps."""
+    a, b = one.parts
+    if a.op == "number" and a.how == 1 and b.op == "column" and b.how.name == "alpha_bar" and not b.how.shift:
+        beta, before = E("column", how=b.how._replace(name="beta")), E("column", how=b.how._replace(shift=-1))
+        for new in (beta, beta * (1 - before) / one):
+            yield f"{_name(new)} for {_name(one)}", new
+
+
 def _other_sign(one: E) -> Iterator[tuple[str, E]]:
     inside, = one.parts
     if one.how == "exp" and inside.op != "neg":
@@ -589,12 +659,17 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
         yield from ((f"to base {base}, for the natural logarithm: {_name(one)}", one / log(node(base))) for base in (2, 10))
     if one.how == "Phi":
         yield f"1 − Φ for Φ: {_name(one)}", 1 - one
+    if one.how == "phi":
+        yield f"√π for √(2π) in {_name(one)}", sqrt(2) * one
+        yield f"2π for √(2π) in {_name(one)}", one / sqrt(2 * PI)
+        yield f"the divisor √(2π) left out of {_name(one)}", sqrt(2 * PI) * one
+        yield f"exp(−x²) for exp(−x²/2) in {_name(one)}", exp(-(inside * inside)) / sqrt(2 * PI)
 
 
 def _number(one: E) -> Iterator[tuple[str, E]]:
     if one.how != "π":
         has_a_point = one.how % 1 and one.how > TINY
-        beside = (10 * one.how, one.how / Fraction(10)) if has_a_point else ()
+        beside = (10 * one.how, one.how / Fraction(10)) if has_a_point or one.how >= 100 else ()
         for other in dict.fromkeys((one.how + 1, one.how - 1, 2 * one.how, one.how / Fraction(2), *beside)):
             if other != one.how:
                 yield f"{written(node(other))} for {written(one)}", node(other)
@@ -665,7 +740,10 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
         last = step.how - 1
         yield f"no exception at t = {last}", b + 0 * a
         yield f"at every t what is right at t = {last}", a + 0 * b
-        yield f"at t = {step.how} what is right at t = {last}", E("where", (above(step.how + 1, t), a, b))
+        up_to_next = above(step.how + 1, t)
+        yield f"at t = {step.how} what is right at t = {last}", E("where", (up_to_next, a, b))
+        yield (f"what is right at t = {last} is at t = {step.how}, and not there",
+               E("where", (up_to_next, E("where", (mask, b, a)), b)))
         return
     yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a
@@ -713,7 +791,7 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 
 
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
-    "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one)),
+    "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one), _other_variances(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one)),
     "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one)), "kept": _other_axis,

@@ -34,8 +34,8 @@ def level(sigma: E) -> E:
 
 
 def unscaled(x_t: E, row: Row) -> E:
-    """x_t/√ᾱ."""
-    return x_t / sqrt(row.alpha_bar)
+    """x_t/√ᾱ, or with σ alone x_t √(σ² + 1)."""
+    return forms(x_t / sqrt(row.alpha_bar), x_t * sqrt(square(deviation(row)) + 1))
 
 
 def noised(x_0: E, sigma: E, noise: E) -> E:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.special import xlogy
+from scipy.special import ndtr, xlogy
 
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.report import headline
@@ -321,3 +321,99 @@ def test_steps_by_way_of_a_guess(otherwise, says):
         sigma_next / sigma, network(x_t, sigma))), "x and denoised are exchanged")])
 def test_schedules_levels_and_steps(functions, says):
     assert says in first_line(functions)
+
+
+class Terms(Chain):
+    """One term of the bound, of a network that predicts noise, and the prior term."""
+
+    def law(self, x_0, x_t, t):
+        now, before = self.at(t, x_t), self.at(t - 1, x_t)
+        kept = now / before
+        mean = (np.sqrt(before) * (1 - kept) * x_0 + np.sqrt(kept) * (1 - before) * x_t) / (1 - now)
+        return mean, (1 - kept) * (1 - before) / (1 - now) + 0 * mean
+
+    def posterior(self, x_0, x_t, t):
+        return self.law(x_0, x_t, t)
+
+    def reverse(self, x_t, t, model):
+        return self.law(self.guess(self.x_0_from_model(x_t, t, model)), x_t, t)
+
+    def guess(self, x_0):
+        return x_0
+
+    def kl(self, mean_q, var_q, mean_p, var_p):
+        return 0.5 * (np.log(var_p / var_q) + (var_q + (mean_q - mean_p) ** 2) / var_p - 1)
+
+    def laws(self, x_0, x_t, t, model):
+        return self.posterior(x_0, x_t, t), self.reverse(x_t, t, model)
+
+    def step_kl(self, x_0, t, noise, model):
+        q, p = self.laws(x_0, self.marginal_sample(x_0, t, noise), t, model)
+        return self.kl(*q, *p).reshape(len(x_0), -1).sum(axis=1)
+
+    def end_var(self, x_0, T):
+        return 1 - self.at(T, x_0)
+
+    def prior_kl(self, x_0):
+        T = np.full(len(x_0), len(self.abar) - 1)
+        kl = self.kl(np.sqrt(self.at(T, x_0)) * x_0, self.end_var(x_0, T), 0.0, 1.0)
+        return kl.reshape(len(x_0), -1).sum(axis=1)
+
+
+@pytest.mark.parametrize("otherwise, says", [
+    ({}, "pass"),
+    (dict(laws=lambda self, x_0, x_t, t, model: (self.posterior(x_0, x_t, t), self.reverse(x_0, t, model))),
+     "x_0 for √ᾱ_t x_0 + √(1 − ᾱ_t) noise in p"),
+    (dict(laws=lambda self, x_0, x_t, t, model: (self.posterior(x_0, x_t, np.maximum(t - 1, 1)), self.reverse(x_t, t, model))),
+     "every table at t − 1 in q"),
+    (dict(guess=lambda self, x_0: np.clip(x_0, 0, 1)), "x̂_0 is clipped to [0, 1]"),
+    (dict(end_var=lambda self, x_0, T: self.law(x_0, x_0, T)[1]), "β_T (1 − ᾱ_{T−1})/(1 − ᾱ_T) for 1 − ᾱ_T")])
+def test_terms_of_the_bound(otherwise, says):
+    functions = {"make": type("Changed", (Terms,), otherwise), "profile": {"predicts": "noise", "variance": "small"}}
+    assert says in first_line(functions)
+
+
+@pytest.mark.parametrize("base, says", [(10000, "pass"), (1000, "1000 for 10000 in log(10000)")])
+def test_formulas_of_another_width_have_the_same_edits(base, says):
+    def sinusoidal(time, width):
+        angle = time[:, None] * np.exp(-np.log(base) * np.arange(width // 2) / (width // 2))
+        return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
+
+    assert says in first_line(dict(sinusoidal=sinusoidal))
+
+
+def test_the_state_of_a_network_for_levels():
+    def sigma_state(beta, x_t, t):
+        abar = np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_t.ndim - 1))
+        return x_t * np.sqrt(np.sqrt((1 - abar) / abar) + 1)
+
+    assert "square left out: " in first_line(dict(sigma_state=sigma_state))
+
+
+def log_softmax(x):
+    x = x - x.max(axis=-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+
+def mean_pool(image, factor):
+    n, h, w, c = image.shape
+    return image.reshape(n, h // factor, factor, w // factor, factor, c).mean(axis=(2, 4))
+
+
+def spread(image, factor):
+    return image.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def gelu(x):
+    return x * ndtr(x)
+
+
+@pytest.mark.parametrize("function, backward, says", [
+    (gelu, lambda dvalue, x: {"x": dvalue * (ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(np.pi))},
+     "in the derivative, √π for √(2π) in φ(x)"),
+    (log_softmax, lambda dvalue, x: {"x": dvalue - np.exp(log_softmax(x)) * dvalue},
+     "every entry of the value is taken to depend on its own entry alone"),
+    (mean_pool, lambda dvalue, image, factor: {"image": spread(dvalue, factor) / factor},
+     "every entry is factor times what it should be")])
+def test_slopes_of_layers(function, backward, says):
+    assert says in first_line({function.__name__: function, "vjp": lambda name, args, cotangent: backward(cotangent, **args)})

@@ -57,7 +57,9 @@ ARITHMETIC = {
     "it is 1 minus what it should be": lambda i: 1 - right(i)[0],
     "it is the square of what it should be": lambda i: right(i)[0] ** 2,
     "it is 1/√2 times what it should be": lambda i: right(i)[0] / np.sqrt(2),
-    "it is 0.25 too large, everywhere": lambda i: right(i)[0] + 0.25}
+    "it is 0.25 too large, everywhere": lambda i: right(i)[0] + 0.25,
+    "it is never less than -0.125, also where less is right": lambda i: np.maximum(right(i)[0], -0.125),
+    "it is never more than 0.125, also where more is right": lambda i: np.minimum(right(i)[0], 0.125)}
 
 
 @pytest.mark.parametrize("says", TELLING)

@@ -4,7 +4,8 @@ The first is the earliest stage that is wrong, in the order in which quantities 
 after what is wrong, which it seldom explains; and before a first stage whose mistake has no name stands one that does not build on
 it and has one.  A law of single calls (the network asked at another t, noise at the last step, an input that is changed) says more
 than the values that it spoils and stands before them, most of all that a function draws random numbers of its own; gradients come
-after all values, and laws of what is distributed last, for nearly everything spoils them.
+after all values, and laws of what is distributed last, for nearly everything spoils them.  Where a function spoils its own tables
+for the calls that follow, a value whose mistake has a name comes first all the same: it was wrong before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 
 Row = Mapping[str, Any]
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
+SPOILT = "PURE.SAME"
 BY_CONVENTION = "it would be right by another convention"
 NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
 
@@ -42,8 +44,12 @@ def causes(rows: Iterable[Row], of: Mapping[str, Quantity | Law]) -> list[Cause]
 
 
 def _with_a_name_first(found: list[Cause], of: Mapping[str, Quantity | Law]) -> list[Cause]:
-    """If the first failure is of a value and has no name, the first one of its kind that has one comes before it."""
-    if not found or found[0].first["mistake"] or isinstance(of[found[0].first["id"]], Law):
+    """If the first failure is of a value and has no name, or of what comes after another call, the first one of its kind that has
+    one comes before it."""
+    if not found or found[0].first["mistake"]:
+        return found
+    is_spoilt = found[0].first["id"] == SPOILT and RANDOM not in found[0].first["reason"]
+    if isinstance(of[found[0].first["id"]], Law) and not is_spoilt:
         return found
     kind = _place(found[0].first, of[found[0].first["id"]])[:2]
     places = [place for place, (first, _) in enumerate(found)

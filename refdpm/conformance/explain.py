@@ -17,7 +17,7 @@ from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
 from refdpm.conformance.in_textbook import book
 from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
-from refdpm.conformance.profile import INPUTS, KINDS, VALUES, Profile
+from refdpm.conformance.profile import VALUES, Profile, bearing_on
 from refdpm.conformance.report import SAYS
 from refdpm.conformance.subject import edges_for_all
 from refdpm.paper import EQUATIONS, SYMBOLS, cited, code_of, symbols_in
@@ -188,10 +188,8 @@ def convention(field: str, clauses: Clauses, value: str | None = None) -> str:
     """A convention, or one of its values, and the functions on which it bears."""
     says, values = CONVENTIONS[field]
     shown = {one: meaning for one, meaning in values.items() if value is None or one == value}
-    kinds = [kind for kind, fields in KINDS.items() if field in fields]
     functions = [of.name for id, of in clauses if isinstance(of, Quantity) and not id.startswith("GRAD.")
-                 and (field in of.choices or any(output.kind in kinds for output in of.outputs)
-                      or any(INPUTS.get(name) == field for inputs in edges_for_all(of.edges)[:1] for name in inputs))]
+                 and any(field in bearing_on(of, inputs) for inputs in edges_for_all(of.edges)[:1] or [{}])]
     example = _json_text(value or next(iter(values)))
     states = f'It is inferred; --profile FILE with {{"{field}": {example}}} states it'
     alone = f'; {{"{functions[0]}.{field}": {example}}} states it for {functions[0]} alone' if functions else ""

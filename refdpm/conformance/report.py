@@ -343,7 +343,8 @@ def plan(name: str, clauses: Sequence[Any], *, verbose: bool = False) -> str:
     lines = [f"{tidy(name)}: {len(asked)} of {len(clauses)} clauses would be asked"]
     lines += [f"  {clause.id:28s} {clause.called}" for clause in asked]
     if missing and not verbose:
-        return "\n".join([*lines, f"{len(clauses) - len(asked)} are not asked, because what they need is not offered (--verbose lists it)"])
+        rest = f"{len(clauses) - len(asked)} are not asked, because what they need is not offered (--verbose lists it)"
+        return "\n".join([*lines, rest])
     lines += ["not asked, because these functions are not offered:"] * bool(missing)
     for names, ids in missing.items():
         lines += _wrap(f"  {names}: {', '.join(ids)}", indent=4)

@@ -29,6 +29,7 @@ LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what i
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
 TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
+CUT = "…"                                                           # where a part is not written out
 LONG = 40                                                           # letters of a part that is described by how it is written
 MOST = 1000                                                         # nodes of a part that is written at all
 
@@ -204,9 +205,10 @@ def _since_the_start(version: _Version) -> Iterator[Edit]:
 
 
 def _to_another_base(version: _Version) -> Iterator[Edit]:
-    """All logarithms to base 2 or 10, of which the exponential is not the inverse."""
+    """All logarithms to base 2 or 10, of which the exponential is not the inverse; or left out."""
     logs = [one for one in version.everything if one.op == "call" and one.how == "log" and one.parts[0].op != "number"]
     if len(logs) > 1:
+        yield version.edit("log left out everywhere", {one: one.parts[0] for one in logs})
         for base in (2, 10):
             yield version.edit(f"to base {base}, for the natural logarithm, everywhere",
                                {one: one / log(node(base)) for one in logs})
@@ -275,7 +277,8 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
             for place in _places(call):
                 argument = _argument(call, place)
                 if isinstance(argument, E) and argument.op != "number":
-                    yield version.edit(f"{'.'.join(place)} for {text}", {call.value: argument})
+                    whole = _name(call.value) if _written_count(call.value) <= MOST else CUT
+                    yield version.edit(f"{'.'.join(place)} for {text if CUT in whole else whole}", {call.value: argument})
 
 
 def _other_laws(version: _Version, law: Any) -> Iterator[tuple[str, Any]]:
@@ -399,7 +402,7 @@ def _everywhere(version: _Version, part: E, around: list[E]) -> Iterator[Edit]:
 def _name(one: E) -> str:
     if _written_count(one) <= MOST:                                 # what is shared would be written again and again
         text = written(one)
-        return text if len(text) <= LONG else text[:LONG - 1] + "…"
+        return text if len(text) <= LONG else text[:LONG - 1] + CUT
     if one.calls:
         return _called(one.calls[-1])
     parts = {"*": " "}.get(one.op, f" {one.op} ").join(map(_name, one.parts)) if one.op in ("+", "*", "/") else ""
@@ -407,8 +410,9 @@ def _name(one: E) -> str:
 
 
 def _called(call: Call) -> str:
-    """A formula that has a name, with the names of its arguments."""
-    return f"{call.formula.__name__}({', '.join(name for name, value in call.arguments.items() if leaves(value))})"
+    """A formula that has a name, with the names of its arguments, of which a row of the schedule is none."""
+    names = (name for name, value in call.arguments.items() if leaves(value) and name != "row")
+    return f"{call.formula.__name__}({', '.join(names)})"
 
 
 def _written_count(one: E) -> int:
@@ -634,6 +638,8 @@ def _quotient(one: E) -> Iterator[tuple[str, E]]:
     yield f"only its divisor is left of {_name(one)}", b
     yield f"times {_name(b)}, for divided by", a * b
     yield f"{_name(one)} the other way round", b / a
+    if b.op == "call" and b.how == "sqrt":
+        yield f"times −½, for the power −½ of {_name(b.parts[0])}", a * (-HALF * b.parts[0])
 
 
 def _negative(one: E) -> Iterator[tuple[str, E]]:
@@ -646,6 +652,7 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
     yield f"{word} left out: {_name(one)}", inside
     if one.how == "sqrt":
         yield f"third power of {_name(one)} for {_name(one)}", one * inside
+        yield f"half of {_name(inside)} for its root", HALF * inside
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
     printed = inside.parts[0] if inside.op == "term" else inside
     if one.how == "sqrt" and printed.op in ("+", "-", "*", "/") and printed.parts[1].op != "slack":

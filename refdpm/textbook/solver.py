@@ -69,6 +69,7 @@ def churn(sigma: E, count: E, amount: E, low: E, high: E) -> E:
     return where(above(low, sigma), 0, where(above(sigma, high), 0, gamma))
 
 
+@named
 def raised(x: E, sigma: E, gamma: E, noise: E, scale: E) -> tuple[E, E]:
     """x + √(σ̂² − σ²) S_noise ε and σ̂ = σ + γ σ."""
     more = sigma + gamma * sigma

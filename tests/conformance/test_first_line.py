@@ -417,3 +417,49 @@ def gelu(x):
      "every entry is factor times what it should be")])
 def test_slopes_of_layers(function, backward, says):
     assert says in first_line({function.__name__: function, "vjp": lambda name, args, cotangent: backward(cotangent, **args)})
+
+
+@pytest.mark.parametrize("function, says", [
+    (dict(sigma_scalings=lambda sigma, sigma_data: (sigma_data ** 2 / (sigma ** 2 + sigma_data ** 2), sigma * sigma_data / np.sqrt(
+        sigma ** 2 + sigma_data ** 2), (sigma ** 2 + sigma_data ** 2) * -0.5, np.log(sigma) / 4)), "times −½, for the power −½ of sigma²"),
+    (dict(marginal_sample=lambda beta, x_0, t, noise: (lambda a: np.sqrt(a) * x_0 + (1 - a) * 0.5 * noise)(
+        np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_0.ndim - 1)))), "half of 1 − ᾱ_t for its root")])
+def test_a_power_that_became_a_factor(function, says):
+    assert says in first_line(function)
+
+
+def test_the_noise_of_churn_scaled_with_its_own_share():
+    def sigma_churned_step(x_t, sigma, sigma_next, network, noise, count, s_churn, s_min, s_max, s_noise):
+        share = min(s_churn / count, 2 ** 0.5 - 1) if s_min <= sigma <= s_max else 0.0
+        raised = sigma * (1 + share)
+        x = x_t + np.sqrt(max(raised ** 2 - sigma ** 2, 0)) * share * noise
+        slope = (x - network(x, raised)) / raised
+        end = x + (sigma_next - raised) * slope
+        after = (end - network(end, sigma_next)) / sigma_next if sigma_next else slope
+        return x + (sigma_next - raised) * (slope + after) / 2
+
+    assert "gamma is taken for scale" in first_line(dict(sigma_churned_step=sigma_churned_step))
+
+
+@pytest.mark.parametrize("data_at", [0, 1])
+def test_a_sampler_of_a_straight_path_alone_tells_its_direction(data_at):
+    def path_euler_sample(x_t, count, network):
+        for time in np.arange(count) / count:
+            x_t = x_t + (1 if data_at else -1) * network(x_t, time if data_at else 1 - time) / count
+        return x_t
+
+    assert "clauses pass" in first_line(dict(path_euler_sample=path_euler_sample))
+
+
+def test_a_named_mistake_stands_before_spoilt_tables():
+    class Spoilt(Chain):
+        def marginal_sample(self, x_0, t, noise):
+            self.abar = self.abar.astype(x_0.dtype)
+            return Chain.marginal_sample(self, x_0, t, noise)
+
+        def x_0_from_noise(self, noise, x_t, t):
+            a = self.at(t, x_t)
+            return (x_t - (1 - a) * noise) / np.sqrt(a)
+
+    said = first_line({"make": Spoilt})
+    assert "(PAR.X_0_OF_NOISE.VALUE) is wrong: root left out" in said and "another reason: PURE.SAME" in said

@@ -17,9 +17,9 @@ from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
 from refdpm.conformance.in_textbook import book
 from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
-from refdpm.conformance.profile import VALUES, Profile, bearing_on
+from refdpm.conformance.profile import VALUES, Profile
 from refdpm.conformance.report import SAYS
-from refdpm.conformance.subject import edges_for_all
+from refdpm.conformance.subject import bearing_on, edges_for_all
 from refdpm.paper import EQUATIONS, SYMBOLS, cited, code_of, symbols_in
 
 WIDTH = 110

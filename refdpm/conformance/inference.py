@@ -18,7 +18,7 @@ from refdpm.conformance.adapter import Fault, Model, Skip
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
-from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, ratios
+from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, bearing_on, ratios
 from refdpm.vjp import Array
 
 PROBES = 2
@@ -121,7 +121,7 @@ def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: I
                units: dict[str, float] = UNITS) -> Iterator[Combination]:
     """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right."""
     probes = subject.edges(quantity)[:PROBES]
-    bearing = profiles.bearing_on(quantity, probes[0]) if probes else []
+    bearing = bearing_on(quantity, probes[0]) if probes else []
     for fields in (fields for fields in groups if set(fields) <= {*bearing, *HEADS}):
         others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)
         for values in product(*others):
@@ -176,7 +176,7 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
     probes = subject.edges(quantity)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
-    fields = [field for field in profiles.bearing_on(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
+    fields = [field for field in bearing_on(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
     if not fields or _told_by_earlier_quantities(subject, quantity, fields) or _is_always_0(subject, quantity):
         return [], []
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
@@ -197,7 +197,7 @@ def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: li
     if not _takes_long(subject, quantity):
         return False
     before = (subject.functions[name] for name in quantity.after if name in subject.functions)
-    return set(fields) <= {field for one in before for field in profiles.bearing_on(one, subject.edges(one)[0])}
+    return set(fields) <= {field for one in before for field in bearing_on(one, subject.edges(one)[0])}
 
 
 def _takes_long(subject: Subject, quantity: Quantity) -> bool:

@@ -13,7 +13,6 @@ from scipy.special import expit, logit, softmax, xlogy
 
 from refdpm.activation import GELU
 from refdpm.conformance.adapter import Fault, Model, Network, Skip
-from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.later.guidance import STARTS
 from refdpm.later.masked import MASKINGS
 from refdpm.later.variance import VARIANCES, WITH_HEAD
@@ -122,14 +121,6 @@ _SPREADS: dict[str, Callable[[Array], Array]] = {"variance": np.array, "log_vari
 _LAWS: dict[str, Callable[[Array], Array]] = {"probability": np.array, "log_probability": np.exp,
                                               "logits": partial(softmax, axis=-1)}
 _BITS: dict[str, Callable[[Array], Array]] = {"probability": np.array, "logit": logit, "log_probability": np.log}
-
-
-def bearing_on(quantity: Quantity, inputs: Mapping[str, Any]) -> list[str]:
-    """The conventions that bear on a function: on its inputs, on its outputs, and what it may choose."""
-    by_input = [INPUTS[name] for name in inputs if name in INPUTS]
-    by_network = ["data_at"] * any(isinstance(value, Network) and value.says == "velocity" for value in inputs.values())
-    by_output = [field for output in quantity.outputs for field in KINDS.get(output.kind, ())]
-    return list(dict.fromkeys([*by_input, *by_network, *by_output, *quantity.choices]))
 
 
 # -- what goes in ------------------------------------------------------------------------------------------------------

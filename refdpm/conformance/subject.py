@@ -1,13 +1,13 @@
 """The adapter under check, asked in its own conventions and understood in ours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refdpm.conformance import profile as profiles
-from refdpm.conformance.adapter import Fault, Skip, Source
+from refdpm.conformance.adapter import Fault, Network, Skip, Source
 from refdpm.conformance.chapters.inputs import Given, Inputs, fingerprint
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
@@ -17,7 +17,7 @@ from refdpm.textbook.page import to_float
 from refdpm.textbook.rounding import Rounded
 from refdpm.vjp import Array
 
-__all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "differs", "values_and_scales", "ratios"]
+__all__ = ["Unsound", "COARSE", "LIMIT", "UNITS", "Answer", "Subject", "bearing_on", "differs", "values_and_scales", "ratios"]
 
 
 Edges = Callable[[Given], list[Inputs]]
@@ -132,6 +132,14 @@ class Subject:
 def edges_for_all(edges: Edges) -> list[Inputs]:
     """The edges for adapters that have no schedule, classes or steps of their own; made once, and not to be changed."""
     return edges(Given())
+
+
+def bearing_on(quantity: Quantity, inputs: Mapping[str, Any]) -> list[str]:
+    """The conventions that bear on a function: on its inputs, on its outputs, and what it may choose."""
+    by_input = [profiles.INPUTS[name] for name in inputs if name in profiles.INPUTS]
+    by_network = ["data_at"] * any(isinstance(value, Network) and value.says == "velocity" for value in inputs.values())
+    by_output = [field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ())]
+    return list(dict.fromkeys([*by_input, *by_network, *by_output, *quantity.choices]))
 
 
 def _value_or_error(call: Callable[[], Any]) -> Any:

@@ -421,7 +421,8 @@ def test_slopes_of_layers(function, backward, says):
 
 @pytest.mark.parametrize("function, says", [
     (dict(sigma_scalings=lambda sigma, sigma_data: (sigma_data ** 2 / (sigma ** 2 + sigma_data ** 2), sigma * sigma_data / np.sqrt(
-        sigma ** 2 + sigma_data ** 2), (sigma ** 2 + sigma_data ** 2) * -0.5, np.log(sigma) / 4)), "times −½, for the power −½ of sigma²"),
+        sigma ** 2 + sigma_data ** 2), (sigma ** 2 + sigma_data ** 2) * -0.5, np.log(sigma) / 4)),
+     "times −½, for the power −½ of sigma²"),
     (dict(marginal_sample=lambda beta, x_0, t, noise: (lambda a: np.sqrt(a) * x_0 + (1 - a) * 0.5 * noise)(
         np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_0.ndim - 1)))), "half of 1 − ᾱ_t for its root")])
 def test_a_power_that_became_a_factor(function, says):

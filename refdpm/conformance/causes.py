@@ -112,6 +112,8 @@ def _follows(row: Row, first: Row, of: Mapping[str, Quantity | Law]) -> bool:
         return True
     if row["given_upstream"]:                                       # a mistake of its own, besides those before it
         return False
+    if of[row["id"]] is of[first["id"]] and first["mistake"] and not row["mistake"] and row["kind"] == first["kind"] == "value":
+        return False                                                # another output, which that mistake does not explain
     return function_of(first, of[first["id"]]) in _what_spoils(row, of[row["id"]])
 
 

@@ -464,3 +464,11 @@ def test_a_named_mistake_stands_before_spoilt_tables():
 
     said = first_line({"make": Spoilt})
     assert "(PAR.X_0_OF_NOISE.VALUE) is wrong: root left out" in said and "another reason: PURE.SAME" in said
+
+
+def test_another_output_that_the_mistake_does_not_explain_has_another_cause():
+    def sigma_scalings(sigma, sigma_data):
+        var = sigma ** 2 + sigma_data ** 2
+        return sigma_data ** 2 / var, sigma * sigma_data / np.sqrt(var), var * -0.5, np.sin(3 * sigma)
+
+    assert "perhaps for another reason: SIG.SCALINGS.C_NOISE" in first_line(dict(sigma_scalings=sigma_scalings))

@@ -68,9 +68,9 @@ def test_arguments_of_a_formula_with_a_name_are_exchanged():
     assert shows(kl, "q and p are exchanged in kl(q, p)", swapped)
     assert shows(kl, "log q.var and p.mean are exchanged in kl(q, p)",
                  (np.log(w) - x_t + (np.exp(x_t) + (x_0 - np.log(v)) ** 2) / w - 1) / 2)
-    assert shows(chain.entropy(V), "var for entropy(var)", v)
+    assert shows(chain.entropy(V), "var for ½ (1 + log(2 π) + log(v))", v)
     mean, var = chain.posterior(X_T, X_0, chain.row())
-    assert shows(mean, "x_t and x_0 are exchanged in posterior(x_t, x_0, row)",
+    assert shows(mean, "x_t and x_0 are exchanged in posterior(x_t, x_0)",
                  floats([chain.posterior(X_0, X_T, chain.row()).mean], PAGE)[0])
     assert not [edit for edit in edits(var, all_ways=True) if "exchanged" in edit.says]
     assert not [edit for edit in edits(kl) if "exchanged" in edit.says]

@@ -29,6 +29,7 @@ NEVER_GUESSED = {"posterior_first"}     # what a wrong function would hide behin
 # what one function may do otherwise than the others: nats beside bits, bits per component, another variance at t = 1, logarithms
 ALONE: tuple[tuple[str, ...], ...] = (
     ("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"), ("unit", "spread"))
+ALONE_IS_RIGHT = "inferred, of this function alone"
 HEADS: tuple[str, ...] = ("variance",)           # with or without a head for it, of a function that reads none
 LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
               "probability": ("bits", "log_probability")}
@@ -57,7 +58,7 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     if known["log_weights"] == "undetermined" and "log_mean_weight" in subject.functions:
         profile = profile._replace(log_weights=profile.unit)                    # of what comes as of what is answered
     otherwise = tuple(_otherwise(subject, quantities, profile, known, (UNITS, COARSE)[:1 + computes_coarsely]))
-    known |= {f"{name}.{field}": "inferred, of this function alone" for name, field, _ in otherwise}
+    known |= {f"{name}.{field}": ALONE_IS_RIGHT for name, field, _ in otherwise}
     return profile._replace(alone=profile.alone + otherwise), known
 
 

@@ -26,7 +26,7 @@ from refdpm.conformance.adapter import Fault, Local, Skip, Source, Unaskable
 from refdpm.conformance.causes import BY_CONVENTION, Cause, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.inference import infer, right_with
+from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
@@ -61,6 +61,8 @@ class Session:
             found = judge(self.subject, quantity, self.effort)
             if self._is_flow(quantity, found):
                 found = skipped([result.id for result in found], FLOW)
+            if self._is_draw_by_another_law(quantity):
+                found = [self._undecided_draw(quantity, result) for result in found]
             if any(result.verdict == "wrong" for result in found):
                 found = self._with_names_by_other_choices(quantity, self._with_conventions(quantity, found))
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
@@ -128,6 +130,20 @@ class Session:
             result = result._replace(right=self.subject.right(quantity, inputs)[at])
             result = result._replace(observed=self.subject.ask(quantity.name, inputs).values[at])
         return result
+
+    def _is_draw_by_another_law(self, quantity: Quantity) -> bool:
+        """Whether a draw is right if it is given logarithms, which may be what it forgets to take: no other function has them."""
+        return (all(output.kind == "integer" for output in quantity.outputs) and self.known["categories"] == "inferred"
+                and self.known.get(f"{quantity.name}.categories") == ALONE_IS_RIGHT)
+
+    def _undecided_draw(self, quantity: Quantity, result: Result) -> Result:
+        if result.verdict != "pass":
+            return result
+        own, others = self.subject.profile.of(quantity.name).categories, self.subject.profile.categories
+        stated = json.dumps({f"{quantity.name}.categories": own})
+        says = (f"it is right if its law comes as {own}, but that of the other functions is {others}, with which it is wrong; "
+                f"if {own} is meant, state profile = {stated}")
+        return result._replace(verdict="undecided", reason=says)
 
     def _is_flow(self, quantity: Quantity, found: list[Result]) -> bool:
         """Whether a function is not our v, but the velocity of a straight path: noise − x_0 or x_0 − noise."""

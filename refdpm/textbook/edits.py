@@ -142,10 +142,16 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     which_step = {part for one in everything if _asks_which_step(one) for part in one.parts}     # edited as a case
     for one in (one for one in everything if not is_said(one) and one not in which_step):
         around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]
-        apart = all_ways and (len(parents.get(one, ())) > 1 or one in before) and len(parents.get(one, ())) <= MANY
+        apart = all_ways and (len(parents.get(one, ())) > 1 or one in before)
+        if len(parents.get(one, ())) > MANY:
+            apart, around = False, [parent for parent in around if parent.op == "above"]
+        conditions = [parent for parent in around if parent.op == "above"] if all_ways else []
         if all_ways:
             yield from _everywhere(version, one, around)
         for says, new in _changes(one, columns, arguments, all_ways):
+            if len(conditions) > 1 and new.op not in POWERS:
+                yield version.edit(f"{says} in the conditions",
+                                   {parent: version.with_part(parent, one, new) for parent in conditions})
             where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             if one not in before:
                 yield version.edit(says + where, {one: new})
@@ -325,6 +331,10 @@ def _of_networks(version: _Version, before: set[E]) -> Iterator[Edit]:
         for says, others in (*_other_states(call, arguments, starts), *_other_levels(call, arguments)):
             new: Any = call.formula(**{**call.arguments, **others})
             yield version.edit(says, dict(zip(leaves(call.value), leaves(new), strict=True)))
+        state = next(iter(call.arguments.values()))
+        for part in nodes(state) if state.op != "given" else ():
+            if part.op == "given" and part.how in TARGETS:
+                yield version.edit(f"{_name(state)} for {part.how}", {part: state, state: state})
         yield version.edit("tanh is put around what the network says", {leaf: tanh(leaf) for leaf in leaves(call.value)})
         yield version.edit("what the network says has the wrong sign", {leaf: -leaf for leaf in leaves(call.value)})
         yield version.edit("what the network says is clipped to [-1, 1]", {leaf: _clipped(leaf) for leaf in leaves(call.value)})
@@ -438,6 +448,9 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
     if all_ways and one.op == "given" and one.how in NUMBERS_OF:
         yield f"{_name(one)} − 1 for {_name(one)}", one - 1
         yield f"{_name(one)} + 1 for {_name(one)}", one + 1
+    if all_ways and one.op == "given" and one.how not in STATES:
+        yield f"exp({_name(one)}) for {_name(one)}", exp(one)
+        yield f"log({_name(one)}) for {_name(one)}", log(one)
     if all_ways and one.op in ("column", "given"):
         yield f"1 − {_name(one)} for {_name(one)}", 1 - one
         yield f"{_name(one)} is missing: 1 in its place", node(1) + 0 * one
@@ -540,6 +553,14 @@ def _brackets(one: E) -> Iterator[tuple[str, E]]:
                 yield f"{_name(whole)} for {_name(one)}", whole
 
 
+def _brought_inside(one: E) -> Iterator[tuple[str, E]]:
+    """A number beside a function taken into its bracket."""
+    for f, number in (one.parts, one.parts[::-1]):
+        if f.op == "call" and number.op == "number":
+            inside = E("call", (E(one.op, (f.parts[0], number)),), f.how)
+            yield f"{_name(inside)} for {_name(one)}", inside
+
+
 def _powers(one: E) -> Iterator[tuple[str, E]]:
     """A ratio of variances for one of deviations, and the other way round."""
     if all(part.op != "number" for part in one.parts):
@@ -581,6 +602,16 @@ def _other_sign(one: E) -> Iterator[tuple[str, E]]:
     inside, = one.parts
     if one.how == "exp" and inside.op != "neg":
         yield f"{_name(exp(-inside))} for {_name(one)}", exp(-inside)
+
+
+def _of_another_level(one: E) -> Iterator[tuple[str, E]]:
+    """A root of levels with one level more below it, or above."""
+    inside, = one.parts
+    columns = [inner for inner in nodes(inside) if inner.op in LEAVES] if one.how == "sqrt" else []
+    if columns and all(inner.op == "column" and inner.how.name == "alpha_bar" for inner in columns):
+        for level in (columns[0], 1 - columns[0]):
+            for new in (inside / level, inside * level):
+                yield f"{_name(sqrt(new))} for {_name(one)}", sqrt(new)
 
 
 def _of_one_term(one: E) -> Iterator[tuple[str, E]]:
@@ -799,9 +830,9 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one), _other_variances(one)),
-    "*": lambda one: chain(_squares(one), _one_term_alone(one)),
-    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one)),
-    "call": lambda one: chain(_other_sign(one), _of_one_term(one)), "kept": _other_axis,
+    "*": lambda one: chain(_squares(one), _one_term_alone(one), _brought_inside(one)),
+    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one), _brought_inside(one)),
+    "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one)), "kept": _other_axis,
     "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 
 

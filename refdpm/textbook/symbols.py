@@ -141,16 +141,19 @@ def masked_loss(logits: E, x_0: E, masked: E, sigma: E, rate: E) -> E:
 
 
 def kept_tokens(time: E, floor: E, masking: str) -> tuple[E, E]:
-    """ε + (1 − ε) a and −a′/(1 − a), with a = 1 − t, cos(πt/2) or 1 − cos(π(1 − t)/2)."""
+    """α = ε + (1 − ε) a and −α′/(1 − α) = −a′/(1 − a), with a = 1 − t, cos(πt/2) or 1 − cos(π(1 − t)/2)."""
     if masking == "linear":
-        return forms(floor + (1 - floor) * (1 - time), 1 - (1 - floor) * time), 1 / time
-    if masking == "cosine":
+        share, falls, weight = 1 - time, node(1), 1 / time
+    elif masking == "cosine":
         angle = PI * time / 2
-        share, weight = cos(angle), forms(sin(angle) / (1 - cos(angle)), cos(angle / 2) / sin(angle / 2))
+        share, falls = cos(angle), PI / 2 * sin(angle)
+        weight = PI / 2 * forms(sin(angle) / (1 - cos(angle)), cos(angle / 2) / sin(angle / 2))
     else:
         angle = PI * (1 - time) / 2
-        share, weight = 1 - cos(angle), sin(angle) / cos(angle)
-    return floor + (1 - floor) * share, PI / 2 * weight
+        share, falls, weight = 1 - cos(angle), PI / 2 * sin(angle), PI / 2 * (sin(angle) / cos(angle))
+    kept = floor + (1 - floor) * share
+    written_out = (1 - floor) * falls / (1 - kept)
+    return forms(kept, 1 - (1 - floor) * time) if masking == "linear" else kept, also(weight, written_out)
 
 
 def absorbing_ratio(sigma: E, x_0: E, masked: E) -> E:

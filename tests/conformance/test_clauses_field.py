@@ -231,6 +231,14 @@ def test_a_likelihood_is_told_apart_from_wrong_sums(sign, says):
     assert row["verdict"] == "wrong" and says in row["reason"]
 
 
+def test_a_likelihood_that_counts_the_deviation_once():
+    def once(net, x_0, sigmas):
+        return log_likelihood(net, x_0, sigmas) + (x_0.shape[1] - 1) * np.log(sigmas[-1])
+
+    row = next(row for row in verdicts(dict(sigma_log_likelihood=once))["clauses"] if row["id"] == "SLV.LIKELIHOOD")
+    assert row["verdict"] == "wrong" and "log σ_max is counted once" in row["reason"]
+
+
 def test_coefficients_that_do_not_keep_what_defines_them():
     wrong = dict(sigma_scalings=lambda sigma, sigma_data: scalings(sigma, 1.0), sigma_weight=FUNCTIONS["sigma_weight"])
     rows = {row["id"]: row for row in verdicts(wrong, dtype="float64")["clauses"]}

@@ -472,3 +472,48 @@ def test_another_output_that_the_mistake_does_not_explain_has_another_cause():
         return sigma_data ** 2 / var, sigma * sigma_data / np.sqrt(var), var * -0.5, np.sin(3 * sigma)
 
     assert "perhaps for another reason: SIG.SCALINGS.C_NOISE" in first_line(dict(sigma_scalings=sigma_scalings))
+
+
+def sides(t, beta, x):
+    return np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x.ndim - 1))
+
+
+@pytest.mark.parametrize("functions, says", [
+    (dict(sigma_scalings=lambda sigma, sigma_data: (lambda var: (
+        sigma_data ** 2 / var, sigma * sigma_data / np.sqrt(var), 1 / np.sqrt(var), np.log(sigma / 4)))(sigma ** 2 + sigma_data ** 2)),
+     "log(sigma/4) for log(sigma)/4"),
+    (dict(path_loss=lambda x_0, noise, time, network: (lambda x_t: ((network(x_t, time) - (noise - x_t)) ** 2).mean())(
+        (1 - time) * x_0 + time * noise)), "(1 − time) x_0 + time noise for x_0"),
+    (dict(path_shifted=lambda time, shift: np.exp(shift) * time / (1 + (np.exp(shift) - 1) * time)), "exp(shift) for shift"),
+    (dict(guided_noise=lambda beta, noise, gradient, t: noise - np.sqrt(1 / sides(t, beta, noise) - 1) * gradient),
+     "√((1 − ᾱ_t)/ᾱ_t) for √(1 − ᾱ_t)"),
+    (dict(mask_schedule=lambda mask_time, floor: (lambda a: (floor + (1 - floor) * a, np.sin(np.pi / 2 * mask_time) * np.pi / 2 / (
+        (1 - floor) * (1 - a))))(np.cos(np.pi / 2 * mask_time))), "factor left out: 1 − floor")])
+def test_brackets_targets_levels_and_slopes(functions, says):
+    assert says in first_line(functions)
+
+
+def test_a_condition_that_asks_for_the_other_level():
+    def sigma_churned_step(x_t, sigma, sigma_next, network, noise, count, s_churn, s_min, s_max, s_noise):
+        share = min(s_churn / count, 2 ** 0.5 - 1) if s_min <= sigma_next <= s_max else 0.0
+        raised = sigma * (1 + share)
+        x = x_t + np.sqrt(max(raised ** 2 - sigma ** 2, 0)) * s_noise * noise
+        slope = (x - network(x, raised)) / raised
+        end = x + (sigma_next - raised) * slope
+        after = (end - network(end, sigma_next)) / sigma_next if sigma_next else slope
+        return x + (sigma_next - raised) * (slope + after) / 2
+
+    assert "sigma_next for sigma in the conditions" in first_line(dict(sigma_churned_step=sigma_churned_step))
+
+
+def test_a_draw_by_logarithms_beside_probabilities_is_undecided():
+    """Gumbel noise added to probabilities is a mistake, and right of logarithms; only its writer knows which is meant."""
+    def categorical_draw(law_p, uniform):
+        return np.argmax(law_p - np.log(-np.log(uniform)), axis=-1)
+
+    def categorical_kl(law_q, law_p):
+        return (xlogy(law_q, law_q) - xlogy(law_q, law_p)).sum(axis=-1)
+
+    functions = dict(categorical_draw=categorical_draw, categorical_kl=categorical_kl)
+    assert "1 cannot be decided" in first_line(functions)
+    assert "cannot be decided" not in first_line(functions | {"profile": {"categorical_draw.categories": "log_probability"}})

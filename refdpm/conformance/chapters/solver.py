@@ -270,6 +270,10 @@ def _likelihood(subject: Any, given: Given, seed: int) -> Finding:
             "log N(x/σ_max; 0, 1) is taken for log N(x; 0, σ_max²) (SLV-PRIOR)": prior + change + D * np.log(high),
             "the change of volume is left out": prior, "the density at σ_max is left out": change + 0 * prior,
             "tr ∂D/∂x stands for n − tr ∂D/∂x": prior + n_log - change, "tr ∂D/∂x is left out": prior + n_log,
+            "log σ_max is counted once, and not for each component": prior + change + (D - 1) * np.log(high),
+            "log 2π is counted once, and not for each component": prior + change + (D - 1) * np.log(2 * np.pi) / 2,
+            "½ log(2π σ_max²) is counted once, and not for each component": (
+                prior + change + (D - 1) * np.log(2 * np.pi * high ** 2) / 2),
             "half of the change of volume is added": prior + change / 2, "twice the change of volume is added": prior + 2 * change,
             "it is −log p(x_0)": -right}
     off = {says: min(float(np.max(np.abs(came * form - value))) for form in FORMS) for says, value in sums.items()}

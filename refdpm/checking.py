@@ -103,11 +103,9 @@ def _run_check(options: argparse.Namespace) -> int:
         sources = [_source(options, adapter, stack) for adapter in options.adapters]       # all of them, before one is checked
         if options.list:
             return _list(options, sources)
-        if options.workers == 1:
-            found = _all_checked(options, sources, how)
-        else:
-            with mapping(options.workers) as each:
-                found = list(each(partial(_checked_apart, options, how), options.adapters))
+        found, stopped = _all_checked(options, sources, how)
+    if not found and stopped:
+        raise stopped
     reports = [one.report for one in found]
     if options.dump:
         _dump(options, reports[0])
@@ -118,19 +116,30 @@ def _run_check(options: argparse.Namespace) -> int:
         run.write_atomically(xml, junit.junit(reports, [one.seconds for one in found]), replace=True)
     if html:
         run.write_atomically(html, page.html(reports, command=_command(options)), replace=True)
-    if found[-1].stopped:
-        raise found[-1].stopped                            # what was found until then is printed and written
+    if stopped:                                            # what was found until then is printed and written
+        if rest := options.adapters[len(found):]:
+            tell(f"refdpm check: not looked at: {', '.join(rest)}")
+        raise stopped
     return _worst([report["exit_code"] for report in reports])
 
 
-def _all_checked(options: argparse.Namespace, sources: list[Any], how: dict[str, Any]) -> list[_Checked]:
-    """The reports, one after the other; an interrupt ends them."""
+def _all_checked(options: argparse.Namespace, sources: list[Any], how: dict[str, Any]
+                 ) -> tuple[list[_Checked], KeyboardInterrupt | None]:
+    """The reports in order, and what stopped the check before it had all of them."""
     found: list[_Checked] = []
-    for source in sources:
-        found.append(_checked(options, source, how))
-        if found[-1].stopped:
-            break
-    return found
+    try:
+        if options.workers != 1:
+            with mapping(options.workers) as each:
+                for one in each(partial(_checked_apart, options, how), options.adapters):
+                    found.append(one)
+            return found, None
+        for source in sources:
+            found.append(_checked(options, source, how))
+            if found[-1].stopped:
+                break
+    except KeyboardInterrupt as interrupt:
+        return found, interrupt
+    return found, found[-1].stopped
 
 
 def _refuse_dump(options: argparse.Namespace) -> None:

@@ -409,4 +409,5 @@ def test_an_interrupted_check_prints_and_writes_what_was_found_until_then(tmp_pa
     assert found.err.endswith("refdpm check: stopped\n")
     assert "stopped after 3 of 9 clauses" in found.out and "GAU.POST" not in found.out
     for written in (found.out, html.read_text(), xml.read_text()):
-        assert "GAU.FWD.MEAN" in written
+        assert "GAU.FWD.MEAN" in written and "stopped after 3 of 9 clauses" in written
+    assert 'errors="1"' in xml.read_text()

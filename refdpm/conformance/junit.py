@@ -28,7 +28,8 @@ def junit(reports: list[dict[str, Any]], seconds: list[Mapping[str, float]] | No
 
 def _suite(report: dict[str, Any], seconds: Mapping[str, float]) -> ElementTree.Element:
     rows = report["clauses"]
-    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows)), errors="0",
+    stopped = report.get("stopped")                                # what was not reached must not look like a success
+    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows) + bool(stopped)), errors=str(int(bool(stopped))),
                                 failures=str(sum(map(surprises, rows))), skipped=str(sum(_skip_text(row) != "" for row in rows)))
     suite.attrib |= {"time": f"{sum(seconds.values()):.3f}"} if seconds else {}
     _add_properties(suite, _suite_properties(report))
@@ -37,6 +38,9 @@ def _suite(report: dict[str, Any], seconds: Mapping[str, float]) -> ElementTree.
         case.attrib |= {"time": f"{seconds[row['id']]:.3f}"} if row["id"] in seconds else {}
         _add_properties(case, properties(row))
         _add_outcome(case, row)
+    if stopped:
+        case = ElementTree.SubElement(suite, "testcase", classname=tidy(report["adapter"]), name="stopped")
+        ElementTree.SubElement(case, "error", message="the check was stopped after {looked_at} of {of} clauses".format(**stopped))
     return suite
 
 

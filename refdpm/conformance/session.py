@@ -25,6 +25,7 @@ from refdpm.conformance import gradients, known, profile as profiles, unknown
 from refdpm.conformance.adapter import Fault, Local, Skip, Source, Unaskable
 from refdpm.conformance.causes import BY_CONVENTION, Cause, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
+from refdpm.conformance.chapters.ddpm_bound import NO_MASS
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
@@ -61,6 +62,8 @@ class Session:
             found = judge(self.subject, quantity, self.effort)
             if self._is_flow(quantity, found):
                 found = skipped([result.id for result in found], FLOW)
+            if all(result.reason == NO_MASS for result in found):
+                found = self._with_another_last_variance(quantity, found)
             if self._is_draw_by_another_law(quantity):
                 found = [self._undecided_draw(quantity, result) for result in found]
             if any(result.verdict == "wrong" for result in found):
@@ -130,6 +133,22 @@ class Session:
             result = result._replace(right=self.subject.right(quantity, inputs)[at])
             result = result._replace(observed=self.subject.ask(quantity.name, inputs).values[at])
         return result
+
+    def _with_another_last_variance(self, quantity: Quantity, found: list[Result]) -> list[Result]:
+        """The results on what needs a variance at t = 1 that is more than nothing, with that which most programs take there.
+
+        It was not right with it: what is wrong and has a name is so; of what has none nobody knows which variance is meant.
+        """
+        own, choice = self.subject.profile, {"first": "next"}
+        self.subject.profile = own.with_own(quantity.name, choice)
+        again = judge(self.subject, quantity, self.effort)
+        if all(result.verdict == "wrong" and result.mistake for result in again):
+            self.known |= {f"{quantity.name}.first": "guessed from its mistake"}
+            return [result._replace(where="; ".join(filter(None, [result.where, "if its first is next"]))) for result in again]
+        self.subject.profile = own
+        stated = json.dumps({f"{quantity.name}.{field}": value for field, value in choice.items()})
+        says = f"{NO_MASS}; if it has another variance there, state profile = {stated}"
+        return [result._replace(verdict="undecided", reason=says) for result in found]
 
     def _is_draw_by_another_law(self, quantity: Quantity) -> bool:
         """Whether a draw is right if it is given logarithms, which may be what it forgets to take: no other function has them."""

@@ -480,7 +480,7 @@ def sides(t, beta, x):
 
 @pytest.mark.parametrize("functions, says", [
     (dict(sigma_scalings=lambda sigma, sigma_data: (lambda var: (
-        sigma_data ** 2 / var, sigma * sigma_data / np.sqrt(var), 1 / np.sqrt(var), np.log(sigma / 4)))(sigma ** 2 + sigma_data ** 2)),
+        sigma_data ** 2 / var, sigma * sigma_data / var ** 0.5, var ** -0.5, np.log(sigma / 4)))(sigma ** 2 + sigma_data ** 2)),
      "log(sigma/4) for log(sigma)/4"),
     (dict(path_loss=lambda x_0, noise, time, network: (lambda x_t: ((network(x_t, time) - (noise - x_t)) ** 2).mean())(
         (1 - time) * x_0 + time * noise)), "(1 − time) x_0 + time noise for x_0"),
@@ -517,3 +517,26 @@ def test_a_draw_by_logarithms_beside_probabilities_is_undecided():
     functions = dict(categorical_draw=categorical_draw, categorical_kl=categorical_kl)
     assert "1 cannot be decided" in first_line(functions)
     assert "cannot be decided" not in first_line(functions | {"profile": {"categorical_draw.categories": "log_probability"}})
+
+
+class Clipped(Terms):
+    """DDPM's decoder: the posterior's variance is 0 at t = 1, and the decoder takes that of t = 2 there."""
+
+    upper = 1 / 255
+
+    def decoder_nll(self, x_0, noise, model):
+        t = np.ones(len(x_0), dtype=int)
+        mean, _ = self.reverse(self.marginal_sample(x_0, t, noise), t, model)
+        deviation = np.sqrt(self.law(x_0, x_0, t + 1)[1])
+        high, low = (ndtr((x_0 - mean + side) / deviation) for side in (self.upper, -1 / 255))
+        mass = np.where(x_0 < -0.999, high, np.where(x_0 > 0.999, 1 - low, high - low))
+        return -np.log(np.maximum(mass, 1e-12)).reshape(len(x_0), -1).sum(axis=1)
+
+
+def test_a_decoder_with_a_variance_of_its_own_is_not_skipped():
+    """The reverse step has no variance at t = 1, which a decoder must have: a wrong decoder told nothing of which it has."""
+    def of_decoder(**otherwise):
+        return first_line({"make": type("Changed", (Clipped,), otherwise), "profile": {"predicts": "noise", "variance": "small"}})
+
+    assert "pass" in of_decoder() and "wrong" not in of_decoder()
+    assert "(OBJ.DECODER.VALUE) is wrong: divisor left out: 2" in of_decoder(upper=1 / 127.5)

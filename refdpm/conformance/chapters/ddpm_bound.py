@@ -39,6 +39,7 @@ from refdpm.textbook.page import Page
 from refdpm.vjp import Array, Pullback, Tree, tree_map
 
 CHOICES = ("predicts", "variance", "first")
+NO_MASS = "with a variance of 1e-20 at t = 1 the decoder has no mass that could be compared"
 ARGUMENTS = ("weight", "bias", "beta")
 SOURCE = "Ho, Jain, Abbeel 2020"
 SIZE = 0.0625                   # how far the network is from predicting x_t itself: far off a decoder has no mass to speak of
@@ -103,7 +104,7 @@ def _last(i: Inputs) -> Model:
     Raises: Skip where that is next to nothing.
     """
     if i["first"] == "floor":
-        raise Skip("with a variance of 1e-20 at t = 1 the decoder has no mass that could be compared")
+        raise Skip(NO_MASS)
     return at_first(said_by(i))
 
 

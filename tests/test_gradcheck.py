@@ -166,7 +166,8 @@ def test_arguments_are_left_as_they_are():
         x += 1
         return dvalue
 
-    assert_adjoint(np.sin, in_place, INPUT)
+    with pytest.raises(AssertionError, match="the call changes in place, for whoever uses it afterwards: x"):
+        assert_adjoint(np.sin, in_place, INPUT)
     assert np.array_equal(INPUT, before)
 
 
@@ -346,3 +347,9 @@ def test_the_gradient_of_an_objective_with_data_is_asked_at_its_parameters():
         return 2 * (theta - data[0]), 2 * (data[0] - theta)
 
     assert_adjoint(lambda x, *data: ((x - data[0]) ** 2).sum(), slope, X, X + 1)
+
+
+def test_a_gradient_in_a_lower_precision_than_its_argument_is_told():
+    with pytest.raises(AssertionError, match="in float32, beside an argument in float64"):
+        assert_adjoint(np.exp, lambda dvalue, x: (dvalue * np.exp(x)).astype(np.float32), X)
+    assert_adjoint(np.exp, lambda dvalue, x: dvalue * np.exp(x), X.astype(np.float32))

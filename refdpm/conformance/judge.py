@@ -435,6 +435,8 @@ def _undecided(subject: Subject, quantity: Quantity, result: Result, power: dict
     else:
         first = "; ".join(power["unseen"][:3])
         reason = f"in {dtype} the answer would be the same with another formula ({first})"
+    if result.given_upstream:
+        reason = f"{result.reason}; but {reason}"
     missing = [name for name in quantity.after if name not in subject.offers]
     advice = ["compute in float64"] * (dtype != "float64")
     advice += [f"offer also {', '.join(missing)}: given those more may be seen"] * bool(missing)

@@ -177,8 +177,8 @@ def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
         yield of_right(f"it is {what} of what it should be", change)
     yield of_right("it is 1 minus what it should be", lambda x: 1 - x)
     yield from _with_its_inputs(wrong)
-    yield from _with_columns(wrong)
     yield from _numbers(wrong)
+    yield from _with_columns(wrong)
 
 
 _FUNCTIONS: tuple[tuple[str, Callable[[Array], Array]], ...] = (

@@ -28,6 +28,7 @@ FAR = 5.0                 # times the tolerance, beyond which a gap is a mistake
 PROBES = 3                # directions for every leaf
 MOST_PROBES = 12          # where none of those decides
 OTHER_VALUE = "the value that came with the gradient is not that of f"
+CHANGED = "the call changes in place, for whoever uses it afterwards:"
 ENTRIES = 300             # the entries of a wrong gradient that are compared one by one
 
 
@@ -137,10 +138,11 @@ def _gaps_in(question: Question) -> tuple[Gap, ...]:
     if not _identical(values, question.value(question.leaves)):
         raise Unsteady("f: expected the same answer for the same arguments, got two; give its random numbers as an argument")
     judged = [_leaf(question, i, answers) for i in question.floating if answers[0].gradients[i] is not None]
+    changed = ", ".join(question.names[i] for i in sorted(answers[0].changed))
     if not judged:
         raise forms.Unfit("gave no gradient for any floating-point argument")
-    of_value = "" if _same_value(values, answers[0].value) else OTHER_VALUE
-    return tuple(gap._replace(form=question.form.says, wrong="; ".join(filter(None, [of_value, gap.wrong]))) for gap in judged)
+    of_all = ["" if _same_value(values, answers[0].value) else OTHER_VALUE, f"{CHANGED} {changed}" if changed else ""]
+    return tuple(gap._replace(form=question.form.says, wrong="; ".join(filter(None, [*of_all, gap.wrong]))) for gap in judged)
 
 
 def _identical(a: Sequence[Any], b: Sequence[Any]) -> bool:
@@ -167,7 +169,7 @@ def _leaf(question: Question, i: int, answers: list[Answer]) -> Gap:
     if not np.all(np.isfinite(first)):
         where = tuple(map(int, np.argwhere(~np.isfinite(first))[0]))
         return Gap(name, np.inf, 0.0, slope.method, slope.why, f"{_entry(name, where)} is {first[where]}", "")
-    unit = unit_of(x, *answers[0].value, first)
+    unit = unit_of(x, *answers[0].value)
     probed = [slope.gap(answer, probe, unit) for probe, answer in enumerate(answers)]
     blur = min(50 * np.sqrt(unit), 0.1)
     while all(tolerance > blur for _, tolerance in probed) and len(probed) < MOST_PROBES:       # their steps have met a kink
@@ -212,6 +214,8 @@ def _wrong_numbers(question: Question, slope: Slope, answers: list[Answer]) -> s
     where = tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
     wrong, known = np.sum(error > 1e-3 * np.max(error)), np.sum(np.isfinite(right))
     ratio = f", ratio {came[where] / right[where]:.9g}" if right[where] else ""
+    if unit_of(came) > unit_of(slope.x, *answers[0].value):
+        ratio += f", in {came.dtype}, beside an argument in {slope.x.dtype}"
     return (f"{_entry(question.names[slope.i], where)}: {came[where]:.9g} came, expected {right[where]:.9g}{ratio}; "
             f"{wrong} of {known} entries are wrong{_likely(evidence)}")
 

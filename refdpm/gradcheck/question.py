@@ -26,6 +26,7 @@ class Answer(NamedTuple):
     value: tuple[Any, ...]
     cotangent: tuple[Any, ...]
     gradients: list[Any]
+    changed: set[int]                                      # the leaves of the arguments that the call has changed
 
 
 class Question:
@@ -49,12 +50,15 @@ class Question:
         def draw(value: Any) -> Any:
             return forms.cotangent_like(value, self.rng(COTANGENT, probe))
 
-        value, w, came = forms.ask(self.form, self.f, self.gradient, self.rebuilt_arguments(leaves), draw)
+        given = self.rebuilt_arguments(leaves)
+        value, w, came = forms.ask(self.form, self.f, self.gradient, given, draw)
+        changed = {i for i, ((_, now), before) in enumerate(zip(forms.named_leaves(given, ""), leaves))
+                   if isinstance(before, np.ndarray) and not np.array_equal(now, before)}
         each = forms.per_argument(came, self.arguments, self.tops)
         gradients = [leaf for part, argument in zip(each, self.arguments) for leaf in forms.aligned(part, argument)]
         pairs = [(leaf, d) for (_, leaf), (_, d) in zip(forms.named_leaves(value, ""), forms.named_leaves(w, ""), strict=True)
                  if np.asarray(leaf).dtype.kind in "fc"]
-        return Answer(tuple(leaf for leaf, _ in pairs), tuple(d for _, d in pairs), gradients)
+        return Answer(tuple(leaf for leaf, _ in pairs), tuple(d for _, d in pairs), gradients, changed)
 
     def rng(self, what: int, number: int) -> np.random.Generator:
         """Random numbers for one purpose.  A direction that is also the cotangent would let J pass for Jᵀ."""

@@ -27,6 +27,7 @@ from refdpm.vjp import Array
 
 NEAR = 0.003                    # a distance that is as good as none
 FAR = 4                         # times what is allowed: of a smaller error nothing is explained by what is right but for rounding
+DIGITS = 1e-6                   # of the largest number may be lost for want of digits
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 MOST_IN_PAIRS = 24
 CUT = "…"                       # in a name of which a part is not written out
@@ -227,10 +228,10 @@ def _unexplained_share(value: Array, part: Part, far: float = FAR) -> float:
     """The share of a wrong answer that a variant leaves unexplained; of a right one, 0 or all of it.
 
     Nothing explains an error below `far` times what is allowed by being right but for rounding; what explains larger ones may.
-    An infinity, beside which no number counts, explains no numbers.
+    An infinity, beside which no number counts, explains no numbers but such as have lost digits alone.
     """
     finite = np.isfinite(part.observed) & np.isfinite(part.expected)
-    if np.any(finite) and not np.all(finite):
+    if np.any(finite) and not np.all(finite) and _is_more_than_digits(part.only(finite)):
         return max(_unexplained_share(value[entries], part.only(entries), far) for entries in (finite, ~finite))
     allowed = LIMIT * np.sqrt(np.size(value))
     error, left = part.error, distance_in_units(part.observed, value, part.unit)
@@ -241,6 +242,11 @@ def _unexplained_share(value: Array, part: Part, far: float = FAR) -> float:
     if error > allowed:
         return left / error if left > allowed or error < far * allowed else min(left / error, NEAR / 2)
     return 0.0 if left <= 2 * allowed else np.inf
+
+
+def _is_more_than_digits(part: Part) -> bool:
+    """Whether the numbers are another formula's, and not only less accurate."""
+    return bool(np.max(np.abs(part.observed - part.expected)) > DIGITS * np.max(np.abs(part.expected)))
 
 
 # -- the mistakes that can have had a share ------------------------------------------------------------------------------

@@ -609,7 +609,7 @@ def _of_another_level(one: E) -> Iterator[tuple[str, E]]:
     inside, = one.parts
     columns = [inner for inner in nodes(inside) if inner.op in LEAVES] if one.how == "sqrt" else []
     if columns and all(inner.op == "column" and inner.how.name == "alpha_bar" for inner in columns):
-        for level in (columns[0], 1 - columns[0]):
+        for level in (one for one in (columns[0], 1 - columns[0]) if one is not inside):
             for new in (inside / level, inside * level):
                 yield f"{_name(sqrt(new))} for {_name(one)}", sqrt(new)
 

@@ -12,6 +12,7 @@ pass, `given_upstream`.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Inputs, fingerprint
 from refdpm.conformance.chapters.quantity import Keyed, Quantity
 from refdpm.conformance.naming import Name
-from refdpm.conformance.power import HALF, factor_along_t, is_large, places_of, smallest_factor, too_weak, unseen
+from refdpm.conformance.power import HALF, NOTHING, factor_along_t, is_large, places_of, smallest_factor, too_weak, unseen
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
@@ -40,6 +41,7 @@ INACCURATE = 0.05               # the largest relative error of an answer that i
 MANY_NODES = 800                # of a formula whose edits are not tried as names
 LONG, VERY_LONG = 20, 100       # steps of a chain that is looked at last, and of one of which a single input is drawn
 PLACES = 8                      # inputs on which the edits of a formula are tried
+CLOSE = 4                       # units of rounding from which on a wrong formula may fit better; and how many times better
 FAULTS = 3                      # faults of one function before it is not called any more
 TRIES = 12                      # inputs that are refused before a function is given up that has answered none
 
@@ -333,7 +335,11 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
         passed = Result(name, "pass", worst.ratio, digits)
-        return _pass_or_undecided(subject, quantity, at, cases, passed) if effort.power else passed
+        if not effort.power:
+            return passed
+        better = _better_formula(subject, quantity, at, cases) if worst.ratio > CLOSE else ""
+        return passed._replace(verdict="undecided", reason=better) if better else _pass_or_undecided(
+            subject, quantity, at, cases, passed)
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
     if again and max(case.ratio for case in again) <= LIMIT:
@@ -348,6 +354,32 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     result = Result(name, verdict, worst.ratio, digits, smallest_input=simplest, reason=reason)
     shown = compare(subject, quantity, simplest)[at]
     return result._replace(observed=shown.observed, right=shown.expected, where=where(_failure((case,)) for case in cases))
+
+
+def _better_formula(subject: Subject, quantity: Quantity, at: int, cases: list[_Case]) -> str:
+    """What is said of answers that are right to what rounding allows, if a wrong formula fits them several times better.
+
+    What some put for a variance of 0 is left out: any such number is right.
+    """
+    def apart(case: _Case, value: Array) -> float:
+        found = ratios(case.observed, np.broadcast_to(value, case.observed.shape), case.scale, UNITS[case.dtype])
+        return float(np.max(found[np.abs(case.expected) > NOTHING], initial=0.0))
+
+    worst_first = sorted(cases, key=lambda case: -apart(case, case.expected))
+    worst = apart(worst_first[0], worst_first[0].expected)
+    if worst <= CLOSE:
+        return ""
+    for (says,), values in _edited_variants(subject, quantity, [at], cases[0].inputs):
+        left = 0.0
+        with suppress(ValueError, IndexError, ArithmeticError):            # a formula that can say nothing there explains nothing
+            for case in worst_first:
+                left = max(left, apart(case, values(case.inputs)[0]))
+                if not left <= worst / CLOSE:
+                    break
+            else:
+                return (f"a wrong formula fits better, to {left:.2g} times the rounding error and not to {worst:.2g}, which is "
+                        f"allowed: {says}")
+    return ""
 
 
 def _given_upstream(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], **exactly: bool) -> list[_Case]:

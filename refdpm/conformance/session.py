@@ -112,11 +112,11 @@ class Session:
         return found
 
     def _other_choices(self, quantity: Quantity) -> list[dict[str, Any]]:
-        """What a function may mean otherwise, of all that nothing has told."""
+        """What a function may mean otherwise, of all that nothing has told; and its unit, which others do not tell of this one."""
         of_outputs = [field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ())]
         untold = [field for field in dict.fromkeys([*quantity.choices, *of_outputs])
                   if self.known[field] == "guessed" or self.known[field] == "undetermined" and (
-                      field in quantity.choices or field in UNITS_OF_TOTALS)]
+                      field in quantity.choices or field in UNITS_OF_TOTALS) or field == "unit" and self.known[field] == "inferred"]
         own = self.subject.profile.of(quantity.name)
         others = {field: [value for value in profiles.VALUES[field] if value != getattr(own, field)] for field in untold}
         found = [{field: value} for field, values in others.items() for value in values]

@@ -296,7 +296,7 @@ def _profile_of(path: Path | None) -> dict[str, Any]:
 
 def _first_look(options: argparse.Namespace) -> int:
     """The reference in brief, then the example as it is, then with its mistake: a whole report, and a named failure."""
-    from refdpm.conformance import brief, session
+    from refdpm.conformance import brief
 
     for flag in ("list", "html", "junit", "dump", "github"):
         if getattr(options, flag):
@@ -305,7 +305,11 @@ def _first_look(options: argparse.Namespace) -> int:
     tell("the reference itself …")
     own = brief.run()
     with contextlib.ExitStack() as stack:
-        right, wrong = (session.check(_source(options, adapter, stack), **how) for adapter in (EXAMPLE, WRONG_EXAMPLE))
+        sources = [_source(options, adapter, stack) for adapter in (EXAMPLE, WRONG_EXAMPLE)]
+        found, stopped = _all_checked(argparse.Namespace(**vars(options) | {"workers": 1}), sources, how)
+    if stopped:
+        raise stopped
+    right, wrong = (one.report for one in found)
     as_wanted = own["ok"] and right["exit_code"] == 0 and wrong["exit_code"] == 1
     if options.json:
         say(to_json({"reference": own, "example": right, "wrong_example": wrong, "ok": as_wanted}))

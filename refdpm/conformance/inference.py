@@ -102,14 +102,14 @@ def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known
 
 def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile) -> Array:
     """All numbers of one output on the probes, under a profile; none where there is no answer."""
-    with _under(subject, profile), suppress(Skip, Fault, ValueError):
+    with under(subject, profile), suppress(Skip, Fault, ValueError):
         answers = [subject.ask(quantity.name, inputs).values[at] for inputs in subject.edges(quantity)[:PROBES]]
         return np.concatenate([np.zeros(0), *map(np.ravel, answers)])
     return np.zeros(0)
 
 
 @contextmanager
-def _under(subject: Subject, profile: Profile) -> Iterator[None]:
+def under(subject: Subject, profile: Profile) -> Iterator[None]:
     """The subject under a profile, for a while."""
     before, subject.profile = subject.profile, profile
     try:
@@ -231,7 +231,7 @@ def _which_are_right(subject: Subject, quantity: Quantity, probes: list[Inputs],
                      ) -> list[list[bool]] | None:
     """Of every number of every output, whether it is right in these units under a profile; None where there is no answer."""
     found: list[list[bool]] = [[] for _ in quantity.outputs]
-    with _under(subject, profile), suppress(Skip, Fault, ValueError):
+    with under(subject, profile), suppress(Skip, Fault, ValueError):
         for inputs in probes:
             answer = subject.ask(quantity.name, inputs)
             for output, parts in zip(found, zip(answer.values, *subject.values_and_scales(quantity, inputs))):

@@ -335,11 +335,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
         passed = Result(name, "pass", worst.ratio, digits)
-        if not effort.power:
-            return passed
-        better = _better_formula(subject, quantity, at, cases) if worst.ratio > CLOSE else ""
-        return passed._replace(verdict="undecided", reason=better) if better else _pass_or_undecided(
-            subject, quantity, at, cases, passed)
+        return _pass_or_undecided(subject, quantity, at, cases, passed) if effort.power else passed
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
     if again and max(case.ratio for case in again) <= LIMIT:
@@ -402,6 +398,8 @@ def _in_double_precision(cases: list[_Case]) -> list[_Case]:
 
 def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
+    if better := _better_formula(subject, quantity, at, cases):
+        return result._replace(verdict="undecided", reason=better)
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
     if too_weak(power, dtype) and (exact := _in_double_precision(cases)) and not too_weak(_power_of(exact, kind), "float64"):

@@ -23,6 +23,7 @@ from refdpm.conformance.planting import needed, noting_calls
 from refdpm.conformance import symptoms
 from refdpm.conformance.precision import LIMIT
 from refdpm.conformance.symptoms import Failure, Part, distance_in_units
+from refdpm.textbook.edits import CUT
 from refdpm.vjp import Array
 
 NEAR = 0.003                    # a distance that is as good as none
@@ -30,7 +31,6 @@ FAR = 4                         # times what is allowed: of a smaller error noth
 DIGITS = 1e-6                   # of the largest number may be lost for want of digits
 LIKELY = 0.5                    # one that explains this much of the worst failure is tried on the others
 MOST_IN_PAIRS = 24
-CUT = "…"                       # in a name of which a part is not written out
 BY_ID = {mistake.id: mistake for mistake in MISTAKES}
 
 Reference = Callable[[Inputs], tuple[Array, ...]]

@@ -27,7 +27,7 @@ from refdpm.conformance.causes import BY_CONVENTION, Cause, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.ddpm_bound import NO_MASS
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with
+from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with, under
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
@@ -38,6 +38,7 @@ from refdpm.conformance.subject import LIMIT, Subject
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
         "v = √ᾱ_t ε − √(1−ᾱ_t) x_0, and this one under the name path_velocity")
 UNITS_OF_TOTALS = ("unit", "reduction")                  # which are often meant together: bits for each component
+NEXT = {"first": "next"}        # the variance at t = 1 is that at t = 2
 FEW = 3                         # examples on which a mistake is looked for by other choices
 NAMES = frozenset(quantity.name for quantity in QUANTITIES) | {name for law in LAWS for name in law.needs} | {"vjp"}
 
@@ -63,27 +64,34 @@ class Session:
             if self._is_flow(quantity, found):
                 found = skipped([result.id for result in found], FLOW)
             if all(result.reason == NO_MASS for result in found):
-                found = self._with_another_last_variance(quantity, found)
-            if self._is_draw_by_another_law(quantity):
-                found = [self._undecided_draw(quantity, result) for result in found]
+                found = self._with_another_last_variance(quantity)
+            found = [self._undecided_if_a_draw(quantity, result) for result in found]
             if any(result.verdict == "wrong" for result in found):
                 found = self._with_names_by_other_choices(quantity, self._with_conventions(quantity, found))
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
         return self._results
 
+    def _judged_with(self, quantity: Quantity, choices: Mapping[str, Any], effort: Effort) -> list[Result]:
+        """The verdicts on a function if it has some choices of its own."""
+        with under(self.subject, self.subject.profile.with_own(quantity.name, choices)):
+            return judge(self.subject, quantity, effort)
+
+    def _adopted(self, quantity: Quantity, choices: Mapping[str, Any], results: list[Result]) -> list[Result]:
+        """The results by choices that gave a wrong function its name: those are taken for its own from now on, which is said."""
+        self.subject.profile = self.subject.profile.with_own(quantity.name, choices)
+        self.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in choices}
+        says = f"if its {' and its '.join(f'{field} is {value}' for field, value in choices.items())}"
+        return [result._replace(where="; ".join(filter(None, [result.where, says]))) for result in results]
+
     def _with_conventions(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The failures of a function that would be right under another convention, on all inputs, with how that is stated."""
-        own = self.subject.profile
-        for right in right_with(self.subject, quantity, own.of(quantity.name), [(field,) for field in profiles.VALUES]):
-            self.subject.profile = own.with_own(quantity.name, right)
-            again = judge(self.subject, quantity, self.effort._replace(power=False, pairs=False, shrinks=0))
-            self.subject.profile = own
-            if all(result.verdict == "pass" for result in again):
-                break
-        else:
+        own, quick = self.subject.profile.of(quantity.name), self.effort._replace(power=False, pairs=False, shrinks=0)
+        others = right_with(self.subject, quantity, own, [(field,) for field in profiles.VALUES])
+        right = next((choices for choices in others if all(
+            result.verdict == "pass" for result in self._judged_with(quantity, choices, quick))), None)
+        if right is None:
             return found
-        stated = json.dumps({f"{quantity.name}.{field}": value for field, value in right.items()})
-        says = f"{BY_CONVENTION}: if that is meant, state profile = {stated}"
+        says = f"{BY_CONVENTION}: if that is meant, {_stating(quantity, right)}"
         return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
                 for result in found]
 
@@ -99,16 +107,11 @@ class Session:
         to_blame = quantity.given is None and any(one.verdict == "wrong" for one in earlier)
         if to_blame or all(result.mistake or result.verdict != "wrong" for result in found):
             return found
-        few = min(self.effort.max_examples, FEW)
-        own, effort = self.subject.profile, self.effort._replace(power=False, pairs=False, max_examples=few)
+        effort = self.effort._replace(power=False, pairs=False, max_examples=min(self.effort.max_examples, FEW))
         for choices in self._other_choices(quantity):
-            self.subject.profile = own.with_own(quantity.name, choices)
-            again = judge(self.subject, quantity, effort)
+            again = self._judged_with(quantity, choices, effort)
             if all(new.mistake and new.verdict == "wrong" for old, new in zip(found, again) if old.verdict == "wrong"):
-                self.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in choices}
-                says = f"if its {' and its '.join(f'{field} is {value}' for field, value in choices.items())}"
-                return [result._replace(where="; ".join(filter(None, [result.where, says]))) for result in again]
-        self.subject.profile = own
+                return self._adopted(quantity, choices, again)
         return found
 
     def _other_choices(self, quantity: Quantity) -> list[dict[str, Any]]:
@@ -134,34 +137,26 @@ class Session:
             result = result._replace(observed=self.subject.ask(quantity.name, inputs).values[at])
         return result
 
-    def _with_another_last_variance(self, quantity: Quantity, found: list[Result]) -> list[Result]:
+    def _with_another_last_variance(self, quantity: Quantity) -> list[Result]:
         """The results on what needs a variance at t = 1 that is more than nothing, with that which most programs take there.
 
         It was not right with it: what is wrong and has a name is so; of what has none nobody knows which variance is meant.
         """
-        own, choice = self.subject.profile, {"first": "next"}
-        self.subject.profile = own.with_own(quantity.name, choice)
-        again = judge(self.subject, quantity, self.effort)
+        again = self._judged_with(quantity, NEXT, self.effort)
         if all(result.verdict == "wrong" and result.mistake for result in again):
-            self.known |= {f"{quantity.name}.first": "guessed from its mistake"}
-            return [result._replace(where="; ".join(filter(None, [result.where, "if its first is next"]))) for result in again]
-        self.subject.profile = own
-        stated = json.dumps({f"{quantity.name}.{field}": value for field, value in choice.items()})
-        says = f"{NO_MASS}; if it has another variance there, state profile = {stated}"
-        return [result._replace(verdict="undecided", reason=says) for result in found]
+            return self._adopted(quantity, NEXT, again)
+        says = f"{NO_MASS}; if it has another variance there, {_stating(quantity, NEXT)}"
+        return [Result(result.id, "undecided", reason=says) for result in again]
 
-    def _is_draw_by_another_law(self, quantity: Quantity) -> bool:
-        """Whether a draw is right if it is given logarithms, which may be what it forgets to take: no other function has them."""
-        return (all(output.kind == "integer" for output in quantity.outputs) and self.known["categories"] == "inferred"
-                and self.known.get(f"{quantity.name}.categories") == ALONE_IS_RIGHT)
-
-    def _undecided_draw(self, quantity: Quantity, result: Result) -> Result:
-        if result.verdict != "pass":
+    def _undecided_if_a_draw(self, quantity: Quantity, result: Result) -> Result:
+        """A draw that is right if it is given logarithms, which may be what it forgets to take: no other function has them."""
+        draws = all(output.kind == "integer" for output in quantity.outputs)
+        alone = self.known.get(f"{quantity.name}.categories") == ALONE_IS_RIGHT
+        if not (draws and alone and self.known["categories"] == "inferred" and result.verdict == "pass"):
             return result
         own, others = self.subject.profile.of(quantity.name).categories, self.subject.profile.categories
-        stated = json.dumps({f"{quantity.name}.categories": own})
         says = (f"it is right if its law comes as {own}, but that of the other functions is {others}, with which it is wrong; "
-                f"if {own} is meant, state profile = {stated}")
+                f"if {own} is meant, {_stating(quantity, {'categories': own})}")
         return result._replace(verdict="undecided", reason=says)
 
     def _is_flow(self, quantity: Quantity, found: list[Result]) -> bool:
@@ -208,6 +203,11 @@ class Session:
         known = re.search(r"\(([A-Z]+-[0-9A-Za-z-]+)\)", found.reason) if found.ratio > 1 else None
         return Result(law.id, "pass" if found.ratio <= 1 else "wrong", float(found.ratio) * LIMIT,
                       mistake=known.group(1) if known else None, smallest_input=found.inputs, reason=found.reason)
+
+
+def _stating(quantity: Quantity, choices: Mapping[str, Any]) -> str:
+    """How an adapter states choices of one function."""
+    return f"state profile = {json.dumps({f'{quantity.name}.{field}': value for field, value in choices.items()})}"
 
 
 class Clause:
@@ -344,7 +344,7 @@ def check(adapter: Any, *, only: str | Sequence[str] = "", expected_failures: Ma
     expected = with_reasons(expected_failures, dict(all_clauses()))
     session = Session(adapter, **options)
     of = {id: one for id, one in all_clauses() if id.startswith(beginnings(only))}
-    asked = [id for id, one in of.items() if session.subject.offers.issuperset(names_needed(id, one))]
+    asked = {id for id, one in of.items() if session.subject.offers.issuperset(names_needed(id, one))}
     rows: list[dict[str, Any]] = []
     number = 0
     try:

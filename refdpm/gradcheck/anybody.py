@@ -214,9 +214,9 @@ def _wrong_numbers(question: Question, slope: Slope, answers: list[Answer]) -> s
     where = tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
     wrong, known = np.sum(error > 1e-3 * np.max(error)), np.sum(np.isfinite(right))
     ratio = f", ratio {came[where] / right[where]:.9g}" if right[where] else ""
-    if unit_of(came) > unit_of(slope.x, *answers[0].value):
-        ratio += f", in {came.dtype}, beside an argument in {slope.x.dtype}"
-    return (f"{_entry(question.names[slope.i], where)}: {came[where]:.9g} came, expected {right[where]:.9g}{ratio}; "
+    is_coarse = unit_of(came) > unit_of(slope.x, *answers[0].value)
+    precision = f", in {came.dtype}, beside an argument in {slope.x.dtype}" if is_coarse else ""
+    return (f"{_entry(question.names[slope.i], where)}: {came[where]:.9g} came, expected {right[where]:.9g}{ratio}{precision}; "
             f"{wrong} of {known} entries are wrong{_likely(evidence)}")
 
 

@@ -125,7 +125,7 @@ def fitting(f: Callable[..., Any], gradient: Callable[..., Any], arguments: Sequ
     count, names = len(arguments), _parameters(gradient)
     known = _parameters(f) or []
     if names and known and names[0] not in known and _is_lead(gradient) and not _is_lead(f):
-        return [FIRST]
+        return [FIRST, CACHE_LAST]
     found = []
     if _takes(gradient, count):
         found += [VJP, GRADIENT, VALUE_AND_GRADIENT]

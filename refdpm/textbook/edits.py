@@ -142,9 +142,7 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     which_step = {part for one in everything if _asks_which_step(one) for part in one.parts}     # edited as a case
     for one in (one for one in everything if not is_said(one) and one not in which_step):
         around = [parent for parent in parents.get(one, ()) if parent not in before or one not in before]
-        apart = all_ways and (len(parents.get(one, ())) > 1 or one in before)
-        if len(parents.get(one, ())) > MANY:
-            apart, around = False, [parent for parent in around if parent.op == "above"]
+        apart = all_ways and (len(parents.get(one, ())) > 1 or one in before) and len(parents.get(one, ())) <= MANY
         conditions = [parent for parent in around if parent.op == "above"] if all_ways else []
         if all_ways:
             yield from _everywhere(version, one, around)
@@ -229,7 +227,7 @@ def _in_another_unit(version: _Version, formulas: tuple[E, ...]) -> Iterator[Edi
 
 
 def _for_all_steps(version: _Version, formulas: tuple[E, ...]) -> Iterator[Edit]:
-    """One of the two terms of an answer, of which one belongs to a step, multiplied or divided by the number of steps."""
+    """One of the two terms of an answer times the number of steps, or divided by it."""
     T = column("t", at="T")
     for whole, at, term in _terms_of_answers(version, formulas):
         if any(one.op == "column" for one in nodes(whole)):
@@ -555,7 +553,7 @@ def _brackets(one: E) -> Iterator[tuple[str, E]]:
 
 def _brought_inside(one: E) -> Iterator[tuple[str, E]]:
     """A number beside a function taken into its bracket."""
-    for f, number in (one.parts, one.parts[::-1]):
+    for f, number in (one.parts, one.parts[::-1])[:2 if one.op == "*" else 1]:
         if f.op == "call" and number.op == "number":
             inside = E("call", (E(one.op, (f.parts[0], number)),), f.how)
             yield f"{_name(inside)} for {_name(one)}", inside
@@ -609,7 +607,7 @@ def _of_another_level(one: E) -> Iterator[tuple[str, E]]:
     inside, = one.parts
     columns = [inner for inner in nodes(inside) if inner.op in LEAVES] if one.how == "sqrt" else []
     if columns and all(inner.op == "column" and inner.how.name == "alpha_bar" for inner in columns):
-        for level in (one for one in (columns[0], 1 - columns[0]) if one is not inside):
+        for level in (level for level in (columns[0], 1 - columns[0]) if level is not inside):
             for new in (inside / level, inside * level):
                 yield f"{_name(sqrt(new))} for {_name(one)}", sqrt(new)
 

@@ -151,9 +151,9 @@ def kept_tokens(time: E, floor: E, masking: str) -> tuple[E, E]:
     else:
         angle = PI * (1 - time) / 2
         share, falls, weight = 1 - cos(angle), PI / 2 * sin(angle), PI / 2 * (sin(angle) / cos(angle))
-    kept = floor + (1 - floor) * share
-    written_out = (1 - floor) * falls / (1 - kept)
-    return forms(kept, 1 - (1 - floor) * time) if masking == "linear" else kept, also(weight, written_out)
+    alpha = floor + (1 - floor) * share
+    written_out = (1 - floor) * falls / (1 - alpha)
+    return forms(alpha, 1 - (1 - floor) * time) if masking == "linear" else alpha, also(weight, written_out)
 
 
 def absorbing_ratio(sigma: E, x_0: E, masked: E) -> E:

@@ -231,12 +231,14 @@ def test_a_likelihood_is_told_apart_from_wrong_sums(sign, says):
     assert row["verdict"] == "wrong" and says in row["reason"]
 
 
-def test_a_likelihood_that_counts_the_deviation_once():
+@pytest.mark.parametrize("says,log", [("log σ_max is", lambda end: np.log(end)), ("log 2π is", lambda end: np.log(2 * np.pi) / 2),
+                                      ("½ log(2π σ_max²) is", lambda end: np.log(2 * np.pi * end ** 2) / 2)])
+def test_a_likelihood_that_counts_what_belongs_to_each_component_once(says, log):
     def once(net, x_0, sigmas):
-        return log_likelihood(net, x_0, sigmas) + (x_0.shape[1] - 1) * np.log(sigmas[-1])
+        return log_likelihood(net, x_0, sigmas) + (x_0.shape[1] - 1) * log(sigmas[-1])
 
     row = next(row for row in verdicts(dict(sigma_log_likelihood=once))["clauses"] if row["id"] == "SLV.LIKELIHOOD")
-    assert row["verdict"] == "wrong" and "log σ_max is counted once" in row["reason"]
+    assert row["verdict"] == "wrong" and f": {says} counted once" in row["reason"]
 
 
 def test_coefficients_that_do_not_keep_what_defines_them():

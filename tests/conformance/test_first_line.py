@@ -429,17 +429,25 @@ def test_a_power_that_became_a_factor(function, says):
     assert says in first_line(function)
 
 
-def test_the_noise_of_churn_scaled_with_its_own_share():
+def churned(*, level=lambda sigma, sigma_next: sigma, scale=lambda share, s_noise: s_noise):
+    """Heun's step after churn, which asks whether a level is within the bounds, and scales the noise."""
     def sigma_churned_step(x_t, sigma, sigma_next, network, noise, count, s_churn, s_min, s_max, s_noise):
-        share = min(s_churn / count, 2 ** 0.5 - 1) if s_min <= sigma <= s_max else 0.0
+        share = min(s_churn / count, 2 ** 0.5 - 1) if s_min <= level(sigma, sigma_next) <= s_max else 0.0
         raised = sigma * (1 + share)
-        x = x_t + np.sqrt(max(raised ** 2 - sigma ** 2, 0)) * share * noise
+        x = x_t + np.sqrt(max(raised ** 2 - sigma ** 2, 0)) * scale(share, s_noise) * noise
         slope = (x - network(x, raised)) / raised
         end = x + (sigma_next - raised) * slope
         after = (end - network(end, sigma_next)) / sigma_next if sigma_next else slope
         return x + (sigma_next - raised) * (slope + after) / 2
 
-    assert "gamma is taken for scale" in first_line(dict(sigma_churned_step=sigma_churned_step))
+    return first_line(dict(sigma_churned_step=sigma_churned_step))
+
+
+@pytest.mark.parametrize("otherwise, says", [
+    ({}, "pass"), (dict(scale=lambda share, s_noise: share), "gamma is taken for scale"),
+    (dict(level=lambda sigma, sigma_next: sigma_next), "sigma_next for sigma in the conditions")])
+def test_churn(otherwise, says):
+    assert says in churned(**otherwise)
 
 
 @pytest.mark.parametrize("data_at", [0, 1])
@@ -491,19 +499,6 @@ def sides(t, beta, x):
         (1 - floor) * (1 - a))))(np.cos(np.pi / 2 * mask_time))), "factor left out: 1 − floor")])
 def test_brackets_targets_levels_and_slopes(functions, says):
     assert says in first_line(functions)
-
-
-def test_a_condition_that_asks_for_the_other_level():
-    def sigma_churned_step(x_t, sigma, sigma_next, network, noise, count, s_churn, s_min, s_max, s_noise):
-        share = min(s_churn / count, 2 ** 0.5 - 1) if s_min <= sigma_next <= s_max else 0.0
-        raised = sigma * (1 + share)
-        x = x_t + np.sqrt(max(raised ** 2 - sigma ** 2, 0)) * s_noise * noise
-        slope = (x - network(x, raised)) / raised
-        end = x + (sigma_next - raised) * slope
-        after = (end - network(end, sigma_next)) / sigma_next if sigma_next else slope
-        return x + (sigma_next - raised) * (slope + after) / 2
-
-    assert "sigma_next for sigma in the conditions" in first_line(dict(sigma_churned_step=sigma_churned_step))
 
 
 def test_a_draw_by_logarithms_beside_probabilities_is_undecided():

@@ -78,7 +78,8 @@ LONG = np.append(0.0, np.full(600, 0.01))
 
 def test_a_plain_number_comes_before_a_column_that_has_it_everywhere():
     """√(1 − β_t), where all rates are alike: of what both explain a number says less that may be false."""
-    found = [failure._replace(inputs=failure.inputs | {"beta": LONG}) for failure in failures(lambda i: right(i)[0] * np.sqrt(0.99))]
+    scaled = failures(lambda i: right(i)[0] * np.sqrt(0.99))
+    found = [failure._replace(inputs=failure.inputs | {"beta": LONG}) for failure in scaled]
     assert symptoms.arithmetic(found, right) == "it is 0.994987 times what it should be"
 
 

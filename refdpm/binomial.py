@@ -5,18 +5,20 @@ One step keeps a bit with probability 1 − β and otherwise draws it anew from 
     q(x_t = 1 | x_{t−1}) = x_{t−1} (1−β_t) + r β_t.
 
 The table prints r = ½; the paper's heartbeat has r = 0.2.  β is the probability of a fresh draw, not of a flip: a one flips with
-probability β(1−r), a zero with βr.  In equilibrium both flips are equally frequent, r·β(1−r) = (1−r)·βr, so that π is stationary
-(eq. 1) and the chain looks the same in both directions (eq. 44).  After t steps the bit is still the old one with probability
-ᾱ_t = ∏(1−β_s), and a draw from π otherwise: no roots here, because what is kept is the bit itself and not a share of it.
+probability β(1−r), a zero with βr.  If x_{t−1} has the law π, both flips are equally frequent, r·β(1−r) = (1−r)·βr.  So π is
+stationary (eq. 1), and the step obeys detailed balance (eq. 44, see `gaussian`).  After t steps the bit is still the old one with
+probability ᾱ_t = ∏(1−β_s), and otherwise it is a draw from π.  There are no roots here, because a bit is kept as a whole, and is
+not multiplied by a factor.
 
 Two things differ from the Gaussian chain.  The entropy H(x_t | x_0) depends on x_0, unless r = ½, where ones and zeros become
-uncertain equally fast; so it is an average over the data.  And no gradient passes a draw: a bit does not move with its probability.
-So the schedule of a binomial chain is fixed, and `bound` gives no gradient with respect to it.  The paper takes
+uncertain equally fast; so it is an average over the data.  And no gradient passes a draw: a small change of its probability does
+not change a bit.  So the schedule of a binomial chain is fixed, and `bound` gives no gradient with respect to it.  The paper takes
 `schedule.reciprocal`, with which an equal share of the bits, 1/T, is drawn for the first time at every step.
 
-A law is given by its logits, because after thousands of steps the posterior's flip rates fall to 1e-8: the logit of 1 − 1e-8 is
-exact to rounding, the probability itself has half its digits left.  The same names as in `gaussian`; every function is analytic
-in the bits too, so that its adjoint can be checked, though only 0 and 1 mean anything.
+A law is given by its logits.  After thousands of steps the posterior's flip rates fall to 1e-8: the logit of 1 − 1e-8 is then
+exact to rounding, but the probability itself has lost half of its digits.  The names are those of `gaussian`, and a value has the
+shape to which the arrays of its arguments are broadcast.  Every function also takes numbers between 0 and 1 for bits, so that its
+adjoint can be checked, though only 0 and 1 have a meaning.
 """
 
 from typing import NamedTuple
@@ -97,7 +99,7 @@ def _variance(logit: Array) -> Array:
 def marginal(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> Bernoulli:
     """q(x_t | x_0):   P(1) = ᾱ_t x_0 + (1−ᾱ_t) r,   P(0) = ᾱ_t (1−x_0) + (1−ᾱ_t)(1−r).
 
-    Derivation: a bit has not been drawn anew in any of t steps with probability ∏(1−β) = ᾱ_t; else it is a draw from π.
+    Derivation: with probability ∏(1−β) = ᾱ_t a bit has not been drawn anew in any of t steps; otherwise it is a draw from π.
     Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).   Domain: ℓ < 0.
     """
     return _by_odds(*_after_draw(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), rate))
@@ -122,11 +124,11 @@ def marginal_vjp(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> tupl
 
 @eq("48", "App.1 B posterior")
 def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *, rate: float = 0.5) -> Bernoulli:
-    """q(x_{t−1} | x_t, x_0):   logit = logit m + x_t A + (1−x_t) B   with m = q(x_{t−1} = 1 | x_0) and the evidence of x_t
+    """q(x_{t−1} | x_t, x_0):   logit = logit m + x_t A + (1−x_t) B   with m = q(x_{t−1} = 1 | x_0), and what x_t adds:
 
         A = log [(1−β+rβ)/(rβ)]        B = log [(1−r)β/(1−β+(1−r)β)]
 
-    Derivation: Bayes' rule in odds: those of x_{t−1} before x_t is seen, times the ratio of q(x_t | 1) to q(x_t | 0).
+    Derivation: Bayes' rule for odds: the odds of x_{t−1} given x_0 alone are multiplied by q(x_t | 1)/q(x_t | 0).
     Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …).
     Edge: at β = 1 both A and B are 0, and x_t says nothing.   Domain: t ≥ 2; at t = 1 it is x_0 itself, with infinite logit.
     """
@@ -172,8 +174,9 @@ def kl(q: Bernoulli, p: Bernoulli) -> Array:
 
         D = s (e^d − 1 − d) − (u − log(1+u)),
 
-    after naming the bit so that a + b ≤ 0, which keeps the second term at most two thirds of the first; for larger d so that a ≤ 0.
-    kl(p, p) = 0 exactly, for known bits, of infinite logit, too; and where p excludes what q has, D is infinite.
+    where a and b have their signs changed first if a + b > 0 (for larger d, if a > 0), which changes no divergence, and keeps the
+    second term at most two thirds of the first.
+    kl(p, p) = 0 exactly, for an infinite logit too.  Where p excludes a value that q does not exclude, D is infinite.
     """
     a, d = np.broadcast_arrays(q.logit, _difference(p.logit, q.logit))
     near = np.abs(np.real(d)) < NEAR
@@ -230,7 +233,7 @@ def _rise(one: Array, zero: Array, b: Array) -> Array:
 
 
 def _zero_safe_product(weight: Array, x: Array) -> Array:
-    """weight · x, 0 where the weight is 0: nothing of what cannot be, which is 0 · log 0."""
+    """weight · x, and 0 where the weight is 0, as 0 · log 0 is meant."""
     return weight * (x if np.isfinite(x).all() else np.where(weight == 0, 0.0, x))
 
 

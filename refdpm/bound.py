@@ -7,66 +7,70 @@ paths and the data.  Written as a sum (eq. 40), with p(x_T) = π(x_T) for the mo
 
     B = E log π(x_T) + Σ_{t=1..T} E log [ p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ]
 
-The two steps under the logarithm are laws of different things, x_{t−1} and x_t.  To compare them the forward step is turned round.
+Under the logarithm p is a law of x_{t−1}, but q is a law of x_t.  To compare the two, Bayes' rule writes the forward step as a
+law of x_{t−1}.  This is possible for t ≥ 2 only, and t = 1 comes first.
 
-The first step, t = 1, stays out of this: what it would be compared with, q(x_0 | x_1, x_0), is x_0 itself.  It is not learned
-either.  Both kernels obey detailed balance,
+**The step t = 1** has nothing to be compared with: q(x_0 | x_1, x_0) only says that x_0 is x_0.  So the paper does not learn
+p(x_0 | x_1), but fixes it.  Write T_π(y | x; β) for the forward kernel (eq. 2), so that q(x_1 | x_0) is T_π(x_1 | x_0; β_1).  It
+obeys detailed balance for normal states and for bits,
 
-    π(x_0) q(x_1 | x_0) = π(x_1) k(x_0 | x_1)
+    π(x_0) T_π(x_1 | x_0; β_1) = π(x_1) T_π(x_0 | x_1; β_1)
 
-where k is the same forward kernel, which here goes from x_1 to x_0.  With a normal π the exponent of the left side,
+where T_π on the right is the same kernel, used from x_1 to x_0.  With a normal π the exponent of the left side is
 
     −½ (x_0² − 2 √(1−β_1) x_0 x_1 + x_1²)/β_1
 
-does not change when x_0 and x_1 are exchanged; and a bit is either kept or drawn anew from π.  So q(x_1 | x_0) π(x_0)/π(x_1) is
-itself a law of x_0, and the model takes it as its last step (eq. 44): p(x_0 | x_1) = q(x_1 | x_0) π(x_0)/π(x_1).  Divided by
-q(x_1 | x_0), as the term t = 1 has it, this is π(x_0)/π(x_1), so that E log π(x_0) − E log π(x_1) remains (eq. 45).
+which does not change when x_0 and x_1 are exchanged.  For bits, see `binomial`.  So q(x_1 | x_0) π(x_0)/π(x_1) is equal to
+T_π(x_0 | x_1; β_1), a law of x_0, and the model takes it as its last step (eq. 44):  p(x_0 | x_1) = q(x_1 | x_0) π(x_0)/π(x_1).
+In B it is divided by q(x_1 | x_0), and π(x_0)/π(x_1) is left.  So the term t = 1 is E log π(x_0) − E log π(x_1) (eq. 45).
 
-For t ≥ 2 conditioning the forward step on x_0 changes nothing, because the chain is Markov (eq. 47), and Bayes' rule turns it
-round (eq. 48):
+**The steps t ≥ 2.**  The chain is Markov: if x_{t−1} is known, x_0 says nothing more about x_t (eq. 47).  Then Bayes' rule gives
+(eq. 48)
 
     q(x_t | x_{t−1}) = q(x_t | x_{t−1}, x_0) = q(x_{t−1} | x_t, x_0) q(x_t | x_0) / q(x_{t−1} | x_0)
 
-This step is a divisor in B, so that in B the ratio of its last two factors is q(x_{t−1} | x_0)/q(x_t | x_0).  The average of a
-logarithm is minus an entropy, E log q(x_t | x_0) = −H(x_t | x_0).  It is finite at t = 1 too, because β_1 > 0.  The sum over t
+In B, p is divided by this, so that the last two factors come as q(x_{t−1} | x_0)/q(x_t | x_0).  The average of the logarithm of a
+law is minus its entropy, E log q(x_t | x_0) = −H(x_t | x_0), and all these entropies are finite because β_1 > 0.  Their sum over t
 telescopes (eqs. 49, 50):
 
     Σ_{t=2..T} E log [ q(x_{t−1} | x_0) / q(x_t | x_0) ]
       = Σ_{t=2..T} [ H(x_t | x_0) − H(x_{t−1} | x_0) ] = H(x_T | x_0) − H(x_1 | x_0)
 
-What is left for each t is E log [ p(x_{t−1} | x_t)/q(x_{t−1} | x_t, x_0) ].  Taken over x_{t−1} first, with x_t and x_0 given,
-that is minus a divergence between two laws of x_{t−1}, in closed form for both kernels (eq. 51).  Together:
+What is left for each t is E log [ p(x_{t−1} | x_t)/q(x_{t−1} | x_t, x_0) ].  Its average over x_{t−1}, with x_t and x_0 given, is
+minus the divergence KL( q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t) ), for which both kernels have a closed form (eq. 51).  Together:
 
     B = − Σ_{t=2..T} E KL + H(x_T | x_0) − H(x_1 | x_0) + E log π(x_T) + [ E log π(x_0) − E log π(x_1) ]
 
-**What the paper takes as constant.**  Up to here all is exact.  The paper now writes −H(π) for E log π(x_T), which it would be if
-x_T had the law π (eq. 43), and 0 for the bracket (eq. 46), as though E log π(x_t) were the same at every t, and has K.  What that
-leaves out is `correction`,
+**From B to eq. 14.**  Up to here all is exact, and B is equal to the right side of eq. 12.  The paper now makes two replacements.
+It writes −H(π) for E log π(x_T) (eq. 43), which is right only if x_T has the law π.  And it writes 0 for the bracket (eq. 46),
+which is right only if E log π(x_0) and E log π(x_1) are the same.  The result is K, eq. 14.  So eq. 14 is not equal to eq. 12:
+the difference is C, computed by `correction`,
 
     B = K + C        C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]
 
-In both kernels E log π(x_t) is the average of log π(x_0) and of −H(π) with the weights ᾱ_t and 1 − ᾱ_t.  With a normal π
-−log π(x) = ½ log 2π + ½ x² per component and E x_t² = ᾱ_t x_0² + 1 − ᾱ_t; for bits log π(x) = x log r + (1−x) log(1−r), and
-E x_t = ᾱ_t x_0 + (1−ᾱ_t) r.  Given x_0, therefore, and with ᾱ_1 = 1 − β_1,
+In both kernels, given x_0, E log π(x_t) is ᾱ_t log π(x_0) − (1 − ᾱ_t) H(π).  For a normal π this follows from
+−log π(x) = ½ log 2π + ½ x² per component and E x_t² = ᾱ_t x_0² + 1 − ᾱ_t; for bits it follows from
+log π(x) = x log r + (1−x) log(1−r) and E x_t = ᾱ_t x_0 + (1−ᾱ_t) r.  Therefore, with ᾱ_1 = 1 − β_1,
 
     E log π(x_t) + H(π) = ᾱ_t [log π(x_0) + H(π)]
     C = (ᾱ_T + 1 − ᾱ_1) [log π(x_0) + H(π)] = (ᾱ_T + β_1) [log π(x_0) + H(π)]
 
 which is ½ (ᾱ_T + β_1)(1 − x_0²) per Gaussian component and (ᾱ_T + β_1)(x_0 − r) log(r/(1−r)) per bit.  K is sure to be a bound on
-the average of log p(x_0) only if the average of C is not negative.  It is 0 if Gaussian data have E x² = 1, and for bits if r = ½
-or if a share r of them are ones.  So Gaussian data are centred and scaled, and reports give C.
+the average of log p(x_0) only if the average of C is not negative.  That average is 0 for Gaussian data with E x² = 1.  For bits it
+is 0 if r = ½, or if a share r of them are ones.  This is why Gaussian data are centred and scaled here, and why reports give C.
 
-**How large K can get.**  Turn the forward steps round without x_0 instead, q(x_t | x_{t−1}) = q(x_{t−1} | x_t) q(x_t)/q(x_{t−1}).
-The entropies telescope in the same way, and
+**How large K can get.**  Now use Bayes' rule without x_0: q(x_t | x_{t−1}) = q(x_{t−1} | x_t) q(x_t)/q(x_{t−1}).  The entropies
+telescope in the same way, and
 
     K + C = − H(x_1) − Σ_{t=2..T} E KL( q(x_{t−1} | x_t) ‖ p(x_{t−1} | x_t) ) − KL( q(x_T) ‖ π ) + [E log π(x_0) − E log π(x_1)]
 
-If the bracket is 0, K + C ≤ −H(x_1), whatever the network does: the ceiling is set by β_1.  For data that lie on a curve, as the
-roll does, it has no bound as β_1 → 0, so that K would rise by making β_1 small, with nothing learned.  So β_1 is not learned.
+If the bracket is 0, K + C ≤ −H(x_1), whatever the network does.  This ceiling depends on β_1.  For data on a curve, as the roll
+is, −H(x_1) grows without limit as β_1 → 0.  If β_1 were learned, K would rise with it although nothing about the data is learned.
+So β_1 is not learned.
 
 **The gradient.**  The expectation over x_t is sampled with frozen noise, x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, and ε is what is held
 constant: x_t moves when the schedule does.  With a kernel whose draws are smooth (the Gaussian) K is then a smooth function of
-the network's parameters *and* of the schedule, which enters along five paths.  With ℓ = log ᾱ:
+the network's parameters *and* of the schedule.  The schedule enters along five paths, written with ℓ = log ᾱ:
 
     the draw of x_t      dx_t = ½ [√ᾱ_t x_0 − ᾱ_t/√(1−ᾱ_t) ε] dℓ_t, and x_t is in the posterior's mean
     x_t in the network   the same dx_t, through the Jacobian of the network, and through its read-out
@@ -74,12 +78,12 @@ the network's parameters *and* of the schedule, which enters along five paths.  
     the read-out         logit β_t, √(1−β_t) or c_0, whichever form it has (`networks.readout`)
     the entropies        dH(x_T | x_0) = −½ ᾱ_T/(1−ᾱ_T) dℓ_T  and  dH(x_1 | x_0) = ½ dβ_1/β_1, per component
 
-Every level holds all rates up to its own, dℓ_t = −Σ_{s≤t} dβ_s/(1−β_s), so that β_s hears of every t ≥ s.  The composites below
-name each of these cotangents; `bound_vjp` adds them up.
+The level ℓ_t is a sum over all rates up to t, dℓ_t = −Σ_{s≤t} dβ_s/(1−β_s), so that the gradient for β_s has a part from every
+t ≥ s.  The functions below name each of these cotangents, and `bound_vjp` adds them up.
 
-A bit is drawn by a threshold.  It jumps, and what its jumps add to the gradient of E K is in no derivative with frozen noise: those
-along the other paths alone are no gradient of anything.  So for the binomial kernel a pullback through a draw is refused;
-`network_kl` has the gradient with respect to the network, and everything else is held fixed.
+A bit is drawn by comparing its noise with a probability.  When the schedule moves, the bit stays, or it jumps.  A derivative with
+frozen noise does not see the jumps, but they are a part of the gradient of E K.  So for the binomial kernel a pullback through a
+draw is refused; `network_kl` has the gradient with respect to the network alone.
 """
 
 from typing import NamedTuple
@@ -160,8 +164,10 @@ def _check_draws(kernel: Module, x_t: Array) -> None:
 
 
 def network_kl(parameters: Tree, *, beta: Array, x_0: Array, noise: Array, t: Array, kernel: Module, network: Module) -> Array:
-    """`step_kl` as a function of the network alone: what training needs where the schedule is fixed, and all there is for bits,
-    which carry no gradient through a draw.   Shapes as in `step_kl`; β_T = 1 is allowed.
+    """`step_kl` as a function of the network alone: what training needs where the schedule is fixed.
+
+    For bits it is the only one with a gradient, because no gradient passes through their draw.   Shapes as in `step_kl`; β_T = 1 is
+    allowed.
     """
     return network_kl_vjp(parameters, beta=beta, x_0=x_0, noise=noise, t=t, kernel=kernel, network=network)[0]
 
@@ -243,7 +249,7 @@ def _marginal_at_vjp(beta: Array, x_0: Array, *, t: Array, kernel: Module) -> tu
 def terms(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, kernel: Module, network: Module) -> Terms:
     """The terms of K, for S values of t per example.
 
-    Shapes: beta (T+1,), x_0 (N, …), noise (S, N, …), t integers (S, N) in 2..T.
+    Shapes: beta (T+1,), x_0 (N, …), noise (S, N, …), t integers (S, N) in 2..T → kl (S, N), the others (N,).
     """
     return terms_vjp(parameters, beta, x_0, noise=noise, t=t, kernel=kernel, network=network)[0]
 
@@ -268,12 +274,15 @@ def terms_vjp(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Arr
 
 
 def end_terms(beta: Array, x_0: Array, *, kernel: Module) -> tuple[Array, Array, Array]:
-    """The terms of K that no network moves, H(x_T | x_0), H(x_1 | x_0) and H(π).   Shapes: beta (T+1,), x_0 (N, …) → three (N,)."""
+    """The terms of K that do not depend on the network, H(x_T | x_0), H(x_1 | x_0) and H(π).
+
+    Shapes: beta (T+1,), x_0 (N, …) → three (N,).
+    """
     return end_terms_vjp(beta, x_0, kernel=kernel)[0]
 
 
 def end_terms_vjp(beta: Array, x_0: Array, *, kernel: Module) -> tuple[tuple[Array, Array, Array], Pullback]:
-    """Adjoint of `end_terms`: x_0 is put to T and to 1, as twice as many rows."""
+    """Adjoint of `end_terms`: both entropies at once, of 2N rows, the first N at t = T and the others at t = 1."""
     N, twice = len(x_0), np.concatenate([x_0, x_0])
     entropies, back = _entropy_vjp(beta, twice, t=np.repeat([len(beta) - 1, 1], N), kernel=kernel)
 
@@ -293,7 +302,10 @@ def check_shapes(x_0: Array, noise: Array, t: Array) -> None:
 
 
 def assemble(terms: Terms, *, T: int) -> Array:
-    """K per example from its terms.  The sum over t has T − 1 of them, so S drawn ones are multiplied by (T−1)/S."""
+    """K per example from its terms:   −(T−1)/S Σ_s kl[s] + entropy_T − entropy_1 − entropy_prior.
+
+    The sum over t has T − 1 terms; S of them, drawn at random, are multiplied by (T−1)/S.   Shapes: as in `Terms` → (N,).
+    """
     S = len(terms.kl)
     return -(T - 1) / max(S, 1) * terms.kl.sum(axis=0) + terms.entropy_T - terms.entropy_1 - terms.entropy_prior
 

@@ -51,8 +51,8 @@ def add_check(sub: argparse.ArgumentParser) -> None:
 def add_explain(sub: argparse.ArgumentParser) -> None:
     """The flags of `explain`."""
     sub.set_defaults(command=_explain)
-    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU.POST, posterior, SCH-01c, 14, first_t, undecided, refdpm.bound, "
-                     "glossary, protocol …")
+    sub.add_argument("of", nargs="?", metavar="NAME", help="GAU, posterior, SCH-01c, 14, first_t, undecided, refdpm.bound, "
+                     "glossary, protocol, all …; without one, a table of contents")
 
 
 def add_vectors(sub: argparse.ArgumentParser) -> None:
@@ -183,7 +183,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
     for only in options.only:
         if not any(id.startswith(only) for id in known):
             hint = "; of several ids each has an --only of its own" if "," in only else expected.hint(only, known)
-            raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain lists them), got {only!r}{hint}")
+            raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain all lists them), got {only!r}{hint}")
     path = options.expected_failures
     return {"only": options.only, "profile": _profile_of(options.profile), "flags": _flags(options),
             "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {},
@@ -328,7 +328,7 @@ def _explain(options: argparse.Namespace) -> int:
     from refdpm.conformance import explain, session
 
     known = session.all_clauses()
-    say(explain.listing(known) if options.of is None else explain.explain(options.of, known))
+    say(explain.contents(known) if options.of is None else explain.explain(options.of, known))
     return 0
 
 

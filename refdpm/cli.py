@@ -25,7 +25,7 @@ COMMANDS = {
     "figure": ("runs", "draw what a run has learned"),
     "check": ("checking", "check an implementation: which quantities are right or wrong, and which mistake that is"),
     "explain": ("checking", "what a report prints: a clause, a function, a mistake, an equation, a convention, a module, a word; "
-                            "without one, all that can be checked"),
+                            "without one, a table of contents"),
     "vectors": ("checking", "test vectors for other languages: write them, or verify those of a folder"),
     "audit": ("itself", "check every gradient and every value, and plant every known mistake"),
     "equations": ("itself", "every equation of the paper, with its code, its tests and what to know about it"),

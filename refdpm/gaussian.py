@@ -4,18 +4,20 @@ One step of the diffusion keeps the share 1 − β of the variance and replaces 
 
     q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t),
 
-so that π = N(0, 1) is stationary (eq. 1): a variance of 1 stays (1−β)·1 + β = 1.  More than that, the step obeys detailed balance,
+so that π = N(0, 1) is stationary (eq. 1): a variance of 1 stays (1−β)·1 + β = 1.  More than that, the step obeys detailed balance.
+Write T_π(y | x; β) for the law of the step from x to y (eq. 2); then
 
-    π(x) q(y | x) = π(y) q(x | y)
+    π(x) T_π(y | x; β) = π(y) T_π(x | y; β)
 
-because the exponent of either side is −(x² + y² − 2√(1−β) xy)/(2β), which does not change when x and y change places.  Run in
-equilibrium, the chain looks the same forwards and backwards; that is what makes the forward kernel a reverse step too (eq. 44).
+because the exponent of either side is −(x² + y² − 2√(1−β) xy)/(2β), which does not change when x and y change places.  A chain that
+starts at π therefore looks the same forwards and backwards, and the forward kernel is a reverse step too (eq. 44).
 
-Steps compose: t of them scale x_0 by √ᾱ_t and leave the variance 1 − ᾱ_t.  Conditioned on both ends the step can be run backwards
-exactly (eq. 48); that posterior is what the learned reverse step is compared with.
+Steps compose: t of them multiply x_0 by √ᾱ_t and add noise of the variance 1 − ᾱ_t.  If x_t and x_0 are both given, the law of
+x_{t−1} is known exactly (eq. 48); the learned reverse step is compared with this posterior.
 
-Every function works component by component; an example is a row.  Levels come as ℓ = log ᾱ (see `schedule`).  A kernel is
-a module with these names: `binomial` has the same ones.
+Every function works component by component; an example is a row.  A value has the shape to which the arrays of its arguments are
+broadcast, where nothing else is said.  Levels are given as ℓ = log ᾱ (see `schedule`).  A kernel is a module with these names:
+`binomial` has the same ones.
 """
 
 from typing import NamedTuple
@@ -41,7 +43,7 @@ class Gaussian(NamedTuple):
 
 @eq("1", "4", "App.1 G prior")
 def prior(shape: tuple[int, ...]) -> Gaussian:
-    """π = N(0, 1) for states of `shape`: what the forward process forgets everything in favour of."""
+    """π = N(0, 1) for states of `shape`: the law that x_t tends to as t grows.   Both mean and var have that shape."""
     return Gaussian(np.zeros(shape), np.ones(shape))
 
 
@@ -51,7 +53,7 @@ def prior(shape: tuple[int, ...]) -> Gaussian:
 def forward(x_prev: Array, beta: Array) -> Gaussian:
     """q(x_t | x_{t−1}) = N(√(1−β) x_{t−1}, β).
 
-    Shapes: x_prev (N, …), beta (N, 1, …).
+    Shapes: x_prev (N, …), beta (N, 1, …) → mean (N, …), var (N, 1, …).
     """
     return Gaussian(np.sqrt(1 - beta) * x_prev, beta)
 
@@ -76,7 +78,7 @@ def marginal(x_0: Array, log_alpha_bar: Array) -> Gaussian:
     """q(x_t | x_0) = N(√ᾱ_t x_0, 1 − ᾱ_t), t steps at once; ℓ = log ᾱ_t.
 
     Derivation: variances obey v_t = (1−β_t) v_{t−1} + β_t, hence 1 − v_t = (1−β_t)(1 − v_{t−1}) = ᾱ_t from v_0 = 0.
-    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).
+    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …) → mean (N, …), var (N, 1, …).
     """
     return Gaussian(np.exp(log_alpha_bar / 2) * x_0, -np.expm1(log_alpha_bar))
 
@@ -106,7 +108,7 @@ def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array) ->
     Derivation: Bayes' rule (eq. 48) multiplies N(x_{t−1}; √a x_0, v) by N(x_t; √(1−β) x_{t−1}, β).  Precisions add:
     1/var = 1/v + (1−β)/β = w/(βv), because β + (1−β)v = w; and mean/var = √a x_0/v + √(1−β) x_t/β.
     w is formed as v + aβ, positive terms only.
-    Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …).
+    Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …) → mean (N, …), var (N, 1, …).
     Edge: at t = 1 it is exactly x_0 with variance 0; at β = 1 it no longer depends on x_t.
     """
     _, v, w = shares(beta, log_alpha_bar_prev)
@@ -166,7 +168,7 @@ def kl_vjp(q: Gaussian, p: Gaussian) -> tuple[Array, Pullback]:
 
         dD = r (dq.mean − dp.mean) + ½ (δ/q.var) dq.var − ½ (δ/p.var + r²) dp.var.
 
-    Edge: δ/q.var is divided by the larger variance first, so that only what is infinite becomes so.
+    Edge: δ/q.var is computed by dividing by the larger variance first, so that it is infinite only where the right number is.
     """
     value = kl(q, p)
 

@@ -1,25 +1,25 @@
 """The log-likelihood as an average over forward paths, the null models, and units.
 
-The model's probability of x_0 sums over all paths that end there (eq. 6), which nobody can do.  Multiply and divide by how likely
-the forward process is to take the path (eq. 7), and the sum becomes an average over forward paths (eqs. 8, 9), which can be
-sampled:
+The model's probability of x_0 is a sum over all paths that end there (eq. 6), which nobody can compute.  Multiply and divide each
+term by the probability that the forward process takes the path (eq. 7), and the sum becomes an average over forward paths
+(eqs. 8, 9), which can be estimated from samples:
 
     p(x_0) = ∫ dx_{1:T} q(x_{1:T} | x_0) p(x_{0:T})/q(x_{1:T} | x_0) = E_q [ w ]
     log w  = log π(x_T) + Σ_{t=1..T} [ log p(x_{t−1} | x_t) − log q(x_t | x_{t−1}) ]
 
 The division is allowed because no forward step excludes a state: where p has a path, q has it too.
 
-The objective is the average of log p(x_0) over the data (eq. 10), and with eq. 9 in it the logarithm of an average (eq. 11).
-That cannot be estimated without bias from one path.  The logarithm is concave, so by Jensen's inequality log E w ≥ E log w, which
-can (eq. 12): this is the strict bound.  What it loses is the divergence between the paths that the forward process takes from x_0
-and those that the model would have taken to get there,
+The objective is the average of log p(x_0) over the data (eq. 10).  With eq. 9 it is the logarithm of an average (eq. 11), of which
+one path gives no unbiased estimate.  The logarithm is concave, so log E w ≥ E log w by Jensen's inequality (eq. 12), and of
+E log w one path does give an unbiased estimate.  E log w is the strict bound.  It is below log p(x_0) by the divergence between the
+paths that the forward process takes from x_0 and those by which the model comes to x_0,
 
     log p(x_0) − E log w = KL( q(x_{1:T} | x_0) ‖ p(x_{1:T} | x_0) )
 
-and it loses nothing if the model is the exact reversal, for then all paths from x_0 have the same weight.
+which is 0 if the model is the exact reversal: then all paths from x_0 have the same weight.
 
-Both sides are estimated here from paths.  `bound` goes on from eq. 12: it takes the expectations over each step in closed form
-where it can, which leaves less noise.
+Here log p(x_0) and E log w are both estimated from paths.  `bound` goes on from eq. 12: it computes the expectation over a step in
+closed form where there is one, so that its estimate has less noise.
 """
 
 from math import prod
@@ -136,10 +136,10 @@ def log_likelihood(log_w: Array) -> Estimate:
 
     The logarithm of an average of M weights is biased downwards by about var(w)/(2M mean(w)²); the standard error is that of
     the mean over examples of log((1/M) Σ_m w_m), from the spread of the weights within each example (the delta method).
-    Both hold for M ≫ var(w)/mean(w)²; with fewer paths, as for an x_0 that the model all but excludes, the heaviest are missing,
-    and with them most of the error.
+    Both hold for M ≫ var(w)/mean(w)².  With fewer paths, as for an x_0 that is very unlikely under the model, the heaviest are
+    missing, and the standard error is too small.
 
-    Shapes: log_w (M, N), in nats, at least one of each.
+    Shapes: log_w (M, N), in nats, with M ≥ 1 and N ≥ 1 → one number and its standard error.
     """
     M, N = log_w.shape
     if log_w.size == 0:

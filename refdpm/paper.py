@@ -14,7 +14,7 @@ the binomial one), completed by the marginal and the posterior, which the table 
     Released code   where the authors' program (Theano, at de92b57) departs from their paper. It covers Gaussian images alone:
                     no binomial half, no heartbeat, no radial basis functions, no learned β.
 
-`SYMBOLS` says what the letters stand for; C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)] is the correction that eq. 14 lacks (see its note).
+`SYMBOLS` says what the letters stand for.
 
 Which code and which tests carry which number is found by `traceability`.
 """
@@ -39,8 +39,12 @@ class Equation(NamedTuple):
 
 
 SYMBOLS = {
-    "α": "α_t = 1 − β_t, what a step keeps", "ᾱ": "ᾱ_t = α_1 ⋯ α_t, what t steps keep; ᾱ_0 = 1", "T_π": "the diffusion kernel whose stationary law is π",
-    "L": "the expected log-likelihood of a datum (eq. 10)", "K": "the bound of eq. 14", "C": "what eq. 14 lacks (see its note)",
+    "α": "α_t = 1 − β_t, what a step keeps", "ᾱ": "ᾱ_t = α_1 ⋯ α_t, what t steps keep; ᾱ_0 = 1",
+    "T_π": "the diffusion kernel, whose stationary law is π; q(x_t | x_{t−1}) = T_π(x_t | x_{t−1}; β_t) is a step forward (eq. 2)",
+    "L": "the expected log-likelihood of a datum (eq. 10)",
+    "K": "the paper's letter for two things: the right side of eq. 12 (eqs. 13 and 37 to 42) and that of eq. 14, which lacks C "
+         "(eqs. 14, 15, 46 and 51, and this package)",
+    "C": "the correction that eq. 14 lacks, C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]: eq. 12 is K + C",
     "H": "an entropy: H_q of the forward chain, H_p of the model", "KL": "the divergence D_KL(q ‖ p) = E_q log(q/p)",
     "n": "the number of dimensions or bits",
     "r": "the rate of ones of the binomial π; with an argument, r(x) is the factor of sec. 2.5",
@@ -110,20 +114,23 @@ _ROWS: tuple[tuple[str, ...], ...] = (      # number, section, status, what it s
      "At t = 1 it contains H(X_0 | X_0): 0 for bits, −∞ for densities, where it says nothing."),
     ("36", "A", "code", "eqs. 35 and 30 together, which is eq. 24", "The upper half under the condition of eq. 28."),
     # -- appendix B: from eq. 12 to eq. 14 --
-    ("37", "B", "property", "L ≥ K", "As eq. 13."),
+    ("37", "B", "property", "L ≥ K", "Sure, for up to eq. 42 K is the right side of eq. 12; of eq. 14 it is sure only if C ≥ 0."),
     ("38", "B", "property", "K = E log [ p(x_T) ∏_{t=1..T} p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ]: the right side of eq. 12",
-     "From here to eq. 42 K is that right side, which eq. 14 is only up to C."),
+     "From here to eq. 42 K is that right side. Eq. 14 is not equal to it: it lacks C."),
     ("39", "B", "prose", "(no formula)", "The number appears to stand at nothing."),
-    ("40", "B.1", "property", "K = Σ_{t=1..T} E log [ p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ] + E log p(x_T)"),
-    ("41", "B.1", "property", "eq. 40 with p(x_T) = π(x_T)", "Typo: the superscript T lacks its parentheses."),
+    ("40", "B.1", "property", "K = Σ_{t=1..T} E log [ p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ] + E log p(x_T)",
+     "Still the right side of eq. 12, as a sum."),
+    ("41", "B.1", "property", "eq. 40 with p(x_T) = π(x_T); K is as there", "Still the right side of eq. 12. Typo: the superscript T lacks its parentheses."),
     ("42", "B.1", "prose", "(no formula)", "An empty continuation of eq. 41, it appears."),
     ("43", "B.1", "property", "K = Σ_{t=1..T} E log [ p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ] − H_p(X_T)",
-     "Correction: −H(π) stands for E log π(x_T). The difference is the first half of C; Gaussian: ½(n − S) ᾱ_T."),
+     "Correction: no longer equal to the right side of eq. 12, because −H(π) stands for E log π(x_T). The difference is the first "
+     "half of C; Gaussian: ½(n − S) ᾱ_T."),
     ("44", "B.2", "code", "p(x_0 | x_1) = q(x_1 | x_0) π(x_0) / π(x_1) = T_π(x_0 | x_1; β_1): the edge step, not learned",
      "Released code: the sampler never takes it."),
     ("45", "B.2", "property", "the term t = 1 of eq. 43 is E log [ q(x_1 | x_0) π(x_0) / (q(x_1 | x_0) π(x_1)) ]"),
     ("46", "B.2", "property", "K = Σ_{t=2..T} E log [ p(x_{t−1} | x_t) / q(x_t | x_{t−1}) ] − H_p(X_T)",
-     "Correction: takes E log π(x_0) = E log π(x_1). The difference is the second half of C; Gaussian: ½(n − S) β_1."),
+     "Correction: equal to eq. 14, and no longer to eq. 43, because it takes E log π(x_0) = E log π(x_1). The difference is the "
+     "second half of C; Gaussian: ½(n − S) β_1. The right side of eq. 12 is eq. 46 + C."),
     ("47", "B.3", "property", "q(x_t | x_{t−1}) = q(x_t | x_{t−1}, x_0): the chain is Markov",
      "Typo: the heading of B.3 names q(x_{t−1} | x_0); its object is q(x_{t−1} | x_t, x_0)."),
     ("48", "B.3", "property", "q(x_t | x_{t−1}, x_0) = q(x_{t−1} | x_t, x_0) q(x_t | x_0) / q(x_{t−1} | x_0): Bayes"),

@@ -9,8 +9,10 @@ Everything the kernels need of ᾱ they take from its logarithm ℓ_t = Σ_{s≤
 both to rounding error for every ℓ ≤ 0, from β = 1e-12 (where 1 − ᾱ by subtraction would have four digits left) to β = 1
 (where ℓ = −∞, ᾱ = 0 and 1 − ᾱ = 1 are exact).  So `log_alpha_bar`, and not ᾱ, is what is passed on.
 
-A gradient with respect to β_s comes from two sides: from where β_s is the rate of its own step, and from every level that holds it,
-ℓ_t for t ≥ s.  Both meet in `step_at_vjp`.  Where in the bound they come from is told in `bound`.
+The gradient with respect to β_s has two parts: one from the step s, whose rate it is, and one from every level that contains it,
+ℓ_t for t ≥ s.  `step_at_vjp` adds them up.  `bound` lists where in K they come from.
+
+A schedule that a function here returns has the shape (T+1,).
 """
 
 from typing import NamedTuple
@@ -35,7 +37,7 @@ class Step(NamedTuple):
 # -- named schedules ---------------------------------------------------------------------------------------------------
 
 def checked(beta: Array) -> Array:
-    """`beta` if it is a schedule; of a complex one, that of a complex step, the real part has to be.
+    """`beta` itself, (T+1,), if it is a schedule; of complex numbers, which a complex step gives, the real part has to be one.
 
     Raises: ValueError that names the first offending t.  β_t must lie in (0, 1); β_T = 1 is allowed (ᾱ_T = 0).
     """
@@ -53,10 +55,9 @@ def checked(beta: Array) -> Array:
 
 
 def check(beta: Array, *, t: Array | list[int] | int, first: int = 1) -> None:
-    """The one look at a schedule and at steps of it, one or many, from `first` on; formulas that are called with them do not look
-    again.
+    """Check once that `beta` is a schedule, and that t, one step or many, are steps of it from `first` to T.
 
-    Raises: ValueError for what is no schedule, and for a t that is not one of its steps from `first` to T.
+    Raises: ValueError for what is no schedule, and for other t.
     """
     T = len(checked(beta)) - 1
     steps = np.asarray(t)
@@ -146,7 +147,7 @@ def _schedule(rates: Array) -> Array:
 def learned(logit_beta: Array, *, beta_1: float) -> Array:
     """The schedule with β_1 held fixed and β_t = sigmoid(logit_beta[t−2]) for t = 2..T.
 
-    β_1 sets the ceiling of the bound (K ≤ −H(X¹)), so learning it would only chase that ceiling.
+    β_1 sets the ceiling of the bound (K ≤ −H(X¹)): if it were learned, K would rise although nothing about the data is learned.
 
     Shapes: logit_beta (T−1,) → (T+1,).
     Source: sec. 2.4.1.
@@ -236,7 +237,7 @@ def step_vjp(beta: Array, log_alpha_bar: Array, *, t: Array, ndim: int) -> tuple
 
 
 def step_at(beta: Array, *, t: Array, ndim: int) -> Step:
-    """`step` with the levels of that schedule: from its rates to the columns at steps t.   Shapes: beta (T+1,), t as in `step`."""
+    """`step` with the levels of that schedule: from its rates to the columns at steps t.   Shapes as in `step`."""
     return step_at_vjp(beta, t=t, ndim=ndim)[0]
 
 

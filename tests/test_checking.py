@@ -65,7 +65,7 @@ def test_a_file_with_an_object_in_it(tmp_path, capsys):
     (["check", EXAMPLE, "--max-examples", "-1"], ["--max-examples: expected"]),
     (["check", EXAMPLE, "--timeout", "0"], ["--timeout: expected"]),
     (["check", EXAMPLE, "--profile", "no_such_file"], ["no_such_file"]),
-    (["explain", "NOTHING"], ["NAME: expected"]),
+    (["explain", "NONESUCH"], ["NAME: expected"]),
     (["vectors", "verify", "no_such_folder"], ["no_such_folder"]),
 ])
 def test_wrong_usage_ends_with_2_and_says_what_was_expected(arguments, words, capsys):
@@ -127,7 +127,7 @@ def test_an_adapter_that_hangs_and_one_that_dies_are_verdicts_of_an_isolated_run
 def test_explain_names_equation_inputs_and_known_mistakes(capsys):
     code, out, _ = printed(capsys, "explain", "gau.post.var")
     assert code == 0 and all(word in out for word in ("48", "refdpm.gaussian.posterior", "POS-02", "alpha_bar", "always tried"))
-    code, out, _ = printed(capsys, "explain")
+    code, out, _ = printed(capsys, "explain", "all")
     assert code == 0 and all(word in out for word in ("posterior(x_0, x_t, t)", "kl(mean_q, var_q, mean_p, var_p)", "PURE.ROWS"))
 
 

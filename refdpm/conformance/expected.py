@@ -16,7 +16,8 @@ def with_reasons(expected: Mapping[str, str], known: Collection[str]) -> dict[st
         raise ValueError(f"expected_failures: expected a dict from clauses to reasons, got {type(expected).__name__}")
     for id, reason in expected.items():
         if id not in known:
-            raise ValueError(f"expected_failures: expected a clause (refdpm explain lists them), got {id!r}{hint(str(id), known)}")
+            raise ValueError(f"expected_failures: expected a clause (refdpm explain all lists them), "
+                             f"got {id!r}{hint(str(id), known)}")
         if not isinstance(reason, str) or not reason.strip():
             raise ValueError(f"expected_failures: expected the reason why {id} fails, got {reason!r}")
     return dict(expected)
@@ -33,7 +34,7 @@ def from_file(path: Path, known: Collection[str], *, flag: str) -> dict[str, str
         if not id or id.startswith("#"):
             continue
         if id not in known:
-            raise ValueError(f"{flag}: expected a clause (refdpm explain lists them) in line {number} of {path}, "
+            raise ValueError(f"{flag}: expected a clause (refdpm explain all lists them) in line {number} of {path}, "
                              f"got {id!r}{hint(id, known)}")
         if not reason.strip():
             raise ValueError(f"{flag}: expected CLAUSE REASON in line {number} of {path}, got {line!r}")

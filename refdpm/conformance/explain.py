@@ -13,7 +13,7 @@ from refdpm import READING_ORDER
 from refdpm.conformance import gradients, wire
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.evidence import inputs_text, tidy
-from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, render
+from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, GROUPS, render
 from refdpm.conformance.in_textbook import book
 from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
@@ -23,6 +23,9 @@ from refdpm.conformance.subject import bearing_on, edges_for_all
 from refdpm.paper import EQUATIONS, SYMBOLS, cited, code_of, symbols_in
 
 WIDTH = 110
+SHORTEST, MOST = 4, 8           # letters of a word that is looked for in texts; places that are shown
+SENTENCE_END = re.compile(r"(?<!\beq\.)(?<!\beqs\.)(?<!\bsec\.)(?<=\.)\s+|\n\n")
+LETTERS = {ord(letter): name for letter, name in zip("αβεπσ", ("alpha", "beta", "eps", "pi", "sigma"))}
 ARGUMENT = READING_ORDER[READING_ORDER.index("schedule"):READING_ORDER.index("later")]                  # what derives the paper
 # an equation is called so too
 PREFIX = re.compile(r"^(eq\.|eq |eq\. |equation )(?=\d)")
@@ -36,27 +39,50 @@ def explain(wanted: str, clauses: Clauses) -> str:
 
     Raises: ValueError if there is nothing, with the nearest names that there are.
     """
-    parts = {PREFIX.sub("", part.strip().lower()) for part in wanted.split(BOTH)}            # two mistakes at once are printed so
-    texts = [text() for name, text in entries(clauses) if name.lower() in parts]
-    texts = texts or _several(wanted, clauses)
+    parts = {_folded(PREFIX.sub("", part.strip())) for part in wanted.split(BOTH)}           # two mistakes at once are printed so
+    texts = [text() for name, text in entries(clauses) if _folded(name) in parts]
+    if not texts or wanted.strip().upper() in GROUPS:                      # a law is a word too, and a unit a convention
+        texts += _several(wanted.strip(), clauses)
+    texts = texts or [theory(name) for name in book() if _folded(name.rpartition(".")[2]) in parts]
+    texts = texts or _passages(wanted, clauses)
     if not texts:
         raise ValueError(f"NAME: expected a clause, a function, a mistake, an equation, a convention, a module or a word, "
-                         f"got {tidy(wanted, 100)!r}{_hint(wanted, clauses)}")
+                         f"got {tidy(wanted, 100)!r}; {_hint(wanted, clauses) or 'refdpm explain lists what there is'}")
     return "\n\n".join(texts)
 
 
+def _folded(name: str) -> str:
+    """A name as it is compared: capital letters, spaces and underscores make no difference, and π may be written pi."""
+    return re.sub(r"[\s_]+", " ", name.lower()).translate(LETTERS).strip()
+
+
 def _several(beginning: str, clauses: Clauses) -> list[str]:
-    """The clauses whose ids begin so; of more than one without their mistakes, which they share."""
+    """The functions and laws that have clauses whose ids begin so; a single one in full."""
     found = [(id, of) for id, of in clauses if f"{id}.".startswith(f"{beginning.upper().rstrip('.')}.")]
-    if len(found) == 1:
-        return [clause(*found[0])]
-    return [clause(id, of, briefly=True) for id, of in found] + ["known mistakes: python -m refdpm explain CLAUSE"] * bool(found)
+    if len({of.id for _, of in found}) == 1:
+        return [clause(", ".join(id for id, _ in found), found[0][1])]
+    return [functions(found) + "\n\nmore on each: python -m refdpm explain NAME"] * bool(found)
+
+
+def _passages(word: str, clauses: Clauses) -> list[str]:
+    """Where a word stands that is no name, in the text of the derivation, with the sentences; and the names that are like it."""
+    places = ({f"refdpm.{module}": text_of(f"refdpm.{module}") for module in ARGUMENT}
+              | {number: f"{one.says}\n\n{one.note}" for number, one in EQUATIONS.items()})
+    begins = re.compile(rf"\b{re.escape(word)}", re.IGNORECASE)
+    found = [(name, sentence) for name, text in places.items()
+             if (sentence := next(filter(begins.search, SENTENCE_END.split(text)), ""))] if len(word) >= SHORTEST else []
+    lines = [_wrapped(f"  {name}: {' '.join(sentence.split())}", 6) for name, sentence in found[:MOST]]
+    more = [f"  and {len(found) - MOST} more"] * (len(found) > MOST)
+    first = f"{word}, which is no name, stands in (python -m refdpm explain NAME has the whole text)"
+    return ["\n".join(["; ".join(filter(None, [first, _hint(word, clauses)])), *lines, *more])] * bool(found)
 
 
 def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
     """Everything that can be asked for, with what is said of it; a name may stand for several things."""
+    yield "all", partial(listing, clauses)
     yield "glossary", render
     yield "vjp", partial(_wrapped, VJP)
+    yield from ((word, partial(_wrapped, f"{word}: {says}")) for words in (GLOSSARY, SYMBOLS) for word, says in words.items())
     yield "protocol", lambda: inspect.getdoc(wire) or ""
     yield from ((name, partial(text_of, name)) for name in ("refdpm", *(f"refdpm.{module}" for module in READING_ORDER)))
     for id, of in clauses:
@@ -71,7 +97,6 @@ def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
     yield from ((number, partial(equation, number, clauses)) for number in EQUATIONS)
     sources = dict.fromkeys(name for _, of in clauses for name in of.equations if name not in EQUATIONS)
     yield from ((name, partial(source, name, clauses)) for name in sources)
-    yield from ((word, partial(_wrapped, f"{word}: {says}")) for word, says in {**SYMBOLS, **GLOSSARY}.items())
     for field in VALUES:
         yield field, partial(convention, field, clauses)
         yield from ((value, partial(convention, field, clauses, value)) for value in VALUES[field] if isinstance(value, str))
@@ -81,8 +106,8 @@ def entries(clauses: Clauses) -> Iterator[tuple[str, Callable[[], str]]]:
 
 def _hint(wanted: str, clauses: Clauses) -> str:
     known = {name.lower(): name for name, _ in entries(clauses)}
-    near = get_close_matches(wanted.lower(), list(known), n=3, cutoff=0.5)
-    return f"; is {' or '.join(known[name] for name in near)} meant?" if near else "; refdpm explain lists what there is"
+    near = get_close_matches(wanted.lower(), list(known), n=3, cutoff=0.6)
+    return f"is {' or '.join(known[name] for name in near)} meant?" if near else ""
 
 
 def _wrapped(says: str, indent: int = 2) -> str:
@@ -95,7 +120,7 @@ def _indented(says: str) -> str:
 
 # -- clauses and mistakes ------------------------------------------------------------------------------------------------
 
-def clause(id: str, of: Quantity | Law, *, briefly: bool = False) -> str:
+def clause(id: str, of: Quantity | Law) -> str:
     """A clause: what it asks for, where that is derived, on which inputs it is tried, and the mistakes it knows."""
     lines = [id, _indented(of.says), "", f"  equations  {', '.join(of.equations) or 'none of the paper'}"]
     if isinstance(of, Law):
@@ -103,11 +128,9 @@ def clause(id: str, of: Quantity | Law, *, briefly: bool = False) -> str:
     edges = edges_for_all(of.edges)
     arguments = ", ".join(edges[0])
     lines += [f"  function   {of.name}({arguments}) → {', '.join(output.id.lower() for output in of.outputs)}",
-              *([] if briefly else [f"  derived    {_derivation_text(of)}"])]
+              f"  derived    {_derivation_text(of)}"]
     lines += [f"  builds on  {', '.join(of.after)}"] * bool(of.after)
     lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
-    if briefly:
-        return "\n".join(lines)
     lines += [f"  inputs     {len(edges)} that are always tried, the first: "
               + inputs_text({name: plain(value) for name, value in edges[0].items()}), "", "  known mistakes"]
     known = [*touched(_answers_of(id, of), _first_inputs(of)), *(gradients.SLIPS if id.startswith("GRAD.") else ())]
@@ -204,19 +227,44 @@ def _json_text(value: Any) -> str:
 
 # -- all of it -------------------------------------------------------------------------------------------------------------
 
+def contents(clauses: Clauses) -> str:
+    """What there is: the functions by groups, with how many clauses each has; and the other names, by kinds."""
+    groups: dict[str, list[tuple[str, Quantity | Law]]] = {}
+    for id, of in clauses:
+        if not id.startswith("GRAD."):
+            groups.setdefault(id.partition(".")[0], []).append((id, of))
+    lines = ["Functions that an adapter may offer, by groups, each with the number of its clauses.",
+             "python -m refdpm explain GROUP    lists a group with arguments and formulas; all: every group",
+             "python -m refdpm explain NAME     says more on a function, or on any of the names below", ""]
+    for group, found in groups.items():
+        names = dict.fromkeys(of.name for _, of in found if isinstance(of, Quantity))
+        laws = [id for id, of in found if isinstance(of, Law)]
+        lines += textwrap.wrap(f"{group:6s}{len(found):3d}  {GROUPS[group]}: {', '.join([*names, *laws])}", WIDTH,
+                               subsequent_indent=" " * 11)
+    numbers = [number for number in EQUATIONS if number.isdigit()]
+    others = {"equations": f"{numbers[0]} to {numbers[-1]}; App.1 G posterior, …, of Table App.1",
+              "mistakes": f"{len(SAYS)}, as {next(iter(SAYS))}; a report prints their ids", "conventions": ", ".join(VALUES),
+              "words": ", ".join(dict.fromkeys([*GLOSSARY, *SYMBOLS])) + "; glossary: all of them",
+              "modules": f"{len(READING_ORDER)}, as refdpm.bound; refdpm: all of them in reading order",
+              "gradients": "vjp: how an adapter offers them", "other languages": "protocol"}
+    return "\n".join([*lines, "", *(_wrapped(f"{kind:17s}{says}", 17) for kind, says in others.items())])
+
+
 def listing(clauses: Clauses) -> str:
     """Every function that an adapter may offer, with its clauses."""
-    lines = ["Functions that an adapter may offer; arguments are taken by name.",
-             "More on a function, a clause, a mistake, an equation, a convention, a module or a word:",
-             "python -m refdpm explain NAME", ""]
-    seen = set()
+    return "Functions that an adapter may offer; arguments are taken by name.\n\n" + functions(clauses)
+
+
+def functions(clauses: Clauses) -> str:
+    """The functions that these clauses are about, each with its arguments, its formula and its clauses; and the laws among them."""
+    lines, seen = [], set()
     for id, of in clauses:
+        says = textwrap.wrap(of.says, WIDTH, initial_indent="    ", subsequent_indent="    ")
         if isinstance(of, Quantity) and of.name not in seen and not id.startswith("GRAD."):
             seen.add(of.name)
             arguments = ", ".join(name for name in edges_for_all(of.edges)[0] if name != "beta" or of.outputs[0].kind == "table")
-            lines += [f"{of.name}({arguments})", *textwrap.wrap(of.says, WIDTH, initial_indent="    ", subsequent_indent="    "),
+            lines += [f"{of.name}({arguments})", *says,
                       "    " + ", ".join([f"{of.id}.{output.id}" for output in of.outputs] + gradients.clause_ids(of))]
         elif isinstance(of, Law):
-            lines += [id, *textwrap.wrap(of.says, WIDTH, initial_indent="    ", subsequent_indent="    ")]
-    return "\n".join([*lines, "", "for programs in other languages: protocol", "words: " + ", ".join(GLOSSARY),
-                      "conventions: " + ", ".join(VALUES)])
+            lines += [id, *says]
+    return "\n".join(lines)

@@ -36,8 +36,15 @@ GLOSSARY = {
     "pullback": "the function that makes from the cotangent of a value those of the arguments; also called backward, or vjp.",
     "adjoint": "Jᵀ, the transpose of the matrix J of derivatives; a pullback multiplies by it.",
     "pair": "a function f of this package and its adjoint f_vjp: f_vjp(x) gives f(x) and the pullback.",
-    "detailed balance": "π(x) q(y | x) = π(y) q(x | y) for the forward kernel q and its prior π, so that the forward kernel is "
-                        "also a reverse step (eq. 44).",
+    "kernel": "the law of a step: T_π(y | x; β) in the paper, from x to y; with y = x_t and x = x_{t−1} it is also written "
+              "q(x_t | x_{t−1}). In the code a kernel is a module with this law and those that follow, `gaussian` or `binomial`.",
+    "detailed balance": "π(x) T_π(y | x; β) = π(y) T_π(x | y; β) for the forward kernel T_π and its prior π, so that the forward "
+                        "kernel is also a reverse step (eq. 44).",
+    "q": "the law of the forward chain, from the data to noise; q(x_t | x_{t−1}) is one step of it.",
+    "p": "the law of the model, from noise to data; p(x_{t−1} | x_t) is one reverse step, which a network learns.",
+    "π": "the prior, which no forward step changes: N(0, 1), or bits with the rate r of ones; the law of x_T in the model.",
+    "bound": "a number that the log-likelihood is never below: the strict bound of eq. 12, or K of eq. 14, which is one if C ≥ 0.",
+    "convention": "a choice between forms that are all right, as t from 0 or from 1; `refdpm explain` lists the conventions.",
     "gap": "how wrong a gradient is: |⟨w, J v⟩ − ⟨Jᵀw, v⟩| relative to both sides, for v and w drawn at random; J v is the complex "
            "step, Jᵀw the pullback of w, and 0 is right.",
     "digits": "how many decimal digits of an answer are right.",
@@ -53,6 +60,16 @@ GLOSSARY = {
     "wrong": "a verdict: the answers are not what the formula gives, in no precision; or there was no answer.",
     "skipped": "a verdict: the adapter does not offer this, or said that it does not want to be asked.",
     "not checked": "a verdict: the adapter offers this, but the kit could not ask for it or does not know it.",
+}
+
+# how the ids of clauses begin, and what those clauses are about
+GROUPS = {
+    "SCH": "schedules", "GAU": "the Gaussian kernel", "BIN": "the binomial kernel", "CAT": "symbols",
+    "PAR": "what a network predicts", "REV": "the reverse step", "BND": "the paper's bound K", "DEC": "levels of pixels",
+    "UNIT": "units", "OBJ": "the bound of DDPM", "LOSS": "training losses", "BIT": "the bound for bits",
+    "LIK": "likelihoods", "NET": "a whole network", "SMP": "sampling", "SIG": "levels told by σ", "SLV": "solvers in σ",
+    "PTH": "straight paths", "LAY": "layers", "CON": "the model times r(x)", "GUI": "guidance", "LAW": "laws of draws",
+    "PURE": "any function",
 }
 
 

@@ -7,7 +7,8 @@ import pytest
 from refdpm import cli, paper
 from refdpm.conformance import explain
 from refdpm.conformance.chapters import QUANTITIES
-from refdpm.conformance.glossary import CONVENTIONS, WORDS, called
+from refdpm.conformance.chapters.quantity import Law
+from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, GROUPS, WORDS, called
 from refdpm.conformance.profile import VALUES
 from refdpm.conformance.report import SAYS
 from refdpm.conformance.session import NAMES, all_clauses
@@ -46,6 +47,10 @@ def test_every_name_that_is_printed_is_known(names):
     ("complex step", ["Im f(x + ihv)/h"]), ("refdpm", ["`bound`"]), ("refdpm.bound", ["detailed balance", "telescopes"]),
     ("C", ["correction", "K + C"]), ("K", ["BND.K.VALUE", "eq. 14"]), ("eq. 14", ["K = "]), ("equation 14", ["K = "]),
     ("K*", ["best"]), ("L_null", ["under π"]), ("model", ["rows 1 to T"]), ("eq65", ["equations 64 and 65"]),
+    ("correction", ["bound.correction(", "C = [E log"]), ("convention", ["refdpm explain"]), ("strict bound", ["BND.STRICT.VALUE"]),
+    ("T_pi", ["T_π: ", "q(x_t | x_{t−1})"]), ("kernel", ["T_π", "q(x_t | x_{t−1})", "a convention"]), ("q", ["forward chain"]),
+    ("telescope", ["refdpm.bound: Their sum over t telescopes (eqs. 49, 50)", "50: "]),
+    ("stationary", ["refdpm.gaussian: ", "and "]), ("Jensen", ["refdpm.likelihood: The logarithm is concave", "NEW-JENSEN meant"]),
     ("protocol", ['{"hello": 1', '"call": "vjp"', "(N, H, W, C)", "shape (T,): β_1 first"])])
 def test_a_name_is_explained(name, words):
     assert all(word in told(name) for word in words)
@@ -83,8 +88,39 @@ def test_functions_are_called_by_plain_words():
 
 
 def test_the_list_has_every_function():
-    listing = explain.listing(CLAUSES)
+    listing = told("all")
     assert all(f"{quantity.name}(" in listing for quantity in QUANTITIES)
+
+
+def test_the_contents_are_short_and_lead_to_every_function_and_law():
+    lines = explain.contents(CLAUSES).splitlines()
+    assert len(lines) < 80 and max(map(len, lines)) <= explain.WIDTH
+    groups = {group: told(group) for group in GROUPS}
+    assert all(f"\n{group:6s}" in "\n".join(lines) for group in groups)
+    for id, of in (one for one in CLAUSES if not one[0].startswith("GRAD.")):
+        text = groups[id.partition(".")[0]]
+        assert id in text and (of.id in "".join(lines) if isinstance(of, Law) else f"{of.name}(" in text), id
+
+
+@pytest.mark.parametrize("number", ["37", "38", "40", "41", "43", "46"])
+def test_an_equation_on_k_says_which_k(number):
+    """The paper has one letter for the right side of eq. 12 and for eq. 14, which lacks C."""
+    assert "eq. 12" in EQUATIONS[number].note or "eq. 12" in EQUATIONS[number].says
+    assert "K: the bound of eq. 14" not in told(number) and "which lacks C" in " ".join(told(number).split())
+
+
+def test_a_note_is_printed_where_one_is_spoken_of():
+    assert [number for number in EQUATIONS if "see its note" in told(number)] == []
+
+
+def test_every_word_is_found_however_it_is_spelt():
+    for word in {**GLOSSARY, **paper.SYMBOLS}:
+        assert f"{word}: " in told(word) and f"{word}: " in told(word.upper().replace(" ", "_")), word
+
+
+def test_a_sentence_that_is_shown_is_whole():
+    lines = told("stationary").splitlines()
+    assert not [line for line in lines if line.endswith(("(eq.", "(eqs.", "(sec."))]
 
 
 @pytest.mark.parametrize("number, module", [("14", "bound"), ("12", "bound"), ("25", "reversal"), ("48", "gaussian"),

@@ -25,7 +25,8 @@ def add_check(sub: argparse.ArgumentParser) -> None:
                      "are checked one after the other; without one the reference is checked in brief, and then a small DDPM, "
                      "right and with a mistake")
     asked = sub.add_argument_group("what is asked")
-    asked.add_argument("--only", action="append", default=[], metavar="ID", help="clauses whose id begins so; may be given again")
+    asked.add_argument("--only", action="append", default=[], metavar="NAME", help="clauses whose id begins so, or "
+                       "all that ask a function of that name; may be given again")
     asked.add_argument("--list", action="store_true", help="list the clauses that would be asked, with --verbose also what is "
                        "missing for the others; nothing is checked")
     add_workers(asked, "adapters are checked in so many processes, -1 for one for each core; the reports are the same")
@@ -100,9 +101,9 @@ def _run_check(options: argparse.Namespace) -> int:
     xml = run.new_file(options.junit, flag="--junit", mark=junit.MARK) if options.junit else None
     html = run.new_file(options.html, flag="--html", mark=page.MARK) if options.html else None
     with contextlib.ExitStack() as stack:
-        sources = [_source(options, adapter, stack) for adapter in options.adapters]       # all of them, before one is checked
+        sources = [_source_or_error(options, adapter, stack) for adapter in options.adapters]      # all, before one is checked
         if options.list:
-            return _list(options, sources)
+            return _list(options, sources, how["only"])
         found, stopped = _all_checked(options, sources, how)
     if not found and stopped:
         raise stopped
@@ -133,8 +134,8 @@ def _all_checked(options: argparse.Namespace, sources: list[Any], how: dict[str,
                 for one in each(partial(_checked_apart, options, how), options.adapters):
                     found.append(one)
             return found, None
-        for source in sources:
-            found.append(_checked(options, source, how))
+        for adapter, source in zip(options.adapters or (EXAMPLE, WRONG_EXAMPLE), sources, strict=True):
+            found.append(_checked(options, adapter, source, how))
             if found[-1].stopped:
                 break
     except KeyboardInterrupt as interrupt:
@@ -180,14 +181,36 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
     if options.seed < 0:
         raise ValueError(f"--seed: expected an integer ≥ 0, got {options.seed}")
     known = [id for id, _ in session.all_clauses()]
-    for only in options.only:
-        if not any(id.startswith(only) for id in known):
-            hint = "; of several ids each has an --only of its own" if "," in only else expected.hint(only, known)
-            raise ValueError(f"--only: expected the beginning of a clause's id (refdpm explain all lists them), got {only!r}{hint}")
     path = options.expected_failures
-    return {"only": options.only, "profile": _profile_of(options.profile), "flags": _flags(options),
-            "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {},
-            "effort": Effort(seed=options.seed, max_examples=options.max_examples)}
+    return {"only": [beginning for only in options.only for beginning in _asked_for(only)], "flags": _flags(options),
+            "profile": _profile_of(options.profile), "effort": Effort(seed=options.seed, max_examples=options.max_examples),
+            "expected_failures": expected.from_file(path, known, flag="--expected-failures") if path else {}}
+
+
+def _asked_for(only: str) -> list[str]:
+    """What --only stands for: the beginning of an id, or the ids of all clauses that ask a function.   Raises: ValueError."""
+    from refdpm.conformance import expected, session, unknown
+
+    needed = {id: session.names_needed(id, of) for id, of in session.all_clauses()}
+    if any(id.startswith(only) for id in needed):
+        return [only]
+    if ids := [id for id, names in needed.items() if only in names]:
+        return ids
+    near = unknown.nearest(only, session.NAMES)
+    hint = f"; is {near} meant?" if near else expected.hint(only, needed)
+    hint = "; of several names each has an --only of its own" if "," in only else hint
+    raise ValueError("--only: expected the beginning of a clause's id, or a function (refdpm explain all lists both), "
+                     f"got {only!r}{hint}")
+
+
+def _source_or_error(options: argparse.Namespace, adapter: str, stack: contextlib.ExitStack) -> Any:
+    """The source, or of one among several adapters what is wrong with it: the others are checked all the same."""
+    try:
+        return _source(options, adapter, stack)
+    except (ValueError, OSError) as error:
+        if len(options.adapters) < 2:
+            raise
+        return error
 
 
 def _source(options: argparse.Namespace, adapter: str, stack: contextlib.ExitStack) -> Any:
@@ -203,13 +226,16 @@ def _checked_apart(options: argparse.Namespace, how: dict[str, Any], adapter: st
     """The report on an adapter in another process than that of the command; nothing is said meanwhile."""
     keep_no_folder()
     with contextlib.ExitStack() as stack:
-        return _checked(argparse.Namespace(**vars(options) | {"quiet": True}), _source(options, adapter, stack), how)
+        quiet = argparse.Namespace(**vars(options) | {"quiet": True})
+        return _checked(quiet, adapter, _source_or_error(options, adapter, stack), how)
 
 
-def _checked(options: argparse.Namespace, source: Any, how: dict[str, Any]) -> _Checked:
+def _checked(options: argparse.Namespace, adapter: str, source: Any, how: dict[str, Any]) -> _Checked:
     """The report on an adapter, or what is known of it when it is interrupted; meanwhile, how it goes."""
-    from refdpm.conformance import session
+    from refdpm.conformance import report as texts, session
 
+    if isinstance(source, Exception):
+        return _Checked(texts.of_error(adapter, source, seed=options.seed, versions=session.versions()), {}, {})
     seconds: dict[str, float] = {}
     stopped = None
     with Progress(quiet=options.quiet) as progress:
@@ -221,6 +247,10 @@ def _checked(options: argparse.Namespace, source: Any, how: dict[str, Any]) -> _
             report = session.check(source, watch=watch, **how)
         except session.Stopped as interrupt:
             report, stopped = interrupt.report, interrupt
+        except (ValueError, OSError) as error:             # an adapter that states what there is not, for instance
+            if len(options.adapters) < 2:
+                raise
+            return _checked(options, adapter, error, how)
     return _Checked(report, seconds, getattr(source, "places", {}), stopped)
 
 
@@ -267,11 +297,13 @@ def _annotate(options: argparse.Namespace, found: list[_Checked]) -> None:
             (tell if options.json else say)(line)
 
 
-def _list(options: argparse.Namespace, sources: list[Any]) -> int:
+def _list(options: argparse.Namespace, sources: list[Any], only: list[str]) -> int:
     """What would be asked of each adapter; 2 if that is nothing."""
     from refdpm.conformance import report as texts, session
 
-    found = [(source.name, session.planned(source, options.only)) for source in sources]
+    if error := next((source for source in sources if isinstance(source, Exception)), None):
+        raise error
+    found = [(source.name, session.planned(source, only)) for source in sources]
     if options.json:
         say(to_json([{"adapter": name, "clauses": [clause._asdict() for clause in clauses]} for name, clauses in found]))
     else:

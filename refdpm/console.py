@@ -11,6 +11,8 @@ import re
 import sys
 import time
 
+from refdpm.html import shortened
+
 LONGEST = 1500                # characters of a message on one line
 RED, GREEN, YELLOW, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 # what a terminal obeys instead of showing: all control characters but the end of a line, and halves of characters
@@ -87,7 +89,7 @@ class Progress:
     def show(self, text: str) -> None:
         """This in place of what was shown before."""
         if time.monotonic() >= self._next and is_terminal(sys.stderr):
-            self._write(visible(text)[:78])
+            self._write(shortened(visible(text), 77))
             self._next, self._is_shown = time.monotonic() + self.PAUSE, True
 
     def _write(self, text: str) -> None:
@@ -104,7 +106,7 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """A message as one line that is not too long."""
     line = visible(text.strip().replace("\n", "\\n"))
-    return line if len(line) <= LONGEST else line[:LONGEST - 1] + "…"
+    return shortened(line, LONGEST - 1)
 
 
 def to_json(report: dict[str, Any] | list[Any], **options: Any) -> str:

@@ -10,6 +10,12 @@ import re
 UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+def shortened(text: str, longest: int) -> str:
+    """The beginning of a text that is longer than so many characters, up to the end of a word where there is one; and "…"."""
+    beginning = text[:longest]
+    return text if len(text) <= longest else (beginning.rpartition(" ")[0] or beginning) + "…"
+
+
 class Markup(str):
     """Text that is HTML already."""
 

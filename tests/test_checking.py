@@ -61,6 +61,7 @@ def test_a_file_with_an_object_in_it(tmp_path, capsys):
     (["check", "json"], ["adapter: expected functions"]),
     (["check", EXAMPLE, "--only", "NOTHING"], ["--only: expected"]),
     (["check", EXAMPLE, "--only", "GAU.KL,GAU.ENT"], ["--only: expected", "each has an --only of its own"]),
+    (["check", EXAMPLE, "--only", "posterier"], ["--only: expected", "is posterior meant?"]),
     (["check", EXAMPLE, "--only", "gau.post.mean"], ["--only: expected", "is GAU.POST.MEAN meant?"]),
     (["check", EXAMPLE, "--max-examples", "-1"], ["--max-examples: expected"]),
     (["check", EXAMPLE, "--timeout", "0"], ["--timeout: expected"]),
@@ -169,9 +170,35 @@ def test_several_adapters_have_reports_a_table_and_the_worst_exit_code(tmp_path,
     assert [one["exit_code"] for one in report["reports"]] == [0, 1] and report["exit_code"] == 1
     code, out, _ = printed(capsys, "check", EXAMPLE, EXAMPLE, "--only", "CAT", "--quiet")
     assert code == 2 and [line.split(":")[0] for line in out.splitlines()] == [EXAMPLE, EXAMPLE]
-    code, out, err = printed(capsys, "check", EXAMPLE, "no_such_module", *BRIEF)
+    code, out, err = printed(capsys, "check", EXAMPLE, "no_such_module", *BRIEF, "--list")
     assert code == 2 and out == "" and "no_such_module" in err
     assert printed(capsys, "check", EXAMPLE, WRONG, "--dump", tmp_path / "x.json")[0] == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_adapter_that_cannot_be_asked_is_an_error_and_the_others_are_checked(tmp_path, capsys, workers):
+    junit, page, stating = tmp_path / "x.xml", tmp_path / "x.html", tmp_path / "stating.py"
+    stating.write_text("profile = {'first_t': 7}\ndef kl(mean_q, var_q, mean_p, var_p): return mean_q\n")
+    code, out, _ = printed(capsys, "check", "no_such_module", EXAMPLE, stating, *BRIEF, "--junit", junit, "--html", page,
+                           "--workers", workers)
+    assert code == 2 and out.startswith("no_such_module: error: ") and f"{EXAMPLE}: 2 clauses pass" in out
+    assert [line.split()[0] for line in out.splitlines()[-3:]] == ["ERROR", "ok", "ERROR"] and "first_t" in out.split("ERROR")[0]
+    assert [suite.get("errors") for suite in ElementTree.parse(junit).getroot()] == ["1", "0", "1"]
+    assert "no_such_module" in page.read_text()
+    assert printed(capsys, "check", "no_such_module", WRONG, *BRIEF, "--quiet")[0] == 1
+
+
+def test_only_a_function_means_all_clauses_that_ask_it(capsys):
+    code, out, _ = printed(capsys, "check", EXAMPLE, "--only", "posterior", "--max-examples", "2", "--json")
+    assert code == 0 and [row["id"] for row in json.loads(out)["clauses"]] == [
+        "GAU.POST.MEAN", "GAU.POST.VAR", "GRAD.GAU.POST.X_T", "GRAD.GAU.POST.X_0", "GRAD.GAU.POST.BETA"]
+    out = printed(capsys, "check", EXAMPLE, "--only", "draw_times", "--list", "--verbose")[1]
+    assert "LAW.TIMES" in out
+
+
+def test_conventions_are_those_of_what_was_asked(capsys):
+    out = printed(capsys, "check", EXAMPLE, *BRIEF)[1]
+    assert "conventions: first_t 0, spread variance, posterior_first zero\n" in out
 
 
 def test_a_page_is_written_again_but_over_no_file_of_another_kind(tmp_path, capsys):

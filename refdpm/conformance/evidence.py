@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refdpm.html import UNFIT
+from refdpm.html import UNFIT, shortened
 from refdpm.vjp import Array
 
 SMALL = 12                                                  # numbers of an input that are shown all
@@ -14,9 +14,9 @@ LONGEST = 400                                               # characters of a te
 
 
 def tidy(text: Any, longest: int = LONGEST) -> str:
-    """A text without control characters, cut where it is long."""
+    """A text without control characters, cut behind a word where it is long."""
     found = str(text)
-    cut = found if len(found) <= longest else f"{found[:longest]}… ({len(found)} characters in all)"
+    cut = shortened(found, longest) + f" ({len(found)} characters in all)" * (len(found) > longest)
     return UNFIT.sub("\ufffd", cut)
 
 

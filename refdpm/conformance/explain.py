@@ -18,8 +18,8 @@ from refdpm.conformance.in_textbook import book
 from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
 from refdpm.conformance.profile import VALUES, Profile
-from refdpm.conformance.report import SAYS
-from refdpm.conformance.subject import bearing_on, edges_for_all
+from refdpm.conformance.report import SAYS, fields_of
+from refdpm.conformance.subject import edges_for_all
 from refdpm.paper import EQUATIONS, SYMBOLS, cited, code_of, symbols_in
 
 WIDTH = 110
@@ -211,8 +211,7 @@ def convention(field: str, clauses: Clauses, value: str | None = None) -> str:
     """A convention, or one of its values, and the functions on which it bears."""
     says, values = CONVENTIONS[field]
     shown = {one: meaning for one, meaning in values.items() if value is None or one == value}
-    functions = [of.name for id, of in clauses if isinstance(of, Quantity) and not id.startswith("GRAD.")
-                 and any(field in bearing_on(of, inputs) for inputs in edges_for_all(of.edges)[:1] or [{}])]
+    functions = [of.name for _, of in clauses if isinstance(of, Quantity) and field in fields_of(of)]
     example = _json_text(value or next(iter(values)))
     states = f'It is inferred; --profile FILE with {{"{field}": {example}}} states it'
     alone = f'; {{"{functions[0]}.{field}": {example}}} states it for {functions[0]} alone' if functions else ""

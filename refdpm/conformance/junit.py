@@ -28,8 +28,10 @@ def junit(reports: list[dict[str, Any]], seconds: list[Mapping[str, float]] | No
 
 def _suite(report: dict[str, Any], seconds: Mapping[str, float]) -> ElementTree.Element:
     rows = report["clauses"]
-    stopped = report.get("stopped")                                # what was not reached must not look like a success
-    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows) + bool(stopped)), errors=str(int(bool(stopped))),
+    error = report.get("error")                                    # what was not reached must not look like a success
+    if stopped := report.get("stopped"):
+        error = "the check was stopped after {looked_at} of {of} clauses".format(**stopped)
+    suite = ElementTree.Element("testsuite", name="refdpm", tests=str(len(rows) + bool(error)), errors=str(int(bool(error))),
                                 failures=str(sum(map(surprises, rows))), skipped=str(sum(_skip_text(row) != "" for row in rows)))
     suite.attrib |= {"time": f"{sum(seconds.values()):.3f}"} if seconds else {}
     _add_properties(suite, _suite_properties(report))
@@ -38,9 +40,10 @@ def _suite(report: dict[str, Any], seconds: Mapping[str, float]) -> ElementTree.
         case.attrib |= {"time": f"{seconds[row['id']]:.3f}"} if row["id"] in seconds else {}
         _add_properties(case, properties(row))
         _add_outcome(case, row)
-    if stopped:
-        case = ElementTree.SubElement(suite, "testcase", classname=tidy(report["adapter"]), name="stopped")
-        ElementTree.SubElement(case, "error", message="the check was stopped after {looked_at} of {of} clauses".format(**stopped))
+    if error:
+        name = "stopped" if stopped else "adapter"
+        case = ElementTree.SubElement(suite, "testcase", classname=tidy(report["adapter"]), name=name)
+        ElementTree.SubElement(case, "error", message=tidy(error))
     return suite
 
 

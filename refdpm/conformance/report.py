@@ -10,11 +10,14 @@ import textwrap
 import numpy as np
 
 from refdpm.conformance import gradients
-from refdpm.conformance.causes import NOTES, has_its_own_name
+from refdpm.conformance.causes import BY_NAME, NOTES, has_its_own_name
+from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.evidence import in_digits, inputs_text, tidy
-from refdpm.conformance.judge import BOTH
+from refdpm.conformance.judge import BOTH, VERDICTS
 from refdpm.conformance.mistakes import MISTAKES
 from refdpm.conformance.naming import CUT
+from refdpm.conformance.profile import Profile
+from refdpm.conformance.subject import bearing_on, edges_for_all
 
 SAYS: dict[str, Any] = {mistake.id: mistake for mistake in MISTAKES} | {slip.id: slip for slip in gradients.SLIPS}
 FAILING = ("wrong", "inaccurate")
@@ -35,8 +38,18 @@ def surprises(row: Mapping[str, Any]) -> bool:
     return row["verdict"] in FAILING if not row["expected"] else row["verdict"] == "pass"
 
 
+def of_error(adapter: str, error: Exception, *, seed: int, versions: Mapping[str, str]) -> dict[str, Any]:
+    """The report on an adapter that could not be asked: with the same keys as any other, and the key "error"."""
+    profile = Profile().stated()
+    return {"adapter": adapter, "profile": profile, "known": dict.fromkeys(profile, "undetermined"), "causes": [], "not_known": [],
+            "not_looked_at": [], "further_outputs": {}, "clauses": [], "summary": dict.fromkeys(VERDICTS, 0),
+            "versions": dict(versions), "seed": seed, "exit_code": 2, "error": str(error)}
+
+
 def text(report: dict[str, Any], *, verbose: bool = False) -> str:
     """What is wrong first, then every clause in a line, what was not looked at, the conventions, and the counts."""
+    if "error" in report:
+        return headline(report)
     by_id = {row["id"]: row for row in report["clauses"]}
     parts = [[headline(report)]]
     for cause in report["causes"]:
@@ -63,6 +76,8 @@ def headline(report: dict[str, Any]) -> str:
     name = tidy(report["adapter"])
     if "stopped" in report:
         name += " (stopped after {looked_at} of {of} clauses)".format(**report["stopped"])
+    if "error" in report:
+        return tidy(f"{name}: error: {report['error']}")
     by_id = {row["id"]: row for row in report["clauses"]}
     if report["causes"]:
         first, *others = (by_id[cause["first"]] for cause in report["causes"])
@@ -300,15 +315,22 @@ def _skipped_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
 
 
 def conventions(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """The conventions that are known, each with its value, and how it is known where it was not inferred."""
+    """The conventions that are known and bear on what was asked, each with its value, and how it is known if not inferred."""
+    asked = {row["function"] for row in report["clauses"] if row["verdict"] not in UNASKED}
+    bearing = {field for name in asked for field in (fields_of(BY_NAME[name]) if name in BY_NAME else report["profile"])}
     return [(field, f"{value}" + ("" if report["known"][field] == "inferred" else f" ({report['known'][field]})"))
-            for field, value in report["profile"].items() if report["known"][field] != "undetermined"]
+            for field, value in report["profile"].items()
+            if report["known"][field] != "undetermined" and (field in bearing or field.partition(".")[0] in asked)]
+
+
+def fields_of(quantity: Quantity) -> list[str]:
+    """The conventions that bear on a function at the first of the inputs that are always tried."""
+    return bearing_on(quantity, next(iter(edges_for_all(quantity.edges)), {}))
 
 
 def _convention_lines(report: dict[str, Any]) -> list[str]:
     known = [f"{field} {value}" for field, value in conventions(report)]
-    counts = ["in this report t counts from 1; the adapter counts from 0"] * (
-        report["profile"]["first_t"] == 0 and report["known"]["first_t"] != "undetermined")
+    counts = ["in this report t counts from 1; the adapter counts from 0"] * any(one.startswith("first_t 0") for one in known)
     return _wrap("conventions: " + (", ".join(known) or "none that anything here depends on"), indent=2) + counts
 
 
@@ -327,6 +349,8 @@ def table(reports: list[dict[str, Any]]) -> str:
 
 def _mark_of(report: dict[str, Any]) -> str:
     """A report in a word."""
+    if "error" in report:
+        return "ERROR"
     if report["exit_code"] == 1:
         found = [row["verdict"] for row in report["clauses"] if surprises(row)]
         return MARKS["wrong"] if set(found) != {"inaccurate"} else MARKS["inaccurate"]

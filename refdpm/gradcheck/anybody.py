@@ -50,8 +50,9 @@ class Gap(NamedTuple):
 
     def __str__(self) -> str:
         verdict = "right" if self.ok else NOT_DECIDED.upper() if self.wrong.startswith(NOT_DECIDED) else "WRONG"
-        return (f"{self.argument}: {verdict}, gap {self.gap:.1e}, tolerance {self.tolerance:.1e}, by the {self.method}"
-                + (f" ({self.why})" if self.why else "") + (f"\n    {self.wrong}" if self.wrong else ""))
+        measured = f", gap {self.gap:.1e}, tolerance {self.tolerance:.1e}, by the {self.method}" if self.method else ""
+        return (f"{self.argument}: {verdict}{measured}" + (f" ({self.why})" if self.why else "")
+                + (f"\n    {self.wrong}" if self.wrong else ""))
 
 
 def assert_adjoint(f: Callable[..., Any], gradient: Callable[..., Any], *arguments: Any, fixed: Mapping[str, Any] | None = None,
@@ -115,7 +116,8 @@ def _best(questions: list[Question], f: Callable[..., Any], arguments: Sequence[
             return tried[-1]
     if not tried:
         f(*forms.copied(tuple(arguments)))                                      # an error of f itself is the user's to see
-        says = "; ".join(f"{form}: {type(error).__name__}: {error}" for form, error in refused)
+        says = "; ".join(f"{form}: " + f"{type(error).__name__}: " * (type(error) is not forms.Unfit) + f"{error}"
+                         for form, error in refused)
         raise ValueError(f"gradient: expected one of the forms that adjoint_gaps knows, got errors from all that fit: {says}"
                          ) from refused[0][1]
     return min(tried, key=_distance)

@@ -21,6 +21,7 @@ from refdpm.conformance.judge import Effort, Result
 from refdpm.conformance.junit import junit
 from refdpm.conformance.session import all_clauses, check
 from refdpm.conformance.unknown import nearest, unknown_functions
+from refdpm.console import one_line
 
 QUICK = Effort(max_examples=1, shrinks=3)
 OF = dict(all_clauses())
@@ -306,6 +307,8 @@ def test_names_that_no_clause_is_about_are_listed():
 def test_texts_from_outside_are_cut_and_hold_nothing_that_a_terminal_obeys():
     assert tidy("a\x00\x1b[31m\ud800\ufffeb\x85") == "a��[31m��b�" and tidy("t = 1\n→ ᾱ") == "t = 1\n→ ᾱ"
     assert len(tidy("A" * 5000)) < 500 and tidy("A" * 5000).endswith("(5000 characters in all)")
+    assert {tidy("whole words " * 50, longest=longest).partition("…")[0][-5:] for longest in range(40, 60)} == {"whole", "words"}
+    assert {one_line("whole words " * 200)[-6:], one_line("x" + "whole words " * 200)[-6:]} <= {"whole…", "words…"}
 
 
 @pytest.mark.parametrize("said", ["\x00\x1b[31mred\x07 \ud800 ]]> \ufffe \r second", "A" * 5_000_000])

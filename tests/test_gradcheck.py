@@ -290,7 +290,7 @@ OF_ALL = {
         (softmax, lambda dvalue, x: softmax(x) * (1 - softmax(x)) * dvalue),
     "the error is a multiple of x − its mean along axis 1: a term with x is wrong, as that from a mean of squares":
         (layer_norm, lambda dvalue, x: (dvalue - dvalue.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)),
-    "the error is a constant and a multiple of x along axis 1: the terms through the mean":
+    "the error is a constant and a multiple of x along axis 1: of a norm the term through the mean, or":
         (layer_norm, lambda dvalue, x: dvalue / x.std(-1, keepdims=True)),
     "the factor 1 [+] value is missing": (np.tanh, lambda dvalue, x: dvalue * (1 - np.tanh(x))),
     "every entry is 0.5 times what it should be, and 2 is the factor that a square": (np.square, lambda dvalue, x: dvalue * x),
@@ -306,7 +306,8 @@ def test_what_people_forget_in_a_slope_is_named(says):
 
 
 @pytest.mark.parametrize("backward,says", [
-    (lambda dvalue, x, w, b: (x.T @ dvalue, dvalue @ w.T, dvalue.sum(axis=0)), "this is what came for w: the gradients come"),
+    (lambda dvalue, x, w, b: (x.T @ dvalue, dvalue @ w.T, dvalue.sum(axis=0)),
+     "the right gradient came for w: the gradients come in another order"),
     (lambda dvalue, x, w, b: (dvalue @ w.T, x.T @ dvalue, dvalue.sum()), "it is added up over axis 0, over which"),
     (lambda dvalue, x, w, b: (dvalue @ w.T, x.T @ dvalue, dvalue.sum(axis=0).mean()), "it is averaged over axis 0, over which"),
 ])
@@ -314,6 +315,63 @@ def test_gradients_of_another_shape_are_explained(backward, says):
     rng = np.random.default_rng(0)
     with pytest.raises(AssertionError, match=f"likely: {says}"):
         assert_adjoint(lambda x, w, b: x @ w + b, backward, rng.normal(size=(4, 3)), rng.normal(size=(3, 5)), rng.normal(size=5))
+
+
+def test_gradients_in_another_order_are_called_so_where_all_have_one_shape():
+    """No two of the three are exchanged."""
+    def f(a, b, c):
+        return a * b ** 2 * np.exp(c)
+
+    def backward(dvalue, a, b, c):
+        return dvalue * f(a, b, c), dvalue * f(a, b, c) / a, dvalue * 2 * f(a, b, c) / b
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError) as raised:
+        assert_adjoint(f, backward, *(rng.normal(size=(3, 4)) for _ in range(3)))
+    assert str(raised.value).count("the gradients come in another order than the arguments") == 3
+    assert "exchanged" not in str(raised.value) and "the right gradient came for b" in str(raised.value)
+
+
+@pytest.mark.parametrize("wrong", ["mean", "squares", "both"])
+def test_a_term_that_a_norm_of_many_numbers_misses_is_described(wrong):
+    """Of more entries than are compared one by one."""
+    def norm(x, groups=2):
+        parts = x.reshape(*x.shape[:3], groups, -1)
+        d = parts - parts.mean(axis=(1, 2, 4), keepdims=True)
+        return (d / np.sqrt((d ** 2).mean(axis=(1, 2, 4), keepdims=True))).reshape(x.shape)
+
+    def backward(dvalue, x, groups=2):
+        parts = x.reshape(*x.shape[:3], groups, -1)
+        d, dz = parts - parts.mean(axis=(1, 2, 4), keepdims=True), dvalue.reshape(parts.shape)
+        s = np.sqrt((d ** 2).mean(axis=(1, 2, 4), keepdims=True))
+        mean, squares = dz.mean(axis=(1, 2, 4), keepdims=True), d / s * (dz * d / s).mean(axis=(1, 2, 4), keepdims=True)
+        return ((dz - (wrong == "squares") * mean - (wrong == "mean") * squares) / s).reshape(x.shape)
+
+    says = "the error is the same for all entries along axis" if wrong == "mean" else "of a norm the term through the mean"
+    with pytest.raises(AssertionError, match=f"likely: .*{says}"):
+        assert_adjoint(norm, backward, np.random.default_rng(0).normal(size=(3, 4, 5, 6)))
+
+
+def test_what_a_softmax_inside_subtracts_is_missed_by_the_sum_of_the_gradient():
+    def attention(q, k, v):
+        return softmax(q @ k.T) @ v
+
+    def backward(dvalue, q, k, v):
+        p = softmax(q @ k.T)
+        ds = p * (dvalue @ v.T)                              # without − p (p · ds)
+        return ds @ k, ds.T @ q, p.T @ dvalue
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError) as raised:
+        assert_adjoint(attention, backward, *(rng.normal(size=shape) for shape in ((4, 3), (5, 3), (5, 2))))
+    k = str(raised.value).partition("k: WRONG")[2].partition("\n  q:")[0]
+    assert "likely: the right gradient adds up to 0 along axis 0, because f does not change when one number is added" in k
+
+
+def test_a_gradient_of_another_shape_has_no_gap():
+    with pytest.raises(AssertionError) as raised:
+        assert_adjoint(np.sin, lambda dvalue, x: dvalue[0] * np.cos(x[0]), np.random.default_rng(0).normal(size=(3, 4)))
+    assert "WRONG\n" in str(raised.value) and "inf" not in str(raised.value)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -247,7 +247,7 @@ WRITTEN = {
         (lambda grad, a, b: (grad @ b.T, a.T @ grad * np.nan), "b: WRONG.*b\\[0, 0\\] is nan"),
         (lambda grad, a, b: {"a": grad @ b.T}, "b: WRONG.*no gradient came"))),
     "attention": Written(CAUSAL.f, CAUSAL.vjp, (Q[:4], K, V), wrong=(
-        (lambda q, k, v: attention_vjp(q, k, v, causal=True, keeps_all=False), "q: WRONG.*k: WRONG.*v: right"),)),
+        (lambda q, k, v: attention_vjp(q, k, v, causal=True, keeps_all=False), "k: WRONG.*q: WRONG.*v: right"),)),
     "convolution": Written(conv_forward, conv_backward, (IMAGE, KERNEL, BIAS), wrong=(
         (lambda dout, cache: conv_backward(dout, cache, flipped=True), "w: WRONG.*reversed along axis 3"),)),
     "loss with a mean": Written(cross_entropy, cross_entropy_and_gradient, (X, LABELS), wrong=(
@@ -269,13 +269,13 @@ WRITTEN = {
     "leaky rectifier": Written(leaky, lambda x, dy: np.where(x > 0, dy, 0.1 * dy), (X,), "differences", (
         (lambda x, dy: np.where(x > 0, dy, 0.0), "entries are wrong"),)),
     "logistic loss": Written(logistic_loss, logistic_loss_gradient, (S, np.array([0.0, 1.0, 1.0])), "differences", (
-        (lambda z, y: logistic_loss_gradient(z, y)[::-1], "two of them are exchanged"),)),
+        (lambda z, y: logistic_loss_gradient(z, y)[::-1], "in another order than the arguments"),)),
     "plain numbers": Written(decay, lambda a, b: (math.exp(-b), -a * math.exp(-b)), (1.3, 0.7), "differences", (
         (lambda a, b: (math.exp(-b), a * math.exp(-b)), "b: WRONG.*the sign is wrong"),)),
     "log density": Written(normal_log_density, normal_log_density_gradient, (S, FACTOR, INPUT), "differences"),
     "tuples": Written(cell, cell_backward, (S, (X[0], X[1])), wrong=(
         (lambda x, state, dvalue: cell_backward(x, state, dvalue, exchanged=True),
-         "state\\[0\\]: WRONG.*two of them are exchanged"),)),
+         "state\\[0\\]: WRONG.*in another order than the arguments"),)),
     "labels": Written(lambda table, index: table[index], embedding_vjp, (X, LABELS), wrong=(
         (embedding_without_repeats, "table: WRONG"),)),
 }

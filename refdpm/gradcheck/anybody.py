@@ -50,9 +50,9 @@ class Gap(NamedTuple):
 
     def __str__(self) -> str:
         verdict = "right" if self.ok else NOT_DECIDED.upper() if self.wrong.startswith(NOT_DECIDED) else "WRONG"
-        measured = f", gap {self.gap:.1e}, tolerance {self.tolerance:.1e}, by the {self.method}" if self.method else ""
-        return (f"{self.argument}: {verdict}{measured}" + (f" ({self.why})" if self.why else "")
-                + (f"\n    {self.wrong}" if self.wrong else ""))
+        measured = f", gap {self.gap:.1e}, tolerance {self.tolerance:.1e}, by the {self.method}" if np.isfinite(self.gap) else ""
+        why = f" ({self.why})" if self.why and measured else ""
+        return f"{self.argument}: {verdict}{measured}{why}" + (f"\n    {self.wrong}" if self.wrong else "")
 
 
 def assert_adjoint(f: Callable[..., Any], gradient: Callable[..., Any], *arguments: Any, fixed: Mapping[str, Any] | None = None,

@@ -71,8 +71,7 @@ def _symptoms_of_shape(evidence: Evidence) -> Iterator[str]:
         yield "the argument was broadcast, and the gradient is not summed over the axes that this added or stretched"
     if came.size == right.size and _explains(came.reshape(right.shape), right, came):
         yield "the numbers are right, their shape is not"
-    yield from (f"this is what came for {name}: the gradients come in another order than the arguments"
-                for name, other in evidence.others.items() if _explains(other, right, came))
+    yield from _symptoms_of_another_order(evidence)
     for axes in _axes(right.ndim):
         for name, reduced in (("added up", np.sum(right, axis=axes)), ("averaged", np.mean(right, axis=axes))):
             if reduced.size == came.size and _is_near(came.reshape(reduced.shape), reduced):
@@ -81,6 +80,12 @@ def _symptoms_of_shape(evidence: Evidence) -> Iterator[str]:
         for name, reduced in (("sum", np.sum(came, axis=axes)), ("mean", np.mean(came, axis=axes))):
             if reduced.size == right.size and _explains(reduced.reshape(right.shape), right, came):
                 yield f"its {name} over {_axes_in_words(axes)} is right"
+
+
+def _symptoms_of_another_order(evidence: Evidence) -> Iterator[str]:
+    for sign, but in ((1, ""), (-1, ", but for the sign")):
+        yield from (f"the right gradient came for {name}{but}: the gradients come in another order than the arguments"
+                    for name, other in evidence.others.items() if _explains(sign * other, evidence.right, evidence.came))
 
 
 def _is_near(came: Array, right: Array) -> bool:
@@ -110,8 +115,7 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
         yield "it is zero: this path was cut, or the argument taken for a constant"
     if evidence.again is not None and np.array_equal(evidence.again, came):
         yield "it does not depend on the cotangent dvalue, by which it should be multiplied"
-    yield from (f"this is the gradient that came for {name}: two of them are exchanged" for name, other in evidence.others.items()
-                if _explains(-other, right, came) or _explains(other, right, came))
+    yield from _symptoms_of_another_order(evidence)
     yield from _symptoms_of_a_factor(evidence)
     yield from _symptoms_of_order(came, right)
     yield from _symptoms_of_the_jacobian(evidence)
@@ -235,32 +239,60 @@ def _symptoms_of_a_term(evidence: Evidence) -> Iterator[str]:
         if right.size > 2 and _explains(came - share * term, right, came):
             times = "" if _near(abs(share), 1.0) else f"{_number(abs(share))} times "
             yield f"the term {times}{name} is {'missing' if share < 0 else 'one too many'}, or has a wrong factor"
+    error = came - right                                     # nan where the right gradient is not known
+    known = np.sum(np.isfinite(error))
     for axis in range(came.ndim):
-        if came.shape[axis] < 3:                             # of two numbers something is always of that form
+        each = known * came.shape[axis] / came.size          # how many of the numbers along the axis are known
+        if each < 3:                                         # of two numbers something is always of that form
             continue
-        error = np.where(np.isfinite(right), came - right, 0.0)
-        along = np.broadcast_to(error.mean(axis=axis, keepdims=True), error.shape)
+        along = _mean_along(error, axis)
         if _explains(came - along, right, came):
             yield f"the error is the same for all entries along axis {axis}: a term that is a sum or a mean over it is wrong"
         for name, argument in evidence.arguments.items():
             if argument.shape == error.shape:
-                yield from _symptoms_along(evidence, error, axis, name, argument)
+                yield from _symptoms_along(evidence, error, axis, name, argument, each)
+    if came.size > 2 and known == came.size:
+        yield from _symptoms_of_a_sum(came, right)
 
 
-def _symptoms_along(evidence: Evidence, error: Array, axis: int, name: str, argument: Array) -> Iterator[str]:
+def _mean_along(x: Array, axis: int) -> Array:
+    """The mean of the numbers that are known along an axis, in the shape of x; 0 where none is."""
+    known = np.isfinite(x)
+    total = np.sum(np.where(known, x, 0.0), axis=axis, keepdims=True)
+    return np.broadcast_to(total / np.maximum(np.sum(known, axis=axis, keepdims=True), 1), x.shape)
+
+
+def _symptoms_of_a_sum(came: Array, right: Array) -> Iterator[str]:
+    """The right gradient adds up to 0 where f stays as it is when one number is added to all entries, as a softmax or a norm."""
+    for axis in range(came.ndim):
+        is_zero, is_none = (np.max(np.abs(np.sum(one, axis=axis))) <= ALIKE * np.max(np.sum(np.abs(one), axis=axis))
+                            for one in (right, came))
+        if came.shape[axis] > 2 and is_zero and not is_none:
+            yield (f"the right gradient adds up to 0 along axis {axis}, because f does not change when one number is added to all "
+                   "entries there; this one does not, as where what a softmax or a norm subtracts is left out, or a mask")
+
+
+def _symptoms_along(evidence: Evidence, error: Array, axis: int, name: str, argument: Array, each: float) -> Iterator[str]:
     """The error is a multiple of an argument along an axis, or of what that is above its mean, or that and a constant."""
     came, right = evidence.came, evidence.right
     centred = argument - argument.mean(axis=axis, keepdims=True)
     for says, direction in ((name, argument), (f"{name} − its mean", centred)):
-        share = np.sum(error * direction, axis=axis, keepdims=True) / np.sum(direction ** 2, axis=axis, keepdims=True)
+        share = _share_along(error, direction, axis)
         if _explains(came - share * direction, right, came):
             of = "the sum in the slope of a softmax" if name == "value" else "that from a mean of squares"
             yield f"the error is a multiple of {says} along axis {axis}: a term with {name} is wrong, as {of}"
-    if error.shape[axis] > 3:
-        share = np.sum(error * centred, axis=axis, keepdims=True) / np.sum(centred ** 2, axis=axis, keepdims=True)
-        if _explains(came - share * centred - error.mean(axis=axis, keepdims=True), right, came):
-            yield (f"the error is a constant and a multiple of {name} along axis {axis}: "
-                   "the terms through the mean and through the mean of squares are wrong")
+    if each > 3:
+        centred = argument - _mean_along(np.where(np.isfinite(error), argument, np.nan), axis)
+        if _explains(came - _share_along(error, centred, axis) * centred - _mean_along(error, axis), right, came):
+            yield (f"the error is a constant and a multiple of {name} along axis {axis}: of a norm the term through the mean, "
+                   "or that through the mean of squares, or both are missing or wrong")
+
+
+def _share_along(error: Array, direction: Array, axis: int) -> Array:
+    """How much of a direction is in the error along an axis; 0 where nothing is known."""
+    known = np.isfinite(error)
+    product, square = (np.sum(np.where(known, one, 0.0), axis=axis, keepdims=True) for one in (error * direction, direction ** 2))
+    return np.asarray(product / np.where(square == 0, 1.0, square))
 
 
 def _plain_terms(evidence: Evidence) -> Iterator[tuple[str, Array]]:

@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 SPOILT = "PURE.SAME"
 BY_CONVENTION = "it would be right by another convention"
+DISAGREES = "it does not agree with"            # in a convention, and nothing tells which of the two is wrong
 NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
 
 

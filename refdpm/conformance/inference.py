@@ -6,7 +6,7 @@ function needs, field by field, and then held fixed for the next.  A function th
 one may be by chance, counts where no other tells.  What no function depends on stays undetermined, and is printed so.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import product
 from typing import Any
@@ -129,6 +129,21 @@ def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: I
             found = dict(zip(fields, values))
             if _is_right(subject, quantity, probes, profile._replace(**found), units):
                 yield found
+
+
+def sides(subject: Subject, choices: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The functions that are right as the profile is, and not with these choices; and those of which the reverse is true."""
+    ours: list[str] = []
+    theirs: list[str] = []
+    profile = subject.profile
+    for quantity in subject.functions.values():
+        probes = [] if _takes_long(subject, quantity) else subject.edges(quantity)[:PROBES]
+        if probes and not choices.keys().isdisjoint(bearing_on(quantity, probes[0])):
+            ours_right, theirs_right = (_is_right(subject, quantity, probes, one, UNITS)
+                                        for one in (profile, profile._replace(**choices)))
+            if ours_right != theirs_right:
+                (ours if ours_right else theirs).append(quantity.name)
+    return ours, theirs
 
 
 def _profile_by_votes(profile: Profile, known: dict[str, str], right: list[list[Combination]], word: str) -> Profile:

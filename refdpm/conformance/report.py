@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 
 from refdpm.conformance import gradients
-from refdpm.conformance.causes import BY_NAME, NOTES, has_its_own_name
+from refdpm.conformance.causes import BY_NAME, DISAGREES, NOTES, has_its_own_name
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.evidence import in_digits, inputs_text, tidy
 from refdpm.conformance.judge import BOTH, VERDICTS
@@ -98,6 +98,8 @@ def failure_text(row: Mapping[str, Any]) -> str:
     """A failure in a sentence."""
     if row["kind"] == "law":
         return f"{row['reason'] or 'this does not hold: ' + row['called']} ({row['id']})"
+    if row["reason"].startswith(DISAGREES) and not row["mistake"]:
+        return f"{row['called']} ({row['id']}) {explanation_text(row).removeprefix('it ')}"
     return f"{row['called']} ({row['id']}) is {row['verdict']}: {explanation_text(row)}"
 
 

@@ -23,11 +23,11 @@ import scipy
 import refdpm
 from refdpm.conformance import gradients, known, profile as profiles, unknown
 from refdpm.conformance.adapter import Fault, Local, Skip, Source, Unaskable
-from refdpm.conformance.causes import BY_CONVENTION, Cause, causes, function_of
+from refdpm.conformance.causes import BY_CONVENTION, DISAGREES, Cause, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.ddpm_bound import NO_MASS
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with, under
+from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with, sides, under
 from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
@@ -91,9 +91,26 @@ class Session:
             result.verdict == "pass" for result in self._judged_with(quantity, choices, quick))), None)
         if right is None:
             return found
-        says = f"{BY_CONVENTION}: if that is meant, {_stating(quantity, right)}"
+        stated = f"if that is meant, {_stating(quantity, right)}"
+        disagrees = self._in_disagreement(quantity, right, own)
+        if disagrees:
+            return [result._replace(mistake=None, also=(), where="", reason=f"{disagrees}; {stated}")
+                    if result.verdict == "wrong" else result for result in found]
+        says = f"{BY_CONVENTION}: {stated}"
         return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
                 for result in found]
+
+    def _in_disagreement(self, quantity: Quantity, choices: Mapping[str, Any], own: profiles.Profile) -> str:
+        """That a function is right in its own way and others in theirs, where as many are right in the one as in the other, so that
+        nothing tells which of them is wrong; nothing where most tell."""
+        if any(self.known[field] == "stated" for field in choices):
+            return ""
+        ours, theirs = sides(self.subject, choices)
+        if not ours or len(ours) > len({*theirs, quantity.name}):
+            return ""
+        (field, value), = choices.items()
+        return (f"{DISAGREES} {' and '.join(ours)}: it is right if {field} is {value}, and {' and '.join(ours)} if {field} is "
+                f"{getattr(own, field)}, so that one of them is wrong")
 
     def _with_names_by_other_choices(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The results, or where they have no name and another choice gives them one, those by that choice, which is said.
@@ -105,7 +122,7 @@ class Session:
         before = [self.subject.functions[name] for name in quantity.after if name in self.subject.functions]
         earlier = [self.value_results(one)[id] for one in before for id in value_ids(one)]
         to_blame = quantity.given is None and any(one.verdict == "wrong" for one in earlier)
-        if to_blame or all(result.mistake or result.verdict != "wrong" for result in found):
+        if to_blame or all(result.mistake or result.reason.startswith(DISAGREES) or result.verdict != "wrong" for result in found):
             return found
         effort = self.effort._replace(power=False, pairs=False, max_examples=min(self.effort.max_examples, FEW))
         for choices in self._other_choices(quantity):

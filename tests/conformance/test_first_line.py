@@ -184,6 +184,9 @@ def of_symbols(**otherwise):
     (dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
      "the column for the row of the matrix with ᾱ_{t−1} on its diagonal"),
     (dict(divergence=lambda self, q, p: Symbols.divergence(self, p, q)), "NEW-CAT-KL"),
+    (dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)), "1e-06 is added in a logarithm, to "),
+    (dict(divergence=lambda self, q, p: (q * np.log(q + 1e-8) - q * np.log(p + 1e-8)).sum(axis=-1)),
+     "1e-08 is added in all logarithms"),
     # as masked diffusion has it, where no data are the mask
     (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "clauses pass"),
     (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) > 0, logits, -1e30))), "is wrong")])
@@ -499,6 +502,26 @@ def sides(t, beta, x):
         (1 - floor) * (1 - a))))(np.cos(np.pi / 2 * mask_time))), "factor left out: 1 − floor")])
 def test_brackets_targets_levels_and_slopes(functions, says):
     assert says in first_line(functions)
+
+
+def noised(x_0, t, noise, beta):
+    return np.sqrt(sides(t, beta, x_0)) * x_0 + np.sqrt(1 - sides(t, beta, x_0)) * noise
+
+
+def guided(noise, gradient, t, beta):
+    return noise - np.sqrt(1 - sides(t + 1, beta, noise)) * gradient
+
+
+def test_of_two_functions_that_count_t_otherwise_neither_is_accused():
+    told = first_line(dict(marginal_sample=noised, guided_noise=guided))
+    assert "does not agree with marginal_sample: it is right if first_t is 0, and marginal_sample if first_t is 1" in told
+
+
+def test_of_three_functions_the_one_that_counts_otherwise_is_accused():
+    from_noise = {"x_0_from_noise": lambda noise, x_t, t, beta: (
+        x_t - np.sqrt(1 - sides(t, beta, x_t)) * noise) / np.sqrt(sides(t, beta, x_t))}
+    told = first_line(dict(marginal_sample=noised, guided_noise=guided) | from_noise)
+    assert "does not agree" not in told and "the noise guided by a classifier (GUI.NOISE.VALUE) is wrong" in told
 
 
 def test_a_draw_by_logarithms_beside_probabilities_is_undecided():

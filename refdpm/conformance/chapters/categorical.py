@@ -252,7 +252,7 @@ TERMS: tuple[Quantity, ...] = (
         chain("x_0", "x_t", logits=True), _edges_of_terms,
         Theory(categorical.step_kl, "logits", x_0=lambda i: _symbols(i, "x_0"), x_t=lambda i: _symbols(i, "x_t"),
                step=lambda i: step_of(i, _axes), mixing=lambda i: i["mixing"], law=_law_of_term),
-        lambda i: (book.kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_in_book(i)),),
+        lambda i: (book.step_kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_in_book(i), X_0, row()),),
         given=own_levels, after=("categorical_posterior", "categorical_reverse", "categorical_kl"), choices=("mixing", "kernel"),
         arguments=("logits",), page=_page),
     Quantity(

@@ -28,6 +28,7 @@ TARGETS = ("x_0", "noise")                                           # what a ne
 LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what it may be told
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
+SMALL = tuple(Fraction(1, 10 ** power) for power in (4, 5, 6, 7, 8, 10, 12))  # what people add to what must not be 0
 TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
 CUT = "…"                                                           # where a part is not written out
 LONG = 40                                                           # letters of a part that is described by how it is written
@@ -213,6 +214,9 @@ def _to_another_base(version: _Version) -> Iterator[Edit]:
     logs = [one for one in version.everything if one.op == "call" and one.how == "log" and one.parts[0].op != "number"]
     if len(logs) > 1:
         yield version.edit("log left out everywhere", {one: one.parts[0] for one in logs})
+        for small in SMALL:
+            yield version.edit(f"{written(node(small))} is added in all logarithms", {
+                one: log(one.parts[0] + node(small)) for one in logs})
         for base in (2, 10):
             yield version.edit(f"to base {base}, for the natural logarithm, everywhere",
                                {one: one / log(node(base)) for one in logs})
@@ -495,6 +499,14 @@ def _alone(one: E) -> Iterator[tuple[str, E]]:
         yield from ((f"all left out but {_name(term)}", term) for term in terms)
 
 
+def _two_left_out(one: E) -> Iterator[tuple[str, E]]:
+    """Two of four terms or more left out."""
+    terms = list(_terms(one))
+    if len(terms) > 3:
+        for a, b in combinations(terms, 2):
+            yield f"terms left out: {_name(a)}, and {_name(b)}", sum((one for one in terms if one not in (a, b)), start=node(0))
+
+
 def _terms(one: E, sign: int = 1) -> Iterator[E]:
     """The terms of a sum, with their signs."""
     if one.op in ("+", "-"):
@@ -578,10 +590,11 @@ def _one_term_alone(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _shares(one: E) -> Iterator[tuple[str, E]]:
-    """What squares would leave of 1, and 1 − e^−x for e^x − 1."""
+    """What squares would leave of 1, −log x for 1 − x as if they were small, and 1 − e^−x for e^x − 1."""
     a, b = one.parts
     if a.op == "number" and a.how == 1 and b.op != "number":
         yield f"√(1 − {_name(b * b)}) for {_name(one)}", sqrt(1 - b * b)
+        yield f"{_name(-log(b))} for {_name(one)}", -log(b)
     if a.op == "call" and a.how == "exp" and b.op == "number" and b.how == 1:
         inverse = exp(-a.parts[0])
         yield f"{_name(1 - inverse)} for {_name(one)}", 1 - inverse
@@ -702,6 +715,15 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
         yield f"exp(−x²) for exp(−x²/2) in {_name(one)}", exp(-(inside * inside)) / sqrt(2 * PI)
 
 
+def _small_numbers(one: E) -> Iterator[tuple[str, E]]:
+    """A small number added to what must not be 0: in a logarithm, a root, or a divisor."""
+    *before, last = one.parts
+    where = {None: "a divisor", "log": "a logarithm", "sqrt": "a root"}.get(one.how)
+    if where and last.op != "number":
+        for small in SMALL:
+            yield f"{written(node(small))} is added in {where}, to {_name(last)}", E(one.op, (*before, last + node(small)), one.how)
+
+
 def _number(one: E) -> Iterator[tuple[str, E]]:
     if one.how != "π":
         has_a_point = one.how % 1 and one.how > TINY
@@ -750,6 +772,7 @@ def _two_terms(one: E) -> tuple[E, E] | None:
 
 def _mean(one: E) -> Iterator[tuple[str, E]]:
     yield f"sum for the mean over {one.how[0]}", E("kept", one.parts, one.how)
+    yield f"mean over {one.how[0]} left out: {_name(one.parts[0])}", one.parts[0]
 
 
 def _kept(one: E) -> Iterator[tuple[str, E]]:
@@ -827,11 +850,12 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 
 
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
-    "+": _brackets, "-": lambda one: chain(_brackets(one), _shares(one), _other_variances(one)),
+    "+": lambda one: chain(_brackets(one), _two_left_out(one)),
+    "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one), _brought_inside(one)),
-    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one), _brought_inside(one)),
-    "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one)), "kept": _other_axis,
-    "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
+    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one), _brought_inside(one), _small_numbers(one)),
+    "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one), _small_numbers(one)),
+    "kept": _other_axis, "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 
 
 def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:

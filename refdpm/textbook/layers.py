@@ -34,7 +34,7 @@ def sigmoid(x: E) -> E:
     """1/(1 + e^−x) = e^min(x, 0)/(1 + e^−|x|)."""
     e = exp(_far(x))
     return also(exp(where(above(x, 0), 0, x)) / (1 + e), where(above(x, 0), 1 / (1 + e), e / (1 + e)),
-                where(above(0, x), e / (1 + e), 1 / (1 + e)))
+                where(above(0, x), e / (1 + e), 1 / (1 + e)), 1 / (1 + exp(-x)))
 
 
 def logit(p: E) -> E:

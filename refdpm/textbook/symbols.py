@@ -16,7 +16,7 @@ import numpy as np
 from refdpm.textbook.bits import relative
 from refdpm.textbook.chain import Row, from_levels, of_step
 from refdpm.textbook.expression import (PI, E, above, also, cos, counting, exp, forms, joined, kept, largest, log, mean, move,
-                                        named, node, sin, slack, term, total, where)
+                                        named, node, sin, slack, term, total, understood, where)
 from refdpm.textbook.layers import log_softmax, matmul, softmax
 
 
@@ -94,6 +94,12 @@ def kl(q: E, p: E) -> E:
 def kl_of_any(q: E, p: E) -> E:
     """Σ_k [q_k log(q_k/p_k) − q_k + p_k], the same for what adds to 1: no class's share is negative, and each is one term."""
     return total(term(lambda q, p: relative(q, p) - q + p, q, p), "classes")
+
+
+def step_kl(q: E, p: E, x_0: E, row: Row) -> E:
+    """D_KL(q(x_{t−1} | x_t, x_0) ‖ p), which is −log p at x_0 where t = 1."""
+    score = understood(above(x_0, 0), -(x_0 * log(p)))
+    return total(also(relative(q, p), where(above(row.rest_prev, 0), relative(q, p), score)), "classes")
 
 
 # -- any matrices, draws, the limit of many steps --------------------------------------------------------------------------

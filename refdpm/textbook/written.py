@@ -15,6 +15,7 @@ ARGUMENTS = {"beta": "β_t", "log_alpha_bar": "log ᾱ_t", "log_alpha_bar_prev":
              **{f"w{n}": f"cotangent_{n + 1}" for n in range(1, 9)}}
 LEVELS = {"+": 1, "-": 1, "neg": 1, "*": 2, "/": 2}
 SIGNS = {"+": " + ", "-": " − ", "*": " ", "/": "/"}
+LEAST = Fraction(1, 1000)                                          # below which a number is written as 1e-05
 CALLS = {"Phi": "Φ", "phi": "φ", "log1p": "log"}
 
 
@@ -109,7 +110,7 @@ def _number(how: Any) -> str:
     if isinstance(how, str):
         return how
     if isinstance(how, Fraction):
-        return {Fraction(1, 2): "½", Fraction(1, 4): "¼"}.get(how, str(how))
+        return f"{float(how):g}" if 0 < how < LEAST else {Fraction(1, 2): "½", Fraction(1, 4): "¼"}.get(how, str(how))
     return f"{how:g}"
 
 

@@ -16,7 +16,7 @@ Steps compose: t of them multiply x_0 by √ᾱ_t and add noise of the variance 
 x_{t−1} is known exactly (eq. 48); the learned reverse step is compared with this posterior.
 
 Every function works component by component; an example is a row.  A value has the shape to which the arrays of its arguments are
-broadcast, where nothing else is said.  Levels are given as ℓ = log ᾱ (see `schedule`).  A kernel is a module with these names:
+broadcast, where no other is stated.  Levels are given as ℓ = log ᾱ (see `schedule`).  A kernel is a module with these names:
 `binomial` has the same ones.
 """
 

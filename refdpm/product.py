@@ -122,6 +122,7 @@ def times_bernoulli_vjp(p: Bernoulli, r: Bernoulli) -> tuple[Bernoulli, Pullback
 def perturbed(p: Gaussian, gradient: Array) -> Gaussian:
     """p(x) r(x)/Z to first order in log r:   N(p.mean + p.var·g, p.var), where g = ∇log r at p.mean.
 
+    Shapes: p.mean, p.var and g (N, …) → mean and var (N, …).
     Derivation: p r is exp(−E) with the energy E(x) = (x − p.mean)²/(2 p.var) − log r(x) (eqs. 54, 55).  About the mean
     log r(x) ≈ log r(p.mean) + g·(x − p.mean) (eq. 56), which makes E quadratic (eq. 57).  Multiplied out (eq. 58), with the square
     completed (eq. 59) it is (x − p.mean − p.var·g)²/(2 p.var) and a constant, which normalising takes away (eqs. 60, 61).

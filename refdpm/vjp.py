@@ -18,6 +18,9 @@ Written as `dx`, the cotangent of `x` has the structure and shape of `x`: an arr
 (`unbroadcast`).  A value that is used twice has two cotangents, added in one visible place.  Every `f` stays analytic for
 complex arguments (no |·|, no conjugate, no ordering but of real parts), so that the complex step can check it.
 
+Where a docstring states no shape, a function works component by component: its value has the shape to which the arrays of its
+arguments are broadcast, and states are (N, …), columns of a schedule (N, 1, …).
+
 A *tree* is an array or a tuple (plain or named) of trees.  `fix` makes a named choice in a module that is exchanged as a whole.
 """
 

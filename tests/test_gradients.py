@@ -11,6 +11,8 @@ from hypothesis import given, strategies as st
 
 from refdpm import gradcheck
 from refdpm.conformance import audit, cases
+from refdpm.conformance.explain import STATES_SHAPES
+from refdpm.vjp import leaves
 
 PAIRS = list(gradcheck.pairs(cases.PAIR_MODULES))
 seeds = st.integers(0, 2 ** 32 - 1)
@@ -86,6 +88,17 @@ def notices(pair):
                    for gap in gradcheck.gaps(pair, arguments, fixed, rng).values())
     except ValueError:
         return True
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
+def test_a_function_states_the_shapes_of_its_value_or_works_component_by_component(pair):
+    """As `vjp` says; `explain` adds it to what states none."""
+    module, _, function = pair.name.rpartition(".")
+    f = getattr(importlib.import_module(f"refdpm.{module}"), function)
+    if not STATES_SHAPES.search(f.__doc__ or ""):
+        for arguments, fixed in cases.examples(pair.name, count=2):
+            given = [leaf for one in (*arguments, *fixed.values()) if isinstance(one, (tuple, np.ndarray)) for leaf in leaves(one)]
+            assert {np.shape(leaf) for leaf in leaves(f(*arguments, **fixed))} == {np.broadcast_shapes(*map(np.shape, given))}
 
 
 @pytest.mark.parametrize("module_name", cases.PAIR_MODULES)

@@ -18,7 +18,8 @@ backwards.  The chain of symbols is the one of `binomial`, r = ½, with more tha
     categorical       the chain of symbols of K classes, and its reverse step from logits
     masked            its limit of many steps, with a mask
 
-Throughout, with the columns of a `Step`:
+Where a docstring states no shape, the value has the shape to which the arrays of its arguments are broadcast.  Throughout, with
+the columns of a `Step`:
 
     a = ᾱ_{t−1}        v = 1 − ᾱ_{t−1}        w = 1 − ᾱ_t = v + aβ        ᾱ_t = a(1−β)        c_0 = √a β/w        c_t = √(1−β) v/w
 

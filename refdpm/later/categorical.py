@@ -202,7 +202,7 @@ def accumulated(matrices: Array) -> Array:
 
 def posterior_by_matrices(x_t: Array, x_0: Array, step: Array, before: Array) -> Categorical:
     """q(x_{t−1} | x_t, x_0) ∝ (Q_t x_t) ⊙ (x_0 Q̄_{t−1}): a column of one matrix times a row of the other, as Q_t need not be
-    symmetric.   Shapes: symbols (N, D, K), step = Q_t and before = Q̄_{t−1} (N, K, K)."""
+    symmetric.   Shapes: symbols (N, D, K), step = Q_t and before = Q̄_{t−1} (N, K, K) → prob (N, D, K)."""
     return posterior_by_matrices_vjp(x_t, x_0, step, before)[0]
 
 
@@ -253,6 +253,7 @@ def kl_vjp(q: Categorical, p: Categorical) -> tuple[Array, Pullback]:
 def step_kl(logits: Array, *, x_0: Array, x_t: Array, step: Step, mixing: str, law: Array | None = None) -> Array:
     """KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)) per symbol, in nats: a term of the bound.
 
+    Shapes: logits, x_0 and x_t (N, D, K), step three columns (N, 1, 1) → (N, D).
     Edge: at t = 1 the posterior is x_0 itself, and this is −log p(x_0 | x_1).
     """
     return step_kl_vjp(logits, x_0=x_0, x_t=x_t, step=step, mixing=mixing, law=law)[0]

@@ -61,6 +61,7 @@ def score_vjp(log_alpha_bar: Array, *, noise: Array) -> tuple[Array, Pullback]:
 def target(x_0: Array, step: Step, *, noise: Array, predicts: str) -> Array:
     """What a network of that kind should say at x_t: x_0, the noise, v, the score, or the posterior's mean.
 
+    Shapes: x_0 and noise (N, …), step three columns (N, 1, …) → (N, …).
     Raises: ValueError for another name.
     """
     return target_vjp(x_0, step, noise=noise, predicts=predicts)[0]
@@ -107,7 +108,10 @@ def _posterior_mean_vjp(x_0: Array, step: Step, noise: Array) -> tuple[Array, Pu
 
 def training_loss(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, t: Array, model: Model, weight: str,
                   gamma: float) -> Array:
-    """W_t Σ (said − target)² of each example, with what the network says at x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε and t."""
+    """W_t Σ (said − target)² of each example, with what the network says at x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε and t.
+
+    Shapes: beta (T+1,), x_0 and noise (N, …), t integers (N,) → (N,).
+    """
     return training_loss_vjp(parameters, beta, x_0, noise=noise, t=t, model=model, weight=weight, gamma=gamma)[0]
 
 
@@ -145,6 +149,7 @@ def hybrid_loss(parameters: Tree, *, held: Tree, beta: Array, x_0: Array, noise:
     p has the model's variance and the mean that `held` says: the same parameters, held constant.  So only the variance learns from
     the bound, which is noisy, and what the network predicts learns from the simple loss alone.
 
+    Shapes: beta (T+1,), x_0 and noise (N, …), t integers (N,) in 2..T → (N,).
     Source: Nichol, Dhariwal 2021.
     """
     return hybrid_loss_vjp(parameters, held=held, beta=beta, x_0=x_0, noise=noise, t=t, model=model, share=share)[0]

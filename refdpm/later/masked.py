@@ -74,6 +74,7 @@ def reverse(logits: Array, sigma: Array, sigma_next: Array, *, x_t: Array) -> Ca
 
     Without a subtraction of what is nearly equal u = e^−σ_s (1 − e^(σ_s−σ_t))/(1 − e^−σ_t) and 1 − u = (1 − e^−σ_s)/(1 − e^−σ_t).
 
+    Shapes: logits (N, D, K), sigma and sigma_next (N, 1), x_t (N, D, K+1) with the mask last → prob (N, D, K+1).
     Domain: 0 ≤ sigma_next ≤ sigma, 0 < sigma.
     """
     return reverse_vjp(logits, sigma, sigma_next, x_t=x_t)[0]
@@ -98,7 +99,10 @@ def reverse_vjp(logits: Array, sigma: Array, sigma_next: Array, *, x_t: Array) -
 # -- the limit of many steps -------------------------------------------------------------------------------------------------
 
 def masked_loss(logits: Array, *, x_0: Array, masked: Array, sigma: Array, rate: Array) -> Array:
-    """σ′/(e^σ − 1) Σ_masked −log p(x_0 | x_t) of each example, in nats, with p = softmax(logits) and σ′ = rate."""
+    """σ′/(e^σ − 1) Σ_masked −log p(x_0 | x_t) of each example, in nats, with p = softmax(logits) and σ′ = rate.
+
+    Shapes: logits and x_0 (N, D, K), masked (N, D), sigma and rate (N, 1) → (N,).
+    """
     return masked_loss_vjp(logits, x_0=x_0, masked=masked, sigma=sigma, rate=rate)[0]
 
 
@@ -110,7 +114,10 @@ def masked_loss_vjp(logits: Array, *, x_0: Array, masked: Array, sigma: Array, r
 
 
 def absorbing_ratio(sigma: Array, *, x_0: Array, masked: Array) -> Array:
-    """q(x_t = k | x_0)/q(x_t = mask | x_0) where x_t is the mask: 1/(e^σ − 1) for x_0 and 0 for all others; 0 where it is not."""
+    """q(x_t = k | x_0)/q(x_t = mask | x_0) where x_t is the mask: 1/(e^σ − 1) for x_0 and 0 for all others; 0 where it is not.
+
+    Shapes: sigma (N, 1), x_0 (N, D, K), masked (N, D) → (N, D, K).
+    """
     return (masked / np.expm1(sigma))[..., None] * x_0
 
 

@@ -141,7 +141,11 @@ def x_0_from_mean_vjp(mean: Array, x_t: Array, beta: Array, log_alpha_bar_prev: 
 # -- by name -----------------------------------------------------------------------------------------------------------
 
 def x_0_from(prediction: Array, x_t: Array, step: Step, *, predicts: str) -> Array:
-    """x_0 from a prediction of that name.   Raises: ValueError for another name."""
+    """x_0 from a prediction of that name.
+
+    Shapes: x_t (N, …), step three columns (N, 1, …) → (N, …).
+    Raises: ValueError for another name.
+    """
     return x_0_from_vjp(prediction, x_t, step, predicts=predicts)[0]
 
 
@@ -158,7 +162,11 @@ def x_0_from_vjp(prediction: Array, x_t: Array, step: Step, *, predicts: str) ->
 
 
 def from_x_0(x_0: Array, x_t: Array, step: Step, *, predicts: str) -> Array:
-    """The prediction of that name at a given x_0: what the network should have said.   Raises: ValueError for another name."""
+    """The prediction of that name at a given x_0: what the network should have said.
+
+    Shapes: x_t (N, …), step three columns (N, 1, …) → (N, …).
+    Raises: ValueError for another name.
+    """
     return from_x_0_vjp(x_0, x_t, step, predicts=predicts)[0]
 
 

@@ -50,7 +50,8 @@ def as_network(model: Model) -> SimpleNamespace:
 def last_step(parameters: Tree, beta: Array, x_1: Array, step: Step, *, t: Array, model: Model) -> Gaussian:
     """p(x_0 | x_1) as model.first has it: about x̂_0 with that in the place of β̃_1, or for "fixed" the forward kernel (eq. 44).
 
-    Shapes: step is that of beta's first step in every row; t (N,) is what the network is told, 1 unless steps are left out.
+    Shapes: step is that of beta's first step in every row; t (N,) is what the network is told, 1 unless steps are
+    left out; x_1 (N, …) → mean (N, …), var (N, 1, …), or of a learned variance (N, …).
     """
     return last_step_vjp(parameters, beta, x_1, step, t=t, model=model)[0]
 

@@ -120,7 +120,8 @@ def decoder_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: A
 def terms(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Array, noise_1: Array, t: Array, model: Model) -> Terms:
     """The terms of the bound, for S values of t per example.
 
-    Shapes: beta (T+1,), k integers (N, …), noise (S, N, …), noise_1 (N, …) for x_1, t integers (S, N) in 2..T.
+    Shapes: beta (T+1,), k integers (N, …), noise (S, N, …), noise_1 (N, …) for x_1, t integers (S, N) in 2..T → as in
+    `Terms`.
     """
     return terms_vjp(parameters, beta, k=k, grid=grid, noise=noise, noise_1=noise_1, t=t, model=model)[0]
 
@@ -148,7 +149,10 @@ def terms_vjp(parameters: Tree, beta: Array, *, k: Array, grid: Grid, noise: Arr
 
 
 def assemble(terms: Terms, *, T: int) -> Array:
-    """prior + (T−1)/S Σ_s kl[s] + decoder: what −log P(x_0) is at most, on average over the noise, in nats per example."""
+    """prior + (T−1)/S Σ_s kl[s] + decoder: what −log P(x_0) is at most, on average over the noise, in nats per example.
+
+    Shapes: as in `Terms` → (N,).
+    """
     return terms.prior + (T - 1) / max(len(terms.kl), 1) * terms.kl.sum(axis=0) + terms.decoder
 
 
@@ -165,7 +169,9 @@ def assemble_vjp(terms: Terms, *, T: int) -> tuple[Array, Pullback]:
 
 
 def per_dimension(nats: Array, *, k: Array, per_unit: float = 1.0) -> Array:
-    """Nats per example as bits per dimension: divided by log 2 and by the number of components.   Shapes: nats (N,), k (N, …).
+    """Nats per example as bits per dimension: divided by log 2 and by the number of components.
+
+    Shapes: nats (N,), k (N, …) → (N,).
 
     Of nats of a density per_unit is how many levels a unit of x has, 128 where they are 1/128 apart: a level's mass is its density
     times its width, and costs log₂(per_unit) bits more.

@@ -44,6 +44,7 @@ def jump(x_0: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, eta:
 
         √a β [β + (1+η²)(1−β) v] / (w [w + √((1−β) v g)]).
 
+    Shapes: x_0 and x_t (N, …); beta, log_alpha_bar_prev (N, 1, …) → mean (N, …), var (N, 1, …).
     Domain: 0 ≤ η ≤ 1.
     Edge: at t = 1 it is exactly x_0 with variance 0.
     """

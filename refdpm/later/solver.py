@@ -204,7 +204,10 @@ class Raised(NamedTuple):
 
 
 def raised(x: Array, sigma: Array, *, gamma: Array, noise: Array, scale: float = 1.0) -> Raised:
-    """σ̂ = σ (1 + γ) and x + √(σ̂² − σ²) S_noise ε, of which the root is σ √(γ (2 + γ))."""
+    """σ̂ = σ (1 + γ) and x + √(σ̂² − σ²) S_noise ε, of which the root is σ √(γ (2 + γ)).
+
+    Shapes: x and noise (N, …), sigma and gamma (N, 1, …) → x (N, …), sigma (N, 1, …).
+    """
     return Raised(x + sigma * np.sqrt(gamma * (2 + gamma)) * scale * noise, sigma * (1 + gamma))
 
 

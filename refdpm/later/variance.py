@@ -106,6 +106,8 @@ def read_out(heads: Heads, x_t: Array, step: Step, small: Array, *, predicts: st
     """p(x_{t−1} | x_t) from what the network predicts (heads.mean) and, if that is learned, its head for the variance (heads.var).
     With "eq64" both heads are those of eqs. 64 and 65, whatever `predicts` says.
 
+    Shapes: heads.mean, heads.var and x_t (N, …), step and small columns (N, 1, …) → mean (N, …), var (N, 1, …), or of a learned
+    variance (N, …).
     `small` is β̃, or at t = 1 what stands for it.
     Raises: ValueError for a name that is not in `mean.PREDICTIONS` or `VARIANCES`.
     """

@@ -14,6 +14,7 @@ LayerVjp = Callable[[Array, Tree], tuple[Array, Pullback]]
 def stack(x: Array, layers: tuple[Tree, ...], *, layer_vjp: LayerVjp) -> Array:
     """layer(… layer(layer(x, layers[0]), layers[1]) …), for a layer(x, parameters) that comes with its adjoint.
 
+    Shapes: as the last layer returns.
     Edge: no layers, and x is passed on as it is.
     """
     return stack_vjp(x, layers, layer_vjp=layer_vjp)[0]

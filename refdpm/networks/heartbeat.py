@@ -67,7 +67,7 @@ def reverse(parameters: Heartbeat, x_t: Array, step: Step, *, t: Array, T: int =
             last: str = "per_step") -> Bernoulli:
     """p(x_{t−1} | x_t) for each row of x_t at its own step t; `rate` is that of π, and T is needed for bumps only.
 
-    Shapes: x_t (N, bits), step three columns (N, 1), t integers (N,) in 2..T.
+    Shapes: x_t (N, bits), step three columns (N, 1), t integers (N,) in 2..T → logit (N, bits).
     Raises: ValueError for a read-out or a last layer of another name.
     """
     return reverse_vjp(parameters, x_t, step, t=t, T=T, rate=rate, readout=readout, last=last)[0]

@@ -138,7 +138,7 @@ def reverse(parameters: Image, x_t: Array, step: Step, *, t: Array, T: int, form
             readout: str = "denoising") -> Gaussian:
     """p(x_{t−1} | x_t) for each image of x_t at its own step t.
 
-    Shapes: x_t (N, H, W, C), step three columns (N, 1, 1, 1), t integers (N,) in 2..T.
+    Shapes: x_t (N, H, W, C), step three columns (N, 1, 1, 1), t integers (N,) in 2..T → mean and var (N, H, W, C).
     Raises: ValueError for a form, basis or read-out of another name.
     """
     return reverse_vjp(parameters, x_t, step, t=t, T=T, form=form, basis=basis, readout=readout)[0]

@@ -40,7 +40,7 @@ def eq65(heads: Heads, x_t: Array, beta: Array) -> Gaussian:
     The paper prints (1 − var) without the root.  With z = 0 many small steps would then shrink
     unit-variance data to half their variance.
 
-    Shapes: heads two arrays (N, …), x_t (N, …), beta (N, 1, …).
+    Shapes: heads two arrays (N, …), x_t (N, …), beta (N, 1, …) → mean and var (N, …).
     """
     log_odds = heads.var + logit(beta)
     var, keep = sigmoid(log_odds), np.sqrt(sigmoid(-log_odds))
@@ -108,7 +108,7 @@ def denoising(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Array) 
 
     Derivation: given x_0 too, x_{t−1} has mean c_0 x_0 + c_t x_t and variance βv/w; averaging over x_0 adds the variance of the
     mean (law of total variance), and c_0 √ᾱ_t + c_t = √(1−β).
-    Shapes: heads two arrays (N, …), x_t (N, …); beta, log_alpha_bar_prev (N, 1, …).
+    Shapes: heads two arrays (N, …), x_t (N, …); beta, log_alpha_bar_prev (N, 1, …) → mean and var (N, …).
     """
     a, v, w = shares(beta, log_alpha_bar_prev)
     mean = np.sqrt(1 - beta) * x_t + np.sqrt(a) * beta / w * heads.mean
@@ -144,7 +144,7 @@ def denoising_vjp(heads: Heads, x_t: Array, beta: Array, log_alpha_bar_prev: Arr
 def read_out(heads: Heads, x_t: Array, step: Step, *, T: int, readout: str) -> Gaussian:
     """The read-out of that name, which takes from the step what it needs.
 
-    Shapes: heads two arrays (N, …), x_t (N, …), step three columns (N, 1, …).
+    Shapes: heads two arrays (N, …), x_t (N, …), step three columns (N, 1, …) → mean and var (N, …).
     Raises: ValueError for another name.
     """
     return read_out_vjp(heads, x_t, step, T=T, readout=readout)[0]

@@ -58,7 +58,7 @@ def _spread_out(points: Array, count: int) -> Array:
 def reverse(parameters: SwissRoll, x_t: Array, step: Step, *, t: Array, readout: str = "denoising") -> Gaussian:
     """p(x_{t−1} | x_t) for each row of x_t at its own step t.
 
-    Shapes: x_t (N, D), step three columns (N, 1), t integers (N,) in 2..T.
+    Shapes: x_t (N, D), step three columns (N, 1), t integers (N,) in 2..T → mean and var (N, D).
     """
     return reverse_vjp(parameters, x_t, step, t=t, readout=readout)[0]
 

@@ -44,7 +44,7 @@ SYMBOLS = {
     "L": "the expected log-likelihood of a datum (eq. 10)",
     "K": "the paper's letter for two things: the right side of eq. 12 (eqs. 13 and 37 to 42) and that of eq. 14, which lacks C "
          "(eqs. 14, 15, 46 and 51, and this package)",
-    "C": "the correction that eq. 14 lacks, C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]: eq. 12 is K + C",
+    "C": "the correction that eq. 14 lacks, C = [E log π(x_T) + H(π)] + [E log π(x_0) − E log π(x_1)]",
     "H": "an entropy: H_q of the forward chain, H_p of the model", "KL": "the divergence D_KL(q ‖ p) = E_q log(q/p)",
     "n": "the number of dimensions or bits",
     "r": "the rate of ones of the binomial π; with an argument, r(x) is the factor of sec. 2.5",

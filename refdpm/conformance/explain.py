@@ -45,6 +45,7 @@ def explain(wanted: str, clauses: Clauses) -> str:
     if not texts or wanted.strip().upper() in GROUPS:                      # a law is a word too, and a unit a convention
         texts += _several(wanted.strip(), clauses)
     texts = texts or [theory(name) for name in book() if _folded(name.rpartition(".")[2]) in parts]
+    texts = texts or [equation(number, clauses) for number in cited(wanted) if number in EQUATIONS]          # of a question
     texts = texts or _passages(wanted, clauses)
     if not texts:
         raise ValueError(f"NAME: expected a clause, a function, a mistake, an equation, a convention, a module or a word, "

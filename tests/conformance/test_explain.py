@@ -49,6 +49,7 @@ def test_every_name_that_is_printed_is_known(names):
     ("K*", ["best"]), ("L_null", ["under π"]), ("model", ["rows 1 to T"]), ("eq65", ["equations 64 and 65"]),
     ("correction", ["bound.correction(", "C = [E log"]), ("convention", ["refdpm explain"]), ("strict bound", ["BND.STRICT.VALUE"]),
     ("T_pi", ["T_π: ", "q(x_t | x_{t−1})"]), ("kernel", ["T_π", "q(x_t | x_{t−1})", "a convention"]), ("q", ["forward chain"]),
+    ("why is eq. 14 equal to eq. 12?", ["equation 14 of", "equation 12 of", "K + C"]),
     ("telescope", ["refdpm.bound: Their sum over t telescopes (eqs. 49, 50)", "50: "]),
     ("stationary", ["refdpm.gaussian: ", "and "]), ("Jensen", ["refdpm.likelihood: The logarithm is concave", "NEW-JENSEN meant"]),
     ("protocol", ['{"hello": 1', '"call": "vjp"', "(N, H, W, C)", "shape (T,): β_1 first"])])

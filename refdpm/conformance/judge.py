@@ -28,7 +28,7 @@ from refdpm.conformance.power import HALF, NOTHING, factor_along_t, is_large, pl
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
-from refdpm.textbook.edits import Edit, aligned, every_edit
+from refdpm.textbook.edits import ADDED, Edit, aligned, every_edit
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
@@ -355,7 +355,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
 def _better_formula(subject: Subject, quantity: Quantity, at: int, cases: list[_Case]) -> str:
     """What is said of answers that are right to what rounding allows, if a wrong formula fits them several times better.
 
-    What some put for a variance of 0 is left out: any such number is right.
+    What some put for a variance of 0 is left out, for any such number is right; and what some add to what must not be 0.
     """
     def apart(case: _Case, value: Array) -> float:
         found = ratios(case.observed, np.broadcast_to(value, case.observed.shape), case.scale, UNITS[case.dtype])
@@ -365,7 +365,8 @@ def _better_formula(subject: Subject, quantity: Quantity, at: int, cases: list[_
     worst = apart(worst_first[0], worst_first[0].expected)
     if worst <= CLOSE:
         return ""
-    for (says,), values in _edited_variants(subject, quantity, [at], cases[0].inputs):
+    variants = _edited_variants(subject, quantity, [at], cases[0].inputs)
+    for says, values in ((says, values) for (says,), values in variants if ADDED not in says):
         left = 0.0
         with suppress(ValueError, IndexError, ArithmeticError):            # a formula that can say nothing there explains nothing
             for case in worst_first:

@@ -18,7 +18,7 @@ from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import LIMIT, UNITS, own_tables
 from refdpm.conformance.subject import differs
-from refdpm.textbook.edits import Edit, every_edit
+from refdpm.textbook.edits import ADDED, Edit, every_edit
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.rounding import Rounded
@@ -122,7 +122,8 @@ def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[
 
 
 def _edits_at(places: list[Place]) -> list[Edit]:
-    return every_edit(places[0].formulas) if places else []
+    found = every_edit(places[0].formulas) if places else []
+    return [edit for edit in found if ADDED not in edit.says]
 
 
 def _passes_unseen(edit: Edit, places: list[Place], at: int, unit: float, share: float) -> bool:

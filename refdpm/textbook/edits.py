@@ -21,7 +21,7 @@ from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
 POWERS = ("call", "*", "/")
-NUMBERS_OF = ("classes", "levels", "count")                         # arguments that count something, and may be off by one
+NUMBERS_OF = ("classes", "levels", "count", "T")                       # arguments that count something, and may be off by one
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
 STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
 TARGETS = ("x_0", "noise")                                           # what a network predicts, or a state is made of
@@ -29,6 +29,7 @@ LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what i
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
 SMALL = tuple(Fraction(1, 10 ** power) for power in (4, 5, 6, 7, 8, 10, 12))  # what people add to what must not be 0
+ADDED = "is added in"                                               # of those: another formula only where something is nearly 0
 TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
 CUT = "…"                                                           # where a part is not written out
 LONG = 40                                                           # letters of a part that is described by how it is written
@@ -215,7 +216,7 @@ def _to_another_base(version: _Version) -> Iterator[Edit]:
     if len(logs) > 1:
         yield version.edit("log left out everywhere", {one: one.parts[0] for one in logs})
         for small in SMALL:
-            yield version.edit(f"{written(node(small))} is added in all logarithms", {
+            yield version.edit(f"{written(node(small))} {ADDED} all logarithms", {
                 one: log(one.parts[0] + node(small)) for one in logs})
         for base in (2, 10):
             yield version.edit(f"to base {base}, for the natural logarithm, everywhere",
@@ -721,7 +722,7 @@ def _small_numbers(one: E) -> Iterator[tuple[str, E]]:
     where = {None: "a divisor", "log": "a logarithm", "sqrt": "a root"}.get(one.how)
     if where and last.op != "number":
         for small in SMALL:
-            yield f"{written(node(small))} is added in {where}, to {_name(last)}", E(one.op, (*before, last + node(small)), one.how)
+            yield f"{written(node(small))} {ADDED} {where}, to {_name(last)}", E(one.op, (*before, last + node(small)), one.how)
 
 
 def _number(one: E) -> Iterator[tuple[str, E]]:
@@ -865,6 +866,7 @@ def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
         others = [here._replace(name=name) for name in COLUMNS if name != here.name] + others
         others += [other for other in columns if other != here]
         others += [here._replace(at=1)] if here.at == "T" else []
+        others += [Column("alpha_bar", -1)] if here.at == "t_prev" else []
     for other in dict.fromkeys(others):
         new = E("column", how=other)
         yield f"{written(new)} for {written(one)}", new
@@ -881,8 +883,9 @@ def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
 def _tables_before(one: E) -> Iterator[tuple[str, E]]:
     """What a table of ᾱ_{t−1} holds that was made in another way from one of ᾱ_t; and what some take for the level of the data."""
     if one.how == Column("alpha_bar", 0, "t_prev"):
-        yield (f"ᾱ_1 at t_prev = 0 for {written(one)}",
-               where(above(column("t", at="t_prev"), 0), one, column("alpha_bar", at=1)))
+        at_the_end = above(column("t", at="t_prev"), 0)
+        yield f"ᾱ_1 at t_prev = 0 for {written(one)}", where(at_the_end, one, column("alpha_bar", at=1))
+        yield f"ᾱ_{{t−1}} for {written(one)}, but where that is 1", where(at_the_end, column("alpha_bar", -1), one)
     if one.how != Column("alpha_bar", -1):
         return
     t, T, now = column("t"), column("t", at="T"), column("alpha_bar")

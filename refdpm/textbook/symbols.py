@@ -15,8 +15,8 @@ import numpy as np
 
 from refdpm.textbook.bits import relative
 from refdpm.textbook.chain import Row, from_levels, of_step
-from refdpm.textbook.expression import (PI, E, above, also, cos, counting, exp, forms, joined, kept, largest, log, mean, move,
-                                        named, node, sin, slack, term, total, understood, where)
+from refdpm.textbook.expression import (PI, E, above, also, column, cos, counting, exp, forms, joined, kept, largest, log, mean,
+                                        move, named, node, sin, slack, term, total, understood, where)
 from refdpm.textbook.layers import log_softmax, matmul, softmax
 
 
@@ -68,7 +68,11 @@ def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None
     return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"))
 
 
-def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None, law: E | None = None) -> E:
+FIRST = above(2, column("t"))
+
+
+def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None, law: E | None = None, first: E | None = None
+            ) -> E:
     """p(x_{t−1} | x_t) from p̂ = softmax(logits), with `seen` = q(x_t | ·) for each class of x_0.
 
         joint               ∝ Σ_k p̂_k q(x_{t−1}, x_t | k): the posterior at p̂
@@ -82,7 +86,9 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
         x_0 = said / seen if law is None else where(above(seen, 0), said / seen, 0)
         return posterior(x_t, x_0 if law is None or mixing == "average" else where(above(1, law), x_0, 0), row, law=law)
     joint = posterior(x_t, said, row, K, law)
-    return joint if mixing == "joint" else where(above(row.rest_prev, 0), joint, said)
+    if mixing == "joint":
+        return joint
+    return where(above(row.rest_prev, 0), joint, said) if first is None else where(first, said, joint)
 
 
 @named
@@ -96,10 +102,10 @@ def kl_of_any(q: E, p: E) -> E:
     return total(term(lambda q, p: relative(q, p) - q + p, q, p), "classes")
 
 
-def step_kl(q: E, p: E, x_0: E, row: Row) -> E:
+def step_kl(q: E, p: E, x_0: E) -> E:
     """D_KL(q(x_{t−1} | x_t, x_0) ‖ p), which is −log p at x_0 where t = 1."""
     score = understood(above(x_0, 0), -(x_0 * log(p)))
-    return total(also(relative(q, p), where(above(row.rest_prev, 0), relative(q, p), score)), "classes")
+    return total(also(relative(q, p), where(FIRST, score, relative(q, p))), "classes")
 
 
 # -- any matrices, draws, the limit of many steps --------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def _law_in_book(i: Inputs) -> E | None:
 
 def _reverse_in_book(i: Inputs) -> E:
     law = _law_in_book(i)
-    return book.reverse(LOGITS, X_T, row(), book.evidence(X_T, row(), K, law), i["mixing"], K, law)
+    return book.reverse(LOGITS, X_T, row(), book.evidence(X_T, row(), K, law), i["mixing"], K, law, book.FIRST)
 
 
 # -- the clauses -----------------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ TERMS: tuple[Quantity, ...] = (
         chain("x_0", "x_t", logits=True), _edges_of_terms,
         Theory(categorical.step_kl, "logits", x_0=lambda i: _symbols(i, "x_0"), x_t=lambda i: _symbols(i, "x_t"),
                step=lambda i: step_of(i, _axes), mixing=lambda i: i["mixing"], law=_law_of_term),
-        lambda i: (book.step_kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_in_book(i), X_0, row()),),
+        lambda i: (book.step_kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_in_book(i), X_0),),
         given=own_levels, after=("categorical_posterior", "categorical_reverse", "categorical_kl"), choices=("mixing", "kernel"),
         arguments=("logits",), page=_page),
     Quantity(

@@ -235,7 +235,7 @@ def _checked(options: argparse.Namespace, adapter: str, source: Any, how: dict[s
     from refdpm.conformance import report as texts, session
 
     if isinstance(source, Exception):
-        return _Checked(texts.of_error(adapter, source, seed=options.seed, versions=session.versions()), {}, {})
+        return _Checked(texts.of_error(adapter, str(source), seed=options.seed, versions=session.versions()), {}, {})
     seconds: dict[str, float] = {}
     stopped = None
     with Progress(quiet=options.quiet) as progress:

@@ -38,12 +38,12 @@ def surprises(row: Mapping[str, Any]) -> bool:
     return row["verdict"] in FAILING if not row["expected"] else row["verdict"] == "pass"
 
 
-def of_error(adapter: str, error: Exception, *, seed: int, versions: Mapping[str, str]) -> dict[str, Any]:
+def of_error(adapter: str, reason: str, *, seed: int, versions: Mapping[str, str]) -> dict[str, Any]:
     """The report on an adapter that could not be asked: with the same keys as any other, and the key "error"."""
     profile = Profile().stated()
     return {"adapter": adapter, "profile": profile, "known": dict.fromkeys(profile, "undetermined"), "causes": [], "not_known": [],
             "not_looked_at": [], "further_outputs": {}, "clauses": [], "summary": dict.fromkeys(VERDICTS, 0),
-            "versions": dict(versions), "seed": seed, "exit_code": 2, "error": str(error)}
+            "versions": dict(versions), "seed": seed, "exit_code": 2, "error": reason}
 
 
 def text(report: dict[str, Any], *, verbose: bool = False) -> str:

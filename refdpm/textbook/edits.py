@@ -798,7 +798,7 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
     if _asks_which_step(mask):
         step, t = mask.parts
         last = step.how - 1
-        yield f"no exception at t = {last}", b + 0 * a
+        yield f"t = {last} is treated like every other t", b + 0 * a
         yield f"at every t what is right at t = {last}", a + 0 * b
         up_to_next = above(step.how + 1, t)
         yield f"at t = {step.how} what is right at t = {last}", E("where", (up_to_next, a, b))

@@ -187,6 +187,12 @@ def of_symbols(**otherwise):
     (dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)), "1e-06 is added in a logarithm, to "),
     (dict(divergence=lambda self, q, p: (q * np.log(q + 1e-8) - q * np.log(p + 1e-8)).sum(axis=-1)),
      "1e-08 is added in all logarithms"),
+    (dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
+        (t == 2)[:, None, None], self.said(logits), Symbols.categorical_reverse(self, logits, x_t, t))),
+     "what is right at t = 1 is at t = 2, and not there"),
+    (dict(categorical_step_kl=lambda self, logits, x_0, x_t, t: np.where(
+        (t == 1)[:, None], -np.exp(-Symbols.categorical_step_kl(self, logits, x_0, x_t, t)),
+        Symbols.categorical_step_kl(self, logits, x_0, x_t, t))), "log left out: "),
     # as masked diffusion has it, where no data are the mask
     (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "clauses pass"),
     (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) > 0, logits, -1e30))), "is wrong")])
@@ -498,6 +504,12 @@ def sides(t, beta, x):
     (dict(path_shifted=lambda time, shift: np.exp(shift) * time / (1 + (np.exp(shift) - 1) * time)), "exp(shift) for shift"),
     (dict(guided_noise=lambda beta, noise, gradient, t: noise - np.sqrt(1 / sides(t, beta, noise) - 1) * gradient),
      "√((1 − ᾱ_t)/ᾱ_t) for √(1 − ᾱ_t)"),
+    (dict(kl=lambda mean_q, var_q, mean_p, var_p: 0.5 * (var_q / var_p + (mean_q - mean_p) ** 2 / var_p - np.log(var_q))),
+     "terms left out: log(var_p), and −1"),
+    (dict(rms_norm=lambda x, scale, epsilon: scale * x / np.sqrt(x ** 2 + epsilon)), "mean over the last axis left out: x²"),
+    (dict(path_drawn=lambda mean, spread, noise: np.exp(mean + spread * noise)), "term left out: 1"),
+    (dict(cosine_schedule=lambda T, offset, cap: (lambda f: np.minimum(1 - f[1:] / f[:-1], cap))(
+        np.cos((np.arange(T + 1) / (T + 1) + offset) / (1 + offset) * np.pi / 2) ** 2)), "T + 1 for T in (1 … (T + 1) − 1)/T"),
     (dict(mask_schedule=lambda mask_time, floor: (lambda a: (floor + (1 - floor) * a, np.sin(np.pi / 2 * mask_time) * np.pi / 2 / (
         (1 - floor) * (1 - a))))(np.cos(np.pi / 2 * mask_time))), "factor left out: 1 − floor")])
 def test_brackets_targets_levels_and_slopes(functions, says):

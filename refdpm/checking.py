@@ -74,7 +74,6 @@ def _check(options: argparse.Namespace) -> int:
     from refdpm.conformance.session import Stopped
     from refdpm.conformance.subject import Unsound
 
-    keep_no_folder()
     try:
         return _run_check(options) if options.adapters else _first_look(options)
     except Unsound as error:
@@ -224,7 +223,6 @@ def _source(options: argparse.Namespace, adapter: str, stack: contextlib.ExitSta
 
 def _checked_apart(options: argparse.Namespace, how: dict[str, Any], adapter: str) -> _Checked:
     """The report on an adapter in another process than that of the command; nothing is said meanwhile."""
-    keep_no_folder()
     with contextlib.ExitStack() as stack:
         quiet = argparse.Namespace(**vars(options) | {"quiet": True})
         return _checked(quiet, adapter, _source_or_error(options, adapter, stack), how)
@@ -330,6 +328,7 @@ def _first_look(options: argparse.Namespace) -> int:
     """The reference in brief, then the example as it is, then with its mistake: a whole report, and a named failure."""
     from refdpm.conformance import brief
 
+    keep_no_folder()
     for flag in ("list", "html", "junit", "dump", "github"):
         if getattr(options, flag):
             raise ValueError(f"--{flag}: expected an adapter beside it, got none")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
 
 from refdpm.vjp import Array, Tree, leaves, tree_map
 
@@ -90,8 +89,10 @@ def lbfgs(value_and_gradient: Callable[[Tree], tuple[float, Tree]], parameters: 
         value, gradient = value_and_gradient(unflatten(x, parameters))
         return value, flatten(gradient)
 
-    result = scipy.optimize.minimize(of_vector, flatten(parameters), jac=True, method="L-BFGS-B",
-                                     options={"maxiter": iterations, "maxcor": 20})
+    from scipy.optimize import minimize                             # which takes a quarter of a second, for all who import this
+
+    result = minimize(of_vector, flatten(parameters), jac=True, method="L-BFGS-B",
+                      options={"maxiter": iterations, "maxcor": 20})
     return unflatten(result.x, parameters)
 
 

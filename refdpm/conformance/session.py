@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from importlib import metadata
 from itertools import product
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,7 +17,6 @@ import sys
 import time
 import warnings
 
-import hypothesis
 import numpy as np
 import scipy
 
@@ -475,4 +475,4 @@ def _called(id: str, of: Quantity | Law) -> str:
 def versions() -> dict[str, str]:
     """What this ran on."""
     return {"refdpm": refdpm.__version__, "python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__,
-            "hypothesis": hypothesis.__version__}
+            "hypothesis": metadata.version("hypothesis")}

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,8 +46,12 @@ class Rounded(NamedTuple):
 
 
 def _quotient(x: Array, y: Array) -> Array:
-    with np.errstate(all="ignore"):
-        return np.asarray(np.where(x == 0, 0.0, x / y))
+    return np.asarray(np.where(x == 0, 0.0, x / y))
+
+
+def _in_shape(x: Any, shape: tuple[int, ...]) -> Array:
+    """An error in the shape of its value, in which it mostly is."""
+    return x if np.shape(x) == shape else np.broadcast_to(x, shape)
 
 
 def _product(slope: Array, error: Array) -> Array:
@@ -99,9 +104,9 @@ class Rounding:
             case "counting":
                 return 0 * value
             case "joined":
-                return np.concatenate([np.broadcast_to(part.error, part.value.shape) for part in parts], axis=one.how)
+                return np.concatenate([_in_shape(part.error, part.value.shape) for part in parts], axis=one.how)
             case "piece":
-                errors = [np.broadcast_to(parts[0].error, parts[0].value.shape), *(part.value for part in parts[1:])]
+                errors = [_in_shape(parts[0].error, parts[0].value.shape), *(part.value for part in parts[1:])]
                 return FLOATS.at(one, errors, page)
             case "slack":
                 return np.abs(parts[0].value) * self.tables
@@ -117,18 +122,19 @@ class Rounding:
         x = parts[0]
         match one.op:
             case "move":
-                return moved(np.broadcast_to(x.error, x.value.shape), place(one, *(part.value for part in parts)), 0.0)
+                return moved(_in_shape(x.error, x.value.shape), place(one, *(part.value for part in parts)), 0.0)
             case "back" | "fold" | "spread":
                 added = np.abs(x.value) * (one.op in ("back", "fold"))
                 others = (part.value for part in parts[1:])
-                return FLOATS.along_axes(one, np.broadcast_to(x.error + added, x.value.shape), *others)
+                return FLOATS.along_axes(one, _in_shape(x.error + added, x.value.shape), *others)
             case "running" | "running back":
                 return FLOATS.along_axes(one, x.error + np.abs(x.value))
             case "largest" | "count":
                 return np.zeros(np.shape(value))
-        like = 0.0 if len(parts) == 1 else parts[1].value
-        whole = np.broadcast_to(x.error + np.abs(x.value), np.broadcast_shapes(np.shape(x.value), np.shape(like)))
-        lost = FLOATS.along_axes(one, np.asarray(whole))
+        whole = x.error + np.abs(x.value)
+        if len(parts) > 1:
+            whole = np.broadcast_to(whole, np.broadcast_shapes(np.shape(x.value), np.shape(parts[1].value)))
+        lost = FLOATS.along_axes(one, whole)
         return lost + np.abs(value) if one.op in ("mean", "average") else lost
 
     def _called(self, name: str, x: Rounded, value: Array) -> Any:
@@ -196,25 +202,26 @@ def rounding(roots: Iterable[E], page: Page, *, accurate: bool = False, known: M
         return list(evaluate(roots, Rounding(tables=not accurate, known=known), page, memo))
 
 
-def of_operations(roots: Iterable[E], page: Page) -> list[Rounded]:
+def of_operations(roots: Iterable[E], page: Page, memo: MutableMapping[E, Any] | None = None) -> list[Rounded]:
     """What the operations of printed formulas lose, from columns of the schedule that are exact."""
     with np.errstate(all="ignore"):
-        return list(evaluate(roots, Rounding(tables=True, columns=False), page))
+        return list(evaluate(roots, Rounding(tables=True, columns=False), page, memo))
 
 
-def of_columns(roots: Iterable[E], page: Page) -> list[Array]:
+def of_columns(roots: Iterable[E], page: Page, memo: Mapping[E, Any] = MappingProxyType({})) -> list[Array]:
     """What the errors of tables make of formulas, in the form in which it is most: a column is off by the same amount wherever it
-    stands.
+    stands.  The memo of `of_operations` spares the values.
 
     Every row by itself: where rows are added up, or steps taken, errors of different t do not move together, and this is no bound.
     """
+    values = {one: found.value if isinstance(found, Rounded) else found for one, found in memo.items()}
     return [np.asarray(np.fmax.reduce(np.broadcast_arrays(*forms)))
-            for forms in zip(*(_of_columns(form, page) for form in versions(roots)))]
+            for forms in zip(*(_of_columns(form, page, values) for form in versions(roots)))]
 
 
-def _of_columns(formulas: tuple[E, ...], page: Page) -> list[Array]:
+def _of_columns(formulas: tuple[E, ...], page: Page, values: Mapping[E, Array]) -> list[Array]:
     found = [np.zeros(()) for _ in formulas]
-    still: dict[E, Any] = {}
+    still: dict[E, Any] = dict(values)
     floats(formulas, page, still)
     for moves in _moves(_columns_in(formulas), page):
         moved = _moved_with(formulas, tuple(moves))

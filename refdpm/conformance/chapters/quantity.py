@@ -129,13 +129,14 @@ def _formulas(book: Callable[[Inputs], E | tuple[E, ...]], form: Keyed) -> E | t
     return book(form.inputs)
 
 
-@lru_cache(maxsize=4000)
+@lru_cache(maxsize=10_000)
 def _followed(quantity: Quantity, numbers: Keyed, own_tables: bool) -> list[Rounded]:
     formulas, page = quantity.formulas(numbers.inputs), quantity.page(numbers.inputs)
-    found = of_operations(formulas, page)
+    memo: dict[E, Any] = {}
+    found = of_operations(formulas, page, memo)
     if not own_tables:
         return found
-    of_tables = [part.scale for part in rounding(formulas, page)] if _adds_up(formulas, page) else of_columns(formulas, page)
+    of_tables = [part.scale for part in rounding(formulas, page)] if _adds_up(formulas, page) else of_columns(formulas, page, memo)
     return [Rounded(part.value, part.scale + TABLES / LIMIT * table) for part, table in zip(found, of_tables)]
 
 

@@ -157,7 +157,7 @@ def _agrees(value: Array, part: Part, unit: Array, apart: Array) -> bool:
 def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     inputs, of_right = wrong[0].inputs, _changes_of(wrong)
     yield of_right(ALWAYS_0, np.zeros_like)
-    yield from _of_other_inputs(inputs, reference)
+    yield from _of_other_inputs(wrong, reference)
     yield from _of_its_inputs(inputs)
     if len(wrong[0].parts) == 2:
         yield Symptom("its two outputs are exchanged", lambda i: _right_at(wrong, i)[::-1], (1, 0))
@@ -195,20 +195,34 @@ def _changes_of(failures: list[Failure]) -> Callable[[str, Callable[[Array], Any
     return lambda says, change: Symptom(says, lambda inputs: tuple(map(change, _right_at(failures, inputs))))
 
 
-def _of_other_inputs(inputs: Inputs, reference: Reference) -> Iterator[Symptom]:
+def _is_of_one_step(wrong: list[Failure]) -> bool:
+    """Whether all rows that are wrong have the same t."""
+    rows = [(failure.inputs["t"], part.wrong) for failure in wrong for part in failure.parts]
+    if any(np.shape(row)[:1] != t.shape for t, row in rows):
+        return False
+    return len({int(one) for t, row in rows for one in t[row.reshape(len(t), -1).any(axis=1)]}) == 1
+
+
+def _of_another_t(reference: Reference) -> Iterator[Symptom]:
+    yield Symptom("it is the answer for t + 1", lambda i: reference(_at(i, i["t"] + 1)))
+    yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
+    yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
+                  lambda i: reference(_at(i, len(i["beta"]) - i["t"])))
+    yield Symptom("it is the answer for t = 1, at every t", lambda i: reference(_at(i, np.ones_like(i["t"]))))
+    yield Symptom("it is the answer for the t of the first row, in all rows",
+                  lambda i: reference(_at(i, np.full_like(i["t"], i["t"][0]))))
+
+
+def _of_other_inputs(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     """The right answer to another question: at another t, or with one argument in the place of another."""
+    inputs = wrong[0].inputs
     if isinstance(inputs.get("t"), np.ndarray) and "beta" in inputs:
         for dtype in ("bfloat16", "float16"):
             if np.any(_held(inputs["t"], dtype) != inputs["t"]):
                 yield Symptom(f"it is the answer for t as {dtype} holds it, which has not every integer",
                               partial(_with_t_held, reference, dtype))
-        yield Symptom("it is the answer for t + 1", lambda i: reference(_at(i, i["t"] + 1)))
-        yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
-        yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
-                      lambda i: reference(_at(i, len(i["beta"]) - i["t"])))
-        yield Symptom("it is the answer for t = 1, at every t", lambda i: reference(_at(i, np.ones_like(i["t"]))))
-        yield Symptom("it is the answer for the t of the first row, in all rows",
-                      lambda i: reference(_at(i, np.full_like(i["t"], i["t"][0]))))
+        if not _is_of_one_step(wrong):                           # else it is an exception that stands at another step
+            yield from _of_another_t(reference)
     if isinstance(inputs.get("t_prev"), np.ndarray):
         for says, other in _OTHER_TARGETS:
             yield Symptom(f"it is the step to {says}, and not to t_prev", partial(_with_target, reference, other))

@@ -190,6 +190,9 @@ def of_symbols(**otherwise):
     (dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
         (t == 2)[:, None, None], self.said(logits), Symbols.categorical_reverse(self, logits, x_t, t))),
      "what is right at t = 1 is at t = 2, and not there"),
+    (dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
+        (t <= 2)[:, None, None], self.said(logits), Symbols.categorical_reverse(self, logits, x_t, t))),
+     "at t = 2 what is right at t = 1"),
     (dict(categorical_step_kl=lambda self, logits, x_0, x_t, t: np.where(
         (t == 1)[:, None], -np.exp(-Symbols.categorical_step_kl(self, logits, x_0, x_t, t)),
         Symbols.categorical_step_kl(self, logits, x_0, x_t, t))), "log left out: "),

@@ -187,19 +187,20 @@ SLIPS = {
     "SLV-2M-R": dict(sigma_multistep=lambda x, denoised, denoised_before, sigma_before, sigma, sigma_next: (
         lambda half: sigma_next / sigma * x + (1 - sigma_next / sigma) * (denoised + half * (denoised - denoised_before)))(
             np.log(sigma_before / sigma) / np.log(sigma / sigma_next) / 2)),
-    "SLV-STOP": dict(sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas[:-1])),
-    "SIG-DATA": dict(sigma_weight=lambda sigma, sigma_data: 1 + sigma ** -2),
+    "the last step is left out": dict(sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas[:-1])),
+    "divisor left out: sigma_data²": dict(sigma_weight=lambda sigma, sigma_data: 1 + sigma ** -2),
     "SIG-COUNT": dict(sigma_levels=lambda count, sigma_min, sigma_max, rho: np.append(
         levels(count + 1, sigma_min, sigma_max, rho)[:-2], 0)),
     "PTH-TARGET": dict(path_loss=lambda model, x_0, noise, t: np.mean((model((1 - t) * x_0 + t * noise, t) - noise) ** 2)),
     "PTH-ROOTS": dict(path_loss=lambda model, x_0, noise, t: np.mean(
         (model(np.sqrt(1 - t) * x_0 + np.sqrt(t) * noise, t) - (noise - x_0)) ** 2)),
-    "PTH-TWICE": dict(path_shifted=lambda t, shift: t / (t + (1 - t) / shift ** 2)),
+    "square of shift for shift": dict(path_shifted=lambda t, shift: t / (t + (1 - t) / shift ** 2)),
     "PTH-NEXT": dict(path_step=lambda model, x, t, t_next: x + (t_next - t) * model(x, t_next)),
-    "CAT-KEPT-RATE": dict(mask_schedule=lambda t: (np.cos(np.pi / 2 * t), np.pi / 2 * np.tan(np.pi / 2 * t))),
+    "cos(π mask_time/2) for 1 − cos(π mask_time/2)": dict(
+        mask_schedule=lambda t: (np.cos(np.pi / 2 * t), np.pi / 2 * np.tan(np.pi / 2 * t))),
     "PTH-NOISE-ALONE": dict(path_stochastic_step=lambda model, x, noise, t, t_next, diffusion: (
         x + (t_next - t) * model(x, t) + np.sqrt(diffusion * (t - t_next)) * noise)),
-    "PTH-NOISE-HALF": dict(path_stochastic_step=lambda model, x, noise, t, t_next, diffusion: (
+    "factor left out: ½": dict(path_stochastic_step=lambda model, x, noise, t, t_next, diffusion: (
         noisy_step(model, x, 0 * noise, t, t_next, 2 * diffusion) + np.sqrt(diffusion * (t - t_next)) * noise)),
     "PTH-COUNT": dict(path_euler_sample=lambda model, x, count: chain(lambda net, x, a, b: x - net(x, a) / count)(
         model, x, np.linspace(1, 0, count))),

@@ -151,11 +151,11 @@ def test_right_ones_pass_and_the_weight_is_a_convention(start):
 
 @pytest.mark.parametrize("name,wrong,words", [
     ("guided_prediction", lambda self, conditional, unconditional, weight: conditional + weight * (unconditional - conditional),
-     "GUI-SWAPPED"),
+     "conditional and unconditional are exchanged"),
     ("rescaled_guidance", lambda self, guided, conditional, share: (
         share * conditional.std() / guided.std() + 1 - share) * guided, "GUI-BATCH"),
     ("guided_noise", lambda self, noise, gradient, t: noise - (1 - self.alpha_bar[t]).reshape(
-        -1, *[1] * (noise.ndim - 1)) * gradient, "GUI-ROOT"),
+        -1, *[1] * (noise.ndim - 1)) * gradient, "root left out: √(1 − ᾱ_t)"),
     ("noised_again", lambda self, x_prev, noise, t: np.sqrt(1 - self.beta[t]).reshape(
         -1, *[1] * (noise.ndim - 1)) * x_prev + self.beta[t].reshape(-1, *[1] * (noise.ndim - 1)) * noise, "NEW-DRAW")])
 def test_wrong_ones_are_named(name, wrong, words):

@@ -139,7 +139,7 @@ def test_right_ones_pass_under_their_conventions():
 
 @pytest.mark.parametrize("name,change,words", [
     ("min_snr_weight", lambda self, t, gamma: np.minimum(1, gamma * (1 - self.bar[t])), "LOSS-V-ONE"),
-    ("p2_weight", lambda self, t: 1 / (1 + np.sqrt(self.bar[t] / (1 - self.bar[t]))), "NEW-SNR"),
+    ("p2_weight", lambda self, t: 1 / (1 + np.sqrt(self.bar[t] / (1 - self.bar[t]))), "root of ᾱ_t/(1 − ᾱ_t) for ᾱ_t/(1 − ᾱ_t)"),
     ("hybrid_loss", lambda self, model, x_0, t, noise, share: (
         share * Trained.hybrid_loss(self, model, x_0, t, noise, 1 / share)), "DIS-07")])
 def test_wrong_ones_are_named(name, change, words):

@@ -235,11 +235,12 @@ def test_right_ones_pass_and_their_conventions_are_found():
     ("masked_loss", lambda self, logits, x_0, x_t, sigma, dsigma, mask: Masked.masked_loss(
         self, logits, x_0, np.full_like(x_t, mask), sigma, dsigma, mask), "CAT-ALL-TOKENS"),
     ("masked_loss", lambda self, logits, x_0, x_t, sigma, dsigma, mask: Masked.masked_loss(
-        self, logits, x_0, x_t, sigma, dsigma, mask) * (1 - np.exp(-sigma)), "CAT-ALPHA"),
+        self, logits, x_0, x_t, sigma, dsigma, mask) * (1 - np.exp(-sigma)), "0 for 1 in exp(sigma) − 1"),
     ("masked_reverse", lambda self, logits, x_t, sigma, sigma_next, mask: Masked.masked_reverse(
         self, logits, np.full_like(x_t, mask), sigma, sigma_next, mask), "CAT-REMASK"),
     ("masked_reverse", lambda self, logits, x_t, sigma, sigma_next, mask: Masked.masked_reverse(
-        self, logits, x_t, sigma, sigma_next, mask) * (1 - (x_t == mask) * np.exp(-sigma)[:, None])[..., None], "CAT-UNDIVIDED"),
+        self, logits, x_t, sigma, sigma_next, mask) * (1 - (x_t == mask) * np.exp(-sigma)[:, None])[..., None],
+     "divisor left out everywhere: 1 − exp(−sigma)"),
     ("mask_schedule", lambda self, t, eps: (1 - Masked.mask_schedule(self, t, eps)[0],
                                                 Masked.mask_schedule(self, t, eps)[1]), "CAT-KEPT-MASKS"),
     ("absorbing_ratio", lambda self, x_0, x_t, sigma, mask: Masked.absorbing_ratio(

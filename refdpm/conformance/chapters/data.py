@@ -26,9 +26,4 @@ PREPARED = (
     in_prepare("NEW-BATCH-SCALE", "constants of what is at hand, a batch or held-out images → of the training set",
             f"{ORIGINAL}; of the first batch there",
             told(constants=lambda constants, values: constants_of(np.append(values, 0), level=constants.level))),
-    Mistake("NEW-NOISE-VARIANCE", "variance of the levels alone → with the noise's, level²/12; else E x² > 1", "derived here",
-            "data.prepare.constants_of", "value",
-            then(lambda constants, values: constants._replace(scale=float(1 / np.std(values))))),
-    Mistake("NEW-PICTURE", "pictures cut off to whole levels → rounded; half a level too dark", "derived here",
-            "data.prepare.restore", "value", told(x=lambda x, constants, low, high: x - constants.scale * (high - low) / 255 / 2)),
 )

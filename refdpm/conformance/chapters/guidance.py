@@ -15,7 +15,7 @@ from refdpm.conformance.chapters.ends import BELOW, STATE, Case, chosen, ends
 from refdpm.conformance.chapters.inputs import N, Given, Inputs, chain, chain_edges, drawn, listed, spread_out
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, Theory, composed
-from refdpm.conformance.planting import edited, instead, of, then, told
+from refdpm.conformance.planting import instead, of, then, told
 from refdpm.later import guidance
 from refdpm.textbook import guidance as book
 from refdpm.textbook.chain import draw, forward, row
@@ -113,22 +113,14 @@ def _all_channels_but_the_last(value: Array, conditional: Array) -> Array:
     return np.concatenate([value[..., :-1], conditional[..., -1:]], axis=-1)
 
 
-in_guided, in_rescaled, in_noise = of("later.guidance.guided"), of("later.guidance.rescaled"), of("later.guidance.guided_noise")
+in_guided, in_rescaled = of("later.guidance.guided"), of("later.guidance.rescaled")
 in_times = of("later.guidance.repeated_times")
 
 MISTAKES = (
-    in_guided("GUI-SWAPPED", "the prediction with the class and that without exchanged → each in its place",
-              "two halves of a batch unpacked in the other order",
-              told(conditional=lambda conditional, unconditional: unconditional,
-                   unconditional=lambda unconditional, conditional: conditional)),
     in_guided("GUI-CHANNELS", "guidance of the first channels only → of all", "facebookresearch/DiT#41",
               then(_all_channels_but_the_last)),
-    in_rescaled("GUI-SELF", "deviation of the guided prediction for that of the conditional one, so that nothing changes → of the "
-                "conditional one", "Pur1zumu/RIFT-SVC#8", told(conditional=lambda conditional, guided: guided)),
     in_rescaled("GUI-BATCH", "one deviation for the whole batch → for each example", "a std without axes",
                 instead(lambda guided, conditional, *, share: (share * np.std(conditional) / np.std(guided) + 1 - share) * guided)),
-    in_noise("GUI-SIGN", "ε + √(1−ᾱ) ∇ → minus", "dangeng/motion_guidance#7", edited("plus for minus before √(1 − ᾱ_t) gradient")),
-    in_noise("GUI-ROOT", "1 − ᾱ times the gradient → its root", "zhanyisun/lpb#2", edited("root left out: √(1 − ᾱ_t)")),
     in_times("GUI-REPEATS", "one return too many at each time → repeats − 1", "a number of repeats taken for one of returns",
              told(repeats=lambda repeats: repeats + 1)),
     in_times("GUI-LENGTH", "goes back one step less → `length` steps", "a range that ends before its end",

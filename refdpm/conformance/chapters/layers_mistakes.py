@@ -7,11 +7,9 @@ import numpy as np
 from scipy import special
 
 from refdpm.conformance.planting import (IN_SINGLE, Mistake, Plant, edited, instead, of, pullback_then, pulled, pulled_by,
-                                         pulled_to, scaled, then, told, zero)
-from refdpm import activation
+                                         pulled_to, scaled, then, told)
 from refdpm.activation import sigmoid, softmax
-from refdpm.layers import conv, pool
-from refdpm.layers.multiscale import Kernels, multiscale
+from refdpm.layers import conv
 from refdpm.layers.norm import group_norm
 from refdpm.vjp import Array, unbroadcast
 
@@ -69,8 +67,6 @@ ROWS = (
             "metric-space/diffusion-probabilistic-models-JAX@a216435",
             then(lambda g, log_width: _normalised(g / np.exp(log_width)))),
     in_rbf("LAY-32", "normaliser + 1e-5 → the sum of the bumps", "youngunghan/Deep-Unsupervised-…@fa1712e", then(_with_a_leak)),
-    in_rbf("LAY-04", "softmax over the wrong axis → over the units", "labmlai/annotated_deep_learning_paper_implementations#146",
-            then(_by_columns)),
     in_rbf("NEW-FAR", "softmax without subtracting the maximum: 0/0 far away → with", "softmax as it is printed",
             instead(lambda x, centre, log_width: _unshifted(
                 -((x[:, None, :] - centre) ** 2).sum(axis=2) / (2 * np.exp(2 * log_width))))),
@@ -90,15 +86,8 @@ ROWS = (
     Mistake("LAY-29", "each layer applied to the input → to the output of the one before",
             "breadbread1984/diffusion-probabilistic-model-tf2@bb10a5b", "layers.stack.stack_vjp", "value",
             told(layers=lambda layers: layers[-1:])),
-    Mistake("NEW-I-BACKWARDS", "last layer first → first layer first", "a list read from its end", "layers.stack.stack_vjp",
-            "value", told(layers=lambda layers: layers[::-1])),
     in_side_by_side("NEW-I-UNSCALED", "features of two paths as they are → divided by the roots of their numbers",
             "the paper has no scale; " + _ORIG, edited(_ROOT_OF_WIDTH.format("divisor"), also=_ROOT_OF_WIDTH.format("divisor"))),
-    in_side_by_side("NEW-I-WIDTH", "features divided by their number → by its root", "a mean for a mean square",
-            edited(_ROOT_OF_WIDTH.format("root"), also=_ROOT_OF_WIDTH.format("root"))),
-    in_side_by_side("NEW-I-BOTH", "features divided by the root of the number of all → of their own path",
-            "scaled after they are joined",
-            instead(lambda a, b: np.concatenate([a, b], axis=-1) / (a.shape[-1] + b.shape[-1]) ** 0.5)),
 )
 
 
@@ -168,24 +157,14 @@ LATER = (
     Mistake("LAY-SILU-SLOPE", "sigmoid(x) for the sigmoid's own derivative, in that of x sigmoid(x) → sigmoid(x)(1 − sigmoid(x))",
             "a chain rule that stops one factor early", "activation.silu_vjp", "gradient",
             pulled_by(lambda dy, x: sigmoid(x) * (1 + x) * dy)),
-    Mistake("LAY-SILU-GRAD", "sigmoid(x) alone for the derivative of x sigmoid(x) → with x times the sigmoid's own",
-            "as GRD-01", "activation.silu_vjp", "gradient", pulled_by(lambda dy, x: sigmoid(x) * dy)),
     Mistake("LAY-KEEP", "divided by the rate → by 1 − rate, the share that is kept",
             "keep_prob of TensorFlow 1, rate of TensorFlow 2", "activation.dropout", "value", told(rate=lambda rate: 1 - rate)),
     Mistake("LAY-FRAME", "all padding behind the image, or on both sides where it is behind → as it is named",
             "MegEngine/MegDiffusion#7", "layers.conv.strided_conv2d_vjp", "value", _framed_behind),
     Mistake("LAY-10d", "kernel flipped: convolution → cross-correlation", "LAY-10, with a stride",
             "layers.conv.strided_conv2d_vjp", "value", told(weight=lambda weight: weight[::-1, ::-1])),
-    in_attention("LAY-05", "scores not divided by √d → divided", "Project-MONAI/GenerativeModels#146",
-                 told(query=lambda query: query * np.sqrt(query.shape[-1]))),
     in_attention("LAY-05c", "scores divided by √(number of queries) → by √d", "the length of the sequence under the root", told(
         query=lambda query: query * np.sqrt(query.shape[-1] / query.shape[-2]))),
-    in_attention("LAY-05b", "scores divided by √d twice → once", "lucidrains/denoising-diffusion-pytorch@e875f37",
-                 told(query=lambda query: query / np.sqrt(query.shape[-1]))),
-    in_rms_norm("LAY-RMS-TIMES", "x times the root → x divided by it", "mosaicml/llm-foundry#371",
-                instead(lambda x, scale, *, epsilon: scale * x * np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon))),
-    in_rms_norm("LAY-RMS-EPSILON", "√m + ε → √(m + ε)", "allenai/OLMo#281",
-                instead(lambda x, scale, *, epsilon: scale * x / (np.sqrt((x * x).mean(axis=-1, keepdims=True)) + epsilon))),
     in_rms_norm("LAY-RMS-SUM", "divided by the length of x → by the root of its mean square", "kyegomez/zeta#180",
                 then(lambda y, x: y / np.sqrt(x.shape[-1]))),
     in_sinusoidal("LAY-TIME-UNIT", "times from 0 to 1 → from 0 to 1000, for which the frequencies are made",
@@ -201,25 +180,6 @@ def _nails(y: Array, factor: int) -> Array:
     nails = 0 * y
     nails[:, ::factor, ::factor] = y[:, ::factor, ::factor]
     return nails
-
-
-def _scales(x: Array, kernels: Kernels, inside: Callable[[Array], Array]) -> Any:
-    """Σ_s up( inside( conv_s( pool(x) ) ) )."""
-    return sum(pool.upsample(inside(conv.conv2d(pool.mean_pool(x, factor=2 ** s), *kernel)), factor=2 ** s)
-               for s, kernel in enumerate(kernels))
-
-
-def _biases_last(y: Array, x: Array, kernels: Kernels) -> Array:
-    without = tuple(kernel._replace(bias=0 * kernel.bias) for kernel in kernels)
-    return _scales(x, without, activation.leaky_relu) / len(kernels) + sum(kernel.bias for kernel in kernels)
-
-
-def _nested_scales(x: Array, kernels: Kernels) -> Array:
-    """φ( conv(x) + up( the same of the coarser ) )."""
-    y = conv.conv2d(x, *kernels[0])
-    if len(kernels) > 1:
-        y = y + pool.upsample(_nested_scales(pool.mean_pool(x, factor=2), kernels[1:]), factor=2)
-    return activation.leaky_relu(y)
 
 
 SCALES = (
@@ -238,21 +198,10 @@ SCALES = (
             then(_nails)),
     in_upsample("NEW-I-SPLIT", "a pixel parted among its square → repeated", "the adjoint of the mean",
             then(lambda y, factor: y / factor ** 2)),
-    in_multiscale("NEW-I-ORDER", "first kernel for the coarsest scale → for the finest", "coarse to fine, fine to coarse",
-            told(kernels=lambda kernels: kernels[::-1])),
-    in_multiscale("NEW-I-INSIDE", "softplus in every scale → once, after the sum", "TRN-08, of the paper's form",
-            then(lambda y, x, kernels: _scales(x, kernels, activation.softplus))),
     in_multiscale("NEW-I-AVERAGE", "sum over scales divided by their number → not, in the paper's form", _ORIG,
             then(lambda y, kernels: y / len(kernels))),
-    in_multiscale_released("NEW-I-AFTER", "leaky ReLU once, after the mean over scales → in every scale",
-            "TRN-08, of the released form",
-            then(lambda y, x, kernels: activation.leaky_relu(multiscale(x, kernels) / len(kernels)))),
-    in_multiscale_released("NEW-I-NESTED", "leaky ReLU of what coarser scales add to → of each by itself", "TRN-08, coarse to fine",
-            then(lambda y, x, kernels: _nested_scales(x, kernels) / len(kernels))),
     in_multiscale_released("NEW-I-UNDIVIDED", "sum over scales not divided by their number → divided, as released", _ORIG,
             then(lambda y, kernels: y * len(kernels))),
-    in_multiscale_released("NEW-I-BIAS", "biases of all scales added after the mean → in their scales, before the leaky ReLU",
-            "one bias a layer", then(_biases_last)),
 )
 
 
@@ -283,16 +232,13 @@ BUMPS = (
             _centred("paper", lambda T, count: T * np.arange(count) / max(count - 1, 1))),
     in_bumps("NEW-I-OPEN", "centres inside → both ends included, as released", "eq. 63's τ in (0, T)",
             _centred("released", lambda T, count: T * (np.arange(count) + 0.5) / count)),
-    in_bumps("NEW-I-UNNORMALISED", "bumps as they are → divided by their sum", "the numerator of eq. 63", then(_heights)),
-    in_bumps("NEW-I-AXIS", "divided by the sum over the steps → over the bumps", "LAY-04, of bumps", then(_by_columns)),
+    in_bumps("NEW-I-AXIS", "divided by the sum over the steps → over the bumps",
+            "labmlai/annotated_deep_learning_paper_implementations#146, of a softmax", then(_by_columns)),
     in_bumps("NEW-I-LEAK", "normaliser + 1e-5 → the sum of the bumps", "LAY-32: youngunghan/Deep-Unsupervised-…@fa1712e",
             then(_with_a_leak)),
     in_bumps("NEW-I-FROM-0", "index t − 1 of a table given where t is meant → t", "TRN-05, of bumps", told(t=lambda t: t - 1)),
-    in_bumps("NEW-I-T", "length T + 1 of the table of β given where T is meant → T", "beta[0] counted", told(T=lambda T: T + 1)),
     Mistake("NEW-I-ONE-T", "all examples at the step of the first → each at its own", _ORIG + ": one t a minibatch",
             "layers.temporal.temporal", "value", told(g=lambda g: np.broadcast_to(g[:1], g.shape))),
-    Mistake("NEW-I-MEAN-J", "mean over the bumps → sum", "g normalised already", "layers.temporal.temporal", "value",
-            told(g=lambda g: g / g.shape[1])),
 )
 
 
@@ -408,14 +354,10 @@ def _with_x(dy: Array, x: Array, scale: Array) -> Array:
 PULLBACKS = (
     Mistake("LAY-01", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
             "layers.rbf.rbf_vjp", "gradient", pulled_by(_softmax_diagonal)),
-    Mistake("LAY-02", "layer's pullback divided by the batch → not", "AkiRusProd/numpy-diffusion@5116f79",
-            "layers.linear.linear_vjp", "gradient", pullback_then(lambda d, x: scaled(1 / len(x))(d))),
     Mistake("LAY-19", "softplus′(0) = 0 → ½", "jax-ml/jax#2107", "activation.softplus_vjp", "gradient",
             pulled_by(lambda dy, x: np.where(x == 0, 0, sigmoid(x)) * dy)),
     Mistake("LAY-20", "softplus pulled back at the cotangent → at the input", "NVlabs/tiny-cuda-nn!130", "activation.softplus_vjp",
             "gradient", pulled_by(lambda dy, x: sigmoid(dy) * dy)),
-    Mistake("LAY-23", "input used where the output was kept: 1 − x² → 1 − y²", "ddbourgin/numpy-ml@be8ae23", "activation.tanh_vjp",
-            "gradient", pulled_by(lambda dy, x, *, form="exact": (1 - x * x) * dy)),
     Mistake("NEW-IN-PLACE", "cotangent overwritten by the pullback → left alone", "allowed in thinc", "activation.tanh_vjp",
             "gradient", pulled_by(_in_place)),
     Mistake("LAY-01b", "softmax pulled back by its diagonal g (1 − g) → g (dg − ⟨g, dg⟩)", "deeplearning4j/libnd4j#440",
@@ -428,7 +370,6 @@ PULLBACKS = (
             pulled_to(x=_with_constant(mean=False, root=True))),
     in_group_norm_vjp("NEW-N-DSTOP", "mean and variance both detached → differentiated", "GRD-01, of statistics",
             pulled_to(x=_with_constant(mean=True, root=True))),
-    in_group_norm_vjp("NEW-N-DSCALE", "scale never gets a gradient → it does", "SCH-11, of a layer", pulled(scale=zero)),
     in_group_norm_vjp("NEW-N-DSCALE-X", "gradient of the scale with x → with z, which is x normalised", "a name that is used twice",
                       pulled_to(scale=_with_x)),
     in_group_norm_vjp("NEW-N-DLAYOUT", "gradient of the scale reads z with channels first → with channels last",
@@ -470,33 +411,13 @@ OF_IMAGES = (
     in_conv2d_vjp("LAY-OVER", "what overlapping patches give to dx overwritten → added up", "an assignment for an addition",
             pulled_to(x=_overwritten)),
     in_conv2d_vjp("LAY-13", "cotangents of the border doubled → once", "pytorch/pytorch#100793", pulled(x=_edges_twice)),
-    in_conv2d_vjp("LAY-02b", "gradient of the kernel divided by the batch → not",
-            "AkiRusProd/numpy-diffusion@5116f79, of a convolution", pulled(weight=lambda d, x: d / len(x))),
     in_conv2d_vjp("NEW-I-DBIAS", "gradient of a bias the mean over pixels → the sum", "a mean for a sum",
             pulled(bias=lambda d, x: d / (x.size / x.shape[-1]))),
-    Mistake("NEW-I-DPOOL", "every pixel of a square gets dy → its share of it", "the adjoint of the sum",
-            "layers.pool.mean_pool_vjp", "gradient", pullback_then(lambda d, factor: d * factor ** 2)),
-    Mistake("NEW-I-DUP", "mean over a square → sum", "pooling taken for the adjoint of repetition", "layers.pool.upsample_vjp",
-            "gradient", pullback_then(lambda d, factor: d / factor ** 2)),
     Mistake("LAY-17", "cotangents of a pixel's copies collected as if the image had been tiled → from its square",
             "pytorch/pytorch#38985: the wrong source pixel", "layers.pool.upsample_vjp", "gradient",
             pulled_by(lambda dy, x, *, factor: dy.reshape(len(x), factor, x.shape[1], factor, *x.shape[2:]).sum(axis=(1, 3)))),
-    Mistake("NEW-I-DSCALES", "x through the coarser scales detached → differentiated", "GRD-01, of scales",
-            "layers.multiscale.multiscale_vjp", "gradient",
-            pulled_to(x=lambda dy, x, kernels: conv.conv2d_vjp(x, *kernels[0])[1](dy)[0])),
     Mistake("NEW-I-DSHARE", "mean over scales pulled back as their sum → divided", _ORIG + " divides",
             "layers.multiscale.multiscale_released_vjp", "gradient", pullback_then(lambda d, kernels: scaled(len(kernels))(d))),
-    Mistake("NEW-I-DLEAKY", "slope below 0 forgotten in the pullback → kept", "ReLU pulled back", "activation.leaky_relu_vjp",
-            "gradient", pulled_by(lambda dy, x, *, slope=0.05: np.where(np.real(x) > 0, dy, 0))),
-    Mistake("NEW-I-DBUMPS", "every coefficient gets dz → g_j dz", "a sum without weights", "layers.temporal.temporal_vjp",
-            "gradient", pulled_by(lambda dz, y, *, g: np.broadcast_to(dz[..., None], y.shape))),
-    Mistake("NEW-I-DROW", "g of the first row for all → each its own", "NEW-I-ONE-T, in the pullback alone",
-            "layers.temporal.temporal_vjp", "gradient", pulled_by(lambda dz, y, *, g: dz[..., None] * np.broadcast_to(
-                 g[:1], g.shape).reshape(len(g), *(1,) * (y.ndim - 2), g.shape[1]))),
-    Mistake("NEW-I-DSTACK", "gradient for the last layer alone → for every layer", "a pullback that ends at the first step",
-            "layers.stack.stack_vjp", "gradient", pulled(layers=lambda d: (*map(zero, d[:-1]), *d[-1:]))),
-    Mistake("NEW-I-DSIDE", "roots forgotten in the pullback → kept", "parts of a concatenation", "layers.stack.side_by_side_vjp",
-            "gradient", pulled_by(lambda dy, a, b: (dy[..., :a.shape[-1]], dy[..., a.shape[-1]:]))),
 )
 
 

@@ -16,7 +16,7 @@ from refdpm.conformance.chapters.ends import BOTH, Case, Sampler, wide
 from refdpm.conformance.chapters.inputs import D, N, WIDE, Inputs, drawn, exactly, listed, spread_out
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, arguments_of
 from refdpm.conformance.chapters.theory import NETWORK, SCHEDULE, Theory
-from refdpm.conformance.planting import Mistake, Plant, edited, instead, then, told
+from refdpm.conformance.planting import Mistake, Plant, edited, instead, then
 from refdpm.gaussian import Gaussian
 from refdpm.networks import swiss_roll
 from refdpm.networks.readout import READOUTS
@@ -140,12 +140,8 @@ MISTAKES = (
             then(lambda value, covariance: value - np.linalg.slogdet(covariance)[1] / 2)),
     Mistake("NEW-PARZEN", "Parzen window: sum over samples → mean", "the 1/M forgotten", "likelihood.parzen_log_likelihood",
             "value", then(lambda value, centres: value + np.log(len(centres)))),
-    Mistake("NEW-PARZEN-VAR", "Parzen window: bandwidth taken for a variance → a standard deviation", "σ for σ²",
-            "likelihood.parzen_log_likelihood", "value", told(bandwidth=np.sqrt)),
     Mistake("BND-25", "log10 → log2", "horenbergerb/BernoulliDiffusion@8192d6a", "likelihood.bits", "value",
             instead(lambda nats: nats / np.log(10))),
-    Mistake("BND-31", "last step scored with variance 1 → with β_1", "revsic/jax-variational-diffwave#1", "likelihood.log_weights",
-            "value", _last_step(lambda p, network: Gaussian(p.mean, np.ones_like(p.var)))),
     Mistake("NEW-EDGE", "network asked for the last step too → the forward kernel at β_1", "eq. 44 overlooked",
             "likelihood.log_weights", "value", _last_step(lambda p, network: network())),
     Mistake("NEW-JENSEN", "average of log w, which is eq. 12 → log of the average", "eqs. 9 and 12", "likelihood.log_likelihood",

@@ -13,7 +13,7 @@ from refdpm.conformance.chapters.ends import BELOW, LEVELS, STATE, ends, rate, w
 from refdpm.conformance.chapters.inputs import Inputs, chain, chain_edges
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, LEVEL, PREV, STEP, Theory, step_of
-from refdpm.conformance.planting import PRINTED, Mistake, edited, instead, pulled, then, told, zero
+from refdpm.conformance.planting import PRINTED, Mistake, instead, then, told
 from refdpm.later import mean, weights
 from refdpm.textbook import prediction as book
 from refdpm.textbook.chain import draw, marginal, row
@@ -147,40 +147,21 @@ MISTAKES = (
             "value", told(predicts=lambda predicts: "noise" if predicts == "x_0" else predicts)),
     Mistake("FWD-10b", "every prediction turned into x_0 as if it were noise → by its own name",
             "Project-MONAI/GenerativeModels@9e95e54", "later.mean.x_0_from_vjp", "value", told(predicts="noise")),
-    Mistake("NEW-V-TARGET", "target of a v-network is the noise → √ᾱ ε − √(1−ᾱ) x_0", "FWD-10 on the side of training",
-            "later.mean.from_x_0_vjp", "value", told(predicts=lambda predicts: "noise" if predicts == "v" else predicts)),
     Mistake("REV-17b", "a network's x_0 used as the mean of the reverse step → c_0 x_0 + c_t x_t",
             "youngunghan/Deep-Unsupervised-…-Thermodynamics known-issues D2", "later.mean.mean_from_x_0_vjp", "value",
             then(lambda mean, x_0: x_0)),
     Mistake("REV-01", "1 − α/√(1−ᾱ) → (1 − α)/√(1−ᾱ), a matter of brackets", "gmongaras/Diffusion_models_from_scratch@41dae90",
             "later.mean.mean_from_noise", "value", instead(_share_by_precedence)),
-    Mistake("NEW-V-SIGN", "v = √(1−ᾱ) x_0 − √ᾱ ε → √ᾱ ε − √(1−ᾱ) x_0", "x_t differentiated by the angle, the wrong way round",
-            "later.parametrisation.v_from_x_0", "value", then(np.negative)),
-    Mistake("NEW-V-SIGNb", "x_0 = √ᾱ x_t + √(1−ᾱ) v → minus", "as NEW-V-SIGN", "later.parametrisation.x_0_from_v", "value",
-            edited("plus for minus before √(1 − ᾱ_t) v")),
     Mistake("NEW-V-MEAN", "v's share of the mean √a β v/w → √a β v/√w", "c_0 v without the √w of x_0 from v",
             "later.mean.mean_from_v", "value",
             told(v=lambda v, beta, log_alpha_bar_prev: v / np.sqrt(1 - np.exp(log_alpha_bar_prev) * (1 - beta)))),
-    Mistake("NEW-SCORE", "score −ε → −ε/√(1−ᾱ)", "a noise network called a score network", "later.parametrisation.score_from_x_0",
-            "value", then(lambda score, log_alpha_bar: score * np.sqrt(-np.expm1(log_alpha_bar)))),
     Mistake("NEW-SCOREb", "x_t + √(1−ᾱ) score → x_t + (1−ᾱ) score", "σ for σ² in Tweedie's formula",
             "later.parametrisation.x_0_from_score", "value",
             told(score=lambda score, log_alpha_bar: score / np.sqrt(-np.expm1(log_alpha_bar)))),
     Mistake("NEW-SCORE-MEAN", "x_t + ½ β score → x_t + β score", "the drift of the probability flow", "later.mean.mean_from_score",
             "value", told(score=lambda score: score / 2)),
-    Mistake("NEW-EPS", "noise (x_t − x_0)/√(1−ᾱ) → (x_t − √ᾱ x_0)/√(1−ᾱ)", "FWD-07 for the target",
-            "later.parametrisation.noise_from_x_0", "value", edited("factor left out: √ᾱ_t")),
-    Mistake("NEW-MEAN-BACK", "x_0 from the mean as mean/c_0 → (mean − c_t x_t)/c_0", "the part of x_t forgotten",
-            "later.mean.x_0_from_mean", "value", edited("term left out: √(1 − β_t) (1 − ᾱ_{t−1})/(1 − ᾱ_t) x_t")),
-    Mistake("NEW-SNR", "√ᾱ/√(1−ᾱ) → ᾱ/(1−ᾱ)", "a ratio of deviations", "later.weights.snr", "value", then(np.sqrt)),
     Mistake("NEW-SIMPLE", "noise weighed by 1 → by SNR_{t−1}/SNR_t − 1", "the simple loss reported as a bound",
             "later.weights.kl_weight", "value", then(_alike_for_noise)),
-    Mistake("NEW-WEIGHT", "errors of x_0 and noise weighed alike → by SNR", "a loss of x_0 with the weights of noise",
-            "later.weights.error_weight", "value", then(_alike_for_noise)),
-    Mistake("NEW-HALF", "(SNR_{t−1} − SNR_t) |x_0 − x̂_0|² → half of it", "BND-16 in the form of SNR",
-            "later.weights.kl_of_x_0_vjp", "value", then(lambda kl: 2 * kl)),
-    Mistake("NEW-V-LEVEL", "v's weights taken for constants of the schedule → differentiated", "as GRD-01",
-            "later.parametrisation.x_0_from_v_vjp", "gradient", pulled(log_alpha_bar=zero)),
     Mistake("NEW-SNR-DROP", "SNR_{t−1} − SNR_t subtracted → aβ/(vw)", "the textbook form", "later.weights.kl_weight", "accuracy",
             PRINTED),
 )

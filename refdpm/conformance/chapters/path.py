@@ -19,7 +19,7 @@ from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, exact
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.solver import number
 from refdpm.conformance.chapters.theory import Theory
-from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
+from refdpm.conformance.planting import Mistake, instead, of, then, told
 from refdpm.later import path
 from refdpm.textbook import path as book
 from refdpm.textbook.expression import E, Levels, along, given, square
@@ -207,12 +207,6 @@ def _the_other_way(x_t: Array, count: int, *, flow: Any) -> Array:
     return x_t
 
 
-def _last_step_missing(x_t: Array, count: int, *, flow: Any) -> Array:
-    for n in range(count - 1):
-        x_t = x_t - flow(x_t, np.asarray(1 - n / count)) / count
-    return x_t
-
-
 def _between_shifted_ends(time: Array, *, shift: float) -> Array:
     """Of a list of as many steps as the grain of the times that are asked for."""
     first = shift / GRAIN / (1 + (shift - 1) / GRAIN)
@@ -250,46 +244,26 @@ MISTAKES = (
             "later.path.x_0_from_velocity", "value", told(time=lambda time: 1 - time)),
     Mistake("PTH-ENDSb", "ε = x_t + t v → x_t + (1 − t) v", "the same for the noise", "later.path.noise_from_velocity", "value",
             told(time=lambda time: 1 - time)),
-    in_shift("PTH-TWICE", "shift applied twice → once", "PTH-LIST without the ends",
-             then(lambda time, shift: shift * time / (1 + (shift - 1) * time))),
     in_shift("PTH-LIST", "times between ends that are shifted, shifted again → shifted once", "huggingface/diffusers#13243",
              instead(_between_shifted_ends)),
-    in_shift("PTH-BACK", "shift 1/s → s", "the shift of the time that runs the other way", told(shift=lambda shift: 1 / shift)),
     Mistake("PTH-PROBIT", "t = Φ(m + s z) → 1/(1 + exp(−m − s z))", "another S-shaped function", "later.path.logit_normal", "value",
             instead(lambda mean, spread, *, noise: 0.5 + 0.5 * np.tanh(mean + spread * noise))),
-    Mistake("PTH-EXCHANGED", "t = 1/(1 + exp(−s − m z)) → 1/(1 + exp(−m − s z))", "SIG-P on a straight path",
-            "later.path.logit_normal", "value", told(mean=lambda mean, spread: spread, spread=lambda spread, mean: mean)),
     in_score("PTH-SCORE-V", "−(x_t − (1 − t) v)/t → plus", "yifan123/flow_grpo#145", then(
         lambda score, velocity, x_t, time: ((1 - time) * velocity - x_t) / time)),
-    in_score("PTH-SCORE-END", "noise divided by 1 − t → by t", "the deviation at the other end of the path",
-             then(lambda score, time: score * time / (1 - time))),
     in_noisy("PTH-NOISE-ALONE", "noise added to Euler's step → with −½ w s in its slope", "tue-bmd/zea#551",
              instead(_noisy_step_with(drift=0.0))),
-    in_noisy("PTH-NOISE-SIGN", "v + ½ w s → v − ½ w s where t goes down", "atong01/conditional-flow-matching#85",
-             instead(_noisy_step_with(drift=-0.5))),
-    in_noisy("PTH-NOISE-HALF", "w s with noise √w → ½ w s", "√(2w) for the noise belongs to it",
-             instead(_noisy_step_with(drift=1.0))),
-    in_noisy("PTH-NOISE-LENGTH", "√w (t − t') ε → √(w (t − t')) ε", "the length of the step for its root",
-             instead(_noisy_step_with(spread=lambda w, h: np.sqrt(w) * h))),
-    in_noisy("PTH-NOISE-VAR", "w √(t − t') ε → √(w (t − t')) ε", "a variance for a deviation",
-             instead(_noisy_step_with(spread=lambda w, h: w * np.sqrt(h)))),
     Mistake("PTH-NEXT", "the network asked at t' → at t", "the new time for the old one", "later.path.flow_step", "value",
             instead(lambda x_t, time, time_next, *, flow: path.step(x_t, flow(x_t, time_next), time, time_next))),
     Mistake("PTH-LENGTH", "`count` steps of 1/(count + 1) → of 1/count", "times counted for steps", "later.path.sample", "value",
             instead(_steps_too_short)),
-    Mistake("PTH-STOP", "count − 1 steps of 1/count → `count` steps", "PTH-COUNT the other way round", "later.path.sample", "value",
-            instead(_last_step_missing)),
     Mistake("PTH-FEWER", "a step fewer, longer ones → `count` steps", "n times, which have n − 1 intervals", "later.path.sample",
             "value", told(count=lambda count: count - 1)),
     Mistake("PTH-REVERSED", "from data to noise → from noise to data", "lucidrains/rectified-flow-pytorch#14", "later.path.sample",
             "value", instead(_the_other_way)),
-    Mistake("PTH-BACKWARD", "x_t − (t' − t) v → plus", "a step back whose length is taken for positive", "later.path.step", "value",
-            told(velocity=lambda velocity: -velocity)),
     Mistake("PTH-COUNT", "`count` times and steps of 1/count, which do not reach t = 0 → count + 1 times",
             "lucidrains/rectified-flow-pytorch#14", "later.path.sample", "value", instead(_one_step_missing)),
     Mistake("PTH-LEVEL", "ᾱ = 1 − t → (1−t)²/((1−t)² + t²)", "the share of x_0 taken for that of its variance", "later.path.level",
             "value", instead(lambda time: np.log(1 - time))),
-    Mistake("PTH-DROP", "no gradient through t → with it", "as GRD-01", "later.path.between_vjp", "gradient", pulled(time=zero)),
     Mistake("PTH-SQUARES", "log of (1−t)²/((1−t)² + t²) → −log(1 + σ²)", "the textbook form", "later.path.level", "accuracy",
             instead(lambda time: np.log((1 - time) ** 2 / ((1 - time) ** 2 + time ** 2)))),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refdpm import gaussian, product
-from refdpm.activation import logit, softplus
+from refdpm.activation import softplus
 from refdpm.binomial import Bernoulli
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import arrays
@@ -19,13 +19,13 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, chain, chai
                                                 spread_out)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import LEVEL, Theory, bit, composed, normal, step_of
-from refdpm.conformance.planting import Mistake, Plant, edited, instead, of, pulled, pulled_to, then, told, zero
+from refdpm.conformance.planting import Mistake, Plant, instead, of, then, told
 from refdpm.gaussian import Gaussian
 from refdpm.textbook import product as book
 from refdpm.textbook.chain import Normal, draw, row
 from refdpm.textbook.expression import given
 from refdpm.textbook.rounding import Rounded
-from refdpm.vjp import Array, Pullback, tree_map, unbroadcast
+from refdpm.vjp import Array, Pullback
 
 LAW, R = Normal(given("mean"), given("var")), Normal(given("mean_r"), given("var_r"))
 TAKES = (normal("mean", "var"), normal("mean_r", "var_r"))
@@ -191,14 +191,10 @@ WRONG_STEPS = (
     in_times_gaussian("NEW-P-VAR", "variances averaged with the weights of the means → precisions added",
             "a product of densities taken for a mixture", instead(lambda p, r: Gaussian(
                 (r.var * p.mean + p.var * r.mean) / (p.var + r.var), 2 * p.var * r.var / (p.var + r.var)))),
-    in_times_bernoulli("NEW-P-BAYES", "c d, not normalised → divided by c d + (1−c)(1−d)", "DIS-02 for the product",
-            instead(lambda p, r: Bernoulli(logit(p.prob * r.prob)))),
     in_times_bernoulli("NEW-P-D", "log r(1) of a normalised r added → log r(1) − log r(0)", _TABLE + ": d = r(1)",
             instead(lambda p, r: Bernoulli(p.logit - softplus(-r.logit)))),
     Mistake("NEW-P-STD", "mean + √var ∇log r → var ∇log r", "Σ^½ for Σ in eq. 61", "product.perturbed", "value",
             then(lambda q, p, gradient: q._replace(mean=p.mean + np.sqrt(p.var) * gradient))),
-    Mistake("NEW-P-SIGN", "mean − var ∇log r → + (eq. 60 has the gradient of −log r)", "eq. 60 read as eq. 61", "product.perturbed",
-            "value", edited("minus for plus before p.var gradient")),
     Mistake("NEW-P-IGNORED", "r ignored → multiplied in", "CON-07: an argument that does nothing", "product.times", "value",
             instead(lambda p, r: p)),
 )
@@ -207,33 +203,10 @@ WRONG_STEPS = (
 # -- mistakes: r at every t --------------------------------------------------------------------------------------------
 
 AT_EVERY_T = (
-    Mistake("NEW-P-INDEX", "exponent (T−t−1)/T → (T−t)/T", "the released code's index t − 1", "product.exponent", "value",
-            told(t=lambda t, choice: t if choice == "constant" else t + 1)),
-    Mistake("NEW-P-BACKWARDS", "exponent t/T → (T−t)/T", "time counted the other way", "product.exponent", "value",
-            told(t=lambda t, T: T - t)),
-    in_power("NEW-P-SQUARE", "r² → r", "r multiplied in twice", told(e=lambda e: 2 * e)),
     in_power("NEW-P-POWER", "variance times the exponent → divided by it", "variance for precision",
             then(lambda q, r, e: Gaussian(r.mean, r.var * e) if isinstance(r, Gaussian) else q)),
     in_power("NEW-P-POINT", "0·∞ for a known component and exponent 0 → nothing", "r⁰ by arithmetic",
             then(lambda q, r, e: q if isinstance(r, Gaussian) else Bernoulli(r.logit * e))),
-    Mistake("NEW-P-T", "exponent at t − 1 → at t, that of the state drawn", "an index, as in SCH-01", "product.powers", "value",
-            then(lambda factor: lambda p, t: factor(p, t - 1))),
-    Mistake("NEW-P-GUIDE", "the exponent left out for a gradient → in both forms", "eq. 23 with eq. 61", "product.guided", "value",
-            told(choice="constant")),
-    Mistake("NEW-P-ORIGIN", "gradient at 0 → at the mean of the step", "CON-01 at its worst", "product.guided", "value",
-            told(gradient=lambda gradient: lambda x: gradient(0 * x))),
-    Mistake("NEW-P-GAIN", "(var + w)/gain → (var + w)/gain²", "a variance scaled like a mean", "product.expected", "value",
-            edited("square left out: gain²")),
-    Mistake("NEW-P-STEP", "the step's own variance left out → r.var + var", "E[r(x)] taken for r(E[x])", "product.expected",
-            "value", edited("term left out: var")),
-    Mistake("NEW-P-DEVIATION", "deviation for variance → squared", "GAU, as everywhere", "product.noisy", "value",
-            told(std=np.sqrt)),
-    Mistake("NEW-P-PRECISION", "precision for variance → 1/precision", "CON-10 at the door", "product.noisy", "value",
-            told(std=lambda std: 1 / std)),
-    Mistake("NEW-P-FLIPPED", "zeros and ones exchanged → as seen", "a sign in 2y − 1", "product.flipped", "value",
-            then(lambda r: Bernoulli(-r.logit))),
-    Mistake("NEW-P-ODDS", "log odds log(1−ρ) → log (1−ρ)/ρ", _TABLE + ": d = r(1)", "product.flipped", "value",
-            instead(lambda y, *, rate: Bernoulli((2 * y - 1) * np.log1p(-rate)))),
     Mistake("CON-05", "mask inverted → true where known", "CompVis/latent-diffusion#106", "product.known", "value",
             told(y=lambda y: np.nan_to_num(y), mask=lambda mask: ~np.asarray(mask))),
     Mistake("NEW-P-UNKNOWN", "what stands where nothing is known is used → never read", "0·NaN", "product.known", "value",
@@ -280,26 +253,10 @@ CHAIN = (
             told(network=_at_x_t, factor=_at_the_ends)),
     in_posterior_path("CON-11", "start at the noisy image → at a draw from π r", _RELEASED,
             _factor(lambda factor, T: lambda p, t: _at_the_image(p, factor, T) if t == T else factor(p, t))),
-    in_posterior_path("NEW-P-START", "start at a draw from π → from π r", "r applied in the loop only",
-            _factor(lambda factor, T: lambda p, t: p if t == T else factor(p, t))),
-    in_posterior_path("NEW-P-LAST", "last step not multiplied → as all others", "r applied to the network only",
-            _factor(lambda factor, T: lambda p, t: factor(p, t) if t else p)),
-    in_posterior_path("NEW-P-TIME", "r_t in the step from t → r_{t−1}", "an index, as in SCH-01",
-            _factor(lambda factor, T: lambda p, t: factor(p, min(t + 1, T)))),
-    in_posterior_path("NEW-P-TWICE", "every law multiplied twice → once", "in the sampler and in the model",
-            _factor(lambda factor, T: lambda p, t: factor(factor(p, t), t))),
     Mistake("NEW-P-EDGE", "sampling ends with x_1 → with x_0", _RELEASED, "product.posterior_sample", "value",
             told(kernel=_ending_at_x_1, factor=lambda factor: lambda p, t: factor(p, t) if t else p)),
-    Mistake("NEW-P-NOISE", "noise variance in the place of the deviation → the deviation", "a number without a name",
-            "product.denoise", "value", told(noise_std=np.square)),
     Mistake("NEW-P-ENTER", "the noisy image itself for the state x_t → √ᾱ_t times it", _RELEASED, "product.enter", "value",
             told(y=lambda y, beta: y / np.sqrt(np.prod(1 - beta[1:3])))),
-    Mistake("NEW-P-DENOISER", "the mean of x_{t−1} for that of x_0 → solved for it", "a step for a denoiser", "product.denoiser",
-            "value",
-            then(
-                 lambda x_0, parameters, x_t, t, network: network.reverse(parameters, x_t, None, t=np.full(len(x_t), t)).mean)),
-    Mistake("NEW-P-CHOICE", "the choice of r_t not passed on → passed on", "CON-07", "product.inpaint", "value",
-            told(choice="constant")),
 )
 
 
@@ -317,11 +274,4 @@ def _mean_only(right: Callable[..., Any]) -> Callable[..., Any]:
 PULLBACKS = (
     Mistake("NEW-P-DK", "the shares held to be constants of the mean → differentiated", "GRD-01 for the product",
             "product.times_gaussian_vjp", "gradient", _mean_only),
-    Mistake("NEW-P-DR", "r held to be a constant → differentiated", "GRD-01 for the product", "product.times_gaussian_vjp",
-            "gradient", pulled(r=zero)),
-    Mistake("NEW-P-DBITS", "r held to be a constant → differentiated", "GRD-01 for the product", "product.times_bernoulli_vjp",
-            "gradient", pulled(r=zero)),
-    Mistake("NEW-P-DVAR", "var held to be a constant of the shift → differentiated", "GRD-01 for the product",
-            "product.perturbed_vjp", "gradient",
-            pulled_to(p=lambda d, p: tree_map(lambda leaf, of: unbroadcast(leaf, np.shape(of)), d, p))),
 )

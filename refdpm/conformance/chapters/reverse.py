@@ -17,7 +17,7 @@ from refdpm.conformance.chapters.inputs import (Given, Inputs, at_every_step, ch
                                                 edges_with, network, telling)
 from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import BETA, PREV, Theory, step_of
-from refdpm.conformance.planting import Mistake, edited, instead, pulled, then, told, without
+from refdpm.conformance.planting import Mistake, instead, then, told
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, model, variance
 from refdpm.later.model import Model
@@ -177,10 +177,6 @@ def _halves_exchanged(heads: Heads, variance: str) -> Heads:
 
 
 MISTAKES = (
-    Mistake("POS-05b", "β̃ without division by 1 − ᾱ_t → with it", "varun-ml/diffusion-models-tutorial!1", "later.variance.small",
-            "value", edited("divisor left out: 1 − ᾱ_t")),
-    Mistake("NEW-STEP-VAR", "β̃ drawn with as a deviation → √β̃", "NEW-DRAW in the reverse step", "later.variance.small", "value",
-            then(np.square)),
     Mistake("POS-10", "learned range: variances averaged → their logarithms", "huggingface/diffusers@ecadcde",
             "later.variance.ranged", "value", instead(lambda head, beta, small: (1 + head) / 2 * beta + (1 - head) / 2 * small)),
     Mistake("NEW-RANGE", "head taken for the share itself, −1 … 1 → (1 + head)/2", "openai/improved-diffusion has the ½",
@@ -200,8 +196,4 @@ MISTAKES = (
     Mistake("NEW-EDGE-ASKED", "network asked at t = 1 where the forward kernel is named → the forward kernel", "eq. 44 left out",
             "later.model.last_step_vjp", "value",
             told(model=lambda model: model._replace(first="beta" if model.first == "fixed" else model.first))),
-    Mistake("GRD-07c", "head of the range differentiated without ½ → with it", "gmongaras/Diffusion_models_from_scratch@e855d56",
-            "later.variance.ranged_vjp", "gradient", pulled(head=lambda d: 2 * d)),
-    Mistake("GRD-07d", "no gradient for the head of the variance → with it", "gmongaras/Diffusion_models_from_scratch@e855d56",
-            "later.variance.read_out_vjp", "gradient", pulled(heads=without("var"))),
 )

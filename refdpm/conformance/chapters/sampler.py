@@ -22,7 +22,7 @@ from refdpm.conformance.chapters.inputs import (D, N, Given, Inputs, at_every_st
                                                 network, on_schedules, spread_out, telling)
 from refdpm.conformance.chapters.quantity import Ask, Book, ByHand, Output, Quantity, page_of
 from refdpm.conformance.chapters.reverse import AT_1, CHOICES, heads, law, model_of
-from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pulled, then, told, zero
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, instead, of, then, told
 from refdpm.gaussian import Gaussian
 from refdpm.later import mean, sampler
 from refdpm.textbook import sampler as book
@@ -332,11 +332,6 @@ in_ddim_path = of("later.sampler.ddim_path")
 MISTAKES = (
     in_jump("REV-10", "direction of DDIM scaled by σ → by √(1 − ᾱ_{t−1} − σ²)", "jsboige/CoursIA!16158",
             _directed(lambda v, var: np.sqrt(var))),
-    in_jump("REV-11", "x̂_0 scaled by ᾱ_{t−1} → by √ᾱ_{t−1}", "mathpluscode/ImgX-DiffSeg@5a54cff",
-            edited("root left out: √ᾱ_{t−1}")),
-    in_jump("NEW-DDIM-VAR", "direction √(1 − ᾱ_{t−1}) whatever η → √(1 − ᾱ_{t−1} − σ²)", "noise on top of a step that has enough",
-            _directed(lambda v, var: np.sqrt(v))),
-    in_jump("NEW-ETA", "σ² = η β̃ → η² β̃", "η taken for a share of the variance", told(eta=np.sqrt)),
     Mistake("POS-08", "strided chain with the rates of single steps → with 1 − ᾱ_t/ᾱ_s", "huggingface/diffusers@cedafb8",
             "later.sampler.respaced", "value", instead(lambda beta, *, times: beta[np.append(0, times)])),
     in_ancestral_path("POS-11", "strided chain with the large variance of single steps → of its own",
@@ -350,14 +345,10 @@ MISTAKES = (
     in_ancestral_path("REV-04c", "noise on the last step's mean → none", "jgcarrasco/diffusion@d85c464", then(_noise_at_the_end)),
     in_ancestral_path("REV-05b", "noise switched off at the last two steps → at the last", "AkiRusProd/numpy-diffusion@5116f79",
             told(noise=lambda noise: silent(noise, 0, 1))),
-    in_ddim_path("REV-23b", "noise of the steps never added → added", "huggingface/diffusers@7e11392",
-            told(noise=lambda noise: silent(noise, *range(len(noise))))),
     in_ddim_path("REV-13", "x̂_0 clipped, noise not computed anew → computed anew",
             "lucidrains/denoising-diffusion-pytorch@6dda508", instead(_stale_noise)),
     in_ddim_path("TRN-05b", "network told the number of a kept step → its t", "gmongaras/Diffusion_models_from_scratch@cb4fd62",
             told(model=_told_the_index)),
-    Mistake("NEW-JUMP-GRAD", "no gradient through the direction's β → with it", "as GRD-01", "later.sampler.jump_vjp", "gradient",
-            pulled(beta=zero)),
     Mistake("NEW-JUMP", "share of x_0 in DDIM as √ᾱ_{t−1} − k √ᾱ_t → as a quotient of sums", "the textbook form",
             "later.sampler.jump", "accuracy", PRINTED),
     Mistake("NEW-RATES", "1 − ᾱ_t/ᾱ_s → −expm1 of a sum of logarithms", "the textbook form", "later.sampler.respaced", "accuracy",

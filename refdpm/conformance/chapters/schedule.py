@@ -16,7 +16,7 @@ from refdpm.conformance.chapters.ends import Case, rate
 from refdpm.conformance.chapters.inputs import Given, Inputs, drawn, drawn_with, edge_schedules, listed, on_schedules, spread_out
 from refdpm.conformance.chapters.quantity import Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import SCHEDULE, Take, Theory
-from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pullback_then, pulled_by, then, told, zero
+from refdpm.conformance.planting import PRINTED, Mistake, Plant, edited, instead, of, pulled_by, then, told
 from refdpm.later import sampler
 from refdpm.schedule import Step
 from refdpm.textbook import chain as book
@@ -286,8 +286,6 @@ MISTAKES = (
             "schedule.log_alpha_bar", "accuracy", then(lambda level: level.astype(np.float32).astype(np.float64))),
     Mistake("NEW-LOG", "level as the log of a product, 0 for small β → sum of log1p(−β)", "the textbook form",
             "schedule.log_alpha_bar", "accuracy", instead(lambda beta: np.log(np.cumprod(1 - beta)))),
-    Mistake("SCH-11", "learned rates never get a gradient → they do", "ORIG model.py", "schedule.learned_vjp", "gradient",
-            pullback_then(zero)),
     Mistake("NEW-SCATTER", "rows that share a t overwrite each other → add up", "NumPy's fancy +=", "schedule.step_vjp", "gradient",
             pulled_by(_scattered_once)),
     Mistake("NEW-CUMSUM", "β_t collects the levels before it → those from t on", "chain rule of ᾱ, the wrong way along t",

@@ -18,7 +18,7 @@ from refdpm.conformance.chapters.ends import BELOW, BOTH, STATE, ends, wide
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, chain, chain_edges, drawn, exactly, listed, spread_out
 from refdpm.conformance.chapters.quantity import ByHand, Finding, Law, Output, Quantity, own_levels
 from refdpm.conformance.chapters.theory import LEVEL, Theory
-from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
+from refdpm.conformance.planting import Mistake, instead, of, then, told
 from refdpm.conformance.precision import LIMIT, UNITS
 from refdpm.later import sigma
 from refdpm.textbook import sigma as book
@@ -211,12 +211,6 @@ def _short_of_the_end(count: int, *, high: float, low: float, rho: float) -> Arr
 in_density = of("later.sigma.log_normal_density")
 
 MISTAKES = (
-    Mistake("SIG-TABLE", "σ = √(1−ᾱ) → √((1−ᾱ)/ᾱ)", "the deviation of x_t for that of x_t/√ᾱ", "later.sigma.deviation",
-            "value", instead(lambda level: np.sqrt(-np.expm1(level)))),
-    Mistake("SIG-STATE", "x_t told to a network for σ as it is → divided by √ᾱ_t", "the other coordinates forgotten",
-            "later.sigma.unscaled", "value", instead(lambda x_t, level: x_t + 0 * level)),
-    Mistake("SIG-DATA", "the weight with σ_d = 1 → with the σ_d of the scalings", "huggingface/diffusers#9563",
-            "later.sigma.weight", "value", told(sigma_data=1.0)),
     Mistake("SIG-SUM", "(σ² + σ_d²)/(σ + σ_d)² → over (σ σ_d)²", "lucidrains/alphafold3-pytorch#68", "later.sigma.weight", "value",
             instead(lambda sigma, *, sigma_data: (sigma ** 2 + sigma_data ** 2) / (sigma + sigma_data) ** 2)),
     Mistake("SIG-SQUARE", "x_0 + σ² ε → x_0 + σ ε", "a variance for a deviation", "later.sigma.noised", "value",
@@ -236,18 +230,10 @@ MISTAKES = (
             "value", instead(_coefficients_exchanged)),
     Mistake("SIG-NOISE", "c_noise = σ → ¼ log σ", "a network told the level itself", "later.sigma.scalings", "value",
             then(lambda c, sigma: c._replace(noise=sigma))),
-    Mistake("SIG-DROP", "no gradient through the coefficients' σ → with it", "as GRD-01", "later.sigma.denoised_vjp", "gradient",
-            pulled(sigma=zero)),
     Mistake("SIG-P", "exp(P_std + P_mean z) → exp(P_mean + P_std z)", "P_mean and P_std exchanged", "later.sigma.log_normal",
             "value", told(mean=lambda mean, spread: spread, spread=lambda spread, mean: mean)),
     in_density("SIG-DENSITY-P", "P_mean and P_std exchanged → each where it belongs", "SIG-P",
                told(mean=lambda mean, spread: spread, spread=lambda spread, mean: mean)),
-    in_density("SIG-DENSITY-LOG", "density of log σ → of σ, that divided by σ", "as it stands for log σ",
-               then(lambda density, sigma: density * sigma)),
-    in_density("SIG-DENSITY-VAR", "P_std taken for a variance → for a deviation", "SIG-SQUARE in the law",
-               told(spread=np.sqrt)),
-    Mistake("SIG-RHO", "levels equally spaced in σ^ρ → in σ^(1/ρ)", "the power the other way round", "later.sigma.levels", "value",
-            told(rho=lambda rho: 1 / rho)),
     Mistake("SIG-COUNT", "i/count → i/(count − 1), so that σ_min is reached", "the last level left out of the grid",
             "later.sigma.levels", "value", instead(_short_of_the_end)),
     Mistake("SIG-LAST", "σ_min once more at the end → 0", "a chain that stops before x_0", "later.sigma.levels", "value",

@@ -21,7 +21,7 @@ from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, exact
 from refdpm.conformance.chapters.quantity import ByHand, Finding, Law, Output, Quantity, page_of
 from refdpm.conformance.chapters.sigma import level_edges, of_level
 from refdpm.conformance.chapters.theory import Theory
-from refdpm.conformance.planting import Mistake, instead, of, pulled, then, told, zero
+from refdpm.conformance.planting import Mistake, instead, of, then, told
 from refdpm.conformance.precision import UNITS
 from refdpm.later import solver
 from refdpm.textbook import solver as book
@@ -415,8 +415,6 @@ MISTAKES = (
              instead(lambda x, denoised, sigma, sigma_next: x + (sigma_next - sigma) * (x - denoised) / sigma_next)),
     in_euler("SLV-EULER-NOISE", "x + (σ' − σ) D → x + (σ' − σ) (x − D)/σ", "a network's x_0 taken for noise, as FWD-10",
              instead(lambda x, denoised, sigma, sigma_next: x + (sigma_next - sigma) * denoised)),
-    Mistake("SLV-EULER-LOOK", "the network told σ' → σ", "the new level for the old one", "later.solver.euler_step", "value",
-            instead(lambda x, sigma, sigma_next, *, denoiser: solver.euler(x, denoiser(x, sigma_next), sigma, sigma_next))),
     in_heun_step("SLV-HEUN-BY", "Heun's second slope divided by the first level → by the second", "huggingface/diffusers#1512",
                  instead(heun_with(by=_old))),
     in_heun_step("SLV-HEUN-OLD", "Heun's second slope at the first level → at the second", "huggingface/diffusers#1512",
@@ -450,8 +448,6 @@ MISTAKES = (
              instead(_without_a_root)),
     Mistake("SLV-UP-DOWN", "noise of deviation σ_down → σ_up", "the two outputs of the split exchanged once",
             "later.solver.ancestral_step", "value", instead(_noise_as_far_as_it_goes_down)),
-    Mistake("SLV-LEVELS", "S_churn divided by the count of the levels → of the steps", "one more level than steps",
-            "later.solver.churn", "value", told(count=lambda count: count + 1)),
     Mistake("SLV-CHURN", "√(σ̂² − σ²) taken as σ̂ − σ → the root", "deviations subtracted", "later.solver.raised", "value",
             instead(lambda x, sigma, *, gamma, noise, scale=1.0: solver.Raised(
                 x + gamma * sigma * scale * noise, sigma * (1 + gamma)))),
@@ -462,8 +458,6 @@ MISTAKES = (
                  instead(_second_slope_always)),
     Mistake("SLV-2M-0", "two looks in the step to σ' = 0, whose h is infinite → D there", "huggingface/diffusers#9007",
             "later.solver.multistep_path", "value", instead(_two_looks_always)),
-    Mistake("SLV-STOP", "a chain that leaves out the last level → along all levels", "one step too few", "later.solver.path",
-            "value", told(sigmas=lambda sigmas: sigmas[:-1])),
     Mistake("SLV-RAISED", "the step from σ → from σ̂", "noise added, and the level not told", "later.solver.raised", "value",
             then(lambda raised, sigma: raised._replace(sigma=sigma))),
     Mistake("SLV-EVERYWHERE", "churn at every level → where S_min ≤ σ ≤ S_max", "a range that is not looked at",
@@ -479,8 +473,6 @@ MISTAKES = (
                 lambda value, x_0, sigmas: value + x_0.shape[1] * np.log(sigmas[-1]))),
     Mistake("SLV-COUNT", "γ = min(S_churn, √2 − 1) → min(S_churn/count, √2 − 1)", "churn not shared among the steps",
             "later.solver.churn", "value", told(count=1)),
-    Mistake("SLV-DROP", "no gradient through the levels → with it", "as GRD-01", "later.solver.euler_vjp", "gradient",
-            pulled(sigma=zero)),
     Mistake("SLV-LOG", "log σ − log σ' → log(1 + (σ − σ')/σ')", "the textbook form", "later.solver.multistep", "accuracy",
             instead(_by_logarithms)),
 )

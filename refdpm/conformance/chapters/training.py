@@ -255,7 +255,7 @@ def _distance(state: Array, value: Array, scale: Array, unit: float) -> float:
 def _told_text(told: Array, t: Array) -> str:
     shifts = set((told - t).tolist()) if told.shape == t.shape else set()
     if len(shifts) == 1 and (shift := shifts.pop()) in (-1, 1):
-        return f"t {'−' if shift < 0 else '+'} 1, for t (LOSS-T)"
+        return f"t {'−' if shift < 0 else '+'} 1, for t"
     return f"other t than those of the examples: {told[:4].tolist()} for {t[:4].tolist()}"
 
 
@@ -370,26 +370,18 @@ def _mean_learns(right: Any) -> Any:
 
 
 MISTAKES = (
-    Mistake("LOSS-T", "network asked at t − 1 → at t, of which the state is", "an index from 0 for a step from 1",
-            "later.loss.training_loss_vjp", "value", _told_network(t=lambda x_0, fixed, t: t - 1)),
     Mistake("LOSS-CLEAN", "network asked at x_0 → at x_t", "noise that was drawn and not added", "later.loss.training_loss_vjp",
             "value", _told_network(x_t=lambda x_0, fixed, t: x_0)),
-    Mistake("LOSS-X0", "target x_0 for a network of noise → the noise", "FWD-10 on the side of training",
-            "later.loss.target_vjp", "value", told(predicts=lambda predicts: "x_0" if predicts == "noise" else predicts)),
     Mistake("LOSS-XT", "target x_t → x_0, or the noise", "irom-princeton/dppo#14", "later.loss.target_vjp", "value",
             lambda right: lambda x_0, step, *, noise, predicts: (
                 gaussian.draw(gaussian.marginal(x_0, step.log_alpha_bar), noise=noise),
                 right(x_0, step, noise=noise, predicts=predicts)[1])),
     Mistake("LOSS-V", "target of a v-network is the noise → √ᾱ ε − √(1−ᾱ) x_0", "huggingface/diffusers#1429",
             "later.loss.target_vjp", "value", told(predicts=lambda predicts: "noise" if predicts == "v" else predicts)),
-    Mistake("LOSS-V-SIGN", "v = √ᾱ ε + √(1−ᾱ) x_0 → minus", "a state taken for a velocity", "later.loss.velocity", "value",
-            edited("plus for minus before √(1 − ᾱ_t) x_0")),
     Mistake("LOSS-SCORE", "score ε/√(1−ᾱ) → −ε/√(1−ᾱ)", "NEW-SCORE with its sign", "later.loss.score", "value",
             edited("plus for minus: −given numbers/√(1 − ᾱ_t)")),
     Mistake("LOSS-UNWEIGHED", "no weight → the one that is named", "NEW-SIMPLE on the side of training",
             "later.weights.loss_weight_vjp", "value", told(weight="none")),
-    Mistake("LOSS-V-MIN-SNR", "min-SNR of v: min(SNR, γ)/SNR → /(SNR + 1)", "bmaltais/kohya_ss#1555",
-            "later.weights.loss_weight_vjp", "value", told(predicts=lambda predicts: "noise" if predicts == "v" else predicts)),
     Mistake("LOSS-V-ONE", "min-SNR: min(SNR + 1, γ)/(SNR + 1) → min(SNR, γ), divided by SNR + 1 for v",
             "huggingface/diffusers#5654", "later.weights.loss_weight_vjp", "value", _one_too_many),
     Mistake("DIS-07", "the share on the simple loss → on the bound", "cloneofsimo/d3pm#5, for symbols",

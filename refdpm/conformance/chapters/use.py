@@ -19,14 +19,6 @@ def _step(beta: Array, t: Array, x: Array) -> schedule.Step:
     return schedule.step(beta, schedule.log_alpha_bar(beta), t=t, ndim=x.ndim)
 
 
-def _asking_the_network(kernel: Any, parameters: Any, beta: Array, network: Any) -> Any:
-    """A kernel whose step, the last one of a path, is what the network says."""
-    def forward(x: Array, beta_1: Array) -> Any:
-        t = np.ones(len(x), dtype=int)
-        return network.reverse(parameters, x, _step(beta, t, x), t=t)
-    return SimpleNamespace(draw=kernel.draw, prior=kernel.prior, forward=forward)
-
-
 def _stopping_at_x_2(path: Iterator[tuple[int, Array]]) -> Iterator[tuple[int, Array]]:
     kept = None
     for t, x in path:
@@ -55,8 +47,6 @@ SAMPLING = (
     in_reverse_path("REV-19", "state of level t handed to the network as one of level t − 1 → t", "CompVis/stable-diffusion!533",
             told(network=lambda network, beta: SimpleNamespace(
                  reverse=lambda parameters, x, step, *, t: network.reverse(parameters, x, _step(beta, t - 1, x), t=t - 1)))),
-    in_reverse_path("NEW-EDGEb", "network asked for the last step too → the forward kernel at β_1", "eq. 44 overlooked",
-            told(kernel=_asking_the_network)),
     Mistake("REV-25", "x_1 returned as x_0 → one fixed step more", "ORIG sampler.py", "sample.sample", "value", told(end="x_1")),
     Mistake("SHP-04", "states in the integer type of the data → float64", "lucidrains/imagen-pytorch@1e15940",
             "sample.forward_path", "value", then(lambda path, x_0: ((t, x.astype(x_0.dtype)) for t, x in path))),

@@ -336,7 +336,7 @@ NO_CLAUSE = {"REV-13"}                 # clips x̂_0, which no clause does
 
 def test_every_known_mistake_in_what_they_call_is_found_and_named():
     places = touching()
-    assert len(places) >= 38
+    assert len(places) >= 30
     assert NO_CLAUSE <= {mistake.id for mistake in places}
     for mistake, where in places.items():
         found = next(filter(None, (spoilt(mistake, *place) for place in where if mistake.id not in NO_CLAUSE)), [])

@@ -26,6 +26,7 @@ import numpy as np
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 Workers = int | Map
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+OBJECTS = 50_000
 
 
 @contextmanager
@@ -60,6 +61,17 @@ def undisturbed() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """The collector of garbage looks only after so many new objects as are made in a second, where others' garbage is made too."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], OBJECTS) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _load(names: list[str]) -> None:

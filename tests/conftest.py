@@ -1,6 +1,7 @@
 """Hypothesis profiles: `dev` explores, `ci` always draws the same, `thorough` draws many.   HYPOTHESIS_PROFILE=thorough pytest"""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -23,3 +24,5 @@ for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="refdpm-bytecode-")
     atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+
+gc.set_threshold(50_000, 10, 10)                            # formulas and their edits are many objects, and little of it garbage

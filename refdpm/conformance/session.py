@@ -34,6 +34,7 @@ from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
 from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surprises
 from refdpm.conformance.subject import LIMIT, Subject
+from refdpm.workers import seldom_collecting
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
         "v = √ᾱ_t ε − √(1−ᾱ_t) x_0, and this one under the name path_velocity")
@@ -279,7 +280,7 @@ def _is_accepted(reason: str) -> bool:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """What overflows at an edge is seen in the verdict."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
+    with np.errstate(all="ignore"), warnings.catch_warnings(), seldom_collecting():
         warnings.simplefilter("ignore")
         yield
 

@@ -410,9 +410,21 @@ class Arithmetic(Protocol):
 def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: MutableMapping[E, Any] | None = None) -> Iterator[Any]:
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
     memo, wanted = {} if memo is None else memo, tuple(roots)
-    for one in nodes(*wanted, parts_of=NEEDS, known=memo) if memo else _in_turn(wanted):
-        memo[one] = arithmetic.at(one, [memo[part] for part in one.needs], page)
-    yield from (memo[root] for root in wanted)
+    if not memo:
+        for one in _in_turn(wanted):
+            memo[one] = arithmetic.at(one, [memo[part] for part in one.needs], page)
+    for root in wanted:
+        waiting = [root]                                             # each below what it waits for
+        while waiting:
+            one = waiting[-1]
+            missing = [] if one in memo else [part for part in one.needs if part not in memo]
+            if missing:
+                waiting += reversed(missing)
+                continue
+            waiting.pop()
+            if one not in memo:
+                memo[one] = arithmetic.at(one, [memo[part] for part in one.needs], page)
+        yield memo[root]
 
 
 @lru_cache(maxsize=500)

@@ -197,7 +197,7 @@ def failure_fields(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if row["mistake"]:
         yield "mistake", mistake_text(row)
         yield from (("seen in", SAYS[id].source) for id in row["mistake"].split(BOTH) if id in SAYS)
-    elif row["observed"] is not None:
+    elif row["observed"] is not None and not row["reason"].startswith(DISAGREES):
         yield "mistake", "none that is known gives these numbers" + _nearest_text(row)
     if row["where"]:
         yield "where", row["where"]

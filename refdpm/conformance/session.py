@@ -92,12 +92,12 @@ class Session:
             result.verdict == "pass" for result in self._judged_with(quantity, choices, quick))), None)
         if right is None:
             return found
-        stated = f"if that is meant, {_stating(quantity, right)}"
+        stated = _stating(quantity, right)
         disagrees = self._in_disagreement(quantity, right, own)
         if disagrees:
-            return [result._replace(mistake=None, also=(), where="", reason=f"{disagrees}; {stated}")
+            return [result._replace(mistake=None, also=(), where="", reason=f"{disagrees}; if both are meant so, {stated}")
                     if result.verdict == "wrong" else result for result in found]
-        says = f"{BY_CONVENTION}: {stated}"
+        says = f"{BY_CONVENTION}: if that is meant, {stated}"
         return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
                 for result in found]
 

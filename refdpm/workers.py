@@ -26,7 +26,7 @@ import numpy as np
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 Workers = int | Map
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-OBJECTS = 50_000
+OBJECTS = 50_000                # that are made before garbage is collected, in a check
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def seldom_collecting() -> Iterator[None]:
-    """The collector of garbage looks only after so many new objects as are made in a second, where others' garbage is made too."""
+    """Garbage is looked for only after so many new objects: formulas and their edits are many, and few of them are garbage."""
     before = gc.get_threshold()
     gc.set_threshold(max(before[0], OBJECTS) if before[0] else 0, *before[1:])
     try:

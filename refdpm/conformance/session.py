@@ -110,8 +110,9 @@ class Session:
         if not ours or len(ours) > len({*theirs, quantity.name}):
             return ""
         (field, value), = choices.items()
-        return (f"{DISAGREES} {' and '.join(ours)}: it is right if {field} is {value}, and {' and '.join(ours)} if {field} is "
-                f"{getattr(own, field)}, so that one of them is wrong")
+        others = " and ".join(ours)
+        return (f"{DISAGREES} {others}: it is right if {field} is {value}, and {others} if {field} is {getattr(own, field)}, "
+                "so that one of them is wrong")
 
     def _with_names_by_other_choices(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The results, or where they have no name and another choice gives them one, those by that choice, which is said.

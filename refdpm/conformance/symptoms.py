@@ -204,6 +204,7 @@ def _is_of_one_step(wrong: list[Failure]) -> bool:
 
 
 def _of_another_t(reference: Reference) -> Iterator[Symptom]:
+    """The right answer to the same inputs at another t."""
     yield Symptom("it is the answer for t + 1", lambda i: reference(_at(i, i["t"] + 1)))
     yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
     yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",

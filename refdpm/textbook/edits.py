@@ -883,9 +883,8 @@ def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
 def _tables_before(one: E) -> Iterator[tuple[str, E]]:
     """What a table of ᾱ_{t−1} holds that was made in another way from one of ᾱ_t; and what some take for the level of the data."""
     if one.how == Column("alpha_bar", 0, "t_prev"):
-        at_the_end = above(column("t", at="t_prev"), 0)
-        yield f"ᾱ_1 at t_prev = 0 for {written(one)}", where(at_the_end, one, column("alpha_bar", at=1))
-        yield f"ᾱ_{{t−1}} for {written(one)}, but where that is 1", where(at_the_end, column("alpha_bar", -1), one)
+        yield (f"ᾱ_1 at t_prev = 0 for {written(one)}",
+               where(above(column("t", at="t_prev"), 0), one, column("alpha_bar", at=1)))
     if one.how != Column("alpha_bar", -1):
         return
     t, T, now = column("t"), column("t", at="T"), column("alpha_bar")

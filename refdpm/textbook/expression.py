@@ -274,11 +274,11 @@ def path(step: E, state: str, start: str) -> E:
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
-def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = attrgetter("parts"), known: Container[E] = ()) -> list[E]:
-    """Every node below the roots, once each, parts before what is made of them; without what is `known` already."""
+def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = attrgetter("parts")) -> list[E]:
+    """Every node below the roots, once each, parts before what is made of them."""
     begun: set[E] = set()
     found: dict[E, None] = {}
-    stack = [root for root in reversed(roots) if root not in known]
+    stack = [*reversed(roots)]
     while stack:
         one = stack[-1]
         if one in begun:
@@ -286,7 +286,7 @@ def nodes(*roots: E, parts_of: Callable[[E], tuple[E, ...]] = attrgetter("parts"
             found[one] = None
         else:
             begun.add(one)
-            stack += [part for part in reversed(parts_of(one)) if part not in begun and part not in known]
+            stack += [part for part in reversed(parts_of(one)) if part not in begun]
     return [*found]
 
 

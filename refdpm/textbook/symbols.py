@@ -68,7 +68,7 @@ def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None
     return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"))
 
 
-FIRST = above(2, column("t"))
+FIRST = above(2, column("t"))                                        # the step to x_0
 
 
 def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None, law: E | None = None, first: E | None = None
@@ -80,6 +80,8 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
         average             Σ_k p̂_k q(x_{t−1} | x_t, k) = q(x_t | x_{t−1}) Σ_k q(x_{t−1} | k) p̂_k/q(x_t | k): at p̂/q(x_t | ·),
                             over those k from which x_t can come
         average_unmasked    of those k that π does not have for sure
+
+    `first` says where t = 1; without it, that is where nothing of x_0 is lost before.
     """
     said = softmax(logits)
     if mixing.startswith("average"):

@@ -296,11 +296,15 @@ class Steps(Chain):
     def taken(self, deviation):
         return deviation ** 2
 
+    def level_of_guess(self, t, before):
+        return before
+
     def ddim_step(self, x_t, noise, t, t_prev, eta, model):
         now, before, guess = self.at(t, x_t), self.at(t_prev, x_t), self.x_0_from_model(x_t, t, model)
         deviation = eta * np.sqrt((1 - before) / (1 - now) * (1 - now / before))
         direction = np.sqrt(np.maximum(1 - before - self.taken(deviation), 0))
-        return np.sqrt(before) * guess + direction * (x_t - np.sqrt(now) * guess) / np.sqrt(1 - now) + deviation * noise
+        share = np.sqrt(self.level_of_guess(t, before))
+        return share * guess + direction * (x_t - np.sqrt(now) * guess) / np.sqrt(1 - now) + deviation * noise
 
 
 def of_steps(**otherwise):
@@ -319,6 +323,7 @@ def test_a_step_whose_guess_is_clipped_is_told_so_where_the_guess_is_not_seen():
     (dict(guess=lambda self, x_0: np.clip(x_0, -1, 1)), "it is clipped to [-1, 1]"),
     (dict(single=lambda self, t, kept: (1 - self.beta[t]).reshape(kept.shape)), "α_t, of one step, for ᾱ_t/ᾱ_{t_prev} in √"),
     (dict(taken=lambda self, deviation: deviation), "square left out: "),
+    (dict(level_of_guess=lambda self, t, before: self.at(t - 1, before)), "ᾱ_{t−1} for ᾱ_{t_prev} in √ᾱ_{t_prev}"),
     ({}, "pass")])
 def test_steps_by_way_of_a_guess(otherwise, says):
     assert says in of_steps(**otherwise)

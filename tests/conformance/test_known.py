@@ -86,7 +86,7 @@ BUGS = (
     ("lucidrains pred_v", "sign of v", "PAR.V", "√ᾱ_t noise − √(1 − ᾱ_t) x_0 the other way round"),
     ("lucidrains pred_noise", "deviation for variance", "GAU.POST.VAR", None),
     ("lucidrains pred_noise", "padded with itself", "GAU.POST.VAR", "SCH-02b"),
-    ("ddim epsilon", "all of the noise", "SMP.DDIM.", "term left out: eta² (1 − ᾱ_t/ᾱ_{t_prev}) (1 − ᾱ_{t_pre…"),
+    ("ddim epsilon", "all of the noise", "SMP.DDIM.", "NEW-DDIM-VAR"),
     ("ddim epsilon", "stride of another list", "SMP.DDIM.", None),
     ("ddim epsilon", "stride of another list", "SMP.DDIM_LAW", None),
     ("guided respaced", "told the number", "REV.X_0", None),

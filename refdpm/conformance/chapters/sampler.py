@@ -332,6 +332,8 @@ in_ddim_path = of("later.sampler.ddim_path")
 MISTAKES = (
     in_jump("REV-10", "direction of DDIM scaled by σ → by √(1 − ᾱ_{t−1} − σ²)", "jsboige/CoursIA!16158",
             _directed(lambda v, var: np.sqrt(var))),
+    in_jump("NEW-DDIM-VAR", "direction √(1 − ᾱ_{t−1}) whatever η → √(1 − ᾱ_{t−1} − σ²)", "noise on top of a step that has enough",
+            _directed(lambda v, var: np.sqrt(v))),
     Mistake("POS-08", "strided chain with the rates of single steps → with 1 − ᾱ_t/ᾱ_s", "huggingface/diffusers@cedafb8",
             "later.sampler.respaced", "value", instead(lambda beta, *, times: beta[np.append(0, times)])),
     in_ancestral_path("POS-11", "strided chain with the large variance of single steps → of its own",

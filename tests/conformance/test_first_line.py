@@ -604,6 +604,15 @@ def test_a_wrong_formula_that_rounding_would_allow_is_no_pass():
     assert row(1 / 256)["verdict"] == "undecided" and "a wrong formula fits better" in row(1 / 256)["reason"]
 
 
+def test_a_small_number_that_may_be_added_is_nothing_that_a_pass_excludes():
+    def kl(mean_q, var_q, mean_p, var_p):
+        return 0.5 * (-1 + np.log(var_p) - np.log(var_q) + var_q / var_p + (mean_q - mean_p) ** 2 / var_p)
+
+    program = SimpleNamespace(__name__="program", kl=kl, dtype="float32")
+    row = next(one for one in check(program, only="GAU.KL.VALUE")["clauses"] if one["id"] == "GAU.KL.VALUE")
+    assert (row["verdict"], row["reason"]) == ("pass", "")
+
+
 def test_a_unit_of_its_own_is_tried_for_what_is_wrong():
     def entropy(var):
         return 0.5 * np.log(2 * np.pi * np.e * var) / np.log(2)

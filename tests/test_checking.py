@@ -1,18 +1,24 @@
 """The commands check, explain and vectors, as a user calls them."""
 
 import argparse
+import contextlib
+from copy import deepcopy
+from functools import partial
 import io
 import json
 import os
+import pickle
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
 import refdpm
-from refdpm import cli, console
+from refdpm import checking, cli, console
+from refdpm.conformance import brief, session
 
 EXAMPLE, WRONG = "refdpm.conformance.example.ddpm", "refdpm.conformance.example.ddpm_wrong"
 BRIEF = ["--only", "GAU.POST", "--max-examples", "2"]
@@ -25,20 +31,40 @@ def printed(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_a_right_adapter_ends_with_0_and_a_wrong_one_with_1_and_the_name_of_its_mistake(capsys):
+@pytest.fixture(scope="module")
+def made():
+    """The reports of this file, and the steps of each."""
+    return {}
+
+
+@pytest.fixture
+def once(monkeypatch, made):
+    """The same adapter with the same options is checked once: what is tried is what is printed and written of it."""
+    def check(source, *, watch, **how):
+        key = source.name, repr(how)
+        if key not in made:
+            steps = []
+            made[key] = right(source, watch=steps.append, **how), steps
+        report, steps = made[key]
+        for step in steps:
+            watch(step)
+        return deepcopy(report)
+
+    right = session.check
+    monkeypatch.setattr(session, "check", check)
+
+
+def test_a_right_adapter_ends_with_0_and_a_wrong_one_with_1_and_the_name_of_its_mistake(capsys, once):
     code, out, _ = printed(capsys, "check", EXAMPLE, *BRIEF)
     assert code == 0 and "2 clauses pass" in out.splitlines()[0]
     code, out, _ = printed(capsys, "check", WRONG, *BRIEF)
     assert code == 1 and "SCH-01b" in out.splitlines()[0] and "GAU.POST" in out.splitlines()[0]
 
 
-def test_json_is_one_object_and_the_same_again_but_for_nothing(capsys):
+def test_json_is_one_object_the_same_again_and_its_failures_are_reproduced_by_their_commands(capsys):
     first, second = (printed(capsys, "check", WRONG, *BRIEF, "--json", "--seed", 3)[1] for _ in range(2))
-    assert first == second and json.loads(first)["seed"] == 3 and json.loads(first)["exit_code"] == 1
-
-
-def test_a_failure_is_reproduced_by_its_command(capsys):
-    report = json.loads(printed(capsys, "check", WRONG, *BRIEF, "--json")[1])
+    report = json.loads(first)
+    assert first == second and report["seed"] == 3 and report["exit_code"] == 1
     row = next(row for row in report["clauses"] if row["verdict"] == "wrong")
     command = row["reproduce"].split()
     assert command[:4] == ["python", "-m", "refdpm", "check"]
@@ -85,7 +111,7 @@ def test_nothing_ran_ends_with_2(capsys):
     assert printed(capsys, "check", EXAMPLE, "--only", "CAT")[0] == 2
 
 
-def test_expected_failures_and_profile_are_read_and_junit_is_written(tmp_path, capsys):
+def test_expected_failures_and_profile_are_read_and_junit_is_written(tmp_path, capsys, once):
     expected, profile, junit = tmp_path / "expected.txt", tmp_path / "profile.json", tmp_path / "junit.xml"
     expected.write_text("# ours\nGAU.POST.MEAN  we know\n\nGAU.POST.VAR we know\n")
     profile.write_text('{"first_t": 0}')
@@ -132,15 +158,25 @@ def test_explain_names_equation_inputs_and_known_mistakes(capsys):
     assert code == 0 and all(word in out for word in ("posterior(x_0, x_t, t)", "kl(mean_q, var_q, mean_p, var_p)", "PURE.ROWS"))
 
 
-def test_the_first_look_shows_a_whole_report_and_a_named_failure(capsys):
-    """The first part is the reference, all of whose clauses are asked in float32.  `.ci/run` takes the look in a process of its
-    own."""
+def test_the_first_look_shows_a_whole_report_and_a_named_failure(capsys, monkeypatch):
+    """The reference is asked for a few clauses; for all, see `test_the_reference_passes_in_single_precision`.  `.ci/run` takes the
+    whole look in a process of its own."""
+    monkeypatch.setattr(brief, "session", SimpleNamespace(check=partial(session.check, only="GAU.KL")))
+    monkeypatch.setattr(brief.audit.cases, "PAIR_MODULES", ("schedule",))
     code, out, _ = printed(capsys, "check", "--json", "--max-examples", "2")
     report = json.loads(out)
-    assert code == 0 and report["ok"] and report["reference"]["ok"]
+    assert code == 0 and report["ok"] and report["reference"]["ok"] and report["reference"]["pairs"] > 3
+    assert report["reference"]["clauses"]["pass"] > 0
     assert not report["reference"]["clauses"]["wrong"] + report["reference"]["clauses"]["inaccurate"]
     assert report["example"]["exit_code"] == 0 and report["wrong_example"]["exit_code"] == 1
     assert any(row["mistake"] == "SCH-01b" for row in report["wrong_example"]["clauses"])
+    found = report["example"]
+    assert found["summary"]["pass"] >= 20 and not found["summary"]["wrong"]
+    assert (found["profile"]["first_t"], found["profile"]["predicts"], found["profile"]["first"]) == (0, "noise", "next")
+    assert found["known"]["first_t"] == "inferred" and found["known"]["orientation"] == "undetermined"
+    monkeypatch.setattr(brief.audit.gradcheck, "GAP", 0.0)
+    monkeypatch.setattr(session, "check", lambda *_, **__: found)
+    assert printed(capsys, "check", "--max-examples", "2")[0] == 1
 
 
 def test_junit_is_well_formed_and_written_over_no_other_tool_s_report(tmp_path, capsys):
@@ -158,7 +194,7 @@ def test_junit_is_well_formed_and_written_over_no_other_tool_s_report(tmp_path, 
 
 # -- several adapters, and what else is written and printed --------------------------------------------------------------
 
-def test_several_adapters_have_reports_a_table_and_the_worst_exit_code(tmp_path, capsys):
+def test_several_adapters_have_reports_a_table_and_the_worst_exit_code(tmp_path, capsys, once):
     junit, page = tmp_path / "x.xml", tmp_path / "x.html"
     code, out, _ = printed(capsys, "check", EXAMPLE, WRONG, *BRIEF, "--junit", junit, "--html", page)
     assert code == 1 and "2 clauses pass" in out.splitlines()[0] and "SCH-01b" in out
@@ -176,7 +212,12 @@ def test_several_adapters_have_reports_a_table_and_the_worst_exit_code(tmp_path,
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_adapter_that_cannot_be_asked_is_an_error_and_the_others_are_checked(tmp_path, capsys, workers):
+def test_an_adapter_that_cannot_be_asked_is_an_error_and_the_others_are_checked(tmp_path, capsys, workers, once, monkeypatch):
+    """Two workers: what they are sent and what they send back is pickled, as it is between processes."""
+    def each(function, items):
+        return [pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(function))(item))) for item in items]
+
+    monkeypatch.setattr(checking, "mapping", lambda number: contextlib.nullcontext(each))
     junit, page, stating = tmp_path / "x.xml", tmp_path / "x.html", tmp_path / "stating.py"
     stating.write_text("profile = {'first_t': 7}\ndef kl(mean_q, var_q, mean_p, var_p): return mean_q\n")
     code, out, _ = printed(capsys, "check", "no_such_module", EXAMPLE, stating, *BRIEF, "--junit", junit, "--html", page,
@@ -196,12 +237,12 @@ def test_only_a_function_means_all_clauses_that_ask_it(capsys):
     assert "LAW.TIMES" in out
 
 
-def test_conventions_are_those_of_what_was_asked(capsys):
+def test_conventions_are_those_of_what_was_asked(capsys, once):
     out = printed(capsys, "check", EXAMPLE, *BRIEF)[1]
     assert "conventions: first_t 0, spread variance, posterior_first zero\n" in out
 
 
-def test_a_page_is_written_again_but_over_no_file_of_another_kind(tmp_path, capsys):
+def test_a_page_is_written_again_but_over_no_file_of_another_kind(tmp_path, capsys, once):
     page = tmp_path / "x.html"
     for _ in range(2):
         assert printed(capsys, "check", WRONG, *BRIEF, "--html", page)[0] == 1
@@ -274,13 +315,13 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("stream,environment,coloured", [
     (Terminal, {}, True), (io.StringIO, {}, False), (Terminal, {"NO_COLOR": "1"}, False), (Terminal, {"NO_COLOR": ""}, True),
     (Terminal, {"TERM": "dumb"}, False)])
-def test_verdicts_have_colours_on_terminals_only(stream, environment, coloured, monkeypatch):
+def test_verdicts_have_colours_on_terminals_only(stream, environment, coloured, monkeypatch, once):
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "stdout", stream())
-    assert cli.main(["check", WRONG, "--only", "GAU.POST", "--only", "GAU.MARG", "--max-examples", "1"]) == 1
+    assert cli.main(["check", WRONG, "--only", "GAU.POST", "--only", "GAU.MARG", *BRIEF[2:]]) == 1
     out = sys.stdout.getvalue()
     assert ("\x1b[31mWRONG\x1b[0m  GAU.POST.MEAN" in out) == coloured == ("  \x1b[32mok\x1b[0m         GAU.MARG.MEAN" in out)
     assert coloured or "\x1b" not in out
@@ -296,7 +337,7 @@ def test_progress_is_shown_on_terminals_only_after_a_while_and_taken_away(monkey
         assert stream is None or stream.getvalue() == "\rGAU.KL\\x1b[31m\x1b[K\r\x1b[K" * shown
 
 
-def test_progress_says_which_clause_and_quiet_says_nothing(monkeypatch, capsys):
+def test_progress_says_which_clause_and_quiet_says_nothing(monkeypatch, capsys, once):
     monkeypatch.setattr(console.Progress, "PATIENCE", 0)
     for more, shown in (([], True), (["--quiet"], False)):
         monkeypatch.setattr(sys, "stderr", Terminal())

@@ -1,13 +1,14 @@
 """Several processes: the same bits for any number of them, the threads that they leave, and what is no number of them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 import json
 import os
 
 import numpy as np
 import pytest
 
-from refdpm import cli, gaussian, train, workers
+from refdpm import checking, cli, gaussian, train, workers
 from refdpm.conformance import audit, cases
 from refdpm.experiments import common, heartbeat, swiss_roll
 from refdpm.vjp import fix, leaves
@@ -103,16 +104,32 @@ def test_what_is_sent_can_be_sent():
     assert pickle.loads(pickle.dumps(fix(gaussian))).draw is gaussian.draw
 
 
-def test_two_adapters_in_two_processes_have_the_reports_that_they_have_in_one(capsys):
+@pytest.fixture
+def asked(monkeypatch, three):
+    """The numbers of workers that a command asks for; it gets the three processes that are there."""
+    numbers = []
+
+    @contextmanager
+    def mapping(number):
+        numbers.append(number)
+        yield map if number == 1 else three
+
+    for module in (checking, train):
+        monkeypatch.setattr(module, "mapping", mapping)
+    return numbers
+
+
+def test_two_adapters_in_other_processes_have_the_reports_that_they_have_in_one(capsys, asked):
     adapters = [f"refdpm.conformance.example.{name}" for name in ("ddpm", "ddpm_wrong")]
     reports = {}
     for many in ("1", "2"):
         code = cli.main(["check", *adapters, "--only", "GAU.POST", "--max-examples", "1", "--json", "--workers", many])
         reports[many] = code, capsys.readouterr().out
     assert reports["1"] == reports["2"] and reports["1"][0] == 1 and len(json.loads(reports["1"][1])["reports"]) == 2
+    assert asked == [2]
 
 
-def test_the_command_takes_workers(tmp_path, capsys):
+def test_the_command_takes_workers(tmp_path, capsys, asked, monkeypatch):
     """K of a run, and the refusal of 0 of them."""
     folder = tmp_path / "run"
     assert cli.main(["train", "swiss-roll", "--units", "2", "--steps", "1", "--T", "3", "--out", str(folder), "--quiet"]) == 0
@@ -121,6 +138,7 @@ def test_the_command_takes_workers(tmp_path, capsys):
     for many in ("1", "2"):
         assert cli.main(["bound", str(folder), "--points", "30000", "--json", "--workers", many]) == 0
         found.append(json.loads(capsys.readouterr().out) | {"seconds": 0})
-    assert found[0] == found[1]
+    assert found[0] == found[1] and 2 in asked
+    monkeypatch.undo()
     assert cli.main(["bound", str(folder), "--points", "5", "--workers", "0"]) == 2
     assert "workers: expected a number from 1 on" in capsys.readouterr().err

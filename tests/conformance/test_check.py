@@ -53,11 +53,11 @@ def adapter(change=lambda ddpm: None, **more):
 
 # -- right implementations -----------------------------------------------------------------------------------------------
 
-def test_the_example_passes_and_its_conventions_are_found():
-    found = check(ddpm, effort=QUICK)
-    assert found["exit_code"] == 0 and found["summary"]["pass"] >= 20 and not found["summary"]["wrong"]
-    assert (found["profile"]["first_t"], found["profile"]["predicts"], found["profile"]["first"]) == (0, "noise", "next")
-    assert found["known"]["first_t"] == "inferred" and found["known"]["orientation"] == "undetermined"
+def test_the_reference_passes_in_single_precision():
+    """All its clauses, as `refdpm check` asks it before it judges others; that says too what a pass would have excluded."""
+    found = check(Reference("float32"), effort=Effort(max_examples=2, power=False), profile=OWN)
+    assert found["exit_code"] == 0 and found["summary"]["pass"] > 380 and found["summary"]["skipped"] <= 3
+    assert not any(found["summary"][verdict] for verdict in ("wrong", "inaccurate", "undecided", "not checked"))
 
 
 # it loses the digits of small probabilities, and the kit says so
@@ -85,8 +85,7 @@ def test_the_wrong_example_is_named_and_blamed_where_it_is_wrong(wrong_example):
     assert found["GAU.MARG.VAR"]["verdict"] == "pass" and row["smallest_input"]["t"] and "--only GAU.POST.VAR" in row["reproduce"]
 
 
-@pytest.mark.parametrize("id,only", [("POS-02", "GAU"), ("FWD-04", "GAU"), ("BND-13", "GAU"), ("BND-34", "GAU"),
-                                     ("SCH-14", "SCH.ABAR"), ("DIS-01", "BIN"), ("LAY-10", "LAY"), ("SCH-16", "SCH.SPACED")])
+@pytest.mark.parametrize("id,only", [("POS-02", "GAU"), ("DIS-01", "BIN"), ("SCH-16", "SCH.SPACED")])
 def test_a_planted_mistake_is_named_in_float32(id, only):
     found = check(Reference("float32", BY_ID[id]), effort=QUICK, profile=OWN, only=only)
     first = next(row for row in found["clauses"] if row["verdict"] == "wrong")
@@ -155,7 +154,7 @@ def test_a_later_stage_is_judged_given_the_earlier_one():
             return self.at(np.sqrt(self.abar), t, x_0) * x_0, self.at(1 - self.abar, t, x_0)
 
     half = SimpleNamespace(make=Half, dtype="float32", __name__="half")
-    found = verdicts(half, only="SCH") | verdicts(half, only="GAU")
+    found = verdicts(half, only=["SCH.ABAR", "GAU.MARG", "GAU.FWD"])
     assert found["SCH.ABAR.TABLE"]["verdict"] == "wrong"
     assert found["GAU.MARG.MEAN"]["verdict"] == "pass" and found["GAU.MARG.MEAN"]["given_upstream"]
     assert "alpha_bar" in found["GAU.MARG.MEAN"]["reason"] and not found["GAU.FWD.MEAN"]["given_upstream"]
@@ -219,13 +218,6 @@ def test_nothing_ran_is_no_success():
         check(SimpleNamespace(hello=lambda: 1, __name__="nothing"))
 
 
-def test_expected_failures_are_strict():
-    expected = {"GAU.POST.MEAN": "known", "GAU.POST.VAR": "known"}
-    assert check(ddpm_wrong, effort=QUICK, only="GAU", expected_failures=expected)["exit_code"] == 0
-    surprising = check(ddpm, effort=QUICK, only="GAU", expected_failures=expected)
-    assert surprising["exit_code"] == 1 and "was expected to fail" in reports.text(surprising).splitlines()[0]
-
-
 def test_junit_has_a_case_for_every_clause(wrong_example):
     found, _ = wrong_example
     suite = ElementTree.fromstring(junit([found]))
@@ -258,6 +250,7 @@ def test_an_expected_failure_is_skipped_in_junit_and_one_that_passes_fails():
     skipped = {case.get("name"): case.find("skipped").get("message") for case in suite.findall("testcase[skipped]")}
     assert skipped["GAU.POST.MEAN"] == skipped["GAU.POST.VAR"] == "expected to fail: known"
     assert skipped["GAU.CROSS.VALUE"].startswith("skipped: ") and int(suite.get("skipped")) == len(skipped)
+    assert found["exit_code"] == 1 and "was expected to fail" in reports.text(found).splitlines()[0]
     failure, = suite.findall(".//failure")
     assert failure.get("message") == "passes, but was expected to fail: we thought so" and suite.get("failures") == "1"
 
@@ -268,17 +261,13 @@ def test_several_reports_are_test_suites_of_one_file():
     assert root.tag == "testsuites" and [suite.get("name") for suite in root] == ["refdpm", "refdpm"]
 
 
-def test_clauses_for_pytest_raise_with_the_report():
-    found = {clause.id: clause for clause in clauses(ddpm_wrong, effort=QUICK)}
-    assert found["GAU.POST.VAR"].__name__ == "GAU.POST.VAR" and "GAU.CROSS.VALUE" not in found
-    found["GAU.MARG.MEAN"].check()
-    with pytest.raises(AssertionError, match="(?s)SCH-01b.*came.*should be.*input.*run again"):
-        found["GAU.POST.VAR"].check()
-
-
-def test_clauses_for_pytest_may_be_expected_to_fail_and_have_to():
+def test_clauses_for_pytest_raise_with_the_report_and_may_be_expected_to_fail_and_have_to():
     expected = {"GAU.POST.VAR": "we know", "GAU.MARG.MEAN": "we thought so"}
     found = {clause.id: clause for clause in clauses(ddpm_wrong, effort=QUICK, expected_failures=expected)}
+    assert found["GAU.POST.MEAN"].__name__ == "GAU.POST.MEAN" and "GAU.CROSS.VALUE" not in found
+    found["GAU.MARG.VAR"].check()
+    with pytest.raises(AssertionError, match="(?s)SCH-01b.*came.*should be.*input.*run again"):
+        found["GAU.POST.MEAN"].check()
     with pytest.raises(pytest.xfail.Exception, match="we know"):
         found["GAU.POST.VAR"].check()
     with pytest.raises(AssertionError, match="passes, but was expected to fail: we thought so"):

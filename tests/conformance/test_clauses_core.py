@@ -178,7 +178,7 @@ def test_textbook_passes(dtype):
 
 
 def test_this_package_passes_with_its_gradients():
-    """In float32 too: see `test_the_first_look_shows_a_whole_report_and_a_named_failure`."""
+    """In float32 too: see `test_check.test_the_reference_passes_in_single_precision`."""
     source = subject(Reference("float64", functions=QUANTITIES))
     found = [result for function in QUANTITIES for result in judge(source, function, EFFORT)]
     found += [result for function in QUANTITIES if function.arguments for result in gradients.judge(source, function, EFFORT)]

@@ -177,40 +177,46 @@ class SymbolsWithTerm(Symbols):
         return np.where(t[:, None] == 1, score, self.divergence(q, p))
 
 
-def of_symbols(kind=SymbolsWithTerm, **otherwise):
-    return first_line({"make": type("Changed", (kind,), otherwise)})
+def of_symbols(*offered, **otherwise):
+    """What is not offered is None, and need not be judged."""
+    return first_line({"make": type("Changed", (SymbolsWithTerm,), dict.fromkeys(set(LAWS).difference(offered)) | otherwise)})
 
 
-@pytest.mark.parametrize("otherwise, says", [
-    (dict(kind=Symbols, matrix=lambda self, beta: (1 - beta) * np.eye(5) + beta * np.eye(5)[0]),
+LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "categorical_reverse", "categorical_step_kl")
+
+
+@pytest.mark.parametrize("offered, otherwise, says", [
+    (LAWS[:2], dict(matrix=lambda self, beta: (1 - beta) * np.eye(5) + beta * np.eye(5)[0]),
      "the first class is the mask, and not the last"),
-    (dict(kind=Symbols, matrix=lambda self, beta: beta * np.eye(5)[4] * (1 - np.eye(5)) + (1 - beta) * np.eye(5)),
+    (LAWS[:1], dict(matrix=lambda self, beta: beta * np.eye(5)[4] * (1 - np.eye(5)) + (1 - beta) * np.eye(5)),
      "term left out: β_t mask"),
-    (dict(kind=Symbols, rates=lambda self, beta: 1 - np.cumprod(1 - beta)), "1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere"),
-    (dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
+    (LAWS[:2], dict(rates=lambda self, beta: 1 - np.cumprod(1 - beta)),
+     "1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere"),
+    (LAWS[2:3], dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
      "the column for the row of the matrix with ᾱ_{t−1} on its diagonal"),
-    (dict(divergence=lambda self, q, p: SymbolsWithTerm.divergence(self, p, q)), "NEW-CAT-KL"),
-    (dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)), "1e-06 is added in a logarithm, to "),
-    (dict(divergence=lambda self, q, p: (q * np.log(q + 1e-8) - q * np.log(p + 1e-8)).sum(axis=-1)),
+    (LAWS[2:], dict(divergence=lambda self, q, p: SymbolsWithTerm.divergence(self, p, q)), "NEW-CAT-KL"),
+    (LAWS[2:], dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)),
+     "1e-06 is added in a logarithm, to "),
+    (LAWS[2:], dict(divergence=lambda self, q, p: (q * np.log(q + 1e-8) - q * np.log(p + 1e-8)).sum(axis=-1)),
      "1e-08 is added in all logarithms"),
-    (dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
+    (LAWS[3:4], dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
         (t == 2)[:, None, None], self.said(logits), Symbols.categorical_reverse(self, logits, x_t, t))),
      "what is right at t = 1 is at t = 2, and not there"),
-    (dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
+    (LAWS[3:4], dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
         (t <= 2)[:, None, None], self.said(logits), Symbols.categorical_reverse(self, logits, x_t, t))),
      "at t = 2 what is right at t = 1"),
-    (dict(categorical_step_kl=lambda self, logits, x_0, x_t, t: np.where(
+    (LAWS[2:], dict(categorical_step_kl=lambda self, logits, x_0, x_t, t: np.where(
         (t == 1)[:, None], -np.exp(-SymbolsWithTerm.categorical_step_kl(self, logits, x_0, x_t, t)),
         SymbolsWithTerm.categorical_step_kl(self, logits, x_0, x_t, t))), "log left out: "),
     # as masked diffusion has it, where no data are the mask
-    (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "clauses pass"),
-    (dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) > 0, logits, -1e30))), "is wrong")])
-def test_chains_of_symbols(otherwise, says):
-    assert says in of_symbols(**otherwise)
+    (LAWS[:4], dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) < 4, logits, -1e30))), "clauses pass"),
+    (LAWS[:4], dict(said=lambda self, logits: Symbols.said(self, np.where(np.arange(5) > 0, logits, -1e30))), "is wrong")])
+def test_chains_of_symbols(offered, otherwise, says):
+    assert says in of_symbols(*offered, **otherwise)
 
 
 def test_the_other_programs_without_their_mistakes_pass():
-    assert "wrong" not in of_flow() and "wrong" not in of_symbols()
+    assert "wrong" not in of_flow() and "wrong" not in of_symbols(*LAWS)
 
 
 class Bound(Chain):
@@ -255,8 +261,8 @@ def of_bound(**otherwise):
 
 
 @pytest.mark.parametrize("otherwise, says", [
-    (dict(expected=lambda self, keep, mean: mean), "factor left out: √α_t"),
-    (dict(gain=lambda self, prior, keep, rate: prior * keep / (keep * prior + rate)), "root of"),
+    (dict(expected=lambda self, keep, mean: mean, K=None), "factor left out: √α_t"),
+    (dict(gain=lambda self, prior, keep, rate: prior * keep / (keep * prior + rate), K=None), "root of"),
     (dict(steps=lambda self: range(2, len(self.beta) - 1)), "the last step left out of the sum"),
     (dict(steps=lambda self: range(3, len(self.beta))), "the first step left out of the sum"),
     (dict(prior_size=lambda self, x_0: x_0.size), "counted for all examples, and not for each by itself: ½ (1 + log(2 π))"),
@@ -318,15 +324,19 @@ def test_a_step_whose_guess_is_clipped_is_told_so_where_the_guess_is_not_seen():
     assert "(SMP.STEP.X_PREV) is wrong: x̂_0 is clipped to [-1, 1]" in first_line(steps)
 
 
-@pytest.mark.parametrize("otherwise, says", [
-    (dict(said=lambda self, noise: np.clip(noise, -1, 1)), "what the network says is clipped to [-1, 1]"),
-    (dict(guess=lambda self, x_0: np.clip(x_0, -1, 1)), "it is clipped to [-1, 1]"),
-    (dict(single=lambda self, t, kept: (1 - self.beta[t]).reshape(kept.shape)), "α_t, of one step, for ᾱ_t/ᾱ_{t_prev} in √"),
-    (dict(taken=lambda self, deviation: deviation), "square left out: "),
-    (dict(level_of_guess=lambda self, t, before: self.at(t - 1, before)), "ᾱ_{t−1} for ᾱ_{t_prev} in √ᾱ_{t_prev}"),
-    ({}, "pass")])
-def test_steps_by_way_of_a_guess(otherwise, says):
-    assert says in of_steps(**otherwise)
+@pytest.mark.parametrize("offered, otherwise, says", [
+    ("x_0_from_model", dict(said=lambda self, noise: np.clip(noise, -1, 1)), "what the network says is clipped to [-1, 1]"),
+    ("x_0_from_model", dict(guess=lambda self, x_0: np.clip(x_0, -1, 1)), "it is clipped to [-1, 1]"),
+    ("strided_step", dict(single=lambda self, t, kept: (1 - self.beta[t]).reshape(kept.shape)),
+     "α_t, of one step, for ᾱ_t/ᾱ_{t_prev} in √"),
+    ("ddim_step", dict(taken=lambda self, deviation: deviation), "square left out: "),
+    ("ddim_step", dict(level_of_guess=lambda self, t, before: self.at(t - 1, before)),
+     "ᾱ_{t−1} for ᾱ_{t_prev} in √ᾱ_{t_prev}"),
+    (None, {}, "pass")])
+def test_steps_by_way_of_a_guess(offered, otherwise, says):
+    """Of the steps all are offered, or one."""
+    steps = {"ancestral_step", "strided_step", "ddim_step"}
+    assert says in of_steps(**dict.fromkeys(steps - {offered} if offered else ()), **otherwise)
 
 
 @pytest.mark.parametrize("functions, says", [
@@ -581,7 +591,8 @@ class Clipped(Terms):
 def test_a_decoder_with_a_variance_of_its_own_is_not_skipped():
     """The reverse step has no variance at t = 1, which a decoder must have: a wrong decoder told nothing of which it has."""
     def of_decoder(**otherwise):
-        return first_line({"make": type("Changed", (Clipped,), otherwise), "profile": {"predicts": "noise", "variance": "small"}})
+        program = type("Changed", (Clipped,), {"step_kl": None, "prior_kl": None} | otherwise)
+        return first_line({"make": program, "profile": {"predicts": "noise", "variance": "small"}})
 
     assert "pass" in of_decoder() and "wrong" not in of_decoder()
     assert "(OBJ.DECODER.VALUE) is wrong: divisor left out: 2" in of_decoder(upper=1 / 127.5)

@@ -159,7 +159,7 @@ def test_explain_names_equation_inputs_and_known_mistakes(capsys):
 
 
 def test_the_first_look_shows_a_whole_report_and_a_named_failure(capsys, monkeypatch):
-    """The reference is asked for a few clauses; for all, see `test_the_reference_passes_in_single_precision`.  `.ci/run` takes the
+    """The reference is asked for a few clauses; for all, see `test_check.test_the_reference_passes`.  `.ci/run` takes the
     whole look in a process of its own."""
     monkeypatch.setattr(brief, "session", SimpleNamespace(check=partial(session.check, only="GAU.KL")))
     monkeypatch.setattr(brief.audit.cases, "PAIR_MODULES", ("schedule",))

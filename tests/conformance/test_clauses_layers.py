@@ -31,17 +31,6 @@ UNSEEN_IN = {"temporal_basis": {"NEW-N-FAR"},                  # some bump is al
 OF_OTHER_BASIS = {"paper": {"NEW-I-WHOLE", "NEW-I-OPEN"}, "released": {"NEW-I-HALF", "NEW-I-ENDS", "NEW-I-ZERO"}}
 
 
-# -- this package's own ------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("basis", PROFILES)
-@pytest.mark.parametrize("function", QUANTITIES, ids=lambda function: function.name)
-def test_the_reference_passes(function, basis, dtype):
-    subject = Subject(Reference(dtype, functions=QUANTITIES, profile=PROFILES[basis]), QUANTITIES, PROFILES[basis])
-    found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.arguments else [])
-    assert {result.verdict for result in found} == {"pass"}, found
-
-
 @pytest.mark.parametrize("name,choices", [
     ("gelu", {"gelu": "tanh"}), *(("sinusoidal", {"time_order": order, "frequencies": spacing})
                                   for order in ORDERS for spacing in SPACINGS)])

@@ -23,14 +23,6 @@ UNSEEN = {"NEW-P-UNKNOWN": "reads what is not known, and uses none of it unless 
 
 # -- this package's own ------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", family.QUANTITIES, ids=lambda function: function.name)
-def test_the_reference_passes(function, dtype):
-    subject = Subject(Reference(dtype, functions=QUANTITIES), QUANTITIES)
-    found = judge(subject, function, EFFORT) + (gradients.judge(subject, function, EFFORT) if function.arguments else [])
-    assert {result.verdict for result in found} == {"pass"} and not any(result.given_upstream for result in found), found
-
-
 def planted():
     """(function, mistake): every mistake of the product that the clause or its adjoint calls; and RePaint's."""
     for function in family.QUANTITIES:

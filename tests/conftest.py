@@ -5,9 +5,11 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 
 from hypothesis import HealthCheck, settings
+import pytest
 
 from refdpm.workers import OBJECTS
 
@@ -28,3 +30,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
 
 gc.set_threshold(OBJECTS, 10, 10)                           # as in a check
+
+
+@pytest.fixture
+def no_picture(monkeypatch):
+    """A training draws none at its end, which takes longer than the training of most tests."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)

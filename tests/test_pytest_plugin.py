@@ -1,4 +1,4 @@
-"""Clauses as tests of pytest, as a user runs them: each run is a process of its own, in a folder of its own."""
+"""Clauses as tests of pytest, as a user runs them, in a folder of its own; the first run also in a process of its own."""
 
 import os
 import re
@@ -40,22 +40,47 @@ def test_by_hand(clause):
 """
 
 
+FLAGS = ["-p", "refdpm.pytest_plugin", "-p", "no:cacheprovider", "-W", "error", "--strict-markers"]
+
+
 @pytest.fixture
-def run(tmp_path):
-    """pytest in a folder with these files: the exit code and what it printed."""
-    def call(*arguments, **files):
+def write(tmp_path):
+    """Writes files into the folder."""
+    def written(files):
         for name, content in files.items():
             (tmp_path / f"{name}.py").write_text(content)
-        command = [sys.executable, "-m", "pytest", "-p", "refdpm.pytest_plugin", "-p", "no:cacheprovider", "-W", "error",
-                   "--strict-markers", *arguments]
-        output = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path,
+    return written
+
+
+@pytest.fixture
+def apart(tmp_path, write):
+    """pytest in a folder with these files, in a process of its own: the exit code and what it printed."""
+    def call(*arguments, **files):
+        write(files)
+        output = subprocess.run([sys.executable, "-m", "pytest", *FLAGS, *arguments], capture_output=True, text=True, cwd=tmp_path,
                                 env=os.environ | {"PYTHONPATH": str(Path(refdpm.__file__).parents[1])})
         return output.returncode, output.stdout + output.stderr
     return call
 
 
-def test_clauses_are_tests_and_a_failure_is_its_report_alone(run, tmp_path):
-    code, out = run("--refdpm", "right.py", "--refdpm", "wrong.py", "-v", "--junitxml", "junit.xml", right=RIGHT, wrong=WRONG)
+@pytest.fixture
+def run(tmp_path, write, monkeypatch, capsys):
+    """The same in this process, which has imported the package."""
+    def call(*arguments, **files):
+        write(files)
+        code = pytest.main([*FLAGS, "--rootdir", str(tmp_path), *arguments])
+        for name in files:
+            sys.modules.pop(name, None)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return call
+
+
+def test_clauses_are_tests_and_a_failure_is_its_report_alone(apart, tmp_path):
+    code, out = apart("--refdpm", "right.py", "--refdpm", "wrong.py", "-v", "--junitxml", "junit.xml", right=RIGHT, wrong=WRONG)
     assert code == 1 and "2 failed, 8 passed" in out
     assert "right.py::GAU.POST.MEAN PASSED" in out and "wrong.py::GAU.POST.VAR FAILED" in out
     assert "known mistake SCH-01c" in out and "\n  should be  " in out and "check wrong.py --only GAU.POST.MEAN" in out
@@ -107,12 +132,12 @@ def test_clauses_in_a_file_of_ones_own(run):
     assert code != 0 and "expected @pytest.mark.refdpm(my_adapter)" in out
 
 
-def test_it_costs_nothing_until_it_is_used(run):
-    """A run without the flag, and one that only asks for help, import nothing of this package but the plug-in itself."""
+def test_it_costs_nothing_until_it_is_used(apart, run):
+    """A run without the flag imports nothing of this package but the plug-in itself."""
     looks = ("import sys\ndef test_it():\n"
              "    assert {name for name in sys.modules if name.startswith('refdpm')} == {'refdpm', 'refdpm.pytest_plugin'}\n"
              "    assert 'numpy' not in sys.modules and 'hypothesis' not in sys.modules\n")
-    code, out = run("-p", "no:hypothesispytest", "-p", "no:_hypothesis_pytestplugin", "test_looks.py", test_looks=looks)
+    code, out = apart("-p", "no:hypothesispytest", "-p", "no:_hypothesis_pytestplugin", "test_looks.py", test_looks=looks)
     assert code == 0 and "1 passed" in out, out
     code, out = run("--help")
     assert code == 0 and "--refdpm=ADAPTER" in out

@@ -129,7 +129,7 @@ def test_two_adapters_in_other_processes_have_the_reports_that_they_have_in_one(
     assert asked == [2]
 
 
-def test_the_command_takes_workers(tmp_path, capsys, asked, monkeypatch):
+def test_the_command_takes_workers(tmp_path, capsys, asked, monkeypatch, no_picture):
     """K of a run, and the refusal of 0 of them."""
     folder = tmp_path / "run"
     assert cli.main(["train", "swiss-roll", "--units", "2", "--steps", "1", "--T", "3", "--out", str(folder), "--quiet"]) == 0

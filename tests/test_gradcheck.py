@@ -368,6 +368,74 @@ def test_what_a_softmax_inside_subtracts_is_missed_by_the_sum_of_the_gradient():
     assert "likely: the right gradient adds up to 0 along axis 0, because f does not change when one number is added" in k
 
 
+@pytest.mark.parametrize("last,says", [
+    (np.tanh, "multiplied by 1 − value², the slope of tanh"),
+    (lambda a: 1 / (1 + np.exp(-a)), "multiplied by value · (1 − value), the slope of a sigmoid"),
+])
+def test_the_slope_of_the_last_step_is_missed(last, says):
+    def backward(dvalue, x, w):
+        return dvalue @ w.T, x.T @ dvalue
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError) as raised:
+        assert_adjoint(lambda x, w: last(x @ w), backward, rng.normal(size=(5, 4)), rng.normal(size=(4, 3)))
+    assert str(raised.value).count(f"likely: it is right if dvalue is first {says}: this factor") == 2
+
+
+def cell(x, c, w):
+    """A cell with two values, and four gates beside each other."""
+    i, f, g, o = np.split(x @ w, 4, axis=1)
+    new = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+    return np.tanh(new) / (1 + np.exp(-o)), new
+
+
+@pytest.mark.parametrize("wrong,argument,says", [
+    ("state", "x", "it does not depend on dvalue\\[1\\], the cotangent of the value's part 1"),
+    ("gate", "w", "it is wrong at indices 4, 5 of axis 1, and right elsewhere"),
+    ("half", "w", "it is 0.5 times what it should be at indices 0, 1 of axis 1, and right elsewhere"),
+    ("none", "w", "it is 0 at indices 6, 7 of axis 1, and right elsewhere"),
+])
+def test_a_part_that_is_wrong_is_told(wrong, argument, says):
+    def backward(dvalue, x, c, w):
+        dh, dnew = dvalue
+        i, f, g, o = np.split(x @ w, 4, axis=1)
+        i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+        h = np.tanh(cell(x, c, w)[1])
+        dnew = dh * o * (1 - h ** 2) + (wrong != "state") * dnew
+        ds = np.hstack([dnew * np.tanh(g) * i * (1 - i) / (1 + (wrong == "half")), dnew * c * f * (1 - f),
+                        dnew * i * (1 - np.tanh(g) ** (1 + (wrong != "gate"))), (wrong != "none") * dh * h * o * (1 - o)])
+        return ds @ w.T, dnew * f, x.T @ ds
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match=f"(?s){argument}: WRONG[^=]*likely: {says}"):
+        assert_adjoint(cell, backward, rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), rng.normal(size=(3, 8)))
+
+
+@pytest.mark.parametrize("wrong", ["gain", "deviation"])
+def test_what_a_layer_norm_forgets_is_named(wrong):
+    """The gain in the gradient of x; or the mean that is subtracted, in that of the gain."""
+    def backward(dvalue, x, gain):
+        s, d = x.std(axis=-1, keepdims=True), x - x.mean(axis=-1, keepdims=True)
+        z, g = d / s, dvalue * (1 if wrong == "gain" else gain)
+        dx = (g - g.mean(axis=-1, keepdims=True) - z * (g * z).mean(axis=-1, keepdims=True)) / s
+        return dx, (dvalue * (z if wrong == "gain" else x / s)).sum(axis=0)
+
+    says = {"gain": "it is right if dvalue is first multiplied by gain: this factor of the last step of f is missing",
+            "deviation": "adding one number to all entries of x along axis 1 changes neither f nor the right gradient"}[wrong]
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match=f"likely: {says}"):
+        assert_adjoint(lambda x, gain: layer_norm(x) * gain, backward, rng.normal(size=(4, 6)), rng.normal(size=6))
+
+
+def test_a_wrong_sign_is_called_so_though_another_gradient_is_the_negative():
+    def loss(prediction, target):
+        return ((prediction - target) ** 2).mean()
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match="target: WRONG[^=]*likely: the sign is wrong"):
+        assert_adjoint(loss, lambda a, b: ((a - b) / 6, (a - b) / 6), rng.normal(size=(4, 3)), rng.normal(size=(4, 3)))
+
+
 def test_a_gradient_of_another_shape_has_no_gap():
     with pytest.raises(AssertionError) as raised:
         assert_adjoint(np.sin, lambda dvalue, x: dvalue[0] * np.cos(x[0]), np.random.default_rng(0).normal(size=(3, 4)))

@@ -10,7 +10,7 @@ change, and a mistake does not; what exceeds ten times the largest change that i
 times their own estimate.  Where that would let pass too much for every direction, nothing is decided, and that is not a pass.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ import numpy as np
 
 from refdpm.gradcheck import forms
 from refdpm.gradcheck.derivative import inner, norm, vector
-from refdpm.gradcheck.question import SLACK, Answer, Question, Slope, unit_of
-from refdpm.gradcheck.symptoms import Evidence, sizes_of, symptom
+from refdpm.gradcheck.question import DIGITS, SLACK, Answer, Question, Slope, unit_of
+from refdpm.gradcheck.symptoms import Evidence, is_stretched, sizes_of, symptom
 from refdpm.vjp import Array
 
 LIKELY = "likely: "
@@ -189,18 +189,37 @@ def _leaf(question: Question, i: int, answers: list[Answer]) -> Gap:
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------
 
-def _right_entries(question: Question, slope: Slope, w: Array) -> tuple[Array, Array]:
-    """The right gradient, and what it would be if an entry of the value depended on its own entry alone, where the value is as
-    long; nan at all but ENTRIES entries of a large one."""
-    shape = slope.x.shape
+def _right_entries(question: Question, slope: Slope, cotangents: Sequence[Array]) -> tuple[list[Array], Array]:
+    """The right gradients for some cotangents, and what the first would be if an entry of the value depended on its own entry
+    alone, where the value is as long; nan at all but ENTRIES entries of a large one."""
+    shape, w = slope.x.shape, cotangents[0]
     chosen = np.random.default_rng(question.seed).permutation(slope.x.size)[:ENTRIES]
-    right, diagonal = np.full(shape, np.nan), np.full(shape, np.nan)
+    right, diagonal = [np.full(shape, np.nan) for _ in cotangents], np.full(shape, np.nan)
     for k in np.sort(chosen):
         where = tuple(map(int, np.unravel_index(k, shape)))
         column = slope.column(where)
-        right[where] = inner(w, column)
+        for entries, one in zip(right, cotangents):
+            entries[where] = inner(one, column)
         diagonal[where] = w[k] * column[k] if w.size == slope.x.size else np.nan
     return right, diagonal
+
+
+def _other_cotangents(values: Sequence[Array], cotangents: Sequence[Array], arguments: Mapping[str, Array]) -> Iterator[
+        tuple[str, Array]]:
+    """What a cotangent is in a gradient that ignores a part of it, or a factor of the last step of f; each with a sentence."""
+    for k, zero in enumerate(cotangents if len(cotangents) > 1 else ()):
+        yield (f"it does not depend on dvalue[{k}], the cotangent of the value's part {k}",
+               vector((*cotangents[:k], 0 * zero, *cotangents[k + 1:])))
+    if len(values) > 1:
+        return
+    y, = values
+    slopes = {"1 − value², the slope of tanh": 1 - y ** 2, "value · (1 − value), the slope of a sigmoid": y * (1 - y)}
+    factors = {name: array for name, array in arguments.items() if array.size > 1 and is_stretched(array.shape, y.shape)}
+    for name, factor in (slopes | factors).items():
+        yield f"it is right if dvalue is first multiplied by {name}: this factor of the last step of f is missing", (
+            vector(cotangents) / np.broadcast_to(factor, y.shape).ravel())
+        yield f"it is right if dvalue is first divided by {name}: this factor is one too many", (
+            vector(cotangents) * np.broadcast_to(factor, y.shape).ravel())
 
 
 def _wrong_shape(question: Question, slope: Slope, answers: list[Answer]) -> str:
@@ -226,8 +245,8 @@ def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Eviden
     values, cotangents = (tuple(map(np.asarray, leaves)) for leaves in (answers[0].value, answers[0].cotangent))
     arrays = {question.names[k]: np.asarray(question.leaves[k]) for k in question.floating}
     came = {name: forms.as_array(answers[0].gradients[k]) for name, k in zip(arrays, question.floating) if k != slope.i}
-    w = vector(cotangents)
-    right, diagonal = _right_entries(question, slope, w)
+    w, others = vector(cotangents), dict(_other_cotangents(values, cotangents, arrays))
+    (right, *instead), diagonal = _right_entries(question, slope, [w, *others.values()])
     is_like_x = [one.shape for one in values] == [slope.x.shape]
     return Evidence(came=np.asarray(answers[0].gradients[slope.i]), right=right,
                     again=forms.as_array(answers[1].gradients[slope.i]) if question.form.has_cotangent else None,
@@ -235,7 +254,26 @@ def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Eviden
                     arguments=arrays | ({"value": values[0]} if is_like_x else {}),
                     sizes=sizes_of([*arrays.items(), *(("the value", one) for one in values)]),
                     forward=slope.along(w.reshape(slope.x.shape)).reshape(slope.x.shape) if is_like_x else None,
-                    diagonal=diagonal if is_like_x else None)
+                    diagonal=diagonal if is_like_x else None, instead=dict(zip(others, instead)),
+                    steady=dict(_steady(question, slope, answers[0])))
+
+
+def _steady(question: Question, slope: Slope, answer: Answer) -> Iterator[tuple[str, bool]]:
+    """What may be added to the arguments so that f stays the same, in words; and whether the gradient stays the same too."""
+    came = np.asarray(answer.gradients[slope.i])
+    for k in question.floating:
+        array = np.asarray(question.leaves[k])
+        for axis in (axis for axis in range(array.ndim) if array.shape[axis] > 1):
+            added = question.rng(DIGITS, axis).standard_normal(np.delete(array.shape, axis))
+            leaves = [*question.leaves]
+            leaves[k] = (array + np.expand_dims(added, axis)).astype(array.dtype)
+            try:
+                moved = question.ask(leaves)
+            except Exception:                                                   # f may refuse what is outside its domain
+                continue
+            if _same_value(moved.value, answer.value):
+                yield f"adding one number to all entries of {question.names[k]} along axis {axis}", bool(
+                    norm(np.asarray(moved.gradients[slope.i]) - came) <= 1e-3 * norm(came))
 
 
 def _likely(evidence: Evidence) -> str:

@@ -29,6 +29,8 @@ class Evidence(NamedTuple):
     forward: Array | None = None            # J dvalue where it should be Jᵀ dvalue, if those have the same shape
     diagonal: Array | None = None           # the diagonal of J times dvalue, likewise
     numbers: Mapping[str, float] = MappingProxyType({})     # arguments that are single numbers, and held still
+    instead: Mapping[str, Array] = MappingProxyType({})     # the right gradients for other cotangents, by what is wrong then
+    steady: Mapping[str, bool] = MappingProxyType({})       # what leaves f as it is, and whether it leaves what came as it is
 
 
 def sizes_of(arrays: Iterable[tuple[str, Array]]) -> dict[int, str]:
@@ -67,7 +69,7 @@ def _symptoms_of_shape(evidence: Evidence) -> Iterator[str]:
     came, right = evidence.came, evidence.right
     if came.T.shape == right.shape and _explains(came.T, right, came):
         yield "it is transposed"
-    if _is_stretched(right.shape, came.shape) and _explains(unbroadcast(came, right.shape), right, came):
+    if is_stretched(right.shape, came.shape) and _explains(unbroadcast(came, right.shape), right, came):
         yield "the argument was broadcast, and the gradient is not summed over the axes that this added or stretched"
     if came.size == right.size and _explains(came.reshape(right.shape), right, came):
         yield "the numbers are right, their shape is not"
@@ -92,7 +94,8 @@ def _is_near(came: Array, right: Array) -> bool:
     return bool(np.all(np.isfinite(right)) and np.sum(np.abs(came - right)) <= UNEXPLAINED * np.sum(np.abs(right)))
 
 
-def _is_stretched(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+def is_stretched(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of one shape is broadcast to another, which is then the whole."""
     try:
         return np.broadcast_shapes(small, large) == large
     except ValueError:
@@ -115,17 +118,20 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
         yield "it is zero: this path was cut, or the argument taken for a constant"
     if evidence.again is not None and np.array_equal(evidence.again, came):
         yield "it does not depend on the cotangent dvalue, by which it should be multiplied"
-    yield from _symptoms_of_another_order(evidence)
     yield from _symptoms_of_a_factor(evidence)
+    yield from _symptoms_of_another_order(evidence)
     yield from _symptoms_of_order(came, right)
     yield from _symptoms_of_the_jacobian(evidence)
     yield from _symptoms_of_a_mask(came, right)
     yield from _symptoms_of_an_argument(evidence)
+    yield from (says for says, other in evidence.instead.items() if _explains(came - other + right, right, came))
+    yield from _symptoms_of_a_part(came, right, with_factor=True)
     yield from _symptoms_of_an_axis(came, right)
     offset = _median(came - right)
     if came.size > 2 and _explains(came - offset, right, came):
         yield f"the same amount, {offset:.6g}, is added to every entry"
     yield from _symptoms_of_a_term(evidence)
+    yield from _symptoms_of_a_part(came, right, with_factor=False)
 
 
 def _median(x: Array) -> float:
@@ -212,7 +218,7 @@ def _symptoms_of_the_jacobian(evidence: Evidence) -> Iterator[str]:
 def _symptoms_of_an_argument(evidence: Evidence) -> Iterator[str]:
     came, right = evidence.came, evidence.right
     for name, argument in evidence.arguments.items():
-        if argument.size > 1 and _is_stretched(argument.shape, right.shape):
+        if argument.size > 1 and is_stretched(argument.shape, right.shape):
             for factor, says in ((argument, name), (1 - argument, f"1 − {name}"), (1 + argument, f"1 + {name}")):
                 if _explains(came * factor, right, came):
                     yield f"the factor {says} is missing"
@@ -229,6 +235,34 @@ def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
         factor = np.nansum(came * right, axis=rest, keepdims=True) / np.nansum(right * right, axis=rest, keepdims=True)
         if right.size > factor.size and _explains(came / factor, right, came):
             yield f"there is a wrong factor for every index along axis {axis}, the same for all entries there"
+
+
+def _symptoms_of_a_part(came: Array, right: Array, *, with_factor: bool) -> Iterator[str]:
+    """Some entries are wrong, and have one factor or not: those at some indices of an axis, or others if they have one."""
+    error = np.nan_to_num(np.abs(came - right))
+    wrong, others = error > ALIKE * np.max(error), np.isfinite(right) & (error <= ALIKE * np.max(error))
+    is_there = np.abs(right) > ALIKE * np.nanmax(np.abs(right))                     # where 0 is right, it says nothing that 0 came
+    if np.sum(wrong) < 2 or not np.any(others & is_there):
+        return
+    factor = _factor(came[wrong], right[wrong])
+    if with_factor is not _explains(came[wrong], factor * right[wrong], right[wrong]):
+        return
+    how = f"{_number(factor)} times what it should be" if with_factor and factor else "0" if with_factor else "wrong"
+    for axis in range(came.ndim):
+        at = np.flatnonzero(np.any(wrong, axis=tuple(other for other in range(came.ndim) if other != axis)))
+        if len(at) < came.shape[axis] and not np.any((others & is_there).take(at, axis)):
+            yield f"it is {how} at {_indices_in_words(at)} of axis {axis}, and right elsewhere"
+    if with_factor:
+        yield f"{np.sum(wrong)} entries are {how.replace('it', 'they')}, and the others are right"
+
+
+def _indices_in_words(at: Array) -> str:
+    """One index, a few, or a range of them."""
+    if len(at) == 1:
+        return f"index {at[0]}"
+    if len(at) > 2 and at[-1] - at[0] == len(at) - 1:
+        return f"indices {at[0]} to {at[-1]}"
+    return f"indices {', '.join(map(str, at[:5]))}{', …' if len(at) > 5 else ''}"
 
 
 def _symptoms_of_a_term(evidence: Evidence) -> Iterator[str]:
@@ -253,6 +287,8 @@ def _symptoms_of_a_term(evidence: Evidence) -> Iterator[str]:
                 yield from _symptoms_along(evidence, error, axis, name, argument, each)
     if came.size > 2 and known == came.size:
         yield from _symptoms_of_a_sum(came, right)
+    yield from (f"{says} changes neither f nor the right gradient, but it changes this one: what a softmax or a norm subtracts is "
+                "wrong or left out" for says, is_steady in evidence.steady.items() if not is_steady)
 
 
 def _mean_along(x: Array, axis: int) -> Array:

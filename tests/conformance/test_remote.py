@@ -275,7 +275,7 @@ def test_nothing_is_left_of_children_in_sessions_of_their_own(adapter, opened, t
 
 
 @linux
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_outlives_a_check(adapter, tmp_path, number):
     """Neither a hanging adapter nor what it started in a session of its own, however the check ends."""
     note = tmp_path / "pids"

@@ -8,6 +8,7 @@ a memo of the formula's own nodes, so that it costs only what stands above it.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
@@ -28,6 +29,7 @@ TARGETS = ("x_0", "noise")                                           # what a ne
 LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what it may be told
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
+SEVERAL = 4                                                         # places, of which some are tried together
 SMALL = tuple(Fraction(1, 10 ** power) for power in (4, 5, 6, 7, 8, 10, 12))  # what people add to what must not be 0
 ADDED = "is added in"                                               # of those: another formula only where something is nearly 0
 TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
@@ -125,6 +127,14 @@ class _Version:
             parts[0] = self.with_part(parent.parts[0], part, new)
         return E(parent.op, parts, parent.how)
 
+    def with_parts(self, others: dict[tuple[E, E], E]) -> tuple[E, ...]:
+        """The formulas with another part in some nodes: for the node and its part what is there instead."""
+        roots, made = self.formulas.replaced({}), dict[E, E]()
+        for one in nodes(*roots):
+            parts = [others.get((one, self.shown(part))) or made[part] for part in one.parts]
+            made[one] = one if all(map(operator.is_, parts, one.parts)) else E(one.op, parts, one.how)
+        return tuple(made[root] for root in roots)
+
     def edit(self, says: str, instead: dict[E, E]) -> Edit:
         """The formulas with what is instead of some nodes."""
         return Edit(says, self.formulas.replaced(instead))
@@ -158,12 +168,28 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             if apart and (one.op not in LEAVES or new.op not in POWERS or len(parents.get(one, ())) <= FEW):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
+            if apart and one.op in LEAVES and new.op in LEAVES:
+                yield from _in_some_places(version, says, one, new, parents)
         if apart:
             inner = dict.fromkeys([*one.parts, *(part for inside in one.parts for part in inside.parts)])
             for says, new in (change for part in inner if part not in which_step
                               for change in _changes_inside(one, part, columns, arguments)):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
+
+
+def _in_some_places(version: _Version, says: str, leaf: E, new: E, parents: dict[E, dict[E, None]]) -> Iterator[Edit]:
+    """Another leaf in several places, but not in all; what contains it and is shared stands in several."""
+    places: list[tuple[E, E, E]] = []                                # a node, its part, and what is there instead
+    for parent in parents.get(leaf, ()):
+        part, whole, around = parent, version.with_part(parent, leaf, new), parents.get(parent, {})
+        if [outer.op for outer in around] == ["term"]:
+            part, = around
+            whole, around = version.with_part(part, parent, whole), parents.get(part, {})
+        places += [(outer, part, whole) for outer in around] if len(around) > 1 else [(parent, leaf, new)]
+    for some in chain.from_iterable(combinations(places, number) for number in range(2, len(places)) if len(places) <= SEVERAL):
+        where = " and in ".join(_name(node) if part is leaf else f"{_name(part)} in {_name(node)}" for node, part, _ in some)
+        yield Edit(f"{says} in {where}", version.with_parts({(node, part): other for node, part, other in some}))
 
 
 def _asks_which_step(one: E) -> bool:

@@ -540,6 +540,25 @@ def test_brackets_targets_levels_and_slopes(functions, says):
     assert says in first_line(functions)
 
 
+@pytest.mark.parametrize("levels, says", [
+    (("t_prev", "t_prev", "t_prev"), "clauses pass"),
+    (("t − 1", "t − 1", "t_prev"), "ᾱ_{t−1} for ᾱ_{t_prev} in 1 − ᾱ_{t_prev} in 1 − ᾱ_{t_prev} − eta² (1"),
+    (("t − 1", "t − 1", "t_prev"), "and in √ᾱ_{t_prev}"),
+    (("t_prev", "t_prev", "t − 1"),
+     "ᾱ_{t−1} for ᾱ_{t_prev} in ᾱ_t/ᾱ_{t_prev} and in 1 − ᾱ_{t_prev} in (1 − ᾱ_t/ᾱ_{t_prev}) (1 − ᾱ_{t_prev})")])
+def test_another_level_in_some_of_the_places(levels, says):
+    def ddim_step(x_t, noise, t, beta, model, t_prev, eta):
+        found = np.append(1.0, np.cumprod(1 - beta))
+        now, mean, direction, var = (found[{"t": t, "t − 1": t - 1, "t_prev": t_prev}[at]].reshape(-1, *[1] * (x_t.ndim - 1))
+                                     for at in ("t", *levels))
+        predicted = model(x_t, t)
+        x_0 = (x_t - np.sqrt(1 - now) * predicted) / np.sqrt(now)
+        sigma = eta * np.sqrt((1 - var) / (1 - now) * (1 - now / var))
+        return np.sqrt(mean) * x_0 + np.sqrt(np.maximum(1 - direction - sigma ** 2, 0)) * predicted + sigma * noise
+
+    assert says in first_line({"ddim_step": ddim_step})
+
+
 def noised(x_0, t, noise, beta):
     return np.sqrt(sides(t, beta, x_0)) * x_0 + np.sqrt(1 - sides(t, beta, x_0)) * noise
 

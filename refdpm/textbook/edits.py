@@ -144,7 +144,7 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     """The changes of nodes that were in no form before, and of others where they stand in such nodes."""
     everything = version.everything
     columns = dict.fromkeys(one.how for one in everything if one.op == "column" and one.how.name != "t")
-    states = {one.how.state for one in everything if one.op in ("walk", "path")}
+    states = {name for one in everything if one.op in ("walk", "path") for name in (one.how.state, *one.how.kept)}
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
     parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
     for parent in reversed(everything):

@@ -97,18 +97,21 @@ class Move(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """What a step calls the level it is at and the one it goes to, and all levels of a chain, from the arguments."""
+    """What a step calls the level it is at and the one it goes to, and all levels of a chain, from the arguments; and the level
+    of the step before, which is that of the first step there."""
 
     now: str
     after: str
     of: Callable[[Mapping[str, Any]], Iterable[Any]]
+    before: str = ""
 
 
 class Walk(NamedTuple):
     """A step of a chain taken again and again: the name of its state, the name of what it starts from, and the kept times.
 
     `otherwise` makes other steps of the right ones, each the t, the time it goes to, and the number of its noise.  With `levels`
-    the steps go along those, from each to the next, and there is neither t nor noise.
+    the steps go along those, from each to the next, and there is neither t nor noise.  What a step has `kept` for the next one has
+    a name and is a formula beside the step; for the first step it is the state.
     """
 
     state: str
@@ -116,6 +119,7 @@ class Walk(NamedTuple):
     times: tuple[int, ...] | None = None
     otherwise: Callable[[Steps], Steps] | None = None
     levels: Levels | None = None
+    kept: tuple[str, ...] = ()
 
 
 # -- leaves ------------------------------------------------------------------------------------------------------------
@@ -262,9 +266,10 @@ def walk(step: E, state: str, start: str, times: tuple[int, ...] | None = None) 
     return E("walk", (step,), Walk(state, start, times))
 
 
-def along(step: E, state: str, start: str, levels: Levels) -> E:
-    """The chain that begins with the given `start` and takes `step` from every level to the next."""
-    return E("walk", (step,), Walk(state, start, levels=levels))
+def along(step: E, state: str, start: str, levels: Levels, **kept: E) -> E:
+    """The chain that begins with the given `start` and takes `step` from every level to the next, with what the step before has
+    kept."""
+    return E("walk", (step, *kept.values()), Walk(state, start, levels=levels, kept=tuple(kept)))
 
 
 def path(step: E, state: str, start: str) -> E:

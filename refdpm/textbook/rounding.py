@@ -26,7 +26,7 @@ import numpy as np
 
 from refdpm.textbook.expression import E, Walk, depending, evaluate, nodes, versions
 from refdpm.textbook.page import Array, Page
-from refdpm.textbook.values import FLOATS, floats, moved, pages_along, pages_of, place
+from refdpm.textbook.values import FLOATS, floats, moved, moving_nodes, pages_along, pages_of, place
 
 STEP = 1e-20
 MOVED = 1e-7                    # of a state of a walk, to see what the steps after it make of its error
@@ -69,7 +69,7 @@ class Rounding:
     def at(self, one: E, parts: list[Any], page: Page) -> Any:
         """The value of a node, and its error."""
         if one.op == "walk":
-            return self._walked(one.parts[0], one.how, page)
+            return self._walked(one.parts, one.how, page)
         if one.op == "path":
             return self._passed(one.parts[0], one.how, page)
         masks = [part if isinstance(part, np.ndarray) else part.value for part in parts]
@@ -169,19 +169,24 @@ class Rounding:
                 lost = lost + _product(np.abs(np.imag(moves)) / STEP, part.error)
         return lost
 
-    def _walked(self, step: E, how: Walk, page: Page) -> Rounded:
-        """What each step rounds, and what the slopes of the steps after it make of that."""
+    def _walked(self, step: tuple[E, ...], how: Walk, page: Page) -> Rounded:
+        """What each step rounds, and what the slopes of the steps after it make of that; what is kept brings its error along."""
         x = FLOATS.array(page.given[how.start])
-        error, rows, everything = np.zeros(x.shape), len(x), nodes(step)
-        moving = set(depending(everything, {one for one in everything if one.op == "given" and one.how == how.state}))
+        error, rows, moving = np.zeros(x.shape), len(x), set(moving_nodes(step, how))
+        kept: dict[str, Array] = dict.fromkeys(how.kept, x)
+        brought: dict[str, Array] = {}
         for at in pages_of(how, page, rows):
             memo: dict[E, Any] = {}
-            after, = evaluate([step], self, at.at(at.t, **{how.state: x}), memo)
+            now = Page({**at.given, how.state: x, **kept}, beta=at.beta, t=at.t, ndim=at.ndim, steps=at.steps,
+                       errors={**at.errors, **brought})
+            found = list(evaluate(step, self, now, memo))
             still = {one: part if isinstance(part, np.ndarray) else part.value for one, part in memo.items() if one not in moving}
-            near = [at.at(at.t, **{how.state: x + MOVED * unit}) for unit in np.eye(x.shape[1])]
-            slopes = [np.abs(value - after.value) / MOVED for one in near for value in evaluate([step], FLOATS, one, dict(still))]
-            error = after.error + sum(slope * error[:, d:d + 1] for d, slope in enumerate(slopes))
-            x = after.value
+            near = [now.at(at.t, **{how.state: x + MOVED * unit}) for unit in np.eye(x.shape[1])]
+            steps = [list(evaluate(step, FLOATS, one, dict(still))) for one in near]
+            errors = [after.error + sum(np.abs(one[n] - after.value) / MOVED * error[:, d:d + 1] for d, one in enumerate(steps))
+                      for n, after in enumerate(found)]
+            (x, *values), (error, *others) = (after.value for after in found), errors
+            kept, brought = dict(zip(how.kept, values)), dict(zip(how.kept, others))
         return Rounded(x, error)
 
     def _passed(self, step: E, how: Walk, page: Page) -> Rounded:

@@ -41,6 +41,7 @@ def extrapolated(denoised: E, before: E, r: E) -> E:
     return forms((1 + share) * denoised - share * before, denoised + share * (denoised - before))
 
 
+@named
 def multistep(x: E, denoised: E, before: E, sigma_before: E, sigma: E, after: E) -> E:
     """(σ'/σ) x − (e^−h − 1) D̃ with D̃ from this look and the one before; and as Euler's step with D̃."""
     h, h_before = log_ratio(sigma, after), log_ratio(sigma_before, sigma)

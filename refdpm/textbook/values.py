@@ -67,9 +67,9 @@ class Plain:
             case "slack":
                 return np.asarray(0 * parts[0])
             case "walk":
-                return self.walked(one.parts[0], one.how, page)
+                return self.walked(one.parts, one.how, page)
             case "path":
-                return self.passed(one.parts[0], one.how, page)
+                return self.passed(one.parts, one.how, page)
         return self.along_axes(one, *parts)
 
     def along_axes(self, one: E, x: Array, *others: Any) -> Array:
@@ -125,28 +125,34 @@ class Plain:
         x = self.summed(x, stretched, keepdims=True) if stretched else x
         return np.asarray(np.broadcast_to(x, shape))
 
-    def walked(self, step: E, how: Walk, page: Page) -> Array:
+    def walked(self, step: tuple[E, ...], how: Walk, page: Page) -> Array:
         """The end of a chain."""
         x = self.array(page.given[how.start])
         for x in self._states(step, how, page, x, pages_of(how, page, len(x))):
             pass
         return x
 
-    def passed(self, step: E, how: Walk, page: Page) -> Array:
+    def passed(self, step: tuple[E, ...], how: Walk, page: Page) -> Array:
         """All states of a chain."""
         x = self.array(page.given[how.start])
         return np.stack([x, *self._states(step, how, page, x, pages_along(page))])
 
-    def _states(self, step: E, how: Walk, page: Page, x: Array, pages: Iterable[Page]) -> Iterator[Array]:
+    def _states(self, step: tuple[E, ...], how: Walk, page: Page, x: Array, pages: Iterable[Page]) -> Iterator[Array]:
         """The states after each step.  What does not depend on the state is remembered, for the same chain with an edited step."""
-        everything = nodes(step)
-        moving = list(depending(everything, {one for one in everything if one.op == "given" and one.how == how.state}))
+        moving, kept = moving_nodes(step, how), dict.fromkeys(how.kept, x)
         for number, at in enumerate(pages):
             memo = page.memo(self, how, number)
-            x, = evaluate([step], self, at.at(at.t, **{how.state: x}), memo)
+            x, *others = evaluate(step, self, at.at(at.t, **{how.state: x}, **kept), memo)
+            kept = dict(zip(how.kept, others))
             for one in moving:
                 memo.pop(one, None)
             yield x
+
+
+def moving_nodes(step: tuple[E, ...], how: Walk) -> list[E]:
+    """What depends on the state of a chain, or on what the step before has kept."""
+    everything = nodes(*step)
+    return list(depending(everything, {one for one in everything if one.op == "given" and one.how in (how.state, *how.kept)}))
 
 
 def inside(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
@@ -165,9 +171,11 @@ def pages_of(how: Walk, page: Page, rows: int) -> Iterable[Page]:
     """The pages of a walk, from its last time to the first, with the noise of each step; or from level to level."""
     if how.levels:
         levels = how.levels.of(page.given)
-        along = [(now, after, n) for n, (now, after) in enumerate(pairwise(levels))]
+        along, before = [(now, after, n) for n, (now, after) in enumerate(pairwise(levels))], None
         for now, after, _ in how.otherwise(along) if how.otherwise else along:
-            yield page.at(page.t, **{how.levels.now: np.asarray(now), how.levels.after: np.asarray(after)})
+            told = {how.levels.before: now if before is None else before, how.levels.now: now, how.levels.after: after}
+            yield page.at(page.t, **{name: np.asarray(level) for name, level in told.items() if name})
+            before = now
         return
     assert page.beta is not None
     times = (0, *(how.times or range(1, len(page.beta))))

@@ -100,7 +100,8 @@ def _named(one: E) -> str:
         case "move":
             return f"{one.how.says}({_text(one.parts[0], 0)})"
         case "walk":
-            return f"step by step from {one.how.start}: {_text(one.parts[0], 0)}"
+            kept = (f"; {name} is kept: {_text(part, 0)}" for name, part in zip(one.how.kept, one.parts[1:]))
+            return f"step by step from {one.how.start}: {_text(one.parts[0], 0)}{''.join(kept)}"
         case "path":
             return f"{one.how.start} and every {_text(one.parts[0], 0)}"
     return inside                                                    # adjoints of moves and of broadcasting

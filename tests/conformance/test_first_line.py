@@ -559,6 +559,22 @@ def test_another_level_in_some_of_the_places(levels, says):
     assert says in first_line({"ddim_step": ddim_step})
 
 
+@pytest.mark.parametrize("looks, says", [
+    (lambda now, before, share: (1 + share) * now - share * before, "clauses pass"),
+    (lambda now, before, share: (1 + share) * before - share * now, "denoised and before are exchanged in multistep(x, denoised"),
+    (lambda now, before, share: (1 + 2 * share) * now - 2 * share * before, "factor left out: 2")])
+def test_a_chain_whose_steps_know_the_look_before(looks, says):
+    def sigma_multistep_sample(x_t, sigmas, network):
+        h, x, before = -np.diff(np.log(np.maximum(sigmas, 1e-300))), x_t, None
+        for n, (sigma, after) in enumerate(zip(sigmas, sigmas[1:])):
+            now = network(x, sigma)
+            guess = now if before is None or after == 0 else looks(now, before, h[n] / h[n - 1] / 2)
+            x, before = after / sigma * x + (1 - after / sigma) * guess, now
+        return x
+
+    assert says in first_line({"sigma_multistep_sample": sigma_multistep_sample})
+
+
 def noised(x_0, t, noise, beta):
     return np.sqrt(sides(t, beta, x_0)) * x_0 + np.sqrt(1 - sides(t, beta, x_0)) * noise
 

@@ -7,7 +7,6 @@ Sources: Karras, Aittala, Aila, Laine 2022; Lu and others 2022 (DPM-Solver++).
 """
 
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -25,7 +24,7 @@ from refdpm.conformance.planting import Mistake, instead, of, then, told
 from refdpm.conformance.precision import UNITS
 from refdpm.later import solver
 from refdpm.textbook import solver as book
-from refdpm.textbook.expression import E, Levels, above, along, given, move, where
+from refdpm.textbook.expression import E, Levels, above, along, given, where
 from refdpm.vjp import Array
 
 SOURCE = ("Karras 2022",)
@@ -87,7 +86,8 @@ def _chain_edges(given: Given) -> list[Inputs]:
 
 X_T, NOISE, SIGMA, AFTER, SHARE = map(given, ("x_t", "noise", "sigma", "sigma_next", "share"))
 Step = Callable[[E, E, E], E]
-GRID = Levels("sigma", "sigma_next", lambda given: given["sigmas"])
+BEFORE, SIGMA_BEFORE = given("denoised_before"), given("sigma_before")
+GRID = Levels("sigma", "sigma_next", lambda given: given["sigmas"], before="sigma_before")
 
 
 def _said(x: E, sigma: E) -> E:
@@ -109,28 +109,15 @@ def _churned() -> E:
     return _heun(x, sigma, AFTER)
 
 
-def _levels(i: Inputs) -> list[E]:
-    return [move(given("sigmas"), f"number {n + 1} of", partial(_entry, n)) for n in range(len(i["sigmas"]))]
-
-
-def _entry(n: int, index: Array) -> Array:
-    return np.asarray(index[n])
-
-
 def _chain(step: Step) -> tuple[E, ...]:
     return along(step(X_T, SIGMA, AFTER), "x_t", "start", GRID),
 
 
-def _multistep_chain(i: Inputs) -> tuple[E, ...]:
-    x, before, levels = X_T, None, _levels(i)
-    for n, (sigma, after) in enumerate(pairwise(levels)):
-        now, euler = _said(x, sigma), _euler(x, sigma, after)
-        if before is None:
-            x = euler
-        else:
-            x = where(above(after, 0), book.multistep(x, now, before, levels[n - 1], sigma, after), now)
-        before = now
-    return x,
+def _multistep_chain() -> tuple[E, ...]:
+    now = _said(X_T, SIGMA)
+    second_order = where(above(AFTER, 0), book.multistep(X_T, now, BEFORE, SIGMA_BEFORE, SIGMA, AFTER), now)
+    step = where(above(SIGMA_BEFORE, SIGMA), second_order, _euler(X_T, SIGMA, AFTER))
+    return along(step, "x_t", "start", GRID, denoised_before=now),
 
 
 # -- the reference -------------------------------------------------------------------------------------------------------
@@ -207,8 +194,8 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "sigma_multistep_sample", "SLV.MULTI_PATH", "DPM-Solver++ 2M along all levels; the first step and one to 0 are Euler's",
         ("Lu 2022",), (Output("X_0"),), _chains, _chain_edges,
-        ByHand(lambda i: (solver.multistep_path(i["x_t"], i["sigmas"], denoiser=i["network"]),)), _multistep_chain,
-        after=("sigma_multistep",)),
+        ByHand(lambda i: (solver.multistep_path(i["x_t"], i["sigmas"], denoiser=i["network"]),)), _multistep_chain(),
+        after=("sigma_multistep",), page=lambda i: page_of(i, start=i["x_t"])),
 )
 
 

@@ -64,6 +64,8 @@ def _contributions(one: E, g: E) -> Iterator[tuple[E, E]]:
             yield one.parts[0], E("running back", (g,))
         case "term" | "forms" | "also":
             yield one.parts[0], g
+        case "slack":
+            yield one.parts[0], E("slack", (g,))
         case "walk" | "path":
             raise ValueError("formula: expected one without a walk or a path, whose slopes are not derived")
 

@@ -24,15 +24,18 @@ from refdpm.textbook.layers import log_softmax, matmul, softmax
 def kept_or_drawn(x: E, stays: E, drawn: E, K: E | None, law: E | None = None, column: bool = False) -> E:
     """A symbol that is x, or drawn anew: the row of x in the matrix; or its column, how likely x is after each class.
 
-    Some have for what stays what is not drawn, and some write the entry of x itself and the others apart.
+    Some have for what stays what is not drawn, some write the entry of x itself and the others apart; and who multiplies by the
+    matrix has Σ x for 1, of which the slope vanishes but for rounding.
     """
-    if law is not None:
-        share = kept(law * x, "classes") if column else law * kept(x, "classes") if K is None else law
-        kept_or_new = forms(stays, 1 - drawn) * x + drawn * share
-        return kept_or_new if K is None else also(kept_or_new, x * (stays + drawn * share) + (1 - x) * (drawn * share))
+    if law is None:
+        anew = drawn * mean(x, "classes", (-1,)) if K is None else drawn / K
+    else:
+        stays = forms(stays, 1 - drawn)
+        anew = drawn * (kept(law * x, "classes") if column else law * kept(x, "classes") if K is None else law)
     if K is None:
-        return stays * x + drawn * mean(x, "classes", (-1,))
-    return also(stays * x + drawn / K, x * (stays + drawn / K) + (1 - x) * (drawn / K))
+        return stays * x + anew
+    usual = stays * x + (anew if column else anew + slack(anew * kept(x, "classes")))
+    return also(usual, x * (stays + anew) + (1 - x) * anew)
 
 
 def _seen(x: E, stays: E, drawn: E, K: E | None, law: E | None = None) -> E:

@@ -192,3 +192,36 @@ def test_epsilon_goes_by_two_names_and_may_be_built_in(name):
     asking = {"eps": lambda x, scale, eps: normed(x, scale, eps), "epsilon": normed}[name]
     for adapter in (SimpleNamespace(rms_norm=asking), SimpleNamespace(rms_norm=lambda x, scale: normed(x, scale))):
         assert check(adapter, only="LAY.RMSNORM", effort=Effort(max_examples=3))["summary"]["pass"] == 1
+
+
+class ByMatrices:
+    """The reverse step of D3PM by the whole matrix, and back through it as automatic differentiation goes."""
+
+    def kept(self, t, beta, classes):
+        return np.append(1.0, np.cumprod(1 - beta[1:] if beta[0] == 0 else 1 - beta))[t][:, None, None]
+
+    def forward(self, logits, x_t, t, beta, classes):
+        said = np.exp(logits - logits.max(-1, keepdims=True))
+        said /= said.sum(-1, keepdims=True)
+        before, now = (self.kept(at, beta, classes) for at in (t - 1, t))
+        matrix = before * np.eye(classes) + (1 - before) / classes
+        stays = now / before
+        seen = stays * np.eye(classes)[x_t] + (1 - stays) / classes
+        joint = seen * np.einsum("ndk,nkj->ndj", said, matrix)
+        return said, matrix, seen, joint.sum(-1, keepdims=True), joint / joint.sum(-1, keepdims=True)
+
+    def categorical_reverse(self, logits, x_t, t, beta, classes):
+        return self.forward(logits, x_t, t, beta, classes)[-1]
+
+    def vjp(self, name, args, cotangent):
+        if name != "categorical_reverse":
+            raise NotImplementedError(name)
+        said, matrix, seen, total, law = self.forward(*(args[key] for key in ("logits", "x_t", "t", "beta", "classes")))
+        of_joint = (cotangent - (cotangent * law).sum(-1, keepdims=True)) / total
+        of_said = np.einsum("ndj,nkj->ndk", of_joint * seen, matrix)
+        return {"logits": said * (of_said - (said * of_said).sum(-1, keepdims=True))}
+
+
+def test_what_the_rows_of_a_matrix_have_in_common_may_be_lost_in_a_gradient():
+    report = check(ByMatrices(), only="GRAD.CAT.REVERSE", effort=Effort(max_examples=3))
+    assert [row["verdict"] for row in report["clauses"]] == ["pass", "skipped"]

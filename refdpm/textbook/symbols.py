@@ -158,9 +158,14 @@ def masked_loss(logits: E, x_0: E, masked: E, sigma: E, rate: E) -> E:
 
 
 def kept_tokens(time: E, floor: E, masking: str) -> tuple[E, E]:
-    """α = ε + (1 − ε) a and −α′/(1 − α) = −a′/(1 − a), with a = 1 − t, cos(πt/2) or 1 − cos(π(1 − t)/2)."""
+    """α = ε + (1 − ε) a and −α′/(1 − α) = −a′/(1 − a), with a = 1 − t, cos(πt/2) or 1 − cos(π(1 − t)/2).
+
+    Of a = 1 − t the weight is also σ′/(e^σ − 1), with σ = −log α.
+    """
     if masking == "linear":
-        share, falls, weight = 1 - time, node(1), 1 / time
+        rest = (1 - floor) * time
+        share, falls, rate = 1 - time, node(1), (1 - floor) / (1 - rest)
+        weight = forms(1 / time, rate / (exp(-log(1 - rest)) - 1))
     elif masking == "cosine":
         angle = PI * time / 2
         share, falls = cos(angle), PI / 2 * sin(angle)
@@ -170,7 +175,7 @@ def kept_tokens(time: E, floor: E, masking: str) -> tuple[E, E]:
         share, falls, weight = 1 - cos(angle), PI / 2 * sin(angle), PI / 2 * (sin(angle) / cos(angle))
     alpha = floor + (1 - floor) * share
     written_out = (1 - floor) * falls / (1 - alpha)
-    return forms(alpha, 1 - (1 - floor) * time) if masking == "linear" else alpha, also(weight, written_out)
+    return forms(alpha, 1 - rest) if masking == "linear" else alpha, also(weight, written_out)
 
 
 def absorbing_ratio(sigma: E, x_0: E, masked: E) -> E:

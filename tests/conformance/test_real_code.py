@@ -559,6 +559,13 @@ def test_even_steps_may_start_at_1_or_not(times, verdict):
     assert found["SCH.SPACED"] == verdict
 
 
+@pytest.mark.parametrize("first, counts", [(0, 1), (1, 0)])
+def test_kept_steps_that_count_otherwise_are_told_so(first, counts):
+    adapter = SimpleNamespace(spaced_times=lambda T, count: np.arange(1, count + 1) * T // count - 1 + counts)
+    clause, = asked(adapter, only="SCH.SPACED", profile={"first_t": first})["clauses"]
+    assert clause["verdict"] == "wrong" and clause["reason"].startswith(f"counts t from {counts}, where the rest")
+
+
 def test_an_answer_that_is_right_in_double_precision_is_judged_there():
     """A schedule made in float64 beside tables in float32, as in improved-diffusion."""
     def cosine(T, offset, cap):

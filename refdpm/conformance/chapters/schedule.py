@@ -147,23 +147,31 @@ COUNTS = ((20, 3), (1000, 7), (10, 1), (10, 10), (10, 3), (1000, 50), (1, 1), (3
 def _spaced(subject: Any, given: Given, seed: int) -> Finding:
     """Exactly `count` steps, in order, the last of them T; none a whole step off i T/count, or off where it is if the first of them
     is 1: halves may be rounded up or down.  A single step is nothing to be even with, and may be 1, as in guided-diffusion."""
+    first = subject.profile.first_t
     for T, count in COUNTS:
         inputs = {"T": T, "count": count}
-        times = np.asarray(subject.raw("spaced_times", dict(inputs))).reshape(-1).astype(np.int64) + 1 - subject.profile.first_t
+        times = np.asarray(subject.raw("spaced_times", dict(inputs))).reshape(-1).astype(np.int64) + 1 - first
         times = times[::-1] if len(times) > 1 and times[0] > times[-1] else times
         if len(times) != count:
             return Finding(np.inf, f"{len(times)} steps, expected {count} (SCH-16)", inputs)
+        counts_otherwise = times - 1 + 2 * first                     # from 1 for 0, or from 0 for 1
+        if times[-1] != T == counts_otherwise[-1] and _are_even(counts_otherwise, T):
+            return Finding(np.inf, f"counts t from {1 - first}, where the rest of the adapter counts from {first}", inputs)
         if times[-1] != T and times.tolist() != [1]:
             return Finding(np.inf, f"ends at t = {times[-1]}, expected T = {T} (SCH-17b)", inputs)
-        even = np.arange(1, count + 1) * T / count, np.linspace(1, T, count)
-        if np.any(np.diff(times) < 1) or all(np.any(np.abs(times - one) >= 1) for one in even):
+        if not _are_even(times, T):
             return Finding(np.inf, f"steps {times.tolist()} are not as even as integers can be", inputs)
     return Finding(0.0)
 
 
+def _are_even(times: Array, T: int) -> bool:
+    even = np.arange(1, len(times) + 1) * T / len(times), np.linspace(1, T, len(times))
+    return bool(np.all(np.diff(times) >= 1)) and any(np.all(np.abs(times - one) < 1) for one in even)
+
+
 LAWS: tuple[Law, ...] = (
-    Law("SCH.SPACED", "spaced_times(T, count): count steps out of 1..T in order, the last of them T, none a whole step off where "
-        "i T/count is; or, where the first is 1, off where as many numbers from 1 to T are that are equally far apart",
+    Law("SCH.SPACED", "spaced_times(T, count): count steps out of 1..T in order; the last of them is T, and each is less than one "
+        "step away from its place among equal distances: from i T/count, or from linspace(1, T, count)",
         ("Song, Meng, Ermon 2021",), ("spaced_times",), _spaced, ("later.sampler.spaced",)),
 )
 

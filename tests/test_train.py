@@ -8,7 +8,7 @@ from refdpm.experiments import common, heartbeat, images, swiss_roll as experime
 from refdpm.oracles import heartbeat as exact, swiss_roll as oracle
 from refdpm.vjp import leaves, tree_map
 
-SETTINGS = experiment.Settings(T=8, units=48, width=0.3, steps=2500, batch=32, rate=1e-2, schedule_rate=3e-2, seed=3)
+SETTINGS = experiment.Settings(T=8, units=48, width=0.3, steps=1500, batch=32, rate=1e-2, schedule_rate=3e-2, seed=3)
 
 
 @pytest.fixture(scope="module")

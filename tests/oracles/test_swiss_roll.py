@@ -14,8 +14,7 @@ HARMONIC = np.r_[0, 1 / np.arange(40.0, 0, -1)]
 # -- the ceiling -----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("beta_1, bits", [
-    (.1, -3.7887), (.05, -3.4842), (.025, -3.0518), (.02, -2.8956), (.01, -2.3966), (.005, -1.8938), (.003, -1.5232),
-    (.002, -1.2290), (.001, -.7266), (1e-4, .9391), (1.417e-5, 2.3502), (1e-5, 2.6017)])
+    (.1, -3.7887), (.025, -3.0518), (.01, -2.3966), (.003, -1.5232), (.001, -.7266), (1e-4, .9391), (1e-5, 2.6017)])
 def test_published_ceilings(beta_1, bits):
     """The table's own error is about 1e-4."""
     assert abs(sr.k_max(beta_1) / BITS - bits) < 1e-4
@@ -74,26 +73,25 @@ def gaussian_kl(mean, cov, model_mean, model_cov):
 
 
 @pytest.mark.eq("14")
-@pytest.mark.parametrize("kernels", ["diagonal", "full"])
-def test_bound_by_simulation(kernels, N=20_000):
+def test_bound_by_simulation(N=20_000):
     """Eq. 14 with x_0, x_t drawn, p the Gaussian that has the moments of q(x_{t−1} | x_t): the same K*.
 
-    |z| < 4.5, a false alarm in 7e-6 of the seeds; one standard error is below 0.02 nats.
+    |z| < 4.5 twice, a false alarm in 1.4e-5 of the seeds; one standard error is below 0.02 nats.
     """
     rng, beta = np.random.default_rng(4), np.array([0, 0.01, 0.05, 0.2, 0.5, 0.8])
     alpha_bar = np.cumprod(1 - beta)
     x_0 = sr.points(N)
-    K = np.full(N, np.log((1 - alpha_bar[-1]) / beta[1]) - np.log(2 * np.pi * np.e))
+    K = dict.fromkeys(("diagonal", "full"), np.log((1 - alpha_bar[-1]) / beta[1]) - np.log(2 * np.pi * np.e))
     for t in range(2, 6):
         x_t = np.sqrt(alpha_bar[t]) * x_0 + np.sqrt(1 - alpha_bar[t]) * rng.standard_normal((N, 2))
         a = np.sqrt(alpha_bar[t - 1]) * beta[t] / (1 - alpha_bar[t])
         b = np.sqrt(1 - beta[t]) * (1 - alpha_bar[t - 1]) / (1 - alpha_bar[t])
         own = beta[t] * (1 - alpha_bar[t - 1]) / (1 - alpha_bar[t]) * np.broadcast_to(np.eye(2), (N, 2, 2))
         mean, cov = sr.denoiser_moments(x_t, np.log(alpha_bar[t]))
-        spread = cov * np.eye(2) if kernels == "diagonal" else cov
-        K -= gaussian_kl(a * x_0 + b * x_t, own, a * mean + b * x_t, own + a * a * spread)
-    expected = sr.k_star_of(beta, kernels=kernels)
-    assert abs(K.mean() - expected) < 4.5 * K.std() / np.sqrt(N) < 0.09
+        for kernels, spread in (("diagonal", cov * np.eye(2)), ("full", cov)):
+            K[kernels] = K[kernels] - gaussian_kl(a * x_0 + b * x_t, own, a * mean + b * x_t, own + a * a * spread)
+    for kernels, k in K.items():
+        assert abs(k.mean() - sr.k_star_of(beta, kernels=kernels)) < 4.5 * k.std() / np.sqrt(N) < 0.09
 
 
 @pytest.mark.parametrize("beta, diagonal, full", [
@@ -134,7 +132,7 @@ def test_order_of_the_bounds():
 # -- the best schedule -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("beta_1, T, diagonal, full", [
-    (1e-3, 5, -1.609, -1.042), (1e-3, 10, -1.156, -.827), (1e-3, 40, -.825, -.737), (1e-2, 20, -2.481, -2.420)])
+    (1e-3, 5, -1.609, -1.042), (1e-3, 40, -.825, -.737), (1e-2, 20, -2.481, -2.420)])
 def test_published_best_schedules(beta_1, T, diagonal, full):
     """In bits. Published: sampling error .001, a grid of 240 levels that costs up to .003 at T = 40, where ours is higher."""
     for kernels, bits in (("diagonal", diagonal), ("full", full)):

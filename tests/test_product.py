@@ -48,11 +48,12 @@ R = Gaussian(np.array([2.0]), np.array([1.0]))
 
 @pytest.mark.eq("22", "23", "App.1 G perturbed")
 @pytest.mark.parametrize("s,T,choice,mean,var", [
-    (0.25, 20000, "ramp", "0.5254", "0.1584"), (1.0, 40, "constant", "1.3234", "0.3417"), (0.25, 40, "constant", "0.6843", "0.1493"),
-    (4.0, 40, "constant", "2.0862", "0.5907")])
+    (0.25, 20000, "ramp", "0.5254", "0.1584"), (1.0, 40, "constant", "1.3234", "0.3417"),
+    (0.25, 40, "constant", "0.6843", "0.1493"), (4.0, 40, "constant", "2.0862", "0.5907")])
 def test_printed_bias(s, T, choice, mean, var):
-    """PAPER §1.4, all printed digits: data N(0, s), exact reverse kernels, r = N(2; x, 1), the last step multiplied too.  The
-    other long chains are printed by `oracles.multiplied`, which the kit compares with the steps."""
+    """PAPER §1.4, all printed digits: data N(0, s), exact reverse kernels, r = N(2; x, 1), the last step multiplied too.
+
+    The other long chains are printed by `oracles.multiplied`, which the kit compares with the steps."""
     model = linear_gaussian.reverse_kernels(np.array([[s]]), printed_schedule(T))
     m, v = law_of(model, product.powers(R, T=T, choice=choice))
     assert (f"{m[0]:.4f}", f"{v[0, 0]:.4f}") == (mean, var)

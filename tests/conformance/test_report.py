@@ -360,10 +360,10 @@ dtype = "float32"
 class Made(DDPM):
     def posterior(self, x_0, x_t, t):
         mean, var = DDPM.posterior(self, x_0, x_t, t)
-        return mean * 1.25, np.log(var + 1)
+        return mean * 1.25, var * 1.25
     def reverse(self, model, x_t, t):
         mean, var = DDPM.reverse(self, model, x_t, t)
-        return mean - 2, var
+        return mean / 2, var
     def vjp(self, name, args, cotangent):
         return {"x_0": 0 * args["x_0"] + 3}
 make = Made

@@ -291,30 +291,6 @@ def test_the_sum_is_blamed_given_its_terms(adapter, clause):
 CHOSEN = {"predicts": "v", "variance": "ranged", "first": "next", "readout": "denoising"}
 
 
-def moved(inputs, argument, direction, h):
-    if argument in ("weight", "bias") and "model" in inputs:
-        at = inputs["model"]
-        return inputs | {"model": at._replace(**{argument: getattr(at, argument) + h * direction})}
-    change = np.append(0.0, direction) if argument == "beta" else direction
-    return inputs | {argument: inputs[argument] + h * change}
-
-
-@pytest.mark.parametrize("name, argument", [(f.name, argument) for f in QUANTITIES
-                                            for argument in f.arguments if argument != "output"])
-def test_gradient_by_differences(name, argument):
-    function, rng = BY_NAME[name], np.random.default_rng(0)
-    for drawn in function.edges(Given())[:4]:
-        inputs = drawn | {choice: CHOSEN[choice] for choice in function.choices}
-        cotangents = tuple(rng.standard_normal(value.shape) for value in function.reference(inputs))
-        gradient = function.gradients(inputs, cotangents)[argument]
-        at = inputs["beta"][1:] if argument == "beta" else np.ones(gradient.shape)
-        direction = rng.standard_normal(gradient.shape) * np.minimum(at, 1 - at if argument == "beta" else 1)
-        below, above = (function.reference(moved(inputs, argument, direction, h)) for h in (-1e-6, 1e-6))
-        slope = sum(np.sum(c * (b - a)) for c, a, b in zip(cotangents, below, above)) / 2e-6
-        size = np.sum(np.abs(gradient * direction)) + sum(np.sum(np.abs(c * v)) for c, v in zip(cotangents, above))
-        assert abs(np.sum(gradient * direction) - slope) < 1e-6 * size + 1e-9
-
-
 @pytest.mark.parametrize("name", ["step_kl", "binomial_step_kl"])
 def test_gradient_with_respect_to_the_output_is_that_of_the_bias_at_its_step(name):
     function = BY_NAME[name]

@@ -177,34 +177,6 @@ def test_textbook_passes(dtype):
     assert all(result.ratio < 8 for result in found), max(found, key=lambda result: result.ratio)
 
 
-# -- gradients are those of the values ---------------------------------------------------------------------------------------
-
-def moved(inputs, argument, direction, h):
-    change = np.append(0.0, direction) if argument == "beta" else direction
-    return inputs | {argument: inputs[argument] + h * change}
-
-
-@pytest.mark.parametrize("name, argument", [(f.name, argument) for f in QUANTITIES for argument in f.arguments])
-def test_gradient_by_differences(name, argument):
-    function, rng, h, looked = BY_NAME[name], np.random.default_rng(0), 1e-6, 0
-    reference = subject(Reference(functions=QUANTITIES))
-    for inputs in (reference.chosen(function, edge) for edge in function.edges(reference.given)):
-        cotangents = tuple(rng.standard_normal(value.shape) for value in function.reference(inputs))
-        with np.errstate(all="ignore"):
-            gradient = function.gradients(inputs, cotangents)[argument]
-        if not np.all(np.isfinite(gradient)):
-            continue
-        at = inputs[argument][1:] if argument == "beta" else inputs[argument]
-        room = {"beta": at, "var": at, "q": at * (1 - at), "p": at * (1 - at)}.get(argument.partition("_")[0], 1.0)
-        direction = rng.standard_normal(gradient.shape) * room
-        sides = [function.reference(moved(inputs, argument, direction, side * h)) for side in (-1, 1)]
-        slope = sum(np.sum(c * (above - below)) for c, below, above in zip(cotangents, *sides)) / (2 * h)
-        size = np.sum(np.abs(gradient * direction)) + sum(np.sum(np.abs(c * v)) for c, v in zip(cotangents, sides[0]))
-        assert abs(np.sum(gradient * direction) - slope) < 1e-6 * size + 1e-9
-        looked += 1
-    assert looked
-
-
 # -- mistakes ----------------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,9 @@ import pytest
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort
+from refdpm.conformance.profile import Profile
 from refdpm.conformance.session import check
 from refdpm.conformance.subject import Subject
 from refdpm.textbook.edits import edits
@@ -45,6 +47,52 @@ def verdicts(change):
     found = gradients.judge(subject, subject.functions["kl"], Effort(max_examples=3, power=False))
     return {result.id.rpartition(".")[2].lower(): result for result in found}
 
+
+# -- the right ones are those of the values ------------------------------------------------------------------------------
+
+CHOSEN = Profile(predicts="v", weight_of="v", variance="ranged", readout="denoising")
+
+
+def parameter(inputs, argument):
+    """What the gradient is with respect to; of β without β_0, which is 0."""
+    if argument in ("weight", "bias") and "model" in inputs:
+        return getattr(inputs["model"], argument)
+    return inputs[argument][1:] if argument == "beta" else inputs[argument]
+
+
+def moved(inputs, argument, by):
+    if argument in ("weight", "bias") and "model" in inputs:
+        return inputs | {"model": inputs["model"]._replace(**{argument: parameter(inputs, argument) + by})}
+    return inputs | {argument: inputs[argument] + (np.append(0.0, by) if argument == "beta" else by)}
+
+
+# a gradient goes through one part of LOSS.HYBRID and not through the other, as its writers want it: test_loss
+@pytest.mark.parametrize("quantity, argument", [
+    pytest.param(quantity, argument, id=f"{quantity.name}-{argument}") for quantity in QUANTITIES if quantity.id != "LOSS.HYBRID"
+    for argument in quantity.arguments if argument != "output"])
+def test_gradient_by_differences(quantity, argument):
+    """Along a random direction that leaves no domain; heads that are not read have no entries."""
+    rng, looked = np.random.default_rng(0), 0
+    for drawn in quantity.edges(Given())[:4]:
+        inputs = drawn | {choice: getattr(CHOSEN, choice) for choice in quantity.choices}
+        cotangents = tuple(rng.standard_normal(np.shape(value)) for value in quantity.reference(inputs))
+        with np.errstate(all="ignore"):
+            gradient = quantity.gradients(inputs, cotangents)[argument]
+        if np.all(np.isfinite(gradient)):
+            at = np.asarray(parameter(inputs, argument))
+            room = at * (1 - at) if argument in ("beta", "p", "q") else np.minimum(1, at) if np.min(at) > 0 else 1 + 0 * at
+            slots = tuple(slice(size) for size in np.shape(gradient))
+            direction = np.zeros(np.shape(at))
+            direction[slots] = (rng.standard_normal(np.shape(at)) * room)[slots]
+            below, above = (quantity.reference(moved(inputs, argument, h * direction)) for h in (-1e-6, 1e-6))
+            slope = sum(np.sum(c * (b - a)) for c, a, b in zip(cotangents, below, above)) / 2e-6
+            size = np.sum(np.abs(gradient * direction[slots])) + sum(np.sum(np.abs(c * v)) for c, v in zip(cotangents, above))
+            assert abs(np.sum(gradient * direction[slots]) - slope) < 1e-6 * size + 1e-9
+            looked += 1
+    assert looked
+
+
+# -- theirs --------------------------------------------------------------------------------------------------------------
 
 def test_right_gradients_pass():
     assert {result.verdict for result in verdicts(lambda found, calls, args: found).values()} == {"pass"}

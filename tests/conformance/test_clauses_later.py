@@ -276,25 +276,6 @@ def test_a_schedule_of_its_own_with_a_thousand_steps():
     assert not failures(results(one, few, ()))
 
 
-# -- gradients -----------------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("function", [function for function in QUANTITIES if function.arguments],
-                         ids=lambda function: function.name)
-def test_gradients_are_slopes(function):
-    """⟨cotangent, output⟩ changes along a random direction as the gradients say: central differences, good to 1e-6."""
-    rng, profile = np.random.default_rng(1), Profile(predicts="v")
-    for inputs in [function.edges(Given())[at] for at in (1, 2, -1)]:
-        inputs = inputs | {name: getattr(profile, name) for name in function.choices}
-        cotangent = rng.standard_normal(function.reference(inputs)[0].shape)
-        gradients = function.gradients(inputs, (cotangent,))
-        assert set(gradients) == set(function.arguments)
-        for name in function.arguments:
-            move = rng.uniform(0.5, 1, inputs[name].shape) * 1e-6 * inputs[name]
-            high, low = (np.sum(cotangent * function.reference(inputs | {name: inputs[name] + s * move})[0]) for s in (1, -1))
-            slope = np.sum(gradients[name] * (move[1:] if name == "beta" else move))
-            assert abs((high - low) / 2 - slope) <= 1e-5 * np.sum(np.abs(gradients[name] * move[-len(gradients[name]):])) + 1e-14
-
-
 # -- what is wrong is named ----------------------------------------------------------------------------------------------
 
 def touching():

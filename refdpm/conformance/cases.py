@@ -26,7 +26,7 @@ from refdpm.gaussian import Gaussian
 from refdpm.later.categorical import MIXINGS, Categorical
 from refdpm.later.decoder import Grid
 from refdpm.later.guidance import STARTS
-from refdpm.later.masked import MASKINGS
+from refdpm.later.masked import FLOORS, MASKINGS, RISES
 from refdpm.later.mean import PREDICTIONS
 from refdpm.later.model import Model
 from refdpm.later.variance import FIRST, VARIANCES
@@ -641,7 +641,9 @@ ALTERNATIVES: dict[str, Alternatives] = {
         for N, D, K in ((N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3))),
     "later.categorical.step_kl": _of_sizes(_term_of_symbols, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
     "later.masked.kept": _elementwise(partial(s.arrays, low=0.1, high=1), masking=st.sampled_from(MASKINGS),
-                                      floor=s.numbers(0, 0.25)),
+                                      floor=s.numbers(0, 0.25), floor_at=st.sampled_from(FLOORS)),
+    "later.masked.rising": _elementwise(partial(s.arrays, low=0, high=1), rise=st.sampled_from(RISES), low=s.numbers(0.01, 0.5),
+                                        high=s.numbers(1, 20)),
     "later.masked.reverse": _of_sizes(_unmasking, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
     "later.masked.masked_loss": _of_sizes(_masked_loss, (N, D, K), (1, 3, 2), (4, 1, 3), (0, 2, 3)),
     "later.masked.absorbing_ratio": tuple(_case(s.arrays(N, 1, low=0.1, high=3), x_0=s.hard_symbols(N, D, K), masked=_hidden(N, D))

@@ -109,6 +109,7 @@ WORDS = {
     "sigma_loss": "denoiser's training loss", "sigma_drawn": "σ drawn for training", "sigma_levels": "list of levels",
     "sigma_density": "density of σ in training", "score_from_velocity": "score from the velocity",
     "path_stochastic_step": "step of a straight path with noise", "mask_schedule": "schedule of masks",
+    "mask_sigma": "σ of masked tokens",
     "sigma_slope": "slope of the flow", "sigma_euler_step": "Euler step", "sigma_heun_step": "Heun step",
     "sigma_churned_step": "Heun step after churn", "sigma_ancestral_split": "split of an ancestral step",
     "sigma_ancestral_step": "ancestral Euler step", "sigma_multistep": "step of DPM-Solver++ 2M",
@@ -202,7 +203,12 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
     "frequencies": ("the frequencies in the embedding of t, with half the width as h", {
         "half": "10000^(−i/h), which ends before 1/10000", "half_minus_1": "10000^(−i/(h − 1)), which ends with 1/10000"}),
     "masking": ("in what way fewer tokens are kept as t goes from 0 to 1", {
-        "linear": "1 − t", "cosine": "cos(πt/2)", "cosine_masks": "1 − cos(π(1 − t)/2)"}),
+        "linear": "1 − t", "cosine": "cos(πt/2)", "cosine_masks": "1 − cos(π(1 − t)/2)",
+        "cosine_squared": "cos²(πt/2)"}),
+    "floor_at": ("where a small share ε of the tokens, the floor, is left out of that", {
+        "end": "α_1 = ε, so that as many are kept", "both_ends": "α_1 = ε and α_0 = 1 − ε"}),
+    "rise": ("in what way σ of masked tokens goes from sigma_min at t = 0 to sigma_max at t = 1", {
+        "linear": "in equal steps", "geometric": "by equal factors"}),
     "guidance": ("from which prediction the weight of guidance is counted", {
         "unconditional": "u + w (c − u), which is c at w = 1", "conditional": "c + w (c − u), which is c at w = 0"}),
     "data_at": ("the time of a straight path at which the data are", {0: "x_t = (1 − t) x_0 + t ε and v = ε − x_0",

@@ -8,7 +8,7 @@ one may be by chance, counts where no other tells.  What no function depends on 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -191,11 +191,24 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
 
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
-    probes = subject.edges(quantity)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
-    fields = [field for field in bearing_on(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
+    edges = subject.edges(quantity)
+    fields = [field for field in bearing_on(quantity, edges[0]) if known[field] == "undetermined"] if edges else []
     if not fields or _told_by_earlier_quantities(subject, quantity, fields) or _is_always_0(subject, quantity):
         return [], []
+    asked = (inputs for inputs in edges if not _is_left_out(subject, quantity, inputs))
+    probes = list(islice(asked, OF_ONE_NUMBER if _has_one_number(quantity) else PROBES))
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
+
+
+def _is_left_out(subject: Subject, quantity: Quantity, inputs: Inputs) -> bool:
+    """Whether the adapter skips these inputs."""
+    try:
+        subject.ask(quantity.name, inputs)
+    except Skip:
+        return True
+    except (Fault, ValueError):
+        pass
+    return False
 
 
 def _is_always_0(subject: Subject, quantity: Quantity) -> bool:

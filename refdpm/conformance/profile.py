@@ -14,7 +14,7 @@ from scipy.special import expit, logit, softmax, xlogy
 from refdpm.activation import GELU
 from refdpm.conformance.adapter import Fault, Model, Network, Skip
 from refdpm.later.guidance import STARTS
-from refdpm.later.masked import MASKINGS
+from refdpm.later.masked import FLOORS, MASKINGS, RISES
 from refdpm.later.variance import VARIANCES, WITH_HEAD
 from refdpm.later.weights import LOSS_WEIGHTS
 from refdpm.layers.embedding import ORDERS, SPACINGS
@@ -51,6 +51,8 @@ class Profile(NamedTuple):
     kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class; given: law
     data_at: int = 0                   # the time of a straight path at which the data are
     masking: str = "linear"            # of masked tokens: in what way fewer are kept
+    floor_at: str = "end"              # of that: whether it falls short of 1 as well as of 0
+    rise: str = "geometric"            # of σ of masked tokens over t
     mixing: str = "average"            # what a network's law of x_0 means in the reverse step of symbols
     alone: tuple[tuple[str, str, Any], ...] = ()       # (function, field, value): what one function does otherwise than the others
 
@@ -86,7 +88,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "readout": ("eq65", "released", "denoising"), "orientation": ("rows", "columns"), "layout": ("channels_last", "channels_first"),
     "categories": ("probability", "log_probability", "logits"),
     "mixing": ("average", "joint", "joint_but_first", "average_unmasked"),
-    "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "masking": MASKINGS, "gelu": GELU, "time_order": ORDERS,
+    "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "masking": MASKINGS, "floor_at": FLOORS, "rise": RISES,
+    "gelu": GELU, "time_order": ORDERS,
     "frequencies": SPACINGS, "basis": ("paper", "released"), "data_at": (0, 1)}
 
 # the conventions that bear on an input of that name, or on an output of that kind
@@ -154,7 +157,7 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
         case "log_weights" if profile.log_weights == "bits":
             return value / np.log(2)
         case "data_at" if profile.data_at:
-            return -value if name == "velocity" else 1 - value
+            return -value if name == "velocity" else np.asarray(1 - value)             # a number stays an array without axes
         case "layout" if profile.layout == "channels_first":
             return np.moveaxis(value, -1, 1) if name == "image" else np.transpose(value, (3, 2, 0, 1))
     return value

@@ -160,7 +160,8 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     yield from _of_other_inputs(wrong, reference)
     yield from _of_its_inputs(inputs)
     if len(wrong[0].parts) == 2:
-        yield Symptom("its two outputs are exchanged", lambda i: _right_at(wrong, i)[::-1], (1, 0))
+        both = all(any(np.any(failure.parts[at].wrong) for failure in wrong) for at in range(2))
+        yield Symptom(f"its two outputs are {'exchanged' if both else 'the same'}", lambda i: _right_at(wrong, i)[::-1], (1, 0))
     if all(part.expected.ndim > 2 and part.expected.shape[-1] == part.expected.shape[-2] for part in wrong[0].parts):
         yield of_right("its rows and columns are exchanged", lambda x: x.swapaxes(-1, -2))
     yield of_right("it is the mean over the rows, and not one answer for each", lambda x: x.mean(axis=0, keepdims=True))
@@ -235,8 +236,9 @@ def _of_other_inputs(wrong: list[Failure], reference: Reference) -> Iterator[Sym
         yield _with_others(f"{a} and {b} are exchanged", reference, {a: b, b: a})
         yield _with_others(f"{b} is taken for {a}", reference, {a: b})
         yield _with_others(f"{a} is taken for {b}", reference, {b: a})
-    for name in names:
+    for name in (*names, *numbers):
         yield _with_changed(f"{name} is left out (taken for 0)", reference, name, np.zeros_like)
+    for name in names:
         yield _with_changed(f"{name} has the wrong sign", reference, name, np.negative)
         yield _with_changed(f"tanh is put around {name}", reference, name, np.tanh)
         yield _with_changed(f"{name} is clipped to [−1, 1]", reference, name, partial(np.clip, a_min=-1, a_max=1))

@@ -26,7 +26,9 @@ from refdpm.vjp import Array, Pullback
 
 # -- how many are left -----------------------------------------------------------------------------------------------------
 
-MASKINGS = ("linear", "cosine", "cosine_masks")
+MASKINGS = ("linear", "cosine", "cosine_masks", "cosine_squared")
+FLOORS = ("end", "both_ends")
+RISES = ("linear", "geometric")
 
 
 class Kept(NamedTuple):
@@ -36,35 +38,82 @@ class Kept(NamedTuple):
     weight: Array
 
 
-def kept(time: Array, *, masking: str, floor: float = 0.0) -> Kept:
-    """α_t = ε + (1 − ε) a_t, of which ε, the `floor`, is left at t = 1, and w_t = −α′/(1 − α) = −a′/(1 − a) for any ε:
+def kept(time: Array, *, masking: str, floor: float = 0.0, floor_at: str = "end") -> Kept:
+    """α_t = ε + (1 − ε − δ) a_t, of which ε, the `floor`, is left at t = 1, and w_t = −α′/(1 − α):
 
-        linear        a = 1 − t                 w = 1/t                   so that σ = −log(1 − (1 − ε) t), "log-linear"
-        cosine        a = cos(πt/2)             w = (π/2) cot(πt/4)
-        cosine_masks  a = 1 − cos(π(1 − t)/2)   w = (π/2) cot(πt/2)       a cosine of the masked share
+        linear          a = 1 − t                 w = 1/t               at δ = 0: σ = −log(1 − (1 − ε) t), "log-linear"
+        cosine          a = cos(πt/2)             w = (π/2) cot(πt/4)
+        cosine_masks    a = 1 − cos(π(1 − t)/2)   w = (π/2) cot(πt/2)   a cosine of the masked share
+        cosine_squared  a = cos²(πt/2)            w = π cot(πt/2)
+
+    with δ = 0, or δ = ε where the floor is at both ends: then as many are masked already at t = 0.
 
     Derivation: a masked token is shown in the step from t to t − dt with probability (α_{t−dt} − α_t)/(1 − α_t), which is w dt; and
-    sin x/(1 − cos x) = cot(x/2).   Domain: 0 < t ≤ 1.   Raises: ValueError for another name.
+    1 − α = δ + (1 − ε − δ)(1 − a), so that w = (1 − ε − δ)(−a′)/(1 − α), which for δ = 0 is −a′/(1 − a), whatever ε.
+
+    Domain: 0 < t ≤ 1, 0 ≤ ε < ½.   Raises: ValueError for another name.
     """
-    return kept_vjp(time, masking=masking, floor=floor)[0]
+    return kept_vjp(time, masking=masking, floor=floor, floor_at=floor_at)[0]
 
 
-def kept_vjp(time: Array, *, masking: str, floor: float = 0.0) -> tuple[Kept, Pullback]:
-    """Adjoint of `kept`:   dα = (1 − ε) a′ dt,   and dw = −dt/t², −(π²/8) dt/sin²(πt/4) or −(π²/4) dt/sin²(πt/2)."""
-    quarter, angle = np.pi / 2, np.pi / 2 * time
+def kept_vjp(time: Array, *, masking: str, floor: float = 0.0, floor_at: str = "end") -> tuple[Kept, Pullback]:
+    """Adjoint of `kept`.  With s = 1 − ε − δ and m = 1 − a, the masked share:   dα = −s m′ dt,   dw = (s m″/(1 − α) − w²) dt."""
+    if floor_at not in FLOORS:
+        raise ValueError(f"floor_at: expected one of {FLOORS}, got {floor_at!r}")
+    quarter, angle, rest = np.pi / 2, np.pi / 2 * time, np.pi / 2 * (1 - time)
     match masking:
         case "linear":
-            share, slope, weight, bend = 1 - time, -np.ones_like(time), 1 / time, -1 / (time * time)
+            share, hidden, slope, bend = 1 - time, time, np.ones_like(time), np.zeros_like(time)
         case "cosine":
-            share, slope, weight = np.cos(angle), -quarter * np.sin(angle), quarter / np.tan(angle / 2)
-            bend = -quarter ** 2 / 2 / np.sin(angle / 2) ** 2
+            share, hidden = np.sin(rest), 2 * np.sin(angle / 2) ** 2
+            slope, bend = quarter * np.sin(angle), quarter ** 2 * np.cos(angle)
         case "cosine_masks":
-            rest = quarter * (1 - time)
-            share, slope = 2 * np.sin(rest / 2) ** 2, -quarter * np.cos(angle)
-            weight, bend = quarter * np.sin(rest) / np.sin(angle), -quarter ** 2 / np.sin(angle) ** 2
+            share, hidden = 2 * np.sin(rest / 2) ** 2, np.sin(angle)
+            slope, bend = quarter * np.sin(rest), -quarter ** 2 * np.sin(angle)
+        case "cosine_squared":
+            share, hidden = np.sin(rest) ** 2, np.sin(angle) ** 2
+            slope, bend = np.pi * np.sin(angle) * np.sin(rest), np.pi * quarter * np.cos(2 * angle)
         case _:
             raise ValueError(f"masking: expected one of {MASKINGS}, got {masking!r}")
-    return Kept(floor + (1 - floor) * share, weight), lambda d: (1 - floor) * slope * d.alpha + bend * d.weight
+    begins = floor if floor_at == "both_ends" else 0.0
+    span = 1 - floor - begins
+    masks = begins + span * hidden
+    weight = span * slope / masks
+    return Kept(floor + span * share, weight), lambda d: (
+        -span * slope * d.alpha + (span * bend / masks - weight * weight) * d.weight)
+
+
+class Rising(NamedTuple):
+    """σ = −log α, and its derivative dσ/dt."""
+
+    sigma: Array
+    rate: Array
+
+
+def rising(time: Array, *, rise: str, low: float, high: float) -> Rising:
+    """σ_t from `low` at t = 0 to `high` at t = 1, and σ′, for those who choose σ = −log α and not α:
+
+        linear       σ = σ_min + t (σ_max − σ_min)   σ′ = σ_max − σ_min
+        geometric    σ = σ_min^(1−t) σ_max^t         σ′ = σ log(σ_max/σ_min)
+
+    Domain: 0 ≤ low < high; geometric: 0 < low.   Raises: ValueError for another name.
+    """
+    return rising_vjp(time, rise=rise, low=low, high=high)[0]
+
+
+def rising_vjp(time: Array, *, rise: str, low: float, high: float) -> tuple[Rising, Pullback]:
+    """Adjoint of `rising`:   dσ = σ′ dt, and where it is geometric dσ′ = σ′ log(σ_max/σ_min) dt."""
+    match rise:
+        case "linear":
+            sigma, grows = low + time * (high - low), 0.0
+            rate = np.full_like(sigma, high - low)
+        case "geometric":
+            grows = np.log(high / low)
+            sigma = low * np.exp(time * grows)
+            rate = sigma * grows
+        case _:
+            raise ValueError(f"rise: expected one of {RISES}, got {rise!r}")
+    return Rising(sigma, rate), lambda d: rate * d.sigma + grows * rate * d.rate
 
 
 # -- a step ----------------------------------------------------------------------------------------------------------------

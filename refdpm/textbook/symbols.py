@@ -16,7 +16,7 @@ import numpy as np
 from refdpm.textbook.bits import relative
 from refdpm.textbook.chain import Row, from_levels, of_step
 from refdpm.textbook.expression import (PI, E, above, also, column, cos, counting, exp, forms, joined, kept, largest, log, mean,
-                                        move, named, node, sin, slack, term, total, understood, where)
+                                        move, named, node, sin, slack, square, term, total, understood, where)
 from refdpm.textbook.layers import log_softmax, matmul, softmax
 
 
@@ -157,25 +157,37 @@ def masked_loss(logits: E, x_0: E, masked: E, sigma: E, rate: E) -> E:
     return total(-(rate / (exp(sigma) - 1) * where(masked, log_p, 0)), "tokens")
 
 
-def kept_tokens(time: E, floor: E, masking: str) -> tuple[E, E]:
-    """α = ε + (1 − ε) a and −α′/(1 − α) = −a′/(1 − a), with a = 1 − t, cos(πt/2) or 1 − cos(π(1 − t)/2).
+def kept_tokens(time: E, floor: E, masking: str, floor_at: str) -> tuple[E, E]:
+    """α = ε + (1 − ε − δ) a and −α′/(1 − α), δ = 0 or ε, with a = 1 − t, cos(πt/2), 1 − cos(π(1 − t)/2) or cos²(πt/2).
 
-    Of a = 1 − t the weight is also σ′/(e^σ − 1), with σ = −log α.
+    The weight is also σ′/(e^σ − 1), with σ = −log α.
     """
+    angle = PI * (1 - time if masking == "cosine_masks" else time) / 2
     if masking == "linear":
-        rest = (1 - floor) * time
-        share, falls, rate = 1 - time, node(1), (1 - floor) / (1 - rest)
-        weight = forms(1 / time, rate / (exp(-log(1 - rest)) - 1))
+        share, masks, falls = 1 - time, time, node(1)
     elif masking == "cosine":
-        angle = PI * time / 2
-        share, falls = cos(angle), PI / 2 * sin(angle)
-        weight = PI / 2 * forms(sin(angle) / (1 - cos(angle)), cos(angle / 2) / sin(angle / 2))
+        share, masks, falls = cos(angle), forms(1 - cos(angle), 2 * square(sin(angle / 2))), PI / 2 * sin(angle)
+    elif masking == "cosine_masks":
+        share, masks, falls = 1 - cos(angle), cos(angle), PI / 2 * sin(angle)
     else:
-        angle = PI * (1 - time) / 2
-        share, falls, weight = 1 - cos(angle), PI / 2 * sin(angle), PI / 2 * (sin(angle) / cos(angle))
-    alpha = floor + (1 - floor) * share
-    written_out = (1 - floor) * falls / (1 - alpha)
-    return forms(alpha, 1 - rest) if masking == "linear" else alpha, also(weight, written_out)
+        share, masks, falls = square(cos(angle)), forms(1 - square(cos(angle)), square(sin(angle))), PI * sin(angle) * cos(angle)
+    if floor_at == "both_ends":
+        span, masks_too = 1 - 2 * floor, floor + (1 - 2 * floor) * masks
+        weight = span * falls / masks_too
+    else:
+        span, masks_too = 1 - floor, (1 - floor) * masks
+        weight = falls / masks
+    alpha = forms(floor + span * share, 1 - masks_too) if masking == "linear" else floor + span * share
+    by_sigma = span * falls / alpha / (exp(-log(alpha)) - 1)
+    return alpha, also(forms(weight, by_sigma), span * falls / (1 - alpha))
+
+
+def rising(time: E, low: E, high: E, rise: str) -> tuple[E, E]:
+    """σ from σ_min to σ_max, linear or geometric in t, and dσ/dt."""
+    if rise == "linear":
+        return low + time * (high - low), high - low
+    sigma = exp((1 - time) * log(low) + time * log(high))
+    return sigma, sigma * log(high / low)
 
 
 def absorbing_ratio(sigma: E, x_0: E, masked: E) -> E:
@@ -224,7 +236,8 @@ PAIRS: dict[str, Callable[..., Any]] = {
         posterior(node(x_t), node(x_0), of_step(Step(*map(node, step))), law=_law(law)),
         _reverse(logits, node(x_t), Step(*map(node, step)), mixing=mixing, law=law)),
     "later.categorical.draw": lambda law, *, noise: draw(law.prob, node(noise), node(noise.shape[-1])),
-    "later.masked.kept": lambda time, *, masking, floor=0.0: kept_tokens(time, node(floor), masking),
+    "later.masked.kept": lambda time, *, masking, floor=0.0, floor_at="end": kept_tokens(time, node(floor), masking, floor_at),
+    "later.masked.rising": lambda time, *, rise, low, high: rising(time, node(low), node(high), rise),
     "later.masked.reverse": lambda logits, sigma, after, *, x_t: unmasked(logits, node(x_t), node(x_t[..., -1] > 0), sigma, after),
     "later.masked.masked_loss": lambda logits, *, x_0, masked, sigma, rate: masked_loss(
         logits, node(x_0), node(masked), node(sigma), node(rate)),

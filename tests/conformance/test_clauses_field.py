@@ -111,6 +111,8 @@ FUNCTIONS = dict(
     sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas),
     sigma_multistep_sample=lambda net, x, sigmas: chain_of_two_looks(net, x, sigmas),
     mask_schedule=lambda t: (1 - np.cos(np.pi / 2 * (1 - t)), np.pi / 2 * np.tan(np.pi / 2 * (1 - t))),
+    mask_sigma=lambda t, sigma_min, sigma_max: (sigma_min * (sigma_max / sigma_min) ** t, (
+        sigma_min * (sigma_max / sigma_min) ** t * np.log(sigma_max / sigma_min))),
     sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas) / x_0.shape[1] / np.log(2),
 )
 
@@ -172,7 +174,32 @@ def test_code_as_it_is_published_passes(dtype, functions, data_at):
     failing = [(row["id"], row["verdict"], row["reason"]) for row in report["clauses"] if row["verdict"] not in ("pass", "skipped")]
     assert not failing and report["summary"]["pass"] >= len(functions)
     assert report["profile"]["data_at"] == data_at and report["known"]["data_at"] == "inferred"
-    assert "mask_schedule" not in functions or report["profile"]["masking"] == "cosine_masks"
+    assert "mask_schedule" not in functions or (
+        (report["profile"]["masking"], report["profile"]["rise"]) == ("cosine_masks", "geometric"))
+
+
+@pytest.mark.parametrize("flow", [TO_NOISE, TO_DATA])
+def test_one_time_is_an_array_whichever_way_time_runs(flow):
+    def path_step(model, x, t, t_next):
+        assert isinstance(t, np.ndarray) and isinstance(t_next, np.ndarray)
+        return flow["path_step"](model, x, t, t_next)
+
+    report = verdicts(dict(path_sample=flow["path_sample"], path_step=path_step))
+    assert next(row for row in report["clauses"] if row["id"] == "PTH.STEP.X_NEXT")["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("masking,share,slope", [
+    ("linear", lambda t: 1 - t, lambda t: -np.ones_like(t)),
+    ("cosine_masks", lambda t: 1 - np.cos(np.pi / 2 * (1 - t)), lambda t: -np.pi / 2 * np.sin(np.pi / 2 * (1 - t)))])
+def test_a_share_that_falls_short_at_both_ends_is_a_convention(masking, share, slope):
+    """As in MD4, in float32."""
+    def mask_schedule(t, eps):
+        alpha = (1 - 2 * eps) * share(t) + eps
+        return alpha, -(1 - 2 * eps) * slope(t) / (1 - alpha)
+
+    report = verdicts(dict(mask_schedule=mask_schedule), dtype="float32")
+    assert report["summary"]["wrong"] == 0 and report["summary"]["pass"] >= 2
+    assert (report["profile"]["masking"], report["profile"]["floor_at"]) == (masking, "both_ends")
 
 
 SLIPS = {

@@ -89,22 +89,52 @@ def test_classes_are_drawn_as_often_as_they_are_likely():
 # -- masked tokens ---------------------------------------------------------------------------------------------------------
 
 def test_how_many_are_kept_by_hand():
-    """At t = ⅓: ⅔ with weight 3; cos 30° with (π/2) sin 30°/(1 − cos 30°); ½ with (π/2) cot 30°.  ε keeps a share of the rest."""
+    """At t = ⅓: ⅔ with weight 3; cos 30° with (π/2) sin 30°/(1 − cos 30°); ½ with (π/2) cot 30°; cos² 30° with π cot 30°.
+
+    ε keeps a share of the rest; and 0.1 at both ends leaves 0.1 and 0.8 of it, of which 0.9 less the share is masked.
+    """
     third, half = np.array([1 / 3]), np.pi / 2
     for masking, alpha, weight in (("linear", 2 / 3, 3), ("cosine", math.sqrt(0.75), half * 0.5 / (1 - math.sqrt(0.75))),
-                                   ("cosine_masks", 0.5, half * math.sqrt(3))):
+                                   ("cosine_masks", 0.5, half * math.sqrt(3)),
+                                   ("cosine_squared", 0.75, np.pi * math.sqrt(3))):
         assert masked.kept(third, masking=masking) == pytest.approx((alpha, weight), rel=1e-14)
         assert masked.kept(third, masking=masking, floor=0.1) == pytest.approx((0.1 + 0.9 * alpha, weight), rel=1e-14)
+        both = masked.kept(third, masking=masking, floor=0.1, floor_at="both_ends")
+        assert both == pytest.approx((0.1 + 0.8 * alpha, 0.8 * weight * (1 - alpha) / (0.9 - 0.8 * alpha)), rel=1e-14)
     with pytest.raises(ValueError, match="masking: expected one of"):
         masked.kept(third, masking="log-linear")
+    with pytest.raises(ValueError, match="floor_at: expected one of"):
+        masked.kept(third, masking="linear", floor_at="start")
+
+
+def test_levels_of_masks_by_hand():
+    """A quarter of the way from 1 to 9 is 3, by equal steps, and √3, by equal factors; the rates are 8 and √3 log 9."""
+    quarter = np.array([0.25])
+    assert masked.rising(quarter, rise="linear", low=1.0, high=9.0) == pytest.approx((3, 8), rel=1e-15)
+    assert masked.rising(quarter, rise="geometric", low=1.0, high=9.0) == pytest.approx(
+        (math.sqrt(3), math.sqrt(3) * math.log(9)), rel=1e-15)
+    with pytest.raises(ValueError, match="rise: expected one of"):
+        masked.rising(quarter, rise="cosine", low=1.0, high=9.0)
+
+
+@pytest.mark.parametrize("rise", masked.RISES)
+def test_whatever_way_the_level_rises_a_model_that_knows_nothing_pays_for_what_is_masked_on_the_way(rise):
+    """One token of four classes: ∫ σ′/(e^σ − 1) (1 − α) dt log 4 = (α_0 − α_1) log 4, so that 0.3 … 4 cost what their ends say."""
+    def integrand(at):
+        sigma, rate = masked.rising(np.array([[at]]), rise=rise, low=0.3, high=4.0)
+        loss = masked.masked_loss(np.zeros((1, 1, 4)), x_0=np.eye(4)[[[2]]], masked=np.array([[True]]), sigma=sigma, rate=rate)
+        return loss.item() * -math.expm1(-sigma.item())
+
+    assert quad(integrand, 0, 1)[0] == pytest.approx((math.exp(-0.3) - math.exp(-4)) * math.log(4), rel=1e-9)
 
 
 @pytest.mark.parametrize("masking", masked.MASKINGS)
 def test_the_weight_is_that_of_the_share(masking):
     """−α′/(1 − α) by differences, whatever ε; and for a loss that is the same for every masked token its integral is that loss."""
     t, h = np.array([0.2, 0.5, 0.9]), 1e-6
-    ahead, behind, here = (masked.kept(at, masking=masking, floor=0.2) for at in (t + h, t - h, t))
-    assert here.weight == pytest.approx((behind.alpha - ahead.alpha) / (2 * h) / (1 - here.alpha), rel=1e-8)
+    for floor_at in masked.FLOORS:
+        ahead, behind, here = (masked.kept(at, masking=masking, floor=0.2, floor_at=floor_at) for at in (t + h, t - h, t))
+        assert here.weight == pytest.approx((behind.alpha - ahead.alpha) / (2 * h) / (1 - here.alpha), rel=1e-8)
 
     def integrand(at):
         alpha, weight = masked.kept(np.array(at), masking=masking)
@@ -198,6 +228,9 @@ class Masked:
         rate = (1 - eps) * np.pi / 2 * np.sin(np.pi / 2 * t) / (eps + (1 - eps) * np.cos(np.pi / 2 * t))
         return np.exp(-sigma), rate / np.expm1(sigma)
 
+    def mask_sigma(self, t, sigma_min, sigma_max):
+        return sigma_min + t * (sigma_max - sigma_min), sigma_max - sigma_min
+
     def categorical_draw(self, law_p, uniform):
         return (np.log(law_p) - np.log(-np.log(uniform))).argmax(axis=-1)
 
@@ -221,14 +254,15 @@ class Masked:
 def judged(adapter, **stated):
     subject = Subject(Local(adapter, names=NAMES), chapter.QUANTITIES)
     subject.profile, known = infer(subject, stated)
-    return {name: judge(subject, function, QUICK)[0] for name, function in subject.functions.items()}, subject.profile
+    results = {name: judge(subject, function, QUICK) for name, function in subject.functions.items()}
+    return {name: min(found, key=lambda one: one.verdict == "pass") for name, found in results.items()}, subject.profile
 
 
 def test_right_ones_pass_and_their_conventions_are_found():
     found, profile = judged(Masked())
     assert {name: result.verdict for name, result in found.items()} == dict.fromkeys(found, "pass"), found
     assert (profile.kernel, profile.orientation, profile.reduction) == ("given", "columns", "sum")
-    assert profile.masking == "cosine"
+    assert (profile.masking, profile.floor_at, profile.rise) == ("cosine", "end", "linear")
 
 
 @pytest.mark.parametrize("name,change,words", [
@@ -243,6 +277,10 @@ def test_right_ones_pass_and_their_conventions_are_found():
      "divisor left out everywhere: 1 − exp(−sigma)"),
     ("mask_schedule", lambda self, t, eps: (1 - Masked.mask_schedule(self, t, eps)[0],
                                                 Masked.mask_schedule(self, t, eps)[1]), "CAT-KEPT-MASKS"),
+    ("mask_sigma", lambda self, t, sigma_min, sigma_max: (sigma_min ** t * sigma_max ** (1 - t), np.log(sigma_max / sigma_min) * (
+        sigma_min ** (1 - t) * sigma_max ** t)), "sigma_min and sigma_max are exchanged"),
+    ("mask_sigma", lambda self, t, sigma_min, sigma_max: (sigma_min ** (1 - t) * sigma_max ** t,) * 2,
+     "its two outputs are the same"),
     ("absorbing_ratio", lambda self, x_0, x_t, sigma, mask: Masked.absorbing_ratio(
         self, x_0, x_t, sigma, mask) * (1 - np.exp(-sigma))[:, None, None], "CAT-RATIO"),
     ("categorical_draw", lambda self, law_p, uniform: law_p.argmax(axis=-1), "CAT-GREEDY"),

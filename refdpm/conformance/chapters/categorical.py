@@ -344,17 +344,29 @@ def _of_steps(i: Inputs) -> Inputs:
     return kept | {"sigma_next": i["sigma"] * (np.arange(len(i["sigma"])) + 1) % len(i["sigma"]) / len(i["sigma"])}
 
 
-FLOORS = (0.0, 0.125, 0.0009765625)
+FLOORS = (0.125, 0.0, 0.0009765625)                     # some have none
 MASKED: tuple[Quantity, ...] = (
     Quantity(
         "mask_schedule", "CAT.KEPT", "of masked tokens α_t, the share that is kept, and the weight −α′/(1 − α): α = ε + (1 − ε) a "
-        "with ε = `floor` and a = 1 − t (masking 'linear'), cos(πt/2) ('cosine') or 1 − cos(π(1−t)/2) ('cosine_masks'); "
-        "t = `mask_time` goes from the data at 0 to 1", ("Sahoo 2024", "Shi 2024"), (Output("ALPHA"), Output("WEIGHT")),
+        "with ε = `floor` and a = 1 − t (masking 'linear'), cos(πt/2) ('cosine'), 1 − cos(π(1−t)/2) ('cosine_masks') or "
+        "cos²(πt/2) ('cosine_squared'), or with 1 − 2ε for 1 − ε (floor_at 'both_ends'); t = `mask_time` goes from the data at 0 "
+        "to 1", ("Sahoo 2024", "Shi 2024"), (Output("ALPHA"), Output("WEIGHT")),
         drawn(mask_time=draws.integer_arrays((N, 1), 1, 63).map(lambda k: k / 64), floor=draws.one_of(FLOORS)),
-        listed(*({"mask_time": np.array(k)[:, None] / 64, "floor": floor}                    # without a floor first: some have none
-                 for floor in FLOORS for k in ((16, 40, 5), (1, 63, 32, 20), (48,)))),
-        Theory(masked.kept, "mask_time", masking=lambda i: i["masking"], fixed=("floor",)),
-        lambda i: book.kept_tokens(given("mask_time"), given("floor"), i["masking"]), choices=("masking",),
+        listed(*({"mask_time": np.array(k)[:, None] / 64, "floor": floor}
+                 for k in ((16, 40, 5), (1, 63, 32, 20), (48,)) for floor in FLOORS)),
+        Theory(masked.kept, "mask_time", masking=lambda i: i["masking"], floor_at=lambda i: i["floor_at"], fixed=("floor",)),
+        lambda i: book.kept_tokens(given("mask_time"), given("floor"), i["masking"], i["floor_at"]),
+        choices=("masking", "floor_at"), arguments=("mask_time",)),
+    Quantity(
+        "mask_sigma", "CAT.RISE", "of masked tokens σ_t = −log α_t and dσ/dt, as `masked_loss` gets them: σ_min^(1−t) σ_max^t "
+        "(rise 'geometric') or σ_min + t (σ_max − σ_min) ('linear'); t = `mask_time`", ("Lou 2024", "Sahoo 2024"),
+        (Output("SIGMA"), Output("RATE")),
+        drawn(mask_time=draws.integer_arrays((N, 1), 0, 64).map(lambda k: k / 64), sigma_min=draws.one_of([0.0625, 0.25]),
+              sigma_max=draws.one_of([20.0, 2.5])),
+        listed(*({"mask_time": np.array(k)[:, None] / 64, "sigma_min": low, "sigma_max": high}
+                 for low, high in ((0.0625, 20.0), (0.0009765625, 3.0)) for k in ((16, 40, 5), (0, 64, 32)))),
+        Theory(masked.rising, "mask_time", rise=lambda i: i["rise"], low=lambda i: i["sigma_min"], high=lambda i: i["sigma_max"]),
+        lambda i: book.rising(given("mask_time"), given("sigma_min"), given("sigma_max"), i["rise"]), choices=("rise",),
         arguments=("mask_time",)),
     Quantity(
         "masked_reverse", "CAT.UNMASK", "p(x_s | x_t) of masked tokens: softmax(logits) (α_s − α_t)/(1 − α_t), and for the mask, "
@@ -429,8 +441,10 @@ ENDS = {
         (_soft(rng, n), _soft(rng, n), rate(rng, n)[:, None], wide(1e-12, 600.0, signs=(-1,))(rng, n)[:, None]), {}),
     "later.categorical.kl": _close,
     "later.categorical.draw": lambda rng, n: ((Categorical(rng.dirichlet(np.ones(4), n)),), {"noise": rng.random((n, 4))}),
-    "later.masked.kept": tuple(ends(wide(2.0 ** -20, 0.5, 1.0 - 2.0 ** -20), masking=name, floor=floor)
-                               for name, floor in zip(masked.MASKINGS, FLOORS)),
+    "later.masked.kept": tuple(ends(wide(2.0 ** -20, 0.5, 1.0 - 2.0 ** -20), masking=name, floor=floor, floor_at=at)
+                               for name, floor, at in (("linear", 0.0, "end"), ("cosine", 0.125, "end"),
+                                                       ("cosine_masks", 2.0 ** -10, "both_ends"), ("cosine_squared", 0.0, "end"))),
+    "later.masked.rising": tuple(ends(wide(2.0 ** -20, 0.5, 1.0), rise=rise, low=2.0 ** -10, high=20.0) for rise in masked.RISES),
     "later.masked.reverse": _unmasking,
     "later.masked.absorbing_ratio": lambda rng, n: ((wide(1e-6, 300.0)(rng, n)[:, None],), _hidden(rng, n)),
     "later.masked.masked_loss": lambda rng, n: (
@@ -461,7 +475,7 @@ def _never_masked(law: Categorical) -> Categorical:
 in_posterior, in_kl, in_reverse = of("later.categorical.posterior"), of("later.categorical.kl"), of("later.categorical.reverse_vjp")
 in_matrices, in_step_kl = of("later.categorical.posterior_by_matrices_vjp"), of("later.categorical.step_kl_vjp")
 in_masked, in_unmasking = of("later.masked.masked_loss_vjp"), of("later.masked.reverse_vjp")
-in_kept = of("later.masked.kept_vjp")
+in_kept, in_rising = of("later.masked.kept_vjp"), of("later.masked.rising_vjp")
 
 MISTAKES = (
     in_posterior("DIS-02b", "posterior of a symbol not divided by q(x_t | x_0) → divided",
@@ -528,6 +542,8 @@ MISTAKES = (
             then(lambda kept: kept._replace(weight=np.ones_like(kept.weight)))),
     in_kept("CAT-KEPT-MASKS", "the share that is masked → that is kept", "two names for one schedule",
             then(lambda kept: kept._replace(alpha=1 - kept.alpha))),
+    in_rising("CAT-RISE-BACK", "σ_max at t = 0 and σ_min at t = 1 → the other way round", "a t that goes from noise to data",
+              told(time=lambda time: 1 - time)),
     in_masked("CAT-ALL-TOKENS", "sum over all tokens → over those that are masked", "dome272/MaskGIT-pytorch!16",
               told(masked=np.ones_like)),
     in_masked("CAT-SHIFTED", "−log p of the next token → of the token itself", "the target of a model from left to right",

@@ -5,9 +5,11 @@ c_0 (x_0 − x̂_0), so that
 
     KL = ½ (c_0²/β̃) (x_0 − x̂_0)² = ½ (SNR_{t−1} − SNR_t) (x_0 − x̂_0)²        SNR = ᾱ/(1−ᾱ).
 
-Summed over t the drop in SNR is all that the schedule does to this loss.  An error Δ of any other prediction is the same error of
-x_0 in other units, |Δ|² = `error_weight` · (x_0 − x̂_0)², and KL = ½ · `kl_weight` · |Δ|².  The "simple" loss of Ho et al. is |Δε|²
-with that weight left out.
+Summed over t the drop in SNR is all that the schedule does to this loss.  With short steps the sum is ½ ∫ E (x_0 − x̂_0)² dSNR
+between the ratios at its ends, however the schedule gets there.  With T steps it is more, for a step counts the error where it
+ends, and the error grows as SNR falls: each step too much by ½ ΔSNR times that growth, of the order 1/T², and all of them by
+1/T.  An error Δ of any other prediction is the same error of x_0 in other units, |Δ|² = `error_weight` · (x_0 − x̂_0)², and KL = ½
+· `kl_weight` · |Δ|².  The "simple" loss of Ho et al. is |Δε|² with that weight left out.
 
 Every weight is a product of powers of a, β, 1−β, v and w (see `later`): nothing is subtracted, and each keeps all its digits.
 

@@ -19,6 +19,7 @@ from refdpm.conformance.subject import Subject
 from refdpm.later import loss, weights
 from refdpm.later.model import Model, as_network
 from refdpm.layers.linear import Affine
+from refdpm.oracles import flow
 
 QUICK = Effort(max_examples=3, shrinks=0, power=False)
 BETA = np.array([0.0, 0.1, 0.3, 0.5, 0.6])
@@ -89,6 +90,25 @@ def test_the_hybrid_loss_is_the_simple_one_and_a_share_of_the_bound(predicts):
     assert got.weight[..., :2] == pytest.approx(of_simple.weight[..., :2], rel=1e-12)
     assert got.weight[..., 2:] == pytest.approx(of_kl.weight[..., 2:], rel=1e-12)
     assert np.abs(of_kl.weight[..., :2]).max() > 1e-3
+
+
+def test_many_steps_are_an_integral_over_the_ratio():
+    """Data N(0, ¼), the exact network, averages of squares by ±1 for x_0 and ε: the terms t ≥ 2 of the paper's bound are the sum of
+    ½ (SNR_{t−1} − SNR_t) s²/(1 + s² SNR_t), and T times what they exceed the integral by has the limit that is derived there."""
+    s2, high, low = 0.25, 1e4, 1e-3
+    excess = []
+    for T in (250, 500, 1000):
+        snr = np.geomspace(high, low, T + 1)
+        level = snr / (1 + snr)
+        beta = np.concatenate([[0, 1 / (1 + high)], 1 - level[1:] / level[:-1]])
+        parameters = Affine(np.append(0, s2 * np.sqrt(level) / (s2 * level + 1 - level))[:, None, None], np.zeros((T + 2, 1)))
+        t, x_0, noise = (part.reshape(-1) for part in np.meshgrid(np.arange(2, T + 2), [-0.5, 0.5], [-1.0, 1.0]))
+        kl = bound.step_kl(parameters, beta, x_0[:, None], noise=noise[:, None], t=t, kernel=gaussian,
+                           network=as_network(Model(PREDICTOR, "x_0", "small")))
+        assert kl.sum() / 4 == pytest.approx(flow.kl_terms(s2, snr), rel=1e-9)
+        excess.append(T * (kl.sum() / 4 - flow.kl_limit(s2, high, low)))
+    assert excess[2] == pytest.approx(flow.kl_excess(s2, high, low), rel=0.01)
+    assert np.abs(np.diff(excess))[1] < 0.6 * np.abs(np.diff(excess))[0]
 
 
 # -- in the kit ------------------------------------------------------------------------------------------------------------

@@ -281,11 +281,17 @@ class Classes(Lucid):
 class DDIM:
     """A scheduler of DDIM as diffusers has it, without a framework: the noise of a step may be given."""
 
-    def __init__(self, beta, dtype="float32", bug="", prediction_type="epsilon", set_alpha_to_one=True, steps_offset=0):
-        self._tables, self._bug = Tables(beta, dtype, bug), bug
-        self.betas, self.alphas_cumprod = self._tables["beta"], self._tables["level"]
+    def __init__(self, beta, dtype="float32", bug="", prediction_type="epsilon", set_alpha_to_one=True, steps_offset=0,
+                 **choices):
+        self.betas, self._bug = np.asarray(beta).astype(dtype), bug
+        if "snr_shift_scale" in choices:                   # SNR over that, in the table of ᾱ alone
+            level = np.append(1.0, np.cumprod(1 - beta))
+            level /= level + choices["snr_shift_scale"] * (1 - level)
+            beta = 1 - level[1:] / level[:-1]
+        self._tables = Tables(beta, dtype, bug)
+        self.alphas_cumprod = self._tables["level"]
         self.final_alpha_cumprod = self.betas.dtype.type(1) if set_alpha_to_one else self.alphas_cumprod[0]
-        self.config = SimpleNamespace(prediction_type=prediction_type, num_train_timesteps=len(self.betas))
+        self.config = SimpleNamespace(prediction_type=prediction_type, num_train_timesteps=len(self.betas), **choices)
         self.num_inference_steps, self._offset = None, steps_offset
 
     def set_timesteps(self, num_inference_steps):
@@ -302,6 +308,7 @@ class DDIM:
         return self._tables.v(sample, noise, timesteps)
 
     def step(self, model_output, timestep, sample, eta=0.0, variance_noise=None):
+        eta = 0 if self._bug == "no noise" else eta
         back = timestep - len(self.betas) // self.num_inference_steps
         level, before = self.alphas_cumprod[timestep], self.alphas_cumprod[back] if back >= 0 else self.final_alpha_cumprod
         x_0 = {"epsilon": lambda: (sample - np.sqrt(1 - level) * model_output) / np.sqrt(level), "sample": lambda: model_output,

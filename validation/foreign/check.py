@@ -1,6 +1,6 @@
 """Claim: on real packages (diffusers, MONAI, denoising_diffusion_pytorch) and repositories (guided-diffusion, improved-diffusion,
 d3pm, k-diffusion, edm) the conformance kit accuses no quantity but those that have been confirmed by hand, with numbers, in
-foreign/README.md; everything else that they offer it finds right, and of solvers that no clause is about it says so.
+foreign/README.md; everything else that they offer it finds right, and every other scheduler of diffusers it says not to know.
 
     python validation/foreign/check.py [FOLDER …]
 
@@ -47,11 +47,13 @@ DIFFUSERS: tuple[Configuration, ...] = (
     ("EulerDiscreteScheduler", dict()), ("EulerDiscreteScheduler", dict(use_karras_sigmas=True)),
     ("EulerDiscreteScheduler", dict(prediction_type="v_prediction")),
     ("EulerAncestralDiscreteScheduler", dict()), ("HeunDiscreteScheduler", dict()), ("DPMSolverMultistepScheduler", dict()),
-    ("FlowMatchEulerDiscreteScheduler", dict()),
+    ("FlowMatchEulerDiscreteScheduler", dict()), ("DPMSolverMultistepInverseScheduler", dict()),
+    ("DDPMParallelScheduler", dict()), ("DDIMParallelScheduler", dict()), ("CogVideoXDDIMScheduler", dict()),
+    ("CogVideoXDDIMScheduler", dict(snr_shift_scale=1.0, rescale_betas_zero_snr=True, prediction_type="v_prediction",
+                                    timestep_spacing="trailing")),
     ("FlowMatchEulerDiscreteScheduler", dict(shift=3.0)))
-# schedulers that no clause is about
-SOLVERS = ("LMSDiscrete", "PNDM", "DPMSolverSinglestep", "UniPCMultistep", "DEISMultistep", "LCM", "TCD", "KDPM2Discrete",
-           "KDPM2AncestralDiscrete", "UnCLIP")
+# what others have no defaults for
+NEEDED: dict[str, dict[str, Any]] = {"AmusedScheduler": {"mask_token_id": 4}, "VQDiffusionScheduler": {"num_vec_classes": 5}}
 MONAI: tuple[Configuration, ...] = (
     ("DDPMScheduler", dict(schedule="linear_beta", prediction_type="epsilon", variance_type="fixed_small")),
     ("DDPMScheduler", dict(schedule="scaled_linear_beta", prediction_type="v_prediction", variance_type="fixed_large")),
@@ -91,6 +93,9 @@ CONFIRMED = {
     "diffusers.DDPMScheduler, linear, epsilon, fixed_large, trailing": {"SMP.STRIDE.X_PREV"},
     "diffusers.DDPMScheduler, linear, epsilon, fixed_large_log": {"REV.LAW.MEAN", "SMP.STRIDE.X_PREV"},
     "diffusers.FlowMatchEulerDiscreteScheduler, shift=3.0": {"PTH.SHIFT.VALUE"},
+    "diffusers.CogVideoXDDIMScheduler, defaults": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
+    "diffusers.CogVideoXDDIMScheduler, snr_shift_scale=1.0, rescale_betas_zero_snr=True, v_prediction, trailing": {
+        "SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     "diffusers.DDIMScheduler, linear, epsilon, linspace": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     "diffusers.DDIMScheduler, linear, epsilon, trailing": {"SMP.DDIM.X_PREV", "SMP.DDIM_LAW"},
     **{f"d3pm.D3PM, {name}": {"CAT.POST.PROB", "CAT.REVERSE.PROB"}
@@ -180,14 +185,22 @@ def other_report(repository: str, module: str, kind: str, choices: dict[str, Any
     return check(made, effort=EFFORT)
 
 
-def solver_row(name: str) -> dict[str, Any]:
-    """Whether a scheduler that no clause is about is said to be one."""
+def other_schedulers() -> list[str]:
+    """The schedulers of the installed diffusers that are not among the configurations."""
+    exported = {name for name in dir(import_module("diffusers.schedulers")) if name.endswith("Scheduler")}
+    return sorted(exported - {name for name, _ in DIFFUSERS})
+
+
+def other_row(name: str) -> dict[str, Any]:
+    """Whether a scheduler that is not among the configurations is said to be one that no clause is about."""
     try:
-        check(getattr(import_module("diffusers"), name)(), effort=EFFORT)
+        check(getattr(import_module("diffusers.schedulers"), name)(**NEEDED.get(name, {})), effort=EFFORT)
         said = "claimed"
     except ValueError as error:
-        said = str(error)
-    return row(f"diffusers.{name}: {said}", "not claimed", "no clause is about it" in said)
+        said = str(error).partition("; no clause")[0].partition(", or make,")[0]
+    except (ImportError, AttributeError, TypeError) as error:
+        said = f"not made with defaults: {str(error).strip().splitlines()[0]}"
+    return row(f"diffusers.{name}: {said}", "not claimed", said != "claimed")
 
 
 def _network() -> Any:
@@ -226,7 +239,7 @@ def main(folders: list[str]) -> int:
         import_module("torch").set_num_threads(1)
     rows += [row(f"{name}: skipped, no folder of it is given", "nothing", True) for name in REPOSITORIES if name not in given]
     rows += [verdict_row(name, run) for package, name, run in configurations() if package in versions]
-    rows += [solver_row(f"{name}Scheduler") for name in SOLVERS if "diffusers" in versions]
+    rows += [other_row(name) for name in (other_schedulers() if "diffusers" in versions else ())]
     rows += [verdict_row(name, run) for name, run in fetched(given)]
     return conclude("foreign", claim_of(__doc__), rows, seconds=time.perf_counter() - started,
                     settings={"packages": versions, "effort": EFFORT._asdict()})

@@ -5,7 +5,7 @@
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import CogVideoXDDIMScheduler, DDIMScheduler, DDPMScheduler
 from monai.networks.schedulers import DDPMScheduler as MonaiDDPM
 
 BETA = np.linspace(1e-4, 0.02, 1000)
@@ -65,7 +65,26 @@ def final_alpha() -> None:
               f"x̂_0 = 1/√ᾱ_1 = {1 / np.sqrt(LEVEL[0]):.9f}")
 
 
+def cogvideox() -> None:
+    """14."""
+    scheduler = CogVideoXDDIMScheduler(clip_sample=False)
+    scheduler.set_timesteps(1000)
+    x = torch.ones(1, 1, dtype=torch.float64)
+    eta_0, eta_1 = (float(scheduler.step(x / 2, 500, x, eta=eta, variance_noise=3 * x).prev_sample) for eta in (0.0, 1.0))
+    level, before = (float(scheduler.alphas_cumprod[t]) for t in (500, 499))
+    x_0, var = (1 - np.sqrt(1 - level) / 2) / np.sqrt(level), (1 - before) / (1 - level) * (1 - level / before)
+    noisy = np.sqrt(before) * x_0 + np.sqrt(1 - before - var) / 2 + 3 * np.sqrt(var)
+    print(f"14. CogVideoX, t = 500, x_t = 1, ε̂ = ½, noise 3: η = 0 {eta_0:.6f}, η = 1 {eta_1:.6f}; by DDIM's formula {noisy:.6f}; "
+          f"betas[t] {float(scheduler.betas[500]):.6f}, 1 − ᾱ_t/ᾱ_t−1 {1 - level / before:.6f}")
+    scheduler = CogVideoXDDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    scheduler.set_timesteps(7)
+    there = float(scheduler.step(0 * x, 999, x).prev_sample)
+    print(f"14. CogVideoX, trailing, 7 steps: {scheduler.timesteps[:2].tolist()}; from x_999 = 1 by ε̂ = 0 to {there:.6f}; "
+          + ", ".join(f"√(ᾱ_{t}/ᾱ_999) = {float((scheduler.alphas_cumprod[t] / scheduler.alphas_cumprod[999]).sqrt()):.6f}"
+                      for t in (856, 857)))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for confirm in (large_log, large, last_step, ranged, final_alpha):
+    for confirm in (large_log, large, last_step, ranged, final_alpha, cogvideox):
         confirm()

@@ -38,10 +38,15 @@ def rates(betas: Any, alphas_cumprod: Any) -> Array:
     1 − β of a rate near 1, rounded to the object's precision, has lost digits that ᾱ may still have; there β is 1 − ᾱ_t/ᾱ_{t−1},
     if that is the same.
     """
-    beta, level = (to_array(table).astype(np.float64) for table in (betas, alphas_cumprod))
-    with np.errstate(all="ignore"):
-        again = 1 - level / np.concatenate([[1.0], level[:-1]])
+    beta, again = to_array(betas).astype(np.float64), rates_of(alphas_cumprod)
     return np.where((beta > 0.5) & (np.abs(again - beta) < NEAR), again, beta)
+
+
+def rates_of(alphas_cumprod: Any) -> Array:
+    """1 − ᾱ_t/ᾱ_{t−1}, (T,)."""
+    level = to_array(alphas_cumprod).astype(np.float64)
+    with np.errstate(all="ignore"):
+        return np.asarray(1 - level / np.concatenate([[1.0], level[:-1]]))
 
 
 def attribute(of: Any, name: str) -> Any:

@@ -12,13 +12,14 @@ by it.  At the first step nothing is drawn; its variance is that of `_get_varian
 
 from collections.abc import Callable
 from typing import Any
+from functools import partial
 import copy
 
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
 from refdpm.conformance.known.common import (array_of, choice, choice_name, drawing, method, not_long, parameters, precision,
-                                             rates, unasked)
+                                             rates, rates_of, unasked)
 from refdpm.vjp import Array
 
 PREDICTS = {"epsilon": "noise", "sample": "x_0", "v_prediction": "v"}
@@ -63,7 +64,9 @@ class Scheduler:
         self.__name__ = type(scheduler).__name__
         self.of, switched_off = _copy_without_clipping(scheduler)
         self.unasked = (*switched_off, *unasked(scheduler, UNASKED))
-        self.beta, self.array = rates(scheduler.betas, scheduler.alphas_cumprod), array_of(scheduler.alphas_cumprod)
+        shifted = _choice_of(scheduler, "snr_shift_scale", None) is not None                # `betas` are not those of its ᾱ
+        self.beta = (rates_of if shifted else partial(rates, scheduler.betas))(scheduler.alphas_cumprod)
+        self.array = array_of(scheduler.alphas_cumprod)
         self.dtype = precision(scheduler.alphas_cumprod)
         self.predicts = choice(_choice_of(scheduler, "prediction_type"), PREDICTS, of="prediction_type")
         self.profile: dict[str, Any] = {"first_t": 0, "spread": "variance", "predicts": self.predicts}

@@ -8,7 +8,7 @@ one may be by chance, counts where no other tells.  What no function depends on 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -191,24 +191,11 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
 
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:
     """The probes of a function, and the combinations of those of its conventions that are not known yet."""
-    edges = subject.edges(quantity)
-    fields = [field for field in bearing_on(quantity, edges[0]) if known[field] == "undetermined"] if edges else []
+    probes = subject.edges(quantity)[:OF_ONE_NUMBER if _has_one_number(quantity) else PROBES]
+    fields = [field for field in bearing_on(quantity, probes[0]) if known[field] == "undetermined"] if probes else []
     if not fields or _told_by_earlier_quantities(subject, quantity, fields) or _is_always_0(subject, quantity):
         return [], []
-    asked = (inputs for inputs in edges if not _is_left_out(subject, quantity, inputs))
-    probes = list(islice(asked, OF_ONE_NUMBER if _has_one_number(quantity) else PROBES))
     return probes, [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
-
-
-def _is_left_out(subject: Subject, quantity: Quantity, inputs: Inputs) -> bool:
-    """Whether the adapter skips these inputs."""
-    try:
-        subject.ask(quantity.name, inputs)
-    except Skip:
-        return True
-    except (Fault, ValueError):
-        pass
-    return False
 
 
 def _is_always_0(subject: Subject, quantity: Quantity) -> bool:
@@ -236,8 +223,24 @@ def _takes_long(subject: Subject, quantity: Quantity) -> bool:
 
 
 def _is_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
-    """Whether all numbers are right in these units under a profile; asked probe by probe, until one is not."""
-    return all(_share_right(subject, quantity, [probe], profile, units) == 1 for probe in probes)
+    """Whether there are numbers and all are right in these units under a profile; asked probe by probe, until one is not."""
+    found = False
+    for probe in probes:
+        share = _share_right(subject, quantity, [probe], profile, units)
+        if share != 1 and not (share < 0 and _is_left_out(subject, quantity, probe, profile)):
+            return False
+        found = found or share == 1
+    return found
+
+
+def _is_left_out(subject: Subject, quantity: Quantity, inputs: Inputs, profile: Profile) -> bool:
+    """Whether the adapter skips these inputs under a profile."""
+    with under(subject, profile), suppress(Fault, ValueError):
+        try:
+            subject.ask(quantity.name, inputs)
+        except Skip:
+            return True
+    return False
 
 
 def _share_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> float:
@@ -257,16 +260,22 @@ def _outputs_right(subject: Subject, quantity: Quantity, probes: list[Inputs], p
 
 def _which_are_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]
                      ) -> list[list[bool]] | None:
-    """Of every number of every output, whether it is right in these units under a profile; None where there is no answer."""
+    """Of every number of every output, whether it is right in these units under a profile; None where there is no answer.
+
+    Probes that are left out say nothing.
+    """
     found: list[list[bool]] = [[] for _ in quantity.outputs]
-    with under(subject, profile), suppress(Skip, Fault, ValueError):
+    with under(subject, profile), suppress(Fault, ValueError):
         for inputs in probes:
-            answer = subject.ask(quantity.name, inputs)
+            try:
+                answer = subject.ask(quantity.name, inputs)
+            except Skip:
+                continue
             for output, parts in zip(found, zip(answer.values, *subject.values_and_scales(quantity, inputs))):
                 unit = units[answer.dtype]
                 right = ratios(*parts, unit) <= LIMIT
                 output += (right & ~_says_nothing(*parts, unit) if units is COARSE else right).ravel().tolist()
-        return found
+        return found if any(found) else None
     return None
 
 

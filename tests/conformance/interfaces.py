@@ -406,3 +406,49 @@ class Pixels(Symbols):
         assert x_t.ndim == 4 and x_start.ndim == 4 + x_start_logits
         flat = x_start.reshape((len(x_start), -1) + x_start.shape[4:])
         return super().q_posterior_logits(flat, x_t.reshape(len(x_t), -1), t + 1).reshape(x_t.shape + (self.num_classes,))
+
+
+class LogLinear:
+    """σ_t and dσ/dt of masks."""
+
+    eps = 1e-3
+
+    def __call__(self, t):
+        kept = 1 - (1 - self.eps) * t
+        return -np.log(kept), (1 - self.eps) / kept
+
+
+def _sample_categorical(law):
+    raise AssertionError("nothing is drawn in a check")
+
+
+class MDLM:
+    """A masked diffusion around a backbone that says logits, the mask among them; t is of no account to it."""
+
+    def __init__(self, beta, dtype="float32", bug="", parameterization="subs", T=0):
+        self._bug, self.parameterization, self.T = bug, parameterization, T
+        self.mask_index, self.noise, self.backbone = 50257, LogLinear(), None
+
+    def q_xt(self, x, move_chance):
+        raise AssertionError("x_t is given in a check")
+
+    def _log_p(self, x, sigma):
+        logits = np.array(self.backbone(x, sigma))
+        if self._bug != "the mask may be said":
+            logits[..., self.mask_index] = -1e6
+        log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        there = np.where(np.arange(logits.shape[-1]) == x[..., None], 0, np.float32(-1e6))
+        return np.where((x == self.mask_index)[..., None], log_p, there)
+
+    def _forward_pass_diffusion(self, x0):
+        sigma, dsigma = self.noise(np.zeros(len(x0)))
+        log_p = self._log_p(self.q_xt(x0, 1 - np.exp(-sigma)), sigma)
+        weight = dsigma if self._bug == "no weight" else dsigma / np.expm1(sigma)
+        return -np.take_along_axis(log_p, x0[..., None], axis=-1)[..., 0] * weight[:, None]
+
+    def _ddpm_update(self, x, t, dt):
+        moved, moved_next = (1 - np.exp(-self.noise(at)[0])[:, None, None] for at in (t, t - dt))
+        law = np.exp(self._log_p(x, t)) * (moved - moved_next)
+        law[..., self.mask_index] = moved_next[..., 0]
+        drawn = _sample_categorical(law)
+        return drawn if self._bug == "drawn again" else np.where(x == self.mask_index, drawn, x)

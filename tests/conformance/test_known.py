@@ -43,7 +43,7 @@ RIGHT = {
     **{f"ddim {name}": with_choices(interfaces.DDIM, prediction_type=name) for name in ("epsilon", "sample", "v_prediction")},
     **{f"ddpm {name} {variance}": ddpm(prediction_type=name, variance_type=variance)
        for name, variance in (("epsilon", "fixed_small"), ("sample", "fixed_large"), ("v_prediction", "fixed_small"))},
-    "d3pm": interfaces.Symbols, "d3pm of images": interfaces.Pixels}
+    "mdlm": interfaces.MDLM, "d3pm": interfaces.Symbols, "d3pm of images": interfaces.Pixels}
 
 
 WITH_TORCH = "ddpm", "guided drawing", "guided in tensors"
@@ -101,6 +101,9 @@ BUGS = (
     ("ddpm epsilon fixed_small", "variance for deviation", "REV.LAW.VAR",
      "square of β_t (1 − ᾱ_{t−1})/(1 − ᾱ_t) for β_t (1 − ᾱ_{t−1})/(1 − ᾱ_t)"),
     ("ddpm epsilon fixed_small", "noise at the end", "SMP.STEP", "REV-04c"),
+    ("mdlm", "the mask may be said", "CAT.MASKED", None),
+    ("mdlm", "no weight", "CAT.MASKED", "divisor left out: exp(sigma) − 1"),
+    ("mdlm", "drawn again", "CAT.UNMASK", None),
     ("d3pm", "shared among the others", "CAT.STEP", "NEW-CAT-FLIP"),
     ("d3pm", "an index off", "CAT.POST", "NEW-CAT-INDEX"),
     ("d3pm", "softmax twice", "CAT.REVERSE", "DIS-10c"),
@@ -206,6 +209,14 @@ def test_any_module_with_forward_and_sample_is_no_adapter():
 
     with pytest.raises(ValueError, match="its forward, sample asks for other arguments than ours"):
         known.adapted(Network(), NAMES)
+
+
+def test_a_masked_diffusion_of_another_kind_is_said_to_be_one():
+    with pytest.raises(ValueError, match="MDLM has the parametrisation 'sedd'; no clause is about it"):
+        known.adapted(interfaces.MDLM(BETA, parameterization="sedd"), NAMES)
+    row, = (row for row in check(interfaces.MDLM(BETA, T=1000), only="CAT.MASKED", effort=EFFORT)["clauses"]
+            if row["id"] == "CAT.MASKED.VALUE")
+    assert row["verdict"] == "skipped" and "not that of continuous time" in row["reason"]
 
 
 def test_a_function_of_ours_with_a_common_name_is_taken():

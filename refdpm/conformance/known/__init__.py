@@ -5,6 +5,7 @@
     check(my_gaussian_diffusion)            of improved-diffusion, guided-diffusion or denoising_diffusion_pytorch
     check(my_denoiser)                      of EDM or k-diffusion, around a network
     check(my_d3pm)                          a discrete diffusion with matrices
+    check(my_mdlm)                          a masked diffusion with the interface of MDLM
 
 An interface is known by what an object offers, not by where it comes from, so that forks and ports are understood too.  What has
 such names and is of another kind (UniPC, say) is not claimed, and it is said what it is.  A ready-made adapter
@@ -16,9 +17,9 @@ from typing import Any
 import inspect
 
 from refdpm.conformance.adapter import ALIASES
-from refdpm.conformance.known import d3pm, denoiser, diffusers, guided_diffusion, lucidrains, solvers
+from refdpm.conformance.known import d3pm, denoiser, diffusers, guided_diffusion, lucidrains, mdlm, solvers
 
-INTERFACES = (guided_diffusion.GuidedDiffusion, lucidrains.Lucidrains, diffusers.Scheduler, d3pm.D3PM)
+INTERFACES = (guided_diffusion.GuidedDiffusion, lucidrains.Lucidrains, diffusers.Scheduler, d3pm.D3PM, mdlm.MDLM)
 
 # functions of ours whose names are so common that an object may have them with another meaning, and what ours ask for
 COMMON = frozenset({"forward", "sample", "ddim_sample", "objective", "bound", "vjp"})

@@ -57,7 +57,7 @@ def prior(shape: tuple[int, ...], *, rate: float = 0.5) -> Bernoulli:
 def forward(x_prev: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
     """q(x_t | x_{t−1}):   P(1) = x (1−β) + rβ,   P(0) = (1−x)(1−β) + (1−r)β.
 
-    Shapes: x_prev (N, …), beta (N, 1, …).
+    Shapes: x_prev (N, …), beta (N, 1, …) → as x_prev.
     """
     return _by_odds(*_after_draw(x_prev, 1 - beta, beta, rate))
 
@@ -100,7 +100,7 @@ def marginal(x_0: Array, log_alpha_bar: Array, *, rate: float = 0.5) -> Bernoull
     """q(x_t | x_0):   P(1) = ᾱ_t x_0 + (1−ᾱ_t) r,   P(0) = ᾱ_t (1−x_0) + (1−ᾱ_t)(1−r).
 
     Derivation: with probability ∏(1−β) = ᾱ_t a bit has not been drawn anew in any of t steps; otherwise it is a draw from π.
-    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).   Domain: ℓ < 0.
+    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …) → as x_0.   Domain: ℓ < 0.
     """
     return _by_odds(*_after_draw(x_0, np.exp(log_alpha_bar), -np.expm1(log_alpha_bar), rate))
 
@@ -129,7 +129,7 @@ def posterior(x_t: Array, x_0: Array, beta: Array, log_alpha_bar_prev: Array, *,
         A = log [(1−β+rβ)/(rβ)]        B = log [(1−r)β/(1−β+(1−r)β)]
 
     Derivation: Bayes' rule for odds: the odds of x_{t−1} given x_0 alone are multiplied by q(x_t | 1)/q(x_t | 0).
-    Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …).
+    Shapes: x_t, x_0 (N, …); beta, log_alpha_bar_prev (N, 1, …) → as x_0.
     Edge: at β = 1 both A and B are 0, and x_t says nothing.   Domain: t ≥ 2; at t = 1 it is x_0 itself, with infinite logit.
     """
     if_one, if_zero = _evidence(beta, rate)

@@ -21,29 +21,31 @@ EXAMPLE, WRONG_EXAMPLE = "refdpm.conformance.example.ddpm", "refdpm.conformance.
 def add_check(sub: argparse.ArgumentParser) -> None:
     """The flags of `check`."""
     sub.set_defaults(command=_check)
-    sub.add_argument("adapters", nargs="*", metavar="ADAPTER", help="module, file.py, either with :object, or cmd:PROGRAM; several "
-                     "are checked one after the other; without one the reference is checked in brief, and then a small DDPM, "
-                     "right and with a mistake")
+    sub.add_argument("adapters", nargs="*", metavar="ADAPTER", help="a file.py, a module, an object in one (file.py:NAME), or "
+                     "cmd:PROGRAM; without one, a demonstration: the reference itself, and a small DDPM, right and with a mistake")
     asked = sub.add_argument_group("what is asked")
-    asked.add_argument("--only", action="append", default=[], metavar="NAME", help="clauses whose id begins so, or "
-                       "all that ask a function of that name; may be given again")
-    asked.add_argument("--list", action="store_true", help="list the clauses that would be asked, with --verbose also what is "
-                       "missing for the others; nothing is checked")
-    add_workers(asked, "adapters are checked in so many processes, -1 for one for each core; the reports are the same")
-    asked.add_argument("--seed", type=int, default=0, metavar="N", help="of the inputs that are drawn, default 0")
+    asked.add_argument("--only", action="append", default=[], metavar="NAME", help="ask only the clauses whose id begins with "
+                       "NAME, or those about the function NAME; may be given several times")
+    asked.add_argument("--list", action="store_true", help="only list the clauses that would be asked; with --verbose also "
+                       "what is missing for the others")
+    add_workers(asked, "check adapters in N processes at once, -1: one for each core; the reports are the same")
+    asked.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of the random inputs (default 0)")
     asked.add_argument("--max-examples", type=int, default=20, metavar="N", dest="max_examples",
-                       help="how many inputs are drawn, default 20, beside those that are always tried")
-    asked.add_argument("--profile", type=Path, metavar="FILE", help="conventions as JSON, which are then not inferred")
+                       help="the number of random inputs (default 20); some fixed inputs are always tried")
+    asked.add_argument("--profile", type=Path, metavar="FILE", help="a JSON file that states your conventions, "
+                       "which are then not guessed")
     asked.add_argument("--expected-failures", type=Path, metavar="FILE", dest="expected_failures",
-                       help="lines CLAUSE REASON; an expected failure that passes is a failure")
+                       help="a file with lines CLAUSE REASON: these clauses are expected to fail, and it is a failure if one "
+                       "passes")
     asked.add_argument("--isolate", action="store_true", help=argparse.SUPPRESS)       # it always is, in a process of its own
-    asked.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="for one call, default 30; the adapter "
-                       "has a process of its own, which may hang or die")
+    asked.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="how long one call may take "
+                       "(default 30); the adapter runs in a process of its own, which may hang or die")
     shown = sub.add_argument_group("what is printed and written")
-    shown.add_argument("--verbose", action="store_true", help="also what is skipped, what a pass proves, and every failure in full")
-    shown.add_argument("--quiet", action="store_true", help="one line for each adapter, and no progress")
-    shown.add_argument("--json", action="store_true", help="the whole report as JSON, for programs")
-    shown.add_argument("--github", action="store_true", help="also annotations, which GitHub shows beside the adapter's functions")
+    shown.add_argument("--verbose", action="store_true", help="also print what is skipped, what a pass proves, and every failure "
+                       "in full")
+    shown.add_argument("--quiet", action="store_true", help="print one line for each adapter, and no progress")
+    shown.add_argument("--json", action="store_true", help="print the whole report as JSON, for programs")
+    shown.add_argument("--github", action="store_true", help="also print annotations, which GitHub shows beside your functions")
     shown.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page to look at")
     shown.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit, for a CI server")
     shown.add_argument("--dump", type=Path, metavar="FILE", help="write the input of the first failure to a .npz or .json file")
@@ -60,7 +62,7 @@ def add_vectors(sub: argparse.ArgumentParser) -> None:
     """The flags of `vectors`."""
     sub.set_defaults(command=_vectors)
     sub.add_argument("action", choices=("export", "verify"), help="write the vectors, or verify those that are there")
-    sub.add_argument("folder", type=Path, metavar="DIR", help="where they are written, or stand")
+    sub.add_argument("folder", type=Path, metavar="DIR", help="the folder of the vectors")
     sub.add_argument("--quiet", action="store_true", help="no progress")
     sub.add_argument("--json", action="store_true", help="the result as JSON, for programs")
 

@@ -20,17 +20,17 @@ from refdpm.console import one_line, say, tell
 # of each command NAME the module, whose add_NAME says what its flags are and which function runs it; and what it is for
 COMMANDS = {
     "train": ("training", "learn an experiment of the paper, report K in bits, and draw it"),
-    "bound": ("runs", "K of a run on held-out examples, term by term"),
+    "bound": ("runs", "print K of a run on held-out examples, term by term"),
     "sample": ("runs", "draw examples from a run: new ones, denoised ones, or completed ones"),
     "figure": ("runs", "draw what a run has learned"),
     "check": ("checking", "check an implementation: which quantities are right or wrong, and which mistake that is"),
-    "explain": ("checking", "what a report prints: a clause, a function, a mistake, an equation, a convention, a module, a word; "
-                            "without one, a table of contents"),
-    "vectors": ("checking", "test vectors for other languages: write them, or verify those of a folder"),
+    "explain": ("checking", "explain a name that a report prints: a clause, a function, a mistake, an equation, a convention, a "
+                            "module or a word"),
+    "vectors": ("checking", "write test vectors for other languages, or verify those of a folder"),
     "audit": ("itself", "check every gradient and every value, and plant every known mistake"),
-    "equations": ("itself", "every equation of the paper, with its code, its tests and what to know about it"),
-    "read": ("itself", "write one page with the whole derivation: text, formulas, code, gradients and what speaks for them"),
-    "completion": ("cli", "print what makes the TAB key complete the commands of refdpm and their flags, in bash and zsh"),
+    "equations": ("itself", "list every equation of the paper, with its code, its tests and notes"),
+    "read": ("itself", "write one page with the whole derivation: text, formulas, code, gradients and their tests"),
+    "completion": ("cli", "print a script for bash and zsh, with which the TAB key completes commands and flags"),
 }
 BROKEN = 3                    # the exit code of an error in this package itself
 

@@ -33,7 +33,7 @@ def keep_no_folder() -> None:
     configuration.set_hypothesis_home_dir(os.devnull)      # where nothing can be kept
 
 
-def add_workers(sub: Any, text: str = "processes that share the work, -1 for one for each core; the results are the same") -> None:
+def add_workers(sub: Any, text: str = "share the work among N processes, -1: one for each core; the results are the same") -> None:
     """The flag for several processes."""
     sub.add_argument("--workers", type=int, default=1, metavar="N", help=text)
 

@@ -11,7 +11,7 @@ from refdpm.console import add_workers, keep_no_folder, say, tell, to_json
 def add_audit(sub: argparse.ArgumentParser) -> None:
     """The flags of `audit`."""
     sub.set_defaults(command=_audit)
-    sub.add_argument("--thorough", action="store_true", help="many more cases")
+    sub.add_argument("--thorough", action="store_true", help="try many more cases")
     add_workers(sub)
     sub.add_argument("--quiet", action="store_true", help="no progress")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
@@ -27,7 +27,7 @@ def add_read(sub: argparse.ArgumentParser) -> None:
     """The flags of `read`."""
     sub.set_defaults(command=_read)
     sub.add_argument("--out", type=Path, default=Path("refdpm.html"), metavar="FILE.html",
-                     help="default refdpm.html; must not exist")
+                     help="the page to write (default refdpm.html), a file that does not exist yet")
     sub.add_argument("--quiet", action="store_true", help="no progress")
 
 

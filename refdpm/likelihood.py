@@ -52,7 +52,7 @@ def in_bits(estimate: Estimate) -> Estimate:
 
 
 def total(per_component: Array) -> Array:
-    """The sum over the components of each example.   (N, …) → (N,)."""
+    """The sum over the components of each example.   Shapes: (N, …) → (N,)."""
     return per_component.sum(axis=tuple(range(1, per_component.ndim)))
 
 

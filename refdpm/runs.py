@@ -19,10 +19,11 @@ def add_bound(sub: argparse.ArgumentParser) -> None:
     """The flags of `bound`."""
     sub.set_defaults(command=_bound)
     _add_run(sub)
-    sub.add_argument("--points", type=int, metavar="N", help="how many held-out examples")
+    sub.add_argument("--points", type=int, metavar="N", help="the number of held-out examples")
     sub.add_argument("--data", type=Path, metavar="FILE.npy", help="examples of your own, in the units of the training data")
     add_workers(sub)
-    sub.add_argument("--parzen", type=int, metavar="M", help="also the Parzen-window log-likelihood of Table 2, from M samples")
+    sub.add_argument("--parzen", type=int, metavar="M", help="also print the Parzen-window log-likelihood of Table 2, from M "
+                     "samples")
     sub.add_argument("--json", action="store_true", help="one JSON object on standard output, for programs")
 
 
@@ -30,16 +31,17 @@ def add_sample(sub: argparse.ArgumentParser) -> None:
     """The flags of `sample`."""
     sub.set_defaults(command=_sample)
     _add_run(sub)
-    sub.add_argument("--n", type=int, metavar="N", help="how many new ones")
+    sub.add_argument("--n", type=int, metavar="N", help="the number of new examples")
     sub.add_argument("--denoise", type=Path, metavar="FILE.npy", help="noisy examples; one sample for each")
-    sub.add_argument("--noise-std", type=float, metavar="S", dest="noise_std", help="of their noise; of bits, the share flipped")
+    sub.add_argument("--noise-std", type=float, metavar="S", dest="noise_std", help="the deviation of their noise, or the share "
+                     "of the bits that are flipped")
     sub.add_argument("--inpaint", type=Path, metavar="FILE.npy", help="examples that are known in part; one sample for each")
-    sub.add_argument("--mask", type=Path, metavar="FILE.npy", help="1 where they are known, 0 elsewhere")
+    sub.add_argument("--mask", type=Path, metavar="FILE.npy", help="1 where the examples are known, 0 elsewhere")
     sub.add_argument("--choice", choices=(*product.CHOICES, "enter"), default="constant",
-                     help="of the factor at every t (eq. 23; both are biased); enter: noisy examples enter the chain at the level "
-                          "of their noise, without bias")
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy, or .csv for text; must not exist")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, default 0")
+                     help="the factor r at every t (eq. 23): constant and ramp are biased; enter lets noisy examples enter the "
+                          "chain where it has as much noise, without bias")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file, .npy, or .csv for text")
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of the noise (default 0)")
     add_workers(sub)
     sub.add_argument("--end", choices=("x_0", "x_1"), default="x_0", help="x_1 leaves out the last, fixed step")
 
@@ -49,7 +51,7 @@ def add_figure(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(command=_figure)
     _add_run(sub)
     sub.add_argument("--out", type=Path, required=True, metavar="FILE",
-                     help=".png, .svg or .pdf; or .gif, in which noise becomes samples; must not exist")
+                     help="a new file, .png, .svg or .pdf; or .gif, a film in which noise becomes samples")
 
 
 def _add_run(sub: argparse.ArgumentParser) -> None:

@@ -24,7 +24,6 @@ from refdpm.paper import EQUATIONS, SYMBOLS, cited, code_of, symbols_in
 
 WIDTH = 110
 SHORTEST, MOST = 4, 8           # letters of a word that is looked for in texts; places that are shown
-STATES_SHAPES = re.compile(r"→ (as |mean|logit|prob|kl|two|three|integers|[a-z]+ \(|\()|Shapes?(, Domain)?:? as|Both mean and var")
 SENTENCE_END = re.compile(r"(?<!\beq\.)(?<!\beqs\.)(?<!\bsec\.)(?<=\.)\s+|\n\n")
 LETTERS = {ord(letter): name for letter, name in zip("αβεπσ", ("alpha", "beta", "eps", "pi", "sigma"))}
 ARGUMENT = READING_ORDER[READING_ORDER.index("schedule"):READING_ORDER.index("later")]                  # what derives the paper
@@ -207,7 +206,7 @@ def theory(name: str) -> str:
     found = getattr(home, function)
     text = inspect.getdoc(found) or ""
     shapes = "\n\nShapes: the value has the shape to which the arrays of the arguments are broadcast." * (
-        hasattr(home, f"{function}_vjp") and STATES_SHAPES.search(text) is None)
+        hasattr(home, f"{function}_vjp") and "Shapes" not in text)
     return f"refdpm.{name}{inspect.signature(found)}\n" + textwrap.indent(text + shapes, "  ")
 
 

@@ -45,7 +45,7 @@ def prior_kl(x_0: Array, log_alpha_bar: Array) -> Array:
     """KL(q(x_T | x_0) ‖ π) = ½ [ᾱ x_0² − ᾱ − log(1−ᾱ)] per component, in nats.
 
     Derivation: `gaussian.kl` of N(√ᾱ x_0, 1−ᾱ) and N(0, 1).  There the variance is given, and 1−ᾱ has forgotten a small ᾱ.
-    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …).
+    Shapes: x_0 (N, …), log_alpha_bar (N, 1, …) → as x_0.
     Edge: 0 at ᾱ = 0.
     """
     alpha_bar = np.exp(log_alpha_bar)
@@ -72,7 +72,7 @@ def edge(x_0: Array, beta_1: Array) -> Array:
         −½ [log 2π + log β_1 + β_1 x_0² + 1 − β_1].
 
     Derivation: x_0 − √(1−β_1) x_1 = β_1 x_0 − √(β_1(1−β_1)) ε has the mean square β_1² x_0² + β_1(1−β_1).
-    Shapes: x_0 (N, …), beta_1 (N, 1, …).
+    Shapes: x_0 (N, …), beta_1 (N, 1, …) → as x_0.
     """
     return -(LOG_2PI + np.log(beta_1) + beta_1 * x_0 * x_0 + (1 - beta_1)) / 2
 

@@ -54,7 +54,7 @@ def paper_vjp(z: Array) -> tuple[Bernoulli, Pullback]:
 def skip(z: Array, x_t: Array, beta: Array, *, rate: float = 0.5) -> Bernoulli:
     """logit = that of the forward kernel at x_t, + z.
 
-    Shapes: z, x_t (N, …), beta (N, 1, …).
+    Shapes: z, x_t (N, …), beta (N, 1, …) → as z.
     """
     return skip_vjp(z, x_t, beta, rate=rate)[0]
 
@@ -71,7 +71,7 @@ def denoising(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, *, r
         m = a x̂ + (1−a) r        1 − m = a (1−x̂) + (1−a)(1−r)        (sums of positive terms, neither from the other)
 
     Derivation: above; m = q(x_{t−1} = 1 | x_0 = x̂).
-    Shapes: z, x_t (N, …); beta, log_alpha_bar_prev (N, 1, …).
+    Shapes: z, x_t (N, …); beta, log_alpha_bar_prev (N, 1, …) → as z.
     Edge: at β = 1 the forward kernel is π, and m remains.   Domain: ℓ < 0.
     """
     one, zero, *_ = _at_level(z, log_alpha_bar_prev, rate)
@@ -117,7 +117,7 @@ def denoising_vjp(z: Array, x_t: Array, beta: Array, log_alpha_bar_prev: Array, 
 def read_out(z: Array, x_t: Array, step: Step, *, rate: float, readout: str) -> Bernoulli:
     """The read-out of that name, which takes from x_t and the step what it needs.
 
-    Shapes: z, x_t (N, …), step three columns (N, 1, …).
+    Shapes: z, x_t (N, …), step three columns (N, 1, …) → as z.
     Raises: ValueError for another name.
     """
     return read_out_vjp(z, x_t, step, rate=rate, readout=readout)[0]

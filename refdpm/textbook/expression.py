@@ -3,7 +3,7 @@
     number    2, ½, π; constant: an array      given      an argument, by its name
     column    β, 1−β or ᾱ at t, t−1, …         gathered   a table of the model or of the noise, at t
     + − · /   neg                              call       √, log, exp, Φ … of one part
-    sum       over axes, mean, largest,        move       entries elsewhere: reshaped, repeated, black outside
+    sum       over axes, mean, largest,        move       entries elsewhere: reshaped, repeated, zeros outside
               running along t                  count      how many entries there are along axes
     counting  1 … T                            joined     parts one after another
     where     one of two cases                 above      which case it is

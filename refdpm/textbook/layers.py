@@ -87,7 +87,7 @@ def per_step(x: E, weight: E, bias: E, t: Array) -> E:
 
 
 def conv2d(image: E, kernel: E, bias: E) -> E:
-    """y[h, w] = b + Σ_ij x[h+i−a, w+j−b] W[i, j] for a kernel of odd sides: black outside, the kernel not flipped."""
+    """y[h, w] = b + Σ_ij x[h+i−a, w+j−b] W[i, j] for a kernel of odd sides: zeros outside, the kernel not flipped."""
     return _convolved(image, kernel, bias, lambda index, shape: _patches(index, shape, 1, (shape[0] // 2, shape[1] // 2)))
 
 

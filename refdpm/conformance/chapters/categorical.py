@@ -163,8 +163,9 @@ MATRIX = (Output("MATRIX", "matrix"),)
 
 BASIC: tuple[Quantity, ...] = (
     Quantity(
-        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t 1πᵀ, rows are the class that is left: kept, or drawn anew from π, "
-        "which gives each class 1/K (kernel 'uniform'), or all to the last ('absorbing')", SOURCE, MATRIX, chain(), chain_edges(),
+        "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t 1πᵀ, the row is the class before the step: it is kept, or "
+        "drawn anew from π, which is 1/K for each class (kernel 'uniform'), or 1 for the last ('absorbing')",
+        SOURCE, MATRIX, chain(), chain_edges(),
         Theory(categorical.transition, BETA, fixed=("classes",), law=_stationary),
         lambda i: (book.forward(IDENTITY, row(), K, _law_in_book(i)),), choices=("kernel",), page=_page),
     Quantity(
@@ -347,10 +348,10 @@ def _of_steps(i: Inputs) -> Inputs:
 FLOORS = (0.125, 0.0, 0.0009765625)                     # some have none
 MASKED: tuple[Quantity, ...] = (
     Quantity(
-        "mask_schedule", "CAT.KEPT", "of masked tokens α_t, the share that is kept, and the weight −α′/(1 − α): α = ε + (1 − ε) a "
-        "with ε = `floor` and a = 1 − t (masking 'linear'), cos(πt/2) ('cosine'), 1 − cos(π(1−t)/2) ('cosine_masks') or "
-        "cos²(πt/2) ('cosine_squared'), or with 1 − 2ε for 1 − ε (floor_at 'both_ends'); t = `mask_time` goes from the data at 0 "
-        "to 1", ("Sahoo 2024", "Shi 2024"), (Output("ALPHA"), Output("WEIGHT")),
+        "mask_schedule", "CAT.KEPT", "α_t, the share of the tokens that have no mask yet, and the weight −α′/(1 − α): α = ε + "
+        "(1 − ε) a with ε = `floor` and a = 1 − t (masking 'linear'), cos(πt/2) ('cosine'), 1 − cos(π(1−t)/2) ('cosine_masks') or "
+        "cos²(πt/2) ('cosine_squared'), or with 1 − 2ε for 1 − ε (floor_at 'both_ends'); t = `mask_time` is 0 at the data and 1 "
+        "at the end", ("Sahoo 2024", "Shi 2024"), (Output("ALPHA"), Output("WEIGHT")),
         drawn(mask_time=draws.integer_arrays((N, 1), 1, 63).map(lambda k: k / 64), floor=draws.one_of(FLOORS)),
         listed(*({"mask_time": np.array(k)[:, None] / 64, "floor": floor}
                  for k in ((16, 40, 5), (1, 63, 32, 20), (48,)) for floor in FLOORS)),

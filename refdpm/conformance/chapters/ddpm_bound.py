@@ -184,8 +184,8 @@ def _page_of_steps(i: Inputs) -> Page:
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) for totals of examples with D components, and log₂ of per_unit more: 1, "
-        "or for a density the number of levels in a unit", (SOURCE,),
+        "bits_per_dimension", "UNIT.BPD", "nats/(D log 2) + log₂ per_unit, for the total `nats` of an example with D "
+        "components; per_unit is 1, or for a density the number of levels in a unit", (SOURCE,),
         (Output("VALUE"),), drawn(nats=arrays(N, low=-500.0, high=500.0), x_0=arrays(N, D), per_unit=draws.one_of([1.0, 128.0])),
         listed({"nats": exactly([12.5, 0.0, -3.0]), "x_0": spread_out(3, 4, 5, 2), "per_unit": 1.0},
                {"nats": exactly([900.0]), "x_0": spread_out(1, 1), "per_unit": 1.0},

@@ -147,7 +147,7 @@ def _worst(errors: dict[str, float], seed: int) -> Finding:
 
 
 LAWS: tuple[Law, ...] = (
-    Law("LAW.TIMES", "t is uniform on 1..T, of the paper's bound also on 2..T, and every example has its own", ("14",),
+    Law("LAW.TIMES", "t is uniform on 1..T, or on 2..T for the paper's bound; every example has its own t", ("14",),
         ("draw_times",), times, ("bound.draw_steps",)),
     Law("LAW.NOISE", "noise is standard normal and independent: moments 1–4, examples, components, calls", ("App.1 G marginal",),
         ("draw_noise",), noise, ("gaussian.draw_noise",)),

@@ -107,13 +107,13 @@ SUMS = (
            edges=[dict(x=spread_out(*rows, 3), weight=spread_out(3, 5, start=0.3), bias=spread_out(5, start=0.7))
                   for rows in ((4,), (2, 4))]),
     _layer(conv, "conv2d", "LAY.CONV", "y[h, w] = bias + Σ_ij x[h+i−a, w+j−b] W[i, j], a = (kh−1)/2, b = (kw−1)/2: stride 1, "
-           "black outside, kernel not flipped", "App. D.2", ("image", "kernel", "bias"), kind="image",
+           "zeros outside, kernel not flipped", "App. D.2", ("image", "kernel", "bias"), kind="image",
            inputs=draws.named(dict(image=arrays(2, 3, 4, 1), kernel=arrays(3, 1, 1, 2), bias=arrays(2))),
            edges=[_convolution((2, 4, 6, 3), (3, 5), 2), _convolution((2, 5, 4, 2), (5, 3), 3, 1, 0, 2, 1),
                   _convolution((2, 5, 3, 1), (1, 1), 4), _convolution((3, 8, 9, 2), (3, 3), 3),
                   _convolution((1, 2, 3, 2), (7, 3), 1)]),
     _layer(conv, "strided_conv2d", "LAY.STRIDED", "y[h, w] = bias + Σ_ij x[h s + i − p, w s + j − p] W[i, j], s = stride and "
-           "p = padding on all sides: black outside, kernel not flipped", "definition", ("image", "kernel", "bias"),
+           "p = padding on all sides: zeros outside, kernel not flipped", "definition", ("image", "kernel", "bias"),
            fixed=("stride", "padding"), kind="image",
            inputs=draws.named(dict(image=arrays(2, 5, 6, 1), kernel=arrays(3, 2, 1, 2), bias=arrays(2),
                                    stride=draws.one_of([2, 1, 3]), padding=draws.one_of([1, 0, 2]))),
@@ -186,7 +186,8 @@ NORMALISED = (
                   dict(x=np.full((2, 3), 1.5), centre=np.full((1, 3), 1.5), log_width=np.array([0.25]))],
            lost=SMALL),
     _layer(norm, "group_norm", "LAY.GROUP", "scale·(x − m)/√(v + ε) + shift, m and v over all pixels of an example and the "
-           "channels of a group of neighbours, v divided by their number", "Wu and He 2018", ("image", "scale", "shift"),
+           "channels of its group, which are neighbours; v is divided by their number", "Wu and He 2018",
+           ("image", "scale", "shift"),
            fixed=("groups", "epsilon"), kind="image",
            inputs=draws.named(dict(start=numbers(0, 1), mean=numbers(-1, 1), spread=numbers(0.5, 2), groups=draws.one_of([2, 1, 4]),
                                    epsilon=draws.one_of([1e-5, 1e-3]))).map(lambda drawn: _groups(2, 1, 3, 4, **drawn)),

@@ -140,11 +140,11 @@ QUANTITIES: tuple[Quantity, ...] = (
         "path_alpha_bar", "PTH.LEVEL", "ᾱ = (1−t)²/((1−t)² + t²), the level of the chain that a straight path is at", SOURCE, VALUE,
         _at_times(), listed(*_edges()), ByHand(lambda i: (np.exp(path.level(i["time"])),)), (book.alpha_bar(TIME_OF),)),
     Quantity(
-        "path_shifted", "PTH.SHIFT", "s t/(1 + (s − 1) t), once; s is `shift`", ("Esser 2024",), (Output("VALUE", "time"),),
+        "path_shifted", "PTH.SHIFT", "s t/(1 + (s − 1) t), applied once; s is `shift`", ("Esser 2024",), (Output("VALUE", "time"),),
         _at_times(shift=draws.one_of([number(3), number(1.75)])), listed(*_edges(shift=number(3)), *_edges(shift=number(1.75))),
         Theory(path.shifted, "time", fixed=("shift",)), (book.shifted(TIME_OF, given("shift")),)),
     Quantity(
-        "path_drawn", "PTH.DRAWN", "t = 1/(1 + exp(−m − s z)), the law of your own t in training, for unit normal noise z",
+        "path_drawn", "PTH.DRAWN", "t = 1/(1 + exp(−m − s z)), the t that your training draws, for standard normal noise z",
         ("Esser 2024",), VALUE,
         drawn(noise=arrays(N, 1), mean=draws.numbers(-1, 1).map(number), spread=draws.numbers(0.25, 2).map(number)),
         listed(*({"noise": spread_out(5, 1), "mean": number(m), "spread": number(s)} for m, s in ((0.5, 1.25), (-0.75, 0.5)))),
@@ -162,7 +162,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         (book.noisy_step(X_T, _said(X_T, TIME_OF), TIME_OF, AFTER, given("diffusion"), NOISE),),
         after=("path_step", "score_from_velocity")),
     Quantity(
-        "path_euler_sample", "PTH.PATH", "x_0 by `count` such steps of one length from noise to data, beginning at x_t", SOURCE,
+        "path_euler_sample", "PTH.PATH", "x_0 by `count` Euler steps of equal length from noise to data, beginning at x_t", SOURCE,
         (Output("X_0"),), drawn(x_t=arrays(N, D), count=draws.one_of(COUNTS), network=draws.just(FLOW)),
         listed(*({"x_t": spread_out(3, D, start=0.1 * n), "count": count, "network": FLOW} for n, count in enumerate(COUNTS))),
         ByHand(lambda i: (path.sample(i["x_t"], i["count"], flow=i["network"]),)), (CHAIN,), after=("path_step",),

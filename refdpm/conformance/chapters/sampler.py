@@ -238,8 +238,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         X_PREV, drawn_with(chain("x_t", "noise"), model=network), _step_edges, ByHand(_own_or_ancestral), ancestral_formula,
         given=_own_law, after=("reverse",), choices=CHOICES),
     Quantity(
-        "strided_step", "SMP.STRIDE", "the same from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in the place of β_t; at "
-        "t_prev = 0 the mean", ("Nichol 2021",), X_PREV, lambda given: _skipping(given, {}), _skipping_edges,
+        "strided_step", "SMP.STRIDE", "an ancestral step from t to t_prev < t, with the rate 1 − ᾱ_t/ᾱ_{t_prev} in place of "
+        "β_t; at t_prev = 0 the mean", ("Nichol 2021",), X_PREV, lambda given: _skipping(given, {}), _skipping_edges,
         ByHand(lambda i: (_one_step(_ancestral, i),)), ancestral_formula, after=("ancestral_step",), choices=CHOICES),
     Quantity(
         "ddim_step", "SMP.DDIM", "√ᾱ_s x̂_0 + √(1−ᾱ_s−σ²) ε̂ + σ noise, s = t_prev, σ² = η² (1−ᾱ_s)/(1−ᾱ_t) (1 − ᾱ_t/ᾱ_s), "

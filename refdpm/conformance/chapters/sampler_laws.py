@@ -181,11 +181,13 @@ def _short(times: list[Any]) -> str:
 LAWS: tuple[Law, ...] = (
     Law("SMP.LAW", "samples of normal data from the exact network have the mean and variance of P_{t−1} = g² P_t + σ²",
         ("Ho 2020",), ("sample",), _ancestral_law, ("later.sampler.ancestral_path",)),
-    Law("SMP.DDIM_LAW", "the same for DDIM, on all steps and on every second: at η = 0 the variance is ∏ g²", ("Song 2021",),
+    Law("SMP.DDIM_LAW", "DDIM's samples of normal data from the exact network have the right mean and variance (∏ g² at "
+        "η = 0), on all steps and on every second", ("Song 2021",),
         ("ddim_sample",), _ddim_law, ("later.sampler.ddim_path",)),
     Law("SMP.LAST", "the last step adds no noise: noise[0] changes nothing", ("Ho 2020",), ("sample",), _last_noise("sample"),
         ("later.sampler.ancestral_path",)),
-    Law("SMP.DDIM_LAST", "the same for DDIM", ("Song 2021",), ("ddim_sample",), _last_noise("ddim_sample"),
+    Law("SMP.DDIM_LAST", "DDIM's last step adds no noise: noise[0] changes nothing", ("Song 2021",),
+        ("ddim_sample",), _last_noise("ddim_sample"),
         ("later.sampler.ddim_path",)),
     Law("SMP.TIMES", "the network is asked at t = T, T−1, …, 1", ("Ho 2020",), ("sample",), _told("sample"),
         ("NEW-AS",)),

@@ -81,7 +81,8 @@ FITTED = (
         Theory(schedule.linear_for, "T", fixed=("beta_1", "beta_T", "cap"), table=True),
         book.linear_for(LENGTH, FIRST, LAST, CAP), page=of_plain_numbers),
     Quantity(
-        "zero_terminal_schedule", "SCH.ZERO", "the rates of the levels √ᾱ_t − √ᾱ_T, stretched so that ᾱ_1 stays: ᾱ_T = 0, T ≥ 2",
+        "zero_terminal_schedule", "SCH.ZERO", "the rates that make every √ᾱ_t to (√ᾱ_t − √ᾱ_T) √ᾱ_1/(√ᾱ_1 − √ᾱ_T): ᾱ_T = 0, and "
+        "ᾱ_1 stays; T ≥ 2",
         ("Lin 2023",), RATES, on_schedules(low=2), lambda given: [{"beta": beta} for beta in edge_schedules(given, low=2)],
         Theory(schedule.to_zero, SCHEDULE, table=True), book.to_zero(column("t")),
         page=lambda i: Page({}, beta=i["beta"], t=np.arange(1, len(i["beta"])), ndim=1)),
@@ -145,8 +146,8 @@ COUNTS = ((20, 3), (1000, 7), (10, 1), (10, 10), (10, 3), (1000, 50), (1, 1), (3
 
 
 def _spaced(subject: Any, given: Given, seed: int) -> Finding:
-    """Exactly `count` steps, in order, the last of them T; none a whole step off i T/count, or off where it is if the first of them
-    is 1: halves may be rounded up or down.  A single step is nothing to be even with, and may be 1, as in guided-diffusion."""
+    """Exactly `count` steps, in order, the last of them T, and evenly spaced: halves may be rounded up or down.  A single step may
+    be 1, as in guided-diffusion."""
     first = subject.profile.first_t
     for T, count in COUNTS:
         inputs = {"T": T, "count": count}

@@ -116,13 +116,14 @@ QUANTITIES: tuple[Quantity, ...] = (
         (mean_loss(book.denoised(AT_LEVEL, _raw(AT_LEVEL), COEFFICIENTS), X_0, book.weight(SIGMA, SIGMA_DATA)),),
         after=("sigma_denoised", "sigma_weight")),
     Quantity(
-        "sigma_drawn", "SIG.DRAWN", "exp(P_mean + P_std z), the law of σ in training, for unit normal noise z", SOURCE, VALUE,
+        "sigma_drawn", "SIG.DRAWN", "exp(P_mean + P_std z), the σ that training draws, for standard normal noise z", SOURCE, VALUE,
         drawn(noise=arrays(N, 1), p_mean=draws.numbers(-2, 1), p_std=draws.numbers(0.25, 2)),
         listed(*(dict(noise=spread_out(5, 1), p_mean=mean, p_std=std) for mean, std in ((-1.25, 1.5), (0.5, 0.75)))),
         ByHand(lambda i: (sigma.log_normal(np.asarray(i["p_mean"]), np.asarray(i["p_std"]), noise=i["noise"]),)),
         (book.log_normal(given("p_mean"), given("p_std"), NOISE),)),
     Quantity(
-        "sigma_density", "SIG.DENSITY", "exp(−½ ((log σ − P_mean)/P_std)²)/(σ P_std √(2π)), the density of that law at σ", SOURCE,
+        "sigma_density", "SIG.DENSITY", "exp(−½ ((log σ − P_mean)/P_std)²)/(σ P_std √(2π)), the density of the σ of training",
+        SOURCE,
         VALUE, drawn(sigma=COLUMN, p_mean=draws.numbers(-2, 1), p_std=draws.numbers(0.5, 2)),
         listed(*(dict(sigma=levels_of(*rows), p_mean=mean, p_std=std) for rows, mean, std in (
             ((0.5, 2.0, 0.125, 7.0), -1.25, 1.5), ((0.03125, 1.0, 0.25), 0.5, 0.75)))),

@@ -145,7 +145,7 @@ SPLIT_LEVELS = [{"sigma": number(high), "sigma_next": number(low), "share": shar
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "sigma_slope", "SLV.SLOPE", "dx/dσ = (x_t − D)/σ, for what the network has said; here σ is one for each row", SOURCE,
+        "sigma_slope", "SLV.SLOPE", "dx/dσ = (x_t − D)/σ, where D is what the network has said; one σ for each row", SOURCE,
         (Output("VALUE"),), of_level("x_t", "denoised"), level_edges("x_t", "denoised"),
         Theory(solver.slope, "x_t", "denoised", "sigma"), (book.slope(X_T, given("denoised"), SIGMA),),
         arguments=("x_t", "denoised")),
@@ -272,9 +272,9 @@ def _likelihood(subject: Any, given: Given, seed: int) -> Finding:
 
 
 LAWS: tuple[Law, ...] = (
-    Law("SLV.LIKELIHOOD", "sigma_log_likelihood(x_0, sigmas, network): log p(x_0) of each example by the flow, taken up the levels "
-        "from the first of the sigmas to the last, where x is N(0, σ²): log N(x; 0, σ²) + ∫ (n − tr ∂D/∂x)/σ dσ, tr ∂D/∂x by "
-        "network.trace(x, σ); the density of normal data, to what an integration leaves of it", ("Song 2021 (SDE)",),
+    Law("SLV.LIKELIHOOD", "sigma_log_likelihood(x_0, sigmas, network): log p(x_0) of each example by the flow: "
+        "log N(x; 0, σ²) + ∫ (n − tr ∂D/∂x)/σ dσ from the first of the sigmas to the last, where x is N(0, σ²); tr ∂D/∂x is "
+        "network.trace(x, σ).  Tried on normal data, with the error that an integration has", ("Song 2021 (SDE)",),
         ("sigma_log_likelihood",), _likelihood, ("later.solver.log_likelihood",)),
     Law("SLV.EULER_LAW", "twice the steps halve the error of Euler's chain", SOURCE, ("sigma_euler_sample",),
         _order("sigma_euler_sample", 1), ("SLV-EULER-NOISE",)),

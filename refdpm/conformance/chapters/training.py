@@ -183,8 +183,8 @@ def _held_page(i: Inputs) -> Page:
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "training_loss", "LOSS", "W_t (said − target)², the mean over the examples of a batch and their components: what "
-        "model(x_t, t) says at x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε beside x_0, ε, v, the score or the posterior's mean; W_t is 1, SNR, "
+        "training_loss", "LOSS", "the mean of W_t (said − target)² over a batch and its components: model(x_t, t) says, at "
+        "x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε, x_0, ε, v, the score or the posterior's mean; W_t is 1, SNR, "
         "min(SNR, γ) or ½ (SNR_{t−1} − SNR_t) per error of x_0", SOURCE, (Output("VALUE", "loss"),), INPUTS, _edges, LOSS,
         lambda i: (_loss(i),),
         given=_own_state, after=("marginal_sample",), choices=CHOICES, arguments=("weight", "bias", "beta", "x_0")),

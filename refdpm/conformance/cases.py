@@ -610,7 +610,8 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.solver.euler": _on_rows(s.states, s.other_states, _higher, _deviations),
     "later.solver.heun": _on_rows(s.states, s.other_states, s.states, _higher, _deviations),
     "later.solver.multistep": _on_rows(s.states, s.other_states, s.states, _highest, _higher, _deviations),
-    "later.solver.split": _on_rows(_higher, _deviations, eta=s.numbers(0.25, 1)),
+    "later.solver.split": (*_on_rows(_higher, _deviations, eta=s.numbers(0.25, 1)),                    # and σ_up = σ'
+                           _case(s.arrays(N, 1, low=3, high=8), s.arrays(N, 1, low=0.5, high=1.5), eta=s.numbers(1.5, 3))),
     "later.solver.raised": _of_all_sizes(
         lambda N, D: _case(s.states(N, D), _deviations(N), noise=s.other_states(N, D), gamma=s.rate_columns(N)),
         states=[0], columns=[1]),

@@ -16,19 +16,20 @@ from refdpm.vjp import Array, Pullback, unbroadcast
 
 def _minus_abs(x: Array) -> Array:
     """−|x| for real x, continued analytically from either side of 0."""
-    return np.minimum(x, -x)
+    below = np.asarray(-x)
+    return np.minimum(x, below, out=below)
 
 
 def _e_minus_abs(x: Array) -> tuple[Array, Array]:
-    """e^−|x|, and 1 where that is e^−x and 0 where it is e^x."""
+    """e^−|x|, and whether that is e^−x, not e^x."""
     below = _minus_abs(x)
-    e = np.exp(below)
-    return e, np.asarray(below != x, np.real(e).dtype)
+    is_positive = np.asarray(below != x)
+    return np.exp(below, out=below), is_positive
 
 
 def softplus(x: Array) -> Array:
     """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|)."""
-    return _softplus(x, np.exp(_minus_abs(x)))
+    return _softplus(x, _e_minus_abs(x)[0])
 
 
 def _softplus(x: Array, e: Array) -> Array:
@@ -39,9 +40,11 @@ def _softplus(x: Array, e: Array) -> Array:
 
 
 def log1p(x: Array) -> Array:
-    """log(1 + x) = log w + (x − (w − 1))/w with w = 1 + x as it is rounded: what was rounded off is found exactly, and to the next
-    order it adds its share of w.   As accurate as NumPy's, which may take twice the time, of complex numbers too.   Domain: x > −1.
+    """log(1 + x).   Of complex numbers, where NumPy's loses digits, it is log w + (x − (w − 1))/w with w = 1 + x as it is rounded:
+    what was rounded off is found exactly, and to the next order it adds its share of w.   Domain: x > −1.
     """
+    if not np.iscomplexobj(x):
+        return np.asarray(np.log1p(x))
     w = 1 + x
     y = x - (w - 1)
     y /= w
@@ -62,7 +65,7 @@ def sigmoid(x: Array) -> Array:
 
 def _sigmoid(e: Array, is_positive: Array) -> Array:
     """The same from e = e^−|x|:   1/(1 + e) where x > 0, and e/(1 + e) elsewhere."""
-    y = 1 - e
+    y = np.asarray(1 - e)
     y *= is_positive
     y += e
     y /= 1 + e
@@ -72,7 +75,7 @@ def _sigmoid(e: Array, is_positive: Array) -> Array:
 def sigmoids(x: Array) -> tuple[Array, Array]:
     """sigmoid(x) and 1 − sigmoid(x) = sigmoid(−x), neither of them taken from 1."""
     e, is_positive = _e_minus_abs(x)
-    return _sigmoid(e, is_positive), _sigmoid(e, 1 - is_positive)
+    return _sigmoid(e, is_positive), _sigmoid(e, ~is_positive)
 
 
 def sigmoid_vjp(x: Array) -> tuple[Array, Pullback]:
@@ -99,7 +102,12 @@ def tanh(x: Array) -> Array:
 def tanh_vjp(x: Array) -> tuple[Array, Pullback]:
     """Adjoint of `tanh`:   dy = (1 − y²) dx."""
     y = tanh(x)
-    return y, lambda dy: (1 - y * y) * dy
+
+    def pullback(dy: Array) -> Array:
+        slope = np.asarray(y * y)
+        return np.subtract(1, slope, out=slope) * dy
+
+    return y, pullback
 
 
 def leaky_relu(x: Array, *, slope: float = 0.05) -> Array:

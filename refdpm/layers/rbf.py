@@ -21,9 +21,10 @@ def _exponents(x: Array, centre: Array, log_width: Array) -> Array:
 
     The rows of a unit lie next to each other in memory, not the units of a row: a centre is then one number for a long row.
     """
-    squared = _squared_difference(x[:, 0], centre[:, 0])
-    for d in range(1, x.shape[1]):
-        squared += _squared_difference(x[:, d], centre[:, d])
+    coordinates = np.ascontiguousarray(x.T)
+    squared = _squared_difference(coordinates[0], centre[:, 0])
+    for d in range(1, len(coordinates)):
+        squared += _squared_difference(coordinates[d], centre[:, d])
     return (squared * np.reshape(-np.exp(-2 * log_width) / 2, (-1, 1))).T
 
 

@@ -109,10 +109,32 @@ def _last_vjp(h: Array, weight: Array, bias: Array, *, t: Array, T: int, last: s
         return per_step_vjp(h, weight, bias, t=t)
     if T < 2:
         raise ValueError(f"T: expected the length of the chain, at least 2, for bumps in t, got {T}")
-    g = bumps(t, T=T, count=COUNT, basis="released").astype(np.real(h).dtype)
+    steps, which = np.unique(t, return_inverse=True)
+    g = bumps(steps, T=T, count=COUNT, basis="released").astype(np.real(h).dtype)
+    if 2 * len(steps) <= len(t):
+        return _mixed_weights_vjp(h, weight, bias, g, which)
+    return _mixed_outputs_vjp(h, weight, bias, g[which])
+
+
+def _mixed_outputs_vjp(h: Array, weight: Array, bias: Array, g: Array) -> tuple[Array, Pullback]:
+    """J outputs for each bit, mixed for each row: Σ_j g_j (h W_j + b_j)."""
     y, back_linear = linear_vjp(h, weight, bias)
     z, back_bumps = temporal_vjp(y.reshape(len(h), y.shape[1] // COUNT, COUNT), g=g)
     return z, lambda dz: back_linear(back_bumps(dz).reshape(y.shape))
+
+
+def _mixed_weights_vjp(h: Array, weight: Array, bias: Array, g: Array, which: Array) -> tuple[Array, Pullback]:
+    """The same where rows share their t: the weights are mixed once for each t, h (Σ_j g_j W_j) + Σ_j g_j b_j."""
+    bits = len(bias) // COUNT
+    weights, back_weights = temporal_vjp(weight.reshape(1, len(weight), bits, COUNT), g=g)
+    biases, back_biases = temporal_vjp(bias.reshape(1, bits, COUNT), g=g)
+    z, back_per_step = per_step_vjp(h, weights, biases, t=which)
+
+    def pullback(dz: Array) -> tuple[Array, Array, Array]:
+        dh, dweights, dbiases = back_per_step(dz)
+        return dh, back_weights(dweights).reshape(weight.shape), back_biases(dbiases).reshape(bias.shape)
+
+    return z, pullback
 
 
 def _check(last: str) -> None:

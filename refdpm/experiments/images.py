@@ -333,8 +333,9 @@ def _experiment(says: str, default: Settings, full: dict[str, Any], flags: dict[
 
 
 EXPERIMENTS = {
-    "dead-leaves": _experiment("Dead leaves: occluding discs, generated.", Settings("dead-leaves"), {"steps": 16000}, _SIZE),
-    "bark": _experiment("Bark: windows of pictures.", Settings("bark"), {"steps": 20000}, _SIZE | _DATA),
+    "dead-leaves": _experiment("Dead leaves: occluding discs, generated.", Settings("dead-leaves", rows=16), {"steps": 16000},
+                               _SIZE),
+    "bark": _experiment("Bark: windows of pictures.", Settings("bark", rows=16), {"steps": 20000}, _SIZE | _DATA),
     "mnist": _experiment("MNIST: digits, from the official files.",
                          Settings("mnist", conv=(), dense=(500, 500), dense_features=8), {"steps": 50000}, _DATA),
     "cifar10": _experiment("CIFAR-10: small photographs, from the official binary files.",

@@ -18,7 +18,7 @@ from refdpm.networks.image import Image
 from refdpm.vjp import Array, tree_map
 
 SETTINGS = {
-    "dead-leaves": experiment.Settings("dead-leaves"),
+    "dead-leaves": experiment.EXPERIMENTS["dead-leaves"].DEFAULT,
     "28 × 28": experiment.Settings("dead-leaves", height=28, width=28, conv=(20,) * 4, scales=1, pixelwise=()),
 }
 

@@ -120,10 +120,11 @@ def log_weights(parameters: Tree, beta: Array, x_0: Array, *, noise: Array, kern
     level = schedule.log_alpha_bar(beta)
     log_w, x_prev = np.zeros(len(x_0)), x_0
     for t in range(1, T + 1):
-        step = schedule.step(beta, level, t=np.array([t]), ndim=x_0.ndim)           # of all rows
+        rows = np.full(len(x_0), t)
+        step = schedule.step(beta, level, t=rows, ndim=x_0.ndim)
         q = kernel.forward(x_prev, step.beta)
         x_t = kernel.draw(q, noise=noise[t - 1])
-        p = network.reverse(parameters, x_t, step, t=np.full(len(x_t), t)) if t > 1 else kernel.forward(x_t, step.beta)
+        p = network.reverse(parameters, x_t, step, t=rows) if t > 1 else kernel.forward(x_t, step.beta)
         log_w += total(kernel.log_prob(x_prev, p) - kernel.log_prob(x_t, q))
         x_prev = x_t
     return log_w + null_log_likelihood(x_prev, kernel=kernel)

@@ -46,6 +46,7 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
     quantities = list(subject.functions.values())
     right = [_right_combinations(subject, quantity, profile, known, UNITS) for quantity in quantities]
+    right = _without_units_of_laws(subject, quantities, right)
     left = [quantity for quantity, found in zip(quantities, right) if not found]
     coarse = [_right_combinations(subject, quantity, profile, known, COARSE) for quantity in left]
     computes_coarsely = _count(coarse) > _count(right)
@@ -60,6 +61,18 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     otherwise = tuple(_otherwise(subject, quantities, profile, known, (UNITS, COARSE)[:1 + computes_coarsely]))
     known |= {f"{name}.{field}": ALONE_IS_RIGHT for name, field, _ in otherwise}
     return profile._replace(alone=profile.alone + otherwise), known
+
+
+def _without_units_of_laws(subject: Subject, quantities: list[Quantity], right: list[list[Combination]]
+                           ) -> list[list[Combination]]:
+    """The combinations, without the unit of what is about two laws alone, where terms of a bound tell theirs: a divergence is in
+    nats with many people whose bound is in bits."""
+    of_chain = [any("beta" in inputs for inputs in subject.edges(quantity)[:1]) for quantity in quantities]
+    of_terms = [found for found, told in zip(right, of_chain) if told]
+    if not any(_depends_on(found, "unit", unit) for found in of_terms for unit in profiles.VALUES["unit"]):
+        return right
+    return [found if told else [{field: value for field, value in one.items() if field != "unit"} for one in found]
+            for found, told in zip(right, of_chain)]
 
 
 def _count(found: list[list[Combination]]) -> int:
@@ -219,7 +232,8 @@ def _told_by_earlier_quantities(subject: Subject, quantity: Quantity, fields: li
 def _takes_long(subject: Subject, quantity: Quantity) -> bool:
     """Whether a whole chain of many steps has to be walked."""
     long = subject.given.beta is not None and len(subject.given.beta) > LONG
-    return long and any({"beta", "noise"} <= inputs.keys() and "t" not in inputs for inputs in subject.edges(quantity)[:1])
+    return long and any({"beta", "noise"} <= inputs.keys() and len(inputs["noise"]) >= len(inputs["beta"]) - 1
+                        for inputs in subject.edges(quantity)[:1])
 
 
 def _is_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:

@@ -204,8 +204,18 @@ def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], 
     found = _nearest_mistake(subject, quantity, together, cases, pairs) if wrong else None
     if found is not None and found.reproduces or len(together) == 1:
         return [with_mistake(result, found) if at in wrong else result for at, result in enumerate(results)]
-    return [with_mistake(result, _nearest_mistake(subject, quantity, [at], cases, pairs)) if at in wrong else result
-            for at, result in enumerate(results)]
+    named = [with_mistake(result, _nearest_mistake(subject, quantity, [at], cases, pairs)) if at in wrong else result
+             for at, result in enumerate(results)]
+    return [with_mistake(result, _mistake_of_some_steps(subject, quantity, at, cases[at]))
+            if result.verdict == "wrong" and not result.mistake and " t " in result.where else result
+            for at, result in enumerate(named)]
+
+
+def _mistake_of_some_steps(subject: Subject, quantity: Quantity, at: int, cases: list[_Case]) -> Name | None:
+    """The mistake that explains the answers at those t alone at which they are wrong."""
+    worst = sorted(cases, key=_wrong_entry_count, reverse=True)[:FAILING]
+    return naming.name_of_rows(_ways_to(subject, quantity, [at]), [_failure((case,)) for case in worst],
+                               _edited_variants(subject, quantity, [at], cases[0].inputs))
 
 
 def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]
@@ -246,10 +256,15 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
     failing.sort(key=lambda row: (_is_long(row[0].inputs), -max(_wrong_entry_count(case) for case in row)))
     passing = [row for row in rows if all(case.ratio <= LIMIT for case in row)]
     failures = [_failure(row) for row in failing[:FAILING] + passing[:PASSING]]
-    ways = [_way_to(subject, quantity, outputs, values) for values in (quantity.reference, partial(textbook, quantity))]
+    ways = _ways_to(subject, quantity, outputs)
     more = [_failure(row) for row in failing[FAILING:] + passing[PASSING:] if not _is_long(row[0].inputs)]
     slips = partial(_edited_variants, subject, quantity, outputs, rows[0][0].inputs)
     return naming.name(ways, failures, slips, pairs=pairs, more=more, slips_first=slips_first)
+
+
+def _ways_to(subject: Subject, quantity: Quantity, outputs: list[int]) -> list[naming.Reference]:
+    """Ways to the right answer in which a mistake may have been made."""
+    return [_way_to(subject, quantity, outputs, values) for values in (quantity.reference, partial(textbook, quantity))]
 
 
 def _way_to(subject: Subject, quantity: Quantity, outputs: list[int], values: naming.Reference) -> naming.Reference:

@@ -23,7 +23,7 @@ from refdpm.conformance.planting import needed, noting_calls
 from refdpm.conformance import symptoms
 from refdpm.conformance.precision import LIMIT
 from refdpm.conformance.symptoms import Failure, Part, distance_in_units
-from refdpm.textbook.edits import CUT
+from refdpm.textbook.edits import ASKED, CUT
 from refdpm.vjp import Array
 
 NEAR = 0.003                    # a distance that is as good as none
@@ -75,6 +75,29 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
             if _reproduces(both):
                 return Name(both[0].ids, both[0].distance, None, None, True, pair=True)
     return _name_of_nearest(found, _distance_of_rounding(failures), symptom) if found and found[0].distance < 1 else None
+
+
+def name_of_rows(references: Sequence[Reference], failures: list[Failure], slips: Variants) -> Name | None:
+    """The mistake or the slip that reproduces the rows that are wrong, whatever it makes of others; None if they are too few."""
+    wrong = {id(failure.inputs): np.any([part.wrong.reshape(len(part.wrong), -1).any(axis=1) for part in failure.parts], axis=0)
+             for failure in failures}
+
+    def in_these_rows(variant: Reference) -> Reference:
+        def values(inputs: Inputs) -> tuple[Array, ...]:
+            rows = wrong[id(inputs)]
+            return tuple(np.broadcast_to(value, rows.shape + np.shape(value)[1:])[rows] for value in variant(inputs))
+        return values
+
+    failures = [Failure(failure.inputs, tuple(part.only(rows) for part in failure.parts))
+                for failure in failures if np.any(rows := wrong[id(failure.inputs)])]
+    if _finite_count(failures) < symptoms.ENOUGH:
+        return None
+    known = [((mistake.id,), _variant_with(reference, mistake)) for reference in references
+             for mistake in touched(reference, failures[0].inputs)]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = _rank(failures, [(ids, in_these_rows(variant)) for ids, variant in [*known, *slips]])
+    return _name_of_nearest(found, _distance_of_rounding(failures), None) if _reproduces(found) else None
 
 
 def _finite_count(failures: list[Failure]) -> int:
@@ -131,7 +154,8 @@ def _name_of_nearest(found: list[_Candidate], rounding: float, symptom: str | No
     best = found[0].distance
     as_near = best * 1.0000001 + 1e-12                              # where the digits of two distances say nothing, what is short
     ties = [one for one in found if one.distance <= max(as_near, rounding)]
-    ties.sort(key=lambda one: (one.distance > as_near, one.ids[0] not in BY_ID, CUT in one.ids[0], len(one.ids[0])))
+    ties.sort(key=lambda one: (one.distance > as_near, one.ids[0] not in BY_ID, not one.ids[0].startswith(ASKED), CUT in one.ids[0],
+                               len(one.ids[0])))
     same = tuple(one.ids[0] for one in ties)
     same += (symptom,) if symptom and best <= NEAR else ()
     other = next((one for one in found if one.ids[0] not in same), None)

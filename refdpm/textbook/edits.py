@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import chain, combinations, product
@@ -33,6 +33,7 @@ SEVERAL = 4                                                         # places, of
 SMALL = tuple(Fraction(1, 10 ** power) for power in (4, 5, 6, 7, 8, 10, 12))  # what people add to what must not be 0
 ADDED = "is added in"                                               # of those: another formula only where something is nearly 0
 TINY = 1e-12                                                        # a number in place of 0, of which others will do as well
+ASKED = "the network is asked at"                                    # elsewhere: no accident where the numbers fit
 CUT = "…"                                                           # where a part is not written out
 LONG = 40                                                           # letters of a part that is described by how it is written
 MOST = 1000                                                         # nodes of a part that is written at all
@@ -150,6 +151,10 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     for parent in reversed(everything):
         for part in version.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
             parents.setdefault(version.shown(part), {})[parent] = None
+    numbers: set[E] = set()                                          # what is made of nothing else
+    for one in everything:
+        if one.op == "number" or one.parts and not is_said(one) and numbers.issuperset(one.parts):
+            numbers.add(one)
     yield from _other_states_of_a_path(version)
     which_step = {part for one in everything if _asks_which_step(one) for part in one.parts}     # edited as a case
     for one in (one for one in everything if not is_said(one) and one not in which_step):
@@ -162,12 +167,11 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             if len(conditions) > 1 and new.op not in POWERS:
                 yield version.edit(f"{says} in the conditions",
                                    {parent: version.with_part(parent, one, new) for parent in conditions})
-            where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             if one not in before:
-                yield version.edit(says + where, {one: new})
+                yield version.edit(says + _place_of_numbers(one, numbers, parents), {one: new})
             if apart and (one.op not in LEAVES or new.op not in POWERS or len(parents.get(one, ())) <= FEW):
-                yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
-                            for parent in around)
+                yield from (version.edit(f"{says} in {_name(parent)}{_place_of_numbers(parent, numbers, parents)}",
+                                         {parent: version.with_part(parent, one, new)}) for parent in around)
             if apart and one.op in LEAVES and new.op in LEAVES:
                 yield from _in_some_places(version, says, one, new, parents)
         if apart:
@@ -176,6 +180,14 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
                               for change in _changes_inside(one, part, columns, arguments)):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
+
+
+def _place_of_numbers(one: E, numbers: Container[E], parents: dict[E, dict[E, None]]) -> str:
+    """In what something stands that is made of numbers alone, and says little by itself."""
+    outer = one
+    while outer in numbers and outer in parents:
+        *_, outer = parents[outer]
+    return f" in {_name(outer)}" if outer is not one else ""
 
 
 def _in_some_places(version: _Version, says: str, leaf: E, new: E, parents: dict[E, dict[E, None]]) -> Iterator[Edit]:
@@ -305,6 +317,8 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
         for place in (place for place in _places(call) if not isinstance(_argument(call, place), E)):
             for says, law in _other_laws(version, _argument(call, place)):
                 yield version.edit(f"{says} in {place[0]}", _called_with(call, {place: law}))
+        for says, row in _other_rows(call.arguments.get("row")):
+            yield version.edit(f"{text} {says}, and not of t", _called_with(call, {("row",): row}))
         if isinstance(call.value, E) and call.formula in GUESSES:
             for low in (-1, 0):
                 yield version.edit(f"x̂_0 is clipped to [{low}, 1]", {call.value: _clipped(call.value, low)})
@@ -314,6 +328,14 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
                 if isinstance(argument, E) and argument.op != "number":
                     whole = _name(call.value) if _written_count(call.value) <= MOST else CUT
                     yield version.edit(f"{'.'.join(place)} for {text if CUT in whole else whole}", {call.value: argument})
+
+
+def _other_rows(row: Any) -> Iterator[tuple[str, Any]]:
+    """What is taken of the schedule, of another t."""
+    tables = [one for one in nodes(*leaves(row)) if one.op == "column" and one.how.name != "t"]
+    for says, shift in (("of t − 1", -1), ("of t + 1", 1)) if tables and all(one.how.at is None for one in tables) else ():
+        moved = {one: E("column", how=one.how._replace(shift=one.how.shift + shift)) for one in tables}
+        yield says, type(row)(*Replacing(tuple(row)).replaced(moved))
 
 
 def _other_laws(version: _Version, law: Any) -> Iterator[tuple[str, Any]]:
@@ -379,11 +401,12 @@ def _other_states(call: Call, arguments: dict[str, E], starts: dict[str, E]) -> 
     state, x = next(iter(call.arguments.items()))
     yield f"tanh is put around {_name(x)}, which the network is told", {state: tanh(x)}
     for a, b in combinations([one for one in nodes(x) if one.op == "given" and one.how in STATES] if x.op != "given" else (), 2):
-        yield f"the network is asked at {_name(x)} with {a.how} and {b.how} exchanged", {
+        yield f"{ASKED} {_name(x)} with {a.how} and {b.how} exchanged", {
             state: Replacing((x,)).replaced({a: b, b: a})[0]}
     others = {name: other for name, other in arguments.items() if name in STATES and other is not x}
     others |= {"the state with which the chain starts": starts[x.how]} if x.op == "given" and x.how in starts else {}
-    yield from ((f"the network is asked at {name}, and not at {_name(x)}", {state: other}) for name, other in others.items())
+    instead_of = _called(x.calls[-1]) if CUT in _name(x) and x.calls else _name(x)
+    yield from ((f"{ASKED} {name}, and not at {instead_of}", {state: other}) for name, other in others.items())
 
 
 def _other_levels(call: Call, arguments: dict[str, E]) -> Iterator[tuple[str, dict[str, E]]]:
@@ -830,6 +853,9 @@ def _cases(one: E) -> Iterator[tuple[str, E]]:
         yield f"at t = {step.how} what is right at t = {last}", E("where", (up_to_next, a, b))
         yield (f"what is right at t = {last} is at t = {step.how}, and not there",
                E("where", (up_to_next, E("where", (mask, b, a)), b)))
+        at_T = above(t, column("t", at="T") - 1)
+        yield f"what is right at t = {last} is at t = T, and not there", E("where", (at_T, a, b))
+        yield f"at t = T what is right at t = {last}", E("where", (mask, a, E("where", (at_T, a, b))))
         return
     yield f"the case {_name(mask)} also where it is not: always {_name(a)}", a + 0 * b
     yield f"no exception where {_name(mask)}: always {_name(b)}", b + 0 * a

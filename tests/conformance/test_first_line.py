@@ -575,6 +575,46 @@ def test_a_chain_whose_steps_know_the_look_before(looks, says):
     assert says in first_line({"sigma_multistep_sample": sigma_multistep_sample})
 
 
+def test_a_network_that_is_asked_at_another_state_is_told_so_where_an_edit_gives_the_same():
+    def sigma_heun_step(x_t, sigma, sigma_next, network):
+        slope = (x_t - network(x_t, sigma)) / sigma
+        there = x_t + (sigma_next - sigma) * slope
+        again = (there - network(x_t, sigma_next)) / sigma_next if np.all(sigma_next > 0) else slope
+        return x_t + (sigma_next - sigma) * (slope + again) / 2
+
+    assert "(SLV.HEUN.X_NEXT) is wrong: the network is asked at x_t, and not at euler(x" in first_line(
+        {"sigma_heun_step": sigma_heun_step})
+
+
+def levels_and_rate(t, beta, x):
+    found = np.append(1.0, np.cumprod(1 - beta[1:] if beta[0] == 0 else 1 - beta))
+    return (column.reshape(-1, *[1] * (x.ndim - 1)) for column in (found[t], found[t - 1], 1 - found[t] / found[t - 1]))
+
+
+@pytest.mark.parametrize("of_t, says", [
+    (lambda t, T: t < 3, "root left out: √ᾱ_{t−1}"), (lambda t, T: t < T, "root left out: √ᾱ_{t−1}"), (lambda t, T: t > 0, "pass")])
+def test_a_mistake_at_some_steps_alone_has_its_name(of_t, says):
+    def posterior(x_0, x_t, t, beta):
+        now, before, rate = levels_and_rate(t, beta, x_t)
+        right = of_t(t, len(beta)).reshape(before.shape)
+        share = np.where(right, np.sqrt(before), before) * rate / (1 - now)
+        return share * x_0 + np.sqrt(1 - rate) * (1 - before) / (1 - now) * x_t, rate * (1 - before) / (1 - now)
+
+    assert says in first_line({"posterior": posterior})
+
+
+def test_the_posterior_of_another_step_in_a_reverse_step_is_told_so():
+    def reverse(x_t, t, beta, model):
+        now, *_ = levels_and_rate(t, beta, x_t)
+        x_0 = (x_t - np.sqrt(1 - now) * model(x_t, t)) / np.sqrt(now)
+        now, before, rate = levels_and_rate(np.maximum(t - 1, 1), beta, x_t)
+        mean = np.sqrt(before) * rate / (1 - now) * x_0 + np.sqrt(1 - rate) * (1 - before) / (1 - now) * x_t
+        return mean, rate * (1 - before) / (1 - now)
+
+    assert "the reverse step's mean (REV.LAW.MEAN) is wrong: posterior(x_t, x_0) of t − 1, and not of t" in first_line(
+        {"reverse": reverse})
+
+
 def noised(x_0, t, noise, beta):
     return np.sqrt(sides(t, beta, x_0)) * x_0 + np.sqrt(1 - sides(t, beta, x_0)) * noise
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import chain, combinations, product
@@ -151,10 +151,6 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     for parent in reversed(everything):
         for part in version.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
             parents.setdefault(version.shown(part), {})[parent] = None
-    numbers: set[E] = set()                                          # what is made of nothing else
-    for one in everything:
-        if one.op == "number" or one.parts and not is_said(one) and numbers.issuperset(one.parts):
-            numbers.add(one)
     yield from _other_states_of_a_path(version)
     which_step = {part for one in everything if _asks_which_step(one) for part in one.parts}     # edited as a case
     for one in (one for one in everything if not is_said(one) and one not in which_step):
@@ -167,11 +163,12 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
             if len(conditions) > 1 and new.op not in POWERS:
                 yield version.edit(f"{says} in the conditions",
                                    {parent: version.with_part(parent, one, new) for parent in conditions})
+            where = f" in {_name(around[-1])}" if one.op == "number" and around else ""
             if one not in before:
-                yield version.edit(says + _place_of_numbers(one, numbers, parents), {one: new})
+                yield version.edit(says + where, {one: new})
             if apart and (one.op not in LEAVES or new.op not in POWERS or len(parents.get(one, ())) <= FEW):
-                yield from (version.edit(f"{says} in {_name(parent)}{_place_of_numbers(parent, numbers, parents)}",
-                                         {parent: version.with_part(parent, one, new)}) for parent in around)
+                yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
+                            for parent in around)
             if apart and one.op in LEAVES and new.op in LEAVES:
                 yield from _in_some_places(version, says, one, new, parents)
         if apart:
@@ -180,14 +177,6 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
                               for change in _changes_inside(one, part, columns, arguments)):
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
                             for parent in around)
-
-
-def _place_of_numbers(one: E, numbers: Container[E], parents: dict[E, dict[E, None]]) -> str:
-    """In what something stands that is made of numbers alone, and says little by itself."""
-    outer = one
-    while outer in numbers and outer in parents:
-        *_, outer = parents[outer]
-    return f" in {_name(outer)}" if outer is not one else ""
 
 
 def _in_some_places(version: _Version, says: str, leaf: E, new: E, parents: dict[E, dict[E, None]]) -> Iterator[Edit]:

@@ -67,12 +67,12 @@ def _without_units_of_laws(subject: Subject, quantities: list[Quantity], right: 
                            ) -> list[list[Combination]]:
     """The combinations, without the unit of what is about two laws alone, where terms of a bound tell theirs: a divergence is in
     nats with many people whose bound is in bits."""
-    of_chain = [any("beta" in inputs for inputs in subject.edges(quantity)[:1]) for quantity in quantities]
-    of_terms = [found for found, told in zip(right, of_chain) if told]
+    of_laws = [_is_of_laws_alone(subject, quantity) for quantity in quantities]
+    of_terms = [found for found, alone in zip(right, of_laws) if not alone]
     if not any(_depends_on(found, "unit", unit) for found in of_terms for unit in profiles.VALUES["unit"]):
         return right
-    return [found if told else [{field: value for field, value in one.items() if field != "unit"} for one in found]
-            for found, told in zip(right, of_chain)]
+    return [[{field: value for field, value in one.items() if field != "unit"} for one in found] if alone else found
+            for found, alone in zip(right, of_laws)]
 
 
 def _count(found: list[list[Combination]]) -> int:
@@ -92,13 +92,25 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
             also = [HEADS] * _reads_no_head(quantity, probes[0])
             others = (one for units in precisions for one in right_with(subject, quantity, profile, groups + also, units))
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
-            found = next(right, None) or _told_by_signs(subject, quantity, profile, known)
+            found = next(right, None) or _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known)
             yield from ((quantity.name, field, value) for field, value in found.items())
 
 
 def _reads_no_head(quantity: Quantity, inputs: Inputs) -> bool:
     """Whether it asks a network for a mean alone, so that a head for the variance is nothing to it but more outputs."""
     return isinstance(inputs.get("model"), Model) and "variance" not in quantity.choices
+
+
+def _is_of_laws_alone(subject: Subject, quantity: Quantity) -> bool:
+    """Whether it is about laws that are given, like the divergence of two, and not about a chain."""
+    return not any("beta" in inputs for inputs in subject.edges(quantity)[:1])
+
+
+def _unit_of_laws(subject: Subject, quantity: Quantity, known: dict[str, str]) -> Combination:
+    """The unit of a wrong function of laws alone, of which terms of a bound tell nothing."""
+    in_units = "unit" in bearing_on(quantity, subject.edges(quantity)[0])
+    is_free = in_units and known["unit"] != "stated" and _is_of_laws_alone(subject, quantity)
+    return {"unit": profiles.VALUES["unit"][0]} if is_free else {}
 
 
 def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> Combination:

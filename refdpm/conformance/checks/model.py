@@ -84,8 +84,8 @@ def reverse_path_has_the_models_law() -> float:
 
 @check("reverse path asks the network in order", "sample.reverse_path", "sample.sample")
 def reverse_path_asks_the_network_in_order() -> float:
-    """One call each at t = T..2, with x_t as just yielded and the step of that t, one for all rows; then the forward kernel with
-    β_1.  x_1 is the last one that the network makes; x_0 is what is meant by default; there is no other end."""
+    """One call each at t = T..2, with x_t as just yielded, the step of that t; then the forward kernel with β_1.  x_1 is the last
+    one that the network makes; x_0 is what is meant by default; there is no other end."""
     calls: list[tuple[Array, Step, list[int]]] = []
 
     def reverse(parameters: Any, x_t: Array, step: Step, *, t: Array) -> Gaussian:
@@ -99,7 +99,7 @@ def reverse_path_asks_the_network_in_order() -> float:
              *(apart(path[t], noise[4] + 10 * (4 - t)) for t in (4, 3, 2, 1)),
              apart(path[0], np.sqrt(0.95) * path[1] + np.sqrt(0.05) * noise[0])]
     for (x_t, step, _), t in zip(calls, (4, 3, 2)):
-        found += [apart(x_t, path[t]), apart(np.stack(step), np.array([[[BETA[t]]], [[LEVEL[t - 1]]], [[LEVEL[t]]]]))]
+        found += [apart(x_t, path[t]), apart(np.stack(step), np.tile([[[BETA[t]]], [[LEVEL[t - 1]]], [[LEVEL[t]]]], (3, 1)))]
     return worst(*found, apart(sample.sample(10.0, BETA, **parts), path[0]),
                  apart(sample.sample(10.0, BETA, end="x_1", **parts), path[1]),
                  passes(refused(lambda: sample.sample(10.0, BETA, end="x_2", **parts))))

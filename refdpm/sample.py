@@ -26,8 +26,9 @@ def reverse_path(parameters: Tree, beta: Array, *, noise: Array, kernel: Module,
     x = kernel.draw(kernel.prior(noise[T].shape), noise=noise[T])
     yield T, x
     for t in range(T, 0, -1):
-        step = schedule.step(beta, level, t=np.array([t]), ndim=x.ndim)             # of all rows
-        p = network.reverse(parameters, x, step, t=np.full(len(x), t)) if t > 1 else kernel.forward(x, step.beta)
+        rows = np.full(len(x), t)
+        step = schedule.step(beta, level, t=rows, ndim=x.ndim)
+        p = network.reverse(parameters, x, step, t=rows) if t > 1 else kernel.forward(x, step.beta)
         x = kernel.draw(p, noise=noise[t - 1])
         yield t - 1, x
 

@@ -31,6 +31,7 @@ ALONE: tuple[tuple[str, ...], ...] = (
     ("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"), ("unit", "spread"))
 ALONE_IS_RIGHT = "inferred, of this function alone"
 HEADS: tuple[str, ...] = ("variance",)           # with or without a head for it, of a function that reads none
+LEARNED = {"hybrid_loss": "ranged"}              # the variance without which a function makes no sense
 LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
               "probability": ("bits", "log_probability")}
 NEVER_ALONE = "deviation"       # beside variances: a root that is left out, or one too many
@@ -89,10 +90,13 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
         if _takes_long(subject, quantity) or not probes:
             continue
         if not any(_is_right(subject, quantity, probes, profile, units) for units in (UNITS, COARSE)):
-            also = [HEADS] * _reads_no_head(quantity, probes[0])
+            also = [HEADS] * _reads_no_head(quantity, probes[0]) + [HEADS, (*HEADS, "unit")] * (
+                quantity.name in LEARNED and known["variance"] != "stated")
             others = (one for units in precisions for one in right_with(subject, quantity, profile, groups + also, units))
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
-            found = next(right, None) or _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known)
+            found = next(right, None) or (
+                _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known)
+                | _learned_variance(quantity, profile, known))
             yield from ((quantity.name, field, value) for field, value in found.items())
 
 
@@ -111,6 +115,12 @@ def _unit_of_laws(subject: Subject, quantity: Quantity, known: dict[str, str]) -
     in_units = "unit" in bearing_on(quantity, subject.edges(quantity)[0])
     is_free = in_units and known["unit"] != "stated" and _is_of_laws_alone(subject, quantity)
     return {"unit": profiles.VALUES["unit"][0]} if is_free else {}
+
+
+def _learned_variance(quantity: Quantity, profile: Profile, known: dict[str, str]) -> Combination:
+    """The variance of a wrong function that makes no sense but with a learned one, where other functions have a fixed one."""
+    learned = LEARNED.get(quantity.name)
+    return {"variance": learned} if learned not in (None, profile.variance) and known["variance"] != "stated" else {}
 
 
 def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> Combination:

@@ -615,6 +615,31 @@ def test_the_posterior_of_another_step_in_a_reverse_step_is_told_so():
         {"reverse": reverse})
 
 
+@pytest.mark.parametrize("error, says", [
+    (np.square, "pass"), (np.abs, "the hybrid loss (LOSS.HYBRID.VALUE) is wrong: absolute value for the square")])
+def test_a_hybrid_loss_is_judged_beside_a_reverse_step_with_a_fixed_variance(error, says):
+    def posterior(x_0, x_t, t, beta):
+        now, before, rate = levels_and_rate(t, beta, x_t)
+        mean = np.sqrt(before) * rate / (1 - now) * x_0 + np.sqrt(1 - rate) * (1 - before) / (1 - now) * x_t
+        return mean, rate * (1 - before) / (1 - now)
+
+    def reverse(x_t, t, beta, model, said=None):
+        now, *_ = levels_and_rate(t, beta, x_t)
+        said = model(x_t, t) if said is None else said
+        return posterior((x_t - np.sqrt(1 - now) * said) / np.sqrt(now), x_t, t, beta)
+
+    def hybrid_loss(x_0, t, noise, beta, model, share):
+        now, *_, rate = levels_and_rate(t, beta, x_0)
+        x_t = np.sqrt(now) * x_0 + np.sqrt(1 - now) * noise
+        said, head = np.split(model(x_t, t), 2, axis=1)
+        (right, small), (mean, _) = posterior(x_0, x_t, t, beta), reverse(x_t, t, beta, None, said)
+        var = rate ** ((head + 1) / 2) * small ** ((1 - head) / 2)
+        kl = (np.log(var / small) + (small + (right - mean) ** 2) / var - 1) / 2
+        return (error(said - noise) + share * kl).mean()
+
+    assert says in first_line({"reverse": reverse, "hybrid_loss": hybrid_loss})
+
+
 def noised(x_0, t, noise, beta):
     return np.sqrt(sides(t, beta, x_0)) * x_0 + np.sqrt(1 - sides(t, beta, x_0)) * noise
 

@@ -213,7 +213,8 @@ def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], 
 
 def _mistake_of_some_steps(subject: Subject, quantity: Quantity, at: int, cases: list[_Case]) -> Name | None:
     """The mistake that explains the answers at those t alone at which they are wrong."""
-    worst = sorted(cases, key=_wrong_entry_count, reverse=True)[:FAILING]
+    along = [case for case in cases if np.shape(case.inputs.get("t", 0)) == case.observed.shape[:1] != ()]
+    worst = sorted(along, key=_wrong_entry_count, reverse=True)[:FAILING]
     return naming.name_of_rows(_ways_to(subject, quantity, [at]), [_failure((case,)) for case in worst],
                                _edited_variants(subject, quantity, [at], cases[0].inputs))
 

@@ -276,7 +276,7 @@ def _unjudged_text(row: Mapping[str, Any]) -> str:
     """Of a pass, how many numbers could have been anything."""
     lost, large = (row["power"] or {}).get("unjudged") or (0, 0)
     is_told = row["verdict"] == "pass" and lost
-    return f"{lost} of its {large} large numbers cannot be told from rounding, and were not judged" if is_told else ""
+    return f"of its {large} large numbers {lost} may be all rounding, and could not be judged" if is_told else ""
 
 
 def power_text(row: Mapping[str, Any]) -> str:

@@ -31,7 +31,6 @@ ALONE: tuple[tuple[str, ...], ...] = (
     ("unit",), ("first",), ("spread",), ("categories",), ("unit", "reduction"), ("unit", "spread"))
 ALONE_IS_RIGHT = "inferred, of this function alone"
 HEADS: tuple[str, ...] = ("variance",)           # with or without a head for it, of a function that reads none
-LEARNED = {"hybrid_loss": "ranged"}              # the variance without which a function makes no sense
 LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
               "probability": ("bits", "log_probability")}
 NEVER_ALONE = "deviation"       # beside variances: a root that is left out, or one too many
@@ -46,6 +45,9 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     profile = profiles.profile_from(stated)
     known = dict.fromkeys(profiles.VALUES, "undetermined") | dict.fromkeys(stated, "stated")
     quantities = list(subject.functions.values())
+    own = tuple((quantity.name, field, value) for quantity in quantities for field, value in quantity.own
+                if known.get(f"{quantity.name}.{field}") != "stated")
+    profile = profile._replace(alone=profile.alone + own)
     right = [_right_combinations(subject, quantity, profile, known, UNITS) for quantity in quantities]
     right = _without_units_of_laws(subject, quantities, right)
     left = [quantity for quantity, found in zip(quantities, right) if not found]
@@ -60,7 +62,7 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     if known["log_weights"] == "undetermined" and "log_mean_weight" in subject.functions:
         profile = profile._replace(log_weights=profile.unit)                    # of what comes as of what is answered
     otherwise = tuple(_otherwise(subject, quantities, profile, known, (UNITS, COARSE)[:1 + computes_coarsely]))
-    known |= {f"{name}.{field}": ALONE_IS_RIGHT for name, field, _ in otherwise}
+    known |= {f"{name}.{field}": ALONE_IS_RIGHT for name, field, _ in own + otherwise}
     return profile._replace(alone=profile.alone + otherwise), known
 
 
@@ -90,13 +92,11 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
         if _takes_long(subject, quantity) or not probes:
             continue
         if not any(_is_right(subject, quantity, probes, profile, units) for units in (UNITS, COARSE)):
-            also = [HEADS] * _reads_no_head(quantity, probes[0]) + [HEADS, (*HEADS, "unit")] * (
-                quantity.name in LEARNED and known["variance"] != "stated")
+            also = [HEADS] * _reads_no_head(quantity, probes[0])
             others = (one for units in precisions for one in right_with(subject, quantity, profile, groups + also, units))
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
             found = next(right, None) or (
-                _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known)
-                | _learned_variance(quantity, profile, known))
+                _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known))
             yield from ((quantity.name, field, value) for field, value in found.items())
 
 
@@ -115,12 +115,6 @@ def _unit_of_laws(subject: Subject, quantity: Quantity, known: dict[str, str]) -
     in_units = "unit" in bearing_on(quantity, subject.edges(quantity)[0])
     is_free = in_units and known["unit"] != "stated" and _is_of_laws_alone(subject, quantity)
     return {"unit": profiles.VALUES["unit"][0]} if is_free else {}
-
-
-def _learned_variance(quantity: Quantity, profile: Profile, known: dict[str, str]) -> Combination:
-    """The variance of a wrong function that makes no sense but with a learned one, where other functions have a fixed one."""
-    learned = LEARNED.get(quantity.name)
-    return {"variance": learned} if learned not in (None, profile.variance) and known["variance"] != "stated" else {}
 
 
 def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known: dict[str, str]) -> Combination:
@@ -260,32 +254,20 @@ def _takes_long(subject: Subject, quantity: Quantity) -> bool:
 
 def _is_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> bool:
     """Whether there are numbers and all are right in these units under a profile; asked probe by probe, until one is not."""
-    found = False
+    count = 0
     for probe in probes:
-        share = _share_right(subject, quantity, [probe], profile, units)
-        if share != 1 and not (share < 0 and _is_left_out(subject, quantity, probe, profile)):
+        found = _which_are_right(subject, quantity, [probe], profile, units)
+        if found is None or not all(map(all, found)):
             return False
-        found = found or share == 1
-    return found
-
-
-def _is_left_out(subject: Subject, quantity: Quantity, inputs: Inputs, profile: Profile) -> bool:
-    """Whether the adapter skips these inputs under a profile."""
-    with under(subject, profile), suppress(Fault, ValueError):
-        try:
-            subject.ask(quantity.name, inputs)
-        except Skip:
-            return True
-    return False
+        count += sum(map(len, found))
+    return count > 0
 
 
 def _share_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, units: dict[str, float]) -> float:
     """The share of the numbers that are right in these units under a profile; −1 where there is no answer."""
     found = _which_are_right(subject, quantity, probes, profile, units)
-    if found is None:
-        return -1.0
-    numbers = [number for output in found for number in output]
-    return sum(numbers) / len(numbers) if numbers else 1.0
+    numbers = [number for output in found or [] for number in output]
+    return sum(numbers) / len(numbers) if numbers else -1.0
 
 
 def _outputs_right(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile) -> int:
@@ -298,10 +280,10 @@ def _which_are_right(subject: Subject, quantity: Quantity, probes: list[Inputs],
                      ) -> list[list[bool]] | None:
     """Of every number of every output, whether it is right in these units under a profile; None where there is no answer.
 
-    Probes that are left out say nothing.
+    Probes that the adapter skips say nothing.
     """
     found: list[list[bool]] = [[] for _ in quantity.outputs]
-    with under(subject, profile), suppress(Fault, ValueError):
+    with under(subject, profile), suppress(Skip, Fault, ValueError):
         for inputs in probes:
             try:
                 answer = subject.ask(quantity.name, inputs)
@@ -311,7 +293,7 @@ def _which_are_right(subject: Subject, quantity: Quantity, probes: list[Inputs],
                 unit = units[answer.dtype]
                 right = ratios(*parts, unit) <= LIMIT
                 output += (right & ~_says_nothing(*parts, unit) if units is COARSE else right).ravel().tolist()
-        return found if any(found) else None
+        return found
     return None
 
 

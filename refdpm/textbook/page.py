@@ -45,6 +45,12 @@ class Page:
         """The same page at another t, with some arguments replaced."""
         return Page({**self.given, **given}, beta=self.beta, t=t, ndim=self.ndim, steps=self.steps, errors=self.errors)
 
+    def with_errors(self, errors: Mapping[str, Array], **given: Any) -> Page:
+        """The same page with some arguments replaced, and what they have brought along."""
+        page = self.at(self.t, **given)
+        page.errors = {**self.errors, **errors}
+        return page
+
     def beside(self, **given: Any) -> Page:
         """The same page with more arguments, which remembers what has been evaluated on this one."""
         page = self.at(self.t, **given)

@@ -177,8 +177,7 @@ class Rounding:
         brought: dict[str, Array] = {}
         for at in pages_of(how, page, rows):
             memo: dict[E, Any] = {}
-            now = Page({**at.given, how.state: x, **kept}, beta=at.beta, t=at.t, ndim=at.ndim, steps=at.steps,
-                       errors={**at.errors, **brought})
+            now = at.with_errors(brought, **{how.state: x}, **kept)
             found = list(evaluate(step, self, now, memo))
             still = {one: part if isinstance(part, np.ndarray) else part.value for one, part in memo.items() if one not in moving}
             near = [now.at(at.t, **{how.state: x + MOVED * unit}) for unit in np.eye(x.shape[1])]
@@ -195,8 +194,7 @@ class Rounding:
         states = [Rounded(x, np.zeros(x.shape))]
         for at in pages_along(page):
             value, error = states[-1]
-            after = Page({**at.given, how.state: value}, beta=at.beta, t=at.t, ndim=at.ndim, errors={how.state: error})
-            states += evaluate([step], self, after)
+            states += evaluate([step], self, at.with_errors({how.state: error}, **{how.state: value}))
         return Rounded(*map(np.stack, zip(*states)))
 
 

@@ -66,6 +66,7 @@ class Quantity(NamedTuple):
     given      from the adapter's own earlier answers (`ask`), inputs that replace the reference's own: staged blame
     after      the quantities that it builds on
     choices    conventions that change what is meant, and not only how it is written (`Profile` fields); `inputs` holds them by name
+    own        of those, the only ones with which it makes sense, whatever other functions do
     arguments  with respect to which gradients are asked for
     page       the inputs as the formulas want them
     """
@@ -82,6 +83,7 @@ class Quantity(NamedTuple):
     given: Callable[[Inputs, Ask], Inputs] | None = None
     after: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    own: tuple[tuple[str, Any], ...] = ()
     arguments: tuple[str, ...] = ()
     page: Callable[[Inputs], Page] = lambda inputs: page_of(inputs)
 

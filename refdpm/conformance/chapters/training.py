@@ -193,7 +193,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         "examples and components, t ≥ 2, p with a variance that is learned and a mean that is held constant", ("Nichol 2021",),
         (Output("VALUE", "loss"),), drawn_with(chain("x_0", "noise", low=2, share=draws.one_of([1.0, 0.25])), model=network),
         _hybrid_edges, HYBRID, lambda i: (_hybrid(i),), given=_own_state, after=("training_loss", "reverse"),
-        choices=("predicts", "variance", "unit"), arguments=("weight", "bias"), page=_held_page),
+        choices=("predicts", "variance", "unit"), own=(("variance", "ranged"),), arguments=("weight", "bias"), page=_held_page),
     Quantity(
         "min_snr_weight", "LOSS.MINSNR", "min(SNR_t, γ) for a squared error of x_0, min(SNR_t, γ)/SNR_t of noise, "
         "min(SNR_t, γ)/(SNR_t + 1) of v; one number for each row", ("Hang 2023",), (Output("VALUE"),),

@@ -12,7 +12,7 @@ The differential, step by step.  M is the mean over a group, d = x − m with m 
 
 The pullback is read off the last line.  M is its own adjoint, Σ w M(dx) = Σ M(w) dx; and so is dx ↦ z M(z dx), for the same reason:
 Σ w z M(z dx) = Σ M(w z) z dx.  So the whole map from dx to dz is its own adjoint, and the pullback is the same formula with the
-cotangent of z in the place of dx.  `gradcheck.worked` shows what happens to who forgets its last term.
+cotangent of z in the place of dx.  `gradcheck.worked` shows what the checker says where its last term is forgotten.
 """
 
 from math import prod

@@ -179,6 +179,9 @@ def _sign(text: str) -> str:
     return f"<mo>{escape(text)}</mo>"
 
 
+_TIMES = '<mo rspace=".2em">\u2062</mo>'                            # invisible, but words do not touch
+
+
 def _word(text: str) -> str:
     """A name, with its index below it: x_prev and var_q have one, log_width has none."""
     head, _, index = text.partition("_")
@@ -211,7 +214,7 @@ def _mark(one: E, level: int) -> str:
             return f"<msup>{_mark(one.parts[0], 9)}<mn>2</mn></msup>"
         case "+" | "-" | "*":
             own, (a, b) = LEVELS[one.op], one.parts
-            sign = _sign({"+": "+", "-": "−", "*": "\u2062"}[one.op])
+            sign = _TIMES if one.op == "*" else _sign({"+": "+", "-": "−"}[one.op])
             return _marked(_row(_mark(a, own), sign, _mark(b, own + (one.op == "-"))), own < level)
         case "move" if not one.how.says:
             return _mark(one.parts[0], level)
@@ -249,7 +252,7 @@ def _over(sign: str) -> Callable[[E], str]:
 _MARKS: dict[str, Callable[[E], str]] = {
     "sum": _over("Σ"), "kept": _over("Σ"), "mean": _over("mean"), "average": _over("mean"),
     "counting": lambda one: _row("<mn>1</mn>", _sign("…"), _mark(one.parts[0], 0)),
-    "joined": lambda one: _row(*(_mark(part, 0) + _sign(",") for part in one.parts)),
+    "joined": lambda one: _row(_sign(",").join(_mark(part, 0) for part in one.parts)),
     "running": lambda one: _row(_sign("Σ"), _mark(one.parts[0], 2)),
     "largest": lambda one: _row("<mi>max</mi>", _mark(one.parts[0], 2)),
     "count": lambda one: f"<mtext>number of {escape(str(one.how[0]))}</mtext>",

@@ -225,7 +225,7 @@ def test_a_scale_by_the_root_of_a_length_is_told_beside_what_else_a_factor_may_b
     with pytest.raises(AssertionError) as raised:
         assert_adjoint(scores, backward, rng.normal(size=(2, 5, 4)), rng.normal(size=(2, 3, 4)))
     told = str(raised.value)
-    assert "every entry is 2 times" in told and "; or √4 is that, 4 the length of axis 2" in told
+    assert "every entry is 2 times" in told and "; or that is √4, where 4 is the length of axis 2" in told
     assert told.index("key") < told.index("query: right")
 
 
@@ -263,6 +263,37 @@ def test_the_jacobian_does_not_pass_for_its_transpose(f, seed):
     x = np.random.default_rng(0).normal(size=(4, 7))
     with pytest.raises(AssertionError, match="likely: it is the derivative of f along dvalue, J dvalue, and not Jᵀ dvalue"):
         assert_adjoint(f, lambda dvalue, x: f(dvalue), x, seed=seed)
+
+
+def correlated(x, w):
+    """Two-dimensional, where the kernel fits in."""
+    height, width = x.shape[0] - w.shape[0] + 1, x.shape[1] - w.shape[1] + 1
+    return sum(w[i, j] * x[i:i + height, j:j + width] for i, j in np.ndindex(w.shape))
+
+
+def test_a_kernel_that_is_not_flipped_is_named():
+    def backward(dvalue, x, w):
+        return correlated(np.pad(dvalue, [(2, 2), (1, 1)]), w), correlated(x, dvalue)
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match="x: WRONG(.|\n)*likely: it is right for an f with w reversed along axes 0, 1: a kernel"):
+        assert_adjoint(correlated, backward, rng.normal(size=(6, 7)), rng.normal(size=(3, 2)))
+
+
+@pytest.mark.parametrize("slope", [lambda g: np.tanh(g), lambda g: 1 - np.tanh(g)])
+def test_of_several_ways_back_the_wrong_one_is_named(slope):
+    """Of a gated layer, tanh(x W) · x V, whose slope of the gate is wrong."""
+    def gated(x, W, V):
+        return np.tanh(x @ W) * (x @ V)
+
+    def backward(dvalue, x, W, V):
+        g = x @ W
+        dg, du = dvalue * (x @ V) * slope(g), dvalue * np.tanh(g)
+        return dg @ W.T + du @ V.T, x.T @ dg, x.T @ du
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match="x: WRONG(.|\n)*likely: what comes back through W is missing or wrong, and the rest"):
+        assert_adjoint(gated, backward, rng.normal(size=(5, 4)), rng.normal(size=(4, 3)), rng.normal(size=(4, 3)))
 
 
 def test_what_is_drawn_for_one_purpose_is_drawn_for_no_other():

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.gradcheck import forms
-from refdpm.gradcheck.derivative import inner, norm, vector
-from refdpm.gradcheck.question import DIGITS, SLACK, Answer, Question, Slope, unit_of
-from refdpm.gradcheck.symptoms import Evidence, is_stretched, sizes_of, symptom
+from refdpm.gradcheck.derivative import discrepancy, inner, norm, vector
+from refdpm.gradcheck.question import COMPLEX, DIGITS, DIRECTION, SLACK, Answer, Question, Slope, unit_of
+from refdpm.gradcheck.symptoms import Evidence, is_stretched, sizes_of, symptom, turns
 from refdpm.vjp import Array
 
 LIKELY = "likely: "
@@ -255,7 +255,7 @@ def _evidence(question: Question, slope: Slope, answers: list[Answer]) -> Eviden
                     sizes=sizes_of([*arrays.items(), *(("the value", one) for one in values)]),
                     forward=slope.along(w.reshape(slope.x.shape)).reshape(slope.x.shape) if is_like_x else None,
                     diagonal=diagonal if is_like_x else None, instead=dict(zip(others, instead)),
-                    steady=dict(_steady(question, slope, answers[0])))
+                    steady=dict(_steady(question, slope, answers[0])), turned=tuple(_turned(question, slope, answers)))
 
 
 def _steady(question: Question, slope: Slope, answer: Answer) -> Iterator[tuple[str, bool]]:
@@ -274,6 +274,25 @@ def _steady(question: Question, slope: Slope, answer: Answer) -> Iterator[tuple[
             if _same_value(moved.value, answer.value):
                 yield f"adding one number to all entries of {question.names[k]} along axis {axis}", bool(
                     norm(np.asarray(moved.gradients[slope.i]) - came) <= 1e-3 * norm(came))
+
+
+def _turned(question: Question, slope: Slope, answers: list[Answer]) -> Iterator[str]:
+    """The other arguments that may be reversed or transposed so that what came is the right gradient there, in words."""
+    came = [np.asarray(answer.gradients[slope.i]) for answer in answers]
+    if slope.method != COMPLEX or any(one.shape != slope.x.shape for one in came):
+        return
+    directions = [question.rng(DIRECTION, probe).standard_normal(slope.x.shape) for probe in range(len(answers))]
+    for k in (k for k in question.floating if k != slope.i):
+        for says, array in turns(np.asarray(slope.leaves[k])):
+            leaves = [*slope.leaves]
+            leaves[k] = array
+            try:
+                gaps = [discrepancy(vector(answer.cotangent), slope.by_step(v, leaves), one, v)
+                        for answer, v, one in zip(answers, directions, came)]
+            except Exception:                                                   # f may refuse what is outside its domain
+                continue
+            if max(map(abs, gaps)) <= np.sqrt(slope.unit):
+                yield f"{question.names[k]} {says}"
 
 
 def _likely(evidence: Evidence) -> str:

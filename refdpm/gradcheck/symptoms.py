@@ -31,6 +31,7 @@ class Evidence(NamedTuple):
     numbers: Mapping[str, float] = MappingProxyType({})     # arguments that are single numbers, and held still
     instead: Mapping[str, Array] = MappingProxyType({})     # the right gradients for other cotangents, by what is wrong then
     steady: Mapping[str, bool] = MappingProxyType({})       # what leaves f as it is, and whether it leaves what came as it is
+    turned: tuple[str, ...] = ()            # what came is right where these arguments are turned so, in words
 
 
 def sizes_of(arrays: Iterable[tuple[str, Array]]) -> dict[int, str]:
@@ -122,6 +123,8 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
     yield from _symptoms_of_another_order(evidence)
     yield from _symptoms_of_order(came, right)
     yield from _symptoms_of_the_jacobian(evidence)
+    yield from (f"it is right for an f with {says}: a kernel is not flipped, a matrix not transposed, or once too often"
+                for says in evidence.turned)
     yield from _symptoms_of_a_mask(came, right)
     yield from _symptoms_of_an_argument(evidence)
     yield from (says for says, other in evidence.instead.items() if _explains(came - other + right, right, came))
@@ -131,6 +134,7 @@ def _symptoms_of_numbers(evidence: Evidence) -> Iterator[str]:
     if came.size > 2 and _explains(came - offset, right, came):
         yield f"the same amount, {offset:.6g}, is added to every entry"
     yield from _symptoms_of_a_term(evidence)
+    yield from _symptoms_of_a_path(evidence)
     yield from _symptoms_of_a_part(came, right, with_factor=False)
 
 
@@ -169,7 +173,7 @@ def _readings_of(factor: float, sizes: Mapping[int, str]) -> Iterator[str]:
             yield f"{size} is {what}: a sum where f takes the mean"
         for root, value in ((f"√{size}", np.sqrt(size)), (f"1/√{size}", np.sqrt(1 / size))):
             if _near(factor, value):
-                yield f"{root} is that, {size} {what}: a scale such as 1/√d is missing, or one too many"
+                yield f"that is {root}, where {size} is {what}: a scale such as 1/√d is missing, or one too many"
 
 
 def _factor(came: Array, right: Array) -> float:
@@ -184,13 +188,18 @@ def _number(factor: float) -> str:
     return f"1 {'+' if factor > 1 else '-'} {abs(factor - 1):.1e}" if abs(factor - 1) < 1e-3 else f"{factor:.6g}"
 
 
+def turns(array: Array) -> Iterator[tuple[str, Array]]:
+    """An array with two axes exchanged, or reversed along some, in words and as it is then; each of the same shape, and another."""
+    for a, b in combinations(range(array.ndim), 2):
+        if array.shape[a] == array.shape[b]:
+            yield "transposed" if array.ndim == 2 else f"transposed in axes {a} and {b}", np.swapaxes(array, a, b)
+    for axes in _axes(array.ndim):
+        if min(array.shape[axis] for axis in axes) > 1:
+            yield f"reversed along {_axes_in_words(axes)}", np.flip(array, axes)
+
+
 def _symptoms_of_order(came: Array, right: Array) -> Iterator[str]:
-    for a, b in combinations(range(came.ndim), 2):
-        if _explains(np.swapaxes(came, a, b), right, came):
-            yield "it is transposed" if came.ndim == 2 else f"its axes {a} and {b} are exchanged"
-    for axes in _axes(came.ndim):
-        if _explains(np.flip(came, axes), right, came):
-            yield f"it is reversed along {_axes_in_words(axes)}"
+    yield from (f"it is {says}" for says, turned in turns(came) if _explains(turned, right, came))
     for axis in (axis for axis in range(came.ndim) if came.shape[axis] > 2):
         x, y = np.moveaxis(came, axis, 0), np.moveaxis(right, axis, 0)
         if _explains(x[1:], y[:-1], x[:-1]) or _explains(x[:-1], y[1:], x[1:]):
@@ -235,6 +244,22 @@ def _symptoms_of_an_axis(came: Array, right: Array) -> Iterator[str]:
         factor = np.nansum(came * right, axis=rest, keepdims=True) / np.nansum(right * right, axis=rest, keepdims=True)
         if right.size > factor.size and _explains(came / factor, right, came):
             yield f"there is a wrong factor for every index along axis {axis}, the same for all entries there"
+
+
+def _symptoms_of_a_path(evidence: Evidence) -> Iterator[str]:
+    """The error is a combination of a matrix's columns, or rows, which the right gradient is not: what came back through that
+    matrix is wrong, and what came back on other ways is right."""
+    error, right = evidence.came - evidence.right, evidence.right
+    if not np.all(np.isfinite(error)):
+        return
+    for name, matrix in ((name, one) for name, one in evidence.arguments.items() if one.ndim == 2):
+        for axis, columns in ((axis, one) for axis in range(error.ndim) for one in (matrix, matrix.T)):
+            freedom = error.size // error.shape[axis] * (error.shape[axis] - columns.shape[1])
+            if len(columns) == error.shape[axis] and freedom > 2:                # of fewer numbers some are so by chance
+                share = columns @ np.linalg.pinv(columns)
+                on_it, right_on_it = (np.moveaxis(np.tensordot(share, one, (1, axis)), 0, axis) for one in (error, right))
+                if _explains(evidence.came - on_it, right, evidence.came) and not _is_near(right_on_it, right):
+                    yield f"what comes back through {name} is missing or wrong, and the rest is right"
 
 
 def _symptoms_of_a_part(came: Array, right: Array, *, with_factor: bool) -> Iterator[str]:

@@ -276,7 +276,7 @@ def test_a_kernel_that_is_not_flipped_is_named():
         return correlated(np.pad(dvalue, [(2, 2), (1, 1)]), w), correlated(x, dvalue)
 
     rng = np.random.default_rng(0)
-    with pytest.raises(AssertionError, match="x: WRONG(.|\n)*likely: it is right for an f with w reversed along axes 0, 1: a kernel"):
+    with pytest.raises(AssertionError, match="likely: it is right for an f with w reversed along axes 0, 1: a kernel"):
         assert_adjoint(correlated, backward, rng.normal(size=(6, 7)), rng.normal(size=(3, 2)))
 
 

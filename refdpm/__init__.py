@@ -85,7 +85,7 @@ the evidence
     `html`
         what pages are made of
     `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`
-        the words of the kit; your functions; their conventions; how exactly
+        the words of the kit; your functions; their conventions; the precision of answers
     `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`, `conformance.mistakes`
         a call as formulas; how a mistake is planted; topic by topic, what can be asked and what people got wrong; all
         named mistakes

@@ -10,12 +10,12 @@ its doors, and no formula needs to think of it:
     t and other integers                                become int64; they must be whole numbers
 
 It is said so of activations, layers and networks: in single precision they are faster, and their values are those of the same
-numbers in float64 to single precision.  Arrays in any order of memory, strided ones and such as cannot be written to stay as they
-are.
+numbers in float64 to single precision.  Arrays keep their order in memory, and may be strided or
+read-only.
 
 In a pair all positional arguments are numbers (see `vjp`), and so are the cotangents that its pullback takes; elsewhere, and among
-the arguments that are held fixed, those that are annotated as an `Array`, as a `float`, or as a named tuple of arrays.  Of a
-`Tree`, which is the network's, its arrays are.
+the arguments that are held fixed, those that are annotated as an `Array`, as a `float`, or as a named tuple of arrays.  In a
+`Tree`, such as the parameters of a network, the arrays are numbers.
 """
 
 from collections.abc import Callable

@@ -1,11 +1,12 @@
 """Which of several failures comes first, and which of the others probably follow from it.
 
-The first is the earliest stage that is wrong, in the order in which quantities build on each other; what is only inaccurate comes
-after what is wrong, which it seldom explains; and before a first stage whose mistake has no name stands one that does not build on
-it and has one.  A law of single calls (the network asked at another t, noise at the last step, an input that is changed) says more
-than the values that it spoils and stands before them, most of all that a function draws random numbers of its own; gradients come
-after all values, and laws of what is distributed last, for nearly everything spoils them.  Where a function spoils its own tables
-for the calls that follow, a value whose mistake has a name comes first all the same: it was wrong before.
+What is wrong comes before what is only inaccurate.  Among the wrong ones values come first, then gradients, and last the laws of
+what is distributed, because nearly everything spoils them.  Values come in the order in which quantities build on each other.  A law
+of single calls (the network asked at another t, noise at the last step, an input that is changed) stands before the values of its
+function, because it says more than they do; most of all, that a function draws random numbers of its own.
+
+There is one exception.  If the mistake of the first value has no name, the first value whose mistake has one comes before it; and so
+it does if the first failure is that a function spoils its own tables for the calls that follow, because it was wrong before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The verdict on one function: right, inaccurate or wrong, on which smallest input, and which known mistake that is.
 
     pass         error ≤ LIMIT · u · scale, u of the precision in which the adapter answers
-    undecided    so, but a wrong answer would have passed too: what would, `power` says
+    undecided    the same, but a wrong answer would have passed too; `power` finds which
     inaccurate   right in a lower precision (single for double, 8 bits less for single), not in its own, or right but where it is
                  near 0; and no mistake but one of rounding reproduces it
     wrong        neither

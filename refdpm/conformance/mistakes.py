@@ -1,5 +1,5 @@
-"""Named mistakes: wrong variants of single functions.  About two in five were found in other people's code; the others are
-variants of those, or slips that are easily made, and their `source` says which.
+"""Named mistakes: wrong variants of single functions.  Nearly half were found in other people's code, which their
+`source` names; the others are variants of those, or slips that are easily made.
 
 They serve twice.  Planted one after another they prove that the checks see what they claim to see (`conformance.detection`); and
 when a foreign implementation disagrees, the mistake that reproduces its numbers has a name and a place where it happened before.

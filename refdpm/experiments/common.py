@@ -1,6 +1,6 @@
 """What all experiments share: from settings to a state, its training, and its report in bits.
 
-An experiment is a module with these names; `cli` knows nothing else of it:
+An experiment is a module with these names; the commands know nothing else of it:
 
     Settings          a NamedTuple: what a run is a function of, with `steps` and `seed` among its fields
     DEFAULT, FULL     the minutes' run and the long one

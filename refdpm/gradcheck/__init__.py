@@ -11,6 +11,7 @@ A gap of 1e-16 proves that f and f_vjp agree.  It cannot prove that f is right; 
     derivative      J v by the complex step and by differences, and the gap
     contract        the pairs of this package, and what `vjp` demands of them
     forms           the ways in which people write a gradient, and the arguments leaf by leaf
+    question        a function and its gradient, asked leaf by leaf
     symptoms        what a wrong gradient is likely to be
     anybody         `adjoint_gaps` and `assert_adjoint` for a function of anybody's
     worked          one layer worked through: a mistake in its gradient, and what is said of it

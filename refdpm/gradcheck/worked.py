@@ -14,8 +14,8 @@ gradient is all but orthogonal: to stretch a group by a factor changes nothing i
 differences passes if the cotangent is all ones and the scale is the same for every channel, because the right gradient is then 0,
 and so is this one.
 
-`check` asks `gradcheck` about it, and about the right one.  With random cotangents the wrong gradient is off by a tenth to a third
-of its length; along random directions this leaves a gap of about 0.01, for x alone.  The right one has a gap of 1e-16.  The
+`check` asks `gradcheck` about it, and about the right one.  With random cotangents the wrong gradient is mostly off by a tenth to a
+third of its length; along random directions this leaves a gap of about 0.01, for x alone.  The right one has a gap of 1e-16.  The
 tolerance is what rounding explains.  It lies twelve orders of magnitude below the mistake, so that nobody has to judge what is
 acceptable.
 """

@@ -1,4 +1,4 @@
-"""What came later, derived from the paper's chain: parametrisations, variances, a decoder, the DDPM bound, DDIM, guidance, symbols.
+"""What came later, derived from the paper's chain: parametrisations, variances, a decoder, DDPM's bound, DDIM, flows, symbols, guidance.
 
 For real numbers nothing about the forward process is new.  q(x_t | x_0) = N(√ᾱ_t x_0, 1−ᾱ_t) and its posterior are those of
 `gaussian`, a schedule is one of `schedule`, and every level comes as ℓ = log ᾱ.  What is new is how a network speaks about the
@@ -13,10 +13,13 @@ backwards.  The chain of symbols is the one of `binomial`, r = ½, with more tha
     model             a network that predicts, read as one that `bound`, `likelihood` and `sample` know
     objective         the bound with that decoder, in bits per dimension, and how it differs from K
     loss              what is minimised in training: squared errors of a prediction, with the weights of several authors
-    guidance          a prediction drawn towards a class, with a classifier or without
     sampler           the steps of DDIM, of which ancestral sampling is one; fewer steps than the chain has
+    sigma             the chain divided by √ᾱ, and what a network is told then
+    solver            steps along the flow of that chain: Euler, Heun, DPM-Solver++ 2M, ancestral steps
+    path              straight paths from data to noise, as in flow matching
     categorical       the chain of symbols of K classes, and its reverse step from logits
     masked            its limit of many steps, with a mask
+    guidance          a prediction drawn towards a class, with a classifier or without
 
 Where a docstring states no shape, the value has the shape to which the arrays of its arguments are broadcast.  Throughout, with
 the columns of a `Step`:
@@ -25,4 +28,5 @@ the columns of a `Step`:
 
 Sources: Ho, Jain, Abbeel 2020 (noise, decoder); Nichol, Dhariwal 2021 (range of variances); Song, Meng, Ermon 2021 (DDIM); Kingma,
 Salimans, Poole, Ho 2021 (signal-to-noise ratios); Salimans, Ho 2022 (v); Hoogeboom et al. 2021 and Austin et al. 2021 (symbols).
+The modules name those of the rest.
 """

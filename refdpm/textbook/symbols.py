@@ -1,7 +1,7 @@
 """The chain for symbols as it is printed: K classes on the last axis, and a stationary law π, uniform unless it is given.
 
-A symbol is a row of K numbers.  Of what a fresh draw makes a book prints 1/K, or π; where symbols are soft and need not add to 1,
-as a function's arguments may be, it is their mean over classes, or their sum times π, and K is None.
+A symbol is a row of K numbers.  For what a fresh draw makes, a book prints 1/K, or π.  Soft symbols, which a function may be given,
+need not add up to 1: then it is their mean over classes, or their sum times π, and K is None.
 
 Source: Hoogeboom 2021; Austin 2021 (D3PM), eqs. 2 to 4.
 """

@@ -1,12 +1,12 @@
 """Which of several failures comes first, and which of the others probably follow from it.
 
 What is wrong comes before what is only inaccurate.  Among the wrong ones values come first, then gradients, and last the laws of
-what is distributed, because nearly everything spoils them.  Values come in the order in which quantities build on each other.  A law
-of single calls (the network asked at another t, noise at the last step, an input that is changed) stands before the values of its
-function, because it says more than they do; most of all, that a function draws random numbers of its own.
+what is distributed, because nearly everything spoils them.  Values come in the order in which quantities build on each other.  A
+law of single calls (the network asked at another t, noise at the last step, an input that is changed) stands before the values of
+its function, because it says more than they do; most of all, that a function draws random numbers of its own.
 
-There is one exception.  If the mistake of the first value has no name, the first value whose mistake has one comes before it; and so
-it does if the first failure is that a function spoils its own tables for the calls that follow, because it was wrong before.
+There is one exception.  If the mistake of the first value has no name, the first value whose mistake has one comes before it; and
+so it does if the first failure is that a function spoils its own tables for the calls that follow, because it was wrong before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

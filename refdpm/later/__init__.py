@@ -1,4 +1,4 @@
-"""What came later, derived from the paper's chain: parametrisations, variances, a decoder, DDPM's bound, DDIM, flows, symbols, guidance.
+"""What came later, derived from the paper's chain: predictions, variances, a decoder, DDPM's bound, DDIM, flows, symbols, guidance.
 
 For real numbers nothing about the forward process is new.  q(x_t | x_0) = N(√ᾱ_t x_0, 1−ᾱ_t) and its posterior are those of
 `gaussian`, a schedule is one of `schedule`, and every level comes as ℓ = log ᾱ.  What is new is how a network speaks about the

@@ -203,7 +203,7 @@ def group_norm(x: E, scale: E, shift: E, groups: int, epsilon: Any) -> E:
     grouped = move(x, "grouped", lambda i: i.reshape(len(i), prod(i.shape[1:-1]), groups, i.shape[-1] // groups))
     offset = grouped - average(grouped)
     z = offset / sqrt(average(square(offset)) + node(epsilon))
-    return scale * move(z, "as before", lambda i, shape: i.reshape(shape), x) + shift
+    return scale * move(z, "ungrouped", lambda i, shape: i.reshape(shape), x) + shift
 
 
 def layer_norm(x: E, scale: E, shift: E, epsilon: Any) -> E:

@@ -23,12 +23,13 @@ from refdpm.conformance.adapter import CalledNoMore, Fault, Refusal, Skip
 from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Inputs, fingerprint
 from refdpm.conformance.chapters.quantity import Keyed, Quantity
+from refdpm.conformance.fitting import fitting_number
 from refdpm.conformance.naming import Name
 from refdpm.conformance.power import HALF, NOTHING, factor_along_t, is_large, places_of, smallest_factor, too_weak, unseen
 from refdpm.conformance.smallest import size, smallest
 from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
 from refdpm.conformance.symptoms import Failure, Part, where
-from refdpm.textbook.edits import ADDED, Edit, aligned, every_edit
+from refdpm.textbook.edits import ADDED, FITTED, Edit, aligned, every_edit, every_fit
 from refdpm.textbook.expression import E, nodes
 from refdpm.textbook.page import Page
 from refdpm.textbook.values import floats
@@ -260,7 +261,8 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
     ways = _ways_to(subject, quantity, outputs)
     more = [_failure(row) for row in failing[FAILING:] + passing[PASSING:] if not _is_long(row[0].inputs)]
     slips = partial(_edited_variants, subject, quantity, outputs, rows[0][0].inputs)
-    return naming.name(ways, failures, slips, pairs=pairs, more=more, slips_first=slips_first)
+    fits = partial(_fitted_variants, subject, quantity, outputs)
+    return naming.name(ways, failures, slips, fits=fits, pairs=pairs, more=more, slips_first=slips_first)
 
 
 def _ways_to(subject: Subject, quantity: Quantity, outputs: list[int]) -> list[naming.Reference]:
@@ -282,23 +284,39 @@ def textbook(quantity: Quantity, inputs: Inputs) -> tuple[Array, ...]:
 
 
 def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs) -> naming.Variants:
-    """The textbook's formulas with one edit each; at every input, what an edit leaves as it was is evaluated once."""
-    formulas = quantity.formulas(subject.chosen(quantity, inputs))
-    if len(nodes(*formulas)) > MANY_NODES:                   # made of formulas that have clauses of their own
-        return []
-    pages: dict[int, tuple[Inputs, list[Edit], Page, dict[E, Any]]] = {}
-    found = every_edit(formulas)
+    """The textbook's formulas with one edit each."""
+    edits, values = _edits_and_values(subject, quantity, outputs, inputs, every_edit)
+    return [((edit.says,), partial(values, at)) for at, edit in enumerate(edits)]
 
-    def values(number: int, inputs: Inputs) -> tuple[Array, ...]:
+
+def _fitted_variants(subject: Subject, quantity: Quantity, outputs: list[int], failure: Failure) -> naming.Variants:
+    """The textbook's formulas with one number that is not known, where one that somebody may have written makes the worst number of
+    a failure."""
+    edits, values = _edits_and_values(subject, quantity, outputs, failure.inputs, every_fit)
+    return [((f"{number:.4g}{edit.says}",), partial(values, at, fitted=number)) for at, edit in enumerate(edits)
+            if (number := fitting_number(partial(values, at, failure.inputs), failure)) is not None]
+
+
+def _edits_and_values(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs,
+                      every: Callable[[tuple[E, ...]], list[Edit]]) -> tuple[list[Edit], Callable[..., tuple[Array, ...]]]:
+    """The edits of the textbook's formulas, and the values of the one of a number at inputs; at every input, what an edit leaves as
+    it was is evaluated once."""
+    formulas = quantity.formulas(subject.chosen(quantity, inputs))
+    pages: dict[int, tuple[Inputs, list[Edit], Page, dict[E, Any]]] = {}
+    # larger ones are made of formulas that have clauses of their own
+    found = every(formulas) if len(nodes(*formulas)) <= MANY_NODES else []
+
+    def values(number: int, inputs: Inputs, fitted: float | None = None) -> tuple[Array, ...]:
         if id(inputs) not in pages:
             asked = subject.chosen(quantity, inputs)
             own = quantity.formulas(asked)                   # of other kept times, or axes, other formulas with the same edits
-            pages[id(inputs)] = inputs, aligned(every_edit(own), found), quantity.page(asked), {}
+            pages[id(inputs)] = inputs, aligned(every(own), found), quantity.page(asked), {}
             floats(own, *pages[id(inputs)][2:])
         _, edits, page, memo = pages[id(inputs)]
+        page = page if fitted is None else page.beside(**{FITTED: fitted})
         return tuple(floats((edits[number].formulas[at] for at in outputs), page, dict(memo)))
 
-    return [((edit.says,), partial(values, number)) for number, edit in enumerate(found)]
+    return found, values
 
 
 def _is_long(inputs: Inputs, steps: int = LONG) -> bool:

@@ -48,13 +48,14 @@ class Name(NamedTuple):
     pair: bool = False
 
 
-def name(references: Sequence[Reference], failures: list[Failure], slips: Callable[[], Variants] = tuple, *, pairs: bool = True,
-         more: Sequence[Failure] = (), slips_first: bool = False) -> Name | None:
+def name(references: Sequence[Reference], failures: list[Failure], slips: Callable[[], Variants] = tuple, *,
+         fits: Callable[[Failure], Variants] = lambda failure: (), pairs: bool = True, more: Sequence[Failure] = (),
+         slips_first: bool = False) -> Name | None:
     """The mistake that explains the failures best, or two at once; None if none changes the answer for the better.
 
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
-    tables.  `slips` makes further wrong variants, if it is asked.  A slip that reproduces the failures has to reproduce `more` of
-    them too; slips come after symptoms that say what was done, or `slips_first`.
+    tables.  `slips` makes further wrong variants, if it is asked, and `fits` such as are made for a failure.  One that reproduces
+    the failures has to reproduce `more` of them too; slips come after symptoms that say what was done, or `slips_first`.
     """
     symptom = symptoms.telling(failures, references[0])
     if symptom == symptoms.ALWAYS_0:
@@ -69,6 +70,9 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
             found = sorted(found + _confirmed(_rank(failures, slipped), slipped, more), key=lambda one: one.distance)
         if not _reproduces(found) and (symptom := symptom or symptoms.arithmetic(failures, references[0])):
             return name_of_symptom(symptom)
+        if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
+            fitting = fits(failures[0])
+            found = sorted(found + _confirmed(_rank(failures, fitting), fitting, more), key=lambda one: one.distance)
         if pairs and not _reproduces(found):
             mistakes = [BY_ID[one.ids[0]] for one in found if one.ids[0] in BY_ID]
             both = _ranked_pairs(references, failures, [one for one in mistakes if one.kind != "accuracy"])
@@ -231,7 +235,10 @@ def _in_shape(value: Any, shape: tuple[int, ...]) -> Array:
 
 
 def _with_lost_numbers(value: Array, observed: Array) -> Array:
-    """What a variant gives; where it has no number beside more infinities that came too, what came: others do not write 0 · ∞."""
+    """What a variant gives; where it has no number beside more infinities that came too, what came: others do not write 0 · ∞; and
+    where it has 0 and no number came, none: others divide 0 by 0."""
+    if np.any(undefined := np.isnan(observed) & (value == 0)):
+        value = np.where(undefined, np.nan, value)
     lost = np.isnan(value) & np.isfinite(observed)
     if not lost.any():
         return value

@@ -208,6 +208,8 @@ def _of_another_t(reference: Reference) -> Iterator[Symptom]:
     """The right answer to the same inputs at another t."""
     yield Symptom("it is the answer for t + 1", lambda i: reference(_at(i, i["t"] + 1)))
     yield Symptom("it is the answer for t − 1", lambda i: reference(_at(i, i["t"] - 1)))
+    yield Symptom("it is the answer for t − 1, and that for T at t = 1, as an index of −1 takes it",
+                  lambda i: reference(_at(i, np.where(i["t"] > 1, i["t"] - 1, len(i["beta"]) - 1))))
     yield Symptom("it is the answer for T + 1 − t: the steps are counted from the other end",
                   lambda i: reference(_at(i, len(i["beta"]) - i["t"])))
     yield Symptom("it is the answer for t = 1, at every t", lambda i: reference(_at(i, np.ones_like(i["t"]))))

@@ -22,11 +22,12 @@ from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
 POWERS = ("call", "*", "/")
-NUMBERS_OF = ("classes", "levels", "count", "T")                       # arguments that count something, and may be off by one
+NUMBERS_OF = ("classes", "levels", "count", "T", "weight")             # arguments that may be off by one
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
 STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
 TARGETS = ("x_0", "noise")                                           # what a network predicts, or a state is made of
 LEVELS = ("sigma", "sigma_next", "time", "time_next")               # and what it may be told
+FITTING = ("+", "-", "*", "/", "call", "column", "given", "sum", "mean", "kept")  # what may be multiplied by another number
 FEW = 3                                                             # places, in each of which a leaf is tried with a power
 MANY = 6                                                            # places, beyond which none is tried by itself
 SEVERAL = 4                                                         # places, of which some are tried together
@@ -37,6 +38,7 @@ ASKED = "the network is asked at"                                    # elsewhere
 CUT = "…"                                                           # where a part is not written out
 LONG = 40                                                           # letters of a part that is described by how it is written
 MOST = 1000                                                         # nodes of a part that is written at all
+FITTED = "the number that is not known"                              # an argument of formulas in which there is one
 
 
 Said = TypeVar("Said", bound=tuple[Any, ...])                       # an edit, or another tuple that begins with what it says
@@ -74,6 +76,29 @@ def edits(*formulas: E, all_ways: bool = False) -> Iterator[Edit]:
 def every_edit(formulas: tuple[E, ...]) -> list[Edit]:
     """The edits of some formulas in all ways, made once."""
     return list(edits(*formulas, all_ways=True))
+
+
+@lru_cache(maxsize=64)
+def every_fit(formulas: tuple[E, ...]) -> list[Edit]:
+    """Some formulas with a number that is not known, the argument FITTED: a part is multiplied by it, in each place or in all, or
+    it stands for an argument.  What is said is what follows the number."""
+    return [fit for numbers in range(max((len(one.parts) for one in nodes(*formulas) if one.op == "forms"), default=1))
+            for fit in _fits(_Version(formulas, {"forms": numbers}))]
+
+
+def _fits(version: _Version) -> Iterator[Edit]:
+    number = given(FITTED)
+    for one in (one for one in version.everything if one.op in FITTING):
+        changes = [(f" times {_name(one)}", number * one)]
+        if one.op == "given" and one.how not in STATES:
+            changes += [(f" for {_name(one)}", number + 0 * one)]
+        parents = [parent for parent in version.everything if any(version.shown(part) is one for part in version.parts_of(parent))
+                   and parent.op not in ("forms", "also")]
+        for says, new in changes:
+            yield version.edit(says, {one: new})
+            if 1 < len(parents) <= MANY:
+                yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
+                            for parent in parents)
 
 
 def aligned(found: Sequence[Said], like: Sequence[Said]) -> list[Said]:
@@ -584,8 +609,10 @@ def _product(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _squares(one: E) -> Iterator[tuple[str, E]]:
-    """A factor once more."""
+    """A factor once more; of a square, what grows less far away."""
     a, b = one.parts
+    if a is b:
+        yield f"smooth L1 (Huber's loss) for the square: {_name(one)}", where(above(one, 1), sqrt(one) - HALF, HALF * one)
     for part in (a, b) if a is not b else ():
         if part.op not in ("number", *LEAVES):                       # which are tried everywhere
             yield f"{_name(part)} twice in {_name(one)}", one * part
@@ -629,8 +656,10 @@ def _one_term_alone(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _shares(one: E) -> Iterator[tuple[str, E]]:
-    """What squares would leave of 1, −log x for 1 − x as if they were small, and 1 − e^−x for e^x − 1."""
+    """What squares would leave of 1, −log x for 1 − x as if they were small, 1 − e^−x for e^x − 1, and b − a for 1 − a/b."""
     a, b = one.parts
+    if a.op == "number" and a.how == 1 and b.op == "/":
+        yield f"{_name(b.parts[1] - b.parts[0])} for {_name(one)}", b.parts[1] - b.parts[0]
     if a.op == "number" and a.how == 1 and b.op != "number":
         yield f"√(1 − {_name(b * b)}) for {_name(one)}", sqrt(1 - b * b)
         yield f"{_name(-log(b))} for {_name(one)}", -log(b)
@@ -665,11 +694,15 @@ def _of_another_level(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _of_one_term(one: E) -> Iterator[tuple[str, E]]:
-    """The exponential or the logarithm of one term, and the other one outside."""
+    """A function of one part of what it is taken of, and the rest outside; the logarithm of a difference for that of a ratio."""
     inside, = one.parts
-    if one.how in ("exp", "log") and inside.op in ("+", "-") and inside.parts[1].op != "slack":
-        for at, term in enumerate(inside.parts):
-            new = E(inside.op, [E("call", (term,), one.how) if n == at else other for n, other in enumerate(inside.parts)])
+    if one.how == "log" and inside.op == "/":
+        a, b = inside.parts
+        yield f"{_name(log(a - b))} for {_name(one)}", log(a - b)
+    if one.how != "sqrt" and inside.op in ("+", "-", "*", "/") and inside.parts[1].op != "slack":
+        deeper = (part for outer in inside.parts if outer.op in ("+", "-", "*", "/") for part in outer.parts)
+        for part in dict.fromkeys((*inside.parts, *deeper)):
+            new = _replacing(inside).replaced({part: E("call", (part,), one.how)})[0]
             yield f"{_name(new)} for {_name(one)}", new
 
 
@@ -679,6 +712,14 @@ def _one_less(one: E) -> Iterator[tuple[str, E]]:
     if x.op == "*" and x.parts[0] is x.parts[1]:
         number = count(x, one.how[0], one.how[1])
         yield f"divided by their number less 1: {_name(one)}", one * (number / (number - 1))
+
+
+def _square_of_mean(one: E) -> Iterator[tuple[str, E]]:
+    """Of a sum of squares over their number."""
+    squares, number = one.parts
+    if squares.op == "sum" and number.op == "count" and (x := squares.parts[0]).op == "*" and x.parts[0] is x.parts[1]:
+        mean = E("sum", (x.parts[0], *squares.parts[1:]), squares.how) / number
+        yield f"the square of the mean of {_name(x.parts[0])}, for the mean of the squares", mean * mean
 
 
 def _one_factor_below(one: E) -> Iterator[tuple[str, E]]:
@@ -895,7 +936,8 @@ _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": lambda one: chain(_brackets(one), _two_left_out(one)),
     "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one), _brought_inside(one)),
-    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one), _brought_inside(one), _small_numbers(one)),
+    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one), _brought_inside(one), _small_numbers(one),
+                            _square_of_mean(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one), _small_numbers(one)),
     "kept": _other_axis, "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 
@@ -926,6 +968,10 @@ def _tables_before(one: E) -> Iterator[tuple[str, E]]:
     if one.how == Column("alpha_bar", 0, "t_prev"):
         yield (f"ᾱ_1 at t_prev = 0 for {written(one)}",
                where(above(column("t", at="t_prev"), 0), one, column("alpha_bar", at=1)))
+    if not one.how.shift and one.how.at is None and one.how.name in COLUMNS:
+        before, last = (E("column", how=how) for how in (one.how._replace(shift=-1), one.how._replace(at="T")))
+        yield (f"{written(before)} for {written(one)}, and {written(last)} at t = 1, as an index of −1 takes it",
+               where(above(column("t"), 1), before, last))
     if one.how != Column("alpha_bar", -1):
         return
     t, T, now = column("t"), column("t", at="T"), column("alpha_bar")

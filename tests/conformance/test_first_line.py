@@ -734,3 +734,61 @@ def test_a_unit_of_its_own_is_tried_for_what_is_wrong():
         return 0.5 * (np.log(var_q / var_p) + (var_p + (mean_q - mean_p) ** 2) / var_q - 1)
 
     assert "(known mistake BND-34)" in first_line(dict(entropy=entropy, kl=kl))
+
+
+def levels(count, sigma_max, sigma_min, rho, outside=None):
+    share = np.linspace(0, 1, count)
+    inside = sigma_max ** (1 / rho) + share * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))
+    return np.append(inside ** (outside or rho), 0.0)
+
+
+def on_the_path(x_0, noise, time, scale=1.0):
+    share = np.reshape(time, (-1,) + (1,) * (x_0.ndim - 1))
+    return (1 - scale * share) * x_0 + share * noise
+
+
+@pytest.mark.parametrize("functions, says", [
+    ({"sigma_levels": levels}, "pass"), ({"path_sample": on_the_path}, "pass"),
+    ({"sigma_levels": lambda count, sigma_max, sigma_min, rho: levels(count, sigma_max, sigma_min, rho, 7)},
+     "is wrong: 7 for rho in rho log("),
+    ({"path_sample": lambda x_0, noise, time: on_the_path(x_0, noise, time, 0.999)}, "is wrong: 0.999 times time in 1 − time"),
+    ({"path_sample": lambda x_0, noise, time: on_the_path(x_0, noise, time, 1 / 3)}, "is wrong: 0.3333 times time in 1 − time")])
+def test_a_number_that_somebody_wrote_is_found(functions, says):
+    assert says in first_line(functions)
+
+
+def test_a_number_that_is_another_at_every_input_is_none():
+    """So that no number explains what none does."""
+    told = first_line({"path_sample": lambda x_0, noise, time: on_the_path(x_0, noise, time, 0.9 + 0.01 * x_0[:, :1])})
+    assert "is wrong: no mistake that is known explains it" in told
+
+
+def noised_again(x_prev, noise, t, beta):
+    rate = beta[t - 2].reshape((-1,) + (1,) * (x_prev.ndim - 1))
+    return np.sqrt(1 - rate) * x_prev + np.sqrt(rate) * noise
+
+
+def respaced_schedule(beta, times):
+    now = np.cumprod(1 - beta)[np.asarray(times) - 1]
+    return np.append(1.0, now[:-1]) - now
+
+
+def huber(x_0, noise, time, network):
+    error = np.abs(network(on_the_path(x_0, noise, time), time) - (noise - x_0))
+    return np.where(error < 1, error ** 2 / 2, error - 0.5).mean()
+
+
+@pytest.mark.parametrize("functions, says", [
+    ({"guided_prediction": lambda conditional, unconditional, weight: unconditional + (weight - 1) * (conditional - unconditional)},
+     "is wrong: weight − 1 for weight"),
+    ({"noised_again": noised_again}, "is wrong: it is the answer for t − 1, and that for T at t = 1, as an index of −1 takes it"),
+    ({"respaced_schedule": respaced_schedule}, "is wrong: ᾱ_{0,3,6,9} − ᾱ_{3,6,9,10} for 1 − ᾱ_{3,6,9,10}/ᾱ_{0,3,6,9}"),
+    ({"path_loss": lambda x_0, noise, time, network: np.mean(
+        network(on_the_path(x_0, noise, time), time) - (noise - x_0)) ** 2},
+     "is wrong: the square of the mean of what the network says"),
+    ({"path_loss": huber}, "is wrong: smooth L1 (Huber's loss) for the square"),
+    ({"mask_sigma": lambda mask_time, sigma_min, sigma_max: (
+        (s := sigma_min ** (1 - mask_time) * sigma_max ** mask_time), s * np.log(sigma_max - sigma_min))},
+     "is wrong: log(sigma_max − sigma_min) for log(sigma_max/sigma_min)")])
+def test_what_is_written_for_what_looks_like_it_is_told(functions, says):
+    assert says in first_line(functions)

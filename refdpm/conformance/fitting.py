@@ -1,0 +1,68 @@
+"""A number in a formula that is not known, found from one number of an answer: somebody has 7 for ρ, or 0.999 times t.
+
+Only numbers count that people write down, of a few digits, or one over such a number.  What is found explains one number of an
+answer by itself; `naming` asks whether it explains all the others too.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from refdpm.conformance.symptoms import Failure
+from refdpm.vjp import Array
+
+STARTS = (1.0, 2.0)             # of the secant method
+STEPS = 30                      # of it, at most
+CLOSE = 1e-5                    # of the error that has to be explained
+DIGITS = 4                      # that a number has which somebody writes down
+MORE = 1e-5                     # relative, that it may seem to have more
+
+
+def fitting_number(values: Callable[[float], tuple[Array, ...]], failure: Failure) -> float | None:
+    """The number with which `values` gives the worst number of a failure, if somebody may have written it; 0 and 1 are none."""
+    at, entry = _worst(failure)
+    came, right = (getattr(failure.parts[at], name)[entry] for name in ("observed", "expected"))
+
+    def value(number: float) -> float:
+        found = np.asarray(values(number)[at])
+        return float(found[entry if found.ndim else ()]) if found.shape in ((), failure.parts[at].observed.shape) else np.nan
+
+    near = CLOSE * abs(came - right)
+    found = _root(lambda number: value(number) - came, near)
+    if found is None and came:                                     # it may stand in an exponent
+        found = _root(lambda number: np.log(value(number) / came), near / abs(came))
+    if found:
+        written = next((one for one in (_short(found), 1 / _short(1 / found)) if abs(one - found) <= MORE * abs(found)), 1.0)
+        return None if written == 1 else written
+    return None
+
+
+def _worst(failure: Failure) -> tuple[int, tuple[int, ...]]:
+    """The number of an output, and the entry of it, that is furthest off of all that came."""
+    far = []
+    for part in failure.parts:
+        with np.errstate(all="ignore"):
+            distance = np.abs((part.observed - part.expected) / part.unit)
+        far.append(np.where(np.isfinite(distance), distance, 0.0))
+    at = int(np.argmax([one.max(initial=0.0) for one in far]))
+    return at, tuple(int(i) for i in np.unravel_index(np.argmax(far[at]), far[at].shape))
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.{DIGITS}g}")
+
+
+def _root(f: Callable[[float], float], near: float) -> float | None:
+    """Where f is 0, by the secant method; None where that does not get there."""
+    before, x = STARTS
+    f_before, f_x = f(before), f(x)
+    for _ in range(STEPS):
+        if not np.isfinite(f_x) or not np.isfinite(f_before):
+            return None
+        if abs(f_x) <= near:
+            return x
+        if f_x == f_before:
+            return None
+        before, x, f_before = x, x - f_x * (x - before) / (f_x - f_before), f_x
+        f_x = f(x)
+    return None

@@ -600,12 +600,13 @@ def _digits_along_t(cases: list[_Case]) -> dict[str, float] | None:
 # -- the smallest input --------------------------------------------------------------------------------------------------
 
 def _badness(subject: Subject, quantity: Quantity, at: int, inputs: Inputs) -> float:
-    """By how much one output is wrong there, relative to its largest entry; 0 where it is right, or nothing can be found out."""
+    """By how much one output is wrong there, relative to its largest entry; 0 where it is right, or some of it is not defined, or
+    nothing can be found out."""
     try:
         case = compare(subject, quantity, inputs)[at]
     except (Fault, Skip, Unsound, ValueError, IndexError, KeyError):
         return 0.0
-    return _relative_error(case) if case.ratio > LIMIT and np.all(np.isfinite(case.expected)) else 0.0
+    return _relative_error(case) if case.ratio > LIMIT and not case.undefined and np.all(np.isfinite(case.expected)) else 0.0
 
 
 def _relative_error(case: _Case) -> float:

@@ -167,6 +167,8 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     yield of_right("it is the mean over the rows, and not one answer for each", lambda x: x.mean(axis=0, keepdims=True))
     yield of_right("it is the mean over the components, and not one answer for each", lambda x: x.mean(axis=-1, keepdims=True))
     yield of_right("it is the sum over the rows, and not one answer for each", lambda x: x.sum(axis=0, keepdims=True))
+    yield of_right("it is the sum over the components, and not one answer for each",
+                   lambda x: x.sum(axis=tuple(range(1, x.ndim)), keepdims=True))
     for low, high in ((-1, 1), (0, 1), (0, np.inf)):
         yield of_right(f"it is clipped to [{low}, {high}]", partial(np.clip, a_min=low, a_max=high))
 

@@ -282,5 +282,6 @@ nav.contents b { display: block; margin-top: .7rem; break-after: avoid }
 @media (min-width: 95rem) { .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) } }
 @media print {
   body { display: block; font-size: 10pt } nav.contents, .skip, .turn { display: none }
+  details::details-content { content-visibility: visible; height: auto }
   pre { white-space: pre-wrap; overflow-wrap: anywhere } h2, h3, h4 { break-after: avoid } }
 """

@@ -792,3 +792,15 @@ def huber(x_0, noise, time, network):
      "is wrong: log(sigma_max − sigma_min) for log(sigma_max/sigma_min)")])
 def test_what_is_written_for_what_looks_like_it_is_told(functions, says):
     assert says in first_line(functions)
+
+
+def test_a_sum_over_the_components_is_told_so_at_an_input_of_which_all_is_defined():
+    """The smallest input has no variance of 0, of which the divergence would be no number."""
+    def kl(mean_q, var_q, mean_p, var_p):
+        ratio = var_q / var_p
+        return ((ratio - 1 - np.log(ratio) + (mean_q - mean_p) ** 2 / var_p) / 2).sum(axis=tuple(range(1, mean_q.ndim)))
+
+    found = check(SimpleNamespace(__name__="program", kl=kl), effort=EFFORT)
+    assert "is wrong: it is the sum over the components, and not one answer for each" in headline(found)
+    shown = next(row for row in found["clauses"] if row["id"] == "GAU.KL.VALUE")
+    assert np.isfinite(np.asarray(shown["observed"], dtype=float)).all()

@@ -369,7 +369,7 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
     digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
         passed = Result(name, "pass", worst.ratio, digits)
-        return _pass_or_undecided(subject, quantity, at, cases, passed) if effort.power else passed
+        return _pass_or_undecided(subject, quantity, at, cases, passed, effort) if effort.power else passed
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
     if again and max(case.ratio for case in again) <= LIMIT:
@@ -431,12 +431,18 @@ def _in_double_precision(cases: list[_Case]) -> list[_Case]:
     return exact if all(case.ratio <= LIMIT for case in exact) else []
 
 
-def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
+def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result, effort: Effort
+                       ) -> Result:
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
     if better := _better_formula(subject, quantity, at, cases):
         return result._replace(verdict="undecided", reason=better)
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
+    if weak := too_weak(power, dtype):
+        cases = cases + _turned_round(subject, quantity, at, cases, weak)
+        if max(case.ratio for case in cases) > LIMIT:
+            return _verdict(subject, quantity, at, result.id, cases, effort)
+        power = _power_of(cases, kind)
     if too_weak(power, dtype) and (exact := _in_double_precision(cases)) and not too_weak(_power_of(exact, kind), "float64"):
         cases, dtype, power = exact, "float64", _power_of(exact, kind)
     if not too_weak(power, dtype) and quantity.given is not None:
@@ -452,6 +458,18 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
         return _undecided(subject, quantity, result, power, dtype)
     return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
                            f"{', '.join(quantity.after)}")
+
+
+def _turned_round(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], steps: Iterable[int]) -> list[_Case]:
+    """More answers at some t: with one state turned round, so that what has cancelled there does not."""
+    found = []
+    there = [case.inputs for case in cases if np.isin(case.inputs.get("t", 0), list(steps)).any() and "k" not in case.inputs]
+    for inputs in there[:PLACES]:
+        for name, value in inputs.items():
+            if isinstance(value, np.ndarray) and value.ndim > 1 and np.any(value < 0):       # no bits, variances or shares
+                with suppress(Fault, Skip, ValueError):
+                    found.append(compare(subject, quantity, inputs | {name: -value})[at])
+    return found
 
 
 def _with_room_for_upstream(subject: Subject, quantity: Quantity, at: int, case: _Case) -> _Case:

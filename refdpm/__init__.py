@@ -84,8 +84,8 @@ the evidence
         Hypothesis strategies for schedules, states, laws and networks, for your tests too
     `html`
         what pages are made of
-    `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`
-        the words of the kit; your functions; their conventions; the precision of answers
+    `conformance.glossary`, `conformance.adapter`, `conformance.profile`, `conformance.precision`, `conformance.arguments`
+        the words of the kit; your functions; their conventions; the precision of answers; what tells arguments apart
     `conformance.in_textbook`, `conformance.planting`, `conformance.chapters`, `conformance.mistakes`
         a call as formulas; how a mistake is planted; topic by topic, what can be asked and what people got wrong; all
         named mistakes
@@ -93,8 +93,9 @@ the evidence
         cases for every pair; values and pullbacks in digits; values against oracles; which of them finds a mistake
     `conformance.subject`, `conformance.power`, `conformance.inference`
         asking; what a pass would have rejected; finding the conventions
-    `conformance.symptoms`, `conformance.naming`, `conformance.smallest`, `conformance.judge`, `conformance.gradients`
-        finding the mistake, the smallest input that shows it, and the verdict; the same for gradients
+    `conformance.symptoms`, `conformance.fitting`, `conformance.naming`, `conformance.smallest`, `conformance.judge`,
+    `conformance.gradients`
+        finding the mistake, a number that somebody wrote, the smallest input that shows it, and the verdict; the same for gradients
     `conformance.known`, `conformance.unknown`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
     `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.wire`,
     `conformance.explain`
@@ -138,10 +139,12 @@ READING_ORDER = (
     "oracles.roll_field", "oracles.schedule_search", "oracles.swiss_roll", "oracles.two_sample", "oracles.enumeration",
     "oracles.heartbeat", "oracles.empirical", "oracles.multiplied", "oracles.wiener", "oracles.flow",
     "strategies", "html",
-    "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.in_textbook",
-    "conformance.planting", "conformance.chapters", "conformance.mistakes", "conformance.cases", "conformance.accuracy",
+    "conformance.glossary", "conformance.adapter", "conformance.profile", "conformance.precision", "conformance.arguments",
+    "conformance.in_textbook", "conformance.planting", "conformance.chapters", "conformance.mistakes",
+    "conformance.cases", "conformance.accuracy",
     "conformance.checks", "conformance.detection", "conformance.subject", "conformance.power", "conformance.inference",
-    "conformance.symptoms", "conformance.naming", "conformance.smallest", "conformance.judge", "conformance.gradients",
+    "conformance.symptoms", "conformance.fitting", "conformance.naming", "conformance.smallest", "conformance.judge",
+    "conformance.gradients",
     "conformance.known", "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes",
     "conformance.report", "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire",
     "conformance.explain", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",

@@ -21,7 +21,8 @@ import numpy as np
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import CalledNoMore, Fault, Refusal, Skip
 from refdpm.conformance.chapters.draws import Draw
-from refdpm.conformance.chapters.inputs import Inputs, fingerprint
+from refdpm.conformance.arguments import fingerprint
+from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Keyed, Quantity
 from refdpm.conformance.fitting import fitting_number
 from refdpm.conformance.naming import Name

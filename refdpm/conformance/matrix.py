@@ -16,7 +16,8 @@ from refdpm.conformance.adapter import Skip
 from refdpm.conformance.session import all_clauses
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.chapters.inputs import Given, Inputs, copied
+from refdpm.conformance.arguments import copied
+from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.judge import Effort, examples, textbook
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.planting import needed, noting_calls

@@ -17,7 +17,8 @@ import warnings
 
 import numpy as np
 
-from refdpm.conformance.chapters.inputs import Inputs, copied
+from refdpm.conformance.arguments import copied
+from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted
 from refdpm.conformance.planting import needed, noting_calls
 from refdpm.conformance import symptoms

@@ -117,16 +117,16 @@ class Remote:
         """See `Source`."""
         if self._deaths[name] >= LIVES:
             raise CalledNoMore(f"{self._last_fault[name]}; {LIVES} times, and is not called any more")
-        self._count += 1
-        try:
-            line = wire.line({"id": self._count, "call": name,
-                              "arguments": {key: wire.encode(part) for key, part in arguments.items()}})
-        except TypeError as error:
-            raise Skip(f"needs {error} to another process") from None
         if any(isinstance(one, Observed) for one in arguments.values()) and not self._observes:
             raise Skip("the program cannot say what the network is asked")
+        self._count += 1
         try:
+            self._start_again()
+            encode = self._kept.encode if self._observes else wire.encode
+            line = wire.line({"id": self._count, "call": name, "arguments": {key: encode(part) for key, part in arguments.items()}})
             answer = self._answer_to(line)
+        except TypeError as error:
+            raise Skip(f"needs {error} to another process") from None
         except Fault as fault:
             self.close()
             self._deaths[name] += 1
@@ -143,12 +143,15 @@ class Remote:
             self._process.end()
             self._process = None
 
-    def _answer_to(self, line: bytes) -> dict[str, Any]:
+    def _start_again(self) -> None:
+        """Starts the program if it has ended."""
         if self._process is None:
             try:
                 self._start()
             except ValueError as error:
                 raise Fault(f"does not start again: {error}") from None
+
+    def _answer_to(self, line: bytes) -> dict[str, Any]:
         assert self._process is not None
         said_back = self._process.exchange(line, self.timeout)
         answer = wire.message(said_back)
@@ -167,7 +170,7 @@ class Remote:
     def _start(self) -> dict[str, Any]:
         """Starts the program, and gives its answer to the first message."""
         try:
-            self._process = _Process(self.command)
+            self._process, self._kept = _Process(self.command), wire.Kept()
             first = wire.line({"hello": 1, "names": sorted(self._names)})
             said_first = self._process.exchange(first, self.timeout + STARTUP)
             hello = wire.message(said_first)

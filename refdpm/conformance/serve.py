@@ -67,14 +67,14 @@ def serve(text: str) -> int:
     answers, nothing = os.dup(1), os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    printed, source = CapturedOutput(), None
+    printed, kept, source = CapturedOutput(), wire.Kept(), None
     while (line := requests.get()) is not None:
         message = wire.message(line)
         if source is None:
             source, answer = _hello(text, message)
             printed.was_used()
         else:
-            answer = _answer(source, message, printed)
+            answer = _answer(source, message, printed, kept)
         _write(answers, wire.line(answer))
         if source is None:
             return 1
@@ -98,16 +98,16 @@ def _hello(text: str, message: dict[str, Any]) -> tuple[Local | None, dict[str, 
         return None, {"error": words if own else f"adapter: {text!r} raises {type(error).__name__}: {words}"}
 
 
-def _answer(source: Local, message: dict[str, Any], printed: CapturedOutput) -> dict[str, Any]:
+def _answer(source: Local, message: dict[str, Any], printed: CapturedOutput, kept: wire.Kept) -> dict[str, Any]:
     name = message["call"]
-    found = _answer_or_fault(source, name, message["arguments"])
+    found = _answer_or_fault(source, name, message["arguments"], kept)
     notes = source.notes.get(name, set()) | ({PRINTS} if printed.was_used() else set())
     return {"id": message["id"]} | found | ({"notes": sorted(notes)} if notes else {})
 
 
-def _answer_or_fault(source: Local, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _answer_or_fault(source: Local, name: str, arguments: dict[str, Any], kept: wire.Kept) -> dict[str, Any]:
     try:
-        given = {key: wire.decode(value) for key, value in arguments.items()}
+        given = {key: kept.decode(value) for key, value in arguments.items()}
         value = wire.encode(source.call(name, given))
         return {"value": value} | {"asked": wire.encode(one.asked) for one in given.values() if isinstance(one, Observed)}
     except Skip as skip:

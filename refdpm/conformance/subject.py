@@ -8,7 +8,8 @@ import numpy as np
 
 from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Network, Skip, Source
-from refdpm.conformance.chapters.inputs import Given, Inputs, fingerprint
+from refdpm.conformance.arguments import fingerprint
+from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS, own_tables, rounded

@@ -58,12 +58,14 @@ import json
 
 import numpy as np
 
-from refdpm.conformance.adapter import MOST, Fault, Model, Network, Observed, said
+from refdpm.conformance.adapter import MOST, NETWORKS, Fault, Model, Network, Observed, said
+from refdpm.conformance.arguments import copied, fingerprint
 from refdpm.vjp import Array
 
 DTYPES = frozenset({"bool", *(f"float{bits}" for bits in (16, 32, 64)),
                     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
 LONGEST = 2 ** 24               # bytes in a line
+LARGE, KEPT = 500, 8            # numbers of an argument that an adapter of ours is sent once, and how many of those it keeps
 
 
 def line(message: dict[str, Any]) -> bytes:
@@ -127,6 +129,46 @@ def _array(array: Array) -> dict[str, Any]:
 
 
 # -- in ----------------------------------------------------------------------------------------------------------------
+
+class Kept:
+    """Large arguments, such as a network's table for all t, that one side has sent and the other has kept: told by their numbers.
+
+    Both sides forget the oldest when there are too many.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[Any, int] = {}
+        self._here: dict[int, Any] = {}
+        self._count = 0
+
+    def encode(self, value: Any) -> Any:
+        """A value for JSON, or the number of one that was sent before.   Raises: TypeError, as `encode`."""
+        if sum(np.size(part) for part in (value if isinstance(value, NETWORKS) else [value])) < LARGE:
+            return encode(value)
+        key = fingerprint({"value": value})
+        if key in self._sent:
+            return {"kept": self._sent[key]}
+        encoded = encode(value)
+        self._sent[key] = self._count = self._count + 1
+        _forget_oldest(self._sent)
+        return {"keep": self._count, "value": encoded}
+
+    def decode(self, value: Any) -> Any:
+        """The value of JSON, or a copy of the one that was kept under a number.   Raises: Fault."""
+        match value:
+            case {"kept": int(number), **rest} if not rest:
+                return copied({"value": self._here[number]})["value"]
+            case {"keep": int(number), "value": encoded, **rest} if not rest:
+                self._here[number] = decode(encoded)
+                _forget_oldest(self._here)
+                return copied({"value": self._here[number]})["value"]
+        return decode(value)
+
+
+def _forget_oldest(found: dict[Any, Any]) -> None:
+    if len(found) > KEPT:
+        del found[next(iter(found))]
+
 
 def decode(value: Any) -> Any:
     """The value of JSON.   Raises: Fault for what is none."""

@@ -1,5 +1,6 @@
 """Adapters that misbehave, in this process and in their own: each is a verdict with a reason, and the rest goes on."""
 
+from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
 import json
@@ -546,3 +547,32 @@ def test_when_a_sampler_asks_the_network_is_seen_in_another_process_too(tmp_path
     law = next(one for one in session.LAWS if one.id == "SMP.TIMES")
     result = kit.law_result(law)
     assert (result.verdict, result.reason) == ("wrong" if says else "pass", says)
+
+
+def test_a_large_argument_is_sent_once_and_kept_as_it_was():
+    """Also after the receiver has changed what it got, and until too many others have come."""
+    sender, receiver = wire.Kept(), wire.Kept()
+    large = [np.arange(600.0) + n for n in range(wire.KEPT + 2)]
+    first, again = sender.encode(large[0]), sender.encode(large[0].copy())
+    assert "value" in first and again == {"kept": first["keep"]}
+    for encoded in (first, again):
+        found = receiver.decode(encoded)
+        np.testing.assert_array_equal(found, large[0])
+        found += 1
+    for one in large[1:]:
+        np.testing.assert_array_equal(receiver.decode(sender.encode(one)), one)
+    assert "value" in sender.encode(large[0]) and sender.encode(large[-1]) == {"kept": wire.KEPT + 2}
+    assert sender.encode(np.zeros(3)) == wire.encode(np.zeros(3))
+
+
+def test_what_was_sent_to_a_process_is_sent_again_to_the_next_one(tmp_path):
+    (tmp_path / "adapter.py").write_text("import os\ndef kl(mean_q, var_q, mean_p, var_p):\n"
+                                         "    if var_p[0, 0] > 5: os._exit(1)\n    return mean_q + var_p\n")
+    large, ones = np.full((600, 2), 2.0), np.ones((600, 2))
+    with closing(open_source(str(tmp_path / "adapter.py"), isolate=True, timeout=20, names=frozenset({"kl"}))) as source:
+        arguments = dict(mean_q=large, var_q=ones, mean_p=large, var_p=ones)
+        for _ in range(2):
+            np.testing.assert_array_equal(source.call("kl", arguments), 3 * ones)
+        with pytest.raises(Fault):
+            source.call("kl", arguments | {"var_p": 9 * ones})
+        np.testing.assert_array_equal(source.call("kl", arguments), 3 * ones)

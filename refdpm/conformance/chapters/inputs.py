@@ -1,7 +1,6 @@
 """Inputs: numbers that float32 holds, states, schedules and steps, and the network that an adapter is given."""
 
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
 from typing import Any, NamedTuple
 import math
 
@@ -10,13 +9,12 @@ from refdpm import schedule
 from refdpm.conformance.adapter import Model, Skip
 from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
-from refdpm.vjp import Array, tree_map
+from refdpm.vjp import Array
 
 Inputs = dict[str, Any]
 N, D = 3, 2
 WIDE = 5                        # components of wide states: more than an image has channels, in most programs
 LONG = 1000                     # steps of a long schedule
-FEW = 256                       # bytes of an array that are compared themselves
 
 
 class Given(NamedTuple):
@@ -29,18 +27,6 @@ class Given(NamedTuple):
     beta: Array | None = None
     classes: int | None = None
     own_steps: tuple[Array, ...] | None = None
-
-
-def fingerprint(inputs: Inputs) -> Any:
-    """The same for the same inputs, to the last bit of their numbers; something that a dict can have as a key."""
-    return tuple((name, _fingerprint_of(value)) for name, value in inputs.items())
-
-
-def _fingerprint_of(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        numbers = value.tobytes()
-        return value.shape, value.dtype.char, numbers if len(numbers) <= FEW else blake2b(numbers, digest_size=16).digest()
-    return tuple(map(_fingerprint_of, value)) if isinstance(value, tuple) else value
 
 
 # -- numbers that float32 holds exactly ----------------------------------------------------------------------------------
@@ -184,15 +170,6 @@ def drawn(**parts: Draw) -> Callable[[Given], Draw]:
 def states_of(inputs: Inputs) -> Array:
     """The first of the inputs that has rows and components; where there is none, one number."""
     return next((value for value in inputs.values() if isinstance(value, np.ndarray) and value.ndim > 1), np.zeros(1))
-
-
-def copied(inputs: Inputs) -> Inputs:
-    """Inputs that may be changed in place, as a planted mistake may do."""
-    return {name: tree_map(_copied, value) for name, value in inputs.items()}
-
-
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 # -- the network ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import numpy as np
 
 from refdpm.conformance.adapter import Model, Network
 from refdpm.conformance.chapters.draws import Draw
-from refdpm.conformance.chapters.inputs import Given, Inputs, fingerprint, states_of
+from refdpm.conformance.arguments import fingerprint
+from refdpm.conformance.chapters.inputs import Given, Inputs, states_of
 from refdpm.conformance.in_textbook import Keyed
 from refdpm.conformance.precision import LIMIT, TABLES
 from refdpm.textbook.expression import E, nodes

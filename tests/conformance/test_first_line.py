@@ -156,9 +156,13 @@ class Symbols:
     def categorical_marginal(self, x_0, t):
         return np.array([self.bars[s][x] for s, x in zip(t, x_0)])
 
+    def over_classes(self, joint):
+        return joint.sum(axis=-1, keepdims=True)
+
     def categorical_posterior(self, x_0, x_t, t):
         joint = np.array([self.steps[s - 1].T[b] * self.before(a, s) for s, a, b in zip(t, x_0, x_t)])
-        return joint / joint.sum(axis=-1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            return joint / self.over_classes(joint)
 
     def categorical_reverse(self, logits, x_t, t):
         joint = np.array([self.steps[s - 1].T[b] * (p @ self.bars[s - 1]) for s, p, b in zip(t, self.said(logits), x_t)])
@@ -194,6 +198,8 @@ LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "c
      "1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere"),
     (LAWS[2:3], dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
      "the column for the row of the matrix with ᾱ_{t−1} on its diagonal"),
+    (LAWS[2:3], dict(over_classes=lambda self, joint: joint.sum(axis=1, keepdims=True)),       # 0/0 for a class that is nowhere
+     "over the axis before the last, and not over classes"),
     (LAWS[2:], dict(divergence=lambda self, q, p: SymbolsWithTerm.divergence(self, p, q)), "NEW-CAT-KL"),
     (LAWS[2:], dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)),
      "1e-06 is added in a logarithm, to "),

@@ -736,3 +736,19 @@ def test_large_numbers_of_which_nothing_can_be_told_are_counted():
 def test_all_causes_are_in_the_first_line():
     report = steps(deviation=lambda self, var: var, divergence=lambda self, ratio: (ratio - np.log(ratio)) / 2)
     assert headline(report).endswith("; also wrong, perhaps for another reason: SMP.STEP.X_PREV")
+
+
+@pytest.mark.parametrize("seed", [1, 8])
+def test_a_number_that_has_cancelled_at_one_step_decides_nothing(seed):
+    """In float32, T = 1000, a drawn x_t may be near 0 at a t that is drawn once; turned round it is not."""
+    beta = np.linspace(1e-4, 0.02, 1000)
+    abar = np.cumprod(1 - beta)
+    root, rest = (np.sqrt(x).astype(np.float32) for x in (abar, 1 - abar))
+
+    def marginal_sample(x_0, t, noise):
+        signal, deviation = (table[t].reshape(-1, *[1] * (x_0.ndim - 1)) for table in (root, rest))
+        return signal * x_0.astype(np.float32) + deviation * noise.astype(np.float32)
+
+    program = SimpleNamespace(__name__="program", beta=beta, dtype="float32", marginal_sample=marginal_sample)
+    row = next(row for row in check(program, effort=Effort(seed=seed))["clauses"] if row["id"] == "GAU.DRAW.X_T")
+    assert row["verdict"] == "pass", row["reason"]

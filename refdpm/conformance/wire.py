@@ -143,7 +143,8 @@ class Kept:
 
     def encode(self, value: Any) -> Any:
         """A value for JSON, or the number of one that was sent before.   Raises: TypeError, as `encode`."""
-        if sum(np.size(part) for part in (value if isinstance(value, NETWORKS) else [value])) < LARGE:
+        parts = value if isinstance(value, NETWORKS) else (value,)
+        if sum(part.size for part in parts if isinstance(part, np.ndarray)) < LARGE:
             return encode(value)
         key = fingerprint({"value": value})
         if key in self._sent:

@@ -10,8 +10,7 @@ its doors, and no formula needs to think of it:
     t and other integers                                become int64; they must be whole numbers
 
 It is said so of activations, layers and networks: in single precision they are faster, and their values are those of the same
-numbers in float64 to single precision.  Arrays keep their order in memory, and may be strided or
-read-only.
+numbers in float64 to single precision.  Arrays keep their order in memory, and may be strided or read-only.
 
 In a pair all positional arguments are numbers (see `vjp`), and so are the cotangents that its pullback takes; elsewhere, and among
 the arguments that are held fixed, those that are annotated as an `Array`, as a `float`, or as a named tuple of arrays.  In a

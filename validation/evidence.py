@@ -13,8 +13,8 @@ import numpy as np
 
 from refdpm import gradcheck
 from refdpm.conformance import accuracy, cases, checks, matrix
-from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.arguments import copied
+from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.reference import Reference

@@ -14,7 +14,7 @@ Arguments = Mapping[str, Any]
 
 
 def fingerprint(arguments: Arguments) -> Any:
-    """The same for the same inputs, to the last bit of their numbers; something that a dict can have as a key."""
+    """The same for the same arguments, to the last bit of their numbers; something that a dict can have as a key."""
     return tuple((name, _fingerprint_of(value)) for name, value in arguments.items())
 
 
@@ -26,7 +26,7 @@ def _fingerprint_of(value: Any) -> Any:
 
 
 def copied(arguments: Arguments) -> dict[str, Any]:
-    """Arguments that may be changed in place, as a planted mistake may do."""
+    """Arguments that may be changed in place, as a planted mistake and an adapter may do."""
     return {name: tree_map(_copied, value) for name, value in arguments.items()}
 
 

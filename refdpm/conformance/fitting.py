@@ -13,7 +13,6 @@ from refdpm.vjp import Array
 
 STARTS = (1.0, 2.0)             # of the secant method
 STEPS = 30                      # of it, at most
-CLOSE = 1e-5                    # of the error that has to be explained
 DIGITS = 4                      # that a number has which somebody writes down
 MORE = 1e-5                     # relative, that it may seem to have more
 
@@ -21,20 +20,17 @@ MORE = 1e-5                     # relative, that it may seem to have more
 def fitting_number(values: Callable[[float], tuple[Array, ...]], failure: Failure) -> float | None:
     """The number with which `values` gives the worst number of a failure, if somebody may have written it; 0 and 1 are none."""
     at, entry = _worst(failure)
-    came, right = (getattr(failure.parts[at], name)[entry] for name in ("observed", "expected"))
+    came = failure.parts[at].observed[entry]
 
     def value(number: float) -> float:
         found = np.asarray(values(number)[at])
         return float(found[entry if found.ndim else ()]) if found.shape in ((), failure.parts[at].observed.shape) else np.nan
 
-    near = CLOSE * abs(came - right)
-    found = _root(lambda number: value(number) - came, near)
-    if found is None and came:                                     # it may stand in an exponent
-        found = _root(lambda number: np.log(value(number) / came), near / abs(came))
-    if found:
-        written = next((one for one in (_short(found), 1 / _short(1 / found)) if abs(one - found) <= MORE * abs(found)), 1.0)
-        return None if written == 1 else written
-    return None
+    found = _root(lambda number: value(number) - came)
+    if np.isnan(found) and came:                                   # it may stand in an exponent
+        found = _root(lambda number: np.log(value(number) / came))
+    written = (_short(found), 1 / _short(1 / found)) if found else ()
+    return next((one for one in written if abs(one - found) <= MORE * abs(found) and one != 1), None)
 
 
 def _worst(failure: Failure) -> tuple[int, tuple[int, ...]]:
@@ -52,17 +48,9 @@ def _short(number: float) -> float:
     return float(f"{number:.{DIGITS}g}")
 
 
-def _root(f: Callable[[float], float], near: float) -> float | None:
-    """Where f is 0, by the secant method; None where that does not get there."""
+def _root(f: Callable[[float], float]) -> float:
+    """Where f is 0; NaN where the secant method does not get there."""
+    from scipy.optimize import root_scalar                         # see `optimize`: what has another name does not wait for it
     before, x = STARTS
-    f_before, f_x = f(before), f(x)
-    for _ in range(STEPS):
-        if not np.isfinite(f_x) or not np.isfinite(f_before):
-            return None
-        if abs(f_x) <= near:
-            return x
-        if f_x == f_before:
-            return None
-        before, x, f_before = x, x - f_x * (x - before) / (f_x - f_before), f_x
-        f_x = f(x)
-    return None
+    found = root_scalar(f, method="secant", x0=before, x1=x, maxiter=STEPS)
+    return float(found.root) if found.converged else np.nan

@@ -20,8 +20,8 @@ import numpy as np
 
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import CalledNoMore, Fault, Refusal, Skip
-from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.arguments import fingerprint
+from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Keyed, Quantity
 from refdpm.conformance.fitting import fitting_number
@@ -291,8 +291,7 @@ def _edited_variants(subject: Subject, quantity: Quantity, outputs: list[int], i
 
 
 def _fitted_variants(subject: Subject, quantity: Quantity, outputs: list[int], failure: Failure) -> naming.Variants:
-    """The textbook's formulas with one number that is not known, where one that somebody may have written makes the worst number of
-    a failure."""
+    """The textbook's formulas with a number that somebody may have written, where it gives the worst number of a failure."""
     edits, values = _edits_and_values(subject, quantity, outputs, failure.inputs, every_fit)
     return [((f"{number:.4g}{edit.says}",), partial(values, at, fitted=number)) for at, edit in enumerate(edits)
             if (number := fitting_number(partial(values, at, failure.inputs), failure)) is not None]
@@ -300,8 +299,10 @@ def _fitted_variants(subject: Subject, quantity: Quantity, outputs: list[int], f
 
 def _edits_and_values(subject: Subject, quantity: Quantity, outputs: list[int], inputs: Inputs,
                       every: Callable[[tuple[E, ...]], list[Edit]]) -> tuple[list[Edit], Callable[..., tuple[Array, ...]]]:
-    """The edits of the textbook's formulas, and the values of the one of a number at inputs; at every input, what an edit leaves as
-    it was is evaluated once."""
+    """The edits of the textbook's formulas, and a function of the place of one among them and of inputs: its values there.
+
+    At every input, what an edit leaves as it was is evaluated once.
+    """
     formulas = quantity.formulas(subject.chosen(quantity, inputs))
     pages: dict[int, tuple[Inputs, list[Edit], Page, dict[E, Any]]] = {}
     # larger ones are made of formulas that have clauses of their own

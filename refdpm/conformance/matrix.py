@@ -13,10 +13,10 @@ import numpy as np
 
 from refdpm.conformance import gradients
 from refdpm.conformance.adapter import Skip
+from refdpm.conformance.arguments import copied
 from refdpm.conformance.session import all_clauses
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.quantity import Law, Quantity
-from refdpm.conformance.arguments import copied
 from refdpm.conformance.chapters.inputs import Given, Inputs
 from refdpm.conformance.judge import Effort, examples, textbook
 from refdpm.conformance.mistakes import MISTAKES, Mistake, planted

@@ -126,6 +126,7 @@ class Remote:
             line = wire.line({"id": self._count, "call": name, "arguments": {key: encode(part) for key, part in arguments.items()}})
             answer = self._answer_to(line)
         except TypeError as error:
+            self._kept.nothing_was_sent()
             raise Skip(f"needs {error} to another process") from None
         except Fault as fault:
             self.close()

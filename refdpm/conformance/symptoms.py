@@ -165,7 +165,8 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     if all(part.expected.ndim > 2 and part.expected.shape[-1] == part.expected.shape[-2] for part in wrong[0].parts):
         yield of_right("its rows and columns are exchanged", lambda x: x.swapaxes(-1, -2))
     yield of_right("it is the mean over the rows, and not one answer for each", lambda x: x.mean(axis=0, keepdims=True))
-    yield of_right("it is the mean over the components, and not one answer for each", lambda x: x.mean(axis=-1, keepdims=True))
+    yield of_right("it is the mean over the components, and not one answer for each",
+                   lambda x: x.mean(axis=tuple(range(1, x.ndim)), keepdims=True))
     yield of_right("it is the sum over the rows, and not one answer for each", lambda x: x.sum(axis=0, keepdims=True))
     yield of_right("it is the sum over the components, and not one answer for each",
                    lambda x: x.sum(axis=tuple(range(1, x.ndim)), keepdims=True))

@@ -130,47 +130,6 @@ def _array(array: Array) -> dict[str, Any]:
 
 # -- in ----------------------------------------------------------------------------------------------------------------
 
-class Kept:
-    """Large arguments, such as a network's table for all t, that one side has sent and the other has kept: told by their numbers.
-
-    Both sides forget the oldest when there are too many.
-    """
-
-    def __init__(self) -> None:
-        self._sent: dict[Any, int] = {}
-        self._here: dict[int, Any] = {}
-        self._count = 0
-
-    def encode(self, value: Any) -> Any:
-        """A value for JSON, or the number of one that was sent before.   Raises: TypeError, as `encode`."""
-        parts = value if isinstance(value, NETWORKS) else (value,)
-        if sum(part.size for part in parts if isinstance(part, np.ndarray)) < LARGE:
-            return encode(value)
-        key = fingerprint({"value": value})
-        if key in self._sent:
-            return {"kept": self._sent[key]}
-        encoded = encode(value)
-        self._sent[key] = self._count = self._count + 1
-        _forget_oldest(self._sent)
-        return {"keep": self._count, "value": encoded}
-
-    def decode(self, value: Any) -> Any:
-        """The value of JSON, or a copy of the one that was kept under a number.   Raises: Fault."""
-        match value:
-            case {"kept": int(number), **rest} if not rest:
-                return copied({"value": self._here[number]})["value"]
-            case {"keep": int(number), "value": encoded, **rest} if not rest:
-                self._here[number] = decode(encoded)
-                _forget_oldest(self._here)
-                return copied({"value": self._here[number]})["value"]
-        return decode(value)
-
-
-def _forget_oldest(found: dict[Any, Any]) -> None:
-    if len(found) > KEPT:
-        del found[next(iter(found))]
-
-
 def decode(value: Any) -> Any:
     """The value of JSON.   Raises: Fault for what is none."""
     try:
@@ -221,3 +180,52 @@ def _numbers(data: list[Any], dtype: str) -> Array:
             return np.array(data, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise Fault(f"returns a list that is no array of {dtype}: {error}") from None
+
+
+# -- once ---------------------------------------------------------------------------------------------------------------
+
+class Kept:
+    """Large arguments, such as a network's table for all t, that one side has sent and the other has kept, by their numbers; only
+    between `remote` and `serve`.
+
+    Both sides forget the oldest when there are too many.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[Any, int] = {}
+        self._here: dict[int, Any] = {}
+        self._count = 0
+
+    def encode(self, value: Any) -> Any:
+        """A value for JSON, or the number of one that was sent before.   Raises: TypeError, as `encode`."""
+        parts = value if isinstance(value, NETWORKS) else (value,)
+        if sum(part.size for part in parts if isinstance(part, np.ndarray)) < LARGE:
+            return encode(value)
+        key = fingerprint({"value": value})
+        if key in self._sent:
+            return {"kept": self._sent[key]}
+        encoded = encode(value)
+        self._sent[key] = self._count = self._count + 1
+        _forget_oldest(self._sent)
+        return {"keep": self._count, "value": encoded}
+
+    def nothing_was_sent(self) -> None:
+        """What was encoded may not have been sent: it is sent again when it is asked for."""
+        self._sent.clear()
+
+    def decode(self, value: Any) -> Any:
+        """The value of JSON, or a copy of the one that was kept under a number.   Raises: Fault."""
+        match value:
+            case {"keep": int(number), "value": encoded, **rest} if not rest:
+                self._here[number] = decode(encoded)
+                _forget_oldest(self._here)
+            case {"kept": int(number), **rest} if not rest:
+                pass
+            case _:
+                return decode(value)
+        return copied({"value": self._here[number]})["value"]
+
+
+def _forget_oldest(found: dict[Any, Any]) -> None:
+    if len(found) > KEPT:
+        del found[next(iter(found))]

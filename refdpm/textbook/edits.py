@@ -22,7 +22,7 @@ from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
 POWERS = ("call", "*", "/")
-NUMBERS_OF = ("classes", "levels", "count", "T", "weight")             # arguments that may be off by one
+OFF_BY_ONE = ("classes", "levels", "count", "T", "weight")             # arguments that may be so
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
 STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
 TARGETS = ("x_0", "noise")                                           # what a network predicts, or a state is made of
@@ -87,18 +87,18 @@ def every_fit(formulas: tuple[E, ...]) -> list[Edit]:
 
 
 def _fits(version: _Version) -> Iterator[Edit]:
-    number = given(FITTED)
+    """A number that is not known in the formulas in one form."""
+    number, parents = given(FITTED), version.parents()
     for one in (one for one in version.everything if one.op in FITTING):
         changes = [(f" times {_name(one)}", number * one)]
         if one.op == "given" and one.how not in STATES:
             changes += [(f" for {_name(one)}", number + 0 * one)]
-        parents = [parent for parent in version.everything if any(version.shown(part) is one for part in version.parts_of(parent))
-                   and parent.op not in ("forms", "also")]
+        around = parents.get(one, ())
         for says, new in changes:
             yield version.edit(says, {one: new})
-            if 1 < len(parents) <= MANY:
+            if 1 < len(around) <= MANY:
                 yield from (version.edit(f"{says} in {_name(parent)}", {parent: version.with_part(parent, one, new)})
-                            for parent in parents)
+                            for parent in around)
 
 
 def aligned(found: Sequence[Said], like: Sequence[Said]) -> list[Said]:
@@ -146,6 +146,14 @@ class _Version:
             one, = self.parts_of(one)
         return one
 
+    def parents(self) -> dict[E, dict[E, None]]:
+        """Of every node those of which it is a part, in order and each once."""
+        found: dict[E, dict[E, None]] = {}
+        for parent in reversed(self.everything):
+            for part in self.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
+                found.setdefault(self.shown(part), {})[parent] = None
+        return found
+
     def with_part(self, parent: E, part: E, new: E) -> E:
         """The parent with another part; of a larger or smaller of two also where they are compared."""
         parts = [new if self.shown(one) is part else one for one in parent.parts]
@@ -172,10 +180,7 @@ def _edits(version: _Version, before: set[E], all_ways: bool) -> Iterator[Edit]:
     columns = dict.fromkeys(one.how for one in everything if one.op == "column" and one.how.name != "t")
     states = {name for one in everything if one.op in ("walk", "path") for name in (one.how.state, *one.how.kept)}
     arguments = {one.how: one for one in everything if one.op == "given" and one.how not in states}
-    parents: dict[E, dict[E, None]] = {}                             # of every node, in order and each once
-    for parent in reversed(everything):
-        for part in version.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
-            parents.setdefault(version.shown(part), {})[parent] = None
+    parents = version.parents()
     yield from _other_states_of_a_path(version)
     which_step = {part for one in everything if _asks_which_step(one) for part in one.parts}     # edited as a case
     for one in (one for one in everything if not is_said(one) and one not in which_step):
@@ -511,7 +516,7 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
         yield f"square of {_name(one)} for {_name(one)}", one * one
         yield f"1/{_name(one)} for {_name(one)}", 1 / one
-    if all_ways and one.op == "given" and one.how in NUMBERS_OF:
+    if all_ways and one.op == "given" and one.how in OFF_BY_ONE:
         yield f"{_name(one)} − 1 for {_name(one)}", one - 1
         yield f"{_name(one)} + 1 for {_name(one)}", one + 1
     if all_ways and one.op == "given" and one.how not in STATES:

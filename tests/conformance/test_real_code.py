@@ -738,17 +738,33 @@ def test_all_causes_are_in_the_first_line():
     assert headline(report).endswith("; also wrong, perhaps for another reason: SMP.STEP.X_PREV")
 
 
-@pytest.mark.parametrize("seed", [1, 8])
-def test_a_number_that_has_cancelled_at_one_step_decides_nothing(seed):
-    """In float32, T = 1000, a drawn x_t may be near 0 at a t that is drawn once; turned round it is not."""
+def drawn_in_float32(changed=lambda x_0, t: 0.0):
+    """q(x_t | x_0) of a schedule with T = 1000, with tables in float32."""
     beta = np.linspace(1e-4, 0.02, 1000)
     abar = np.cumprod(1 - beta)
     root, rest = (np.sqrt(x).astype(np.float32) for x in (abar, 1 - abar))
 
     def marginal_sample(x_0, t, noise):
         signal, deviation = (table[t].reshape(-1, *[1] * (x_0.ndim - 1)) for table in (root, rest))
-        return signal * x_0.astype(np.float32) + deviation * noise.astype(np.float32)
+        return signal * x_0.astype(np.float32) + deviation * noise.astype(np.float32) + np.float32(changed(x_0, t))
 
-    program = SimpleNamespace(__name__="program", beta=beta, dtype="float32", marginal_sample=marginal_sample)
-    row = next(row for row in check(program, effort=Effort(seed=seed))["clauses"] if row["id"] == "GAU.DRAW.X_T")
-    assert row["verdict"] == "pass", row["reason"]
+    return SimpleNamespace(__name__="program", beta=beta, dtype="float32", marginal_sample=marginal_sample)
+
+
+def verdict_of_a_draw(program, seed):
+    return next(row["verdict"] for row in check(program, effort=Effort(seed=seed))["clauses"] if row["id"] == "GAU.DRAW.X_T")
+
+
+@pytest.mark.parametrize("seed", [1, 8])
+def test_a_number_that_has_cancelled_at_one_step_decides_nothing(seed):
+    """A drawn x_t may be near 0 at a t that is drawn once; turned round it is not."""
+    assert verdict_of_a_draw(drawn_in_float32(), seed) == "pass"
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_is_wrong_only_after_turning_round_is_wrong(sign):
+    """Of the first component of x_0 one sign alone is drawn at t = 318 with this seed."""
+    def changed(x_0, t):
+        return np.where((t == 317).reshape(-1, *[1] * (x_0.ndim - 1)) & (sign * x_0[:, :1] > 0), 0.5, 0.0)
+
+    assert verdict_of_a_draw(drawn_in_float32(changed), 1) == "wrong"

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from refdpm.conformance.adapter import Model, Network
-from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.arguments import fingerprint
+from refdpm.conformance.chapters.draws import Draw
 from refdpm.conformance.chapters.inputs import Given, Inputs, states_of
 from refdpm.conformance.in_textbook import Keyed
 from refdpm.conformance.precision import LIMIT, TABLES

@@ -5,6 +5,7 @@ answer by itself; `naming` asks whether it explains all the others too.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from refdpm.vjp import Array
 
 STARTS = (1.0, 2.0)             # of the secant method
 STEPS = 30                      # of it, at most
+CLOSE = 1e-5                    # of the error that has to be explained
 DIGITS = 4                      # that a number has which somebody writes down
 MORE = 1e-5                     # relative, that it may seem to have more
 
@@ -20,15 +22,19 @@ MORE = 1e-5                     # relative, that it may seem to have more
 def fitting_number(values: Callable[[float], tuple[Array, ...]], failure: Failure) -> float | None:
     """The number with which `values` gives the worst number of a failure, if somebody may have written it; 0 and 1 are none."""
     at, entry = _worst(failure)
-    came = failure.parts[at].observed[entry]
+    came, right = (getattr(failure.parts[at], name)[entry] for name in ("observed", "expected"))
 
     def value(number: float) -> float:
-        found = np.asarray(values(number)[at])
-        return float(found[entry if found.ndim else ()]) if found.shape in ((), failure.parts[at].observed.shape) else np.nan
+        with suppress(ValueError, IndexError, ArithmeticError):    # a formula that can say nothing there
+            found = np.asarray(values(number)[at] if np.isfinite(number) else np.nan)
+            if found.shape in ((), failure.parts[at].observed.shape):
+                return float(found[entry if found.ndim else ()])
+        return np.nan
 
-    found = _root(lambda number: value(number) - came)
+    near = CLOSE * abs(came - right)
+    found = _root(lambda number: value(number) - came, near)
     if np.isnan(found) and came:                                   # it may stand in an exponent
-        found = _root(lambda number: np.log(value(number) / came))
+        found = _root(lambda number: np.log(value(number) / came), near / abs(came))
     written = (_short(found), 1 / _short(1 / found)) if found else ()
     return next((one for one in written if abs(one - found) <= MORE * abs(found) and one != 1), None)
 
@@ -48,9 +54,9 @@ def _short(number: float) -> float:
     return float(f"{number:.{DIGITS}g}")
 
 
-def _root(f: Callable[[float], float]) -> float:
+def _root(f: Callable[[float], float], near: float) -> float:
     """Where f is 0; NaN where the secant method does not get there."""
     from scipy.optimize import root_scalar                         # see `optimize`: what has another name does not wait for it
     before, x = STARTS
     found = root_scalar(f, method="secant", x0=before, x1=x, maxiter=STEPS)
-    return float(found.root) if found.converged else np.nan
+    return float(found.root) if abs(f(found.root)) <= near else np.nan

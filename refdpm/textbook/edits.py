@@ -22,7 +22,8 @@ from refdpm.textbook.written import written
 
 COLUMNS = ("beta", "alpha", "alpha_bar")
 POWERS = ("call", "*", "/")
-OFF_BY_ONE = ("classes", "levels", "count", "T", "weight")             # arguments that may be so
+COUNTS = ("classes", "levels", "count", "T")                           # arguments that say how many there are
+OFF_BY_ONE = (*COUNTS, "weight")                                     # arguments that may be so
 LEAVES = ("column", "given", "gathered")                             # another one is tried in each place, a power only in all
 STATES = ("x_0", "x_t", "noise")                                    # arguments at which a network may be asked
 TARGETS = ("x_0", "noise")                                           # what a network predicts, or a state is made of
@@ -89,7 +90,8 @@ def every_fit(formulas: tuple[E, ...]) -> list[Edit]:
 def _fits(version: _Version) -> Iterator[Edit]:
     """A number that is not known in the formulas in one form."""
     number, parents = given(FITTED), version.parents()
-    for one in (one for one in version.everything if one.op in FITTING):
+    counted = {part for one in version.everything if one.op == "counting" for part in one.parts}
+    for one in (one for one in version.everything if one.op in FITTING and one.how not in COUNTS and one not in counted):
         changes = [(f" times {_name(one)}", number * one)]
         if one.op == "given" and one.how not in STATES:
             changes += [(f" for {_name(one)}", number + 0 * one)]

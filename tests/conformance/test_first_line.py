@@ -769,6 +769,15 @@ def test_a_number_that_is_another_at_every_input_is_none():
     assert "is wrong: no mistake that is known explains it" in told
 
 
+def test_no_number_of_levels_is_tried_that_is_none():
+    """Where nothing explains a list whose length is an argument."""
+    def of_another_power(count, sigma_max, sigma_min, rho):
+        return levels(count, sigma_max, sigma_min, rho, rho + np.sin(count))
+
+    told = first_line({"sigma_levels": of_another_power})
+    assert "is wrong: no mistake that is known explains it" in told
+
+
 def noised_again(x_prev, noise, t, beta):
     rate = beta[t - 2].reshape((-1,) + (1,) * (x_prev.ndim - 1))
     return np.sqrt(1 - rate) * x_prev + np.sqrt(rate) * noise

@@ -16,6 +16,7 @@ STARTS = (1.0, 2.0)             # of the secant method
 STEPS = 30                      # of it, at most
 CLOSE = 1e-5                    # of the error that has to be explained
 DIGITS = 4                      # that a number has which somebody writes down
+SIZES = (1e-12, 1e12)           # between which it is
 MORE = 1e-5                     # relative, that it may seem to have more
 
 
@@ -35,7 +36,7 @@ def fitting_number(values: Callable[[float], tuple[Array, ...]], failure: Failur
     found = _root(lambda number: value(number) - came, near)
     if np.isnan(found) and came:                                   # it may stand in an exponent
         found = _root(lambda number: np.log(value(number) / came), near / abs(came))
-    written = (_short(found), 1 / _short(1 / found)) if found else ()
+    written = (_short(found), 1 / _short(1 / found)) if SIZES[0] <= abs(found) <= SIZES[1] else ()
     return next((one for one in written if abs(one - found) <= MORE * abs(found) and one != 1), None)
 
 

@@ -28,7 +28,7 @@ from refdpm.conformance.fitting import fitting_number
 from refdpm.conformance.naming import Name
 from refdpm.conformance.power import HALF, NOTHING, factor_along_t, is_large, places_of, smallest_factor, too_weak, unseen
 from refdpm.conformance.smallest import size, smallest
-from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, values_and_scales, ratios
+from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, bearing_on, ratios, values_and_scales
 from refdpm.conformance.symptoms import Failure, Part, where
 from refdpm.textbook.edits import ADDED, FITTED, Edit, aligned, every_edit, every_fit
 from refdpm.textbook.expression import E, nodes
@@ -109,10 +109,9 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     if quantity.name not in subject.functions:
         return skipped(ids, f"{quantity.name} is not offered")
     try:
-        inputs_to_try = subject.edges(quantity) + _not_too_long(examples(quantity.inputs(subject.given), effort))
+        asked = _ask_all(subject, quantity, _inputs_to_try(subject, quantity, effort))
     except Skip as skip:                                     # a schedule of the adapter's own that is too short
         return skipped(ids, str(skip))
-    asked = _ask_all(subject, quantity, map(subject.in_precision, inputs_to_try))
     if asked.faults:
         return _wrong_by_fault(subject, quantity, effort, ids, *asked.faults[0])
     if not asked.rows:
@@ -120,8 +119,27 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     cases = [list(column) for column in zip(*asked.rows)]
     results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
     notes = [*getattr(subject.source, "notes", {}).get(quantity.name, ()), *_refusals_text(asked), *_undefined_text(asked.rows)]
-    named = _with_mistakes(subject, quantity, results, cases, effort)
-    return [_with_notes(result, notes) for result in _with_mistakes_of_its_own(subject, quantity, named, cases)]
+    named = _with_mistakes_of_its_own(subject, quantity, _with_mistakes(subject, quantity, results, cases, effort), cases)
+    mirrored = "data_at" in bearing_on(quantity, cases[0][0].inputs) and subject.profile.of(quantity.name).data_at
+    says = "said with t = 0 at the data" if mirrored else ""
+    return [_with_notes(_elsewhere(result, says) if result.mistake else result, notes) for result in named]
+
+
+def named_in_some_rows(subject: Subject, quantity: Quantity, results: list[Result], effort: Effort) -> list[Result]:
+    """The results, and those that have no name with the mistake that explains the answers in those rows alone in which they are
+    wrong, if some are right."""
+    nameless = [result.verdict == "wrong" and not result.mistake and result.observed is not None for result in results]
+    if not any(nameless):
+        return results
+    columns = zip(*_ask_all(subject, quantity, _inputs_to_try(subject, quantity, effort)).rows)
+    return [_with_mistake_of_some_rows(subject, quantity, at, list(cases), result) if nameless[at] else result
+            for at, (result, cases) in enumerate(zip(results, columns, strict=True))]
+
+
+def _inputs_to_try(subject: Subject, quantity: Quantity, effort: Effort) -> list[Inputs]:
+    """Raises: Skip for a schedule of the adapter's own that is too short."""
+    found = subject.edges(quantity) + _not_too_long(examples(quantity.inputs(subject.given), effort))
+    return [subject.in_precision(inputs) for inputs in found]
 
 
 def _not_too_long(inputs: list[Inputs]) -> list[Inputs]:
@@ -206,19 +224,16 @@ def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], 
     found = _nearest_mistake(subject, quantity, together, cases, pairs) if wrong else None
     if found is not None and found.reproduces or len(together) == 1:
         return [with_mistake(result, found) if at in wrong else result for at, result in enumerate(results)]
-    named = [with_mistake(result, _nearest_mistake(subject, quantity, [at], cases, pairs)) if at in wrong else result
-             for at, result in enumerate(results)]
-    return [with_mistake(result, _mistake_of_some_steps(subject, quantity, at, cases[at]))
-            if result.verdict == "wrong" and not result.mistake and " t " in result.where else result
-            for at, result in enumerate(named)]
+    return [with_mistake(result, _nearest_mistake(subject, quantity, [at], cases, pairs)) if at in wrong else result
+            for at, result in enumerate(results)]
 
 
-def _mistake_of_some_steps(subject: Subject, quantity: Quantity, at: int, cases: list[_Case]) -> Name | None:
-    """The mistake that explains the answers at those t alone at which they are wrong."""
-    along = [case for case in cases if np.shape(case.inputs.get("t", 0)) == case.observed.shape[:1] != ()]
-    worst = sorted(along, key=_wrong_entry_count, reverse=True)[:FAILING]
-    return naming.name_of_rows(_ways_to(subject, quantity, [at]), [_failure((case,)) for case in worst],
-                               _edited_variants(subject, quantity, [at], cases[0].inputs))
+def _with_mistake_of_some_rows(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
+    """The result with the mistake that explains the answers in those rows alone in which they are wrong, if some are right."""
+    worst = sorted((case for case in cases if case.observed.ndim), key=_wrong_entry_count, reverse=True)[:FAILING]
+    found = naming.name_of_rows(_ways_to(subject, quantity, [at]), [_failure((case,)) for case in worst],
+                                _edited_variants(subject, quantity, [at], cases[0].inputs))
+    return with_mistake(result if result.where else result._replace(where="in some rows only"), found) if found else result
 
 
 def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]
@@ -237,8 +252,13 @@ def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: lis
     if found is None or not found.reproduces:
         return results
     says = f"given the adapter's own {', '.join(quantity.after)}"
-    return [with_mistake(result._replace(given_upstream=True, where="; ".join(filter(None, [says, result.where]))), found)
-            if at in nameless else result for at, result in enumerate(results)]
+    return [with_mistake(_elsewhere(result._replace(given_upstream=True), says), found) if at in nameless else result
+            for at, result in enumerate(results)]
+
+
+def _elsewhere(result: Result, says: str) -> Result:
+    """The result with more of where, and how, it is wrong."""
+    return result._replace(where="; ".join(filter(None, [says, result.where])))
 
 
 def _row_given_upstream(subject: Subject, quantity: Quantity, inputs: Inputs, **exactly: bool) -> list[_Case]:

@@ -83,7 +83,7 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
 
 
 def name_of_rows(references: Sequence[Reference], failures: list[Failure], slips: Variants) -> Name | None:
-    """The mistake or the slip that reproduces the rows that are wrong, whatever it makes of others; None if they are too few."""
+    """The mistake or the slip that reproduces the rows that are wrong, whatever it makes of others; None if they are too few, or all."""
     wrong = {id(failure.inputs): np.any([part.wrong.reshape(len(part.wrong), -1).any(axis=1) for part in failure.parts], axis=0)
              for failure in failures}
 
@@ -93,9 +93,10 @@ def name_of_rows(references: Sequence[Reference], failures: list[Failure], slips
             return tuple(np.broadcast_to(value, rows.shape + np.shape(value)[1:])[rows] for value in variant(inputs))
         return values
 
+    some_are_right = any(np.any(rows) and not np.all(rows) for rows in wrong.values())
     failures = [Failure(failure.inputs, tuple(part.only(rows) for part in failure.parts))
                 for failure in failures if np.any(rows := wrong[id(failure.inputs)])]
-    if _finite_count(failures) < symptoms.ENOUGH:
+    if _finite_count(failures) < symptoms.ENOUGH or not some_are_right:
         return None
     known = [((mistake.id,), _variant_with(reference, mistake)) for reference in references
              for mistake in touched(reference, failures[0].inputs)]

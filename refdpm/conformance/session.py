@@ -28,7 +28,7 @@ from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.ddpm_bound import NO_MASS
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with, sides, under
-from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, plain, skipped
+from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, named_in_some_rows, plain, skipped
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
@@ -69,6 +69,8 @@ class Session:
             found = [self._undecided_if_a_draw(quantity, result) for result in found]
             if any(result.verdict == "wrong" for result in found):
                 found = self._with_names_by_other_choices(quantity, self._with_conventions(quantity, found))
+                if not any(result.reason.startswith(DISAGREES) for result in found):
+                    found = named_in_some_rows(self.subject, quantity, found, self.effort)
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
         return self._results
 
@@ -129,7 +131,8 @@ class Session:
         effort = self.effort._replace(power=False, pairs=False, max_examples=min(self.effort.max_examples, FEW))
         for choices in self._other_choices(quantity):
             again = self._judged_with(quantity, choices, effort)
-            if all(new.mistake and new.verdict == "wrong" for old, new in zip(found, again) if old.verdict == "wrong"):
+            failing = [new for old, new in zip(found, again) if "wrong" in (old.verdict, new.verdict)]
+            if all(new.mistake and new.verdict == "wrong" for new in failing):
                 return self._adopted(quantity, choices, again)
         return found
 

@@ -452,7 +452,8 @@ def where(failures: Iterable[Failure]) -> str:
                                for part in failure.parts if part.wrong.ndim and len(part.wrong)], axis=0))
              for failure in failures if all(part.wrong.ndim and len(part.wrong) == len(failure.parts[0].wrong)
                                             for part in failure.parts)]
-    return _steps_text(found) or _single_step_text(failures) or _components_text([failure for failure, _ in found])
+    return (_steps_text(found) or _range_text(found) or _single_step_text(failures)
+            or _components_text([failure for failure, _ in found]))
 
 
 def _steps_text(found: list[tuple[Failure, Array]]) -> str:
@@ -468,10 +469,27 @@ def _steps_text(found: list[tuple[Failure, Array]]) -> str:
         if np.all(wrong == holds):
             return says
     first = int(np.min(t[wrong]))
+    if np.all(t[wrong] == first) and np.all(wrong == (t == first)):
+        return f"at t = {first} only"
     if first > 2 and np.all(wrong[t >= first]):
         return f"from t = {first} on"
     last = int(np.max(t[wrong]))
     return f"up to t = {last}" if np.all(wrong[t <= last]) else ""
+
+
+def _range_text(found: list[tuple[Failure, Array]]) -> str:
+    """Whether it is wrong in those rows alone in which an argument that is one number is large, or small."""
+    names = dict.fromkeys(name for failure, _ in found for name, value in failure.inputs.items() if isinstance(value, np.ndarray))
+    for name in names:
+        values = [(np.ravel(np.asarray(failure.inputs.get(name, 0))), rows) for failure, rows in found]
+        if all(value.dtype.kind == "f" and value.shape == rows.shape for value, rows in values):
+            value, wrong = (np.concatenate(parts) for parts in zip(*values))
+            if min(np.sum(wrong), np.sum(~wrong)) < ENOUGH:
+                return ""
+            for side, ordered in (("below", value), ("above", -value)):
+                if np.max(ordered[wrong]) < np.min(ordered[~wrong]):
+                    return f"where {name} is {side} {abs(np.min(ordered[~wrong])):.4g}"
+    return ""
 
 
 def _single_step_text(failures: list[Failure]) -> str:

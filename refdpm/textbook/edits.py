@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from itertools import chain, combinations, product
 from typing import Any, NamedTuple, TypeVar
 
@@ -88,13 +88,20 @@ def every_fit(formulas: tuple[E, ...]) -> list[Edit]:
 
 
 def _fits(version: _Version) -> Iterator[Edit]:
-    """A number that is not known in the formulas in one form."""
+    """A number that is not known in the formulas in one form; also beside the values of formulas that have a name."""
     number, parents = given(FITTED), version.parents()
+    for call in version.calls():
+        name = "what the network says" if call.formula in NETWORKS else _called(call)
+        yield version.edit(f" is added to {name}", {leaf: leaf + number for leaf in leaves(call.value)})
     counted = {part for one in version.everything if one.op == "counting" for part in one.parts}
     for one in (one for one in version.everything if one.op in FITTING and one.how not in COUNTS and one not in counted):
         changes = [(f" times {_name(one)}", number * one)]
         if one.op == "given" and one.how not in STATES:
             changes += [(f" for {_name(one)}", number + 0 * one)]
+        if one.op in ("given", "column"):
+            changes += [(f" is added to {_name(one)}", one + number)]
+        if one.op == "given" and one.how == "time":
+            changes += [(" times (1 − time) in 1 − (1 − time), which is time", 1 - number * (1 - one))]
         around = parents.get(one, ())
         for says, new in changes:
             yield version.edit(says, {one: new})
@@ -155,6 +162,10 @@ class _Version:
             for part in self.parts_of(parent) if parent.op not in ("forms", "also") and not is_said(parent) else ():
                 found.setdefault(self.shown(part), {})[parent] = None
         return found
+
+    def calls(self) -> Collection[Call]:
+        """The calls of formulas that have a name, in order."""
+        return {id(call): call for one in self.everything for call in one.calls}.values()
 
     def with_part(self, parent: E, part: E, new: E) -> E:
         """The parent with another part; of a larger or smaller of two also where they are compared."""
@@ -321,8 +332,7 @@ def _level_at(one: E) -> str:
 
 def _of_calls(version: _Version) -> Iterator[Edit]:
     """Two arguments exchanged, and an argument for the value; in every version, where something else stands around it."""
-    calls = {id(call): call for one in version.everything for call in one.calls if call.formula not in NETWORKS}
-    for call in calls.values():
+    for call in (call for call in version.calls() if call.formula not in NETWORKS):
         text = _called(call)
         for a, b in combinations(_places(call), 2):
             for says, others in _exchanged(call, a, b):
@@ -333,6 +343,8 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
             for says, change in (("log", log), ("exp", exp)):
                 new = _called_with(call, {place: change(_argument(call, place))})
                 yield version.edit(f"{says} {'.'.join(place)} for {'.'.join(place)} in {text}", new)
+        if isinstance(call.value, E) and len(call.arguments) == 1:
+            yield from (version.edit(says, {call.value: new}) for says, new in _of_one_part(call))
         if "column" in call.arguments:
             yield version.edit(_other_side(call), _called_with(call, {("column",): not call.arguments["column"]}))
         for place in (place for place in _places(call) if not isinstance(_argument(call, place), E)):
@@ -442,6 +454,8 @@ def _other_levels(call: Call, arguments: dict[str, E]) -> Iterator[tuple[str, di
     others = [1 - at, 1000 * at, at / 1000, log(at), log(at) / 4, exp(at), sqrt(at), at * at, 1 / at]
     others += [arguments[name] for name in LEVELS if name in arguments and arguments[name] is not at]
     yield from ((f"the network is told {_name(other)}, and not {_name(at)}", {level: other}) for other in others)
+    from_noise = 1 - 1000 * (1 - at)                                 # of one that counts from the noise; beyond it, its distance
+    yield f"the network is told 1000 times 1 − {_name(at)}, for once", {level: sqrt(from_noise * from_noise)}
 
 
 Place = tuple[str, ...]                                             # of an argument, or of a part of it: ("q", "mean")
@@ -677,11 +691,26 @@ def _shares(one: E) -> Iterator[tuple[str, E]]:
 
 def _other_variances(one: E) -> Iterator[tuple[str, E]]:
     """Of one step, or of the posterior, for that of all steps."""
-    a, b = one.parts
-    if a.op == "number" and a.how == 1 and b.op == "column" and b.how.name == "alpha_bar" and not b.how.shift:
+    b = one.parts[1]
+    if _is_rest(one):
         beta, before = E("column", how=b.how._replace(name="beta")), E("column", how=b.how._replace(shift=-1))
         for new in (beta, beta * (1 - before) / one):
             yield f"{_name(new)} for {_name(one)}", new
+
+
+def _is_rest(one: E) -> bool:
+    """Whether a node is 1 − ᾱ_t."""
+    a, b = one.parts if one.op == "-" else (one, one)
+    return a.op == "number" and a.how == 1 and b.op == "column" and b.how.name == "alpha_bar" and not b.how.shift
+
+
+def _of_another_state(one: E) -> Iterator[tuple[str, E]]:
+    """The variance in a state that does not shrink, for that in ours, as a factor."""
+    for part in one.parts:
+        rest = part.parts[0] if part.op == "term" else part
+        if _is_rest(rest):
+            inflated = part / rest.parts[1]
+            yield f"{_name(inflated)} for {_name(rest)}", _replacing(one).replaced({part: inflated})[0]
 
 
 def _other_sign(one: E) -> Iterator[tuple[str, E]]:
@@ -706,11 +735,24 @@ def _of_one_term(one: E) -> Iterator[tuple[str, E]]:
     if one.how == "log" and inside.op == "/":
         a, b = inside.parts
         yield f"{_name(log(a - b))} for {_name(one)}", log(a - b)
-    if one.how != "sqrt" and inside.op in ("+", "-", "*", "/") and inside.parts[1].op != "slack":
-        deeper = (part for outer in inside.parts if outer.op in ("+", "-", "*", "/") for part in outer.parts)
-        for part in dict.fromkeys((*inside.parts, *deeper)):
-            new = _replacing(inside).replaced({part: E("call", (part,), one.how)})[0]
-            yield f"{_name(new)} for {_name(one)}", new
+    for part in _parts_of_it(inside) if one.how != "sqrt" else ():
+        new = _replacing(inside).replaced({part: E("call", (part,), one.how)})[0]
+        yield f"{_name(new)} for {_name(one)}", new
+
+
+def _of_one_part(call: Call) -> Iterator[tuple[str, E]]:
+    """The same of a formula that has a name and one argument."""
+    inside, = call.arguments.values()
+    for part in _parts_of_it(inside) if isinstance(inside, E) else ():
+        written_so = _replacing(inside).replaced({part: given(f"{call.formula.__name__}({_name(part)})")})[0]
+        yield (f"{_name(written_so)} for {call.formula.__name__}({_name(inside)})",
+               _replacing(inside).replaced({part: call.formula(part)})[0])
+
+
+def _parts_of_it(one: E) -> Iterable[E]:
+    """The parts of a sum or a product, and of those of its parts that are one."""
+    outer = [part for part in (one, *one.parts) if part.op in ("+", "-", "*", "/") and part.parts[1].op != "slack"]
+    return dict.fromkeys(part for whole in (outer if one in outer else ()) for part in whole.parts)
 
 
 def _one_less(one: E) -> Iterator[tuple[str, E]]:
@@ -722,8 +764,13 @@ def _one_less(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _square_of_mean(one: E) -> Iterator[tuple[str, E]]:
-    """Of a sum of squares over their number."""
+    """Of a sum of squares over their number; and the root of the mean of each example."""
     squares, number = one.parts
+    if squares.op == "sum" and number.op == "count" and squares.how[0] == "examples and components":
+        x, axes = squares.parts[0], squares.how[1][1:]
+        each = sqrt(E("mean", (x,), ("components", axes)))
+        yield (f"the mean of the roots of the examples' means of {_name(x)}, for the mean of all",
+               E("sum", (each, *(squares.parts[1:] or (x,))), squares.how) / number)
     if squares.op == "sum" and number.op == "count" and (x := squares.parts[0]).op == "*" and x.parts[0] is x.parts[1]:
         mean = E("sum", (x.parts[0], *squares.parts[1:]), squares.how) / number
         yield f"the square of the mean of {_name(x.parts[0])}, for the mean of the squares", mean * mean
@@ -783,12 +830,7 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
         yield f"third power of {_name(one)} for {_name(one)}", one * inside
         yield f"half of {_name(inside)} for its root", HALF * inside
         yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
-    printed = inside.parts[0] if inside.op == "term" else inside
-    if one.how == "sqrt" and printed.op in ("+", "-", "*", "/") and printed.parts[1].op != "slack":
-        a, b = printed.parts
-        early, late = E(printed.op, (sqrt(a), b)), E(printed.op, (a, sqrt(b)))
-        yield f"{_name(early)} for {_name(one)}: the root is taken of the first part alone", early
-        yield f"{_name(late)} for {_name(one)}: the root is taken of the second part alone", late
+    yield from _root_of_some(one, inside.parts[0] if inside.op == "term" else inside) if one.how == "sqrt" else ()
     if one.how == "log" and inside.op != "number":
         yield f"twice {_name(one)}, for once", 2 * one
         yield f"only half of {_name(one)}", one / 2
@@ -800,6 +842,36 @@ def _function(one: E) -> Iterator[tuple[str, E]]:
         yield f"2π for √(2π) in {_name(one)}", one / sqrt(2 * PI)
         yield f"the divisor √(2π) left out of {_name(one)}", sqrt(2 * PI) * one
         yield f"exp(−x²) for exp(−x²/2) in {_name(one)}", exp(-(inside * inside)) / sqrt(2 * PI)
+
+
+def _root_of_some(one: E, inside: E) -> Iterator[tuple[str, E]]:
+    """The root taken of one of two terms alone, or of some of several factors and divisors alone."""
+    if inside.op in ("+", "-") and inside.parts[1].op != "slack":
+        a, b = inside.parts
+        parts = ((E(inside.op, (sqrt(a), b)), "first part"), (E(inside.op, (a, sqrt(b))), "second part"))
+        yield from ((f"{_name(new)} for {_name(one)}: the root is taken of the {part} alone", new) for new, part in parts)
+    factors = list(_factors(inside))
+    for number in range(1, len(factors)) if len(factors) <= SEVERAL else ():
+        for some in combinations(factors, number):
+            alone = _multiplied([factor for factor in factors if factor not in some])
+            new = _multiplied([*some, (sqrt(alone), True)])
+            yield f"{_name(new)} for {_name(one)}: the root is taken of {_name(alone)} alone", new
+
+
+def _factors(one: E, above: bool = True) -> Iterator[tuple[E, bool]]:
+    """The factors of a product, and its divisors, which are not above."""
+    if one.op in ("*", "/"):
+        a, b = one.parts
+        yield from _factors(a, above)
+        yield from _factors(b, above == (one.op == "*"))
+    else:
+        yield one, above
+
+
+def _multiplied(factors: Sequence[tuple[E, bool]]) -> E:
+    """The product of some factors, divided by some divisors."""
+    above, below = ([part for part, is_above in factors if is_above == side] for side in (True, False))
+    return reduce(operator.truediv, below, reduce(operator.mul, above) if above else node(1))
 
 
 def _small_numbers(one: E) -> Iterator[tuple[str, E]]:
@@ -942,7 +1014,7 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": lambda one: chain(_brackets(one), _two_left_out(one)),
     "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one)),
-    "*": lambda one: chain(_squares(one), _one_term_alone(one), _brought_inside(one)),
+    "*": lambda one: chain(_squares(one), _one_term_alone(one), _brought_inside(one), _of_another_state(one)),
     "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one), _brought_inside(one), _small_numbers(one),
                             _square_of_mean(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one), _small_numbers(one)),
@@ -963,6 +1035,8 @@ def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
     if here.name == "alpha_bar" and not here.shift and here.at is None:
         alike = exp(column("t") * log(column("alpha")))
         yield f"(1 − β_t)^t, as if all β were alike, for {written(one)}", alike
+        yield (f"step 1 twice, and step t never, in the product {written(one)}",
+               column("alpha_bar", at=1) * column("alpha_bar", -1))
     if here.name == "alpha":                                         # for those who write 1 − β in each place
         beta = E("column", how=here._replace(name="beta"))
         yield f"1 + {written(beta)} for 1 − {written(beta)}", 1 + beta
@@ -975,14 +1049,16 @@ def _tables_before(one: E) -> Iterator[tuple[str, E]]:
     if one.how == Column("alpha_bar", 0, "t_prev"):
         yield (f"ᾱ_1 at t_prev = 0 for {written(one)}",
                where(above(column("t", at="t_prev"), 0), one, column("alpha_bar", at=1)))
-    if not one.how.shift and one.how.at is None and one.how.name in COLUMNS:
+    if not one.how.shift and (one.how.at in (None, "t_prev") or isinstance(one.how.at, tuple)) and one.how.name in COLUMNS:
         before, last = (E("column", how=how) for how in (one.how._replace(shift=-1), one.how._replace(at="T")))
-        yield (f"{written(before)} for {written(one)}, and {written(last)} at t = 1, as an index of −1 takes it",
-               where(above(column("t"), 1), before, last))
+        t = column("t", at=one.how.at)
+        yield (f"the entry before is read for {_name(one)}, and {written(last)} before the first, as an index of −1 takes it",
+               where(above(t, 1), before, where(above(t, 0), last, one)))
     if one.how != Column("alpha_bar", -1):
         return
     t, T, now = column("t"), column("t", at="T"), column("alpha_bar")
     yield f"ᾱ_t, and 1 at t = T, for {written(one)}", where(above(T, t), now, 1)
     yield f"ᾱ_{{t+1}}, and 1 at t = T, for {written(one)}", where(above(T, t), column("alpha_bar", 1), 1)
     yield f"ᾱ_1 at t = 1 for {written(one)}", where(above(t, 1), one, now)
+    yield f"1 at t = 2 too for {written(one)}", where(above(t, 2), one, 1)
     yield f"ᾱ_T at t = 1 for {written(one)}", where(above(t, 1), one, column("alpha_bar", at="T"))

@@ -174,6 +174,7 @@ def temporal(y: E, g: E) -> E:
 
 # -- normalised --------------------------------------------------------------------------------------------------------
 
+@named
 def softmax(x: E) -> E:
     """exp(x_k)/Σ_j exp(x_j), the largest x subtracted first."""
     power = exp(x - largest(x))

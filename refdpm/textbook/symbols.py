@@ -68,7 +68,7 @@ def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None
     """
     before = kept_or_drawn(x_0, row.alpha_bar_prev, row.rest_prev, K, law) + slack(row.alpha_bar_prev * kept(x_0, "classes"))
     joint = _seen(x_t, row.alpha, row.beta, K, law) * before
-    return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"))
+    return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"), cut_off=True)
 
 
 FIRST = above(2, column("t"))                                        # the step to x_0

@@ -353,7 +353,7 @@ def test_steps_by_way_of_a_guess(offered, otherwise, says):
     (dict(alpha_bar=lambda beta: np.exp(-np.cumsum(beta))), "the limit of small rates"),
     (dict(linear_schedule=lambda T, beta_1, beta_T: np.linspace(beta_1 ** 0.5, beta_T ** 0.5, T) ** 2), "√β_t in equal steps"),
     (dict(sigma_of_t=lambda beta, t: (lambda a: np.sqrt(1 - a) / a)(np.cumprod(1 - beta)[t - 1])),
-     "the root is taken of the first part alone"),
+     "the root is taken of 1 − ᾱ_t alone"),
     (dict(marginal_sample=lambda beta, x_0, t, noise: (lambda a: np.sqrt(a) * x_0 + (1 - np.sqrt(a)) * noise)(
         np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_0.ndim - 1)))), "the root is taken of the second part alone"),
     (dict(sigma_euler_step=lambda x_t, sigma, sigma_next, network: (lambda share, guess: share * guess + (1 - share) * x_t)(
@@ -677,7 +677,7 @@ def test_a_draw_by_logarithms_beside_probabilities_is_undecided():
         return (xlogy(law_q, law_q) - xlogy(law_q, law_p)).sum(axis=-1)
 
     functions = dict(categorical_draw=categorical_draw, categorical_kl=categorical_kl)
-    assert "1 cannot be decided" in first_line(functions)
+    assert "1 cannot be decided (CAT.DRAW.CLASS: it is right if its law comes as log_probability" in first_line(functions)
     assert "cannot be decided" not in first_line(functions | {"profile": {"categorical_draw.categories": "log_probability"}})
 
 
@@ -807,6 +807,79 @@ def huber(x_0, noise, time, network):
      "is wrong: log(sigma_max − sigma_min) for log(sigma_max/sigma_min)")])
 def test_what_is_written_for_what_looks_like_it_is_told(functions, says):
     assert says in first_line(functions)
+
+
+def cumulative_one_step_behind(t, beta, classes):
+    kept = np.cumprod(np.append(1 - beta[0], 1 - beta[:-1]))[t - 1, None, None]
+    return kept * np.eye(classes) + (1 - kept) / classes
+
+
+def posterior_that_ends_early(x_t, x_0, t, beta, classes):
+    kept = np.append(1.0, np.cumprod(1 - beta))
+    seen, before = np.where(t <= 2, 1.0, kept[t - 1]), np.eye(classes)
+    step, seen = (value.reshape(-1, *[1] * x_t.ndim) for value in (1 - beta[t - 1], seen))
+    joint = (step * before[x_t] + (1 - step) / classes) * (seen * before[x_0] + (1 - seen) / classes)
+    return joint / joint.sum(axis=-1, keepdims=True)
+
+
+def x_0_from_score(x_t, t, score, beta):
+    level = np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_t.ndim - 1))
+    return (x_t + (1 - level) / level * score) / np.sqrt(level)
+
+
+def path_that_is_asked_at(factor):
+    def path_step(x_t, time, time_next, network):
+        return x_t + (time_next - time) * network(x_t, factor * np.asarray(time))
+    return path_step
+
+
+def to_data_at_1(x_0, noise, time):
+    share = np.reshape(time, (-1,) + (1,) * (x_0.ndim - 1))
+    return share * x_0 + (1 - 0.999 * share) * noise
+
+
+def absorbing_ratio(x_0, x_t, sigma, mask):
+    sigma = np.reshape(sigma, (-1, *[1] * x_0.ndim))
+    ratio = 1 / np.where(sigma < 0.5, np.expm1(sigma), np.exp(sigma))
+    return (x_t == mask)[..., None] * np.eye(mask)[x_0] * ratio
+
+
+def kept_tokens(mask_time, floor):
+    kept = (1 - floor) * np.cos(np.pi / 2 * mask_time) + floor
+    return kept, (1 - 2 * floor) * np.pi / 2 * np.sin(np.pi / 2 * mask_time) / (1 - kept)
+
+
+@pytest.mark.parametrize("functions, says", [
+    ({"cumulative_matrix": cumulative_one_step_behind}, "is wrong: step 1 twice, and step t never, in the product ᾱ_t"),
+    ({"categorical_posterior": posterior_that_ends_early}, "is wrong: 1 at t = 2 too for ᾱ_{t−1}"),
+    ({"x_0_from_score": x_0_from_score}, "is wrong: (1 − ᾱ_t)/ᾱ_t for 1 − ᾱ_t"),
+    ({"path_loss": lambda x_0, noise, time, network: np.mean(np.sqrt(np.mean(
+        ((network(on_the_path(x_0, noise, time), time) - (noise - x_0)) ** 2).reshape(len(x_0), -1), axis=1)))},
+     "is wrong: the mean of the roots of the examples' means"),
+    ({"path_drawn": lambda mean, spread, noise: mean + spread / (1 + np.exp(-noise))},
+     "is wrong: mean + spread sigmoid(noise) for sigmoid(mean + spread noise)"),
+    ({"path_step": path_that_is_asked_at(1000), "profile": {"data_at": 1}},
+     "is wrong: the network is told 1000 times 1 − time, for once; said with t = 0 at the data"),
+    ({"path_sample": to_data_at_1, "profile": {"data_at": 1}}, "is wrong: 0.999 times (1 − time) in 1 − (1 − time)"),
+    ({"absorbing_ratio": absorbing_ratio}, "“0 for 1 in exp(sigma) − 1”: the same on these inputs); in some rows only"),
+    ({"mask_schedule": kept_tokens, "profile": {"masking": "cosine"}}, "; if its floor_at is both_ends")])
+def test_what_an_outsider_wrote_is_told(functions, says):
+    assert says in first_line(functions)
+
+
+def test_an_index_of_minus_1_is_told_in_a_list_of_kept_steps():
+    def respaced(beta, times):
+        level = np.append(np.cumprod(1 - beta), 1.0)
+        kept = np.asarray(times) - 1
+        return 1 - level[kept] / np.append(1.0, level[(kept[:-1] - 1) % len(beta)])
+
+    assert "is wrong: the entry before is read for ᾱ_{0,3,6,9}, and ᾱ_T before the first" in first_line(
+        {"respaced_schedule": respaced})
+
+
+def test_where_an_argument_is_large_is_told():
+    told = headline(check(SimpleNamespace(__name__="program", absorbing_ratio=absorbing_ratio), effort=Effort(shrinks=5)))
+    assert told.split("; ")[-1].startswith("where sigma is above ")
 
 
 def test_a_sum_over_the_components_is_told_so_at_an_input_of_which_all_is_defined():

@@ -213,7 +213,7 @@ def test_something_must_pass_beside_what_is_undecided(monkeypatch):
     monkeypatch.setattr(session, "judge", judge)
     found = check(adapter(kl=right_kl, tanh=np.tanh), only=["GAU.KL", "LAY.TANH"])
     assert found["exit_code"] == 0 and len(found["clauses"]) == 2
-    assert reports.headline(found) == "adapter: 1 clause passes, 1 cannot be decided"
+    assert reports.headline(found) == "adapter: 1 clause passes, 1 cannot be decided (LAY.TANH.VALUE: compute in float64)"
     assert "compute in float64" in reports.text(found) and "0.01" not in reports.text(found)
     verbose = reports.text(found, verbose=True)
     assert "an error of 0.01 (relative) would have been seen" in verbose and "would not have been seen: × 1.01" in verbose

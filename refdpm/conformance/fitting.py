@@ -12,7 +12,7 @@ import numpy as np
 from refdpm.conformance.symptoms import Failure
 from refdpm.vjp import Array
 
-STARTS = (1.0, 2.0)             # of the secant method
+STARTS = ((1.0, 2.0), (0.3, 0.4))  # of the secant method
 STEPS = 30                      # of it, at most
 CLOSE = 1e-5                    # of the error that has to be explained
 DIGITS = 4                      # that a number has which somebody writes down
@@ -33,11 +33,15 @@ def fitting_number(values: Callable[[float], tuple[Array, ...]], failure: Failur
         return np.nan
 
     near = CLOSE * abs(came - right)
-    found = _root(lambda number: value(number) - came, near)
-    if np.isnan(found) and came:                                   # it may stand in an exponent
-        found = _root(lambda number: np.log(value(number) / came), near / abs(came))
-    written = (_short(found), 1 / _short(1 / found)) if SIZES[0] <= abs(found) <= SIZES[1] else ()
-    return next((one for one in written if abs(one - found) <= MORE * abs(found) and one != 1), None)
+    for starts in STARTS:
+        found = _root(lambda number: value(number) - came, near, starts)
+        if np.isnan(found) and came:                               # it may stand in an exponent
+            found = _root(lambda number: np.log(value(number) / came), near / abs(came), starts)
+        written = (_short(found), 1 / _short(1 / found)) if SIZES[0] <= abs(found) <= SIZES[1] else ()
+        number = next((one for one in written if abs(one - found) <= MORE * abs(found) and one != 1), None)
+        if number is not None:
+            return number
+    return None
 
 
 def _worst(failure: Failure) -> tuple[int, tuple[int, ...]]:
@@ -55,9 +59,9 @@ def _short(number: float) -> float:
     return float(f"{number:.{DIGITS}g}")
 
 
-def _root(f: Callable[[float], float], near: float) -> float:
+def _root(f: Callable[[float], float], near: float, starts: tuple[float, float]) -> float:
     """Where f is 0; NaN where the secant method does not get there."""
     from scipy.optimize import root_scalar                         # see `optimize`: what has another name does not wait for it
-    before, x = STARTS
+    before, x = starts
     found = root_scalar(f, method="secant", x0=before, x1=x, maxiter=STEPS)
     return float(found.root) if abs(f(found.root)) <= near else np.nan

@@ -460,11 +460,12 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
         return result._replace(verdict="undecided", reason=better)
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
-    if weak := too_weak(power, dtype):
-        cases = cases + _turned_round(subject, quantity, at, cases, weak)
-        if max(case.ratio for case in cases) > LIMIT:
-            return _verdict(subject, quantity, at, result.id, cases, effort)
-        power = _power_of(cases, kind)
+    for change in ELSEWHERE:
+        if weak := too_weak(power, dtype):
+            cases = _asked_elsewhere(subject, quantity, at, cases, weak, change) + cases
+            if max(case.ratio for case in cases) > LIMIT:
+                return _verdict(subject, quantity, at, result.id, cases, effort)
+            power = _power_of(cases, kind)
     if too_weak(power, dtype) and (exact := _in_double_precision(cases)) and not too_weak(_power_of(exact, kind), "float64"):
         cases, dtype, power = exact, "float64", _power_of(exact, kind)
     if not too_weak(power, dtype) and quantity.given is not None:
@@ -482,15 +483,23 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
                            f"{', '.join(quantity.after)}")
 
 
-def _turned_round(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], steps: Iterable[int]) -> list[_Case]:
-    """More answers at some t: with one state turned round, so that what has cancelled there does not."""
+# of a state: so that what has cancelled does not, and what was near, as the means of two laws are, is far
+ELSEWHERE: tuple[Callable[[Array], Array], ...] = (np.negative, partial(np.add, 8.0))
+
+
+def _asked_elsewhere(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], weak: dict[int, float],
+                     change: Callable[[Array], Array]) -> list[_Case]:
+    """More answers at the t that show least, of which `weak` has how much: with one state changed."""
+    def weakest(inputs: Inputs) -> float:
+        return max(weak.get(int(t), 0.0) for t in np.ravel(inputs.get("t", 0)))
+
     found = []
-    there = [case.inputs for case in cases if np.isin(case.inputs.get("t", 0), list(steps)).any() and "k" not in case.inputs]
-    for inputs in there[:PLACES]:
+    there = [case.inputs for case in cases if "k" not in case.inputs and weakest(case.inputs)]
+    for inputs in sorted(there, key=weakest, reverse=True)[:PLACES]:
         for name, value in inputs.items():
             if isinstance(value, np.ndarray) and value.ndim > 1 and np.any(value < 0):       # no bits, variances or shares
                 with suppress(Fault, Skip, ValueError):
-                    found.append(compare(subject, quantity, inputs | {name: -value})[at])
+                    found.append(compare(subject, quantity, inputs | {name: change(value)})[at])
     return found
 
 

@@ -93,6 +93,8 @@ def _fits(version: _Version) -> Iterator[Edit]:
     for call in version.calls():
         name = "what the network says" if call.formula in NETWORKS else _called(call)
         yield version.edit(f" is added to {name}", {leaf: leaf + number for leaf in leaves(call.value)})
+        for place in _places_of_numbers(call):
+            yield version.edit(f" for {_argument(call, place).how} in {name}", _called_with(call, {place: number}))
     counted = {part for one in version.everything if one.op == "counting" for part in one.parts}
     for one in (one for one in version.everything if one.op in FITTING and one.how not in COUNTS and one not in counted):
         changes = [(f" times {_name(one)}", number * one)]
@@ -345,6 +347,9 @@ def _of_calls(version: _Version) -> Iterator[Edit]:
                 yield version.edit(f"{says} {'.'.join(place)} for {'.'.join(place)} in {text}", new)
         if isinstance(call.value, E) and len(call.arguments) == 1:
             yield from (version.edit(says, {call.value: new}) for says, new in _of_one_part(call))
+        for place in _places_of_numbers(call):
+            for says, other in _of_leaf(_argument(call, place)):
+                yield version.edit(f"{says} in {text}", _called_with(call, {place: other}))
         if "column" in call.arguments:
             yield version.edit(_other_side(call), _called_with(call, {("column",): not call.arguments["column"]}))
         for place in (place for place in _places(call) if not isinstance(_argument(call, place), E)):
@@ -472,6 +477,12 @@ def _places(call: Call) -> list[Place]:
     return found
 
 
+def _places_of_numbers(call: Call) -> list[Place]:
+    """The arguments that are given, and no states."""
+    arguments = {place: _argument(call, place) for place in _places(call)}
+    return [place for place, one in arguments.items() if isinstance(one, E) and one.op == "given" and one.how not in STATES]
+
+
 def _argument(call: Call, place: Place) -> Any:
     value = call.arguments[place[0]]
     return getattr(value, place[1]) if place[1:] else value
@@ -528,10 +539,8 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
     if one.op == "column":
         yield from _columns(one, columns)
         yield from _tables_before(one) if all_ways else ()
-    if one.op in ("column", "given", "gathered"):
-        yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
-        yield f"square of {_name(one)} for {_name(one)}", one * one
-        yield f"1/{_name(one)} for {_name(one)}", 1 / one
+    if one.op in LEAVES:
+        yield from _of_leaf(one)
     if all_ways and one.op == "given" and one.how in OFF_BY_ONE:
         yield f"{_name(one)} − 1 for {_name(one)}", one - 1
         yield f"{_name(one)} + 1 for {_name(one)}", one + 1
@@ -546,6 +555,10 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
             yield f"{_name(share * one)} for {_name(one)}", share * one
     if one.op == "given":
         yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
+    if all_ways and one.op == "count" and len(one.how[1]) == 1:
+        others = {f"{what} of {name}": count(other, f"{what} of {name}", axes) for name, other in arguments.items()
+                  for what, axes in (("rows", (-2,)), ("columns", (-1,))) if other is not one.parts[0] or axes != one.how[1]}
+        yield from ((f"the number of {says}, for the number of {one.how[0]}", other) for says, other in others.items())
     if all_ways and one.op == "given" and one.how == "time":
         yield "√(1 − time²) for time", sqrt(1 - one * one)
         yield "√(1 − (1 − time)²) for time", sqrt(1 - (1 - one) * (1 - one))
@@ -554,6 +567,12 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
     if one.op == "gathered":
         for shift, sign in ((-1, "−"), (1, "+")):
             yield f"{one.how.name} at t {sign} 1", E("gathered", how=one.how._replace(shift=one.how.shift + shift))
+
+
+def _of_leaf(one: E) -> Iterator[tuple[str, E]]:
+    yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
+    yield f"square of {_name(one)} for {_name(one)}", one * one
+    yield f"1/{_name(one)} for {_name(one)}", 1 / one
 
 
 def _sum(one: E) -> Iterator[tuple[str, E]]:
@@ -648,6 +667,21 @@ def _brackets(one: E) -> Iterator[tuple[str, E]]:
                 bracket = E(one.op, [inside if n == number else other for n, other in enumerate(one.parts)])
                 whole = E(term.op, (bracket, outside))
                 yield f"{_name(whole)} for {_name(one)}", whole
+
+
+def _brackets_lost(one: E) -> Iterator[tuple[str, E]]:
+    """What stands before a bracket taken for its first term alone, and what stands behind for its last: a b + c/d for a (b + c)/d."""
+    factors = list(_factors(one))
+    sums = [part for part, above in factors if part.op in ("+", "-") and above and part.parts[1].op != "slack"]
+    for bracket in sums if 2 < len(factors) <= SEVERAL else ():
+        a, b = bracket.parts
+        others = [factor for factor in factors if factor[0] is not bracket]
+        may_be_before = [factor for factor in others if factor[1]]
+        for before in chain.from_iterable(combinations(may_be_before, number) for number in range(1, len(others))):
+            behind = [factor for factor in others if factor not in before]
+            new = E(bracket.op, (_multiplied([*before, (a, True)]), _multiplied([(b, True), *behind])))
+            yield (f"brackets lost: {_name(_multiplied(before))} times the first term alone, and {_name(_multiplied(behind))} times "
+                   f"the last, of {_name(bracket)}", new)
 
 
 def _brought_inside(one: E) -> Iterator[tuple[str, E]]:
@@ -989,7 +1023,9 @@ ALONG_LEVELS: Chains = tuple(chain.from_iterable((
     (f"the chain goes down to {end:g}, and not to 0", partial(lambda end, steps: [
         (end + (1 - end) * now, end + (1 - end) * after, n) for now, after, n in steps], end)),
     (f"the chain begins at 1 − {end:g}, and not at 1", partial(lambda end, steps: [
-        ((1 - end) * now, (1 - end) * after, n) for now, after, n in steps], end))) for end in ENDS))
+        ((1 - end) * now, (1 - end) * after, n) for now, after, n in steps], end))) for end in ENDS)) + (
+    ("the chain goes down to 1/n in n steps, and not to 0", lambda steps: [
+        ((1 + (len(steps) - 1) * now) / len(steps), (1 + (len(steps) - 1) * after) / len(steps), n) for now, after, n in steps]),)
 
 
 def _walk(one: E) -> Iterator[tuple[str, E]]:
@@ -1014,8 +1050,8 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": lambda one: chain(_brackets(one), _two_left_out(one)),
     "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one)),
-    "*": lambda one: chain(_squares(one), _one_term_alone(one), _brought_inside(one), _of_another_state(one)),
-    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _powers(one), _brought_inside(one), _small_numbers(one),
+    "*": lambda one: chain(_squares(one), _one_term_alone(one), _brackets_lost(one), _brought_inside(one), _of_another_state(one)),
+    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _brackets_lost(one), _powers(one), _brought_inside(one), _small_numbers(one),
                             _square_of_mean(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one), _small_numbers(one)),
     "kept": _other_axis, "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
@@ -1037,6 +1073,9 @@ def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
         yield f"(1 − β_t)^t, as if all β were alike, for {written(one)}", alike
         yield (f"step 1 twice, and step t never, in the product {written(one)}",
                column("alpha_bar", at=1) * column("alpha_bar", -1))
+    if here.name == "beta" and here.at is None:
+        rest = 1 - E("column", how=here._replace(name="alpha_bar"))
+        yield f"{written(rest)} for {written(one)}", rest
     if here.name == "alpha":                                         # for those who write 1 − β in each place
         beta = E("column", how=here._replace(name="beta"))
         yield f"1 + {written(beta)} for 1 − {written(beta)}", 1 + beta

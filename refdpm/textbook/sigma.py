@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refdpm.textbook.chain import Row, from_levels, share
-from refdpm.textbook.expression import HALF, PI, E, exp, forms, joined, log, log1p, network, node, sqrt, square, term
+from refdpm.textbook.expression import HALF, PI, E, exp, forms, joined, log, log1p, named, network, node, sqrt, square, term
 
 
 class Scalings(NamedTuple):
@@ -43,6 +43,7 @@ def noised(x_0: E, sigma: E, noise: E) -> E:
     return x_0 + sigma * noise
 
 
+@named
 def scalings(sigma: E, data: E) -> Scalings:
     """σ_d²/(σ² + σ_d²), σ σ_d/√(σ² + σ_d²), 1/√(σ² + σ_d²), ¼ log σ."""
     var = square(sigma) + square(data)

@@ -5,6 +5,7 @@ The mean of a reverse step with a classifier, mean + variance · gradient, is a 
 Sources: Ho, Salimans 2022; Dhariwal, Nichol 2021; Lin et al. 2023; Lugmayr et al. 2022.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,20 +71,38 @@ QUANTITIES: tuple[Quantity, ...] = (
 LISTS = ((20, 5, 3), (12, 4, 1), (10, 3, 2), (7, 1, 4), (5, 10, 3), (1, 1, 2))
 
 
+# lists that somebody may have made for the right one, of T, length and repeats
+OTHER_LISTS: tuple[tuple[str, Callable[..., Array]], ...] = (
+    ("one repeat too many", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k + 1)),
+    ("one repeat too few", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=max(k - 1, 1))),
+    ("goes back one step too far", lambda T, n, k: guidance.repeated_times(T, length=n + 1, repeats=k)),
+    ("goes back one step too little", lambda T, n, k: guidance.repeated_times(T, length=max(n - 1, 1), repeats=k)),
+    ("never goes back", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=1)),
+    ("goes on without its last state", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k)[:-1]),
+    ("has t = 0 at the end", lambda T, n, k: np.append(guidance.repeated_times(T, length=n, repeats=k), 0)),
+    ("runs in the other order", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k)[::-1]))
+
+
 def _times(subject: Any, given: Given, seed: int) -> Finding:
-    """Where a list of times first leaves the right one."""
-    for T, length, repeats in LISTS:
-        inputs = {"T": T, "length": length, "repeats": repeats}
-        came = np.asarray(subject.raw("repeated_times", dict(inputs))).reshape(-1).astype(np.int64) + 1 - subject.profile.first_t
-        right = guidance.repeated_times(T, length=length, repeats=repeats)
-        if not np.array_equal(came, right):
-            return Finding(np.inf, _first_difference(came.tolist(), right.tolist()), inputs)
-    return Finding(0.0)
+    """Where a list of times first leaves the right one, and which list it is."""
+    first, asked = subject.profile.first_t, [{"T": T, "length": length, "repeats": repeats} for T, length, repeats in LISTS]
+    came = [np.asarray(subject.raw("repeated_times", dict(one))).reshape(-1).astype(np.int64) for one in asked]
+    right = [guidance.repeated_times(**one) for one in asked]
+    wrong = next((n for n, (a, b) in enumerate(zip(came, right)) if not np.array_equal(a + 1 - first, b)), None)
+    if wrong is None:
+        return Finding(0.0)
+    if all(map(np.array_equal, [a + first for a in came], right)):
+        return Finding(np.inf, f"counts t from {1 - first}, where the rest of the adapter counts from {first}", asked[wrong])
+    others = (says for says, other in OTHER_LISTS if all(
+        np.array_equal(a + 1 - first, other(*one)) for a, one in zip(came, LISTS)))
+    said = _first_difference((came[wrong] + 1 - first).tolist(), right[wrong].tolist())
+    return Finding(np.inf, ": ".join([*others, f"in t counted from 1, {said}"]), asked[wrong])
 
 
 def _first_difference(came: list[int], right: list[int]) -> str:
     at = next((n for n, (a, b) in enumerate(zip(came, right)) if a != b), min(len(came), len(right)))
-    return f"{came[at:at + 3] or 'nothing more'} came after {right[max(0, at - 3):at]}, expected {right[at:at + 3] or 'the end'}"
+    after = f" after {right[max(0, at - 3):at]}" if at else " at the beginning"
+    return f"{came[at:at + 3] or 'nothing more'} came{after}, expected {right[at:at + 3] or 'the end'}"
 
 
 LAWS: tuple[Law, ...] = (

@@ -83,7 +83,7 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
 
 
 def name_of_rows(references: Sequence[Reference], failures: list[Failure], slips: Variants) -> Name | None:
-    """The mistake or the slip that reproduces the rows that are wrong, whatever it makes of others; None if those are few, or all."""
+    """The mistake or the slip that reproduces the rows that are wrong, whatever it makes of others; None if few are, or all."""
     wrong = {id(failure.inputs): np.any([part.wrong.reshape(len(part.wrong), -1).any(axis=1) for part in failure.parts], axis=0)
              for failure in failures}
 

@@ -670,7 +670,7 @@ def _brackets(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _brackets_lost(one: E) -> Iterator[tuple[str, E]]:
-    """What stands before a bracket taken for its first term alone, and what stands behind for its last: a b + c/d for a (b + c)/d."""
+    """What stands before a bracket taken for its first term alone, and what is behind for its last: a b + c/d for a (b + c)/d."""
     factors = list(_factors(one))
     sums = [part for part, above in factors if part.op in ("+", "-") and above and part.parts[1].op != "slack"]
     for bracket in sums if 2 < len(factors) <= SEVERAL else ():
@@ -680,8 +680,8 @@ def _brackets_lost(one: E) -> Iterator[tuple[str, E]]:
         for before in chain.from_iterable(combinations(may_be_before, number) for number in range(1, len(others))):
             behind = [factor for factor in others if factor not in before]
             new = E(bracket.op, (_multiplied([*before, (a, True)]), _multiplied([(b, True), *behind])))
-            yield (f"brackets lost: {_name(_multiplied(before))} times the first term alone, and {_name(_multiplied(behind))} times "
-                   f"the last, of {_name(bracket)}", new)
+            yield (f"brackets lost: {_name(_multiplied(before))} times the first term alone, and "
+                   f"{_name(_multiplied(behind))} times the last, of {_name(bracket)}", new)
 
 
 def _brought_inside(one: E) -> Iterator[tuple[str, E]]:
@@ -1051,8 +1051,8 @@ _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "+": lambda one: chain(_brackets(one), _two_left_out(one)),
     "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one), _brackets_lost(one), _brought_inside(one), _of_another_state(one)),
-    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _brackets_lost(one), _powers(one), _brought_inside(one), _small_numbers(one),
-                            _square_of_mean(one)),
+    "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _brackets_lost(one), _powers(one), _brought_inside(one),
+                            _small_numbers(one), _square_of_mean(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one), _small_numbers(one)),
     "kept": _other_axis, "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 

@@ -1,5 +1,6 @@
 """What somebody who does not know the kit reads first, of mistakes in plain NumPy that owes the kit nothing."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -864,6 +865,57 @@ def kept_tokens(mask_time, floor):
     ({"absorbing_ratio": absorbing_ratio}, "“0 for 1 in exp(sigma) − 1”: the same on these inputs); in some rows only"),
     ({"mask_schedule": kept_tokens, "profile": {"masking": "cosine"}}, "; if its floor_at is both_ends")])
 def test_what_an_outsider_wrote_is_told(functions, says):
+    assert says in first_line(functions)
+
+
+def preconditioned_loss(x_0, noise, sigma, network, sigma_data, inside=None):
+    """Of a denoiser that is told another σ_data than the weight."""
+    x, used, level = x_0 + sigma * noise, sigma_data if inside is None else inside, sigma ** 2
+    var = level + used ** 2
+    said = used ** 2 / var * x + sigma * used / np.sqrt(var) * network(x / np.sqrt(var), np.log(sigma) / 4)
+    return np.mean((level + sigma_data ** 2) / (sigma * sigma_data) ** 2 * (said - x_0) ** 2)
+
+
+def heun(x_t, sigma, sigma_next, network, lost):
+    dt, slope = sigma_next - sigma, (x_t - network(x_t, sigma)) / sigma
+    euler = x_t + dt * slope
+    if not np.any(sigma_next):
+        return euler
+    after = (euler - network(euler, sigma_next)) / sigma_next
+    return x_t + dt * slope + after / 2 if lost else x_t + dt * (slope + after) / 2
+
+
+def flow_sample(x_t, count, network, end=0.0):
+    times = np.linspace(1, end if end == 0 else 1 / count, count + 1)
+    for now, after in zip(times, times[1:]):
+        x_t = x_t + (after - now) * network(x_t, now)
+    return x_t
+
+
+def attention(query, key, value, axis):
+    power = query @ np.swapaxes(key, -1, -2) / np.sqrt(key.shape[axis])
+    share = np.exp(power - power.max(axis=-1, keepdims=True))
+    return share / share.sum(axis=-1, keepdims=True) @ value
+
+
+def back_with_noise_of_all_steps(x_prev, noise, t, beta):
+    rate, left = (value[t - 1].reshape((-1,) + (1,) * (x_prev.ndim - 1)) for value in (beta, np.cumprod(1 - beta)))
+    return np.sqrt(1 - rate) * x_prev + np.sqrt(1 - left) * noise
+
+
+@pytest.mark.parametrize("functions, says", [
+    ({"sigma_loss": preconditioned_loss}, "pass"),
+    ({"sigma_loss": partial(preconditioned_loss, inside=0.5)}, "is wrong: 0.5 for sigma_data in scalings(sigma, data)"),
+    ({"sigma_heun_step": partial(heun, lost=False)}, "pass"),
+    ({"sigma_heun_step": partial(heun, lost=True)},
+     "is wrong: brackets lost: sigma_next − sigma times the first term alone, and ½ times the last, of (x_t − "),
+    ({"path_euler_sample": flow_sample}, "pass"),
+    ({"path_euler_sample": partial(flow_sample, end=1)}, "is wrong: the chain goes down to 1/n in n steps, and not to 0"),
+    ({"attention": partial(attention, axis=-1)}, "pass"),
+    ({"attention": partial(attention, axis=-2)},
+     "is wrong: the number of rows of key, for the number of components of a query"),
+    ({"noised_again": back_with_noise_of_all_steps}, "is wrong: 1 − ᾱ_t for β_t")])
+def test_what_another_outsider_wrote_is_told(functions, says):
     assert says in first_line(functions)
 
 

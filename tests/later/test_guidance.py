@@ -170,7 +170,8 @@ def test_wrong_ones_are_named(name, wrong, words):
     (lambda T, length, repeats: as_printed(T, length, repeats + 1), "one repeat too many: in t counted from 1, ["),
     (lambda T, length, repeats: as_printed(T, length, repeats)[:-1], "goes on without its last state: "),
     (lambda T, length, repeats: [*as_printed(T, length, repeats)[:-1], 7], "in t counted from 1, [8] came after "),
-    (lambda T, length, repeats: [t + 1 for t in as_printed(T, length, repeats)], "counts t from 1, where the rest of the adapter counts from 0")])
+    (lambda T, length, repeats: [t + 1 for t in as_printed(T, length, repeats)],
+     "counts t from 1, where the rest of the adapter counts from 0")])
 def test_a_wrong_list_of_times_is_shown(times, words):
     class Late(Guided):
         def repeated_times(self, T, length, repeats):

@@ -271,14 +271,14 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
         notes = [reason, power_text(row) if shown else _unjudged_text(row)]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
-    return ["verdict, clause, error in units of the formula's rounding error (16 are allowed)", *lines] if lines else []
+    return ["verdict, clause, error in units of the formula's rounding error (16 are allowed, of a property too)", *lines] if lines else []
 
 
 def _unjudged_text(row: Mapping[str, Any]) -> str:
     """Of a pass, how many numbers could have been anything."""
     lost, large = (row["power"] or {}).get("unjudged") or (0, 0)
     is_told = row["verdict"] == "pass" and lost
-    return f"of its {large} large numbers {lost} may be all rounding, and could not be judged" if is_told else ""
+    return f"{lost} of its {large} large numbers may be all rounding, and were not judged" if is_told else ""
 
 
 def power_text(row: Mapping[str, Any]) -> str:

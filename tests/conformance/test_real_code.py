@@ -730,7 +730,7 @@ def test_large_numbers_of_which_nothing_can_be_told_are_counted():
     decoder = tuple(quantity for quantity in QUANTITIES if quantity.id == "OBJ.DECODER")
     report = check(Reference("float32", functions=decoder), only="OBJ.DECODER", effort=Effort(max_examples=3))
     lost, large = report["clauses"][0]["power"]["unjudged"]
-    assert 0 < lost < large / 4 and f"of its {large} large numbers {lost} may be all rounding" in text(report)
+    assert 0 < lost < large / 4 and f"{lost} of its {large} large numbers may be all rounding" in text(report)
 
 
 def test_all_causes_are_in_the_first_line():

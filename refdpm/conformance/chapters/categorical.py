@@ -188,8 +188,8 @@ BASIC: tuple[Quantity, ...] = (
         choices=("kernel",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
-        "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average', or over all k but the mask: 'average_unmasked'), or ∝ Σ_k p̂_k "
-        "q(x_{t−1}, x_t | k) ('joint'), with p̂ at t = 1 ('joint_but_first')", SOURCE, LAW,
+        "Σ_k p̂_k q(x_{t−1} | x_t, k) (mixing 'average'; without the mask 'average_unmasked'), or proportional to "
+        "Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'; 'joint_but_first' if it is p̂ at t = 1)", SOURCE, LAW,
         chain("x_t", logits=True), chain_edges("x_t", logits=True),
         Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",),
                law=_stationary),
@@ -223,7 +223,7 @@ def _at_the_end(i: Inputs) -> Inputs:
 def _prior_kl(i: Inputs) -> tuple[Array, ...]:
     """Raises: Skip where a mask cannot be what x_0 is."""
     if i.get("kernel") == "absorbing":
-        raise Skip("a little of x_0 is left at T, which the law that is all mask does not have")
+        raise Skip("q(x_T | x_0) has a little of x_0, to which a law that is all mask gives 0, so that the term is infinite")
     level = schedule.log_alpha_bar(i["beta"])[-1:].reshape(1, 1, 1)
     law = _stationary(i)
     return categorical.kl(categorical.marginal(_symbols(i, "x_0"), level, law=law),

@@ -17,7 +17,7 @@ GLOSSARY = {
     "model": "the network that a function is given: model(x_t, t) with the adapter's own t is x_t @ weight + bias, x_t flattened "
              "to (N, D); its tables model.weight and model.bias have T+1 rows, of which rows 1 to T belong to t = 1, …, T.",
     "network": "what the functions sigma_… and path_… are given: network(x_t, sigma) predicts x_0 (in sigma_denoised it is F, "
-               "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1) or (N,), or one number where one step is taken. "
+               "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1), (N,), or one number where one step is taken. "
                "network.trace(x_t, sigma) is the trace of ∂D/∂x_t of each example; for a derivative of your own, x_0 is said by "
                "D = (s x_t + σ² c)/(s + σ²) with c = network.centre and s = network.spread.",
     "clipping": "holding x̂_0 within [-1, 1], as many samplers do. No formula here has it, and it is reported as a mistake; switch "

@@ -271,7 +271,8 @@ def _clause_lines(rows: list[dict[str, Any]], verbose: bool) -> list[str]:
         notes = [reason, power_text(row) if shown else _unjudged_text(row)]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2g}" if row["ratio"] < MANY else "  > 1e6"
         lines.append(f"  {MARKS[row['verdict']]:10s} {row['id']:28s} {ratio:8s} {'; '.join(filter(None, notes))}".rstrip())
-    return ["verdict, clause, error in units of the formula's rounding error (16 are allowed, of a property too)", *lines] if lines else []
+    first = "verdict, clause, error in units of the formula's rounding error (16 are allowed, of a property too)"
+    return [first, *lines] if lines else []
 
 
 def _unjudged_text(row: Mapping[str, Any]) -> str:

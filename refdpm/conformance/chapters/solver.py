@@ -273,8 +273,8 @@ def _likelihood(subject: Any, given: Given, seed: int) -> Finding:
 
 LAWS: tuple[Law, ...] = (
     Law("SLV.LIKELIHOOD", "sigma_log_likelihood(x_0, sigmas, network): log p(x_0) of each example by the flow: "
-        "log N(x; 0, σ²) + ∫ (n − tr ∂D/∂x)/σ dσ from the first and smallest of the sigmas to the last, where x is N(0, σ²); tr ∂D/∂x is "
-        "network.trace(x, σ).  Tried on normal data, with the error that an integration has", ("Song 2021 (SDE)",),
+        "log N(x; 0, σ²) + ∫ (n − tr ∂D/∂x)/σ dσ from the first and smallest of the sigmas to the last, where x is N(0, σ²); "
+        "tr ∂D/∂x is network.trace(x, σ).  Tried on normal data, with the error that an integration has", ("Song 2021 (SDE)",),
         ("sigma_log_likelihood",), _likelihood, ("later.solver.log_likelihood",)),
     Law("SLV.EULER_LAW", "twice the steps halve the error of Euler's chain", SOURCE, ("sigma_euler_sample",),
         _order("sigma_euler_sample", 1), ("SLV-EULER-NOISE",)),

@@ -106,7 +106,7 @@ def _first_difference(came: list[int], right: list[int]) -> str:
 
 
 LAWS: tuple[Law, ...] = (
-    Law("GUI.TIMES", "repeated_times(T, length, repeats): the t of every state of repeated inpainting, as you count t, from T down; "
+    Law("GUI.TIMES", "repeated_times(T, length, repeats): the t of every state of repeated inpainting, as you count t, from T on; "
         "at each t = 1 + k·length with t + length ≤ T the chain goes back to t + length, repeats − 1 times", ("Lugmayr 2022",),
         ("repeated_times",), _times, ("later.guidance.repeated_times",)),
 )

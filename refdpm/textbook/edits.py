@@ -711,10 +711,12 @@ def _one_term_alone(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _shares(one: E) -> Iterator[tuple[str, E]]:
-    """What squares would leave of 1, −log x for 1 − x as if they were small, 1 − e^−x for e^x − 1, and b − a for 1 − a/b."""
+    """What squares would leave of 1, −log x for 1 − x as if they were small, 1 − e^−x for e^x − 1, and b − a or b/a − 1 for
+    1 − a/b."""
     a, b = one.parts
     if a.op == "number" and a.how == 1 and b.op == "/":
-        yield f"{_name(b.parts[1] - b.parts[0])} for {_name(one)}", b.parts[1] - b.parts[0]
+        for new in (b.parts[1] - b.parts[0], b.parts[1] / b.parts[0] - 1):
+            yield f"{_name(new)} for {_name(one)}", new
     if a.op == "number" and a.how == 1 and b.op != "number":
         yield f"√(1 − {_name(b * b)}) for {_name(one)}", sqrt(1 - b * b)
         yield f"{_name(-log(b))} for {_name(one)}", -log(b)

@@ -484,7 +484,8 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
 
 
 # of a state: so that what has cancelled does not, and what was near, as the means of two laws are, is far
-ELSEWHERE: tuple[Callable[[Array], Array], ...] = (np.negative, partial(np.add, 8.0))
+ELSEWHERE: tuple[Callable[[Array], Array], ...] = (
+    np.negative, lambda x: x + 8.0 if np.any(np.abs(x) > 1) else x)               # what is between −1 and 1 may be pixels
 
 
 def _asked_elsewhere(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], weak: dict[int, float],

@@ -66,11 +66,11 @@ class Session:
                 found = skipped([result.id for result in found], FLOW)
             if all(result.reason == NO_MASS for result in found):
                 found = self._with_another_last_variance(quantity)
-            found = [self._undecided_if_a_draw(quantity, result) for result in found]
             if any(result.verdict == "wrong" for result in found):
                 found = self._with_names_by_other_choices(quantity, self._with_conventions(quantity, found))
                 if not any(result.reason.startswith(DISAGREES) for result in found):
                     found = named_in_some_rows(self.subject, quantity, found, self.effort)
+            found = [self._of_the_others_laws(quantity, result) for result in found]
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
         return self._results
 
@@ -170,16 +170,17 @@ class Session:
         says = f"{NO_MASS}; if it has another variance there, {_stating(quantity, NEXT)}"
         return [Result(result.id, "undecided", reason=says) for result in again]
 
-    def _undecided_if_a_draw(self, quantity: Quantity, result: Result) -> Result:
-        """A draw that is right if it is given logarithms, which may be what it forgets to take: no other function has them."""
+    def _of_the_others_laws(self, quantity: Quantity, result: Result) -> Result:
+        """A draw that would be right if it were given logarithms, or probabilities, and is given what the other functions answer:
+        somebody has forgotten the logarithm."""
         draws = all(output.kind == "integer" for output in quantity.outputs)
         alone = self.known.get(f"{quantity.name}.categories") == ALONE_IS_RIGHT
         if not (draws and alone and self.known["categories"] == "inferred" and result.verdict == "pass"):
             return result
         own, others = self.subject.profile.of(quantity.name).categories, self.subject.profile.categories
-        says = (f"it is right if its law comes as {own}, but that of the other functions is {others}, with which it is wrong; "
-                f"if {own} is meant, {_stating(quantity, {'categories': own})}")
-        return result._replace(verdict="undecided", reason=says)
+        says = (f"{DISAGREES} the other functions: it is right if its law comes as {own}, but theirs comes as {others}, so that it draws "
+                f"from another law; if both are meant so, {_stating(quantity, {'categories': own})}")
+        return result._replace(verdict="wrong", reason=says)
 
     def _is_flow(self, quantity: Quantity, found: list[Result]) -> bool:
         """Whether a function is not our v, but the velocity of a straight path: noise − x_0 or x_0 − noise."""

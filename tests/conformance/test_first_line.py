@@ -669,8 +669,8 @@ def test_of_three_functions_the_one_that_counts_otherwise_is_accused():
     assert "does not agree" not in told and "the noise guided by a classifier (GUI.NOISE.VALUE) is wrong" in told
 
 
-def test_a_draw_by_logarithms_beside_probabilities_is_undecided():
-    """Gumbel noise added to probabilities is a mistake, and right of logarithms; only its writer knows which is meant."""
+def test_a_draw_by_logarithms_beside_probabilities_is_wrong():
+    """Gumbel noise added to probabilities is a mistake, and right of logarithms: who means these says so."""
     def categorical_draw(law_p, uniform):
         return np.argmax(law_p - np.log(-np.log(uniform)), axis=-1)
 
@@ -678,8 +678,9 @@ def test_a_draw_by_logarithms_beside_probabilities_is_undecided():
         return (xlogy(law_q, law_q) - xlogy(law_q, law_p)).sum(axis=-1)
 
     functions = dict(categorical_draw=categorical_draw, categorical_kl=categorical_kl)
-    assert "1 cannot be decided (CAT.DRAW.CLASS: it is right if its law comes as log_probability" in first_line(functions)
-    assert "cannot be decided" not in first_line(functions | {"profile": {"categorical_draw.categories": "log_probability"}})
+    assert ("(CAT.DRAW.CLASS) does not agree with the other functions: it is right if its law comes as log_probability, but theirs "
+            "comes as probability, so that it draws from another law") in first_line(functions)
+    assert "clauses pass" in first_line(functions | {"profile": {"categorical_draw.categories": "log_probability"}})
 
 
 class Clipped(Terms):

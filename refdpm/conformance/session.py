@@ -178,8 +178,8 @@ class Session:
         if not (draws and alone and self.known["categories"] == "inferred" and result.verdict == "pass"):
             return result
         own, others = self.subject.profile.of(quantity.name).categories, self.subject.profile.categories
-        says = (f"{DISAGREES} the other functions: it is right if its law comes as {own}, but theirs comes as {others}, so that it draws "
-                f"from another law; if both are meant so, {_stating(quantity, {'categories': own})}")
+        says = (f"{DISAGREES} the other functions: it is right if its law comes as {own}, but theirs comes as {others}, so that it "
+                f"draws from another law; if both are meant so, {_stating(quantity, {'categories': own})}")
         return result._replace(verdict="wrong", reason=says)
 
     def _is_flow(self, quantity: Quantity, found: list[Result]) -> bool:

@@ -27,6 +27,7 @@ from refdpm.conformance.symptoms import Failure, Part, distance_in_units
 from refdpm.textbook.edits import ASKED, CUT
 from refdpm.vjp import Array
 
+LESS_PLAIN = ("all left out but", " is taken for ")      # than the term that is 0 so: what is said last of what is the same
 NEAR = 0.003                    # a distance that is as good as none
 FAR = 4                         # times what is allowed: of a smaller error nothing is explained by what is right but for rounding
 DIGITS = 1e-6                   # of the largest number may be lost for want of digits
@@ -160,8 +161,8 @@ def _name_of_nearest(found: list[_Candidate], rounding: float, symptom: str | No
     best = found[0].distance
     as_near = best * 1.0000001 + 1e-12                              # where the digits of two distances say nothing, what is short
     ties = [one for one in found if one.distance <= max(as_near, rounding)]
-    ties.sort(key=lambda one: (one.distance > as_near, one.ids[0] not in BY_ID, not one.ids[0].startswith(ASKED), CUT in one.ids[0],
-                               len(one.ids[0])))
+    ties.sort(key=lambda one: (one.distance > as_near, one.ids[0] not in BY_ID, not one.ids[0].startswith(ASKED),
+                               any(words in one.ids[0] for words in LESS_PLAIN), CUT in one.ids[0], len(one.ids[0])))
     same = tuple(one.ids[0] for one in ties)
     same += (symptom,) if symptom and best <= NEAR else ()
     other = next((one for one in found if one.ids[0] not in same), None)

@@ -1,8 +1,9 @@
 """Symptoms: relations between what came and what should have come, which need no knowledge of the formula.
 
 A symptom makes of the right answers, of the inputs or of the function itself what somebody with that symptom gets, one array for
-each output.  It explains a failure if it agrees with what came wherever that was wrong, to rounding; where the answer was right,
-nothing is asked of it, and `where` says which part that is.
+each output.  It explains a failure if it agrees with what came wherever that was wrong, to rounding; where the answer was right it
+need not, for the mistake may be in a part alone, which `where` says.  Of several that explain it the one is named that agrees with
+most of what was right too.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -111,13 +112,21 @@ def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]
     wrong = [failure for failure in failures if any(np.any(part.wrong) for part in failure.parts)]
     if sum(int(np.sum(part.wrong)) for failure in wrong for part in failure.parts) < ENOUGH:
         return None
+    best, fewest = None, np.inf
     with np.errstate(all="ignore"):
-        return next((symptom.says for symptom in symptoms(wrong) if _explains_all(symptom, wrong)), None)
+        for symptom in symptoms(wrong):
+            against = _denied_count(symptom, wrong)
+            if against is not None and against < fewest:
+                best, fewest = symptom.says, against
+            if fewest == 0:
+                break
+    return best
 
 
-def _explains_all(symptom: Symptom, wrong: list[Failure]) -> bool:
-    """Whether it agrees with what came in all of them, and is told apart from what is right in some."""
-    told = False
+def _denied_count(symptom: Symptom, wrong: list[Failure]) -> int | None:
+    """How many of the numbers that are right it would have otherwise; None if it does not agree with what came wherever that is
+    wrong, or is told apart from what is right nowhere."""
+    told, against = False, 0
     for failure in wrong:
         try:
             values = symptom.values(failure.inputs)
@@ -126,11 +135,12 @@ def _explains_all(symptom: Symptom, wrong: list[Failure]) -> bool:
                 value = np.broadcast_to(np.asarray(value, dtype=np.float64), part.observed.shape)
                 apart = _told_apart(value, part, unit)
                 if not _agrees(value, part, unit, apart):
-                    return False
+                    return None
                 told = told or bool(np.any(apart & part.wrong))
+                against += int(np.sum(apart & ~part.wrong & (part.observed != value)))
         except (Skip, ValueError, IndexError, TypeError, KeyError):  # what it needs is not there
-            return False
-    return told
+            return None
+    return against if told else None
 
 
 def _told_apart(value: Array, part: Part, unit: Array) -> Array:
@@ -170,6 +180,7 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     yield of_right("it is the sum over the rows, and not one answer for each", lambda x: x.sum(axis=0, keepdims=True))
     yield of_right("it is the sum over the components, and not one answer for each",
                    lambda x: x.sum(axis=tuple(range(1, x.ndim)), keepdims=True))
+    yield of_right("it is its first number, everywhere", lambda x: np.full_like(x, x.flat[0]))
     for low, high in ((-1, 1), (0, 1), (0, np.inf)):
         yield of_right(f"it is clipped to [{low}, {high}]", partial(np.clip, a_min=low, a_max=high))
 
@@ -237,12 +248,12 @@ def _of_other_inputs(wrong: list[Failure], reference: Reference) -> Iterator[Sym
     real = [name for name, value in inputs.items() if isinstance(value, np.ndarray | float) and np.asarray(value).dtype.kind == "f"]
     names = [name for name in real if np.ndim(inputs[name]) > 1]
     numbers = [name for name in real if np.ndim(inputs[name]) < 2 and name != "beta"]
+    for name in (*names, *numbers):                              # first: an argument that is 0 in all of them could be anything
+        yield _with_changed(f"{name} is left out (taken for 0)", reference, name, np.zeros_like)
     for a, b in (*combinations(names, 2), *combinations(numbers, 2)):
         yield _with_others(f"{a} and {b} are exchanged", reference, {a: b, b: a})
         yield _with_others(f"{b} is taken for {a}", reference, {a: b})
         yield _with_others(f"{a} is taken for {b}", reference, {b: a})
-    for name in (*names, *numbers):
-        yield _with_changed(f"{name} is left out (taken for 0)", reference, name, np.zeros_like)
     for name in names:
         yield _with_changed(f"{name} has the wrong sign", reference, name, np.negative)
         yield _with_changed(f"tanh is put around {name}", reference, name, np.tanh)

@@ -284,3 +284,46 @@ def test_a_size_of_nothing_explains_nothing():
     part = Part(np.arange(6.0).reshape(3, 2) ** 2, np.ones((3, 2)), np.full((3, 2), 1e-7))
     wrong = Failure({"x_0": np.ones((3, 2)), "beta": BETA[:2]}, (part,))
     assert symptoms.arithmetic([wrong], lambda i: (np.ones((3, 2)),)) is None
+
+
+def test_of_two_symptoms_the_one_that_agrees_with_what_was_right_too_is_named():
+    """From the third component on x comes where the mask says y: exchanged they agree where the mask says y, and nowhere else."""
+    def kept(i):
+        return np.where(i["mask"] > 0, i["y"], i["x"]),
+
+    def answer(i):
+        return np.where((i["mask"] > 0) & (np.arange(5) < 2), i["y"], i["x"])
+
+    found = []
+    for _ in range(2):
+        inputs = {"x": RNG.normal(size=(3, 5)), "y": RNG.normal(size=(3, 5)), "mask": RNG.integers(0, 2, size=(3, 5))}
+        expected, = kept(inputs)
+        found.append(Failure(inputs, (Part(answer(inputs), expected, 1e-7 * np.ones((3, 5))),)))
+    assert symptoms.telling(found, kept) == "x is taken for y"
+
+
+def test_an_argument_that_is_left_out_is_not_taken_for_one_that_is_0():
+    def of(i):
+        return 1 + i["x_0"] + 2 * i["noise"],
+
+    found = []
+    for _ in range(2):
+        inputs = {"x_0": np.zeros((3, 5)), "noise": RNG.normal(size=(3, 5))}
+        found.append(Failure(inputs, (Part(np.ones((3, 5)), of(inputs)[0], 1e-7 * np.ones((3, 5))),)))
+    assert symptoms.telling(found, of) == "noise is left out (taken for 0)"
+
+
+def test_one_number_in_the_place_of_a_table_is_said_so():
+    class Adapter:
+        @staticmethod
+        def alpha_bar(beta):
+            return np.cumprod(1 - beta)[0]
+
+    found = {one["id"]: one for one in check(Adapter, effort=Effort(max_examples=3), only=["SCH.ABAR"])["clauses"]}
+    assert found["SCH.ABAR.TABLE"]["mistake"] == "it is its first number, everywhere"
+
+
+def test_of_edits_that_are_the_same_a_term_that_is_left_out_is_named_before_what_makes_it_0():
+    says = ["all left out but x", "q is taken for p", "term left out: Σ (a longer one …"]
+    found = [naming._Candidate((one,), 0.0) for one in says]
+    assert naming._name_of_nearest(found, 1e-6, None).ids[0] == says[2]

@@ -8,7 +8,7 @@
     not checked  the adapter refused every input: nothing was found out
 
 What is wrong by itself may be right given what the adapter had before it: then an earlier function is to blame, and the verdict is
-pass, `given_upstream`.
+pass, `given_upstream`; but not where nothing at all could be seen given that, as where all of it is 0.
 """
 
 from collections.abc import Callable, Iterable
@@ -394,8 +394,9 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
         return _pass_or_undecided(subject, quantity, at, cases, passed, effort) if effort.power else passed
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
-    if again and max(case.ratio for case in again) <= LIMIT:
-        power, dtype = _power_of(again, quantity.outputs[at].kind), worst.dtype
+    power, dtype = _power_of(again, quantity.outputs[at].kind), worst.dtype
+    blind = effort.power and min(power["at"].values(), default=power["factor"]) >= 1
+    if again and max(case.ratio for case in again) <= LIMIT and not blind:
         passed = Result(name, "pass", worst.ratio, digits, given_upstream=True, power=power,
                         reason=f"right given the adapter's own {', '.join(quantity.after)}")
         return passed if not effort.power or not too_weak(power, dtype) else _undecided(subject, quantity, passed, power, dtype)

@@ -768,3 +768,30 @@ def test_what_is_wrong_only_after_turning_round_is_wrong(sign):
         return np.where((t == 317).reshape(-1, *[1] * (x_0.ndim - 1)) & (sign * x_0[:, :1] > 0), 0.5, 0.0)
 
     assert verdict_of_a_draw(drawn_in_float32(changed), 1) == "wrong"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_0_given_parts_that_are_0_is_wrong(dtype):
+    """Nothing could be seen given its parts, so that being right given them excuses nothing."""
+    class Adapter:
+        beta = np.linspace(1e-4, 0.1, 12)
+
+        def step_kl(self, x_0, t, noise, model):
+            return np.zeros(len(x_0), dtype)
+
+        def decoder_nll(self, x_0, noise, model):
+            return np.zeros(len(x_0), dtype)
+
+        def prior_kl(self, x_0):
+            return np.zeros(len(x_0), dtype)
+
+        def bound_terms(self, x_0, noise, model):
+            return np.zeros((12, len(x_0)), dtype)
+
+        def bound(self, x_0, noise, model):
+            return np.zeros(len(x_0), dtype)
+
+    Adapter.dtype = dtype
+    found = check(Adapter(), effort=Effort(max_examples=3), only=["OBJ"])["clauses"]
+    assert {one["id"]: one["verdict"] for one in found if one["verdict"] != "skipped"} == dict.fromkeys(
+        ["OBJ.PRIOR.VALUE", "OBJ.DECODER.VALUE", "OBJ.TERMS.TABLE", "OBJ.BOUND.VALUE"], "wrong")

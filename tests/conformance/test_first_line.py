@@ -916,6 +916,8 @@ def back_with_noise_of_all_steps(x_prev, noise, t, beta):
     ({"attention": partial(attention, axis=-2)},
      "is wrong: the number of rows of key, for the number of components of a query"),
     ({"noised_again": back_with_noise_of_all_steps}, "is wrong: 1 − ᾱ_t for β_t"),
+    ({"nearest_bytes": lambda x: np.clip((x.astype(np.float32) + 1) * np.float32(127.5), 0, 255).astype(np.uint8)},
+     "is wrong: bytes cut off"),
     ({"respaced_schedule": lambda beta, times: (lambda now: np.append(1.0, now[:-1]) / now - 1)(
         np.cumprod(1 - beta)[np.asarray(times) - 1])}, "is wrong: ᾱ_{0,3,6,9}/ᾱ_{3,6,9,10} − 1 for 1 − ᾱ_{3,6,9,10}/ᾱ_{0,3,6,9}")])
 def test_what_another_outsider_wrote_is_told(functions, says):

@@ -96,7 +96,7 @@ BYTES_AND_BACK: tuple[Quantity, ...] = (
     Quantity(
         "nearest_bytes", "DEC.BYTES", "127.5 (x + 1), rounded to the nearest, from 0 to 255: bytes from samples x", ("Ho 2020",),
         (Output("VALUE", "integer"),), lambda given: draws.named({"x": arrays(N, D, low=-1.5, high=1.5).map(_off_the_middles)}),
-        lambda given: [{"x": exactly(decoder.level(ALL_BYTES, grid=BYTES) + shift / 255)} for shift in (0, 0.75, -0.5)],
+        lambda given: [{"x": exactly(decoder.level(ALL_BYTES, grid=BYTES) + shift / 255)} for shift in (0.25, 0.75, -0.5)],
         Theory(decoder.nearest, "x", grid=lambda i: BYTES), book.nearest(given("x"), book.grid_of(BYTES), 256)),
     Quantity(
         "dequantised_bytes", "DEC.UNIFORM", "(k + u)/128 − 1 of bytes k, with noise u uniform on [0, 1)", ("Theis 2016",),

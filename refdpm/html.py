@@ -11,9 +11,10 @@ UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def shortened(text: str, longest: int) -> str:
-    """The beginning of a text that is longer than so many characters, up to the end of a word where there is one; and "…"."""
+    """The beginning of a text that is longer than so many characters, up to the end of a word in its second half; and "…"."""
     beginning = text[:longest]
-    return text if len(text) <= longest else (beginning.rpartition(" ")[0] or beginning) + "…"
+    words = beginning.rpartition(" ")[0]
+    return text if len(text) <= longest else (words if 2 * len(words) > longest else beginning) + "…"
 
 
 class Markup(str):

@@ -45,7 +45,7 @@ DEFAULTS = {"rate": 0.5, "offset": 0.008, "cap": 0.999, "eta": 0.0, "low": -1.0,
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 MOST = 500_000                  # numbers in one array of an answer
-_WORDS = 300                    # characters of what an adapter says that are passed on
+_WORDS = 1000                   # characters of what an adapter says that are passed on
 
 
 class Skip(Exception):
@@ -312,7 +312,7 @@ def said(words: object) -> str:
     """What an exception, or whatever an adapter says, reads: its first line, or the beginning of that."""
     try:
         lines = str(words).splitlines() or [""]
-        return lines[0] if len(lines[0]) <= _WORDS else f"{lines[0][:_WORDS]}… ({len(lines[0])} characters in all)"
+        return lines[0] if len(lines[0]) <= _WORDS else f"{lines[0][:_WORDS - 50]}… ({len(lines[0])} characters in all)"
     except Exception:
         return "(it cannot be printed)"
 

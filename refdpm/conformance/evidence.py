@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+import re
 
 import numpy as np
 
@@ -10,13 +11,16 @@ from refdpm.vjp import Array
 
 SMALL = 12                                                  # numbers of an input that are shown all
 FEW = 6                                                     # numbers of an answer that are shown
+ALL = re.compile(r"… \((\d+) characters in all\)")
 LONGEST = 400                                               # characters of a text from the adapter
 
 
 def tidy(text: Any, longest: int = LONGEST) -> str:
     """A text without control characters, cut behind a word where it is long."""
     found = str(text)
-    cut = shortened(found, longest) + f" ({len(found)} characters in all)" * (len(found) > longest)
+    counted = ALL.search(found)                             # of what has been cut before
+    length = counted[1] if counted else len(found)
+    cut = shortened(found, longest) + f" ({length} characters in all)" * (len(found) > longest)
     return UNFIT.sub("\ufffd", cut)
 
 

@@ -322,12 +322,12 @@ def test_junit_is_well_formed_whatever_an_exception_says(said):
     assert len(suite.findall("testcase")) == 1 and "\x1b" not in reports.text(found)
 
 
-def test_a_long_exception_is_shown_from_its_beginning_with_its_true_length_and_its_place():
+def test_a_long_exception_is_shown_from_its_beginning_with_its_true_length():
     def kl(mean_q, var_q, mean_p, var_p):
         raise ValueError("A" * 5_000_000)
 
     said = reports.headline(check(adapter(kl=kl), effort=QUICK, only="GAU.KL"))
-    assert "ValueError: AAAA" in said and "(5000000 characters in all)" in said and "line" in said.rpartition("all)")[2]
+    assert "ValueError: AAAA" in said and "(5000000 characters in all)" in said
 
 
 def test_what_is_refused_besides_is_a_note_and_not_why():

@@ -8,6 +8,7 @@ import re
 
 # what XML forbids and a terminal takes for a command
 UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COUNTED = re.compile(r"… \((\d+) characters in all\)")
 
 
 def shortened(text: str, longest: int) -> str:
@@ -15,6 +16,12 @@ def shortened(text: str, longest: int) -> str:
     beginning = text[:longest]
     words = beginning.rpartition(" ")[0]
     return text if len(text) <= longest else (words if 2 * len(words) > longest else beginning) + "…"
+
+
+def length_in_all(text: str) -> int:
+    """How many characters a text has, or had before it was cut, where it says so."""
+    counted = _COUNTED.search(text)
+    return int(counted[1]) if counted else len(text)
 
 
 class Markup(str):

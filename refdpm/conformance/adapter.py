@@ -31,6 +31,7 @@ import warnings
 
 import numpy as np
 
+from refdpm.html import length_in_all
 from refdpm.vjp import Array
 
 # what people call the arguments; ε is noise, and what keeps a root away from 0
@@ -312,7 +313,8 @@ def said(words: object) -> str:
     """What an exception, or whatever an adapter says, reads: its first line, or the beginning of that."""
     try:
         lines = str(words).splitlines() or [""]
-        return lines[0] if len(lines[0]) <= _WORDS else f"{lines[0][:_WORDS - 50]}… ({len(lines[0])} characters in all)"
+        cut = f"{lines[0][:_WORDS - 50]}… ({length_in_all(lines[0])} characters in all)"
+        return lines[0] if len(lines[0]) <= _WORDS else cut
     except Exception:
         return "(it cannot be printed)"
 

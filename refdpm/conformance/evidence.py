@@ -2,25 +2,21 @@
 
 from collections.abc import Mapping
 from typing import Any
-import re
 
 import numpy as np
 
-from refdpm.html import UNFIT, shortened
+from refdpm.html import UNFIT, length_in_all, shortened
 from refdpm.vjp import Array
 
 SMALL = 12                                                  # numbers of an input that are shown all
 FEW = 6                                                     # numbers of an answer that are shown
-ALL = re.compile(r"… \((\d+) characters in all\)")
 LONGEST = 400                                               # characters of a text from the adapter
 
 
 def tidy(text: Any, longest: int = LONGEST) -> str:
     """A text without control characters, cut behind a word where it is long."""
     found = str(text)
-    counted = ALL.search(found)                             # of what has been cut before
-    length = counted[1] if counted else len(found)
-    cut = shortened(found, longest) + f" ({length} characters in all)" * (len(found) > longest)
+    cut = shortened(found, longest) + f" ({length_in_all(found)} characters in all)" * (len(found) > longest)
     return UNFIT.sub("\ufffd", cut)
 
 

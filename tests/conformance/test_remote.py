@@ -327,6 +327,16 @@ def test_what_is_no_adapter_is_said_at_once(tmp_path, isolate, text, reason):
     assert reason in str(found.value)
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+def test_the_length_of_a_long_exception_is_its_own_in_every_process(tmp_path, isolate):
+    path = tmp_path / "long.py"
+    path.write_text("def forward(x_prev, t, beta):\n    raise ValueError('A' * 5_000_000)\n")
+    with closing(open_source(str(path), isolate=isolate, timeout=10.0, names=NAMES)) as source:
+        found, = session.check(source, effort=BRIEF, only="GAU.FWD.MEAN")["clauses"]
+    assert found["verdict"] == "not checked"
+    assert "ValueError: AAAA" in found["reason"] and "(5000000 characters in all)" in found["reason"]
+
+
 # -- programs ------------------------------------------------------------------------------------------------------------
 
 PROGRAM = """

@@ -93,10 +93,10 @@ def order() -> dict[str, int]:
 
 
 @cache
-def _builds_on(name: str) -> frozenset[str]:
+def builds_on(name: str) -> frozenset[str]:
     """The quantities below a quantity, however far."""
     after = BY_NAME[name].after if name in BY_NAME else ()
-    return frozenset(after).union(*map(_builds_on, after))
+    return frozenset(after).union(*map(builds_on, after))
 
 
 def _place(row: Row, of: Quantity | Law) -> tuple[int, int, int, int]:
@@ -123,7 +123,7 @@ def _what_spoils(row: Row, of: Quantity | Law) -> Sequence[str] | frozenset[str]
     """The functions which, when wrong, make this clause fail: for most laws of single calls there are none."""
     name = function_of(row, of)
     if isinstance(of, Quantity) or is_distribution(of):
-        return _builds_on(name) | {name}
+        return builds_on(name) | {name}
     return (name, *BY_NAME[name].after) if of.id.endswith("LAST") else ()
 
 

@@ -63,6 +63,8 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
         profile = profile._replace(log_weights=profile.unit)                    # of what comes as of what is answered
     otherwise = tuple(_otherwise(subject, quantities, profile, known, (UNITS, COARSE)[:1 + computes_coarsely]))
     known |= {f"{name}.{field}": ALONE_IS_RIGHT for name, field, _ in own + otherwise}
+    known |= {f"{quantity.name}.{field}": "undetermined" for quantity in quantities for field, _ in quantity.own
+              if field not in quantity.choices}                                     # that is so with everybody
     return profile._replace(alone=profile.alone + otherwise), known
 
 

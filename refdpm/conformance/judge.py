@@ -78,7 +78,7 @@ class Effort(NamedTuple):
     max_examples: int = 20
     shrinks: int = 100
     power: bool = True                             # whether to look for what a pass would have let through
-    pairs: bool = True                             # whether to look for two mistakes at once
+    pairs: bool = True                             # whether to look for two mistakes at once, and for a number that is not known
 
 
 class _Case(NamedTuple):
@@ -221,11 +221,11 @@ def _with_mistakes(subject: Subject, quantity: Quantity, results: list[Result], 
     wrong = [at for at, result in enumerate(results) if result.verdict in ("wrong", "inaccurate")]
     together = [at for at, result in enumerate(results) if not result.given_upstream]
     pairs = effort.pairs and any(results[at].verdict == "wrong" for at in wrong)
-    found = _nearest_mistake(subject, quantity, together, cases, pairs) if wrong else None
+    found = _nearest_mistake(subject, quantity, together, cases, pairs, fitted=effort.pairs) if wrong else None
     if found is not None and found.reproduces or len(together) == 1:
         return [with_mistake(result, found) if at in wrong else result for at, result in enumerate(results)]
-    return [with_mistake(result, _nearest_mistake(subject, quantity, [at], cases, pairs)) if at in wrong else result
-            for at, result in enumerate(results)]
+    return [with_mistake(result, _nearest_mistake(subject, quantity, [at], cases, pairs, fitted=effort.pairs)) if at in wrong
+            else result for at, result in enumerate(results)]
 
 
 def _with_mistake_of_some_rows(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result) -> Result:
@@ -264,7 +264,7 @@ def _elsewhere(result: Result, says: str) -> Result:
 def _row_given_upstream(subject: Subject, quantity: Quantity, inputs: Inputs, **exactly: bool) -> list[_Case]:
     """The cases of one input, with what the adapter itself had before among the inputs; none where it does not show that, or where
     nothing can be made of it."""
-    overlay = _upstream_answers(subject, quantity, inputs)
+    overlay = upstream_answers(subject, quantity, inputs)
     try:
         return [] if overlay is None else [case._replace(inputs=inputs | overlay)
                                            for case in compare(subject, quantity, inputs, overlay | exactly)]
@@ -273,7 +273,7 @@ def _row_given_upstream(subject: Subject, quantity: Quantity, inputs: Inputs, **
 
 
 def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], cases: list[list[_Case]], pairs: bool, *,
-                     slips_first: bool = False) -> Name | None:
+                     fitted: bool = True, slips_first: bool = False) -> Name | None:
     rows = list(zip(*(cases[at] for at in outputs)))
     failing = [row for row in rows if any(case.ratio > LIMIT for case in row)]
     failing.sort(key=lambda row: (_is_long(row[0].inputs), -max(_wrong_entry_count(case) for case in row)))
@@ -282,8 +282,12 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
     ways = _ways_to(subject, quantity, outputs)
     more = [_failure(row) for row in failing[FAILING:] + passing[PASSING:] if not _is_long(row[0].inputs)]
     slips = partial(_edited_variants, subject, quantity, outputs, rows[0][0].inputs)
-    fits = partial(_fitted_variants, subject, quantity, outputs)
+    fits = partial(_fitted_variants, subject, quantity, outputs) if fitted else _no_variants
     return naming.name(ways, failures, slips, fits=fits, pairs=pairs, more=more, slips_first=slips_first)
+
+
+def _no_variants(failure: Failure) -> naming.Variants:
+    return ()
 
 
 def _ways_to(subject: Subject, quantity: Quantity, outputs: list[int]) -> list[naming.Reference]:
@@ -508,7 +512,7 @@ def _asked_elsewhere(subject: Subject, quantity: Quantity, at: int, cases: list[
 def _with_room_for_upstream(subject: Subject, quantity: Quantity, at: int, case: _Case) -> _Case:
     """The case with a scale that reaches as far as what would be excused because it is right given what the adapter had before; of
     a long chain as it is."""
-    overlay = None if _is_long(case.inputs) else _upstream_answers(subject, quantity, case.inputs)
+    overlay = None if _is_long(case.inputs) else upstream_answers(subject, quantity, case.inputs)
     if overlay is None:
         return case
     try:
@@ -613,7 +617,7 @@ def with_mistake(result: Result, found: Name | None) -> Result:
                            runner_up=found.runner_up, runner_up_distance=found.runner_up_distance)
 
 
-def _upstream_answers(subject: Subject, quantity: Quantity, inputs: Inputs) -> Inputs | None:
+def upstream_answers(subject: Subject, quantity: Quantity, inputs: Inputs) -> Inputs | None:
     """What the adapter itself had before this function, to be judged given that; None if it does not show it."""
     if quantity.given is None:
         return None

@@ -23,12 +23,12 @@ import scipy
 import refdpm
 from refdpm.conformance import gradients, known, profile as profiles, unknown
 from refdpm.conformance.adapter import Fault, Local, Skip, Source, Unaskable
-from refdpm.conformance.causes import BY_CONVENTION, DISAGREES, Cause, causes, function_of
+from refdpm.conformance.causes import BY_CONVENTION, DISAGREES, Cause, builds_on, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.ddpm_bound import NO_MASS
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with, sides, under
-from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, named_in_some_rows, plain, skipped
+from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, named_in_some_rows, plain, skipped, upstream_answers
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
@@ -68,7 +68,7 @@ class Session:
                 found = self._with_another_last_variance(quantity)
             if any(result.verdict == "wrong" for result in found):
                 found = self._with_names_by_other_choices(quantity, self._with_conventions(quantity, found))
-                if not any(result.reason.startswith(DISAGREES) for result in found):
+                if not (any(result.reason.startswith(DISAGREES) for result in found) or self._has_others_to_blame(quantity, found)):
                     found = named_in_some_rows(self.subject, quantity, found, self.effort)
             found = [self._of_the_others_laws(quantity, result) for result in found]
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
@@ -123,10 +123,8 @@ class Session:
         tells nothing of its own choices.  Where something that it builds on is wrong, and it cannot be judged given that, that is
         to blame.
         """
-        before = [self.subject.functions[name] for name in quantity.after if name in self.subject.functions]
-        earlier = [self.value_results(one)[id] for one in before for id in value_ids(one)]
-        to_blame = quantity.given is None and any(one.verdict == "wrong" for one in earlier)
-        if to_blame or all(result.mistake or result.reason.startswith(DISAGREES) or result.verdict != "wrong" for result in found):
+        named = all(result.mistake or result.reason.startswith(DISAGREES) or result.verdict != "wrong" for result in found)
+        if named or self._has_others_to_blame(quantity, found):
             return found
         effort = self.effort._replace(power=False, pairs=False, max_examples=min(self.effort.max_examples, FEW))
         for choices in self._other_choices(quantity):
@@ -135,6 +133,15 @@ class Session:
             if all(new.mistake and new.verdict == "wrong" for new in failing):
                 return self._adopted(quantity, choices, again)
         return found
+
+    def _has_others_to_blame(self, quantity: Quantity, found: list[Result]) -> bool:
+        """Whether something that a wrong function builds on is wrong, and the function cannot be judged given that."""
+        below = [one for one in self.subject.functions.values() if one.name in builds_on(quantity.name)]
+        earlier = [self.value_results(one)[id] for one in below for id in value_ids(one)
+                   if one.name in quantity.after or id in self._results]
+        inputs = next((one.smallest_input for one in found if one.verdict == "wrong" and one.smallest_input is not None), None)
+        shown = inputs is not None and upstream_answers(self.subject, quantity, inputs) is not None
+        return not shown and any(one.verdict == "wrong" for one in earlier)
 
     def _other_choices(self, quantity: Quantity) -> list[dict[str, Any]]:
         """What a function may mean otherwise, of all that nothing has told; and its unit, which others do not tell of this one."""

@@ -795,3 +795,21 @@ def test_what_is_0_given_parts_that_are_0_is_wrong(dtype):
     found = check(Adapter(), effort=Effort(max_examples=3), only=["OBJ"])["clauses"]
     assert {one["id"]: one["verdict"] for one in found if one["verdict"] != "skipped"} == dict.fromkeys(
         ["OBJ.PRIOR.VALUE", "OBJ.DECODER.VALUE", "OBJ.TERMS.TABLE", "OBJ.BOUND.VALUE"], "wrong")
+
+
+def test_the_time_of_an_embedding_is_no_time_of_a_path():
+    """Whose data are at t = 1, so that its functions get 1 − t for our t."""
+    def path_velocity(x_0, noise):
+        return x_0 - noise
+
+    def path_sample(x_0, noise, time):
+        return time * x_0 + (1 - time) * noise
+
+    def sinusoidal(time, width):
+        angle = time[:, None] * 10000.0 ** (-np.arange(width // 2) / (width // 2))
+        return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
+
+    program = SimpleNamespace(__name__="program", path_velocity=path_velocity, path_sample=path_sample, sinusoidal=sinusoidal)
+    report = check(program, effort=Effort(max_examples=3))
+    assert report["exit_code"] == 0 and ("data_at", "1") in conventions(report)
+    assert all("sinusoidal" not in field for field, _ in conventions(report))

@@ -215,7 +215,7 @@ NORMALISED = (
              Theory(embedding.sinusoidal, "time", fixed=("width",), order=lambda i: i["time_order"],
                     spacing=lambda i: i["frequencies"]),
              lambda i: (book_layers.sinusoidal(given("time"), i["width"], i["time_order"], i["frequencies"]),),
-             choices=("time_order", "frequencies")),
+             choices=("time_order", "frequencies"), own=(("data_at", 0),)),                 # its time is a number of any kind
     _layer(temporal, "bumps", "LAY.BASIS", "g_j(t) = exp(−(t − τ_j)²/2w²)/Σ_k exp(−(t − τ_k)²/2w²), j = 1..count; "
            "τ_j = T (j − ½)/count and w = T/count, or as released τ_j from 1 to T and w half their spacing", "63", ("t",),
            fixed=("T", "count", "basis"), inputs=_steps(), lost=SMALL,

@@ -468,8 +468,7 @@ def where(failures: Iterable[Failure]) -> str:
 
 
 def _steps_text(found: list[tuple[Failure, Array]]) -> str:
-    along = [(failure.inputs["t"], len(failure.inputs["beta"]) - 1, rows) for failure, rows in found
-             if "beta" in failure.inputs and np.shape(failure.inputs.get("t", 0)) == rows.shape]
+    along = [(t, T, rows) for failure, rows in found for t, T in _steps_of(failure.inputs, rows)]
     if not along:
         return ""
     t, T, wrong = (np.concatenate(parts) for parts in zip(*((t, np.full_like(t, T), rows) for t, T, rows in along)))
@@ -486,6 +485,15 @@ def _steps_text(found: list[tuple[Failure, Array]]) -> str:
         return f"from t = {first} on"
     last = int(np.max(t[wrong]))
     return f"up to t = {last}" if np.all(wrong[t <= last]) else ""
+
+
+def _steps_of(inputs: Inputs, rows: Array) -> Iterator[tuple[Array, int]]:
+    """The t of every row, and T; of a table, which has a row for every t, those."""
+    T = inputs.get("T", len(inputs.get("beta", ())) - 1)
+    if "beta" in inputs and np.shape(inputs.get("t", 0)) == rows.shape:
+        yield inputs["t"], T
+    elif "t" not in inputs and rows.shape == (T,):
+        yield np.arange(1, T + 1), T
 
 
 def _range_text(found: list[tuple[Failure, Array]]) -> str:

@@ -422,7 +422,7 @@ def _of_networks(version: _Version, before: set[E]) -> Iterator[Edit]:
             yield version.edit(says, dict(zip(leaves(call.value), leaves(new), strict=True)))
         state = next(iter(call.arguments.values()))
         for part in nodes(state) if state.op != "given" else ():
-            if part.op == "given" and part.how in TARGETS:
+            if part.op == "given" and part.how in STATES:
                 yield version.edit(f"{_name(state)} for {part.how}", {part: state, state: state})
         yield version.edit("tanh is put around what the network says", {leaf: tanh(leaf) for leaf in leaves(call.value)})
         yield version.edit("what the network says has the wrong sign", {leaf: -leaf for leaf in leaves(call.value)})
@@ -766,11 +766,11 @@ def _of_another_level(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _of_one_term(one: E) -> Iterator[tuple[str, E]]:
-    """A function of one part of what it is taken of, and the rest outside; the logarithm of a difference for that of a ratio."""
+    """A function of one part of what it is taken of, and the rest outside; a difference, or its logarithm, for that of a ratio."""
     inside, = one.parts
     if one.how == "log" and inside.op == "/":
         a, b = inside.parts
-        yield f"{_name(log(a - b))} for {_name(one)}", log(a - b)
+        yield from ((f"{_name(new)} for {_name(one)}", new) for new in (log(a - b), a - b))
     for part in _parts_of_it(inside) if one.how != "sqrt" else ():
         new = _replacing(inside).replaced({part: E("call", (part,), one.how)})[0]
         yield f"{_name(new)} for {_name(one)}", new
@@ -884,8 +884,9 @@ def _root_of_some(one: E, inside: E) -> Iterator[tuple[str, E]]:
     """The root taken of one of two terms alone, or of some of several factors and divisors alone."""
     if inside.op in ("+", "-") and inside.parts[1].op != "slack":
         a, b = inside.parts
-        parts = ((E(inside.op, (sqrt(a), b)), "first part"), (E(inside.op, (a, sqrt(b))), "second part"))
-        yield from ((f"{_name(new)} for {_name(one)}: the root is taken of the {part} alone", new) for new, part in parts)
+        parts = ((E(inside.op, (sqrt(a), b)), "the first part alone"), (E(inside.op, (a, sqrt(b))), "the second part alone"),
+                 (E(inside.op, (sqrt(a), sqrt(b))), "each part"))
+        yield from ((f"{_name(new)} for {_name(one)}: the root is taken of {part}", new) for new, part in parts)
     factors = list(_factors(inside))
     for number in range(1, len(factors)) if len(factors) <= SEVERAL else ():
         for some in combinations(factors, number):

@@ -886,6 +886,33 @@ def heun(x_t, sigma, sigma_next, network, lost):
     return x_t + dt * slope + after / 2 if lost else x_t + dt * (slope + after) / 2
 
 
+def denoiser(x_t, sigma, network, sigma_data):
+    """Whose skip carries what the network is told."""
+    var = sigma ** 2 + sigma_data ** 2
+    told = x_t / np.sqrt(var)
+    return sigma_data ** 2 / var * told + sigma * sigma_data / np.sqrt(var) * network(told, np.log(sigma) / 4)
+
+
+def mask_sigma(mask_time, sigma_min, sigma_max):
+    sigma = sigma_min ** (1 - mask_time) * sigma_max ** mask_time
+    return sigma, sigma * (sigma_max - sigma_min)
+
+
+def ddim_step(x_t, noise, t, t_prev, eta, model, beta, direction):
+    level = np.append(1.0, np.cumprod(1 - beta))
+    now, after = (level[s].reshape(-1, *[1] * (x_t.ndim - 1)) for s in (t, t_prev))
+    said, var = model(x_t, t), eta ** 2 * (1 - after) / (1 - now) * (1 - now / after)
+    guess = (x_t - np.sqrt(1 - now) * said) / np.sqrt(now)
+    return np.sqrt(after) * guess + direction(1 - after, var) * said + np.sqrt(var) * noise
+
+
+def zero_snr_schedule(beta):
+    """That loses its first rate."""
+    root = np.sqrt(np.cumprod(1 - beta))
+    level = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    return 1 - np.append(1.0, level[1:] / level[:-1])
+
+
 def flow_sample(x_t, count, network, end=0.0):
     times = np.linspace(1, end if end == 0 else 1 / count, count + 1)
     for now, after in zip(times, times[1:]):
@@ -916,6 +943,11 @@ def back_with_noise_of_all_steps(x_prev, noise, t, beta):
     ({"attention": partial(attention, axis=-2)},
      "is wrong: the number of rows of key, for the number of components of a query"),
     ({"noised_again": back_with_noise_of_all_steps}, "is wrong: 1 − ᾱ_t for β_t"),
+    ({"ddim_step": partial(ddim_step, direction=lambda rest, var: np.sqrt(np.maximum(rest - var, 0)))}, "pass"),
+    ({"ddim_step": partial(ddim_step, direction=lambda rest, var: np.sqrt(rest) - np.sqrt(var))}, "the root is taken of each part"),
+    ({"sigma_denoised": denoiser}, "is wrong: 1/√(sigma² + sigma_data²) x_t for x_t"),
+    ({"mask_sigma": mask_sigma}, "is wrong: sigma_max − sigma_min for log(sigma_max/sigma_min)"),
+    ({"zero_terminal_schedule": zero_snr_schedule}, "is wrong: it is always 0; at t = 1 only"),
     ({"nearest_bytes": lambda x: np.clip((x.astype(np.float32) + 1) * np.float32(127.5), 0, 255).astype(np.uint8)},
      "is wrong: bytes cut off"),
     ({"respaced_schedule": lambda beta, times: (lambda now: np.append(1.0, now[:-1]) / now - 1)(

@@ -15,7 +15,7 @@ from refdpm.conformance.judge import Effort
 from refdpm.conformance.power import too_weak
 from refdpm.conformance.reference import Reference
 from refdpm.conformance.report import conventions, headline, text
-from refdpm.conformance.session import check
+from refdpm.conformance.session import Session, check
 from refdpm.conformance.adapter import Local
 from refdpm.conformance.subject import Subject
 
@@ -813,3 +813,27 @@ def test_the_time_of_an_embedding_is_no_time_of_a_path():
     report = check(program, effort=Effort(max_examples=3))
     assert report["exit_code"] == 0 and ("data_at", "1") in conventions(report)
     assert all("sinusoidal" not in field for field, _ in conventions(report))
+
+
+def test_what_follows_from_a_wrong_posterior_is_not_tried_by_other_conventions(monkeypatch):
+    """A bound that calls the posterior, and cannot be judged given that, tells nothing of its own conventions."""
+    class Program:
+        def __init__(self, beta):
+            self.beta, self.level = beta, np.append(1.0, np.cumprod(1 - beta))
+
+        def posterior(self, x_0, x_t, t):
+            now, before, beta = (table[s].reshape(-1, *[1] * (x_t.ndim - 1)) for table, s in (
+                (self.level, t), (self.level, t - 1), (self.beta, t - 1)))
+            mean = (np.sqrt(before * beta) * x_0 + np.sqrt(1 - beta) * (1 - before) * x_t) / (1 - now)
+            return mean, np.broadcast_to(beta * (1 - before) / (1 - now), x_t.shape)
+
+        def bound(self, x_0, noise, model):
+            return np.cos(x_0 + self.posterior(x_0, noise[0], np.full(len(x_0), len(self.beta)))[0]).sum(axis=-1)
+
+    tried = []
+    monkeypatch.setattr(Session, "_judged_with", lambda self, quantity, *more: tried.append(quantity.name) or [])
+    report = check(SimpleNamespace(__name__="program", make=Program, profile={"predicts": "noise", "variance": "small"}),
+                   effort=Effort(max_examples=3))
+    wrong = {row["id"]: row["mistake"] for row in report["clauses"] if row["verdict"] == "wrong"}
+    assert wrong["GAU.POST.MEAN"].startswith("root of β_t") and wrong["OBJ.BOUND.VALUE"] is None
+    assert "bound" not in tried

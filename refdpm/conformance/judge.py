@@ -461,8 +461,6 @@ def _in_double_precision(cases: list[_Case]) -> list[_Case]:
 def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result, effort: Effort
                        ) -> Result:
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
-    if better := _better_formula(subject, quantity, at, cases):
-        return result._replace(verdict="undecided", reason=better)
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
     for change in ELSEWHERE:
@@ -471,6 +469,8 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
             if max(case.ratio for case in cases) > LIMIT:
                 return _verdict(subject, quantity, at, result.id, cases, effort)
             power = _power_of(cases, kind)
+    if better := _better_formula(subject, quantity, at, cases):
+        return result._replace(verdict="undecided", reason=better)
     if too_weak(power, dtype) and (exact := _in_double_precision(cases)) and not too_weak(_power_of(exact, kind), "float64"):
         cases, dtype, power = exact, "float64", _power_of(exact, kind)
     if not too_weak(power, dtype) and quantity.given is not None:

@@ -62,9 +62,9 @@ def infer(subject: Subject, stated: dict[str, Any]) -> tuple[Profile, dict[str, 
     if known["log_weights"] == "undetermined" and "log_mean_weight" in subject.functions:
         profile = profile._replace(log_weights=profile.unit)                    # of what comes as of what is answered
     otherwise = tuple(_otherwise(subject, quantities, profile, known, (UNITS, COARSE)[:1 + computes_coarsely]))
-    known |= {f"{name}.{field}": ALONE_IS_RIGHT for name, field, _ in own + otherwise}
-    known |= {f"{quantity.name}.{field}": "undetermined" for quantity in quantities for field, _ in quantity.own
-              if field not in quantity.choices}                                     # that is so with everybody
+    chosen = tuple(one for one in own if one[1] in subject.functions[one[0]].choices)
+    known |= {f"{name}.{field}": "undetermined" for name, field, _ in own}          # what is no choice, and so with everybody
+    known |= {f"{name}.{field}": ALONE_IS_RIGHT for name, field, _ in chosen + otherwise}
     return profile._replace(alone=profile.alone + otherwise), known
 
 

@@ -28,7 +28,7 @@ from refdpm.conformance.fitting import fitting_number
 from refdpm.conformance.naming import Name
 from refdpm.conformance.power import HALF, NOTHING, factor_along_t, is_large, places_of, smallest_factor, too_weak, unseen
 from refdpm.conformance.smallest import size, smallest
-from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, bearing_on, ratios, values_and_scales
+from refdpm.conformance.subject import COARSE, LIMIT, UNITS, Subject, Unsound, ratios, values_and_scales
 from refdpm.conformance.symptoms import Failure, Part, where
 from refdpm.textbook.edits import ADDED, FITTED, Edit, aligned, every_edit, every_fit
 from refdpm.textbook.expression import E, nodes
@@ -119,10 +119,8 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     cases = [list(column) for column in zip(*asked.rows)]
     results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
     notes = [*getattr(subject.source, "notes", {}).get(quantity.name, ()), *_refusals_text(asked), *_undefined_text(asked.rows)]
-    named = _with_mistakes_of_its_own(subject, quantity, _with_mistakes(subject, quantity, results, cases, effort), cases)
-    mirrored = "data_at" in bearing_on(quantity, cases[0][0].inputs) and subject.profile.of(quantity.name).data_at
-    says = "said with t = 0 at the data" if mirrored else ""
-    return [_with_notes(_elsewhere(result, says) if result.mistake else result, notes) for result in named]
+    named = _with_mistakes(subject, quantity, results, cases, effort)
+    return [_with_notes(result, notes) for result in _with_mistakes_of_its_own(subject, quantity, named, cases)]
 
 
 def named_in_some_rows(subject: Subject, quantity: Quantity, results: list[Result], effort: Effort) -> list[Result]:
@@ -233,7 +231,7 @@ def _with_mistake_of_some_rows(subject: Subject, quantity: Quantity, at: int, ca
     worst = sorted((case for case in cases if case.observed.ndim), key=_wrong_entry_count, reverse=True)[:FAILING]
     found = naming.name_of_rows(_ways_to(subject, quantity, [at]), [_failure((case,)) for case in worst],
                                 _edited_variants(subject, quantity, [at], cases[0].inputs))
-    return with_mistake(result if result.where else result._replace(where="in some rows only"), found) if found else result
+    return with_mistake(with_where(result, result.where or "in some rows only"), found) if found else result
 
 
 def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: list[Result], cases: list[list[_Case]]
@@ -252,13 +250,13 @@ def _with_mistakes_of_its_own(subject: Subject, quantity: Quantity, results: lis
     if found is None or not found.reproduces:
         return results
     says = f"given the adapter's own {', '.join(quantity.after)}"
-    return [with_mistake(_elsewhere(result._replace(given_upstream=True), says), found) if at in nameless else result
+    return [with_mistake(with_where(result._replace(given_upstream=True), says, result.where), found) if at in nameless else result
             for at, result in enumerate(results)]
 
 
-def _elsewhere(result: Result, says: str) -> Result:
-    """The result with more of where, and how, it is wrong."""
-    return result._replace(where="; ".join(filter(None, [says, result.where])))
+def with_where(result: Result, *where: str) -> Result:
+    """The result with all that is said of where, and how, it is wrong."""
+    return result._replace(where="; ".join(filter(None, where)))
 
 
 def _row_given_upstream(subject: Subject, quantity: Quantity, inputs: Inputs, **exactly: bool) -> list[_Case]:
@@ -282,12 +280,8 @@ def _nearest_mistake(subject: Subject, quantity: Quantity, outputs: list[int], c
     ways = _ways_to(subject, quantity, outputs)
     more = [_failure(row) for row in failing[FAILING:] + passing[PASSING:] if not _is_long(row[0].inputs)]
     slips = partial(_edited_variants, subject, quantity, outputs, rows[0][0].inputs)
-    fits = partial(_fitted_variants, subject, quantity, outputs) if fitted else _no_variants
+    fits = partial(_fitted_variants, subject, quantity, outputs) if fitted else None
     return naming.name(ways, failures, slips, fits=fits, pairs=pairs, more=more, slips_first=slips_first)
-
-
-def _no_variants(failure: Failure) -> naming.Variants:
-    return ()
 
 
 def _ways_to(subject: Subject, quantity: Quantity, outputs: list[int]) -> list[naming.Reference]:
@@ -398,12 +392,14 @@ def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: li
         return _pass_or_undecided(subject, quantity, at, cases, passed, effort) if effort.power else passed
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
-    power, dtype = _power_of(again, quantity.outputs[at].kind), worst.dtype
-    blind = effort.power and min(power["at"].values(), default=power["factor"]) >= 1
-    if again and max(case.ratio for case in again) <= LIMIT and not blind:
+    if again and max(case.ratio for case in again) <= LIMIT:
+        power, dtype = _power_of(again, quantity.outputs[at].kind), worst.dtype
         passed = Result(name, "pass", worst.ratio, digits, given_upstream=True, power=power,
                         reason=f"right given the adapter's own {', '.join(quantity.after)}")
-        return passed if not effort.power or not too_weak(power, dtype) else _undecided(subject, quantity, passed, power, dtype)
+        if not effort.power or not too_weak(power, dtype):
+            return passed
+        if min(power["at"].values(), default=power["factor"]) < 1:     # else nothing at all could be seen
+            return _undecided(subject, quantity, passed, power, dtype)
     worst_of_small = max(sorted(failing, key=lambda case: size(case.inputs)), key=lambda case: min(_relative_error(case), 1.0))
     simplest = smallest(worst_of_small.inputs, partial(_badness, subject, quantity, at), effort.shrinks)
     verdict = _failing_verdict(failing)
@@ -488,9 +484,12 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: lis
                            f"{', '.join(quantity.after)}")
 
 
-# of a state: so that what has cancelled does not, and what was near, as the means of two laws are, is far
-ELSEWHERE: tuple[Callable[[Array], Array], ...] = (
-    np.negative, lambda x: x + 8.0 if np.any(np.abs(x) > 1) else x)               # what is between −1 and 1 may be pixels
+def _moved_away(state: Array) -> Array:
+    """So that what was near, as the means of two laws are, is far; but what is all between −1 and 1 may be pixels."""
+    return state + 8.0 if np.any(np.abs(state) > 1) else state
+
+
+ELSEWHERE: tuple[Callable[[Array], Array], ...] = (np.negative, _moved_away)      # first so that what has cancelled does not
 
 
 def _asked_elsewhere(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], weak: dict[int, float],

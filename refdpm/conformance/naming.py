@@ -51,7 +51,7 @@ class Name(NamedTuple):
 
 
 def name(references: Sequence[Reference], failures: list[Failure], slips: Callable[[], Variants] = tuple, *,
-         fits: Callable[[Failure], Variants] = lambda failure: (), pairs: bool = True, more: Sequence[Failure] = (),
+         fits: Callable[[Failure], Variants] | None = None, pairs: bool = True, more: Sequence[Failure] = (),
          slips_first: bool = False) -> Name | None:
     """The mistake that explains the failures best, or two at once; None if none changes the answer for the better.
 
@@ -72,7 +72,7 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
             found = sorted(found + _confirmed(_rank(failures, slipped), slipped, more), key=lambda one: one.distance)
         if not _reproduces(found) and (symptom := symptom or symptoms.arithmetic(failures, references[0])):
             return name_of_symptom(symptom)
-        if not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
+        if fits and not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
             fitting = fits(failures[0])
             found = sorted(found + _confirmed(_rank(failures, fitting), fitting, more), key=lambda one: one.distance)
         if pairs and not _reproduces(found):

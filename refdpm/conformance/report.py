@@ -146,9 +146,9 @@ def _passes_text(report: dict[str, Any]) -> str:
     passed, undecided = report["summary"]["pass"], report["summary"]["undecided"]
     expected = sum(row["verdict"] in FAILING for row in report["clauses"])
     own = len(report["not_known"]) + len(report["not_looked_at"])
-    reasons = [f" ({row['id']}: {row['reason']})" for row in report["clauses"] if row["verdict"] == "undecided"]
+    reason = next((f" ({row['id']}: {row['reason']})" for row in report["clauses"] if row["verdict"] == "undecided"), "")
     return ", ".join([f"{passed} {'clause passes' if passed == 1 else 'clauses pass'}",
-                      *[f"{undecided} cannot be decided{reasons[0] if undecided == 1 else ''}"] * bool(undecided),
+                      *[f"{undecided} cannot be decided{reason if undecided == 1 else ''}"] * bool(undecided),
                       *[f"{expected} fail as expected"] * bool(expected),
                       *[f"{own} of its functions {'was' if own == 1 else 'were'} not checked"] * bool(own)])
 

@@ -28,12 +28,13 @@ from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.ddpm_bound import NO_MASS
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with, sides, under
-from refdpm.conformance.judge import VERDICTS, Effort, Result, judge, named_in_some_rows, plain, skipped, upstream_answers
+from refdpm.conformance.judge import (VERDICTS, Effort, Result, judge, named_in_some_rows, plain, skipped, upstream_answers,
+                                      with_where)
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
 from refdpm.conformance.glossary import called
 from refdpm.conformance.report import FAILING, UNDECIDED, failure_lines, surprises
-from refdpm.conformance.subject import LIMIT, Subject
+from refdpm.conformance.subject import LIMIT, Subject, bearing_on
 from refdpm.workers import seldom_collecting
 
 FLOW = ("this is the velocity of a straight path, noise − x_0 or x_0 − noise, as in flow matching; the kit knows velocity as "
@@ -67,9 +68,11 @@ class Session:
             if all(result.reason == NO_MASS for result in found):
                 found = self._with_another_last_variance(quantity)
             if any(result.verdict == "wrong" for result in found):
-                found = self._with_names_by_other_choices(quantity, self._with_conventions(quantity, found))
-                if not (any(result.reason.startswith(DISAGREES) for result in found) or self._has_others_to_blame(quantity, found)):
+                found = self._with_conventions(quantity, found)
+                if not _are_explained(found) and not self._has_others_to_blame(quantity, found):
+                    found = self._with_names_by_other_choices(quantity, found)
                     found = named_in_some_rows(self.subject, quantity, found, self.effort)
+                found = [self._in_our_time(quantity, result) for result in found]
             found = [self._of_the_others_laws(quantity, result) for result in found]
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
         return self._results
@@ -84,14 +87,20 @@ class Session:
         self.subject.profile = self.subject.profile.with_own(quantity.name, choices)
         self.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in choices}
         says = f"if its {' and its '.join(f'{field} is {value}' for field, value in choices.items())}"
-        return [result._replace(where="; ".join(filter(None, [result.where, says]))) for result in results]
+        return [with_where(result, result.where, says) for result in results]
+
+    def _in_our_time(self, quantity: Quantity, result: Result) -> Result:
+        """A mistake of a path whose data are at t = 1, of which names speak as if they were at t = 0."""
+        inputs = result.smallest_input or {}
+        mirrored = "data_at" in bearing_on(quantity, inputs) and self.subject.profile.of(quantity.name).data_at
+        return with_where(result, "said with t = 0 at the data", result.where) if mirrored and result.mistake else result
 
     def _with_conventions(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The failures of a function that would be right under another convention, on all inputs, with how that is stated."""
-        own, quick = self.subject.profile.of(quantity.name), self.effort._replace(power=False, pairs=False, shrinks=0)
+        own, quick = self.subject.profile.of(quantity.name), self.effort._replace(pairs=False, shrinks=0)
         others = right_with(self.subject, quantity, own, [(field,) for field in profiles.VALUES])
         right = next((choices for choices in others if all(
-            result.verdict == "pass" for result in self._judged_with(quantity, choices, quick))), None)
+            result.verdict in ("pass", "undecided") for result in self._judged_with(quantity, choices, quick))), None)
         if right is None:
             return found
         stated = _stating(quantity, right)
@@ -117,15 +126,11 @@ class Session:
                 "so that one of them is wrong")
 
     def _with_names_by_other_choices(self, quantity: Quantity, found: list[Result]) -> list[Result]:
-        """The results, or where they have no name and another choice gives them one, those by that choice, which is said.
+        """The results, or if another choice gives all of them a name, those by that choice, which is said.
 
         Only what nothing has told is chosen anew, one thing at a time, or the unit and the reduction together: a wrong function
-        tells nothing of its own choices.  Where something that it builds on is wrong, and it cannot be judged given that, that is
-        to blame.
+        tells nothing of its own choices.
         """
-        named = all(result.mistake or result.reason.startswith(DISAGREES) or result.verdict != "wrong" for result in found)
-        if named or self._has_others_to_blame(quantity, found):
-            return found
         effort = self.effort._replace(power=False, pairs=False, max_examples=min(self.effort.max_examples, FEW))
         for choices in self._other_choices(quantity):
             again = self._judged_with(quantity, choices, effort)
@@ -135,7 +140,7 @@ class Session:
         return found
 
     def _has_others_to_blame(self, quantity: Quantity, found: list[Result]) -> bool:
-        """Whether something that a wrong function builds on is wrong, and the function cannot be judged given that."""
+        """Whether something that a wrong function builds on is wrong, and it cannot be judged given that: then that is to blame."""
         below = [one for one in self.subject.functions.values() if one.name in builds_on(quantity.name)]
         earlier = [self.value_results(one)[id] for one in below for id in value_ids(one)
                    if one.name in quantity.after or id in self._results]
@@ -233,6 +238,11 @@ class Session:
         known = re.search(r"\(([A-Z]+-[0-9A-Za-z-]+)\)", found.reason) if found.ratio > 1 else None
         return Result(law.id, "pass" if found.ratio <= 1 else "wrong", float(found.ratio) * LIMIT,
                       mistake=known.group(1) if known else None, smallest_input=found.inputs, reason=found.reason)
+
+
+def _are_explained(found: list[Result]) -> bool:
+    """Whether everything that is wrong has a name, or is what two functions disagree in."""
+    return all(result.mistake or result.reason.startswith(DISAGREES) or result.verdict != "wrong" for result in found)
 
 
 def _stating(quantity: Quantity, choices: Mapping[str, Any]) -> str:

@@ -505,9 +505,10 @@ def _range_text(found: list[tuple[Failure, Array]]) -> str:
             value, wrong = (np.concatenate(parts) for parts in zip(*values))
             if min(np.sum(wrong), np.sum(~wrong)) < ENOUGH:
                 return ""
-            for side, ordered in (("below", value), ("above", -value)):
-                if np.max(ordered[wrong]) < np.min(ordered[~wrong]):
-                    return f"where {name} is {side} {abs(np.min(ordered[~wrong])):.4g}"
+            if np.max(value[wrong]) < (least := np.min(value[~wrong])):
+                return f"where {name} is below {least:.4g}"
+            if np.min(value[wrong]) > (largest := np.max(value[~wrong])):
+                return f"where {name} is above {largest:.4g}"
     return ""
 
 

@@ -556,9 +556,7 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
     if one.op == "given":
         yield from ((f"{name} for {one.how}", other) for name, other in arguments.items() if name != one.how)
     if all_ways and one.op == "count" and len(one.how[1]) == 1:
-        others = {f"{what} of {name}": count(other, f"{what} of {name}", axes) for name, other in arguments.items()
-                  for what, axes in (("rows", (-2,)), ("columns", (-1,))) if other is not one.parts[0] or axes != one.how[1]}
-        yield from ((f"the number of {says}, for the number of {one.how[0]}", other) for says, other in others.items())
+        yield from _other_numbers(one, arguments)
     if all_ways and one.op == "given" and one.how == "time":
         yield "√(1 − time²) for time", sqrt(1 - one * one)
         yield "√(1 − (1 − time)²) for time", sqrt(1 - (1 - one) * (1 - one))
@@ -569,7 +567,17 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
             yield f"{one.how.name} at t {sign} 1", E("gathered", how=one.how._replace(shift=one.how.shift + shift))
 
 
+def _other_numbers(one: E, arguments: dict[str, E]) -> Iterator[tuple[str, E]]:
+    """The rows or the columns of any argument counted, for what is counted along one axis."""
+    for name, other in arguments.items():
+        for what, axes in (("rows", (-2,)), ("columns", (-1,))):
+            if other is not one.parts[0] or axes != one.how[1]:
+                new = count(other, f"{what} of {name}", axes)
+                yield f"the number of {new.how[0]}, for the number of {one.how[0]}", new
+
+
 def _of_leaf(one: E) -> Iterator[tuple[str, E]]:
+    """A power of it that somebody has forgotten, or put."""
     yield f"root of {_name(one)} for {_name(one)}", sqrt(one)
     yield f"square of {_name(one)} for {_name(one)}", one * one
     yield f"1/{_name(one)} for {_name(one)}", 1 / one
@@ -787,8 +795,8 @@ def _of_one_part(call: Call) -> Iterator[tuple[str, E]]:
 
 def _parts_of_it(one: E) -> Iterable[E]:
     """The parts of a sum or a product, and of those of its parts that are one."""
-    outer = [part for part in (one, *one.parts) if part.op in ("+", "-", "*", "/") and part.parts[1].op != "slack"]
-    return dict.fromkeys(part for whole in (outer if one in outer else ()) for part in whole.parts)
+    wholes = [part for part in (one, *one.parts) if part.op in ("+", "-", "*", "/") and part.parts[1].op != "slack"]
+    return dict.fromkeys(part for whole in wholes for part in whole.parts) if one in wholes else ()
 
 
 def _one_less(one: E) -> Iterator[tuple[str, E]]:

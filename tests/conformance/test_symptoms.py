@@ -327,3 +327,13 @@ def test_of_edits_that_are_the_same_a_term_that_is_left_out_is_named_before_what
     says = ["all left out but x", "q is taken for p", "term left out: Σ (a longer one …"]
     found = [naming._Candidate((one,), 0.0) for one in says]
     assert naming._name_of_nearest(found, 1e-6, None).ids[0] == says[2]
+
+
+@pytest.mark.parametrize("wrong, says", [
+    (lambda x: x < -2.25, "where level is below -2"), (lambda x: x > -2.25, "where level is above -2.5"),
+    (lambda x: (x > -3) & (x < -1), "")])
+def test_where_an_argument_is_small_or_large_is_said_with_its_sign(wrong, says):
+    level = -np.arange(10.0) / 2
+    expected = np.ones((10, 3))
+    part = Part(np.where(wrong(level)[:, None], 2.0, expected), expected, np.full((10, 3), 1e-7))
+    assert symptoms.where([Failure({"level": level}, (part,))]) == says

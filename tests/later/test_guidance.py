@@ -167,8 +167,14 @@ def test_wrong_ones_are_named(name, wrong, words):
 
 
 @pytest.mark.parametrize("times, words", [
-    (lambda T, length, repeats: as_printed(T, length, repeats + 1), "one repeat too many: in t counted from 1, ["),
-    (lambda T, length, repeats: as_printed(T, length, repeats)[:-1], "goes on without its last state: "),
+    (lambda T, length, repeats: as_printed(T, length, repeats + 1), "repeats + 1 for repeats: in t counted from 1, ["),
+    (lambda T, length, repeats: as_printed(T, length, repeats)[:-1], "the last state is left out: "),
+    (lambda T, length, repeats: [*as_printed(T, length, repeats), -1], "t = 0 at the end: "),
+    (lambda T, length, repeats: as_printed(T, length, repeats)[::-1], "runs in the other order: "),
+    (lambda T, length, repeats: as_printed(T, length, 1), "never goes back: "),
+    (lambda T, length, repeats: as_printed(T, length + 1, repeats), "length + 1 for length: "),
+    (lambda T, length, repeats: as_printed(T, max(length - 1, 1), repeats), "length − 1 for length: "),
+    (lambda T, length, repeats: as_printed(T, length, max(repeats - 1, 1)), "repeats − 1 for repeats: "),
     (lambda T, length, repeats: [*as_printed(T, length, repeats)[:-1], 7], "in t counted from 1, [8] came after "),
     (lambda T, length, repeats: [t + 1 for t in as_printed(T, length, repeats)],
      "counts t from 1, where the rest of the adapter counts from 0")])

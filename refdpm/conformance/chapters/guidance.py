@@ -71,15 +71,15 @@ QUANTITIES: tuple[Quantity, ...] = (
 LISTS = ((20, 5, 3), (12, 4, 1), (10, 3, 2), (7, 1, 4), (5, 10, 3), (1, 1, 2))
 
 
-# lists that somebody may have made for the right one, of T, length and repeats
-OTHER_LISTS: tuple[tuple[str, Callable[..., Array]], ...] = (
-    ("one repeat too many", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k + 1)),
-    ("one repeat too few", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=max(k - 1, 1))),
-    ("goes back one step too far", lambda T, n, k: guidance.repeated_times(T, length=n + 1, repeats=k)),
-    ("goes back one step too little", lambda T, n, k: guidance.repeated_times(T, length=max(n - 1, 1), repeats=k)),
+# lists that somebody may have made for the right one, from T, length and repeats
+OTHER_LISTS: tuple[tuple[str, Callable[[int, int, int], Array]], ...] = (
+    ("repeats + 1 for repeats", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k + 1)),
+    ("repeats − 1 for repeats", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=max(k - 1, 1))),
+    ("length + 1 for length", lambda T, n, k: guidance.repeated_times(T, length=n + 1, repeats=k)),
+    ("length − 1 for length", lambda T, n, k: guidance.repeated_times(T, length=max(n - 1, 1), repeats=k)),
     ("never goes back", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=1)),
-    ("goes on without its last state", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k)[:-1]),
-    ("has t = 0 at the end", lambda T, n, k: np.append(guidance.repeated_times(T, length=n, repeats=k), 0)),
+    ("the last state is left out", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k)[:-1]),
+    ("t = 0 at the end", lambda T, n, k: np.append(guidance.repeated_times(T, length=n, repeats=k), 0)),
     ("runs in the other order", lambda T, n, k: guidance.repeated_times(T, length=n, repeats=k)[::-1]))
 
 

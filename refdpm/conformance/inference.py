@@ -150,9 +150,10 @@ def under(subject: Subject, profile: Profile) -> Iterator[None]:
 
 
 def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: Iterable[Sequence[str]],
-               units: dict[str, float] = UNITS) -> Iterator[Combination]:
-    """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right."""
-    probes = subject.edges(quantity)[:PROBES]
+               units: dict[str, float] = UNITS, wrong_at: Sequence[Inputs] = ()) -> Iterator[Combination]:
+    """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right; also where
+    it is known to be wrong."""
+    probes = [*wrong_at, *subject.edges(quantity)[:PROBES]]
     bearing = bearing_on(quantity, probes[0]) if probes else []
     for fields in (fields for fields in groups if set(fields) <= {*bearing, *HEADS}):
         others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)

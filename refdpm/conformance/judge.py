@@ -116,8 +116,8 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
         return _wrong_by_fault(subject, quantity, effort, ids, *asked.faults[0])
     if not asked.rows:
         return _nothing_found(subject, quantity, ids, asked)
+    results = [_verdict(subject, quantity, at, id, asked.rows, effort) for at, id in enumerate(ids)]
     cases = [list(column) for column in zip(*asked.rows)]
-    results = [_verdict(subject, quantity, at, id, found, effort) for at, (id, found) in enumerate(zip(ids, cases))]
     notes = [*getattr(subject.source, "notes", {}).get(quantity.name, ()), *_refusals_text(asked), *_undefined_text(asked.rows)]
     named = _with_mistakes(subject, quantity, results, cases, effort)
     return [_with_notes(result, notes) for result in _with_mistakes_of_its_own(subject, quantity, named, cases)]
@@ -382,14 +382,16 @@ def examples(draw: Draw, effort: Effort) -> list[Inputs]:
 
 # -- the verdict -------------------------------------------------------------------------------------------------------
 
-def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, cases: list[_Case], effort: Effort) -> Result:
+def _verdict(subject: Subject, quantity: Quantity, at: int, name: str, rows: list[tuple[_Case, ...]], effort: Effort) -> Result:
+    """The verdict on one output; what is asked further for it is added to the rows."""
+    cases = [row[at] for row in rows]
     if all(case.undefined and not np.any(np.isfinite(case.scale)) for case in cases):
         return Result(name, "skipped")                           # it is noted where there is no right answer
     worst = max(cases, key=lambda case: case.ratio)
     digits = _digits_along_t(cases)
     if worst.ratio <= LIMIT:
         passed = Result(name, "pass", worst.ratio, digits)
-        return _pass_or_undecided(subject, quantity, at, cases, passed, effort) if effort.power else passed
+        return _pass_or_undecided(subject, quantity, at, rows, passed, effort) if effort.power else passed
     failing = [case for case in cases if case.ratio > LIMIT]
     again = _given_upstream(subject, quantity, at, failing)
     if again and max(case.ratio for case in again) <= LIMIT:
@@ -454,16 +456,18 @@ def _in_double_precision(cases: list[_Case]) -> list[_Case]:
     return exact if all(case.ratio <= LIMIT for case in exact) else []
 
 
-def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], result: Result, effort: Effort
-                       ) -> Result:
+def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, rows: list[tuple[_Case, ...]], result: Result,
+                       effort: Effort) -> Result:
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
+    cases = [row[at] for row in rows]
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
     power = _power_of(cases, kind)
     for change in ELSEWHERE:
         if weak := too_weak(power, dtype):
-            cases = _asked_elsewhere(subject, quantity, at, cases, weak, change) + cases
+            rows[:0] = _asked_elsewhere(subject, quantity, cases, weak, change)
+            cases = [row[at] for row in rows]
             if max(case.ratio for case in cases) > LIMIT:
-                return _verdict(subject, quantity, at, result.id, cases, effort)
+                return _verdict(subject, quantity, at, result.id, rows, effort)
             power = _power_of(cases, kind)
     if better := _better_formula(subject, quantity, at, cases):
         return result._replace(verdict="undecided", reason=better)
@@ -492,8 +496,8 @@ def _moved_away(state: Array) -> Array:
 ELSEWHERE: tuple[Callable[[Array], Array], ...] = (np.negative, _moved_away)      # first so that what has cancelled does not
 
 
-def _asked_elsewhere(subject: Subject, quantity: Quantity, at: int, cases: list[_Case], weak: dict[int, float],
-                     change: Callable[[Array], Array]) -> list[_Case]:
+def _asked_elsewhere(subject: Subject, quantity: Quantity, cases: list[_Case], weak: dict[int, float],
+                     change: Callable[[Array], Array]) -> list[tuple[_Case, ...]]:
     """More answers at the t that show least, of which `weak` has how much: with one state changed."""
     def weakest(inputs: Inputs) -> float:
         return max(weak.get(int(t), 0.0) for t in np.ravel(inputs.get("t", 0)))
@@ -504,7 +508,7 @@ def _asked_elsewhere(subject: Subject, quantity: Quantity, at: int, cases: list[
         for name, value in inputs.items():
             if isinstance(value, np.ndarray) and value.ndim > 1 and np.any(value < 0):       # no bits, variances or shares
                 with suppress(Fault, Skip, ValueError):
-                    found.append(compare(subject, quantity, inputs | {name: change(value)})[at])
+                    found.append(tuple(compare(subject, quantity, inputs | {name: change(value)})))
     return found
 
 

@@ -98,7 +98,8 @@ class Session:
     def _with_conventions(self, quantity: Quantity, found: list[Result]) -> list[Result]:
         """The failures of a function that would be right under another convention, on all inputs, with how that is stated."""
         own, quick = self.subject.profile.of(quantity.name), self.effort._replace(pairs=False, shrinks=0)
-        others = right_with(self.subject, quantity, own, [(field,) for field in profiles.VALUES])
+        wrong_at = [result.smallest_input for result in found if result.verdict == "wrong" and result.smallest_input is not None]
+        others = right_with(self.subject, quantity, own, [(field,) for field in profiles.VALUES], wrong_at=wrong_at)
         right = next((choices for choices in others if all(
             result.verdict in ("pass", "undecided") for result in self._judged_with(quantity, choices, quick))), None)
         if right is None:

@@ -770,12 +770,14 @@ def test_what_is_wrong_only_after_turning_round_is_wrong(sign):
     assert verdict_of_a_draw(drawn_in_float32(changed), 1) == "wrong"
 
 
-@pytest.mark.parametrize("change, verdict", [
-    (lambda x_0: 1.0, "undecided"),
-    (lambda x_0: 1.005, "wrong"), (lambda x_0: 1.015, "wrong"),      # which a wrong formula fits better, but not far away
-    (lambda x_0: np.where(np.abs(x_0).max(axis=1) > 6, 2.0, 1.0), "wrong")])
-def test_a_term_that_is_nearly_nothing_is_asked_for_far_away(change, verdict):
-    """In float32 the prior term of T = 1000 shows an error of 2 % at usual states, and one of 0.2 % where they are large."""
+@pytest.mark.parametrize("change, verdict, says", [
+    (lambda x_0: 1.0, "undecided", ""),
+    (lambda x_0: 1.005, "wrong", "1.005 times x_0²"),               # which a wrong formula fits better, but not far away
+    (lambda x_0: 1.015, "wrong", "it is 1.015 times what it should be"),
+    (lambda x_0: np.where(np.abs(x_0).max(axis=1) > 6, 2.5, 1.0), "wrong", "it is 2.5 times what it should be")])
+def test_a_term_that_is_nearly_nothing_is_asked_for_far_away(change, verdict, says):
+    """In float32 the prior term of T = 1000 shows an error of 2 % at usual states, and one of 0.2 % where they are large; what came
+    there gives the name."""
     left = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))[-1]
 
     def prior_kl(x_0):
@@ -784,7 +786,8 @@ def test_a_term_that_is_nearly_nothing_is_asked_for_far_away(change, verdict):
 
     program = SimpleNamespace(__name__="program", beta=np.linspace(1e-4, 0.02, 1000), dtype="float32", prior_kl=prior_kl)
     row = next(one for one in check(program)["clauses"] if one["id"] == "OBJ.PRIOR.VALUE")
-    assert row["verdict"] == verdict and "fits better" not in row["reason"] and "another convention" not in row["reason"]
+    assert row["verdict"] == verdict and (row["mistake"] or "").startswith(says)
+    assert "fits better" not in row["reason"] and "another convention" not in row["reason"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -416,8 +416,7 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: Mutabl
     """The values of the roots.  A memo, once filled, spares what several formulas, or a formula and its edits, have in common."""
     memo, wanted = {} if memo is None else memo, tuple(roots)
     if not memo:
-        for one in _in_turn(wanted):
-            memo[one] = arithmetic.at(one, [memo[part] for part in one.needs], page)
+        evaluate_all(in_turn(wanted), arithmetic, page, memo)
     for root in wanted:
         waiting = [root]                                             # each below what it waits for
         while waiting:
@@ -432,7 +431,14 @@ def evaluate(roots: Iterable[E], arithmetic: Arithmetic, page: Any, memo: Mutabl
         yield memo[root]
 
 
+def evaluate_all(ordered: Iterable[E], arithmetic: Arithmetic, page: Any, memo: MutableMapping[E, Any]) -> None:
+    """The values of nodes that come after the parts that they need; those that a memo has are spared."""
+    for one in ordered:
+        if one not in memo:
+            memo[one] = arithmetic.at(one, [memo[part] for part in one.needs], page)
+
+
 @lru_cache(maxsize=500)
-def _in_turn(roots: tuple[E, ...]) -> list[E]:
+def in_turn(roots: tuple[E, ...]) -> list[E]:
     """All nodes that have to be evaluated, after the parts that they need."""
     return nodes(*roots, parts_of=NEEDS)

@@ -11,7 +11,7 @@ import operator
 import numpy as np
 from scipy.special import erfc, log_ndtr
 
-from refdpm.textbook.expression import E, Walk, depending, evaluate, nodes
+from refdpm.textbook.expression import E, Walk, depending, evaluate, evaluate_all, in_turn, nodes
 from refdpm.textbook.page import Array, Page, to_float
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
@@ -139,10 +139,11 @@ class Plain:
 
     def _states(self, step: tuple[E, ...], how: Walk, page: Page, x: Array, pages: Iterable[Page]) -> Iterator[Array]:
         """The states after each step.  What does not depend on the state is remembered, for the same chain with an edited step."""
-        moving, kept = moving_nodes(step, how), dict.fromkeys(how.kept, x)
+        ordered, moving, kept = in_turn(step), moving_nodes(step, how), dict.fromkeys(how.kept, x)
         for number, at in enumerate(pages):
             memo = page.memo(self, how, number)
-            x, *others = evaluate(step, self, at.at(at.t, **{how.state: x}, **kept), memo)
+            evaluate_all(ordered, self, at.at(at.t, **{how.state: x}, **kept), memo)
+            x, *others = (memo[one] for one in step)
             kept = dict(zip(how.kept, others))
             for one in moving:
                 memo.pop(one, None)

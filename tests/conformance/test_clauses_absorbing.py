@@ -64,3 +64,25 @@ def test_steps_of_any_law_compose_and_keep_it():
     level = np.log(np.prod(1 - rates))[None]
     assert steps[0] @ steps[1] == pytest.approx(categorical.cumulative(level, classes=3, law=law)[0], abs=1e-15)
     assert law @ steps[0] == pytest.approx(law, abs=1e-15)
+
+
+class ClosedForm(Absorbing):
+    """Its network predicts no mask, so that the bound's term is the chance to be shown times −log p̂(x_0)."""
+
+    factor = 1.0
+
+    def categorical_step_kl(self, logits, x_0, x_t, t, beta, classes):
+        p = np.exp(logits[..., :-1] - logits[..., :-1].max(axis=-1, keepdims=True))
+        p = np.append(p / p.sum(axis=-1, keepdims=True), np.zeros(logits.shape[:-1] + (1,)), axis=-1)
+        alpha_bar = np.cumprod(np.append(1.0, 1 - beta))
+        shown = (alpha_bar[t - 1] - alpha_bar[t]) / (1 - alpha_bar[t])
+        nats = -np.log(np.maximum(np.take_along_axis(p, x_0[..., None], -1)[..., 0], 1e-300))
+        return self.factor * np.where(x_t == classes - 1, shown[:, None] * nats, 0.0)
+
+
+@pytest.mark.parametrize("factor, verdict", [(1.0, "pass"), (1.01, "wrong")])
+def test_no_term_is_asked_for_data_that_are_the_mask(factor, verdict):
+    """There it is infinite, or whatever a program puts for that."""
+    adapter = type("Program", (ClosedForm,), {"factor": factor})()
+    found = check(adapter, only="CAT", effort=Effort(max_examples=5, shrinks=0, power=False))
+    assert next(row for row in found["clauses"] if row["id"] == "CAT.TERM.VALUE")["verdict"] == verdict

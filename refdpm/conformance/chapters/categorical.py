@@ -207,12 +207,21 @@ BASIC: tuple[Quantity, ...] = (
 
 def _edges_of_terms(given: Given) -> list[Inputs]:
     """The schedules under which something of x_0 is left: else both laws are π, and their divergence is lost in its terms."""
-    return [edge for edge in chain_edges("x_0", "x_t", logits=True)(given)
-            if given.beta is not None or np.prod(1 - edge["beta"][1:-1]) > 0.01]
+    found = [edge for edge in chain_edges("x_0", "x_t", logits=True)(given)
+             if given.beta is not None or np.prod(1 - edge["beta"][1:-1]) > 0.01]
+    return [*(_of_data(edge) for edge in found[:3]), *found]
+
+
+def _of_data(i: Inputs) -> Inputs:
+    """With an x_0 of any class but the last, which is the mask where there is one."""
+    return i | {"x_0": i["x_0"] % (i["classes"] - 1)}
 
 
 def _law_of_term(i: Inputs) -> Array | None:
+    """Raises: Skip where data are the mask, of which a network that predicts no mask says −log 0, or nothing."""
     _law_of_possible(i)
+    if i.get("kernel") == "absorbing" and i["mixing"] == "average_unmasked" and np.any(i["x_0"] == i["classes"] - 1):
+        raise Skip("no data are the mask, and the network does not predict it")
     return _stationary(i)
 
 

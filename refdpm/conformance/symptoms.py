@@ -169,7 +169,6 @@ def _agrees(value: Array, part: Part, unit: Array, apart: Array) -> bool:
 
 def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     inputs, of_right = wrong[0].inputs, _changes_of(wrong)
-    yield of_right(ALWAYS_0, np.zeros_like)
     yield from _of_other_inputs(wrong, reference)
     yield from _of_its_inputs(inputs)
     if len(wrong[0].parts) == 2:
@@ -190,6 +189,7 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
 
 def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
     of_right = _changes_of(wrong)
+    yield of_right("it is 0 there", np.zeros_like)
     yield of_right("it has the wrong sign", np.negative)
     for what, change in _FUNCTIONS:
         yield of_right(f"it is {what} of what it should be", change)

@@ -421,9 +421,9 @@ def _of_networks(version: _Version, before: set[E]) -> Iterator[Edit]:
             new: Any = call.formula(**{**call.arguments, **others})
             yield version.edit(says, dict(zip(leaves(call.value), leaves(new), strict=True)))
         state = next(iter(call.arguments.values()))
-        for part in nodes(state) if state.op != "given" else ():
-            if part.op == "given" and part.how in STATES:
-                yield version.edit(f"{_name(state)} for {part.how}", {part: state, state: state})
+        for whole in (one for one in nodes(state) if one is state or one.op == "+"):
+            yield from (version.edit(f"{_name(whole)} for {part.how}", {part: whole, whole: whole, state: state})
+                        for part in nodes(whole) if part is not whole and part.op == "given" and part.how in STATES)
         yield version.edit("tanh is put around what the network says", {leaf: tanh(leaf) for leaf in leaves(call.value)})
         yield version.edit("what the network says has the wrong sign", {leaf: -leaf for leaf in leaves(call.value)})
         yield version.edit("what the network says is clipped to [-1, 1]", {leaf: _clipped(leaf) for leaf in leaves(call.value)})
@@ -828,6 +828,19 @@ def _one_factor_below(one: E) -> Iterator[tuple[str, E]]:
             yield f"{_name(b / divisor)} the other way round in {_name(one)}", a * divisor / b
 
 
+def _by_softmax(one: E) -> Iterator[tuple[str, E]]:
+    """Of what is divided by its sum, so that it adds up to 1."""
+    a, b = one.parts
+    if b.op == "kept" and b.parts[0] is a:
+        large = exp(a)
+        yield f"softmax of {_name(a)}, for its division by its sum", large / E("kept", (large,), b.how)
+
+
+def _without_squares(one: E) -> Iterator[tuple[str, E]]:
+    if all(part.op == "*" and part.parts[0] is part.parts[1] for part in one.parts):
+        yield f"both squares left out: {_name(one)}", E(one.op, [part.parts[0] for part in one.parts])
+
+
 def _other_axis(one: E) -> Iterator[tuple[str, E]]:
     if one.how[1] == (-1,):
         yield f"over the axis before the last, and not over {one.how[0]}: {_name(one)}", E(one.op, one.parts, (one.how[0], (-2,)))
@@ -1059,11 +1072,11 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 
 
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
-    "+": lambda one: chain(_brackets(one), _two_left_out(one)),
-    "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one)),
+    "+": lambda one: chain(_brackets(one), _two_left_out(one), _without_squares(one)),
+    "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one), _without_squares(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one), _brackets_lost(one), _brought_inside(one), _of_another_state(one)),
     "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _brackets_lost(one), _powers(one), _brought_inside(one),
-                            _small_numbers(one), _square_of_mean(one)),
+                            _small_numbers(one), _square_of_mean(one), _by_softmax(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one), _small_numbers(one)),
     "kept": _other_axis, "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 

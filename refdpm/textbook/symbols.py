@@ -89,11 +89,25 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
     said = softmax(logits)
     if mixing.startswith("average"):
         x_0 = said / seen if law is None else where(above(seen, 0), said / seen, 0)
-        return posterior(x_t, x_0 if law is None or mixing == "average" else where(above(1, law), x_0, 0), row, law=law)
+        return posterior(x_t, x_0 if law is None or mixing == "average" else without(x_0, law), row, law=law)
     joint = posterior(x_t, said, row, K, law)
     if mixing == "joint":
         return joint
     return where(above(row.rest_prev, 0), joint, said) if first is None else where(first, said, joint)
+
+
+def with_mask(x_t: E, x_0: E, row: Row, mask: E) -> E:
+    """The posterior where π is all of one class, the mask: x_0 with the chance (ᾱ_{t−1} − ᾱ_t)/(1 − ᾱ_t), else the mask; what is
+    no mask stays.  Of a soft x_0 that adds up to 1 it is the average."""
+    lost = term(lambda before, now: forms(before - now, before * row.beta), row.alpha_bar_prev, row.alpha_bar)
+    shown = lost / row.rest
+    masked = shown * x_0 + forms(1 - shown, row.rest_prev / row.rest) * mask
+    return where(above(kept(x_t * mask, "classes"), 0), masked, x_t)
+
+
+def without(x: E, mask: E) -> E:
+    """0 for the mask."""
+    return where(above(1, mask), x, 0)
 
 
 @named

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.special import ndtr, xlogy
+from scipy.special import ndtr, softmax, xlogy
 
 from refdpm.conformance.judge import Effort
 from refdpm.conformance.report import headline
@@ -182,6 +182,51 @@ class SymbolsWithTerm(Symbols):
         return np.where(t[:, None] == 1, score, self.divergence(q, p))
 
 
+class Masked:
+    """The same chain, as masked diffusion writes it: shown, or still masked."""
+
+    classes = 5
+
+    def __init__(self, beta):
+        self.beta, self.left = np.append(0.0, beta), np.append(1.0, np.cumprod(1 - beta))
+
+    def shown(self, t):
+        return self.left[t - 1] * self.beta[t] / (1 - self.left[t])
+
+    def seen(self, x_t, anew):
+        return np.eye(5)[x_t]
+
+    def law(self, x_0, x_t, t):
+        shown = self.shown(t)[:, None, None]
+        return np.where((x_t == 4)[..., None], shown * x_0 + (1 - shown) * np.eye(5)[4], self.seen(x_t, x_0))
+
+    def without_mask(self, logits):
+        return np.where(np.arange(5) < 4, logits, -np.inf)
+
+    def categorical_posterior(self, x_0, x_t, t):
+        return self.law(np.eye(5)[x_0], x_t, t)
+
+    def categorical_reverse(self, logits, x_t, t):
+        return self.law(Symbols.said(self, self.without_mask(logits)), x_t, t)
+
+
+LOST = "divisor left out: 1 − ᾱ_t"
+
+
+@pytest.mark.parametrize("offered, otherwise, says", [
+    ((), {}, "clauses pass"),
+    (["categorical_posterior"], dict(shown=lambda self, t: self.left[t - 1] * self.beta[t]), LOST),
+    (["categorical_reverse"], dict(shown=lambda self, t: self.left[t - 1] * self.beta[t]), LOST),
+    ((), dict(without_mask=lambda self, logits: np.where(np.arange(5) < 4, logits, 0.0)), "CAT-MASK-0"),
+    ((), dict(law=lambda self, x_0, x_t, t: Masked.law(self, x_0, x_t if x_0.max() == 1 else 0 * x_t + 4, t)), "CAT-REMASK-b"),
+    ((), dict(seen=lambda self, x_t, anew: anew), "CAT-REMASK-c")])
+def test_masked_chains(offered, otherwise, says):
+    """Where posterior and reverse step share a line, each has the name if it is offered alone."""
+    left_out = {"categorical_posterior", "categorical_reverse"} - set(offered) if offered else set()
+    assert says in first_line({"make": type("Changed", (Masked,), dict.fromkeys(left_out) | otherwise), "profile": {
+        "kernel": "absorbing"} | ({} if offered else {"mixing": "average_unmasked"})})
+
+
 def of_symbols(*offered, **otherwise):
     """What is not offered is None, and need not be judged."""
     return first_line({"make": type("Changed", (SymbolsWithTerm,), dict.fromkeys(set(LAWS).difference(offered)) | otherwise)})
@@ -202,6 +247,8 @@ LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "c
     (LAWS[2:3], dict(over_classes=lambda self, joint: joint.sum(axis=1, keepdims=True)),       # 0/0 for a class that is nowhere
      "over the axis before the last, and not over classes"),
     (LAWS[2:], dict(divergence=lambda self, q, p: SymbolsWithTerm.divergence(self, p, q)), "NEW-CAT-KL"),
+    (LAWS[2:3], dict(over_classes=None, categorical_posterior=lambda self, x_0, x_t, t: softmax(np.array(
+        [self.steps[s - 1].T[b] * self.before(a, s) for s, a, b in zip(t, x_0, x_t)]), axis=-1)), "softmax of "),
     (LAWS[2:], dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)),
      "1e-06 is added in a logarithm, to "),
     (LAWS[2:], dict(divergence=lambda self, q, p: (q * np.log(q + 1e-8) - q * np.log(p + 1e-8)).sum(axis=-1)),
@@ -469,12 +516,12 @@ def test_a_power_that_became_a_factor(function, says):
     assert says in first_line(function)
 
 
-def churned(*, level=lambda sigma, sigma_next: sigma, scale=lambda share, s_noise: s_noise):
+def churned(*, level=lambda sigma, sigma_next: sigma, scale=lambda share, s_noise: s_noise, power=2):
     """Heun's step after churn, which asks whether a level is within the bounds, and scales the noise."""
     def sigma_churned_step(x_t, sigma, sigma_next, network, noise, count, s_churn, s_min, s_max, s_noise):
         share = min(s_churn / count, 2 ** 0.5 - 1) if s_min <= level(sigma, sigma_next) <= s_max else 0.0
         raised = sigma * (1 + share)
-        x = x_t + np.sqrt(max(raised ** 2 - sigma ** 2, 0)) * scale(share, s_noise) * noise
+        x = x_t + np.sqrt(max(raised ** power - sigma ** power, 0)) * scale(share, s_noise) * noise
         slope = (x - network(x, raised)) / raised
         end = x + (sigma_next - raised) * slope
         after = (end - network(end, sigma_next)) / sigma_next if sigma_next else slope
@@ -485,6 +532,7 @@ def churned(*, level=lambda sigma, sigma_next: sigma, scale=lambda share, s_nois
 
 @pytest.mark.parametrize("otherwise, says", [
     ({}, "pass"), (dict(scale=lambda share, s_noise: share), "gamma is taken for scale"),
+    (dict(power=1), "both squares left out: "),
     (dict(level=lambda sigma, sigma_next: sigma_next), "sigma_next for sigma in the conditions")])
 def test_churn(otherwise, says):
     assert says in churned(**otherwise)
@@ -869,12 +917,12 @@ def test_what_an_outsider_wrote_is_told(functions, says):
     assert says in first_line(functions)
 
 
-def preconditioned_loss(x_0, noise, sigma, network, sigma_data, inside=None):
-    """Of a denoiser that is told another σ_data than the weight."""
+def preconditioned_loss(x_0, noise, sigma, network, sigma_data, inside=None, clean=True):
+    """Of a denoiser that is told another σ_data than the weight, or that is compared with what it sees."""
     x, used, level = x_0 + sigma * noise, sigma_data if inside is None else inside, sigma ** 2
     var = level + used ** 2
     said = used ** 2 / var * x + sigma * used / np.sqrt(var) * network(x / np.sqrt(var), np.log(sigma) / 4)
-    return np.mean((level + sigma_data ** 2) / (sigma * sigma_data) ** 2 * (said - x_0) ** 2)
+    return np.mean((level + sigma_data ** 2) / (sigma * sigma_data) ** 2 * (said - (x_0 if clean else x)) ** 2)
 
 
 def heun(x_t, sigma, sigma_next, network, lost):
@@ -934,6 +982,9 @@ def back_with_noise_of_all_steps(x_prev, noise, t, beta):
 @pytest.mark.parametrize("functions, says", [
     ({"sigma_loss": preconditioned_loss}, "pass"),
     ({"sigma_loss": partial(preconditioned_loss, inside=0.5)}, "is wrong: 0.5 for sigma_data in scalings(sigma, data)"),
+    ({"sigma_loss": partial(preconditioned_loss, clean=False)}, "is wrong: x_0 + sigma noise for x_0"),
+    ({"categorical_kl": lambda law_q, law_p: np.where(
+        law_q > 0, xlogy(law_q, law_q) - np.log(np.maximum(law_p, 1e-300)), 0).sum(axis=-1)}, "(known mistake CAT-BRACKETS)"),
     ({"sigma_heun_step": partial(heun, lost=False)}, "pass"),
     ({"sigma_heun_step": partial(heun, lost=True)},
      "is wrong: brackets lost: sigma_next − sigma times the first term alone, and ½ times the last, of (x_t − "),
@@ -947,7 +998,7 @@ def back_with_noise_of_all_steps(x_prev, noise, t, beta):
     ({"ddim_step": partial(ddim_step, direction=lambda rest, var: np.sqrt(rest) - np.sqrt(var))}, "the root is taken of each part"),
     ({"sigma_denoised": denoiser}, "is wrong: 1/√(sigma² + sigma_data²) x_t for x_t"),
     ({"mask_sigma": mask_sigma}, "is wrong: sigma_max − sigma_min for log(sigma_max/sigma_min)"),
-    ({"zero_terminal_schedule": zero_snr_schedule}, "is wrong: it is always 0; at t = 1 only"),
+    ({"zero_terminal_schedule": zero_snr_schedule}, "is wrong: ᾱ_0 for ᾱ_1 (or "),
     ({"nearest_bytes": lambda x: np.clip((x.astype(np.float32) + 1) * np.float32(127.5), 0, 255).astype(np.uint8)},
      "is wrong: bytes cut off"),
     ({"respaced_schedule": lambda beta, times: (lambda now: np.append(1.0, now[:-1]) / now - 1)(

@@ -9,6 +9,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
 
 from refdpm import activation, schedule
 from refdpm.conformance.adapter import Skip
@@ -25,7 +26,8 @@ from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
 from refdpm.textbook import symbols as book
 from refdpm.textbook.chain import row
-from refdpm.textbook.expression import E, given, move
+from refdpm.textbook.expression import E, also, given, kept, move
+from refdpm.textbook.layers import softmax
 from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
@@ -151,9 +153,27 @@ def _law_in_book(i: Inputs) -> E | None:
     return {"absorbing": given("mask"), "given": given("law")}.get(i.get("kernel", ""))
 
 
-def _reverse_in_book(i: Inputs) -> E:
+def _posterior_in_book(i: Inputs) -> E:
     law = _law_in_book(i)
-    return book.reverse(LOGITS, X_T, row(), book.evidence(X_T, row(), K, law), i["mixing"], K, law, book.FIRST)
+    found = book.posterior(X_T, X_0, row(), K, law)
+    return _or_with_mask(found, X_0, law) if law is not None and law.how == "mask" else found
+
+
+def _or_with_mask(posterior: E, x_0: E, mask: E) -> E:
+    """It has a second way within it, and so that is the third."""
+    return also(posterior, posterior, book.with_mask(X_T, x_0, row(), mask))
+
+
+def _reverse_in_book(i: Inputs) -> E:
+    law, mixing = _law_in_book(i), i["mixing"]
+    found = book.reverse(LOGITS, X_T, row(), book.evidence(X_T, row(), K, law), mixing, K, law, book.FIRST)
+    if law is None or law.how != "mask" or mixing.startswith("joint"):
+        return found
+    said = softmax(LOGITS)
+    if mixing == "average_unmasked":
+        shown = book.without(said, law)
+        said = shown / kept(shown, "classes")
+    return _or_with_mask(found, said, law)
 
 
 # -- the clauses -----------------------------------------------------------------------------------------------------------
@@ -177,14 +197,14 @@ BASIC: tuple[Quantity, ...] = (
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t) π, one number for each class", SOURCE, LAW,
         chain("x_0"), chain_edges("x_0"),
         Theory(categorical.marginal, _one_hot("x_0"), LEVEL, law=_stationary),
-        lambda i: (book.marginal(X_0, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar",), choices=("kernel",),
-        page=_page),
+        lambda i: (book.marginal(X_0, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar", "cumulative_matrix"),
+        choices=("kernel",), page=_page),
     Quantity(
         "categorical_posterior", "CAT.POST", "q(x_{t−1} | x_t, x_0) ∝ q(x_t | x_{t−1}) q(x_{t−1} | x_0), adding to 1",
         ("48", *SOURCE), LAW, chain("x_0", "x_t"), chain_edges("x_0", "x_t"),
         Theory(categorical.posterior, _one_hot("x_t"), _one_hot("x_0"), BETA, PREV,
                law=_law_of_possible),
-        lambda i: (book.posterior(X_T, X_0, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar",),
+        lambda i: (_posterior_in_book(i),), given=own_levels, after=("alpha_bar", "transition_matrix", "categorical_marginal"),
         choices=("kernel",), arguments=("beta",), page=_page),
     Quantity(
         "categorical_reverse", "CAT.REVERSE", "p(x_{t−1} | x_t) from logits of x_0, p̂ = softmax(logits):  "
@@ -262,7 +282,7 @@ TERMS: tuple[Quantity, ...] = (
         chain("x_0", "x_t", logits=True), _edges_of_terms,
         Theory(categorical.step_kl, "logits", x_0=lambda i: _symbols(i, "x_0"), x_t=lambda i: _symbols(i, "x_t"),
                step=lambda i: step_of(i, _axes), mixing=lambda i: i["mixing"], law=_law_of_term),
-        lambda i: (book.step_kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_in_book(i), X_0),),
+        lambda i: (book.step_kl(_posterior_in_book(i), _reverse_in_book(i), X_0),),
         given=own_levels, after=("categorical_posterior", "categorical_reverse", "categorical_kl"), choices=("mixing", "kernel"),
         arguments=("logits",), page=_page),
     Quantity(
@@ -482,6 +502,14 @@ def _never_masked(law: Categorical) -> Categorical:
     return Categorical(p / np.where(p > 0, p, 0).sum(axis=-1, keepdims=True))
 
 
+def _predicted_anew(p: Categorical, logits: Array, x_t: Array, law: Array | None) -> Categorical:
+    """Where x_t is no mask what the network says of the classes that data have."""
+    if law is None:
+        return p
+    said = activation.softmax(logits) * (law < 1)
+    return Categorical(np.where((x_t * law).sum(axis=-1, keepdims=True) > 0, p.prob, said / said.sum(axis=-1, keepdims=True)))
+
+
 in_posterior, in_kl, in_reverse = of("later.categorical.posterior"), of("later.categorical.kl"), of("later.categorical.reverse_vjp")
 in_matrices, in_step_kl = of("later.categorical.posterior_by_matrices_vjp"), of("later.categorical.step_kl_vjp")
 in_masked, in_unmasking = of("later.masked.masked_loss_vjp"), of("later.masked.reverse_vjp")
@@ -492,6 +520,8 @@ MISTAKES = (
             "horenbergerb/BernoulliDiffusion@b1588e0", edited("divisor left out: Σ_classes x_t (ᾱ_t x_0 + (1 − ᾱ_t) mean…")),
     in_kl("DIS-05c", "0 · log 0 = NaN in the divergence → 0", "Lightning-AI/torchmetrics#1029",
             instead(lambda q, p: (q.prob * (np.log(q.prob) - np.log(p.prob))).sum(axis=-1))),
+    in_kl("CAT-BRACKETS", "q log q − log p, brackets lost → q (log q − log p)", "log p not weighted by q",
+          instead(lambda q, p: (xlogy(q.prob, q.prob) - np.where(q.prob > 0, np.log(p.prob), 0)).sum(axis=-1))),
     in_reverse("DIS-10c", "softmax of probabilities, taken for logits → of logits", "cloneofsimo/d3pm#7",
             told(logits=activation.softmax)),
     in_reverse("DIS-11b", "p(x_0 | x_1) = p̂ → in proportion to p̂ q(x_1 | ·), and the other way round",
@@ -499,6 +529,12 @@ MISTAKES = (
             told(mixing=lambda mixing: {"joint": "joint_but_first", "joint_but_first": "joint"}.get(mixing, mixing))),
     in_reverse("DIS-14", "axes of the categorical head reshaped → moved", "ehoogeboom/multinomial_diffusion@66f1734",
             told(logits=_gathered)),
+    in_reverse("CAT-MASK-0", "logit 0 for the mask → −∞, as no data are the mask", "a head with one class more than the data have",
+               told(logits=lambda logits, law: logits if law is None else np.where(law == 1, 0.0, logits), mixing="average")),
+    in_reverse("CAT-REMASK-b", "tokens that are there drawn again, as if they were masked → kept", "CAT-REMASK of the chain",
+               told(x_t=lambda x_t, law: x_t if law is None else 0 * x_t + law)),
+    in_reverse("CAT-REMASK-c", "tokens that are there predicted anew → kept", "as CAT-REMASK-b, with no mask left",
+               then(_predicted_anew)),
     in_reverse("CAT-ALL-AT-ONCE", "x_{t−1} any class but the last, the mask → any class", "a mask that is taken away in one step",
                then(_never_masked)),
     in_reverse("NEW-CAT-MIX", "sum of joint laws → of posteriors, and the other way round", "D3PM's eq. 4 read as an average",

@@ -9,7 +9,10 @@ import inspect
 import re
 import textwrap
 
+import numpy as np
+
 from refdpm import READING_ORDER
+from refdpm.conformance.adapter import Skip
 from refdpm.conformance import gradients, wire
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.evidence import inputs_text, tidy
@@ -128,7 +131,7 @@ def clause(id: str, of: Quantity | Law) -> str:
         return "\n".join([*lines, f"  needs      {', '.join(of.needs) or 'any function'}"])
     edges = edges_for_all(of.edges)
     arguments = ", ".join(edges[0])
-    lines += [f"  function   {of.name}({arguments}) → {', '.join(output.id.lower() for output in of.outputs)}",
+    lines += [f"  function   {of.name}({arguments}) → {', '.join(output.id.lower() for output in of.outputs)}{_shapes_text(of)}",
               f"  derived    {_derivation_text(of)}"]
     lines += [f"  builds on  {', '.join(of.after)}"] * bool(of.after)
     lines += [f"  gradients  {', '.join(of.arguments)}"] * bool(of.arguments)
@@ -141,6 +144,16 @@ def clause(id: str, of: Quantity | Law) -> str:
 def _first_inputs(of: Quantity) -> Any:
     """Those of the first edge, in this package's own conventions."""
     return edges_for_all(of.edges)[0] | {name: getattr(Profile(), name) for name in of.choices}
+
+
+def _shapes_text(of: Quantity) -> str:
+    """What shape the answers to that input have."""
+    try:
+        with np.errstate(all="ignore"):
+            shapes = [np.shape(value) for value in of.reference(_first_inputs(of))]
+    except Skip:
+        return ""
+    return f"; of the first input below of shape {', '.join(map(str, shapes))}"
 
 
 def _answers_of(id: str, of: Quantity) -> Any:
@@ -256,7 +269,8 @@ def contents(clauses: Clauses) -> str:
 
 def listing(clauses: Clauses) -> str:
     """Every function that an adapter may offer, with its clauses."""
-    return "Functions that an adapter may offer; arguments are taken by name.\n\n" + functions(clauses)
+    return ("Functions that an adapter may offer; arguments are taken by name.  With t goes beta, the rates of all T steps, for those "
+            "that ask\nfor it; the last line has the clauses.\n\n" + functions(clauses))
 
 
 def functions(clauses: Clauses) -> str:

@@ -6,7 +6,8 @@ import textwrap
 GLOSSARY = {
     "quantity": "a function that an adapter may offer: the posterior, a divergence, a layer.",
     "clause": "one output of a quantity, or the gradient for one of its arguments, with a verdict.",
-    "law": "a property of several quantities, or the law of what is drawn; it is a clause too.",
+    "law": "a property of several quantities, or the law of what is drawn; it is a clause too. As an argument of a function for "
+           "symbols it is π, the stationary law (K,), of which a chain of the kernel 'given' is made; law_q and law_p are laws (N, K).",
     "chapter": "one topic of the kit: its quantities, its laws, and those of its mistakes that are no single edit.",
     "textbook": "the formulas as they are printed, each written once; everybody is judged by it, this package too.",
     "edit": "one change to a formula of the textbook: a factor left out, a sign, a column of the schedule exchanged.",
@@ -24,6 +25,9 @@ GLOSSARY = {
                 "it off in the adapter, or offer the functions without it.",
     "profile": "the conventions of an adapter: t from 0 or 1, nats or bits, variance or its logarithm.",
     "guessed": "of a convention: no right function tells it, and under this one most numbers of a wrong function are right.",
+    "own_steps": "lists of the t that a sampler of an adapter stops at, for one that takes no others: arrays, each with its t in "
+                 "increasing order, the first of which is where the chain ends.",
+    "array": "what makes an adapter's arrays from NumPy's, torch.as_tensor for instance; NumPy's come in the precision of dtype.",
     "dtype": 'the precision in which an adapter computes, "float32" for instance, as a name in its file; what is right in double '
              "precision all the same is judged there. Without it an answer is judged in the precision in which it comes.",
     "power": "what a pass would have rejected: the edits that the inputs tell from the formula.",

@@ -269,8 +269,8 @@ def contents(clauses: Clauses) -> str:
 
 def listing(clauses: Clauses) -> str:
     """Every function that an adapter may offer, with its clauses."""
-    return ("Functions that an adapter may offer; arguments are taken by name.  With t goes beta, the rates of all T steps, for those "
-            "that ask\nfor it; the last line has the clauses.\n\n" + functions(clauses))
+    return ("Functions that an adapter may offer; arguments are taken by name.  With t goes beta, the rates of all T steps, for\n"
+            "those that ask for it; the last line has the clauses.\n\n" + functions(clauses))
 
 
 def functions(clauses: Clauses) -> str:

@@ -7,7 +7,7 @@ GLOSSARY = {
     "quantity": "a function that an adapter may offer: the posterior, a divergence, a layer.",
     "clause": "one output of a quantity, or the gradient for one of its arguments, with a verdict.",
     "law": "a property of several quantities, or the law of what is drawn; it is a clause too. As an argument of a function for "
-           "symbols it is π, the stationary law (K,), of which a chain of the kernel 'given' is made; law_q and law_p are laws (N, K).",
+           "symbols it is π, the stationary law (K,), of which a chain of the kernel 'given' is made; law_q and law_p are (N, K).",
     "chapter": "one topic of the kit: its quantities, its laws, and those of its mistakes that are no single edit.",
     "textbook": "the formulas as they are printed, each written once; everybody is judged by it, this package too.",
     "edit": "one change to a formula of the textbook: a factor left out, a sign, a column of the schedule exchanged.",

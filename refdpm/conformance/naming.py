@@ -57,11 +57,13 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
 
     `references` are ways to the right answer, in any of which a mistake may have been made: our own, and the textbook's with its
     tables.  `slips` makes further wrong variants, if it is asked, and `fits` such as are made for a failure.  One that reproduces
-    the failures has to reproduce `more` of them too; slips come after symptoms that say what was done, or `slips_first`.
+    the failures has to reproduce `more` of them too; slips come after symptoms that say what was done, or `slips_first`, and before
+    one by which some of what is right would be wrong.
     """
-    symptom = symptoms.telling(failures, references[0])
+    symptom, denied = symptoms.telling(failures, references[0])
     if symptom == symptoms.ALWAYS_0:
         return name_of_symptom(symptom)
+    slips_first = slips_first or denied
     known = [((mistake.id,), _variant_with(reference, mistake)) for reference in references
              for mistake in touched(reference, failures[0].inputs)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -80,7 +82,8 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
             both = _ranked_pairs(references, failures, [one for one in mistakes if one.kind != "accuracy"])
             if _reproduces(both):
                 return Name(both[0].ids, both[0].distance, None, None, True, pair=True)
-    return _name_of_nearest(found, _distance_of_rounding(failures), symptom) if found and found[0].distance < 1 else None
+    same = None if denied else symptom
+    return _name_of_nearest(found, _distance_of_rounding(failures), same) if found and found[0].distance < 1 else None
 
 
 def name_of_rows(references: Sequence[Reference], failures: list[Failure], slips: Variants) -> Name | None:

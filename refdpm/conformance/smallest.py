@@ -8,6 +8,7 @@ from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.vjp import Array
 
 ENOUGH = 0.5                    # of the badness of the first input must be left
+LAWS = ("law", "law_q", "law_p", "matrices", "step", "before")
 
 
 def size(inputs: Inputs) -> int:
@@ -44,8 +45,9 @@ def _simpler(inputs: Inputs) -> Iterator[Inputs]:
 
 
 def _whole(inputs: Inputs) -> set[str]:
-    """Arrays that only make sense as they are: lists of rates and levels, and an x_0 that says what the integers k say."""
-    return {"beta", "sigmas", *(["x_0"] if "k" in inputs else [])}
+    """Arrays that only make sense as they are: lists of rates and levels, laws and matrices of them, which add up to 1, and an x_0
+    that says what the integers k say."""
+    return {"beta", "sigmas", *LAWS, *(["x_0"] if "k" in inputs else [])}
 
 
 def _complexity(x: Array) -> tuple[int, int]:
@@ -60,5 +62,6 @@ def _row_count(inputs: Inputs) -> int:
 
 
 def _one_row(inputs: Inputs, row: int, rows: int) -> Inputs:
-    return {name: value[row:row + 1] if isinstance(value, np.ndarray) and name != "beta" and value.shape[:1] == (rows,) else value
+    return {name: value[row:row + 1] if isinstance(value, np.ndarray) and name not in ("beta", "law") and value.shape[:1] == (rows,)
+            else value
             for name, value in inputs.items()}

@@ -97,24 +97,28 @@ class Symptom(NamedTuple):
     rounded_as: tuple[int, ...] | None = None
 
 
-def telling(failures: list[Failure], reference: Reference) -> str | None:
-    """The sentence of the first symptom that says what is wrong: what came in the place of what.   None if there is none."""
+def telling(failures: list[Failure], reference: Reference) -> tuple[str | None, bool]:
+    """The sentence of the first symptom that says what is wrong, what came in the place of what, or None; and whether by that some
+    numbers would be wrong that are right."""
     came = [part.observed for failure in failures for part in failure.parts]
     if sum(map(np.size, came)) >= ENOUGH and not any(map(np.any, came)):       # also where 0 is right in most places
-        return ALWAYS_0
-    return _first_explaining(failures, lambda wrong: _telling(wrong, reference))
+        return ALWAYS_0, False
+    says, against = _first_explaining(failures, lambda wrong: _telling(wrong, reference))
+    return says, bool(says) and against > 0
 
 
 def arithmetic(failures: list[Failure], reference: Reference) -> str | None:
     """The sentence of the first symptom that says by how much it is wrong: times what, plus what; or to which time a step goes
     instead.   None if there is none."""
-    return _first_explaining(failures, _arithmetic) or _first_explaining(failures, lambda wrong: _to_another_time(wrong, reference))
+    return (_first_explaining(failures, _arithmetic)[0]
+            or _first_explaining(failures, lambda wrong: _to_another_time(wrong, reference))[0])
 
 
-def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]], Iterable[Symptom]]) -> str | None:
+def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]], Iterable[Symptom]]) -> tuple[str | None, float]:
+    """The symptom that would be otherwise in the fewest numbers that are right, and in how many."""
     wrong = [failure for failure in failures if any(np.any(part.wrong) for part in failure.parts)]
     if sum(int(np.sum(part.wrong)) for failure in wrong for part in failure.parts) < ENOUGH:
-        return None
+        return None, 0
     best, fewest = None, np.inf
     with np.errstate(all="ignore"):
         for symptom in symptoms(wrong):
@@ -123,7 +127,7 @@ def _first_explaining(failures: list[Failure], symptoms: Callable[[list[Failure]
                 best, fewest = symptom.says, against
             if fewest == 0:
                 break
-    return best
+    return best, fewest
 
 
 def _denied_count(symptom: Symptom, wrong: list[Failure]) -> int | None:

@@ -560,6 +560,8 @@ def _changes(one: E, columns: Collection[Column], arguments: dict[str, E], all_w
     if all_ways and one.op == "given" and one.how == "time":
         yield "√(1 − time²) for time", sqrt(1 - one * one)
         yield "√(1 − (1 − time)²) for time", sqrt(1 - (1 - one) * (1 - one))
+    if all_ways and one.op == "given" and one.how == "law":
+        yield "the uniform law, 1/classes, for law", 1 / given("classes") + 0 * one
     if all_ways and one.op == "given" and one.how == "mask":
         yield "the first class is the mask, and not the last", move(one, "the other way round", lambda i: i[::-1])
     if one.op == "gathered":
@@ -828,6 +830,14 @@ def _one_factor_below(one: E) -> Iterator[tuple[str, E]]:
             yield f"{_name(b / divisor)} the other way round in {_name(one)}", a * divisor / b
 
 
+def _standardised(one: E) -> Iterator[tuple[str, E]]:
+    """What makes a standard number of another, for what makes another of it: (c − a)/b for a + b c."""
+    a, product = one.parts
+    if a.op == "given" and product.op == "*" and product.parts[0].op == "given":
+        b, c = product.parts
+        yield f"{_name((c - a) / b)} for {_name(one)}", (c - a) / b
+
+
 def _by_softmax(one: E) -> Iterator[tuple[str, E]]:
     """Of what is divided by its sum, so that it adds up to 1."""
     a, b = one.parts
@@ -1072,7 +1082,7 @@ _OPERATIONS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
 
 
 _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
-    "+": lambda one: chain(_brackets(one), _two_left_out(one), _without_squares(one)),
+    "+": lambda one: chain(_brackets(one), _two_left_out(one), _without_squares(one), _standardised(one)),
     "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one), _without_squares(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one), _brackets_lost(one), _brought_inside(one), _of_another_state(one)),
     "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _brackets_lost(one), _powers(one), _brought_inside(one),
@@ -1095,11 +1105,14 @@ def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
     if here.name == "alpha_bar" and not here.shift and here.at is None:
         alike = exp(column("t") * log(column("alpha")))
         yield f"(1 − β_t)^t, as if all β were alike, for {written(one)}", alike
+        yield f"1 − (β_1 + … + β_t) for {written(one)}", 1 - column("sum")
         yield (f"step 1 twice, and step t never, in the product {written(one)}",
                column("alpha_bar", at=1) * column("alpha_bar", -1))
     if here.name == "beta" and here.at is None:
         rest = 1 - E("column", how=here._replace(name="alpha_bar"))
         yield f"{written(rest)} for {written(one)}", rest
+        yield (f"β_{{t+1}}, and 0 at t = T, for {written(one)}",
+               where(above(column("t", at="T"), column("t")), column("beta", 1), 0))
     if here.name == "alpha":                                         # for those who write 1 − β in each place
         beta = E("column", how=here._replace(name="beta"))
         yield f"1 + {written(beta)} for 1 − {written(beta)}", 1 + beta

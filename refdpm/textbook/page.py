@@ -103,7 +103,7 @@ class Page:
 
 
 def table_of(name: str, shift: int, beta: Array) -> Array:
-    """A table over t = 0..T: β, 1 − β, ᾱ or t itself at t + shift, which stays inside of 0..T."""
+    """A table over t = 0..T: β, 1 − β, ᾱ, Σβ or t itself at t + shift, which stays inside of 0..T."""
     return _table(name, shift, beta.tobytes(), getcontext().prec)
 
 
@@ -118,4 +118,5 @@ def _tables(rates: bytes, digits: int) -> dict[str, list[Decimal]]:
     """By name, to the digits of the context."""
     beta = [Decimal(rate) for rate in np.frombuffer(rates).tolist()]
     alpha = [1 - rate for rate in beta]
-    return {"beta": beta, "alpha": alpha, "alpha_bar": [*accumulate(alpha, mul)], "t": [Decimal(t) for t in range(len(beta))]}
+    return {"beta": beta, "alpha": alpha, "alpha_bar": [*accumulate(alpha, mul)], "sum": [*accumulate(beta)],
+            "t": [Decimal(t) for t in range(len(beta))]}

@@ -99,9 +99,9 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
 def with_mask(x_t: E, x_0: E, row: Row, mask: E) -> E:
     """The posterior where π is all of one class, the mask: x_0 with the chance (ᾱ_{t−1} − ᾱ_t)/(1 − ᾱ_t), else the mask; what is
     no mask stays.  Of a soft x_0 that adds up to 1 it is the average."""
-    lost = term(lambda before, now: forms(before - now, before * row.beta), row.alpha_bar_prev, row.alpha_bar)
+    lost = term(lambda before, now: forms(before - now, before * row.beta, before * row.beta), row.alpha_bar_prev, row.alpha_bar)
     shown = lost / row.rest
-    masked = shown * x_0 + forms(1 - shown, row.rest_prev / row.rest) * mask
+    masked = shown * x_0 + forms(1 - shown, 1 - shown, row.rest_prev / row.rest) * mask
     return where(above(kept(x_t * mask, "classes"), 0), masked, x_t)
 
 

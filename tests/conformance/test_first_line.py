@@ -217,6 +217,8 @@ LOST = "divisor left out: 1 − ᾱ_t"
     ((), {}, "clauses pass"),
     (["categorical_posterior"], dict(shown=lambda self, t: self.left[t - 1] * self.beta[t]), LOST),
     (["categorical_reverse"], dict(shown=lambda self, t: self.left[t - 1] * self.beta[t]), LOST),
+    (["categorical_posterior"], dict(shown=lambda self, t: self.left[t] * self.beta[t] / (1 - self.left[t])),
+     "ᾱ_t for ᾱ_{t−1} in ᾱ_{t−1} β_t"),
     ((), dict(without_mask=lambda self, logits: np.where(np.arange(5) < 4, logits, 0.0)), "CAT-MASK-0"),
     ((), dict(law=lambda self, x_0, x_t, t: Masked.law(self, x_0, x_t if x_0.max() == 1 else 0 * x_t + 4, t)), "CAT-REMASK-b"),
     ((), dict(seen=lambda self, x_t, anew: anew), "CAT-REMASK-c")])
@@ -240,6 +242,7 @@ LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "c
      "the first class is the mask, and not the last"),
     (LAWS[:1], dict(matrix=lambda self, beta: beta * np.eye(5)[4] * (1 - np.eye(5)) + (1 - beta) * np.eye(5)),
      "term left out: β_t mask"),
+    (LAWS[:1], dict(matrix=lambda self, beta: np.where(np.arange(5) < 4, (1 - beta) * np.eye(5), beta)), "CAT-OVERWRITTEN"),
     (LAWS[:2], dict(rates=lambda self, beta: 1 - np.cumprod(1 - beta)),
      "1 − ᾱ_t for β_t, and ᾱ_t for 1 − β_t, everywhere"),
     (LAWS[2:3], dict(before=lambda self, x_0, t: self.bars[t - 1].T[x_0]),
@@ -259,6 +262,9 @@ LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "c
     (LAWS[3:4], dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
         (t <= 2)[:, None, None], self.said(logits), Symbols.categorical_reverse(self, logits, x_t, t))),
      "at t = 2 what is right at t = 1"),
+    (LAWS[3:4], dict(categorical_reverse=lambda self, logits, x_t, t: np.where(
+        (t == 1)[:, None, None], np.exp(logits), Symbols.categorical_reverse(self, logits, x_t, t))),
+     "divisor left out: Σ_classes exp(logits)"),
     (LAWS[2:], dict(categorical_step_kl=lambda self, logits, x_0, x_t, t: np.where(
         (t == 1)[:, None], -np.exp(-SymbolsWithTerm.categorical_step_kl(self, logits, x_0, x_t, t)),
         SymbolsWithTerm.categorical_step_kl(self, logits, x_0, x_t, t))), "log left out: "),
@@ -917,6 +923,23 @@ def test_what_an_outsider_wrote_is_told(functions, says):
     assert says in first_line(functions)
 
 
+def by_sums(x_0, t, beta, classes):
+    """Rates that are added up, and not multiplied."""
+    lost = np.cumsum(beta)[t - 1][:, None, None]
+    return (1 - lost) * np.eye(classes)[x_0] + lost / classes
+
+
+def drawn_as_another(t, beta, law):
+    rate = beta[t - 1][:, None, None]
+    return (1 - rate) * np.eye(len(law)) + rate * (1 - np.eye(len(law))) * law
+
+
+def beside_the_uniform_law(x_0, beta, law):
+    left = np.prod(1 - beta)
+    q = left * np.eye(len(law))[x_0] + (1 - left) * law
+    return (xlogy(q, q) + q * np.log(len(law))).sum(axis=-1)
+
+
 def preconditioned_loss(x_0, noise, sigma, network, sigma_data, inside=None, clean=True):
     """Of a denoiser that is told another σ_data than the weight, or that is compared with what it sees."""
     x, used, level = x_0 + sigma * noise, sigma_data if inside is None else inside, sigma ** 2
@@ -982,6 +1005,12 @@ def back_with_noise_of_all_steps(x_prev, noise, t, beta):
 @pytest.mark.parametrize("functions, says", [
     ({"sigma_loss": preconditioned_loss}, "pass"),
     ({"sigma_loss": partial(preconditioned_loss, inside=0.5)}, "is wrong: 0.5 for sigma_data in scalings(sigma, data)"),
+    ({"categorical_marginal": by_sums}, "is wrong: 1 − (β_1 + … + β_t) for ᾱ_t"),
+    ({"transition_matrix": drawn_as_another, "profile": {"kernel": "given"}}, "is wrong: term left out: β_t law"),
+    ({"categorical_prior_kl": beside_the_uniform_law, "profile": {"kernel": "given"}},
+     "is wrong: the uniform law, 1/classes, for law in law + "),
+    ({"path_drawn": lambda mean, spread, noise: 1 / (1 + np.exp((mean - noise) / spread))},
+     "is wrong: (noise − mean)/spread for mean + spread noise"),
     ({"sigma_loss": partial(preconditioned_loss, clean=False)}, "is wrong: x_0 + sigma noise for x_0"),
     ({"categorical_kl": lambda law_q, law_p: np.where(
         law_q > 0, xlogy(law_q, law_q) - np.log(np.maximum(law_p, 1e-300)), 0).sum(axis=-1)}, "(known mistake CAT-BRACKETS)"),

@@ -64,13 +64,13 @@ ARITHMETIC = {
 
 @pytest.mark.parametrize("says", TELLING)
 def test_what_came_in_the_place_of_what(says):
-    assert symptoms.telling(failures(TELLING[says]), right) == says
+    assert symptoms.telling(failures(TELLING[says]), right)[0] == says
 
 
 @pytest.mark.parametrize("says", ARITHMETIC)
 def test_by_how_much_it_is_wrong(says):
     found = failures(ARITHMETIC[says])
-    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found, right) == says
+    assert symptoms.telling(found, right)[0] is None and symptoms.arithmetic(found, right) == says
 
 
 LONG = np.append(0.0, np.full(600, 0.01))
@@ -104,12 +104,12 @@ def steps(answer):
     ("it is the step to t_prev − 1, and not to t_prev", lambda i: i["t_prev"] - 1),
     ("it is the step to 0, and not to t_prev", lambda i: 0 * i["t"])])
 def test_where_a_step_goes(says, other):
-    assert symptoms.telling(steps(lambda i: step(i | {"t_prev": other(i)})), step) == says
+    assert symptoms.telling(steps(lambda i: step(i | {"t_prev": other(i)})), step)[0] == says
 
 
 def test_where_a_step_goes_is_found_among_all_times():
     found = steps(lambda i: step(i | {"t_prev": i["t"] - 7}))
-    assert symptoms.telling(found, step) is None
+    assert symptoms.telling(found, step)[0] is None
     assert symptoms.arithmetic(found, step) == "it is the step from t = 600 to 593, and not to t_prev = 580, and so on"
     assert symptoms.arithmetic(steps(lambda i: (step(i)[0] + 0.01 * i["x_t"],)), step) is None
 
@@ -117,14 +117,14 @@ def test_where_a_step_goes_is_found_among_all_times():
 def test_rows_and_columns_of_a_matrix():
     matrices = RNG.normal(size=(3, 4, 4))
     part = Part(matrices.swapaxes(1, 2).copy(), matrices, np.full(matrices.shape, 1e-7))
-    assert symptoms.telling([Failure({}, (part,))], lambda i: (matrices,)) == "its rows and columns are exchanged"
+    assert symptoms.telling([Failure({}, (part,))], lambda i: (matrices,))[0] == "its rows and columns are exchanged"
 
 
 def test_a_t_that_its_precision_does_not_hold():
     """bfloat16 has the multiples of 4 from 512 on and of 2 from 256 on; halves go to the even ones."""
     held = {600: 600, 599: 600, 598: 600, 301: 300, 300: 300}
     found = steps(lambda i: step(i | {"t": np.array([held[t] for t in i["t"].tolist()])}))
-    assert symptoms.telling(found, step) == "it is the answer for t as bfloat16 holds it, which has not every integer"
+    assert symptoms.telling(found, step)[0] == "it is the answer for t as bfloat16 holds it, which has not every integer"
 
 
 def test_what_is_barely_off_is_not_explained_by_what_is_right_there():
@@ -161,9 +161,9 @@ def test_a_schedule_of_one_step_may_be_a_case_of_its_own():
 
 def test_what_no_symptom_gives_has_no_name():
     found = failures(lambda i: np.sin(right(i)[0]) + i["x_0"] ** 3)
-    assert symptoms.telling(found, right) is None and symptoms.arithmetic(found, right) is None
+    assert symptoms.telling(found, right)[0] is None and symptoms.arithmetic(found, right) is None
     one_number = Failure({"x_0": np.ones((1, 1))}, (Part(np.array([[0.0]]), np.array([[1.0]]), np.array([[1e-7]])),))
-    assert symptoms.telling([one_number], lambda i: (np.ones((1, 1)),)) is None
+    assert symptoms.telling([one_number], lambda i: (np.ones((1, 1)),))[0] is None
 
 
 def test_a_symptom_has_to_be_nearer_than_the_right_answer():
@@ -173,7 +173,7 @@ def test_a_symptom_has_to_be_nearer_than_the_right_answer():
 
     found = failures(lambda i: i["x_t"] * (1 + 3e-6), of)
     assert any(np.any(part.wrong) for failure in found for part in failure.parts)
-    assert symptoms.telling(found, of) is None
+    assert symptoms.telling(found, of)[0] is None
 
 
 @pytest.mark.parametrize("spoil, says", [
@@ -299,7 +299,7 @@ def test_of_two_symptoms_the_one_that_agrees_with_what_was_right_too_is_named():
         inputs = {"x": RNG.normal(size=(3, 5)), "y": RNG.normal(size=(3, 5)), "mask": RNG.integers(0, 2, size=(3, 5))}
         expected, = kept(inputs)
         found.append(Failure(inputs, (Part(answer(inputs), expected, 1e-7 * np.ones((3, 5))),)))
-    assert symptoms.telling(found, kept) == "x is taken for y"
+    assert symptoms.telling(found, kept)[0] == "x is taken for y"
 
 
 def test_an_argument_that_is_left_out_is_not_taken_for_one_that_is_0():
@@ -310,7 +310,7 @@ def test_an_argument_that_is_left_out_is_not_taken_for_one_that_is_0():
     for _ in range(2):
         inputs = {"x_0": np.zeros((3, 5)), "noise": RNG.normal(size=(3, 5))}
         found.append(Failure(inputs, (Part(np.ones((3, 5)), of(inputs)[0], 1e-7 * np.ones((3, 5))),)))
-    assert symptoms.telling(found, of) == "noise is left out (taken for 0)"
+    assert symptoms.telling(found, of)[0] == "noise is left out (taken for 0)"
 
 
 def test_one_number_in_the_place_of_a_table_is_said_so():

@@ -355,11 +355,14 @@ def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Input
         values, scales = subject.values_and_scales(quantity, inputs)
     else:
         values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile.of(quantity.name))
-    return [_case(inputs, *parts, answer.dtype) for parts in zip(answer.values, values, scales, strict=True)]
+    return [_case(inputs, *parts, answer.dtype, output.kind)
+            for *parts, output in zip(answer.values, values, scales, quantity.outputs, strict=True)]
 
 
-def _case(inputs: Inputs, observed: Array, expected: Array, scale: Array, dtype: str) -> _Case:
+def _case(inputs: Inputs, observed: Array, expected: Array, scale: Array, dtype: str, kind: str) -> _Case:
+    """Of a law some have a tiny number for 0, and take its logarithm."""
     lost, where_lost = _undefined(inputs, expected)
+    scale = scale + NOTHING / UNITS[dtype] if kind == "law" else scale
     if np.any(lost):
         observed, expected = np.where(lost, 0.0, observed), np.where(lost, 0.0, expected)
         scale = np.where(lost, np.inf, scale)                      # where nobody is asked for anything

@@ -86,3 +86,19 @@ def test_no_term_is_asked_for_data_that_are_the_mask(factor, verdict):
     adapter = type("Program", (ClosedForm,), {"factor": factor})()
     found = check(adapter, only="CAT", effort=Effort(max_examples=5, shrinks=0, power=False))
     assert next(row for row in found["clauses"] if row["id"] == "CAT.TERM.VALUE")["verdict"] == verdict
+
+
+@pytest.mark.parametrize("tiny, verdicts", [(1e-30, {"pass"}), (1e-12, {"wrong"})])
+def test_a_tiny_number_may_stand_for_0_in_a_law_and_no_larger_one(tiny, verdicts):
+    """As where everything is computed in logarithms."""
+    class InLogarithms(Absorbing):
+        profile = {"categories": "log_probability"}
+
+        def categorical_marginal(self, x_0, t, beta, classes):
+            return np.log(np.maximum(super().categorical_marginal(x_0, t, beta, classes), tiny))
+
+        def categorical_posterior(self, x_0, x_t, t, beta, classes):
+            return np.log(np.maximum(super().categorical_posterior(x_0, x_t, t, beta, classes), tiny))
+
+    found = check(InLogarithms(), only="CAT", effort=Effort(max_examples=5, shrinks=0, power=False))
+    assert {row["verdict"] for row in found["clauses"] if row["id"] in ("CAT.MARG.PROB", "CAT.POST.PROB")} == verdicts

@@ -15,6 +15,7 @@ from refdpm.conformance.subject import Subject
 from tests.conformance.explained import explains
 
 EFFORT = Effort(max_examples=4, shrinks=5, power=False)
+OF_MASKS = ("CAT-MASK-0", "CAT-REMASK-b", "CAT-REMASK-c", "CAT-OVERWRITTEN")
 VALUE = [mistake for mistake in chapter.MISTAKES if mistake.kind == "value"]
 
 
@@ -25,8 +26,8 @@ def results(source, profile):
 
 @pytest.mark.parametrize("mistake", VALUE, ids=lambda mistake: mistake.id)
 def test_a_planted_mistake_is_seen_and_named(mistake):
-    profile = Profile(mixing="average" if mistake.id == "NEW-CAT-MIX" else "joint",
-                      kernel="given" if mistake.id == "DIS-16b" else "uniform")
+    profile = Profile(mixing={"NEW-CAT-MIX": "average", "CAT-MASK-0": "average_unmasked"}.get(mistake.id, "joint"),
+                      kernel={"DIS-16b": "given", **dict.fromkeys(OF_MASKS, "absorbing")}.get(mistake.id, "uniform"))
     found = results(Reference("float32", mistake, functions=chapter.QUANTITIES, profile=profile), profile)
     assert any(result.verdict == "wrong" and explains(result, mistake) for result in found)
 

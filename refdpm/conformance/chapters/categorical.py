@@ -53,7 +53,8 @@ def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Draw]:
 
 
 def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[Inputs]]:
-    """Every t of the schedules of the edges, K = 3, 2, 5 in turn; equal and unequal symbols in one batch."""
+    """Every t of the schedules of the edges, K = 3, 2, 5 in turn; equal and unequal symbols in one batch, and first such an x_t as
+    can come from x_0, with masks at every t."""
     def edges(given: Given) -> list[Inputs]:
         found = []
         for i, beta in enumerate(edge_schedules(given)):
@@ -63,14 +64,15 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
             for j, name in enumerate(symbols):
                 edge[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
             found.append(edge | {"t": t, "beta": beta, "classes": K})
-        return [*(_possible(edge) for edge in found[:3]), *found] if {"x_0", "x_t"} <= set(symbols) else found
+        return [*map(_possible, found), *found] if "x_t" in symbols else found
     return edges
 
 
 def _possible(i: Inputs) -> Inputs:
     """With an x_t that every kernel can make of x_0: every other symbol is as it was, or the last class."""
-    stays = (np.arange(i["x_0"].size).reshape(i["x_0"].shape) + i["t"][:, None]) % 2 == 0
-    return i | {"x_t": np.where(stays, i["x_0"], i["classes"] - 1)}
+    x_0 = i.get("x_0", i["x_t"])
+    stays = (np.arange(x_0.size).reshape(x_0.shape) + i["t"][:, None]) % 2 == 0
+    return i | {"x_t": np.where(stays, x_0, i["classes"] - 1)}
 
 
 def _laws(given: Given) -> Draw:
@@ -229,7 +231,7 @@ def _edges_of_terms(given: Given) -> list[Inputs]:
     """The schedules under which something of x_0 is left: else both laws are π, and their divergence is lost in its terms."""
     found = [edge for edge in chain_edges("x_0", "x_t", logits=True)(given)
              if given.beta is not None or np.prod(1 - edge["beta"][1:-1]) > 0.01]
-    return [*(_of_data(edge) for edge in found[:3]), *found]
+    return [*map(_of_data, found[:len(found) // 2]), *found]
 
 
 def _of_data(i: Inputs) -> Inputs:
@@ -543,8 +545,9 @@ MISTAKES = (
             "later.categorical.transition", "value", told(beta=lambda beta, classes: beta * classes / (classes - 1))),
     in_posterior("NEW-CAT-FLIPb", "evidence with β the probability of a change → of a fresh draw", "as NEW-CAT-FLIP",
             told(beta=lambda beta, x_t: beta * x_t.shape[-1] / (x_t.shape[-1] - 1))),
-    Mistake("CAT-OVERWRITTEN", "β on the diagonal for the mask, which it overwrites → 1", "= for +=", "later.categorical.transition",
-            "value", then(lambda q, beta, law: q if law is None else np.where(np.diag(law == 1), beta[:, None, None], q))),
+    Mistake("CAT-OVERWRITTEN", "β on the diagonal for the mask, which it overwrites → 1", "= for +=",
+            "later.categorical.transition", "value",
+            then(lambda q, beta, law: q if law is None else np.where(np.diag(law == 1), beta[:, None, None], q))),
     Mistake("NEW-CAT-SHARE", "β/K twice on the diagonal, so that rows add to 1 + β/K → once",
             "a diagonal that is not diminished", "later.categorical.transition", "value",
             then(lambda q, beta, classes: q + np.eye(classes) * beta[:, None, None] / classes)),

@@ -66,7 +66,8 @@ class Result(NamedTuple):
     where: str = ""                                # on which part of the inputs it is wrong: "at t = 1 only"
     given_upstream: bool = False                   # right, or a mistake of its own, given what the adapter had before
     # of a pass: "factor" is the smallest relative error that would have been seen, "at" the same for each t, "unseen" the edits
-    # that would have passed too, "unjudged" how many large numbers could have been anything, and of how many
+    # that would have passed too, "unjudged" how many large numbers could have been anything, and of how many, "several_steps"
+    # whether its steps go over several t
     power: dict[str, Any] | None = None
     reason: str = ""
 
@@ -538,7 +539,8 @@ def _unseen(quantity: Quantity, places: tuple[Keyed, ...], at: int, dtype: str) 
 
 def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:
     """The smallest relative error that would have been seen: `factor` wherever it was asked, "at" for each t; and how many large
-    numbers could be wrong by more than half of themselves, of how many there are ("unjudged")."""
+    numbers could be wrong by more than half of themselves, of how many there are ("unjudged").  Whoever goes over several steps at
+    once subtracts levels of a long chain."""
     along: dict[int, float] = {}
     anywhere, lost, large = np.inf, 0, 0
     for case in cases:
@@ -549,7 +551,7 @@ def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:
         for t, found in factor_along_t(case.inputs, case.expected, factor, kind).items():
             along[t] = min(found, along.get(t, np.inf))
     return {"factor": max(along.values(), default=anywhere), "at": {str(t): along[t] for t in sorted(along)}, "unseen": [],
-            "unjudged": [lost, large] if lost else []}
+            "unjudged": [lost, large] if lost else [], "several_steps": any("t_prev" in case.inputs for case in cases)}
 
 
 def _undecided(subject: Subject, quantity: Quantity, result: Result, power: dict[str, Any], dtype: str) -> Result:

@@ -34,14 +34,15 @@ LATE = 100                      # from this t on the levels have the digits of t
 
 
 def seen(dtype: str, t: int = 0) -> float:
-    """A relative error that a pass has to exclude: 1 %, late in a long chain 0.1 %, and in half a precision what that can show."""
+    """A relative error that a pass has to exclude: 1 %, of one step late in a long chain 0.1 %, and in half a precision what that can
+    show."""
     return min(max(0.001 if t >= LATE else 0.01, 256 * UNITS[dtype]), 0.5)
 
 
 def too_weak(power: dict[str, Any], dtype: str) -> dict[int, float]:
     """The factors at those t where a pass excludes too little; at t = 0 that of an answer that belongs to no t."""
     factors = {int(t): factor for t, factor in power["at"].items()} or {0: power["factor"]}
-    return {t: factor for t, factor in factors.items() if factor > seen(dtype, t)}
+    return {t: factor for t, factor in factors.items() if factor > seen(dtype, 0 if power["several_steps"] else t)}
 
 
 # -- the answer times a number -----------------------------------------------------------------------------------------

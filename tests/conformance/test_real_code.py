@@ -411,6 +411,23 @@ def test_a_step_over_many_rates_that_come_to_nearly_one_is_judged():
     assert np.max(np.abs(ours - right) / (2.0 ** -53 * scale)) > 1000
 
 
+@pytest.mark.parametrize("factor, verdict", [(1.0, "pass"), (1.01, "wrong")])
+def test_of_a_step_over_several_t_in_single_precision_one_percent_is_asked(factor, verdict):
+    """Its rate is a difference of two levels of a long chain, in which a tenth of that is lost."""
+    class Strided(Clipped):
+        dtype = "float32"
+
+        def strided_step(self, model, x_t, t, t_prev, noise):
+            now, before = (self.at(np.append(1.0, self.abar).astype(np.float32), index + 1, x_t) for index in (t, t_prev))
+            rate = 1 - now / before
+            mean = (x_t - rate / np.sqrt(1 - now) * model(x_t, t)) / np.sqrt(now / before)
+            return mean + factor * np.sqrt(rate * (1 - before) / (1 - now)) * noise
+
+    strided = Strided(np.linspace(1e-4, 0.02, 1000))
+    report = check(strided, only="SMP.STRIDE", profile={"first_t": 0, "predicts": "noise", "first": "floor"})
+    assert verdicts(report)["SMP.STRIDE.X_PREV"] == verdict, headline(report)
+
+
 def test_an_input_that_is_made_simpler_still_says_one_thing():
     """Of a decoder that x_0 is the middle of bin k."""
     class Clamped:

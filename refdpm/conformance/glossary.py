@@ -30,8 +30,8 @@ GLOSSARY = {
     "array": "what makes an adapter's arrays from NumPy's, torch.as_tensor for instance; NumPy's come in the precision of dtype.",
     "symbols": "integers from 0 to K − 1 in an array (N, D); a law of them has one number for each class on its last axis. The "
                "mask, where there is one, is the last class; functions that are given `mask` get logits for the classes before it.",
-    "classes": "K, how many classes there are, the mask included; an adapter that has one K only says so in an attribute `classes`.",
-    "time": "t of a straight path or of masked tokens, a number from 0 to 1 for each row, (N, 1); t are integers, steps of a chain.",
+    "classes": "K, how many classes there are, the mask included; an adapter with one K only says so in an attribute `classes`.",
+    "time": "t of a straight path or of masked tokens, a number from 0 to 1 for each row, (N, 1); t are integers: steps.",
     "dtype": 'the precision in which an adapter computes, "float32" for instance, as a name in its file; what is right in double '
              "precision all the same is judged there. Without it an answer is judged in the precision in which it comes.",
     "power": "what a pass would have rejected: the edits that the inputs tell from the formula.",

@@ -34,7 +34,7 @@ LATE = 100                      # from this t on the levels have the digits of t
 
 
 def seen(dtype: str, t: int = 0) -> float:
-    """A relative error that a pass has to exclude: 1 %, of a step late in a long chain 0.1 %, in half a precision what that can show."""
+    """A relative error that a pass has to exclude: 1 %, of a late step 0.1 %, and in half a precision what that can show."""
     return min(max(0.001 if t >= LATE else 0.01, 256 * UNITS[dtype]), 0.5)
 
 

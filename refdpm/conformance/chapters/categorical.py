@@ -166,9 +166,13 @@ def _or_with_mask(posterior: E, x_0: E, mask: E) -> E:
     return also(posterior, posterior, book.with_mask(X_T, x_0, row(), mask))
 
 
+def _reverse_as_printed(i: Inputs) -> E:
+    law = _law_in_book(i)
+    return book.reverse(LOGITS, X_T, row(), book.evidence(X_T, row(), K, law), i["mixing"], K, law, book.FIRST)
+
+
 def _reverse_in_book(i: Inputs) -> E:
-    law, mixing = _law_in_book(i), i["mixing"]
-    found = book.reverse(LOGITS, X_T, row(), book.evidence(X_T, row(), K, law), mixing, K, law, book.FIRST)
+    law, mixing, found = _law_in_book(i), i["mixing"], _reverse_as_printed(i)
     if law is None or law.how != "mask" or mixing.startswith("joint"):
         return found
     said = softmax(LOGITS)
@@ -284,7 +288,7 @@ TERMS: tuple[Quantity, ...] = (
         chain("x_0", "x_t", logits=True), _edges_of_terms,
         Theory(categorical.step_kl, "logits", x_0=lambda i: _symbols(i, "x_0"), x_t=lambda i: _symbols(i, "x_t"),
                step=lambda i: step_of(i, _axes), mixing=lambda i: i["mixing"], law=_law_of_term),
-        lambda i: (book.step_kl(_posterior_in_book(i), _reverse_in_book(i), X_0),),
+        lambda i: (book.step_kl(book.posterior(X_T, X_0, row(), K, _law_in_book(i)), _reverse_as_printed(i), X_0),),
         given=own_levels, after=("categorical_posterior", "categorical_reverse", "categorical_kl"), choices=("mixing", "kernel"),
         arguments=("logits",), page=_page),
     Quantity(

@@ -176,8 +176,10 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
     yield from _of_other_inputs(wrong, reference)
     yield from _of_its_inputs(inputs)
     if len(wrong[0].parts) == 2:
-        both = all(any(np.any(failure.parts[at].wrong) for failure in wrong) for at in range(2))
-        yield Symptom(f"its two outputs are {'exchanged' if both else 'the same'}", lambda i: _right_at(wrong, i)[::-1], (1, 0))
+        at_0, at_1 = (any(np.any(failure.parts[at].wrong) for failure in wrong) for at in range(2))
+        comes = (1, 0) if at_0 and at_1 else (1, 1) if at_0 else (0, 0)
+        yield Symptom(f"its two outputs are {'exchanged' if at_0 and at_1 else 'the same'}",
+                      lambda i: tuple(_right_at(wrong, i)[at] for at in comes), comes)
     if all(part.expected.ndim > 2 and part.expected.shape[-1] == part.expected.shape[-2] for part in wrong[0].parts):
         yield of_right("its rows and columns are exchanged", lambda x: x.swapaxes(-1, -2))
     yield of_right("it is the mean over the rows, and not one answer for each", lambda x: x.mean(axis=0, keepdims=True))

@@ -838,12 +838,15 @@ def _standardised(one: E) -> Iterator[tuple[str, E]]:
         yield f"{_name((c - a) / b)} for {_name(one)}", (c - a) / b
 
 
-def _by_softmax(one: E) -> Iterator[tuple[str, E]]:
-    """Of what is divided by its sum, so that it adds up to 1."""
+def _of_shares(one: E) -> Iterator[tuple[str, E]]:
+    """Of what is divided by its sum, so that it adds up to 1: a softmax of it; and of a product the sum of its factors."""
     a, b = one.parts
     if b.op == "kept" and b.parts[0] is a:
         large = exp(a)
         yield f"softmax of {_name(a)}, for its division by its sum", large / E("kept", (large,), b.how)
+        if a.op == "*":
+            both = a.parts[0] + a.parts[1]
+            yield f"plus for times in {_name(a)}", both / E("kept", (both,), b.how)
 
 
 def _without_squares(one: E) -> Iterator[tuple[str, E]]:
@@ -1086,7 +1089,7 @@ _IN_ALL_WAYS: dict[str, Callable[[E], Iterator[tuple[str, E]]]] = {
     "-": lambda one: chain(_brackets(one), _two_left_out(one), _shares(one), _other_variances(one), _without_squares(one)),
     "*": lambda one: chain(_squares(one), _one_term_alone(one), _brackets_lost(one), _brought_inside(one), _of_another_state(one)),
     "/": lambda one: chain(_one_factor_below(one), _one_term_alone(one), _brackets_lost(one), _powers(one), _brought_inside(one),
-                            _small_numbers(one), _square_of_mean(one), _by_softmax(one)),
+                            _small_numbers(one), _square_of_mean(one), _of_shares(one)),
     "call": lambda one: chain(_other_sign(one), _of_one_term(one), _of_another_level(one), _small_numbers(one)),
     "kept": _other_axis, "mean": lambda one: chain(_other_axis(one), _one_less(one)), "sum": _averages, "where": _no_exception}
 

@@ -177,8 +177,8 @@ def temporal(y: E, g: E) -> E:
 @named
 def softmax(x: E) -> E:
     """exp(x_k)/Σ_j exp(x_j), the largest x subtracted first."""
-    power, as_printed = exp(x - largest(x)), exp(x)
-    return also(power / kept(power, "classes"), as_printed / kept(as_printed, "classes"))
+    power = exp(x - largest(x))
+    return power / kept(power, "classes")
 
 
 def log_softmax(x: E) -> E:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refdpm.textbook.expression import HALF, E, forms, log1p, network, node, sqrt, square, term
+from refdpm.textbook.expression import HALF, E, forms, log1p, named, network, node, sqrt, square, term
 from refdpm.textbook.layers import sigmoid
 
 
@@ -25,9 +25,10 @@ def x_0_from(said: E, x_t: E, time: E) -> E:
     return x_t - time * said
 
 
-def noise_from(said: E, x_t: E, time: E) -> E:
+@named
+def noise_from(velocity: E, x_t: E, time: E) -> E:
     """x_t + (1 − t) v."""
-    return x_t + (1 - time) * said
+    return x_t + (1 - time) * velocity
 
 
 def velocity_from(x_0: E, x_t: E, time: E) -> E:

@@ -83,7 +83,8 @@ def power(x: E, p: E) -> E:
 
 def levels(number: E, high: E, low: E, rho: E) -> E:
     """(σ_max^(1/ρ) + i/(number−1) (σ_min^(1/ρ) − σ_max^(1/ρ)))^ρ, and 0 at the end."""
-    start, end = power(high, 1 / rho), power(low, 1 / rho)
+    root = 1 / rho
+    start, end = power(high, root), power(low, root)
     return joined(power(start + share(number) * (end - start), rho), node(np.zeros(1)))
 
 

@@ -86,7 +86,8 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
 
     `first` says where t = 1; without it, that is where nothing of x_0 is lost before.
     """
-    said = softmax(logits)
+    said, power = softmax(logits), exp(logits)
+    said = also(said, power / kept(power, "classes"))
     if mixing.startswith("average"):
         x_0 = said / seen if law is None else where(above(seen, 0), said / seen, 0)
         return posterior(x_t, x_0 if law is None or mixing == "average" else without(x_0, law), row, law=law)

@@ -250,6 +250,8 @@ LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "c
     (LAWS[2:3], dict(over_classes=lambda self, joint: joint.sum(axis=1, keepdims=True)),       # 0/0 for a class that is nowhere
      "over the axis before the last, and not over classes"),
     (LAWS[2:], dict(divergence=lambda self, q, p: SymbolsWithTerm.divergence(self, p, q)), "NEW-CAT-KL"),
+    (LAWS[2:3], dict(categorical_posterior=lambda self, x_0, x_t, t: (lambda both: both / both.sum(axis=-1, keepdims=True))(np.array(
+        [self.steps[s - 1].T[b] + self.before(a, s) for s, a, b in zip(t, x_0, x_t)]))), "plus for times in "),
     (LAWS[2:3], dict(over_classes=None, categorical_posterior=lambda self, x_0, x_t, t: softmax(np.array(
         [self.steps[s - 1].T[b] * self.before(a, s) for s, a, b in zip(t, x_0, x_t)]), axis=-1)), "softmax of "),
     (LAWS[2:], dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)),
@@ -923,6 +925,11 @@ def test_what_an_outsider_wrote_is_told(functions, says):
     assert says in first_line(functions)
 
 
+def levels_with_a_power_of_7(count, sigma_min, sigma_max, rho):
+    high, low = sigma_max ** (1 / 7), sigma_min ** (1 / 7)
+    return np.append((high + np.linspace(0, 1, count) * (low - high)) ** rho, 0.0)
+
+
 def by_sums(x_0, t, beta, classes):
     """Rates that are added up, and not multiplied."""
     lost = np.cumsum(beta)[t - 1][:, None, None]
@@ -1005,6 +1012,8 @@ def back_with_noise_of_all_steps(x_prev, noise, t, beta):
 @pytest.mark.parametrize("functions, says", [
     ({"sigma_loss": preconditioned_loss}, "pass"),
     ({"sigma_loss": partial(preconditioned_loss, inside=0.5)}, "is wrong: 0.5 for sigma_data in scalings(sigma, data)"),
+    ({"sigma_levels": levels_with_a_power_of_7}, "is wrong: 7 for rho in 1/rho"),
+    ({"score_from_velocity": lambda velocity, time: -velocity / time}, "“velocity for x_t + (1 − time) velocity”"),
     ({"categorical_marginal": by_sums}, "is wrong: 1 − (β_1 + … + β_t) for ᾱ_t"),
     ({"transition_matrix": drawn_as_another, "profile": {"kernel": "given"}}, "is wrong: term left out: β_t law"),
     ({"categorical_prior_kl": beside_the_uniform_law, "profile": {"kernel": "given"}},

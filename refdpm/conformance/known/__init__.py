@@ -18,8 +18,12 @@ import inspect
 
 from refdpm.conformance.adapter import ALIASES
 from refdpm.conformance.known import d3pm, denoiser, diffusers, guided_diffusion, lucidrains, mdlm, solvers
+from refdpm.conformance.unknown import unknown_functions
 
 INTERFACES = (guided_diffusion.GuidedDiffusion, lucidrains.Lucidrains, diffusers.Scheduler, d3pm.D3PM, mdlm.MDLM)
+
+SHOWN = 8                       # names of what there is instead
+LONG = 5                        # letters of a word in two names that says that they may be meant for each other
 
 # functions of ours whose names are so common that an object may have them with another meaning, and what ours ask for
 COMMON = frozenset({"forward", "sample", "ddim_sample", "objective", "bound", "vjp"})
@@ -67,8 +71,16 @@ def adapted(target: Any, names: frozenset[str]) -> Any:
     known = (*INTERFACES, solvers.Solver, denoiser.Denoiser)
     looked_for = "; ".join(f"{', '.join(interface.LOOKED_FOR)} ({interface.SAYS})" for interface in known)
     others = f" (its {', '.join(sorted(offered))} asks for other arguments than ours)" * bool(offered)
-    raise ValueError(f"adapter: expected functions that `refdpm explain` lists, or make, or one of the interfaces {looked_for}; "
-                     f"found none of them in {name}{others}")
+    raise ValueError(f"adapter: expected functions that `refdpm explain` lists, or make, or an interface that is known; found none "
+                     f"of them in {name}{others}{_own_names_text(target, names - offered)}. The interfaces: {looked_for}")
+
+
+def _own_names_text(target: Any, names: frozenset[str]) -> str:
+    """What it has instead, and the names of the kit that have a word in common with those."""
+    own = unknown_functions(target, names)[:SHOWN]
+    words = {word for name in own for word in name.split("_") if len(word) >= LONG}
+    like = [name for name in sorted(names) if not words.isdisjoint(name.split("_"))][:SHOWN]
+    return (f", which has {', '.join(own)}" + f" (is {' or '.join(like)} meant?)" * bool(like)) * bool(own)
 
 
 def _asks_for_ours(function: Any) -> bool:

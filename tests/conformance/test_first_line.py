@@ -250,7 +250,7 @@ LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "c
     (LAWS[2:3], dict(over_classes=lambda self, joint: joint.sum(axis=1, keepdims=True)),       # 0/0 for a class that is nowhere
      "over the axis before the last, and not over classes"),
     (LAWS[2:], dict(divergence=lambda self, q, p: SymbolsWithTerm.divergence(self, p, q)), "NEW-CAT-KL"),
-    (LAWS[2:3], dict(categorical_posterior=lambda self, x_0, x_t, t: (lambda both: both / both.sum(axis=-1, keepdims=True))(np.array(
+    (LAWS[2:3], dict(categorical_posterior=lambda self, x_0, x_t, t: (lambda p: p / p.sum(axis=-1, keepdims=True))(np.array(
         [self.steps[s - 1].T[b] + self.before(a, s) for s, a, b in zip(t, x_0, x_t)]))), "plus for times in "),
     (LAWS[2:3], dict(over_classes=None, categorical_posterior=lambda self, x_0, x_t, t: softmax(np.array(
         [self.steps[s - 1].T[b] * self.before(a, s) for s, a, b in zip(t, x_0, x_t)]), axis=-1)), "softmax of "),

@@ -356,8 +356,8 @@ def compare(subject: Subject, quantity: Quantity, inputs: Inputs, overlay: Input
         values, scales = subject.values_and_scales(quantity, inputs)
     else:
         values, scales = values_and_scales(quantity, subject.chosen(quantity, inputs) | overlay, subject.profile.of(quantity.name))
-    return [_case(inputs, *parts, answer.dtype, output.kind)
-            for *parts, output in zip(answer.values, values, scales, quantity.outputs, strict=True)]
+    return [_case(inputs, observed, expected, scale, answer.dtype, output.kind)
+            for observed, expected, scale, output in zip(answer.values, values, scales, quantity.outputs, strict=True)]
 
 
 def _case(inputs: Inputs, observed: Array, expected: Array, scale: Array, dtype: str, kind: str) -> _Case:
@@ -481,7 +481,9 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, rows: list
         power = _power_of([_with_room_for_upstream(subject, quantity, at, case) for case in cases], kind)
     if not too_weak(power, dtype):
         chosen = [subject.chosen(quantity, case.inputs) for case in cases[:PLACES]]
-        power |= {"unseen": _unseen(quantity, tuple(Keyed(one, fingerprint(one)) for one in chosen), at, dtype)}
+        steps_are_judged = bool(quantity.after) and all(name in subject.functions for name in quantity.after)
+        keyed = tuple(Keyed(one, fingerprint(one)) for one in chosen)
+        power |= {"unseen": _unseen(quantity, keyed, at, dtype, steps_are_judged)}
         return result._replace(power=power) if not power["unseen"] else _undecided(subject, quantity, result, power, dtype)
     again = _given_upstream(subject, quantity, at, cases, own_exactly=True)
     sharper = _power_of(again, kind) if again else power
@@ -532,9 +534,9 @@ def _with_room_for_upstream(subject: Subject, quantity: Quantity, at: int, case:
 
 
 @lru_cache(maxsize=1000)
-def _unseen(quantity: Quantity, places: tuple[Keyed, ...], at: int, dtype: str) -> list[str]:
+def _unseen(quantity: Quantity, places: tuple[Keyed, ...], at: int, dtype: str, steps_are_judged: bool) -> list[str]:
     """The edits that these inputs do not show, which is the same for every adapter that is right there."""
-    return unseen(places_of(quantity, [place.inputs for place in places], dtype), at, dtype)
+    return unseen(places_of(quantity, [place.inputs for place in places], dtype), at, dtype, steps_are_judged=steps_are_judged)
 
 
 def _power_of(cases: list[_Case], kind: str) -> dict[str, Any]:

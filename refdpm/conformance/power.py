@@ -29,6 +29,7 @@ LONG = 200                      # nodes of a formula whose edits are not tried: 
 TABLES = ("table", "table_of_totals", "rates")                       # kinds of answers for all t at once
 NOTHING = 1e-20                 # what some put for a variance of 0
 LARGE, HALF = 0.05, 0.5         # of the largest number; and of a number, which a pass should not leave out unseen
+MANY_STEPS = 20                 # of a chain, whose steps are not tried again where they are judged by themselves
 EDGES = 5                       # of a quantity that are looked at
 LATE = 100                      # from this t on the levels have the digits of the whole chain
 
@@ -94,13 +95,24 @@ def power(quantity: Quantity, dtype: str = "float32") -> Power:
     return Power(len(found), [edit.says for edit in found if not any(_tells_apart(edit, place, UNITS[dtype]) for place in places)])
 
 
-def unseen(places: list[Place], at: int, dtype: str) -> list[str]:
-    """The edits of one output that change it by more than a pass has to exclude, and cannot be told from it in that precision."""
-    unit = UNITS[dtype]
-    if dtype == "float64":
+def unseen(places: list[Place], at: int, dtype: str, *, steps_are_judged: bool = False) -> list[str]:
+    """The edits of one output that change it by more than a pass has to exclude, and cannot be told from it in that precision.
+
+    Of a long chain whose steps are judged by themselves only what is changed in how they follow each other.
+    """
+    if dtype == "float64" or not places:
         return []
-    changed = [edit for edit in _edits_at(places) if edit.formulas[at] is not places[0].formulas[at]]
-    return [edit.says for edit in changed if _passes_unseen(edit, places, at, unit, seen(dtype))]
+    right, page = places[0].formulas[at], places[0].page
+    tried = [edit for edit in _edits_at(places) if edit.formulas[at] is not right]
+    if steps_are_judged and (steps := _long_walks(right, page)):
+        tried = [edit for edit in tried if steps <= _long_walks(edit.formulas[at], page)]
+    return list(dict.fromkeys(edit.says for edit in tried if _passes_unseen(edit, places, at, UNITS[dtype], seen(dtype))))
+
+
+def _long_walks(formula: E, page: Page) -> set[tuple[E, ...]]:
+    """The steps of the chains in a formula that are walked often."""
+    steps = 0 if page.beta is None else len(page.beta) - 1
+    return {one.parts for one in nodes(formula) if one.op == "walk" and len(one.how.times or range(steps)) > MANY_STEPS}
 
 
 def places_of(quantity: Quantity, inputs: Iterable[Inputs], dtype: str) -> list[Place]:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from refdpm.conformance import naming, power, precision, symptoms
-from refdpm.conformance.chapters import draws
+from refdpm.conformance.chapters import QUANTITIES, draws
+from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort, examples
+from refdpm.conformance.profile import Profile
 from refdpm.conformance.session import check
 from refdpm.conformance.smallest import smallest
 from refdpm.conformance.symptoms import Failure, Part
@@ -218,6 +220,20 @@ def test_what_a_pass_is_said_to_exclude_fails():
         assert max(seen for t, seen in row["power"]["at"].items() if int(t) >= 100) <= 1e-3
     for factor in (0.0, 1.01, 1 + 1.5 * var["power"]["factor"]):
         assert verdicts(factor)[1]["verdict"] in ("wrong", "inaccurate")
+
+
+@pytest.mark.parametrize("T", [20, 25])
+def test_of_a_long_chain_whose_steps_are_judged_only_how_they_follow_is_tried(T, monkeypatch):
+    chain = next(quantity for quantity in QUANTITIES if quantity.name == "sample")
+    edge = next(iter(chain.edges(Given(beta=np.append(0.0, np.linspace(1e-4, 0.2, T))))))
+    places = power.places_of(chain, [edge | {name: getattr(Profile(), name) for name in chain.choices}], "float32")
+    tried = []
+    monkeypatch.setattr(power, "_passes_unseen", lambda edit, *others: tried.append(edit.says))
+    assert power.unseen(places, 0, "float32", steps_are_judged=True) == []
+    assert "the last step is left out" in tried and (len(tried) < 10) == (T > 20)
+    tried.clear()
+    power.unseen(places, 0, "float32")
+    assert len(tried) > 100
 
 
 class Deviation:

@@ -70,7 +70,7 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
 
 def _possible(i: Inputs) -> Inputs:
     """With an x_t that every kernel can make of x_0: every other symbol is as it was, or the last class."""
-    x_0 = i.get("x_0", i["x_t"])
+    x_0 = i["x_0" if "x_0" in i else "x_t"]
     stays = (np.arange(x_0.size).reshape(x_0.shape) + i["t"][:, None]) % 2 == 0
     return i | {"x_t": np.where(stays, x_0, i["classes"] - 1)}
 

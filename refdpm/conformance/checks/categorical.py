@@ -26,8 +26,11 @@ def _step(t: int, n: int, ndim: int = 2) -> Step:
 
 @check("symbols: matrices multiply", "later.categorical.transition", "later.categorical.cumulative", "later.categorical.marginal")
 def matrices_multiply() -> float:
-    """Q̄ is a product of matrices Q; a law times Q̄."""
+    """Q̄ is a product of matrices Q, the mask's too, entry by entry; a law times Q̄."""
+    mask, masks = np.eye(K)[-1], [np.array([[1 - b, 0, b], [0, 1 - b, b], [0, 0, 1]]) for b in BETA[1:3]]
     return worst(apart(categorical.transition(BETA[1:], classes=K), MATRIX[1:]),
+                 apart(categorical.transition(BETA[1:3], classes=K, law=mask), masks),
+                 apart(categorical.cumulative(np.log([np.prod(1 - BETA[:3])]), classes=K, law=mask), [masks[0] @ masks[1]]),
                  apart(categorical.cumulative(np.log(np.cumprod(1 - BETA)), classes=K), PRODUCT),
                  *(apart(categorical.marginal(SOFT, _step(t, K).log_alpha_bar).prob, SOFT @ PRODUCT[t]) for t in range(len(BETA))))
 

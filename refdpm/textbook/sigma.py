@@ -45,9 +45,9 @@ def noised(x_0: E, sigma: E, noise: E) -> E:
 
 @named
 def scalings(sigma: E, data: E) -> Scalings:
-    """σ_d²/(σ² + σ_d²), σ σ_d/√(σ² + σ_d²), 1/√(σ² + σ_d²), ¼ log σ."""
+    """σ_d²/(σ² + σ_d²), σ σ_d/√(σ² + σ_d²), 1/√(σ² + σ_d²), ¼ log σ, which is log σ^¼."""
     var = square(sigma) + square(data)
-    return Scalings(square(data) / var, sigma * data / sqrt(var), 1 / sqrt(var), log(sigma) / 4)
+    return Scalings(square(data) / var, sigma * data / sqrt(var), 1 / sqrt(var), forms(log(sigma) / 4, log(sqrt(sqrt(sigma)))))
 
 
 @network

@@ -1070,3 +1070,13 @@ def test_a_sum_over_the_components_is_told_so_at_an_input_of_which_all_is_define
     assert "is wrong: it is the sum over the components, and not one answer for each" in headline(found)
     shown = next(row for row in found["clauses"] if row["id"] == "GAU.KL.VALUE")
     assert np.isfinite(np.asarray(shown["observed"], dtype=float)).all()
+
+
+def test_a_root_may_be_taken_before_the_logarithm():
+    """Near σ = 1 that loses digits that log σ/4 has."""
+    def sigma_scalings(sigma, sigma_data):
+        root = np.sqrt(sigma ** 2 + sigma_data ** 2)
+        return (sigma_data / root) ** 2, sigma * sigma_data / root, 1 / root, np.log(sigma ** 0.25)
+
+    program = SimpleNamespace(__name__="program", sigma_scalings=sigma_scalings)
+    assert "4 clauses pass" in headline(check(program, only="SIG.SCALINGS", effort=EFFORT._replace(max_examples=20, seed=2)))

@@ -96,7 +96,7 @@ the evidence
     `conformance.symptoms`, `conformance.fitting`, `conformance.naming`, `conformance.smallest`, `conformance.judge`,
     `conformance.gradients`
         finding the mistake, a number that somebody wrote, the smallest input that shows it, and the verdict; the same for gradients
-    `conformance.known`, `conformance.unknown`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
+    `conformance.unknown`, `conformance.known`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
     `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.wire`,
     `conformance.explain`
         interfaces that exist; functions that nothing looks at; failures that are expected; what is shown of a
@@ -145,7 +145,7 @@ READING_ORDER = (
     "conformance.checks", "conformance.detection", "conformance.subject", "conformance.power", "conformance.inference",
     "conformance.symptoms", "conformance.fitting", "conformance.naming", "conformance.smallest", "conformance.judge",
     "conformance.gradients",
-    "conformance.known", "conformance.unknown", "conformance.expected", "conformance.evidence", "conformance.causes",
+    "conformance.unknown", "conformance.known", "conformance.expected", "conformance.evidence", "conformance.causes",
     "conformance.report", "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire",
     "conformance.explain", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
     "conformance.brief", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",

@@ -598,7 +598,9 @@ def test_an_answer_that_is_right_in_double_precision_is_judged_there():
 @pytest.mark.parametrize("factors,weak", [({"2": 0.005, "99": 0.005}, {}), ({"99": 0.005, "100": 0.005}, {100: 0.005}),
                                           ({"1": 0.02, "1000": 0.0005}, {1: 0.02}), ({}, {0: 0.02})])
 def test_late_in_a_chain_a_pass_excludes_a_thousandth(factors, weak):
-    assert too_weak({"factor": 0.02, "at": factors}, "float32") == weak
+    power = {"factor": 0.02, "at": factors, "several_steps": False}
+    assert too_weak(power, "float32") == weak
+    assert too_weak(power | {"several_steps": True}, "float32") == {t: factor for t, factor in weak.items() if factor > 0.01}
 
 
 def test_an_adapter_most_of_which_is_right_in_single_precision_computes_so():

@@ -200,6 +200,7 @@ def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
     for what, change in _FUNCTIONS:
         yield of_right(f"it is {what} of what it should be", change)
     yield of_right("it is 1 minus what it should be", lambda x: 1 - x)
+    yield from _with_more_noise(wrong)
     yield from _with_its_inputs(wrong)
     yield from _numbers(wrong)
     yield from _with_columns(wrong)
@@ -358,6 +359,22 @@ def _of_its_inputs(inputs: Inputs) -> Iterator[Symptom]:
             yield _its_input(name)
 
 
+def _with_more_noise(wrong: list[Failure]) -> Iterator[Symptom]:
+    """At one step the right answer, and in every row some multiple of its noise, which has several components."""
+    def values(inputs: Inputs) -> Values:
+        part = next(failure for failure in wrong if failure.inputs is inputs).parts[0]
+        noise, axes = inputs["noise"], tuple(range(1, part.observed.ndim))
+        along, size = (np.sum(x * noise, axis=axes, keepdims=True) for x in (part.observed - part.expected, noise))
+        return part.expected + along / size * noise,
+
+    def has_noise(failure: Failure) -> bool:
+        noise, came = failure.inputs.get("noise"), failure.parts[0].observed
+        return len(failure.parts) == 1 and isinstance(noise, np.ndarray) and noise.shape == came.shape and came[0].size > 1
+
+    if all("t" in failure.inputs and has_noise(failure) for failure in wrong) and _is_of_one_step(wrong):
+        yield Symptom("another multiple of the noise is in it", values)
+
+
 def _with_its_inputs(wrong: list[Failure]) -> Iterator[Symptom]:
     """The right answer, and one of the inputs too many."""
     for name, value in wrong[0].inputs.items():
@@ -472,7 +489,7 @@ def where(failures: Iterable[Failure]) -> str:
                                for part in failure.parts if part.wrong.ndim and len(part.wrong)], axis=0))
              for failure in failures if all(part.wrong.ndim and len(part.wrong) == len(failure.parts[0].wrong)
                                             for part in failure.parts)]
-    return (_steps_text(found) or _range_text(found) or _single_step_text(failures)
+    return (_single_step_text(failures) or _steps_text(found) or _range_text(found)
             or _components_text([failure for failure, _ in found]))
 
 
@@ -483,8 +500,10 @@ def _steps_text(found: list[tuple[Failure, Array]]) -> str:
     t, T, wrong = (np.concatenate(parts) for parts in zip(*((t, np.full_like(t, T), rows) for t, T, rows in along)))
     if not np.any(wrong) or np.all(wrong):
         return ""
-    for says, holds in (("at t = 1 only", t == 1), ("at t = T only", t == T), ("at every t but 1", t > 1),
-                        ("at every t but T", t < T)):
+    for says, holds in (("at t = 1 only", t == 1), ("at t = T only", t == T)):
+        if np.all(holds[wrong]) and not np.all(holds):
+            return says
+    for says, holds in (("at every t but 1", t > 1), ("at every t but T", t < T)):
         if np.all(wrong == holds):
             return says
     first = int(np.min(t[wrong]))

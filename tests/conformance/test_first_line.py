@@ -1012,6 +1012,7 @@ def back_with_noise_of_all_steps(x_prev, noise, t, beta):
 @pytest.mark.parametrize("functions, says", [
     ({"sigma_loss": preconditioned_loss}, "pass"),
     ({"sigma_loss": partial(preconditioned_loss, inside=0.5)}, "is wrong: 0.5 for sigma_data in scalings(sigma, data)"),
+    ({"sigma_drawn": lambda noise, p_mean, p_std: np.exp(p_std + p_mean * noise)}, "(known mistake SIG-P)"),
     ({"sigma_levels": levels_with_a_power_of_7}, "is wrong: 7 for rho in 1/rho"),
     ({"score_from_velocity": lambda velocity, time: -velocity / time}, "“velocity for x_t + (1 − time) velocity”"),
     ({"categorical_marginal": by_sums}, "is wrong: 1 − (β_1 + … + β_t) for ᾱ_t"),

@@ -329,6 +329,23 @@ def test_an_argument_that_is_left_out_is_not_taken_for_one_that_is_0():
     assert symptoms.telling(found, of)[0] == "noise is left out (taken for 0)"
 
 
+def test_noise_that_is_added_at_one_step_is_said_to_be():
+    """Of whatever size; where several steps have another multiple, the formula has more to say."""
+    def of(i):
+        return 2 * i["x_0"] + (i["t"] > 1)[:, None] * i["noise"],
+
+    def told(steps):
+        found = []
+        for t in ([1, 2, 3], [3, 2, 1]):
+            inputs = {"x_0": RNG.normal(size=(3, 5)), "noise": RNG.normal(size=(3, 5)), "t": np.array(t), "beta": BETA}
+            expected, = of(inputs)
+            more = np.isin(t, steps)[:, None] * (0.1 + RNG.random()) * inputs["noise"]
+            found.append(Failure(inputs, (Part(expected + more, expected, 1e-7 * (1 + np.abs(expected))),)))
+        return symptoms.arithmetic(found, of), symptoms.where(found)
+
+    assert told([1]) == ("another multiple of the noise is in it", "at t = 1 only") and told([1, 2])[0] is None
+
+
 def test_one_number_in_the_place_of_a_table_is_said_so():
     class Adapter:
         @staticmethod

@@ -161,6 +161,26 @@ def test_two_tokens_of_four_symbols_cost_2_log_4(alpha, slope):
     assert value == pytest.approx(2.7725887, abs=1e-6)
 
 
+def test_the_loss_is_above_minus_log_p_of_a_model_that_knows_something():
+    """Two tokens are shown in either order, each given what is there: p is the mean of the two products, and the integral is −log
+    of their geometric mean."""
+    alone, given = np.array([0.5, 0.125]), np.array([0.25, 0.75])          # of the right token: with the other masked, and shown
+
+    def integrand(alpha):
+        total = 0.0
+        for hidden in np.ndindex(2, 2):
+            right = [alone[i] if hidden[1 - i] else given[i] for i in range(2)]
+            logits = np.log([[[right[i], 1 - right[i]] for i in range(2)]])
+            weight = math.prod(1 - alpha if one else alpha for one in hidden)
+            total += weight * masked.masked_loss(logits, x_0=np.eye(2)[[[0, 0]]], masked=np.array([hidden]) > 0,
+                                                 sigma=np.array([[-math.log(alpha)]]), rate=np.array([[1 / alpha]])).item()
+        return total
+
+    found, _ = quad(integrand, 0, 1)
+    orders = alone * given[::-1]                                             # the first token first, and the second first
+    assert found == pytest.approx(-np.log(orders).mean()) and found > -math.log(orders.mean()) + 0.01
+
+
 def test_the_loss_is_the_limit_of_the_absorbing_chain():
     """The term of a step from α to α (1 − β), by the chain of symbols with the mask as a class, divided by its length."""
     logits, alpha, short = RNG.normal(size=(1, 1, 3)), 0.4, 1e-6

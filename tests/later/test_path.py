@@ -58,13 +58,20 @@ def test_shift_and_law_of_t():
 
 
 def test_a_chain_on_normal_data():
-    """Euler over n times has n − 1 intervals."""
+    """Euler's, by the exact recursion."""
     s2, times = 0.25, np.linspace(1, 0, 9)
     x = ONE
     for at, after in pairwise(times):
         x_0 = x * (1 - at) * s2 / ((1 - at) ** 2 * s2 + at ** 2)
         x = path.step(x, (x - x_0) / at, np.array(at), np.array(after))
-    assert x.item() == pytest.approx(flow.straight_steps(s2, times)) and len(list(pairwise(times))) == 8
+    assert x.item() == pytest.approx(flow.straight_steps(s2, times))
+
+
+def test_what_an_error_of_the_velocity_is_as_one_of_x_0_and_of_noise():
+    """At t = ¼ they are −¼ and ¾ of it: so its weight is t² times that of x_0's error, (1 − t)² times that of the noise's."""
+    x, at = ONE, np.array([[0.25]])
+    apart = [f(2 * ONE, x, at) - f(ONE, x, at) for f in (path.x_0_from_velocity, path.noise_from_velocity)]
+    assert apart == [[[-0.25]], [[0.75]]]
 
 
 @pytest.mark.parametrize("diffusion", [0.0, 0.3, 1.0])

@@ -111,6 +111,11 @@ def test_churn_leaves_the_marginal_as_it_is():
     assert np.sum(x ** 2) == pytest.approx(S2 + at.item() ** 2)
 
 
+def test_a_level_at_either_end_is_raised_too():
+    levels = np.array([0.04, 0.05, 1.0, 50.0, 51.0])
+    assert solver.churn(levels, count=20, amount=4.0, low=0.05, high=50.0).tolist() == [0.0, 0.2, 0.2, 0.2, 0.0]
+
+
 def test_likelihood_by_the_flow():
     """N(0, ¼) at ½: −0.7257914, and in two dimensions the sum."""
     levels = np.geomspace(1e-4, 2000, 3000)

@@ -188,8 +188,9 @@ def rows_of(subject: Subject, quantity: Any, effort: Effort, name: str, *, times
         along = factors(subject, quantity, at, result)
         late = max(((factor, t) for t, factor in along.items() if t >= FROM), default=(None, None))
         factor = max(along.values(), default=(result.power or {}).get("factor", np.inf))
+        of_one_step = bool(along) and not (result.power or {}).get("several_steps")
         found.append((Row(result.id, adapter, name, result.verdict, wrong.verdict if wrong else "", factor, *late,
-                          bool(along), result.reason), result))
+                          of_one_step, result.reason), result))
     return found
 
 

@@ -3,7 +3,7 @@ at least 98 % of those that change an answer, explains at least 80 % of them in 
 wrongly; and it finds nothing wrong in the same implementations unedited, in float32 and float64.
 
 The implementations are in subjects/, each with the file that gives its functions the kit's names (PyTorch, NumPy, discrete, a
-plain DDPM; EDM with its solvers, a flow, masked tokens); whoever wrote them had not read the kit. `source_edits` says what
+plain DDPM; EDM with its solvers, a flow, masked tokens); who wrote them had not read the kit's source. `source_edits` says what
 an edit is. Left out, and counted: edits that do not run (they raise at import, or wherever they are reached), and edits with which
 no function gives another answer, neither on what the kit asks nor on inputs made here.
 

@@ -274,6 +274,11 @@ def _noisy(*shape: int) -> Draw:
     return arrays(*shape, low=0.02, high=0.98)
 
 
+def _apart(noise: Array) -> Array:
+    """Another number for each class: of two that are equally likely none of a pair of equal numbers is the largest."""
+    return noise + np.arange(noise.shape[-1]) / 1024
+
+
 def _draws_edges(given: Given) -> list[Inputs]:
     """Many rows: one shows little of how a class is drawn."""
     sizes = [given.classes] if given.classes else [3, 2, 5]
@@ -300,7 +305,7 @@ TERMS: tuple[Quantity, ...] = (
         "categorical_draw", "CAT.DRAW", "the class with the largest log p_k − log(−log u_k), for numbers u uniform on (0, 1) in "
         "the shape of the law", SOURCE, (Output("CLASS", "integer"),),
         lambda given: _laws(given).flatmap(lambda laws: _noisy(*laws["law_p"].shape).map(
-            lambda uniform: {"law_p": laws["law_p"], "uniform": uniform})), _draws_edges,
+            lambda uniform: {"law_p": laws["law_p"], "uniform": _apart(uniform)})), _draws_edges,
         Theory(categorical.draw, symbol("law_p"), noise=lambda i: i["uniform"]),
         lambda i: (book.draw(given("law_p"), given("uniform"), given("count")),),
         page=lambda i: Page(i | {"count": i["law_p"].shape[-1]})),

@@ -99,7 +99,7 @@ the evidence
     `conformance.unknown`, `conformance.known`, `conformance.expected`, `conformance.evidence`, `conformance.causes`,
     `conformance.report`, `conformance.junit`, `conformance.page`, `conformance.annotations`, `conformance.wire`,
     `conformance.explain`
-        interfaces that exist; functions that nothing looks at; failures that are expected; what is shown of a
+        functions that nothing looks at; interfaces that exist; failures that are expected; what is shown of a
         failure; which failure comes first; what is printed, and written for others; JSON lines; what is explained
     `conformance.session`, `conformance.reference`, `conformance.matrix`
         a whole check; this package as an adapter; which clause sees which mistake

@@ -27,7 +27,7 @@ from refdpm.vjp import Array
 
 LONG = 200                      # nodes of a formula whose edits are not tried: its parts have clauses of their own
 TABLES = ("table", "table_of_totals", "rates")                       # kinds of answers for all t at once
-NOTHING = 1e-20                 # what some put for a variance of 0
+NOTHING = 1e-20                 # what some put for a variance of 0, or for a chance of 0
 LARGE, HALF = 0.05, 0.5         # of the largest number; and of a number, which a pass should not leave out unseen
 MANY_STEPS = 20                 # of a chain, whose steps are not tried again where they are judged by themselves
 EDGES = 5                       # of a quantity that are looked at

@@ -850,6 +850,7 @@ def _of_shares(one: E) -> Iterator[tuple[str, E]]:
 
 
 def _without_squares(one: E) -> Iterator[tuple[str, E]]:
+    """Of a sum of squares, or their difference, neither squared."""
     if all(part.op == "*" and part.parts[0] is part.parts[1] for part in one.parts):
         yield f"both squares left out: {_name(one)}", E(one.op, [part.parts[0] for part in one.parts])
 
@@ -1114,8 +1115,6 @@ def _columns(one: E, columns: Collection[Column]) -> Iterator[tuple[str, E]]:
     if here.name == "beta" and here.at is None:
         rest = 1 - E("column", how=here._replace(name="alpha_bar"))
         yield f"{written(rest)} for {written(one)}", rest
-        yield (f"β_{{t+1}}, and 0 at t = T, for {written(one)}",
-               where(above(column("t", at="T"), column("t")), column("beta", 1), 0))
     if here.name == "alpha":                                         # for those who write 1 − β in each place
         beta = E("column", how=here._replace(name="beta"))
         yield f"1 + {written(beta)} for 1 − {written(beta)}", 1 + beta

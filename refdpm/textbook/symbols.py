@@ -71,7 +71,33 @@ def posterior(x_t: E, x_0: E, row: Row, K: E | None = None, law: E | None = None
     return also(joint / kept(x_t * marginal(x_0, row, K, law), "classes"), joint / kept(joint, "classes"), cut_off=True)
 
 
+def with_mask(x_t: E, x_0: E, row: Row, mask: E) -> E:
+    """The posterior where π is all of one class, the mask: x_0 with the chance (ᾱ_{t−1} − ᾱ_t)/(1 − ᾱ_t), else the mask; what is
+    no mask stays.  Of a soft x_0 that adds up to 1 it is the average.
+
+    The share that is shown is written in two ways, and of the second one the rest in two.
+    """
+    lost = term(lambda before, now: forms(before - now, before * row.beta, before * row.beta), row.alpha_bar_prev, row.alpha_bar)
+    shown = lost / row.rest
+    masked = shown * x_0 + forms(1 - shown, 1 - shown, row.rest_prev / row.rest) * mask
+    return where(above(kept(x_t * mask, "classes"), 0), masked, x_t)
+
+
+def without(x: E, mask: E) -> E:
+    """0 for the mask."""
+    return where(above(1, mask), x, 0)
+
+
 FIRST = above(2, column("t"))                                        # the step to x_0
+
+
+def reverse_with_mask(logits: E, x_t: E, row: Row, mask: E, mixing: str) -> E:
+    """The average over x_0, and average_unmasked, in that way."""
+    said = softmax(logits)
+    if mixing == "average_unmasked":
+        of_data = without(said, mask)
+        said = of_data / kept(of_data, "classes")
+    return with_mask(x_t, said, row, mask)
 
 
 def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = None, law: E | None = None, first: E | None = None
@@ -95,20 +121,6 @@ def reverse(logits: E, x_t: E, row: Row, seen: E, mixing: str, K: E | None = Non
     if mixing == "joint":
         return joint
     return where(above(row.rest_prev, 0), joint, said) if first is None else where(first, said, joint)
-
-
-def with_mask(x_t: E, x_0: E, row: Row, mask: E) -> E:
-    """The posterior where π is all of one class, the mask: x_0 with the chance (ᾱ_{t−1} − ᾱ_t)/(1 − ᾱ_t), else the mask; what is
-    no mask stays.  Of a soft x_0 that adds up to 1 it is the average."""
-    lost = term(lambda before, now: forms(before - now, before * row.beta, before * row.beta), row.alpha_bar_prev, row.alpha_bar)
-    shown = lost / row.rest
-    masked = shown * x_0 + forms(1 - shown, 1 - shown, row.rest_prev / row.rest) * mask
-    return where(above(kept(x_t * mask, "classes"), 0), masked, x_t)
-
-
-def without(x: E, mask: E) -> E:
-    """0 for the mask."""
-    return where(above(1, mask), x, 0)
 
 
 @named

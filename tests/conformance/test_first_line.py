@@ -252,7 +252,7 @@ LAWS = ("transition_matrix", "categorical_marginal", "categorical_posterior", "c
     (LAWS[2:], dict(divergence=lambda self, q, p: SymbolsWithTerm.divergence(self, p, q)), "NEW-CAT-KL"),
     (LAWS[2:3], dict(categorical_posterior=lambda self, x_0, x_t, t: (lambda p: p / p.sum(axis=-1, keepdims=True))(np.array(
         [self.steps[s - 1].T[b] + self.before(a, s) for s, a, b in zip(t, x_0, x_t)]))), "plus for times in "),
-    (LAWS[2:3], dict(over_classes=None, categorical_posterior=lambda self, x_0, x_t, t: softmax(np.array(
+    (LAWS[2:3], dict(categorical_posterior=lambda self, x_0, x_t, t: softmax(np.array(
         [self.steps[s - 1].T[b] * self.before(a, s) for s, a, b in zip(t, x_0, x_t)]), axis=-1)), "softmax of "),
     (LAWS[2:], dict(divergence=lambda self, q, p: (xlogy(q, q) - q * np.log(p + 1e-6)).sum(axis=-1)),
      "1e-06 is added in a logarithm, to "),
@@ -1081,3 +1081,24 @@ def test_a_root_may_be_taken_before_the_logarithm():
 
     program = SimpleNamespace(__name__="program", sigma_scalings=sigma_scalings)
     assert "4 clauses pass" in headline(check(program, only="SIG.SCALINGS", effort=EFFORT._replace(max_examples=20, seed=2)))
+
+
+def test_a_posterior_is_not_accused_before_the_matrices_of_which_it_is_made():
+    """Matrices multiplied entry by entry: what that makes of the posterior has the name of another slip."""
+    class Entries:
+        def __init__(self, beta):
+            self.beta = beta
+
+        def products(self, classes):
+            steps = (1 - self.beta[:, None, None]) * np.eye(classes) + self.beta[:, None, None] / classes
+            return steps, np.concatenate([np.eye(classes)[None], np.cumprod(steps, axis=0)])
+
+        def cumulative_matrix(self, t, classes):
+            return self.products(classes)[1][t]
+
+        def categorical_posterior(self, x_0, x_t, t, classes):
+            steps, products = self.products(classes)
+            joint = np.array([steps[s - 1].T[b] * products[s - 1][a] for s, a, b in zip(t, x_0, x_t)])
+            return joint / joint.sum(axis=-1, keepdims=True)
+
+    assert "the cumulative matrix (CAT.CUMULATIVE.MATRIX) is wrong" in first_line({"make": Entries, "profile": {"kernel": "uniform"}})

@@ -155,6 +155,9 @@ def test_a_common_name_alone_is_taken_as_it_is_only_if_nothing_else_fits():
 def test_what_is_no_adapter_is_told_what_was_looked_for():
     with pytest.raises(ValueError, match="q_posterior.*got|found none of them in object"):
         known.adapted(object(), NAMES)
+    flow = SimpleNamespace(__name__="flow", euler_step=lambda x, v, dt: x + v * dt, c_skip=lambda sigma: sigma)
+    with pytest.raises(ValueError, match=r"none of them in flow, which has euler_step, c_skip \(is .*sigma_euler_step.* meant\?\)"):
+        known.adapted(flow, NAMES)
     with pytest.raises(ValueError, match="objective among pred_noise"):
         check(interfaces.Lucid(BETA, objective="pred_everything"))
     with pytest.raises(ValueError, match="uniform"):

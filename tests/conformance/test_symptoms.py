@@ -48,6 +48,7 @@ TELLING = {
     "it is the mean over the rows, and not one answer for each": lambda i: right(i)[0].mean(axis=0) + 0 * i["x_0"],
     "it is clipped to [-1, 1]": lambda i: np.clip(right(i)[0], -1, 1)}
 ARITHMETIC = {
+    "it is 0 there": lambda i: right(i)[0] * (i["t"] > 1)[:, None],
     "it has the wrong sign": lambda i: -right(i)[0],
     "it is divided by the number of components": lambda i: right(i)[0] / 5,
     "it is multiplied by the number of rows": lambda i: 3 * right(i)[0],
@@ -179,7 +180,9 @@ def test_a_symptom_has_to_be_nearer_than_the_right_answer():
 
 
 @pytest.mark.parametrize("spoil, says", [
-    (lambda i, x: x + (i["t"] == 1)[:, None], "at t = 1 only"), (lambda i, x: x + (i["t"] == 3)[:, None], "at t = T only"),
+    (lambda i, x: x + (i["t"] == 1)[:, None], "at t = 1 only"),
+    (lambda i, x: x + ((i["t"] == 1) & (i["t"][0] == 1))[:, None], "at t = 1 only"),           # in one of two inputs
+    (lambda i, x: x + (i["t"] == 3)[:, None], "at t = T only"),
     (lambda i, x: x + (i["t"] > 1)[:, None], "at every t but 1"),
     (lambda i, x: x + np.array([0, 0, 0, 1, 1.0]), "from the fourth component (or channel) on"), (lambda i, x: x + 1, "")])
 def test_on_which_part(spoil, says):
@@ -293,6 +296,12 @@ def test_the_smallest_input_fails_as_badly():
     assert len(found["t"]) < 3 or np.all(found["x_0"] == np.round(found["x_0"]))
     assert np.max(found["x_0"]) > 4
     assert smallest(start, lambda i: 0.0, 50) is start
+
+
+def test_the_smallest_input_has_a_law_that_is_one():
+    start = {"law": np.array([0.25, 0.75]), "x_t": np.full((2, 3), 0.3), "t": np.array([1, 2])}
+    found = smallest(start, lambda i: 1.0, 50)
+    assert found["law"].tolist() == [0.25, 0.75] and len(found["t"]) == 1 and not np.any(found["x_t"])
 
 
 def test_a_size_of_nothing_explains_nothing():

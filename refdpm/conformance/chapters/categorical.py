@@ -26,14 +26,13 @@ from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
 from refdpm.textbook import symbols as book
 from refdpm.textbook.chain import row
-from refdpm.textbook.expression import E, also, given, kept, move
-from refdpm.textbook.layers import softmax
+from refdpm.textbook.expression import E, also, given, move
 from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
 SOURCE = ("Hoogeboom 2021", "Austin 2021")
 SHARES = 64                                         # laws are made of shares that float32 adds up to 1 exactly
-X_0, X_T, LOGITS, K, IDENTITY = map(given, ("x_0", "x_t", "logits", "classes", "identity"))
+X_0, X_T, LOGITS, K, IDENTITY, MASK = map(given, ("x_0", "x_t", "logits", "classes", "identity", "mask"))
 
 
 # -- inputs --------------------------------------------------------------------------------------------------------------
@@ -53,8 +52,15 @@ def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Draw]:
 
 
 def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[Inputs]]:
-    """Every t of the schedules of the edges, K = 3, 2, 5 in turn; equal and unequal symbols in one batch, and first such an x_t as
-    can come from x_0, with masks at every t."""
+    """Those of `_every_t`; first with such an x_t as can come from x_0, with masks at every t."""
+    def edges(given: Given) -> list[Inputs]:
+        found = _every_t(*symbols, logits=logits)(given)
+        return [*map(_possible, found), *found] if "x_t" in symbols else found
+    return edges
+
+
+def _every_t(*symbols: str, logits: bool = False) -> Callable[[Given], list[Inputs]]:
+    """Every t of the schedules of the edges, K = 3, 2, 5 in turn; equal and unequal symbols in one batch."""
     def edges(given: Given) -> list[Inputs]:
         found = []
         for i, beta in enumerate(edge_schedules(given)):
@@ -64,7 +70,7 @@ def chain_edges(*symbols: str, logits: bool = False) -> Callable[[Given], list[I
             for j, name in enumerate(symbols):
                 edge[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
             found.append(edge | {"t": t, "beta": beta, "classes": K})
-        return [*map(_possible, found), *found] if "x_t" in symbols else found
+        return found
     return edges
 
 
@@ -152,18 +158,12 @@ def _law_of_possible(i: Inputs) -> Array | None:
 
 
 def _law_in_book(i: Inputs) -> E | None:
-    return {"absorbing": given("mask"), "given": given("law")}.get(i.get("kernel", ""))
+    return {"absorbing": MASK, "given": given("law")}.get(i.get("kernel", ""))
 
 
 def _posterior_in_book(i: Inputs) -> E:
-    law = _law_in_book(i)
-    found = book.posterior(X_T, X_0, row(), K, law)
-    return _or_with_mask(found, X_0, law) if law is not None and law.how == "mask" else found
-
-
-def _or_with_mask(posterior: E, x_0: E, mask: E) -> E:
-    """It has a second way within it, and so that is the third."""
-    return also(posterior, posterior, book.with_mask(X_T, x_0, row(), mask))
+    found = book.posterior(X_T, X_0, row(), K, _law_in_book(i))
+    return _also(found, book.with_mask(X_T, X_0, row(), MASK)) if i.get("kernel") == "absorbing" else found
 
 
 def _reverse_as_printed(i: Inputs) -> E:
@@ -172,14 +172,15 @@ def _reverse_as_printed(i: Inputs) -> E:
 
 
 def _reverse_in_book(i: Inputs) -> E:
-    law, mixing, found = _law_in_book(i), i["mixing"], _reverse_as_printed(i)
-    if law is None or law.how != "mask" or mixing.startswith("joint"):
+    found, averaged = _reverse_as_printed(i), i["mixing"].startswith("average")
+    if i.get("kernel") != "absorbing" or not averaged:
         return found
-    said = softmax(LOGITS)
-    if mixing == "average_unmasked":
-        shown = book.without(said, law)
-        said = shown / kept(shown, "classes")
-    return _or_with_mask(found, said, law)
+    return _also(found, book.reverse_with_mask(LOGITS, X_T, row(), MASK, i["mixing"]))
+
+
+def _also(posterior: E, in_another_way: E) -> E:
+    """A posterior has a second way within it, and so the other is the third."""
+    return also(posterior, posterior, in_another_way)
 
 
 # -- the clauses -----------------------------------------------------------------------------------------------------------
@@ -233,9 +234,10 @@ BASIC: tuple[Quantity, ...] = (
 
 def _edges_of_terms(given: Given) -> list[Inputs]:
     """The schedules under which something of x_0 is left: else both laws are π, and their divergence is lost in its terms."""
-    found = [edge for edge in chain_edges("x_0", "x_t", logits=True)(given)
+    found = [edge for edge in _every_t("x_0", "x_t", logits=True)(given)
              if given.beta is not None or np.prod(1 - edge["beta"][1:-1]) > 0.01]
-    return [*map(_of_data, found[:len(found) // 2]), *found]
+    possible = list(map(_possible, found))
+    return [*map(_of_data, possible), *possible, *found]
 
 
 def _of_data(i: Inputs) -> Inputs:
@@ -275,7 +277,7 @@ def _noisy(*shape: int) -> Draw:
 
 
 def _apart(noise: Array) -> Array:
-    """Another number for each class: of two that are equally likely none of a pair of equal numbers is the largest."""
+    """No two classes of a row have the same number: of two that are equally likely nobody could say which comes."""
     return noise + np.arange(noise.shape[-1]) / 1024
 
 

@@ -1101,4 +1101,4 @@ def test_a_posterior_is_not_accused_before_the_matrices_of_which_it_is_made():
             joint = np.array([steps[s - 1].T[b] * products[s - 1][a] for s, a, b in zip(t, x_0, x_t)])
             return joint / joint.sum(axis=-1, keepdims=True)
 
-    assert "the cumulative matrix (CAT.CUMULATIVE.MATRIX) is wrong" in first_line({"make": Entries, "profile": {"kernel": "uniform"}})
+    assert "(CAT.CUMULATIVE.MATRIX) is wrong" in first_line({"make": Entries, "profile": {"kernel": "uniform"}})

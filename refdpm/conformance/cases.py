@@ -571,6 +571,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
     "later.mean.mean_from_score": _on_rows(s.states, s.other_states, s.rate_columns),
     **{f"later.mean.{name}": _by_name(s.states, s.other_states, _step) for name in ("x_0_from", "from_x_0", "mean_from")},
     "later.weights.snr": _on_rows(s.level_columns),
+    "later.weights.log_snr": _on_rows(s.level_columns),
     **{f"later.weights.{name}": _by_name(s.rate_columns, s.level_columns)
        for name in ("error_weight", "kl_weight")},
     **{f"later.weights.{name}": _on_rows(*TWO_STATES) for name in ("kl_of_x_0", "kl_of_v")},
@@ -623,6 +624,7 @@ ALTERNATIVES: dict[str, Alternatives] = {
         lambda N, D: _case(s.states(N, D), s.other_states(N, D), noise=s.states(N, D), time=_parts_of_1(N),
                            time_next=s.numbers(0, 0.25), diffusion=s.numbers(0.1, 2)), states=[0, 1]),
     "later.path.level": _on_rows(_parts_of_1),
+    "later.path.bound_weight": _on_rows(_parts_of_1),
     "later.path.shifted": _on_rows(_parts_of_1, shift=s.numbers(0.5, 6)),
     "later.path.logit_normal": _on_rows(s.level_columns, _deviations, noise=s.states),
     "later.path.step": _on_rows(s.states, s.other_states, _parts_of_1, _deviations),

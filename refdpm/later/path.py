@@ -133,6 +133,20 @@ def level_vjp(time: Array) -> tuple[Array, Pullback]:
     return level(time), lambda dlevel: -2 * time / (rest * (rest * rest + time * time)) * dlevel
 
 
+def bound_weight(time: Array) -> Array:
+    """(1 − t)/t, the weight of (v̂ − v)² with which the loss is the paper's bound for ever more steps.
+
+    Derivation: the bound counts ½ (x̂_0 − x_0)² for all that SNR drops (`weights`).  Here SNR = ((1 − t)/t)², so that it drops by
+    2 (1 − t)/t³ in a unit of t, and an error of v is one of x_0 that is t times as large.   Domain: t > 0.
+    """
+    return (1 - time) / time
+
+
+def bound_weight_vjp(time: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `bound_weight`:   dw = −dt/t²."""
+    return bound_weight(time), lambda d: -d / time / time
+
+
 def shifted(time: Array, *, shift: float) -> Array:
     """s t/(1 + (s − 1) t): σ = t/(1 − t) times s, for data whose noise shows less because there is more of it to average."""
     return shift * time / (1 + (shift - 1) * time)

@@ -241,6 +241,14 @@ def ancestral_step(x: Array, sigma: Array, sigma_next: Array, *, denoiser: Denoi
     return euler(x, denoiser(x, sigma), sigma, down) + up * noise
 
 
+def churned_step(x: Array, sigma: Array, sigma_next: Array, *, denoiser: Denoiser, noise: Array, count: int, amount: float,
+                 low: float, high: float, scale: float = 1.0) -> Array:
+    """Heun's step from where `raised` noise has led, by the γ of `churn`."""
+    gamma = churn(sigma, count=count, amount=amount, low=low, high=high)
+    there = raised(x, sigma, gamma=gamma, noise=noise, scale=scale)
+    return heun_step(there.x, there.sigma, sigma_next, denoiser=denoiser)
+
+
 # -- chains ----------------------------------------------------------------------------------------------------------------
 
 Step = Callable[..., Array]
@@ -250,6 +258,13 @@ def path(x: Array, sigmas: Array, *, denoiser: Denoiser, step: Step = heun_step)
     """Where steps without noise lead from x at sigmas[0], to the last of these levels.   Shapes: sigmas (S,), decreasing."""
     for sigma, after in pairwise(sigmas):
         x = step(x, sigma, after, denoiser=denoiser)
+    return x
+
+
+def noisy_path(x: Array, sigmas: Array, *, denoiser: Denoiser, noise: Array, step: Step = ancestral_step) -> Array:
+    """The same by steps with noise, of which the first step gets the first.   Shapes: sigmas (S,), noise (S−1, N, …)."""
+    for (sigma, after), drawn in zip(pairwise(sigmas), noise, strict=True):
+        x = step(x, sigma, after, denoiser=denoiser, noise=drawn)
     return x
 
 

@@ -57,6 +57,19 @@ def snr_vjp(log_alpha_bar: Array) -> tuple[Array, Pullback]:
     return value, lambda dvalue: -value / np.expm1(log_alpha_bar) * dvalue
 
 
+def log_snr(log_alpha_bar: Array) -> Array:
+    """log SNR = ℓ − log(1−ᾱ), of which λ is half: the coordinate of DPM-Solver, and of schedules in continuous time.
+
+    Domain: 0 < ᾱ < 1.
+    """
+    return log_alpha_bar - np.log(-np.expm1(log_alpha_bar))
+
+
+def log_snr_vjp(log_alpha_bar: Array) -> tuple[Array, Pullback]:
+    """Adjoint of `log_snr`:   dlog SNR = dℓ/(1−ᾱ)."""
+    return log_snr(log_alpha_bar), lambda dvalue: -dvalue / np.expm1(log_alpha_bar)
+
+
 def error_weight(beta: Array, log_alpha_bar_prev: Array, *, predicts: str) -> Array:
     """The square of an error of that prediction, for an error 1 of x_0:
 

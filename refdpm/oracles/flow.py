@@ -67,6 +67,16 @@ def ancestral(s2: float, sigmas: Array, *, eta: float = 1.0, start: float | None
     return float(var)
 
 
+def churned(s2: float, sigmas: Array, *, gammas: Array, scale: float = 1.0) -> float:
+    """The variance of the samples of Heun's steps, each from a level that is (1 + γ) times as high, from that of the data at the
+    first level."""
+    var = s2 + sigmas[0] ** 2
+    for (at, after), gamma in zip(pairwise(sigmas), gammas, strict=True):
+        raised = (1 + gamma) * at
+        var = heun(s2, np.array([raised, after])) ** 2 * (var + scale ** 2 * (raised ** 2 - at ** 2))
+    return float(var)
+
+
 def _rate(s2: float, sigma: float) -> float:
     return sigma / (s2 + sigma ** 2)
 

@@ -1054,6 +1054,10 @@ TO_KEPT_TIMES: Chains = (
     ("every step goes to t − 1, and not to the kept time before", lambda steps: [(t, t - 1, n) for t, _, n in steps]),
     ("every step goes to the number of the kept time before, and not to that time", lambda steps: [(t, n, n) for t, _, n in steps]),
     ("the steps are taken at the numbers of the kept times", lambda steps: [(n + 1, n, n) for _, _, n in steps]))
+OTHER_NOISE: Chains = (
+    ("every step takes the noise of the first", lambda steps: [(now, after, 0) for now, after, _ in steps]),
+    ("the first step takes the noise of the last, and so on", lambda steps: [
+        (now, after, len(steps) - 1 - n) for now, after, n in steps]))
 ENDS = (1e-2, 1e-3, 1e-4, 1e-5)
 ALONG_LEVELS: Chains = tuple(chain.from_iterable((
     (f"the last step goes to {end:g}, and not to 0", partial(lambda end, steps: [
@@ -1069,8 +1073,12 @@ ALONG_LEVELS: Chains = tuple(chain.from_iterable((
 def _walk(one: E) -> Iterator[tuple[str, E]]:
     """A chain that is walked in another way; to other times only if its steps know where they go."""
     kept = any(inner.op == "column" and inner.how.at == "t_prev" for inner in nodes(*one.parts))
-    for says, otherwise in (*(WALKS[:3] if one.how.levels else WALKS), *(TO_KEPT_TIMES if kept else ()),
-                            *(ALONG_LEVELS if one.how.levels else ())):
+    levels = one.how.levels
+    if not levels:
+        ways = (*WALKS, *(TO_KEPT_TIMES if kept else ()))
+    else:
+        ways = (*WALKS[:3], *(OTHER_NOISE if levels.noisy else ()), *ALONG_LEVELS)
+    for says, otherwise in ways:
         yield says, E("walk", one.parts, one.how._replace(otherwise=otherwise))
     everything = nodes(*one.parts)
     again = {inner: given(one.how.start) for inner in everything if inner.op == "given" and inner.how == one.how.state}

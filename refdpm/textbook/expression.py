@@ -98,19 +98,20 @@ class Move(NamedTuple):
 
 class Levels(NamedTuple):
     """What a step calls the level it is at and the one it goes to, and all levels of a chain, from the arguments; and the level
-    of the step before, which is that of the first step there."""
+    of the step before, which is that of the first step there.  Of `noisy` steps the first is given the first noise."""
 
     now: str
     after: str
     of: Callable[[Mapping[str, Any]], Iterable[Any]]
     before: str = ""
+    noisy: bool = False
 
 
 class Walk(NamedTuple):
     """A step of a chain taken again and again: the name of its state, the name of what it starts from, and the kept times.
 
     `otherwise` makes other steps of the right ones, each the t, the time it goes to, and the number of its noise.  With `levels`
-    the steps go along those, from each to the next, and there is neither t nor noise.  What a step has `kept` for the next one has
+    the steps go along those, from each to the next, and there is no t.  What a step has `kept` for the next one has
     a name and is a formula beside the step; for the first step it is the state.
     """
 

@@ -52,6 +52,11 @@ def level(time: E) -> E:
     return term(lambda time: -log1p(square(time / (1 - time))), time)
 
 
+def bound_weight(time: E) -> E:
+    """½ · 2 (1 − t)/t³ · t²: how fast the ratio of signal to noise falls, and what an error of v is one of x_0."""
+    return forms((1 - time) / time, HALF * (2 * (1 - time) / (time * square(time))) * square(time))
+
+
 def shifted(time: E, shift: E) -> E:
     """s t/(1 + (s − 1) t)."""
     return forms(shift * time / (1 + (shift - 1) * time), shift * time / ((1 - time) + shift * time))
@@ -81,6 +86,7 @@ def of_normal_data(x_t: E, time: E, centre: E, spread: E) -> E:
 
 
 PAIRS: dict[str, Callable[..., Any]] = {
+    "later.path.bound_weight": bound_weight,
     "later.path.between": between,
     "later.path.velocity": velocity,
     "later.path.x_0_from_velocity": x_0_from,

@@ -83,6 +83,11 @@ def snr(row: Row) -> E:
     return row.alpha_bar / row.rest
 
 
+def log_snr(row: Row) -> E:
+    """log ᾱ_t − log(1−ᾱ_t)."""
+    return forms(log(row.alpha_bar) - log(row.rest), log(snr(row)))
+
+
 def snr_drop(row: Row) -> E:
     """SNR_{t−1} − SNR_t."""
     return term(lambda: row.alpha_bar_prev / row.rest_prev - snr(row))
@@ -227,6 +232,7 @@ PAIRS: dict[str, Callable[..., Any]] = {
     "later.mean.from_x_0": _by_name(from_x_0, at_level=AT_A_LEVEL),
     "later.mean.mean_from": _by_name(mean_from),
     "later.weights.snr": lambda level: snr(from_levels(log_alpha_bar=level)),
+    "later.weights.log_snr": lambda level: log_snr(from_levels(log_alpha_bar=level)),
     "later.weights.error_weight": lambda beta, level, *, predicts: error_weight(from_levels(beta, level), predicts),
     "later.weights.kl_weight": lambda beta, level, *, predicts: kl_weight(from_levels(beta, level), predicts),
     "later.weights.kl_of_x_0": lambda x_0, guess, beta, level: kl_of_x_0(x_0, guess, from_levels(beta, level)),

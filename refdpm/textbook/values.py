@@ -169,13 +169,14 @@ def pages_along(page: Page) -> Iterable[Page]:
 
 
 def pages_of(how: Walk, page: Page, rows: int) -> Iterable[Page]:
-    """The pages of a walk, from its last time to the first, with the noise of each step; or from level to level."""
+    """The pages of a walk, from its last time to the first, with the noise of each step; or along levels, perhaps without."""
     if how.levels:
         levels = how.levels.of(page.given)
         along, before = [(now, after, n) for n, (now, after) in enumerate(pairwise(levels))], None
-        for now, after, _ in how.otherwise(along) if how.otherwise else along:
+        for now, after, n in how.otherwise(along) if how.otherwise else along:
             told = {how.levels.before: now if before is None else before, how.levels.now: now, how.levels.after: after}
-            yield page.at(page.t, **{name: np.asarray(level) for name, level in told.items() if name})
+            drawn = {"noise": page.given["noise"][n]} if how.levels.noisy else {}
+            yield page.at(page.t, **{name: np.asarray(level) for name, level in told.items() if name}, **drawn)
             before = now
         return
     assert page.beta is not None

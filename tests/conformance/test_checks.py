@@ -82,7 +82,7 @@ BY_NAME = {check.name: check for check in CHECKS}
     pytest.param("later: with the paper's edge it is the strict bound", marks=pytest.mark.eq("12", "41", "43", "44")),
     "later: kept steps are rounded as stated",
     "later: chains along the flow",
-    "later: ancestral chains",
+    "later: chains with noise",
     "later: likelihood by the flow",
     "later: times of repeated inpainting by hand",
     "later: DDIM has the exact law",

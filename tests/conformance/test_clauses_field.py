@@ -82,6 +82,14 @@ def chain_of_two_looks(net, x, levels):
     return x
 
 
+def noisy_chain(step):
+    def run(net, x, sigmas, noise, *more):
+        for at, to, z in zip(sigmas, sigmas[1:], noise):
+            x = step(net, x, z, at, to, *more)
+        return x
+    return run
+
+
 def levels(count, low, high, rho):
     share = np.linspace(0, 1, count)
     return np.append((share * low ** (1 / rho) + (1 - share) * high ** (1 / rho)) ** rho, 0)
@@ -110,6 +118,9 @@ FUNCTIONS = dict(
     sigma_euler_sample=lambda net, x, sigmas: chain(lambda net, x, at, to: x + (to - at) * d(net, x, at))(net, x, sigmas),
     sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas),
     sigma_multistep_sample=lambda net, x, sigmas: chain_of_two_looks(net, x, sigmas),
+    sigma_ancestral_sample=lambda net, x, sigmas, noise: noisy_chain(ancestral)(net, x, sigmas, noise, 1),
+    sigma_churned_sample=lambda net, x, sigmas, noise, s_churn, s_min, s_max, s_noise: noisy_chain(churned)(
+        net, x, sigmas, noise, len(sigmas) - 1, s_churn, s_min, s_max, s_noise),
     mask_schedule=lambda t: (1 - np.cos(np.pi / 2 * (1 - t)), np.pi / 2 * np.tan(np.pi / 2 * (1 - t))),
     mask_sigma=lambda t, sigma_min, sigma_max: (sigma_min * (sigma_max / sigma_min) ** t, (
         sigma_min * (sigma_max / sigma_min) ** t * np.log(sigma_max / sigma_min))),
@@ -216,6 +227,12 @@ SLIPS = {
         lambda half: sigma_next / sigma * x + (1 - sigma_next / sigma) * (denoised + half * (denoised - denoised_before)))(
             np.log(sigma_before / sigma) / np.log(sigma / sigma_next) / 2)),
     "the last step is left out": dict(sigma_heun_sample=lambda net, x, sigmas: chain(heun)(net, x, sigmas[:-1])),
+    "every step takes the noise of the first": dict(sigma_ancestral_sample=lambda net, x, sigmas, noise: noisy_chain(ancestral)(
+        net, x, sigmas, [noise[0]] * len(noise), 1)),
+    "SLV-EVERYWHERE": dict(sigma_churned_sample=lambda net, x, sigmas, noise, s_churn, s_noise: noisy_chain(churned)(
+        net, x, sigmas, noise, len(sigmas) - 1, s_churn, 0, np.inf, s_noise)),
+    "SLV-COUNT": dict(sigma_churned_sample=lambda net, x, sigmas, noise, s_churn, s_min, s_max, s_noise: noisy_chain(churned)(
+        net, x, sigmas, noise, 1, s_churn, s_min, s_max, s_noise)),
     "divisor left out: sigma_data²": dict(sigma_weight=lambda sigma, sigma_data: 1 + sigma ** -2),
     "SIG-COUNT": dict(sigma_levels=lambda count, sigma_min, sigma_max, rho: np.append(
         levels(count + 1, sigma_min, sigma_max, rho)[:-2], 0)),

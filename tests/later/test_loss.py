@@ -62,6 +62,13 @@ def test_errors_of_one_prediction_in_another_and_the_weight_of_the_bound():
         assert got.item() == pytest.approx(weight, rel=1e-14)
 
 
+def test_the_logarithm_of_the_ratio_by_hand():
+    """ᾱ = 0.36 has the ratio 9/16 and λ = log ¾; ᾱ = ½ has 0, and so near 1 that 1 − ᾱ is 1e-30 it is 30 log 10."""
+    assert weights.log_snr(np.log(column(0.36))).item() == pytest.approx(2 * np.log(0.75), rel=1e-14)
+    assert weights.log_snr(np.log(column(0.5))).item() == 0
+    assert weights.log_snr(column(-1e-30)).item() == pytest.approx(30 * np.log(10), rel=1e-14)
+
+
 def network(seed):
     rng = np.random.default_rng(seed)
     return Affine(rng.normal(size=(5, 2, 4)), rng.normal(size=(5, 4)))

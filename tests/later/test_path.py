@@ -4,11 +4,25 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from refdpm.later import parametrisation, path, sampler, sigma, solver
 from refdpm.oracles import flow
 
 ONE = np.ones((1, 1))
+
+
+def test_the_weight_is_that_of_the_bound():
+    """On data N(0, ¼), whose exact velocity is off by v² − Cov(v, x_t)²/Var x_t on average, the weighed loss over a range of t is
+    half of the integral of s²/(1 + s² SNR) over the ratio."""
+    s2, (start, end) = 0.25, (0.2, 0.9)
+
+    def weighed(t):
+        var, with_v = (1 - t) ** 2 * s2 + t ** 2, t - (1 - t) * s2
+        return path.bound_weight(np.array(t)) * (1 + s2 - with_v ** 2 / var)
+
+    found, _ = quad(weighed, start, end)
+    assert found == pytest.approx(flow.kl_limit(s2, *(((1 - t) / t) ** 2 for t in (start, end))), rel=1e-10)
 
 
 def test_by_hand():
@@ -19,7 +33,7 @@ def test_by_hand():
     assert path.x_0_from_velocity(v, x_t, t) == 2 and path.noise_from_velocity(v, x_t, t) == -1
     assert path.velocity_from_x_0(x_0, x_t, t) == -3 and np.exp(path.level(t)) == pytest.approx(0.9)
     assert path.step(x_t, v, t, 0 * t) == 2 and path.step(x_t, v, t, ONE) == -1
-    assert path.score_from_velocity(v, x_t, t) == 4
+    assert path.score_from_velocity(v, x_t, t) == 4 and path.bound_weight(t) == 3
     there = path.noisy_step(x_t, v, time=t, time_next=0.16 * ONE, diffusion=ONE, noise=2 * ONE)
     assert there == pytest.approx(1.25 + 0.09 * (3 + 2) + 0.3 * 2)
 

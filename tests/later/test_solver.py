@@ -1,5 +1,7 @@
 """Steps along the flow: by hand, as DDIM under another name, and as exact chains on normal data."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -93,16 +95,36 @@ def test_the_flow_on_normal_data():
     assert x.item() == pytest.approx(0.0501867, abs=6e-8)
 
 
-def test_ancestral_chains_have_the_exact_variance():
-    """From one unit of noise at a time: the squares of the coefficients add up to the variance."""
+def variance_of(step, levels):
+    """Of normal data, from one unit of noise at a time: the squares of the coefficients add up."""
+    units = np.eye(len(levels))
+    start = units[:, :1] * np.sqrt(S2 + levels[0] ** 2)
+    x = solver.noisy_path(start, levels, denoiser=denoiser, noise=units[1:, :, None], step=step)
+    return np.sum(x ** 2)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_ancestral_chains_have_the_exact_variance(eta):
     levels = np.geomspace(10, 0.05, 9)
-    steps = len(levels) - 1
-    for eta in (0.5, 1.0):
-        units = np.eye(steps + 1)
-        x = units[:, :1] * np.sqrt(S2 + levels[0] ** 2)
-        for n in range(steps):
-            x = solver.ancestral_step(x, levels[n], levels[n + 1], denoiser=denoiser, noise=units[:, n + 1:n + 2], eta=eta)
-        assert np.sum(x ** 2) == pytest.approx(flow.ancestral(S2, levels, eta=eta))
+    assert variance_of(partial(solver.ancestral_step, eta=eta), levels) == pytest.approx(flow.ancestral(S2, levels, eta=eta))
+
+
+@pytest.mark.parametrize("end", [0.05, 0.0])
+def test_chains_with_churn_have_the_exact_variance(end):
+    """γ is 2/8 inside of the range, 1 would be too much and is √2 − 1, and nothing is raised outside."""
+    levels = np.append(np.geomspace(10, 0.1, 8), end)
+    inside = (levels[:-1] >= 0.2) & (levels[:-1] <= 4)
+    for amount, gamma in ((2.0, 0.25), (8.0, np.sqrt(2) - 1), (0.0, 0.0)):
+        step = partial(solver.churned_step, count=8, amount=amount, low=0.2, high=4.0, scale=1.25)
+        exact = flow.churned(S2, levels, gammas=np.where(inside, gamma, 0.0), scale=1.25)
+        assert variance_of(step, levels) == pytest.approx(exact)
+
+
+def test_every_step_gets_the_next_noise():
+    """With a network that says 0 and σ = 4, 2, 1: σ_up² is 2² 12/16 and 1² 3/4, σ_down 1 and ½, and so x is a quarter of itself."""
+    x = solver.noisy_path(np.array([[8.0]]), np.array([4.0, 2.0, 1.0]), denoiser=lambda x, at: 0 * x,
+                          noise=np.array([[[2.0]], [[-1.0]]]))
+    assert x.item() == pytest.approx((8 / 4 + np.sqrt(3) * 2) / 4 - np.sqrt(0.75))
 
 
 def test_churn_leaves_the_marginal_as_it_is():

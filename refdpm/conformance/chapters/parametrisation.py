@@ -87,6 +87,10 @@ WEIGHTS = (
         "snr", "PAR.SNR", "ᾱ_t/(1−ᾱ_t), the ratio of signal to noise, one number for each row", ("Kingma 2021",), VALUE, chain(),
         chain_edges(), Theory(weights.snr, LEVEL), book.snr(row()), given=own_levels, after=("alpha_bar",), arguments=("beta",)),
     Quantity(
+        "log_snr", "PAR.LOG_SNR", "log SNR_t = log ᾱ_t − log(1−ᾱ_t), one number for each row; λ is half of it", ("Kingma 2021",),
+        VALUE, chain(), chain_edges(), Theory(weights.log_snr, LEVEL), (book.log_snr(row()),), given=own_levels,
+        after=("alpha_bar", "snr"), arguments=("beta",)),
+    Quantity(
         "kl_weight", "PAR.WEIGHT", "w with D_KL(q(x_{t−1} | x_t, x_0) ‖ p) = ½ w Δ² for an error Δ of what is predicted and the "
         "posterior's variance, t ≥ 2: SNR_{t−1} − SNR_t for x_0, SNR_{t−1}/SNR_t − 1 for noise", ("Ho 2020", "Kingma 2021"), VALUE,
         chain(low=2), chain_edges(low=2),
@@ -119,7 +123,7 @@ ENDS = {
         ("mean_from_x_0", rate), ("mean_from_noise", rate_below_1), ("mean_from_v", rate))},
     "later.mean.x_0_from_mean": ends(STATE, STATE, rate, wide(1e-12, 600.0, -0.0, signs=(-1,))),
     "later.mean.mean_from_score": ends(STATE, STATE, rate_below_1),
-    "later.weights.snr": ends(BELOW),
+    "later.weights.snr": ends(BELOW), "later.weights.log_snr": ends(BELOW),
     **{f"later.weights.{name}": tuple(ends(rate_below_1, NORMAL, predicts=predicts) for predicts in mean.PREDICTIONS)
        for name in ("error_weight", "kl_weight")},
     **{f"later.weights.{name}": ends(STATE, STATE, rate, NORMAL) for name in ("kl_of_x_0", "kl_of_v")}}
@@ -160,6 +164,10 @@ MISTAKES = (
             told(score=lambda score, log_alpha_bar: score / np.sqrt(-np.expm1(log_alpha_bar)))),
     Mistake("NEW-SCORE-MEAN", "x_t + ½ β score → x_t + β score", "the drift of the probability flow", "later.mean.mean_from_score",
             "value", told(score=lambda score: score / 2)),
+    Mistake("NEW-LAMBDA", "½ log SNR, which is λ → log SNR", "λ = log(√ᾱ/√(1−ᾱ)) of DPM-Solver under another name",
+            "later.weights.log_snr", "value", then(lambda value: value / 2)),
+    Mistake("NEW-LOG-SUB", "log(1 − ᾱ) by subtraction → log(−expm1 ℓ)", "the textbook form", "later.weights.log_snr", "accuracy",
+            instead(lambda log_alpha_bar: log_alpha_bar - np.log(1 - np.exp(log_alpha_bar)))),
     Mistake("NEW-SIMPLE", "noise weighed by 1 → by SNR_{t−1}/SNR_t − 1", "the simple loss reported as a bound",
             "later.weights.kl_weight", "value", then(_alike_for_noise)),
     Mistake("NEW-SNR-DROP", "SNR_{t−1} − SNR_t subtracted → aβ/(vw)", "the textbook form", "later.weights.kl_weight", "accuracy",

@@ -140,6 +140,10 @@ QUANTITIES: tuple[Quantity, ...] = (
         "path_alpha_bar", "PTH.LEVEL", "ᾱ = (1−t)²/((1−t)² + t²), the level of the chain that a straight path is at", SOURCE, VALUE,
         _at_times(), listed(*_edges()), ByHand(lambda i: (np.exp(path.level(i["time"])),)), (book.alpha_bar(TIME_OF),)),
     Quantity(
+        "path_bound_weight", "PTH.WEIGHT", "(1 − t)/t, the weight of (v̂ − v)² with which the loss is that of the bound, "
+        "−½ dSNR/dt (x̂_0 − x_0)²", ("Kingma 2021",), VALUE, _at_times(), listed(*_edges()), Theory(path.bound_weight, "time"),
+        (book.bound_weight(TIME_OF),)),
+    Quantity(
         "path_shifted", "PTH.SHIFT", "s t/(1 + (s − 1) t), applied once; s is `shift`", ("Esser 2024",), (Output("VALUE", "time"),),
         _at_times(shift=draws.one_of([number(3), number(1.75)])), listed(*_edges(shift=number(3)), *_edges(shift=number(1.75))),
         Theory(path.shifted, "time", fixed=("shift",)), (book.shifted(TIME_OF, given("shift")),)),
@@ -182,7 +186,8 @@ ENDS = {
     "later.path.score_from_velocity": ends(STATE, STATE, PART),
     "later.path.noisy_step": ends(STATE, STATE, time=wide(0.25, 1.0), time_next=wide(1e-3, 0.25),
                                   diffusion=wide(1e-3, 10.0), noise=STATE),
-    "later.path.level": ends(PART), "later.path.shifted": (ends(PART, shift=3.0), ends(PART, shift=0.25)),
+    "later.path.level": ends(PART), "later.path.bound_weight": ends(PART),
+    "later.path.shifted": (ends(PART, shift=3.0), ends(PART, shift=0.25)),
     "later.path.logit_normal": ends(SMALL, SMALL, noise=SMALL),
     "later.path.step": ends(STATE, STATE, PART, chosen(0.0, 0.25, 1.0))}
 
@@ -264,6 +269,8 @@ MISTAKES = (
             "lucidrains/rectified-flow-pytorch#14", "later.path.sample", "value", instead(_one_step_missing)),
     Mistake("PTH-LEVEL", "ᾱ = 1 − t → (1−t)²/((1−t)² + t²)", "the share of x_0 taken for that of its variance", "later.path.level",
             "value", instead(lambda time: np.log(1 - time))),
+    Mistake("PTH-WEIGHT", "(1 − t)/t³, the weight of an error of x_0 → (1 − t)/t", "an error of v is one of x_0 that is t times as "
+            "large", "later.path.bound_weight", "value", then(lambda weight, time: weight / (time * time))),
     Mistake("PTH-SQUARES", "log of (1−t)²/((1−t)² + t²) → −log(1 + σ²)", "the textbook form", "later.path.level", "accuracy",
             instead(lambda time: np.log((1 - time) ** 2 / ((1 - time) ** 2 + time ** 2)))),
 )

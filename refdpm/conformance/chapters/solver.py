@@ -7,6 +7,7 @@ Sources: Karras, Aittala, Aila, Laine 2022; Lu and others 2022 (DPM-Solver++).
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,7 @@ from refdpm.conformance.planting import Mistake, instead, of, then, told
 from refdpm.conformance.precision import UNITS
 from refdpm.later import solver
 from refdpm.textbook import solver as book
-from refdpm.textbook.expression import E, Levels, above, along, given, where
+from refdpm.textbook.expression import E, Levels, above, along, given, node, where
 from refdpm.vjp import Array
 
 SOURCE = ("Karras 2022",)
@@ -58,16 +59,18 @@ def _edges(*states: str, levels: tuple[tuple[float, float], ...], **more: Any) -
     return [*(states_of(4) | step for step in steps), states_of(3, 4, 5) | steps[0]]
 
 
-def churning(count: int, *amounts: float) -> Inputs:
-    """S_churn, S_min, S_max and S_noise, and the count of the steps."""
-    return {"count": count} | dict(zip(("s_churn", "s_min", "s_max", "s_noise"), map(number, amounts)))
+def churning(*amounts: float) -> Inputs:
+    """S_churn, S_min, S_max and S_noise."""
+    return dict(zip(("s_churn", "s_min", "s_max", "s_noise"), map(number, amounts), strict=True))
 
 
 USUAL = ((2.0, 0.75), (8.0, 6.0), (0.25, 0.03125), (0.5, 0.0))
 ABOVE_0 = USUAL[:-1]
 # some, most, none because σ is above or below the range, and without a factor
-CHURNED = (churning(18, 4, 0.0625, 50, 1.25), churning(18, 40, 0.0625, 50, 1.25), churning(18, 4, 0.0625, 1.5, 1.25),
-           churning(18, 4, 3, 50, 1.25), churning(18, 1.5, 1, 4, 1))
+CHURNED = tuple({"count": 18} | churning(*amounts) for amounts in (
+    (4, 0.0625, 50, 1.25), (40, 0.0625, 50, 1.25), (4, 0.0625, 1.5, 1.25), (4, 3, 50, 1.25), (1.5, 1, 4, 1)))
+# of chains of a few steps: some at levels inside of a range, most at all of them
+CHURNED_CHAINS = (churning(0.5, 0.3, 4.5, 1.25), churning(40, 0, 100, 1))
 
 
 @draws.composed
@@ -82,12 +85,25 @@ def _chain_edges(given: Given) -> list[Inputs]:
             for levels in ([4, 1.5, 0.5, 0.125, 0], [2, 1.25, 0.75, 0.25, 0.125], [9, 2.5, 2, 0.75, 0], [3, 0.5], [5, 2, 0])]
 
 
+def _noisy_chains(**more: Any) -> Callable[[Given], Draw]:
+    """The same with noise for every step."""
+    def of(chain: Inputs) -> Draw:
+        return arrays(len(chain["sigmas"]) - 1, *chain["x_t"].shape).map(lambda noise: chain | {"noise": noise} | more)
+    return lambda given: _chains(given).flatmap(of)
+
+
+def _noisy_chain_edges(*choices: Inputs) -> Callable[[Given], list[Inputs]]:
+    return lambda given: [chain | {"noise": spread_out(len(chain["sigmas"]) - 1, *chain["x_t"].shape, start=0.3)} | more
+                          for chain in _chain_edges(given) for more in choices]
+
+
 # -- the textbook --------------------------------------------------------------------------------------------------------
 
 X_T, NOISE, SIGMA, AFTER, SHARE = map(given, ("x_t", "noise", "sigma", "sigma_next", "share"))
 Step = Callable[[E, E, E], E]
 BEFORE, SIGMA_BEFORE = given("denoised_before"), given("sigma_before")
 GRID = Levels("sigma", "sigma_next", lambda given: given["sigmas"], before="sigma_before")
+NOISY = GRID._replace(before="", noisy=True)
 
 
 def _said(x: E, sigma: E) -> E:
@@ -109,6 +125,10 @@ def _churned() -> E:
     return _heun(x, sigma, AFTER)
 
 
+def _ancestral(share: E | int = 1) -> E:
+    return book.ancestral(X_T, _said(X_T, SIGMA), SIGMA, AFTER, node(share), NOISE)
+
+
 def _chain(step: Step) -> tuple[E, ...]:
     return along(step(X_T, SIGMA, AFTER), "x_t", "start", GRID),
 
@@ -128,10 +148,19 @@ def _by(step: str, **noisy: str) -> ByHand:
                                                    **{name: i[of] for name, of in noisy.items()}),))
 
 
+def _churning(i: Inputs, count: int) -> Inputs:
+    """What `churned_step` is told."""
+    return {"count": count, "amount": i["s_churn"], "low": i["s_min"], "high": i["s_max"], "scale": i["s_noise"]}
+
+
 def _churned_step(i: Inputs) -> tuple[Array, ...]:
-    gamma = solver.churn(i["sigma"], count=i["count"], amount=i["s_churn"], low=i["s_min"], high=i["s_max"])
-    x, sigma = solver.raised(i["x_t"], i["sigma"], gamma=gamma, noise=i["noise"], scale=i["s_noise"])
-    return solver.heun_step(x, sigma, i["sigma_next"], denoiser=i["network"]),
+    return solver.churned_step(i["x_t"], i["sigma"], i["sigma_next"], denoiser=i["network"], noise=i["noise"],
+                               **_churning(i, i["count"])),
+
+
+def _churned_path(i: Inputs) -> tuple[Array, ...]:
+    step = partial(solver.churned_step, **_churning(i, len(i["sigmas"]) - 1))
+    return solver.noisy_path(i["x_t"], i["sigmas"], denoiser=i["network"], noise=i["noise"], step=step),
 
 
 def _path(step: str) -> ByHand:
@@ -174,7 +203,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         _step("x_t", "noise", share=draws.one_of(SHARES)),
         listed(*(_edges("x_t", "noise", levels=USUAL, share=share)[at] for at in range(5) for share in SHARES)),
         _by("ancestral_step", noise="noise", eta="share"),
-        (book.ancestral(X_T, _said(X_T, SIGMA), SIGMA, AFTER, SHARE, NOISE),), after=("sigma_ancestral_split",)),
+        (_ancestral(SHARE),), after=("sigma_ancestral_split",)),
     Quantity(
         "sigma_multistep", "SLV.MULTISTEP", "DPM-Solver++ 2M: (σ'/σ) x_t − (e^−h − 1) [(1 + 1/2r) D − 1/2r D_before], h = "
         "log(σ/σ'), r = log(σ_before/σ)/h, for what the network has said now and one step before", ("Lu 2022",), NEXT,
@@ -196,6 +225,18 @@ QUANTITIES: tuple[Quantity, ...] = (
         ("Lu 2022",), (Output("X_0"),), _chains, _chain_edges,
         ByHand(lambda i: (solver.multistep_path(i["x_t"], i["sigmas"], denoiser=i["network"]),)), _multistep_chain(),
         after=("sigma_multistep",), page=lambda i: page_of(i, start=i["x_t"])),
+    Quantity(
+        "sigma_ancestral_sample", "SLV.ANC_PATH", "ancestral steps along all levels, with η = 1; the first step gets the first "
+        "noise, and each of the others the next", SOURCE, (Output("X_0"),), _noisy_chains(), _noisy_chain_edges({}),
+        ByHand(lambda i: (solver.noisy_path(i["x_t"], i["sigmas"], denoiser=i["network"], noise=i["noise"]),)),
+        (along(_ancestral(), "x_t", "start", NOISY),), after=("sigma_ancestral_step",),
+        page=lambda i: page_of(i, start=i["x_t"])),
+    Quantity(
+        "sigma_churned_sample", "SLV.CHURN_PATH", "Heun's steps along all levels, each from σ̂ as in sigma_churned_step; the first "
+        "step gets the first noise, and each of the others the next", SOURCE, (Output("X_0"),),
+        _noisy_chains(**CHURNED_CHAINS[0]), _noisy_chain_edges(*CHURNED_CHAINS), ByHand(_churned_path),
+        (along(_churned(), "x_t", "start", NOISY),), after=("sigma_churned_step", "sigma_heun_sample"),
+        page=lambda i: page_of(i, start=i["x_t"], count=len(i["sigmas"]) - 1)),
 )
 
 

@@ -1,6 +1,6 @@
 """Checks of chains along the flow, of which no formula has the whole: on normal data every step is a number (`oracles.flow`)."""
 
-from itertools import pairwise
+from functools import partial
 
 import numpy as np
 from scipy.stats import norm
@@ -35,17 +35,22 @@ def chains_along_the_flow() -> float:
     return worst(*found, apart(path.sample(ONE, 7, flow=_velocity), flow.straight_steps(S2, np.linspace(1, 0, 8)) * ONE))
 
 
-@check("later: ancestral chains", "later.solver.ancestral_step", "later.solver.split", "later.solver.euler_step")
-def ancestral_chains() -> float:
+@check("later: chains with noise", "later.solver.noisy_path", "later.solver.ancestral_step", "later.solver.split",
+       "later.solver.churned_step", "later.solver.churn", "later.solver.raised", "later.solver.euler_step")
+def chains_with_noise() -> float:
     """From one unit of noise at a time, the squares of a chain's coefficients add up to the variance that the oracle says."""
     levels, units = np.geomspace(10, 0.05, 7), np.eye(7)
-    found = []
-    for eta in (0.5, 1.0):
-        x = units[:, :1] * np.sqrt(S2 + levels[0] ** 2)
-        for n, (sigma, after) in enumerate(pairwise(levels)):
-            x = solver.ancestral_step(x, sigma, after, denoiser=_said, noise=units[:, n + 1:n + 2], eta=eta)
-        found.append(apart(np.sum(x ** 2), flow.ancestral(S2, levels, eta=eta)))
-    return worst(*found)
+    start, noise = units[:, :1] * np.sqrt(S2 + levels[0] ** 2), units[1:, :, None]
+
+    def variance(step: solver.Step) -> float:
+        x = solver.noisy_path(start, levels, denoiser=_said, noise=noise, step=step)
+        return float(np.sum(x ** 2))
+
+    ancestral = [apart(variance(partial(solver.ancestral_step, eta=eta)), flow.ancestral(S2, levels, eta=eta))
+                 for eta in (0.5, 1.0)]
+    some = partial(solver.churned_step, count=6, amount=1.5, low=0.1, high=5.0, scale=1.25)
+    gammas = np.where((levels[:-1] >= 0.1) & (levels[:-1] <= 5), 0.25, 0.0)
+    return worst(*ancestral, apart(variance(some), flow.churned(S2, levels, gammas=gammas, scale=1.25)))
 
 
 @check("later: likelihood by the flow", "later.solver.log_likelihood")

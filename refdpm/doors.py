@@ -27,7 +27,7 @@ import numpy as np
 
 from refdpm.vjp import Array, Tree
 
-INTEGERS = ("t", "k", "times")                  # the arguments that hold steps and levels
+INTEGERS = ("t", "k", "times", "symbols")       # the arguments that hold steps, levels and classes
 Convert = Callable[[Any, str], Any]
 FLOAT64 = np.dtype(np.float64)
 DOUBLE, DOUBLE_AND_SINGLE = "dD", "dDfF"        # NumPy's letters of the types that stay as they are

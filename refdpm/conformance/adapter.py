@@ -100,13 +100,15 @@ class Model(NamedTuple):
 
 
 class Network(NamedTuple):
-    """The network that an adapter is given where levels have no number: network(x_t, level) → what it `says` there.
+    """The network that an adapter is given where none is learned for every t: network(x_t, level) → what it `says` there.
 
     It is the exact one for data whose components are normal with mean `centre` and variance `spread`, (D,) each:
 
         x_0         the data's mean given x_t = x_0 + σ ε; the level is σ
         velocity    of a straight path; the level is t, with data where t is `data_at`
         raw         spread · x_t + centre · level, a network F that is no exact one
+        logits      of the classes of x_0, centre + spread[(x_t + t) mod K], for symbols x_t (N, …), the numbers of classes, and
+                    t (N,), so that each t has its own; centre (K,), spread (K, K); t is counted from where data are, `data_at`
     """
 
     says: str
@@ -118,6 +120,9 @@ class Network(NamedTuple):
         """The prediction, in the framework and precision of x_t."""
         x = to_array(x_t)
         at = np.asarray(to_array(level), dtype=np.float64).reshape(-1)
+        if self.says == "logits":
+            steps = (at - self.data_at).astype(np.int64).reshape((-1,) + (1,) * (x.ndim - 1))
+            return like(self.centre + self.spread[(x.astype(np.int64) + steps) % len(self.centre)], x_t)
         at = at.reshape((-1,) + (1,) * (x.ndim - 1)) if at.size > 1 else at
         return like(np.asarray(self._value(x.astype(np.float64), at)).astype(x.dtype), x_t)
 

@@ -137,7 +137,7 @@ def _their(name: str, value: Any, profile: Profile) -> Any:
     if name == "beta":
         return value[1:]
     if isinstance(value, Network):
-        return value._replace(data_at=profile.data_at if value.says == "velocity" else 0)
+        return value._replace(data_at={"velocity": profile.data_at, "logits": profile.first_t - 1}.get(value.says, 0))
     match INPUTS.get(name):
         case "first_t" if isinstance(value, Model):
             return (value if profile.variance in WITH_HEAD else value.without_head())._replace(first_t=profile.first_t)

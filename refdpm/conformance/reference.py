@@ -14,6 +14,7 @@ import numpy as np
 from refdpm import binomial, bound, gaussian
 from refdpm.conformance.adapter import Fault, Skip
 from refdpm.conformance.chapters import QUANTITIES
+from refdpm.conformance.chapters.categorical_laws import chain_of
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.judge import textbook
@@ -29,6 +30,7 @@ LAWFUL: dict[str, Callable[[Mapping[str, Any], np.random.Generator], Array]] = {
     "repeated_times": lambda given, rng: guidance.repeated_times(given["T"], length=given["length"], repeats=given["repeats"]),
     "sigma_log_likelihood": lambda given, rng: solver.log_likelihood(
         given["x_0"], given["sigmas"], denoiser=given["network"], trace=given["network"].trace),
+    "categorical_sample": lambda given, rng: chain_of(given),
     "draw_noise": lambda given, rng: gaussian.draw_noise(rng, given["shape"]),
     "draw_uniform": lambda given, rng: binomial.draw_noise(rng, given["shape"])}
 
@@ -59,7 +61,8 @@ class Reference:
                 stack.enter_context(planted(mistake))
             try:
                 if name in LAWFUL:
-                    return LAWFUL[name](arguments, np.random.default_rng(arguments.get("seed", 0)))
+                    given = self._inputs_from(arguments) | {"mixing": self.profile.mixing, "kernel": self.profile.kernel}
+                    return LAWFUL[name](given, np.random.default_rng(arguments.get("seed", 0)))
                 return self._gradients(arguments) if name == "vjp" else self._values(self._quantity(name), arguments)
             except (ValueError, TypeError, IndexError) as error:
                 raise Fault(f"raises {type(error).__name__}: {error}") from error

@@ -15,10 +15,12 @@ for networks alone.
 Shapes: symbols (N, …, K); beta and levels (N, 1, …), with a last axis of 1.
 """
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from refdpm import schedule
 from refdpm.activation import off_average, softmax, x_minus_log1p
 from refdpm.doors import open_doors
 from refdpm.schedule import Step
@@ -274,6 +276,23 @@ def draw(law: Categorical, *, noise: Array) -> Array:
     Shapes: law (N, …, K), noise u on (0, 1) (N, …, K) → integers (N, …).
     """
     return np.argmax(law.prob / -np.log(noise), axis=-1)
+
+
+def path(beta: Array, *, symbols: Array, network: Callable[[Array, Array], Array], noise: Array, mixing: str,
+         law: Array | None = None) -> Iterator[tuple[int, Array]]:
+    """(t, x_t) from t = T, where x_T are the `symbols`, down to 0, each drawn from the reverse step of what the network says.
+
+    Shapes: beta (T+1,); symbols and x_t (N, …), the numbers of classes; network(x_t, t) → logits (N, …, K); noise uniform on
+    (0, 1), (T, N, …, K), of which noise[t−1] draws the step from t.
+    """
+    level, x_t = schedule.log_alpha_bar(beta), symbols
+    yield len(beta) - 1, x_t
+    for t in range(len(beta) - 1, 0, -1):
+        at = np.full(len(x_t), t)
+        logits = network(x_t, at)
+        step = schedule.step(beta, level, t=at, ndim=logits.ndim)
+        x_t = draw(reverse(logits, np.eye(logits.shape[-1])[x_t], step, mixing=mixing, law=law), noise=noise[t - 1])
+        yield t - 1, x_t
 
 
 open_doors(globals())

@@ -96,6 +96,7 @@ BY_NAME = {check.name: check for check in CHECKS}
     "symbols: the gradient of a law that is said at t = 1",
     "symbols: the bound's term at t = 1 by Bayes' rule",
     "symbols: divergence by hand",
+    "symbols: a chain told its steps",
 ])
 def test_check_passes(name):
     assert residual(BY_NAME[name]) <= 1

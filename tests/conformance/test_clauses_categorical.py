@@ -78,6 +78,18 @@ class Textbook:
         p = self._posterior(said, x_t, t)
         return self._given(np.where((t == 0)[:, None, None] & (self.mixing == "joint_but_first"), said, p))
 
+    def _law(self, found):
+        return found if self.form == "probability" else np.exp(found) / np.exp(found).sum(axis=-1, keepdims=True)
+
+    def categorical_sample(self, network, x_t, uniform, told=0, last=0, order=1, likeliest=0):
+        """As D3PM: the last step takes the likeliest class if that is asked for."""
+        for t in range(len(self.beta) - 1, last - 1, -1):
+            at = np.full(len(x_t), t)
+            p = self._law(self.categorical_reverse(network(x_t, np.maximum(at + told, 0)).astype(self.dtype), x_t, at))
+            noise = -np.log(-np.log(uniform[::order][t]))
+            x_t = np.argmax(np.log(p) + (t >= likeliest) * noise, axis=-1)
+        return x_t
+
     def categorical_kl(self, law_q, law_p):
         q, p = law_q, law_p
         if self.form != "probability":
@@ -118,3 +130,57 @@ def test_a_draw_among_equally_likely_classes_has_no_two_equal_numbers():
 
     found = check(Draws(), only="CAT.DRAW", effort=Effort(max_examples=3, seed=27, power=False))
     assert [row["verdict"] for row in found["clauses"] if row["id"] == "CAT.DRAW.CLASS"] == ["pass"]
+
+
+# -- chains ------------------------------------------------------------------------------------------------------------
+
+class Chain(Textbook):
+    """A textbook whose chain does something of its own."""
+
+    def __init__(self, way, T=8, **more):
+        super().__init__(np.linspace(0.02, 0.7, T).astype(np.float32).astype(np.float64), **more)
+        self.way = way
+
+    def categorical_sample(self, network, x_t, uniform):
+        return super().categorical_sample(network, x_t, uniform, **self.way)
+
+
+def of_chain(adapter, seed=0):
+    rows = check(adapter, only=["CAT.CHAIN"], effort=EFFORT._replace(seed=seed))["clauses"]
+    return next(row for row in rows if row["id"] == "CAT.CHAIN")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("way", [{}, {"likeliest": 1}])
+@pytest.mark.parametrize("dtype,K,mixing,form", [
+    ("float32", 4, "joint", "probability"), ("float64", 2, "joint_but_first", "logits"), ("float32", 5, "average", "probability")])
+def test_a_right_chain_passes(way, dtype, K, mixing, form, seed):
+    assert of_chain(Chain(way, dtype=dtype, K=K, mixing=mixing, form=form), seed)["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("way,says", [
+    ({"last": 1}, "the last step is left out"), ({"told": -1}, "the network is told the t to which a step goes"),
+    ({"told": 1}, "IndexError"), ({"order": -1}, "the first step takes the noise of the last, and so on"),
+    ({"likeliest": 99}, "every step takes the class that is likeliest, and draws none")])
+def test_a_wrong_chain_is_told(way, says):
+    class Counted(Chain):
+        """Its table of the network ends at T, so that t + 1 is none of its numbers."""
+
+        def categorical_sample(self, network, x_t, uniform):
+            def bounded(x, t):
+                if np.any(t >= len(self.beta)):
+                    raise IndexError("there is no such t")
+                return network(x, t)
+            return super().categorical_sample(bounded, x_t, uniform)
+
+    row = of_chain(Counted(way))
+    assert (row["verdict"] == "wrong" or says == "IndexError") and says in row["reason"], row
+
+
+def test_a_long_chain_and_one_of_another_shape_are_no_verdict():
+    class Short(Chain):
+        def categorical_sample(self, network, x_t, uniform):
+            return x_t[:3]
+
+    assert "too long" in of_chain(Chain({}, T=60))["reason"]
+    assert "expected (200, 2)" in of_chain(Short({}))["reason"]

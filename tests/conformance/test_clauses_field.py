@@ -272,6 +272,20 @@ def test_a_chain_of_too_low_an_order_is_found_where_its_steps_are_not_offered():
     assert rows["SLV.EULER_LAW"]["verdict"] == "pass" and rows["SLV.EULER_PATH.X_0"]["verdict"] == "wrong"
 
 
+def test_no_order_of_a_straight_path_accuses_a_better_rule():
+    """The midpoint rule is of order 3 there, and one that is a tenth too slow of none."""
+    def midpoint(model, x, a, b):
+        return x + (b - a) * model(x + (b - a) / 2 * model(x, a), (a + b) / 2)
+
+    def along(step, *ends):
+        return dict(path_euler_sample=lambda model, x, count: chain(step)(model, x, np.linspace(*ends, count + 1)))
+
+    better, slow = along(midpoint, 1, 0), along(lambda model, x, a, b: x + 0.9 * (b - a) * model(x, a), 1, 0)
+    rows = [next(row for row in verdicts(functions, dtype="float64")["clauses"] if row["id"] == "PTH.ORDER")
+            for functions in (better, slow)]
+    assert [row["verdict"] for row in rows] == ["pass", "wrong"] and "expected 1" in rows[1]["reason"]
+
+
 @pytest.mark.parametrize("sign,says", [(0.5, "half of the change of volume"), (0.0, "volume is left out"), (1.1, "is off by")])
 def test_a_likelihood_is_told_apart_from_wrong_sums(sign, says):
     report = verdicts(dict(sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas, sign=sign)))

@@ -14,7 +14,8 @@ from refdpm.conformance.chapters.quantity import Law, Quantity
 
 CONTENTS = ("schedule", "gaussian", "binomial", "categorical", "parametrisation", "reverse", "bound", "bound_mistakes", "decoder",
             "ddpm_bound", "training", "bits_bound", "likelihood", "objective", "sampler", "sigma", "solver", "path",
-            "layers", "layers_mistakes", "networks", "use", "data", "product", "guidance", "laws", "sampler_laws", "purity")
+            "layers", "layers_mistakes", "networks", "use", "data", "product", "guidance", "laws", "sampler_laws",
+            "categorical_laws", "purity")
 """The topics, in order."""
 
 

@@ -4,7 +4,7 @@ A symbol is the number of its class, 0..K−1, in an integer array (N, …); a l
 the adapter's own, if it has an attribute of that name, else drawn.  `law` (K,) is the stationary law of a chain that asks for one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -45,7 +45,7 @@ def chain(*symbols: str, logits: bool = False) -> Callable[[Given], Draw]:
     """Symbols of those names, a schedule and t."""
     def of(K: int) -> dict[str, Any]:
         found = {name: draws.integer_arrays((N, D), 0, K - 1) for name in symbols}
-        law = draws.repeated(draws.integers(0, SHARES - K), K - 1).map(_positive)
+        law = draws.repeated(draws.integers(0, SHARES - K), K - 1).map(positive)
         return {"classes": draws.just(K), "law": law} | ({"logits": arrays(N, D, K)} if logits else {}) | found
 
     return lambda given: _sizes(given).flatmap(lambda K: inputs.chain(**of(K))(given))
@@ -66,7 +66,7 @@ def _every_t(*symbols: str, logits: bool = False) -> Callable[[Given], list[Inpu
         for i, beta in enumerate(edge_schedules(given)):
             t, K = times_of(beta), given.classes or (3, 2, 5)[i % 3]
             edge: Inputs = {"logits": spread_out(len(t), D, K)} if logits else {}
-            edge["law"] = _positive(list(range(3 * i, 3 * i + 7 * (K - 1), 7)))
+            edge["law"] = positive(list(range(3 * i, 3 * i + 7 * (K - 1), 7)))
             for j, name in enumerate(symbols):
                 edge[name] = (np.arange(len(t))[:, None] * (1, K)[j] + j * np.arange(D) + i).astype(np.int64) % K
             found.append(edge | {"t": t, "beta": beta, "classes": K})
@@ -91,7 +91,7 @@ def _laws(given: Given) -> Draw:
     return _sizes(given).flatmap(of)
 
 
-def _positive(cuts: list[int]) -> Array:
+def positive(cuts: list[int]) -> Array:
     """A law in which every class has one share at least."""
     return (np.diff([0, *sorted(cuts), SHARES - len(cuts) - 1]) + 1) / SHARES
 
@@ -145,7 +145,7 @@ def _two_laws(i: Inputs) -> Page:
 
 # -- the stationary law --------------------------------------------------------------------------------------------------
 
-def _stationary(i: Inputs) -> Array | None:
+def stationary(i: Mapping[str, Any]) -> Array | None:
     """The one that is given; all on the last class, the mask, of the absorbing chain; None for the uniform one."""
     return {"absorbing": np.eye(i["classes"])[-1], "given": i["law"]}.get(i.get("kernel", ""))
 
@@ -154,7 +154,7 @@ def _law_of_possible(i: Inputs) -> Array | None:
     """The same.   Raises: Skip for an x_t that cannot come from x_0."""
     if i.get("kernel") == "absorbing" and np.any((i["x_t"] != i["x_0"]) & (i["x_t"] != i["classes"] - 1)):
         raise Skip("in the absorbing chain x_t is x_0 or the mask")
-    return _stationary(i)
+    return stationary(i)
 
 
 def _law_in_book(i: Inputs) -> E | None:
@@ -193,17 +193,17 @@ BASIC: tuple[Quantity, ...] = (
         "transition_matrix", "CAT.STEP", "Q_t = (1−β_t) I + β_t 1πᵀ, the row is the class before the step: it is kept, or "
         "drawn anew from π, which is 1/K for each class (kernel 'uniform'), or 1 for the last ('absorbing')",
         SOURCE, MATRIX, chain(), chain_edges(),
-        Theory(categorical.transition, BETA, fixed=("classes",), law=_stationary),
+        Theory(categorical.transition, BETA, fixed=("classes",), law=stationary),
         lambda i: (book.forward(IDENTITY, row(), K, _law_in_book(i)),), choices=("kernel",), page=_page),
     Quantity(
         "cumulative_matrix", "CAT.CUMULATIVE", "Q̄_t = Q_1 Q_2 … Q_t = ᾱ_t I + (1−ᾱ_t) 1πᵀ", SOURCE, MATRIX, chain(), chain_edges(),
-        Theory(categorical.cumulative, LEVEL, fixed=("classes",), law=_stationary),
+        Theory(categorical.cumulative, LEVEL, fixed=("classes",), law=stationary),
         lambda i: (book.marginal(IDENTITY, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar",),
         choices=("kernel",), page=_page),
     Quantity(
         "categorical_marginal", "CAT.MARG", "q(x_t | x_0) = ᾱ_t [x_0] + (1−ᾱ_t) π, one number for each class", SOURCE, LAW,
         chain("x_0"), chain_edges("x_0"),
-        Theory(categorical.marginal, _one_hot("x_0"), LEVEL, law=_stationary),
+        Theory(categorical.marginal, _one_hot("x_0"), LEVEL, law=stationary),
         lambda i: (book.marginal(X_0, row(), K, _law_in_book(i)),), given=own_levels, after=("alpha_bar", "cumulative_matrix"),
         choices=("kernel",), page=_page),
     Quantity(
@@ -219,7 +219,7 @@ BASIC: tuple[Quantity, ...] = (
         "Σ_k p̂_k q(x_{t−1}, x_t | k) ('joint'; 'joint_but_first' if it is p̂ at t = 1)", SOURCE, LAW,
         chain("x_t", logits=True), chain_edges("x_t", logits=True),
         Theory(categorical.reverse, "logits", _one_hot("x_t"), STEP, fixed=("mixing",),
-               law=_stationary),
+               law=stationary),
         lambda i: (_reverse_in_book(i),),
         given=own_levels, after=("alpha_bar", "categorical_posterior"), choices=("mixing", "kernel"), arguments=("logits", "beta"),
         page=_page),
@@ -250,7 +250,7 @@ def _law_of_term(i: Inputs) -> Array | None:
     _law_of_possible(i)
     if i.get("kernel") == "absorbing" and i["mixing"] == "average_unmasked" and np.any(i["x_0"] == i["classes"] - 1):
         raise Skip("no data are the mask, and the network does not predict it")
-    return _stationary(i)
+    return stationary(i)
 
 
 def _at_the_end(i: Inputs) -> Inputs:
@@ -262,7 +262,7 @@ def _prior_kl(i: Inputs) -> tuple[Array, ...]:
     if i.get("kernel") == "absorbing":
         raise Skip("q(x_T | x_0) has a little of x_0, to which a law that is all mask gives 0, so that the term is infinite")
     level = schedule.log_alpha_bar(i["beta"])[-1:].reshape(1, 1, 1)
-    law = _stationary(i)
+    law = stationary(i)
     return categorical.kl(categorical.marginal(_symbols(i, "x_0"), level, law=law),
                           Categorical(np.full(i["classes"], 1 / i["classes"]) if law is None else law)),
 
@@ -284,7 +284,7 @@ def _apart(noise: Array) -> Array:
 def _draws_edges(given: Given) -> list[Inputs]:
     """Many rows: one shows little of how a class is drawn."""
     sizes = [given.classes] if given.classes else [3, 2, 5]
-    return [{"law_p": np.array([_positive([n * k % (SHARES - K) for k in range(1, K)]) for n in range(1, 41)]),
+    return [{"law_p": np.array([positive([n * k % (SHARES - K) for k in range(1, K)]) for n in range(1, 41)]),
              "uniform": spread_out(40, K, start=0.1 * K, low=0.02, high=0.98)} for K in sizes]
 
 
@@ -319,7 +319,7 @@ TERMS: tuple[Quantity, ...] = (
 def _matrices(count: int, K: int, start: int) -> Array:
     """Matrices without symmetry whose rows add to 1, in shares that float32 holds."""
     cuts = [[(start + 5 * n * (k + 1) + 11 * k) % (SHARES - K) for k in range(K - 1)] for n in range(1, count * K + 1)]
-    return np.array([_positive(row) for row in cuts]).reshape(count, K, K)
+    return np.array([positive(row) for row in cuts]).reshape(count, K, K)
 
 
 def _with_matrices(K: int, start: int) -> Inputs:

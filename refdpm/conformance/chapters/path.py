@@ -16,8 +16,8 @@ from refdpm.conformance.chapters import draws
 from refdpm.conformance.chapters.draws import Draw, arrays
 from refdpm.conformance.chapters.ends import BOTH, STATE, chosen, ends, wide
 from refdpm.conformance.chapters.inputs import D, N, Given, Inputs, drawn, exactly, listed, spread_out
-from refdpm.conformance.chapters.quantity import ByHand, Output, Quantity, page_of
-from refdpm.conformance.chapters.solver import number
+from refdpm.conformance.chapters.quantity import ByHand, Law, Output, Quantity, page_of
+from refdpm.conformance.chapters.solver import number, order_of
 from refdpm.conformance.chapters.theory import Theory
 from refdpm.conformance.planting import Mistake, instead, of, then, told
 from refdpm.later import path
@@ -171,6 +171,20 @@ QUANTITIES: tuple[Quantity, ...] = (
         listed(*({"x_t": spread_out(3, D, start=0.1 * n), "count": count, "network": FLOW} for n, count in enumerate(COUNTS))),
         ByHand(lambda i: (path.sample(i["x_t"], i["count"], flow=i["network"]),)), (CHAIN,), after=("path_step",),
         page=lambda i: page_of(i, start=i["x_t"])),
+)
+
+
+# -- a law -----------------------------------------------------------------------------------------------------------------
+
+def _to_data(count: int) -> tuple[Inputs, Array]:
+    """So many steps from noise to normal data, and where the flow leads: x_1 is noise, and x_0 = m + s x_1."""
+    x_t = spread_out(3, D, low=2, high=4)
+    return {"x_t": x_t, "count": count, "network": FLOW}, FLOW.centre + np.sqrt(FLOW.spread) * x_t
+
+
+LAWS: tuple[Law, ...] = (
+    Law("PTH.ORDER", "twice the steps halve the error of Euler's chain along a straight path; a better rule is no mistake here",
+        SOURCE, ("path_euler_sample",), order_of("path_euler_sample", 1, _to_data), ("PTH-REVERSED",)),
 )
 
 

@@ -248,16 +248,21 @@ MISSED = 0.5                    # of an order, which a right solver on so few st
 LOST = 256.0                    # times u, the precision's unit: an error of a state that says nothing of an order
 
 
-def _order(name: str, order: int) -> Callable[[Any, Given, int], Finding]:
-    """Whether the error of twice as many steps is as much less as it should be, on normal data, of which the flow is
-    x − m ∝ √(s² + σ²).  More is no mistake."""
+def _along_levels(steps: int) -> tuple[Inputs, Array]:
+    """Levels for so many steps, and where the flow of normal data, x − m ∝ √(s² + σ²), leads along them."""
+    sigmas, x_t = exactly(np.geomspace(10.0, 0.0625, steps + 1)), spread_out(3, D, low=4, high=12)
+    start, end = (np.sqrt(NORMAL.spread + level ** 2) for level in sigmas[[0, -1]])
+    return {"x_t": x_t, "sigmas": sigmas, "network": NORMAL}, NORMAL.centre + (x_t - NORMAL.centre) * end / start
+
+
+def order_of(name: str, order: int, chain: Callable[[int], tuple[Inputs, Array]] = _along_levels
+             ) -> Callable[[Any, Given, int], Finding]:
+    """Whether the error of twice as many steps is as much less as it should be, where it is known where the flow leads.  More is
+    no mistake."""
     def run(subject: Any, given: Given, seed: int) -> Finding:
         errors, unit = [], 0.0
         for steps in FINE:
-            sigmas = exactly(np.geomspace(10.0, 0.0625, steps + 1))
-            inputs = {"x_t": spread_out(3, D, low=4, high=12), "sigmas": sigmas, "network": NORMAL}
-            start, end = (np.sqrt(NORMAL.spread + level ** 2) for level in sigmas[[0, -1]])
-            right = NORMAL.centre + (inputs["x_t"] - NORMAL.centre) * end / start
+            inputs, right = chain(steps)
             answer = subject.ask(name, inputs)
             unit = LOST * UNITS[answer.dtype]
             errors.append(float(np.max(np.abs(answer.values[0] - right))))
@@ -318,11 +323,11 @@ LAWS: tuple[Law, ...] = (
         "tr ∂D/∂x is network.trace(x, σ).  Tried on normal data, with the error that an integration has", ("Song 2021 (SDE)",),
         ("sigma_log_likelihood",), _likelihood, ("later.solver.log_likelihood",)),
     Law("SLV.EULER_LAW", "twice the steps halve the error of Euler's chain", SOURCE, ("sigma_euler_sample",),
-        _order("sigma_euler_sample", 1), ("SLV-EULER-NOISE",)),
+        order_of("sigma_euler_sample", 1), ("SLV-EULER-NOISE",)),
     Law("SLV.HEUN_LAW", "twice the steps make the error of Heun's chain a quarter", SOURCE, ("sigma_heun_sample",),
-        _order("sigma_heun_sample", 2), ("SLV-HEUN-BY",)),
+        order_of("sigma_heun_sample", 2), ("SLV-HEUN-BY",)),
     Law("SLV.MULTI_LAW", "twice the steps make the error of a chain of DPM-Solver++ 2M a quarter", ("Lu 2022",),
-        ("sigma_multistep_sample",), _order("sigma_multistep_sample", 2), ("SLV-2M-1",)),
+        ("sigma_multistep_sample",), order_of("sigma_multistep_sample", 2), ("SLV-2M-1",)),
 )
 
 

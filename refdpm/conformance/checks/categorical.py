@@ -10,6 +10,7 @@ from refdpm.conformance.checks.common import apart, check, passes, refused, wors
 from refdpm.later import categorical
 from refdpm.later.categorical import Categorical
 from refdpm.schedule import Step
+from refdpm.vjp import Array
 
 K = 3
 BETA = np.array([0.0, 0.04, 0.5, 0.25, 0.6])
@@ -123,3 +124,18 @@ def any_matrices_in_their_order() -> float:
     three = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]])
     _, both, all_three = categorical.accumulated(np.array([one, two, three]))
     return passes(both == [[0, 0, 1], [0, 0, 1], [0, 0, 1]], all_three == [[1, 0, 0], [1, 0, 0], [1, 0, 0]])
+
+
+@check("symbols: a chain told its steps", "later.categorical.path")
+def a_chain_told_its_steps() -> float:
+    """At rates of 0.99 numbers near 1 and 0 choose the class, 0, 1, 0 in turn; the network is told each state and its t."""
+    asked = []
+
+    def network(x_t: Array, t: Array) -> Array:
+        asked.append((int(x_t[0, 0]), int(t[0])))
+        return np.zeros((1, 1, 2))
+
+    noise = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])[:, None, None]
+    found = [(t, int(x_t[0, 0])) for t, x_t in categorical.path(
+        np.array([0.0, 0.99, 0.99, 0.99]), symbols=np.array([[1]]), network=network, noise=noise, mixing="average")]
+    return passes(found == [(3, 1), (2, 0), (1, 1), (0, 0)], asked == [(1, 3), (0, 2), (1, 1)])

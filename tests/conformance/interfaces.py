@@ -144,8 +144,11 @@ class Guided:
     def training_losses(self, model, x_start, t, noise):
         x_t = self.q_sample(x_start, t, noise)
         targets = {"EPSILON": noise, "START_X": x_start, "PREVIOUS_X": self._tables.mean(x_start, x_t, t)}
-        said = model(x_start if self._bug == "asked at the data" else x_t, t)
-        return {"loss": ((said - targets[self.model_mean_type.name]) ** 2).reshape(len(x_t), -1).mean(axis=1)}
+        said = model(x_start if self._bug == "asked at the data" else x_t, t)[:, :x_t.shape[1]]
+        loss = ((said - targets[self.model_mean_type.name]) ** 2).reshape(len(x_t), -1).mean(axis=1)
+        if self.model_var_type.name == "LEARNED_RANGE":
+            loss = loss + (2 if self._bug == "twice the bound" else 1) * self._vb_terms_bpd(model, x_start, x_t, t, False)["output"]
+        return {"loss": loss}
 
     def _prior_bpd(self, x_start):
         level = self._tables["level"][-1]

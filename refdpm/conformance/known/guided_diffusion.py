@@ -132,7 +132,20 @@ class GuidedDiffusion:
         if choice_name(attribute(self.of, "loss_type")) not in SQUARED:
             raise NotImplementedError("its loss is no squared error; the terms of its bound are asked for one by one")
         if self._chooses_variance == "ranged":
-            raise NotImplementedError("its loss adds a share of the bound")
+            raise NotImplementedError("its loss adds a share of the bound: see hybrid_loss")
+        return self._loss(model, x_0, t, noise)
+
+    def hybrid_loss(self, model: Any, x_0: Any, t: Any, noise: Any, share: float) -> Any:
+        """`training_losses`, where the variance is learned, with the share of the bound that it has."""
+        kind = choice_name(attribute(self.of, "loss_type"))
+        if kind not in SQUARED or self._chooses_variance != "ranged":
+            raise NotImplementedError("its loss has no share of the bound, or is all of it")
+        own = len(self.beta) / T_OF_TRAINING if kind == "rescaled_mse" else 1.0
+        if share != own:
+            raise NotImplementedError(f"its share of the bound is {own:g}, and no other")
+        return self._loss(model, x_0, t, noise)
+
+    def _loss(self, model: Any, x_0: Any, t: Any, noise: Any) -> Any:
         return ask(self.of, "training_losses", self._network(model), x_0, t, noise=noise)["loss"].mean()
 
     # -- the times that the network is told ------------------------------------------------------------------------------------

@@ -138,10 +138,25 @@ def test_a_level_at_either_end_is_raised_too():
     assert solver.churn(levels, count=20, amount=4.0, low=0.05, high=50.0).tolist() == [0.0, 0.2, 0.2, 0.2, 0.0]
 
 
+def likelihood(x_0, levels, sign=1):
+    """With the change of volume added, or with the other sign subtracted."""
+    def trace(x, at):
+        size = x_0.shape[1]
+        return np.full(len(x), size * (sign * S2 / (S2 + at ** 2) + (1 - sign)))
+    return solver.log_likelihood(x_0, levels, denoiser=denoiser, trace=trace)
+
+
 def test_likelihood_by_the_flow():
     """N(0, ¼) at ½: −0.7257914, and in two dimensions the sum."""
-    levels = np.geomspace(1e-4, 2000, 3000)
     x_0 = np.array([[0.5, 0.5], [0.0, -1.0]])
-    found = solver.log_likelihood(x_0, levels, denoiser=denoiser, trace=lambda x, at: np.full(len(x), 2 * S2 / (S2 + at ** 2)))
-    assert found == pytest.approx(norm(0, 0.5).logpdf(x_0).sum(axis=1), abs=2e-5)
-    assert found[0] / 2 == pytest.approx(-0.7257914, abs=1e-5)
+    found = likelihood(x_0, np.geomspace(1e-5, 2000, 10_000))
+    assert found == pytest.approx(norm(0, 0.5).logpdf(x_0).sum(axis=1), abs=2e-6)
+    assert found[0] / 2 == pytest.approx(-0.7257914, abs=1e-6)
+
+
+def test_what_comes_the_wrong_way_depends_on_how_far_one_goes():
+    """By twice log(σ_max/σ_max') more for every component, and the right number does not."""
+    short, long = np.geomspace(1e-4, 200, 3000), np.geomspace(1e-4, 2000, 3000)
+    right, wrong = (np.diff([likelihood(np.array([[0.5]]), levels, sign=sign).item() for levels in (short, long)]).item()
+                    for sign in (1, -1))
+    assert right == pytest.approx(0, abs=1e-5) and wrong == pytest.approx(-2 * np.log(10), abs=1e-3)

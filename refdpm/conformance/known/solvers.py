@@ -94,6 +94,12 @@ class Solver:
         with drawing(to_array(noise)):
             return self._along(network, x_t, [sigma, sigma_next])
 
+    def sigma_ancestral_sample(self, network: Any, x_t: Any, sigmas: Any, noise: Any) -> Any:
+        """All steps of an ancestral scheduler."""
+        self._only("ancestral")
+        with drawing(*map(to_array, noise)):
+            return self._along(network, x_t, sigmas)
+
     def sigma_multistep(self, x_t: Any, denoised: Any, denoised_before: Any, sigma_before: Any, sigma: Any, sigma_next: Any) -> Any:
         """The second of two steps of DPM-Solver++."""
         self._only("multistep")

@@ -16,7 +16,7 @@ from refdpm.conformance.adapter import Skip
 from refdpm.conformance import gradients, wire
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.evidence import inputs_text, tidy
-from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, GROUPS, render
+from refdpm.conformance.glossary import CONVENTIONS, ELSEWHERE, GLOSSARY, GROUPS, render
 from refdpm.conformance.in_textbook import book
 from refdpm.conformance.judge import BOTH, plain
 from refdpm.conformance.naming import touched
@@ -49,6 +49,9 @@ def explain(wanted: str, clauses: Clauses) -> str:
     texts = texts or [theory(name) for name in book() if _folded(name.rpartition(".")[2]) in parts]
     texts = texts or [equation(number, clauses) for number in cited(wanted) if number in EQUATIONS]          # of a question
     texts = texts or _passages(wanted, clauses)
+    here = next((here for there, here in ELSEWHERE.items() if _folded(there) in parts), None)
+    if here and not texts:
+        return f"{wanted.strip()} is the name elsewhere of what is {here} here.\n\n{explain(here, clauses)}"
     if not texts:
         raise ValueError(f"NAME: expected a clause, a function, a mistake, an equation, a convention, a module or a word, "
                          f"got {tidy(wanted, 100)!r}; {_hint(wanted, clauses) or 'refdpm explain lists what there is'}")

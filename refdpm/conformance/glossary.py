@@ -19,6 +19,7 @@ GLOSSARY = {
              "to (N, D); its tables model.weight and model.bias have T+1 rows, of which rows 1 to T belong to t = 1, …, T.",
     "network": "what the functions sigma_… and path_… are given: network(x_t, sigma) predicts x_0 (in sigma_denoised it is F, "
                "told c_noise), network(x_t, t) the velocity; sigma and t are (N, 1), (N,), or one number where one step is taken. "
+               "For categorical_sample it is network(x_t, t) with symbols x_t and t (N,), and gives logits (N, D, K). "
                "network.trace(x_t, sigma) is the trace of ∂D/∂x_t of each example; for a derivative of your own, x_0 is said by "
                "D = (s x_t + σ² c)/(s + σ²) with c = network.centre and s = network.spread.",
     "clipping": "holding x̂_0 within [-1, 1], as many samplers do. No formula here has it, and it is reported as a mistake; switch "
@@ -69,6 +70,15 @@ GLOSSARY = {
     "skipped": "a verdict: the adapter does not offer this, or said that it does not want to be asked.",
     "not checked": "a verdict: the adapter offers this, but the kit could not ask for it or does not know it.",
 }
+
+# what other programs call the functions and words of this one
+ELSEWHERE = {
+    "q_sample": "marginal_sample", "add_noise": "marginal_sample", "q_mean_variance": "marginal", "q_posterior": "posterior",
+    "q_posterior_mean_variance": "posterior", "p_mean_variance": "reverse", "p_sample": "ancestral_step", "p_sample_loop": "sample",
+    "ddim_sample_loop": "ddim_sample", "predict_start_from_noise": "x_0_from_noise", "predict_noise_from_start": "noise_from_x_0",
+    "predict_start_from_v": "x_0_from_v", "get_velocity": "velocity", "p_losses": "training_loss",
+    "training_losses": "training_loss", "prior_bpd": "prior_kl", "vb_terms_bpd": "step_kl", "vlb": "bound_terms",
+    "elbo": "bound_terms", "nll": "bound", "eps": "noise", "epsilon": "noise"}
 
 # how the ids of clauses begin, and what those clauses are about
 GROUPS = {

@@ -8,7 +8,7 @@ from refdpm import cli, paper
 from refdpm.conformance import explain
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.quantity import Law
-from refdpm.conformance.glossary import CONVENTIONS, GLOSSARY, GROUPS, WORDS, called
+from refdpm.conformance.glossary import CONVENTIONS, ELSEWHERE, GLOSSARY, GROUPS, WORDS, called
 from refdpm.conformance.profile import VALUES
 from refdpm.conformance.report import SAYS
 from refdpm.conformance.session import NAMES, all_clauses
@@ -64,6 +64,13 @@ def test_the_beginning_of_an_id_is_whole_parts_of_it():
     assert told("GAU.POST") == told("gau.post.") and "CAT." not in told("C")
     with pytest.raises(ValueError, match="meant"):
         told("GAU.PO")
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_others_call_it_is_understood(name):
+    text = told(name)
+    assert text.startswith(f"{name} is the name elsewhere of what is {ELSEWHERE[name]} here.")
+    assert text.endswith(told(ELSEWHERE[name]))
 
 
 def test_the_value_of_a_convention_is_told_alone():

@@ -33,6 +33,7 @@ ALONE_IS_RIGHT = "inferred, of this function alone"
 HEADS: tuple[str, ...] = ("variance",)           # with or without a head for it, of a function that reads none
 LOGARITHMS = {"variance": ("spread", "log_variance"), "law": ("categories", "log_probability"),
               "probability": ("bits", "log_probability")}
+OF_VARIANCES = ("first", "spread")
 NEVER_ALONE = "deviation"       # beside variances: a root that is left out, or one too many
 Combination = dict[str, Any]
 
@@ -98,7 +99,8 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
             others = (one for units in precisions for one in right_with(subject, quantity, profile, groups + also, units))
             right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
             found = next(right, None) or (
-                _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known))
+                _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known)
+                | _told_by_one_output(subject, quantity, probes, profile, known))
             yield from ((quantity.name, field, value) for field, value in found.items())
 
 
@@ -129,6 +131,19 @@ def _told_by_signs(subject: Subject, quantity: Quantity, profile: Profile, known
             if values.size and np.all(values <= 0) and np.any(values < 0):
                 found[field] = logarithm
     return found
+
+
+def _told_by_one_output(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile, known: dict[str, str]
+                        ) -> Combination:
+    """The form of a variance, and what it is at t = 1, that make an output right beside which another one is wrong."""
+    fields = [field for field in OF_VARIANCES if known[field] != "stated" and field in bearing_on(quantity, probes[0])]
+    others = [dict(zip(fields, values)) for values in product(*(profiles.VALUES[field] for field in fields))]
+    own, *right = (_outputs_right(subject, quantity, probes, profile._replace(**one)) for one in ({}, *others))
+    if max(right) <= own:
+        return {}
+    best = [{field: value for field, value in one.items() if value != getattr(profile, field)}
+            for one, outputs in zip(others, right) if outputs == max(right)]
+    return next((one for one in sorted(best, key=len) if one.get("spread") != NEVER_ALONE), {})
 
 
 def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile) -> Array:

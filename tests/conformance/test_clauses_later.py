@@ -9,7 +9,7 @@ from scipy.special import log_ndtr
 
 from refdpm.conformance import naming
 from refdpm.conformance.adapter import Skip
-from refdpm.conformance.session import Session
+from refdpm.conformance.session import Session, check
 from refdpm.conformance.chapters import decoder, in_chapters, parametrisation, reverse, sampler, sampler_laws
 from refdpm.conformance.chapters.inputs import Given, rates
 from refdpm.conformance.chapters.quantity import Quantity
@@ -254,6 +254,19 @@ def test_the_textbook_passes_and_its_conventions_are_found(dtype, profile):
     found = results(one)
     assert not failures(found)
     assert {result.id for result in found if result.verdict == "skipped"} <= {"REV.VAR.VALUE", "SMP.STRIDE.X_PREV"}
+
+
+def test_a_right_variance_beside_a_wrong_mean_keeps_what_it_has_at_t_1():
+    """0 in the law that is given, and β̃_2 in the logarithm that draws: a newcomer's variance was wrong because of his mean."""
+    class Mixed(DDPM):
+        def reverse(self, model, x_t, t):
+            mean, _ = super().reverse(model, x_t, t)
+            return 1.5 * mean, self.at(self.tilde, t, x_t) + 0 * x_t
+
+    adapter = SimpleNamespace(make=lambda beta: Mixed(beta, "float32"), dtype="float32")
+    report = check(adapter, only=["REV.LAW", "REV.VAR"], effort=QUICK)
+    found = {row["id"]: row["verdict"] for row in report["clauses"] if row["verdict"] != "skipped"}
+    assert (found["REV.LAW.MEAN"], found["REV.LAW.VAR"], found["REV.VAR.VALUE"]) == ("wrong", "pass", "pass"), found
 
 
 @pytest.mark.parametrize("number, predicts", [*enumerate(("noise", "x_0", "v", "score", "mean"))])

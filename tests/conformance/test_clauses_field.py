@@ -215,6 +215,7 @@ def test_a_share_that_falls_short_at_both_ends_is_a_convention(masking, share, s
 
 SLIPS = {
     "SLV-TRACE": dict(sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas, sign=-1.0)),
+    "SIG-P": dict(sigma_drawn=lambda p_mean, p_std, noise: np.exp(p_std + p_mean * noise)),
     "SLV-PRIOR": dict(sigma_log_likelihood=lambda net, x_0, sigmas: log_likelihood(net, x_0, sigmas, start=0.0)),
     "SLV-HEUN-BY": dict(sigma_heun_step=lambda net, x, sigma, sigma_next: x + (sigma_next - sigma) / 2 * (
         d(net, x, sigma) + (lambda there: (there - net(there, sigma_next)) / sigma)(x + (sigma_next - sigma) * d(net, x, sigma)))

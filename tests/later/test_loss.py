@@ -42,6 +42,7 @@ def test_min_snr_in_its_three_forms(predicts, expected):
 def test_the_smallest_ratio_gives_v_no_weight():
     level = column(-700.0)
     assert weights.loss_weight(column(0.5), level, predicts="v", weight="min_snr", gamma=5.0).item() < 1e-300
+    assert weights.loss_weight(column(1.0), np.log(column(0.5)), predicts="v", weight="min_snr", gamma=5.0).item() == 0
 
 
 def test_p2_by_hand():

@@ -37,6 +37,16 @@ def test_two_looks_by_hand():
     assert solver.multistep(3 * ONE, ONE, 2 * ONE, 8 * ONE, 2 * ONE, ONE) == pytest.approx(1.5 + 0.5 * (1 - 0.25))
 
 
+def test_two_looks_in_the_coordinates_of_the_chain():
+    """As DPM-Solver++ prints it, with α² = ᾱ and σ² = 1 − ᾱ: x' = (σ'/σ) x − α' (e^−h − 1) D̃, h = λ' − λ and r = h_before/h."""
+    x, said, before, levels = 1.75, 0.5, -2.0, np.array([0.2, 0.5, 0.9])
+    alpha, sigma_t = np.sqrt(levels), np.sqrt(1 - levels)
+    h_before, h = np.diff(np.log(alpha / sigma_t))
+    there = sigma_t[2] / sigma_t[1] * x - alpha[2] * np.expm1(-h) * (said + (said - before) * h / h_before / 2)
+    found = solver.multistep(x / alpha[1] * ONE, said * ONE, before * ONE, *(part * ONE for part in sigma_t / alpha))
+    assert alpha[2] * found.item() == pytest.approx(there, rel=1e-14)
+
+
 def test_noise_on_the_way_by_hand():
     """σ = 2 to 1: σ_up² = ¾ and σ_down = ½; η = 2 would be too much, and takes all.  γ = ¼ makes σ̂ = 2.5 and √(6.25 − 4) = 1.5."""
     down, up = solver.split(2 * ONE, ONE, eta=1.0)

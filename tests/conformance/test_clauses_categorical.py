@@ -182,5 +182,16 @@ def test_a_long_chain_and_one_of_another_shape_are_no_verdict():
         def categorical_sample(self, network, x_t, uniform):
             return x_t[:3]
 
+    class NoNumbers(Chain):
+        def categorical_reverse(self, logits, x_t, t):
+            return np.nan * super().categorical_reverse(logits, x_t, t)
+
+    class Still(Chain):
+        def categorical_reverse(self, logits, x_t, t):
+            return np.eye(self.classes, dtype=self.dtype)[x_t]
+
+    for adapter, says in ((NoNumbers({}), "do not say which class"), (Still({}), "so that nothing is shown")):
+        row = of_chain(adapter)
+        assert row["verdict"] != "pass" and says in row["reason"], row
     assert "too long" in of_chain(Chain({}, T=60))["reason"]
     assert "expected (200, 2)" in of_chain(Short({}))["reason"]

@@ -20,6 +20,7 @@ from refdpm.vjp import Array
 
 RATES = rates([0.25, 0.375, 0.5, 0.625])
 ROWS, LONG = 200, 50
+MOST_ARE_SURE = 0.5
 NEAR = 1e-4                     # a share by which one class wins over another, that rounding may take away
 
 
@@ -77,7 +78,10 @@ def _walked(subject: Any, i: Inputs, way: Way) -> tuple[Array, Array]:
 
 
 def _chain(subject: Any, given: Given, seed: int) -> Finding:
-    """Whether a chain leads where its steps lead, one after another; or else which wrong way leads there."""
+    """Whether a chain leads where its steps lead, one after another; or else which wrong way leads there.
+
+    Raises: Skip where the steps leave most symbols in doubt, or where every wrong way would lead there too.
+    """
     i = _chain_inputs(given, seed)
     if len(i["beta"]) > LONG:
         raise Skip(f"a chain of {len(i['beta']) - 1} steps is too long to be walked step by step")
@@ -89,10 +93,14 @@ def _chain(subject: Any, given: Given, seed: int) -> Finding:
 
     def misses(way: Way) -> int:
         right, sure = _walked(subject, i, way)
+        if not np.mean(sure) > MOST_ARE_SURE:
+            raise Skip("its reverse steps do not say which class most symbols become")
         return int(np.sum((came != right) & sure))
 
     missed = min(map(misses, RIGHT))
     if not missed:
+        if not any(map(misses, WRONG.values())):
+            raise Skip("wrong ways through its steps lead to the same symbols, so that nothing is shown")
         return Finding(0.0)
     name = next((f": {says}" for says, way in WRONG.items() if not misses(way)), "")
     return Finding(np.inf, f"{missed} of {came.size} symbols are not those to which the steps of categorical_reverse lead{name}", i)

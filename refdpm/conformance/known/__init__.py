@@ -3,6 +3,8 @@
     check(my_scheduler)                     a DDPM or DDIM scheduler of diffusers or MONAI; or one that is Euler's, ancestral,
                                             Heun's, DPM-Solver++ 2M or flow matching
     check(my_gaussian_diffusion)            of improved-diffusion, guided-diffusion or denoising_diffusion_pytorch
+    check(my_elucidated_diffusion)          of denoising_diffusion_pytorch: EDM with its samplers
+    check(my_continuous_diffusion)          of denoising_diffusion_pytorch, told log-SNR in continuous time
     check(my_denoiser)                      of EDM or k-diffusion, around a network
     check(my_d3pm)                          a discrete diffusion with matrices
     check(my_mdlm)                          a masked diffusion with the interface of MDLM
@@ -17,10 +19,12 @@ from typing import Any
 import inspect
 
 from refdpm.conformance.adapter import ALIASES
-from refdpm.conformance.known import d3pm, denoiser, diffusers, guided_diffusion, lucidrains, mdlm, solvers
+from refdpm.conformance.known import (continuous, d3pm, denoiser, diffusers, elucidated, guided_diffusion, lucidrains, mdlm,
+                                      solvers)
 from refdpm.conformance.unknown import unknown_functions
 
-INTERFACES = (guided_diffusion.GuidedDiffusion, lucidrains.Lucidrains, diffusers.Scheduler, d3pm.D3PM, mdlm.MDLM)
+INTERFACES = (guided_diffusion.GuidedDiffusion, lucidrains.Lucidrains, elucidated.Elucidated, continuous.Continuous,
+              diffusers.Scheduler, d3pm.D3PM, mdlm.MDLM)
 
 SHOWN = 8                       # names of what there is instead
 LONG = 5                        # letters of a word in two names that says that they may be meant for each other

@@ -194,6 +194,10 @@ def verdicts(report, *ids):
 
 @pytest.mark.parametrize("mark,words", [
     (dict(sigmas=np.ones(3)), "a solver in σ coordinates"), (dict(ets=[]), "keeps earlier predictions"),
+    (dict(sigmas=None), "a solver in σ coordinates"), (dict(get_scalings_for_boundary_condition=None, sigmas=None), "consistency"),
+    (dict(masking_schedule="cosine"), "a sampler of symbols"), (dict(undo_step=None), "inpainting"),
+    (dict(config=SimpleNamespace(tsr_k=1.0)), "whose score is rescaled"), (dict(initial_alpha_cumprod=1.0), "from data to noise"),
+    (dict(config=SimpleNamespace(prediction_type="trigflow")), "TrigFlow"),
     (dict(order=2), "a solver of order 2"), (dict(config=SimpleNamespace(original_inference_steps=50)), "consistency"),
     (dict(step=lambda model_output, timestep, sample, s_churn: None), "asks for s_churn")])
 def test_a_scheduler_of_another_kind_is_named_and_not_claimed(mark, words):

@@ -175,6 +175,73 @@ def test_other_solvers_are_not_claimed(change):
         check(other)
 
 
+class UniPC(Multistep):
+    """As published, as far as it can be told from DPM-Solver++: with a corrector."""
+
+    def __init__(self):
+        super().__init__(predict_x0=True)
+        vars(self.config).update(solver_type="bh2", algorithm_type=None)
+        self.last_sample, self.disable_corrector, self.timestep_list = None, [], [None, None]
+
+    def multistep_uni_p_bh_update(self, model_output, sample, order):
+        raise AssertionError
+
+    multistep_uni_c_bh_update = multistep_uni_p_bh_update
+
+
+class CosineDPM(Multistep):
+    """With the attributes of CosineDPMSolverMultistepScheduler, which draws by a package that may be absent."""
+
+    def __init__(self):
+        super().__init__(sigma_data=1.0)
+        self.noise_sampler = None
+
+    def precondition_inputs(self, sample, sigma):
+        raise AssertionError
+
+
+class DPMSolverSDE(Scheduler):
+    """With the attributes of DPMSolverSDEScheduler, which draws by the same package."""
+
+    order, noise_sampler, mid_point_sigma = 2, None, None
+
+    def step(self, model_output, timestep, sample, return_dict=True, s_noise=1.0):
+        raise AssertionError
+
+
+class ScoreSde:
+    """With the attributes of ScoreSdeVpScheduler, whose step has another name."""
+
+    sigmas = timesteps = None
+    config = Config(beta_min=0.1, beta_max=20, sampling_eps=1e-3)
+
+    def set_timesteps(self, num_inference_steps):
+        raise AssertionError
+
+    def step_pred(self, score, x, t, generator=None):
+        raise AssertionError
+
+
+class OnPath(Flow):
+    """Of second order, and with no list of levels before it is told a number of steps."""
+
+    order = 2
+
+    def __init__(self):
+        super().__init__()
+        self.sigmas = None
+
+
+@pytest.mark.parametrize("other,says", [
+    (UniPC(), "UniPC, a predictor with a corrector"), (CosineDPM(), "a solver in σ coordinates"),
+    (DPMSolverSDE(), "a solver in σ coordinates"), (OnPath(), "another solver on a straight path"),
+    (ScoreSde(), "a sampler of a stochastic differential equation, whose network says the score")])
+def test_other_schedulers_are_recognised_and_refused_with_words(other, says):
+    assert solvers.kind_of(other) == ""
+    with pytest.raises(ValueError, match=f"{type(other).__name__} is {says}; no clause is about it: expected a DDPM or DDIM"):
+        check(other)
+
+
 # -- denoisers -----------------------------------------------------------------------------------------------------------
 
 class EDM:

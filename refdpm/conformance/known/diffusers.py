@@ -31,20 +31,32 @@ SWITCHED_OFF = ("clip_sample", "thresholding")
 
 # what a step of DDPM or DDIM may ask for
 STEP = {"model_output", "timestep", "sample", "eta", "use_clipped_model_output", "generator", "variance_noise", "return_dict"}
-# what only schedulers of other kinds have, and what they are
-OTHERS = (("sigmas", "a solver in σ coordinates"), ("ets", "a solver that keeps earlier predictions"),
-          ("model_outputs", "a solver that keeps earlier predictions"),
-          ("original_inference_steps", "a sampler of a distilled (consistency) model"))
+# what only schedulers of other kinds have, set or not, and what they are; the first that is there says it
+CONSISTENCY, SYMBOLS = "a sampler of a distilled (consistency) model", "a sampler of symbols"
+OTHERS = (("step_pred", "a sampler of a stochastic differential equation, whose network says the score"),
+          ("get_scalings_for_boundary_condition", CONSISTENCY),
+          ("multistep_uni_p_bh_update", "UniPC, a predictor with a corrector"),
+          ("scale_noise", "another solver on a straight path"), ("sigmas", "a solver in σ coordinates"),
+          ("ets", "a solver that keeps earlier predictions"), ("model_outputs", "a solver that keeps earlier predictions"),
+          ("get_mult", "a solver that keeps earlier predictions"), ("original_inference_steps", CONSISTENCY),
+          ("c_skip", CONSISTENCY), ("_sample_from_logits", SYMBOLS), ("log_cumprod_at", SYMBOLS),
+          ("masking_schedule", SYMBOLS), ("undo_step", "a sampler for inpainting, with steps back (RePaint)"),
+          ("tsr_k", "a sampler on a straight path whose score is rescaled"),
+          ("initial_alpha_cumprod", "DDIM from data to noise"),
+          ("_init_alpha_cumprod", "DDPM in continuous time, without tables"))
 FEW, FEWER = 10, 7              # steps of a short chain: of a number that divides T, and of one that does not
 
 
 def other_kind(target: Any) -> str:
     """What a scheduler is that no clause is about; "" for one of DDPM or DDIM, and for what is no scheduler."""
-    if not (callable(getattr(target, "step", None)) and callable(getattr(target, "set_timesteps", None))):
+    steps = any(callable(getattr(target, name, None)) for name in ("step", "step_pred"))
+    if not (steps and callable(getattr(target, "set_timesteps", None))):
         return ""
     for name, words in OTHERS:
-        if _choice_of(target, name, None) is not None:
+        if hasattr(target, name) or hasattr(getattr(target, "config", None), name):
             return words
+    if choice_name(_choice_of(target, "prediction_type", "")) == "trigflow":
+        return "a sampler on the path of sine and cosine (TrigFlow)"
     if getattr(target, "order", 1) != 1:
         return f"a solver of order {target.order}"
     more = [name for name in parameters(target.step) if name not in STEP]

@@ -1,5 +1,5 @@
 """Claim: on real packages (diffusers, MONAI, denoising_diffusion_pytorch) and repositories (guided-diffusion, improved-diffusion,
-d3pm, k-diffusion, edm) the conformance kit accuses no quantity but those that have been confirmed by hand, with numbers, in
+d3pm, k-diffusion, edm, mdlm) the conformance kit accuses no quantity but those that have been confirmed by hand, with numbers, in
 foreign/README.md; everything else that they offer it finds right, and every other scheduler of diffusers it says not to know.
 
     python validation/foreign/check.py [FOLDER …]
@@ -14,6 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 import sys
 import time
 
@@ -83,16 +84,24 @@ OTHERS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
     "k-diffusion": tuple(("k_diffusion.layers", name, choices) for name, choices in (
         ("Denoiser", dict(sigma_data=0.5)), ("Denoiser", dict(sigma_data=0.5, weighting="soft-min-snr")),
         ("SimpleLossDenoiser", dict(sigma_data=0.5)))),
-    "edm": (("training.networks", "EDMPrecond", dict(sigma_data=0.5)),)}
+    "edm": (("training.networks", "EDMPrecond", dict(sigma_data=0.5)),),
+    "mdlm": tuple(("diffusion", "Diffusion", dict(noise=name)) for name in ("LogLinearNoise", "CosineNoise", "CosineSqrNoise"))}
+# what mdlm trains and reads its data with: nothing of it is asked for here, and it may be absent
+BESIDE_MDLM = ("hydra", "hydra.utils", "lightning", "torchmetrics", "transformers", "dataloader", "models", "utils")
 SMALL_UNET = dict(img_resolution=8, img_channels=1, model_type="SongUNet", model_channels=16, channel_mult=[1], num_blocks=1,
                   attn_resolutions=[])
 # repositories and what they are known by
 REPOSITORIES = {"guided-diffusion": "guided_diffusion/script_util.py", "improved-diffusion": "improved_diffusion/script_util.py",
-                "d3pm": "d3pm_runner.py", "k-diffusion": "k_diffusion/layers.py", "edm": "training/networks.py"}
+                "d3pm": "d3pm_runner.py", "k-diffusion": "k_diffusion/layers.py", "edm": "training/networks.py",
+                "mdlm": "noise_schedule.py"}
 LUCIDRAINS: tuple[Configuration, ...] = (
     ("GaussianDiffusion", dict(beta_schedule="linear", objective="pred_noise")),
     ("GaussianDiffusion", dict(beta_schedule="cosine", objective="pred_x0")),
-    ("GaussianDiffusion", dict(beta_schedule="sigmoid", objective="pred_v")))
+    ("GaussianDiffusion", dict(beta_schedule="sigmoid", objective="pred_v")),
+    ("ElucidatedDiffusion", dict()), ("ElucidatedDiffusion", dict(sigma_data=1.0, rho=5)),
+    *(("ContinuousTimeGaussianDiffusion", choices) for choices in (
+        dict(), dict(noise_schedule="cosine"), dict(noise_schedule="learned"), dict(min_snr_loss_weight=True))),
+    ("VParamContinuousTimeGaussianDiffusion", dict()))
 
 # what is confirmed in README.md: the clauses that do not pass, of the configurations where one does not
 CONFIRMED = {
@@ -146,8 +155,8 @@ def configurations() -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
         for name, choices in cases:
             def run(module: str = module, name: str = name, choices: dict[str, Any] = choices) -> dict[str, Any]:
                 make = getattr(import_module(module), name)
-                if name == "GaussianDiffusion":
-                    return found(lambda **given: make(_network(), image_size=8, **given), choices)
+                if name.endswith("Diffusion"):
+                    return found(lambda **given: make(_network(name), image_size=8, **given), choices)
                 return found(make, choices)
             yield package, label(package, name, choices), run
 
@@ -186,9 +195,27 @@ def openai_report(package: str, predicts: str, choices: dict[str, Any]) -> dict[
 
 def other_report(repository: str, module: str, kind: str, choices: dict[str, Any]) -> dict[str, Any]:
     """The report on an object of one of the others, around a network that is not called; EDM's makes one of its own."""
+    if repository == "mdlm":
+        return check(_masked_diffusion(module, kind, **choices), effort=EFFORT)
     make = getattr(import_module(module), kind)
     made = make(**SMALL_UNET, **choices) if repository == "edm" else make(import_module("torch").nn.Linear(1, 1), **choices)
     return check(made, effort=EFFORT)
+
+
+def _masked_diffusion(module: str, kind: str, noise: str) -> Any:
+    """A diffusion of mdlm with its choices for SUBS in continuous time; its own maker would load a tokenizer."""
+    torch, beside = import_module("torch"), {name: mock.MagicMock() for name in BESIDE_MDLM}
+    beside["lightning"].LightningModule, beside["torchmetrics"].aggregation.MeanMetric = torch.nn.Module, object
+    with mock.patch.dict(sys.modules, beside):
+        found = import_module(module)
+    made = getattr(found, kind).__new__(getattr(found, kind))
+    torch.nn.Module.__init__(made)
+    for name, value in dict(
+            parameterization="subs", T=0, mask_index=50257, vocab_size=50258, neg_infinity=-1e6, backbone=torch.nn.Linear(1, 1),
+            noise=getattr(found.noise_schedule, noise)(), time_conditioning=False, antithetic_sampling=True, sampling_eps=1e-3,
+            change_of_variables=False, importance_sampling=False).items():
+        setattr(made, name, value)
+    return made
 
 
 def other_schedulers() -> list[str]:
@@ -214,12 +241,11 @@ def other_row(name: str) -> dict[str, Any]:
     return row(f"diffusers.{name}: {said}", "not claimed, and said what it is", bool(told))
 
 
-def _network() -> Any:
-    """What a GaussianDiffusion wants to see of a network; it is not called."""
-    torch = import_module("torch")
-    network = torch.nn.Identity()
+def _network(kind: str) -> Any:
+    """What a diffusion of denoising_diffusion_pytorch wants to see of a network; it is not called."""
+    network = import_module("torch").nn.Linear(1, 1)
     network.channels = network.out_dim = 1
-    network.self_condition = network.random_or_learned_sinusoidal_cond = False
+    network.self_condition, network.random_or_learned_sinusoidal_cond = False, kind != "GaussianDiffusion"
     return network
 
 

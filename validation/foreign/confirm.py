@@ -5,7 +5,7 @@
 
 import numpy as np
 import torch
-from diffusers import CogVideoXDDIMScheduler, DDIMScheduler, DDPMScheduler
+from diffusers import CogVideoXDDIMScheduler, DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from monai.networks.schedulers import DDPMScheduler as MonaiDDPM
 
 BETA = np.linspace(1e-4, 0.02, 1000)
@@ -65,6 +65,18 @@ def final_alpha() -> None:
               f"x̂_0 = 1/√ᾱ_1 = {1 / np.sqrt(LEVEL[0]):.9f}")
 
 
+def shifted_twice() -> None:
+    """13."""
+    def moved(t: np.ndarray) -> np.ndarray:
+        return 3 * t / (1 + 2 * t)
+
+    scheduler, times = FlowMatchEulerDiscreteScheduler(shift=3.0), np.linspace(1, 1e-3, 4)
+    scheduler.set_timesteps(4)
+    lists = {"its list": scheduler.sigmas[:-1].numpy(), "shifted once": moved(times),
+             "between ends that are shifted, shifted again": moved(np.linspace(moved(1), moved(1e-3), 4))}
+    print("13. shift=3, 4 steps: " + "; ".join(f"{name} {', '.join(f'{t:.6f}' for t in found)}" for name, found in lists.items()))
+
+
 def cogvideox() -> None:
     """14."""
     scheduler = CogVideoXDDIMScheduler(clip_sample=False)
@@ -86,5 +98,5 @@ def cogvideox() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for confirm in (large_log, large, last_step, ranged, final_alpha, cogvideox):
+    for confirm in (large_log, large, last_step, ranged, final_alpha, shifted_twice, cogvideox):
         confirm()

@@ -228,9 +228,18 @@ def in_tensors(torch):
 class Lucid:
     """Of denoising_diffusion_pytorch."""
 
-    def __init__(self, beta, dtype="float32", bug="", objective="pred_noise"):
-        self._tables, self.objective = Tables(beta, dtype, bug), objective
+    def __init__(self, beta, dtype="float32", bug="", objective="pred_noise", gamma=np.inf):
+        self._tables, self.objective, self._bug = Tables(beta, dtype, bug), objective, bug
         self.betas, self.alphas_cumprod = self._tables["beta"], self._tables["level"]
+        ratio = self.alphas_cumprod / (1 - self.alphas_cumprod)
+        self.loss_weight = np.minimum(ratio, gamma).astype(dtype)
+        if bug != "weight of x_0":
+            self.loss_weight /= {"pred_noise": ratio, "pred_x0": 1, "pred_v": ratio + 1}.get(objective, 1)
+
+    def p_losses(self, x_start, t, noise=None):
+        targets = {"pred_noise": noise, "pred_x0": x_start, "pred_v": self._tables.v(x_start, noise, t)}
+        error = self.model(self.q_sample(x_start, t, noise), t, None) - targets[self.objective]
+        return ((error ** 2).mean(axis=(1, 2, 3)) * self.loss_weight[t]).mean()
 
     def q_sample(self, x_start, t, noise):
         return self._tables.sample(x_start, t, noise)

@@ -37,6 +37,7 @@ RIGHT = {
     "guided drawing": lambda beta, dtype, bug="": interfaces.with_samplers(torch)(beta, dtype, bug),
     "guided in tensors": lambda beta, dtype, bug="": interfaces.in_tensors(torch)(beta, dtype, bug),
     "lucidrains learned": with_choices(interfaces.Learned, objective="pred_v"), "lucidrains classes": interfaces.Classes,
+    "lucidrains min-SNR": with_choices(interfaces.Lucid, objective="pred_v", gamma=5.0),
     "ddim of a shifted SNR": with_choices(interfaces.DDIM, snr_shift_scale=3.0),
     "ddim to x_1": with_choices(interfaces.DDIM, set_alpha_to_one=False, steps_offset=1),
     **{f"lucidrains {name}": with_choices(interfaces.Lucid, objective=name) for name in ("pred_noise", "pred_x0", "pred_v")},
@@ -88,6 +89,7 @@ BUGS = (
     ("guided EPSILON LEARNED_RANGE", "range of variances", "REV.LAW.VAR", "POS-10"),
     ("guided EPSILON LEARNED_RANGE", "twice the bound", "LOSS.HYBRID", "factor left out: ½"),
     ("lucidrains pred_v", "sign of v", "PAR.V", "√ᾱ_t noise − √(1 − ᾱ_t) x_0 the other way round"),
+    ("lucidrains pred_v", "weight of x_0", "LOSS.VALUE", None),
     ("lucidrains pred_noise", "deviation for variance", "GAU.POST.VAR", None),
     ("lucidrains pred_noise", "padded with itself", "GAU.POST.VAR", "SCH-02b"),
     ("ddim epsilon", "all of the noise", "SMP.DDIM.", "NEW-DDIM-VAR"),
@@ -118,6 +120,12 @@ def test_a_bug_is_named(name, bug, clause, mistake):
     found = findings(check(RIGHT[name](BETA, "float32", bug), only=clause, effort=EFFORT))
     assert found
     assert mistake is None or all(mistake in names for _, names, _ in found.values()), found
+
+
+def test_a_loss_of_another_min_snr_is_refused_with_its_number():
+    row, = (one for one in check(interfaces.Lucid(BETA, gamma=3.0), only="LOSS.VALUE", effort=EFFORT)["clauses"]
+            if one["id"] == "LOSS.VALUE")
+    assert (row["verdict"], row["reason"]) == ("skipped", "it weighs by min-SNR with γ = 3, and no other")
 
 
 def test_a_mistake_where_one_number_is_sharp_is_told_from_those_that_differ_only_where_rounding_is_large():
@@ -288,7 +296,7 @@ def test_a_loss_that_is_more_than_a_squared_error_is_not_judged_as_one(change, s
 
 def test_what_no_clause_looks_at_is_listed():
     class More(interfaces.Lucid):
-        def p_losses(self, x_start, t):
+        def interpolate(self, x1, x2):
             raise AssertionError
 
-    assert known.adapted(More(BETA), NAMES).unasked == ("p_losses",)
+    assert known.adapted(More(BETA), NAMES).unasked == ("interpolate",)

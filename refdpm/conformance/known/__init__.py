@@ -30,7 +30,7 @@ SHOWN = 8                       # names of what there is instead
 LONG = 5                        # letters of a word in two names that says that they may be meant for each other
 
 # functions of ours whose names are so common that an object may have them with another meaning, and what ours ask for
-COMMON = frozenset({"forward", "sample", "ddim_sample", "objective", "bound", "vjp"})
+COMMON = frozenset({"forward", "sample", "ddim_sample", "objective", "bound", "log_snr", "vjp"})
 ARGUMENTS = {"x_0", "x_prev", "x_t", "t", "k", "noise", "times", "eta", "beta", "model", "parameters", "centre", "log_width",
              "weight", "bias", "name", "args", "cotangent", *ALIASES} - {"x"}
 

@@ -94,6 +94,11 @@ def unasked(of: Any, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if hasattr(of, name))
 
 
+def pixels(x: Any) -> Any:
+    """States as images of one pixel, (N, channels, 1, 1)."""
+    return x.reshape(len(x), -1, 1, 1)
+
+
 @contextmanager
 def drawing(*noises: Array) -> Iterator[None]:
     """What PyTorch draws from the normal law are these arrays, one after another, in the precision that is asked for.

@@ -17,7 +17,7 @@ import io
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, ask, drawing, unasked
+from refdpm.conformance.known.common import array_of, ask, drawing, pixels, unasked
 
 SCALINGS = "c_skip", "c_out", "c_in", "c_noise"
 
@@ -43,7 +43,7 @@ class Elucidated:
     def sigma_denoised(self, network: Any, x_t: Any, sigma: Any, sigma_data: Any) -> Any:
         """`preconditioned_network_forward`."""
         twin = self._twin(x_t, sigma_data=float(sigma_data), net=_Net(self.of.net, network, x_t.shape))
-        return ask(twin, "preconditioned_network_forward", _pixels(x_t), sigma.reshape(-1)).reshape(x_t.shape)
+        return ask(twin, "preconditioned_network_forward", pixels(x_t), sigma.reshape(-1)).reshape(x_t.shape)
 
     def sigma_weight(self, sigma: Any, sigma_data: Any) -> Any:
         """`loss_weight`."""
@@ -52,8 +52,8 @@ class Elucidated:
     def sigma_loss(self, network: Any, x_0: Any, noise: Any, sigma: Any, sigma_data: Any) -> Any:
         """`forward` of pixels from 0 to 1, in double precision so that nothing is lost by that."""
         twin = self._twin(x_0, sigma_data=float(sigma_data), net=_Net(self.of.net, network, x_0.shape))
-        with drawing(_pixels(to_array(noise))):
-            return ask(twin, "forward", _pixels(like((to_array(x_0).astype(np.float64) + 1) / 2, x_0)), sigma=sigma.reshape(-1))
+        with drawing(pixels(to_array(noise))):
+            return ask(twin, "forward", pixels(like((to_array(x_0).astype(np.float64) + 1) / 2, x_0)), sigma=sigma.reshape(-1))
 
     def sigma_drawn(self, noise: Any, p_mean: Any, p_std: Any) -> Any:
         """`noise_distribution`."""
@@ -78,8 +78,13 @@ class Elucidated:
     def sigma_churned_step(self, network: Any, x_t: Any, noise: Any, sigma: Any, sigma_next: Any, count: Any, s_churn: Any,
                            s_min: Any, s_max: Any, s_noise: Any) -> Any:
         """A step of `sample`, one of `count`."""
-        churn = dict(S_churn=float(s_churn), S_tmin=float(s_min), S_tmax=float(s_max), S_noise=float(s_noise))
+        churn = _churn(s_churn, s_min, s_max, s_noise)
         return self._along("sample", network, x_t, (sigma, sigma_next), noise, count=int(count), **churn)
+
+    def sigma_churned_sample(self, network: Any, x_t: Any, sigmas: Any, noise: Any, s_churn: Any, s_min: Any, s_max: Any,
+                             s_noise: Any) -> Any:
+        """`sample`, with a noise for each step."""
+        return self._along("sample", network, x_t, sigmas, *noise, count=len(sigmas) - 1, **_churn(s_churn, s_min, s_max, s_noise))
 
     def sigma_multistep(self, x_t: Any, denoised: Any, denoised_before: Any, sigma_before: Any, sigma: Any, sigma_next: Any) -> Any:
         """The second of two steps of `sample_using_dpmpp`: where it asks for D again, the state is made x_t."""
@@ -98,15 +103,15 @@ class Elucidated:
 
     def _along(self, sampler: str, network: Callable[..., Any], x_t: Any, sigmas: Iterable[Any], *noise: Any,
                count: int | None = None, **own: Any) -> Any:
-        """Where a sampler is at the last of these levels; it draws noise for the first step alone."""
+        """Where a sampler is at the last of these levels; it draws noise for the first steps alone."""
         seen, levels = [], [float(level) for level in sigmas]
 
         def denoised(x: Any, sigma: float, *_: Any, **__: Any) -> Any:
             seen.append(x.reshape(x_t.shape))
             return network(seen[-1], sigma).reshape(x.shape)
 
-        start = _pixels(to_array(x_t))
-        drawn = [_pixels(to_array(one)) for one in noise] + [0 * start] * (len(levels) - len(noise))
+        start = pixels(to_array(x_t))
+        drawn = [pixels(to_array(one)) for one in noise] + [0 * start] * (len(levels) - len(noise))
         schedule = like(np.array([*levels, 0.0], dtype=np.float32), x_t)
         twin = self._twin(x_t, preconditioned_network_forward=denoised, sample_schedule=lambda count: schedule, **own)
         clips = {"clamp": False} if sampler == "sample" else {}
@@ -123,6 +128,10 @@ class Elucidated:
         return twin
 
 
+def _churn(s_churn: Any, s_min: Any, s_max: Any, s_noise: Any) -> dict[str, float]:
+    return {"S_churn": float(s_churn), "S_tmin": float(s_min), "S_tmax": float(s_max), "S_noise": float(s_noise)}
+
+
 class _Net:
     """A network in the place of another, for states of a shape."""
 
@@ -132,7 +141,3 @@ class _Net:
     def __call__(self, x: Any, level: Any, *_: Any) -> Any:
         """What the network says."""
         return self._network(x.reshape(self._shape), level).reshape(x.shape)
-
-
-def _pixels(x: Any) -> Any:
-    return x.reshape(len(x), -1, 1, 1)

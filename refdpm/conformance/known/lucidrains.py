@@ -14,11 +14,13 @@ import inspect
 import numpy as np
 
 from refdpm.conformance.adapter import like, to_array
-from refdpm.conformance.known.common import array_of, choice, method, precision, rates, unasked
+from refdpm.conformance.known.common import array_of, choice, method, pixels, precision, rates, unasked
+from refdpm.vjp import Array
 
 PREDICTS = {"pred_noise": "noise", "pred_x0": "x_0", "pred_v": "v"}
-UNASKED = ("forward", "p_losses", "sample", "p_sample", "p_sample_loop", "ddim_sample", "interpolate", "condition_mean",
-           "model_predictions", "loss_weight", "noise_assignment")
+UNASKED = ("forward", "sample", "p_sample", "p_sample_loop", "ddim_sample", "interpolate", "condition_mean",
+           "model_predictions", "noise_assignment")
+SAME = 1e-3                     # of weights in single precision
 NEUTRAL = {"cond_scale": 1.0, "rescaled_phi": 0.0}               # a guidance that changes nothing
 
 
@@ -64,20 +66,39 @@ class Lucidrains:
             raise NotImplementedError("there is no objective to say what the network predicts")
         if hasattr(self.of, "split_dims"):
             raise NotImplementedError("its network predicts noise and x_0 and weighs them: no clause is about it")
+        return self._ask("p_mean_variance", model, x_t, x=x_t, t=t)
+
+    def training_loss(self, model: Any, x_0: Any, t: Any, noise: Any, gamma: Any) -> Any:
+        """`p_losses`, of images of one pixel; γ is that of min-SNR, if the object weighs by that."""
+        if not hasattr(self.of, "loss_weight") or self.profile["variance"] == "ranged":
+            raise NotImplementedError("its loss is another one, or adds a share of the bound")
+        if getattr(self.of, "self_condition", False) or getattr(self.of, "offset_noise_strength", 0) > 0:
+            raise NotImplementedError("its loss draws more than the noise: for self-conditioning, or an offset")
+        own = self._clipped_at()
+        if own is not None and abs(own - float(gamma)) > SAME * own:
+            raise NotImplementedError(f"it weighs by min-SNR with γ = {own:.4g}, and no other")
+        return self._ask("p_losses", model, x_0, x_start=pixels(x_0), t=t, noise=pixels(noise))
+
+    def _clipped_at(self) -> float | None:
+        """The γ at which its weights are cut off, which it does not keep; None where they are not, or are of another kind."""
+        ratio = 1 / (1 / to_array(self.of.alphas_cumprod).astype(np.float64) - 1)
+        per_x_0: dict[str, Array] = {"noise": ratio, "v": ratio + 1, "x_0": np.ones(len(ratio))}
+        of_x_0 = per_x_0[str(self.profile["predicts"])] * to_array(self.of.loss_weight)
+        most = float(np.max(of_x_0))
+        return most if most < (1 - SAME) * np.max(ratio) and np.allclose(of_x_0, np.minimum(ratio, most), rtol=SAME) else None
+
+    def _ask(self, name: str, model: Any, state: Any, **known: Any) -> Any:
+        """What a method returns with another network.   Raises: NotImplementedError if it asks for more than is known."""
         twin = copy.copy(self.of)
         vars(twin)["model"] = Guided(model)                     # before a submodule of that name
-        return twin.p_mean_variance(**self._arguments(x_t, t))
-
-    def _arguments(self, x_t: Any, t: Any) -> dict[str, Any]:
-        """What its `p_mean_variance` asks for.   Raises: NotImplementedError for what is not known."""
-        known = {"x": x_t, "t": t, "clip_denoised": False, "classes": like(np.zeros(len(x_t), dtype=np.int64), x_t), **NEUTRAL}
+        known |= {"clip_denoised": False, "classes": like(np.zeros(len(state), dtype=np.int64), state), **NEUTRAL}
         found = {}
-        for p in inspect.signature(self.of.p_mean_variance).parameters.values():
+        for p in inspect.signature(getattr(twin, name)).parameters.values():
             if p.name in known:
                 found[p.name] = known[p.name]
             elif p.default is p.empty and p.kind is not p.VAR_KEYWORD:
-                raise NotImplementedError(f"its p_mean_variance asks for {p.name}, which is not known here")
-        return found
+                raise NotImplementedError(f"its {name} asks for {p.name}, which is not known here")
+        return getattr(twin, name)(**found)
 
 
 class Guided:

@@ -117,7 +117,7 @@ class Network(NamedTuple):
     data_at: int = 0
 
     def __call__(self, x_t: Any, level: Any, *_: Any, **__: Any) -> Any:
-        """The prediction, in the framework and precision of x_t."""
+        """The prediction, in the framework and precision of x_t; of symbols, which have none, in that of `spread`."""
         x = to_array(x_t)
         at = np.asarray(to_array(level), dtype=np.float64).reshape(-1)
         if self.says == "logits":
@@ -445,11 +445,12 @@ def _widened(value: Any) -> Any:
 
 
 def like(array: Array, model: Any) -> Any:
-    """`array` in the framework of `model`, which is already imported by whoever made it; real numbers in its precision too."""
+    """`array` in the framework of `model`, which is already imported by whoever made it; real numbers in its precision
+    too, if it has one."""
     framework = type(model).__module__.split(".")[0]
     if framework == "torch":
         tensor = sys.modules["torch"].as_tensor(array.copy())
-        return tensor.to(model.dtype) if tensor.is_floating_point() else tensor
+        return tensor.to(model.dtype) if tensor.is_floating_point() and model.is_floating_point() else tensor
     if framework in ("jax", "jaxlib"):
         return sys.modules["jax"].numpy.asarray(array)
     return array

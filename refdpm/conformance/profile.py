@@ -167,6 +167,8 @@ def _in_precision(value: Any, dtype: str | None) -> Any:
     if isinstance(value, np.ndarray):
         holds = "float32" if dtype == "bfloat16" else dtype         # NumPy has none of its own
         return value.astype(holds if holds and value.dtype.kind == "f" else value.dtype, order="C", copy=True)
+    if isinstance(value, Network) and value.says == "logits":           # whose precision no x_t tells
+        return value._replace(centre=_in_precision(value.centre, dtype), spread=_in_precision(value.spread, dtype))
     return value
 
 

@@ -177,6 +177,40 @@ def test_a_wrong_chain_is_told(way, says):
     assert (row["verdict"] == "wrong" or says == "IndexError") and says in row["reason"], row
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logits_of_whole_numbers_are_no_whole_numbers_and_have_the_adapter_s_precision(dtype):
+    seen = []
+
+    class Looking(Chain):
+        def categorical_sample(self, network, x_t, uniform):
+            seen.append(network(x_t, np.full(len(x_t), 3)))
+            return x_t
+
+    of_chain(Looking({}, dtype=dtype))
+    assert {said.dtype.name for said in seen} == {dtype} and np.any(seen[0] != np.round(seen[0]))
+
+
+def test_a_right_chain_in_tensors_passes():
+    """Symbols are tensors of integers, and the logits were cut to integers as well: right chains were wrong."""
+    torch = pytest.importorskip("torch")
+
+    class Tensors(Chain):
+        array = staticmethod(torch.as_tensor)
+
+        def categorical_reverse(self, logits, x_t, t):
+            assert logits.dtype == getattr(torch, self.dtype)
+            return torch.as_tensor(super().categorical_reverse(*(part.numpy() for part in (logits, x_t, t))))
+
+        def categorical_sample(self, network, x_t, uniform):
+            for t in reversed(range(len(self.beta))):
+                at = torch.full((len(x_t),), t)
+                law = self.categorical_reverse(network(x_t, at), x_t, at)
+                x_t = torch.argmax(torch.log(law) - torch.log(-torch.log(uniform[t])), dim=-1)
+            return x_t
+
+    assert [of_chain(Tensors({}, dtype=dtype))["verdict"] for dtype in ("float32", "float64")] == ["pass", "pass"]
+
+
 def test_a_long_chain_and_one_of_another_shape_are_no_verdict():
     class Short(Chain):
         def categorical_sample(self, network, x_t, uniform):

@@ -19,8 +19,9 @@ from refdpm.later import categorical
 from refdpm.vjp import Array
 
 RATES = rates([0.25, 0.375, 0.5, 0.625])
-ROWS, LONG = 200, 50
-MOST_ARE_SURE = 0.5
+ROWS = 200                      # so many, because one shows little of how a class is drawn
+LONG = 50                       # steps of a chain that is walked step by step
+MOST_ARE_SURE = 0.5             # of the symbols
 NEAR = 1e-4                     # a share by which one class wins over another, that rounding may take away
 
 
@@ -60,7 +61,7 @@ WRONG = {
     "the network is told the t to which a step goes": Way(told=lambda t, T: max(t - 1, 1)),
     "the network is told t + 1": Way(told=lambda t, T: min(t + 1, T)),
     "every step takes the class that is likeliest, and draws none": Way(likeliest=lambda t: True),
-    "every step begins with the state with which the chain begins": Way(from_x_T=True)}
+    "every step is taken from the state with which the chain starts": Way(from_x_T=True)}
 
 
 def _walked(subject: Any, i: Inputs, way: Way) -> tuple[Array, Array]:
@@ -109,8 +110,8 @@ def _chain(subject: Any, given: Given, seed: int) -> Finding:
 LAWS: tuple[Law, ...] = (
     Law("CAT.CHAIN", "categorical_sample(network, x_t, uniform): x_0 by T steps of categorical_reverse, beginning at the symbols "
         "x_t = x_T, with logits = network(x_t, t); uniform (T, N, D, K) draws as in categorical_draw, uniform[t−1] the step from "
-        "t, of which the last may take the likeliest class instead", SOURCE, ("categorical_sample", "categorical_reverse"), _chain,
-        ("later.categorical.path",)),
+        "t, of which the last may take the likeliest class instead; beta, classes and law are those of categorical_reverse",
+        SOURCE, ("categorical_sample", "categorical_reverse"), _chain, ("later.categorical.path",)),
 )
 
 

@@ -190,6 +190,24 @@ def test_logits_of_whole_numbers_are_no_whole_numbers_and_have_the_adapter_s_pre
     assert {said.dtype.name for said in seen} == {dtype} and np.any(seen[0] != np.round(seen[0]))
 
 
+def test_a_wrong_draw_is_blamed_and_not_the_chain():
+    """A Gumbel number with the other sign: the chain has it too, and had come first, without a name."""
+    class Draws(Chain):
+        def categorical_draw(self, law_p, uniform):
+            with np.errstate(divide="ignore"):
+                return np.argmax(np.log(law_p) + np.log(-np.log(uniform)), axis=-1)
+
+        def categorical_sample(self, network, x_t, uniform):
+            for t in reversed(range(len(self.beta))):
+                at = np.full(len(x_t), t)
+                x_t = self.categorical_draw(self.categorical_reverse(network(x_t, at).astype(self.dtype), x_t, at), uniform[t])
+            return x_t
+
+    report = check(Draws({}), only=["CAT.CHAIN", "CAT.DRAW"], effort=EFFORT)
+    found = {row["id"]: row["verdict"] for row in report["clauses"]}
+    assert (found["CAT.CHAIN"], found["CAT.DRAW.CLASS"]) == ("pass", "wrong"), found
+
+
 def test_a_right_chain_in_tensors_passes():
     """Symbols are tensors of integers, and the logits were cut to integers as well: right chains were wrong."""
     torch = pytest.importorskip("torch")

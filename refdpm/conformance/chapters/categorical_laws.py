@@ -16,6 +16,7 @@ from refdpm.conformance.chapters.quantity import Finding, Law
 from refdpm.conformance.planting import Mistake, of, then, told
 from refdpm.conformance.precision import UNITS
 from refdpm.later import categorical
+from refdpm.later.categorical import Categorical
 from refdpm.vjp import Array
 
 RATES = rates([0.25, 0.375, 0.5, 0.625])
@@ -65,17 +66,27 @@ WRONG = {
 
 
 def _walked(subject: Any, i: Inputs, way: Way) -> tuple[Array, Array]:
-    """x_0 by the adapter's own reverse steps, and which symbols no rounding changes."""
+    """x_0 by the adapter's own reverse steps, and its own draw if it has one; and which symbols no rounding changes."""
     T, x_t, sure = len(i["beta"]) - 1, i["x_t"], np.full(i["x_t"].shape, True)
     for t in range(T, way.last - 1, -1):
         at, x_t = np.full(len(x_t), t), i["x_t"] if way.from_x_T else x_t
         logits = i["network"](x_t, np.full(len(x_t), way.told(t, T)))
         law, = subject.ask("categorical_reverse", {"logits": logits, "x_t": x_t, "t": at, **{
             name: i[name] for name in ("beta", "classes", "law")}}).values
-        wins = law if way.likeliest(t) else law / -np.log(i["uniform"][way.noise(t, T) - 1])
+        uniform = i["uniform"][way.noise(t, T) - 1]
+        wins = law if way.likeliest(t) else law / -np.log(uniform)
         *_, second, first = np.moveaxis(np.sort(wins, axis=-1), -1, 0)
-        x_t, sure = np.argmax(wins, axis=-1), sure & (first - second > NEAR * first)
+        sure &= first - second > NEAR * first
+        x_t = np.argmax(wins, axis=-1) if way.likeliest(t) else _drawn(subject, law, uniform)
     return x_t, sure
+
+
+def _drawn(subject: Any, law: Array, uniform: Array) -> Array:
+    if "categorical_draw" not in subject.functions:
+        return categorical.draw(Categorical(law), noise=uniform)
+    drawn, = subject.ask("categorical_draw", {"law_p": law.reshape(-1, law.shape[-1]),
+                                              "uniform": uniform.reshape(-1, law.shape[-1])}).values
+    return drawn.astype(np.int64).reshape(law.shape[:-1])
 
 
 def _chain(subject: Any, given: Given, seed: int) -> Finding:
@@ -110,7 +121,8 @@ def _chain(subject: Any, given: Given, seed: int) -> Finding:
 LAWS: tuple[Law, ...] = (
     Law("CAT.CHAIN", "categorical_sample(network, x_t, uniform): x_0 by T steps of categorical_reverse, beginning at the symbols "
         "x_t = x_T, with logits = network(x_t, t); uniform (T, N, D, K) draws as in categorical_draw, uniform[t−1] the step from "
-        "t, of which the last may take the likeliest class instead; beta, classes and law are those of categorical_reverse",
+        "t, of which the last may take the likeliest class instead; beta, classes and law are those of categorical_reverse.  What "
+        "is wrong with a step or a draw is not held against it",
         SOURCE, ("categorical_sample", "categorical_reverse"), _chain, ("later.categorical.path",)),
 )
 

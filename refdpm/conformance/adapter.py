@@ -54,7 +54,12 @@ class Skip(Exception):
 
 
 class Fault(Exception):
-    """The adapter was called and did not answer with arrays; its message says what it did instead."""
+    """The adapter was called and did not answer with arrays; its message says what it did instead.
+
+    `output` is the first of several outputs that is not as it has to be, where another one is.
+    """
+
+    output: str | None = None
 
 
 class Refusal(Fault):

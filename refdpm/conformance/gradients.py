@@ -287,7 +287,7 @@ def their_gradients(subject: Subject, quantity: Quantity, inputs: Inputs, chosen
                     ) -> tuple[dict[str, Array | Fault], str]:
     """The adapter's gradients in our terms, or why one of them is none, and the precision they are judged at."""
     values, profile = subject.ask(quantity.name, inputs), subject.profile.of(quantity.name)
-    parts = [_their_cotangent(value, cotangent, output.kind, profile, quantity.sizes(inputs), shape)
+    parts = [_their_cotangent(value, cotangent, output.kind, profile, quantity.batch(inputs), shape)
              for value, cotangent, output, shape in zip(values.values, chosen["cotangents"], quantity.outputs, values.shapes)]
     typed = [part.astype(values.dtype) for part in parts]
     arguments = subject.arguments(quantity.name, inputs)
@@ -315,9 +315,11 @@ def _without_unread_heads(theirs: Array, shape: tuple[int, ...]) -> Array:
     return theirs[..., :read] if is_whole else theirs
 
 
-def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile, sizes: int, shape: tuple[int, ...]) -> Array:
+def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile, batch: tuple[int, ...],
+                     shape: tuple[int, ...]) -> Array:
     """The cotangent of what they return, of `shape`, from the cotangent of what we make of it."""
     slope: Any = 1.0
+    components = int(np.prod(batch[1:]))
     if kind == "variance":
         slope = {"variance": 1.0, "log_variance": value, "deviation": 2 * np.sqrt(value)}[profile.spread]
     if kind == "probability":
@@ -328,9 +330,9 @@ def _their_cotangent(value: Array, cotangent: Array, kind: str, profile: Profile
     if kind in ("information", "total", "table_of_totals") and profile.unit == "bits":
         slope = np.log(2)
     if kind in ("total", "table_of_totals") and profile.reduction == "mean":
-        slope = slope * sizes
+        slope = slope * components
     if kind == "loss":                                               # of which we make the mean
-        slope = 1 / (np.prod(shape) * (sizes if profile.loss_reduction == "sum" else 1))
+        slope = 1 / (np.prod(shape) * (components if profile.loss_reduction == "sum" else 1))
     changed = np.asarray(cotangent * slope)
     if kind in ("table", "table_of_totals") and profile.order == "descending":
         changed = changed[::-1]

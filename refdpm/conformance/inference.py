@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refdpm.conformance import profile as profiles
-from refdpm.conformance.adapter import Fault, Model, Skip
+from refdpm.conformance.adapter import Fault, Model, Refusal, Skip
 from refdpm.conformance.chapters.inputs import Inputs
 from refdpm.conformance.chapters.quantity import Quantity
 from refdpm.conformance.profile import Profile
@@ -97,7 +97,7 @@ def _otherwise(subject: Subject, quantities: list[Quantity], profile: Profile, k
         if not any(_is_right(subject, quantity, probes, profile, units) for units in (UNITS, COARSE)):
             also = [HEADS] * _reads_no_head(quantity, probes[0])
             others = (one for units in precisions for one in right_with(subject, quantity, profile, groups + also, units))
-            right = (one for one in others if NEVER_ALONE not in (one.get("spread"), profile.spread))
+            right = (one for one in others if not _is_root(one, profile))
             found = next(right, None) or (
                 _told_by_signs(subject, quantity, profile, known) | _unit_of_laws(subject, quantity, known)
                 | _told_by_one_output(subject, quantity, probes, profile, known))
@@ -143,7 +143,12 @@ def _told_by_one_output(subject: Subject, quantity: Quantity, probes: list[Input
         return {}
     best = [{field: value for field, value in one.items() if value != getattr(profile, field)}
             for one, outputs in zip(others, right) if outputs == max(right)]
-    return next((one for one in sorted(best, key=len) if one.get("spread") != NEVER_ALONE), {})
+    return next((one for one in sorted(best, key=len) if not _is_root(one, profile)), {})
+
+
+def _is_root(choices: Combination, profile: Profile) -> bool:
+    """Whether one of two functions that do not agree gives the root of a variance."""
+    return "spread" in choices and NEVER_ALONE in (choices["spread"], profile.spread)
 
 
 def _numbers_of(subject: Subject, quantity: Quantity, at: int, profile: Profile) -> Array:
@@ -168,7 +173,8 @@ def right_with(subject: Subject, quantity: Quantity, profile: Profile, groups: I
                units: dict[str, float] = UNITS, wrong_at: Sequence[Inputs] = ()) -> Iterator[Combination]:
     """Other conventions, all of a group at a time, with which a function that is wrong under a profile would be right; also where
     it is known to be wrong."""
-    probes = [*wrong_at, *subject.edges(quantity)[:PROBES]]
+    probes = [*wrong_at, *(inputs for inputs in subject.edges(quantity)[:PROBES]
+                           if not isinstance(_outcome(subject, quantity, inputs), Refusal))]
     bearing = bearing_on(quantity, probes[0]) if probes else []
     for fields in (fields for fields in groups if set(fields) <= {*bearing, *HEADS}):
         others = ([value for value in profiles.VALUES[field] if value != getattr(profile, field)] for field in fields)
@@ -233,7 +239,23 @@ def _nearest_combinations(subject: Subject, quantity: Quantity, profile: Profile
         return [one for one, outputs in zip(combinations, right) if outputs == max(right)]
     own, *shares = (_share_right(subject, quantity, probes, profile._replace(**one), units) for one in ({}, *combinations))
     best = max(shares, default=-1.0)
+    if best < 0 and _fails(subject, quantity, probes, profile):        # at a t that no table has
+        return [one for one in combinations if not _fails(subject, quantity, probes, profile._replace(**one))]
     return [one for one, share in zip(combinations, shares) if share == best] if best >= max(own + CLEARLY, 0.0) else []
+
+
+def _fails(subject: Subject, quantity: Quantity, probes: list[Inputs], profile: Profile) -> bool:
+    """Whether a function raises an error on some probe, and does not refuse it, whatever it may answer on others."""
+    with under(subject, profile):
+        return any(type(_outcome(subject, quantity, inputs)) is Fault for inputs in probes)
+
+
+def _outcome(subject: Subject, quantity: Quantity, inputs: Inputs) -> Any:
+    """What a function answers in its own form, or what it raises."""
+    try:
+        return subject.remembered(quantity, inputs)
+    except (Skip, Fault, ValueError) as raised:
+        return raised
 
 
 def _probes_and_combinations(subject: Subject, quantity: Quantity, known: dict[str, str]) -> tuple[list[Inputs], list[Combination]]:

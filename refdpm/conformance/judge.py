@@ -101,7 +101,7 @@ class _Asked(NamedTuple):
     rows: list[tuple[_Case, ...]]
     left_out: list[str]
     refused: list[tuple[Inputs, str]]
-    faults: list[tuple[Inputs, str]]
+    faults: list[tuple[Inputs, Fault]]
 
 
 def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
@@ -114,7 +114,7 @@ def judge(subject: Subject, quantity: Quantity, effort: Effort) -> list[Result]:
     except Skip as skip:                                     # a schedule of the adapter's own that is too short
         return skipped(ids, str(skip))
     if asked.faults:
-        return _wrong_by_fault(subject, quantity, effort, ids, *asked.faults[0])
+        return _wrong_by_fault(subject, quantity, effort, asked.faults)
     if not asked.rows:
         return _nothing_found(subject, quantity, ids, asked)
     results = [_verdict(subject, quantity, at, id, asked.rows, effort) for at, id in enumerate(ids)]
@@ -156,17 +156,22 @@ def _ask_all(subject: Subject, quantity: Quantity, inputs_to_try: Iterable[Input
         except Refusal as refusal:
             asked.refused.append((inputs, str(refusal)))
         except Fault as fault:
-            asked.faults.append((inputs, str(fault)))
+            asked.faults.append((inputs, fault))
         if len(asked.faults) == FAULTS or not asked.rows and len(asked.left_out) + len(asked.refused) == TRIES:
             break
     return asked
 
 
-def _wrong_by_fault(subject: Subject, quantity: Quantity, effort: Effort, ids: list[str], inputs: Inputs, fault: str
-                    ) -> list[Result]:
+def _wrong_by_fault(subject: Subject, quantity: Quantity, effort: Effort, faults: list[tuple[Inputs, Fault]]) -> list[Result]:
+    """Every output is wrong, or the only one that is ever at fault."""
+    inputs, fault = faults[0]
     found = smallest(inputs, partial(_raises, subject, quantity), effort.shrinks)
-    first, *also = _mistakes_of_shape(subject, quantity, inputs, fault)
-    return [Result(id, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=found, reason=fault) for id in ids]
+    first, *also = _mistakes_of_shape(subject, quantity, inputs, str(fault))
+    alone = fault.output if len({one.output for _, one in faults}) == 1 else None
+    says = f"its {str(alone).lower()} is no answer, so that this was not looked at"
+    return [Result(id, "wrong", mistake=first, also=tuple(filter(None, also)), smallest_input=found, reason=str(fault))
+            if alone in (None, output.id) else Result(id, "not checked", reason=says)
+            for output in quantity.outputs for id in (f"{quantity.id}.{output.id}",)]
 
 
 def _nothing_found(subject: Subject, quantity: Quantity, ids: list[str], asked: _Asked) -> list[Result]:
@@ -465,6 +470,8 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, rows: list
     """A pass, if a wrong answer would have been seen; by itself, or given what the adapter had before."""
     cases = [row[at] for row in rows]
     kind, dtype = quantity.outputs[at].kind, cases[0].dtype
+    if _are_at_1_alone(cases):
+        return result._replace(verdict="undecided", reason="right at t = 1, and nothing is known of any other t")
     power = _power_of(cases, kind)
     for change in ELSEWHERE:
         if weak := too_weak(power, dtype):
@@ -492,6 +499,12 @@ def _pass_or_undecided(subject: Subject, quantity: Quantity, at: int, rows: list
         return _undecided(subject, quantity, result, power, dtype)
     return result._replace(ratio=ratio, given_upstream=True, power=sharper, reason=f"right given the adapter's own "
                            f"{', '.join(quantity.after)}")
+
+
+def _are_at_1_alone(cases: list[_Case]) -> bool:
+    """Whether a function that has a schedule and t has answered at t = 1 alone."""
+    asked = [case.inputs["t"] for case in cases if {"t", "beta"} <= case.inputs.keys()]
+    return len(asked) == len(cases) and all(np.all(t == 1) for t in asked)
 
 
 def _moved_away(state: Array) -> Array:
@@ -687,7 +700,7 @@ def _raises(subject: Subject, quantity: Quantity, inputs: Inputs) -> float:
     except (CalledNoMore, Refusal):
         return 0.0
     except Fault:
-        return 1.0
+        return float(all(np.all(np.isfinite(value)) for value in subject.right(quantity, inputs)))
     except (Skip, Unsound, ValueError, IndexError, KeyError):
         return 0.0
     return 0.0

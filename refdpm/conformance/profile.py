@@ -174,8 +174,8 @@ def _in_precision(value: Any, dtype: str | None) -> Any:
 
 # -- what comes out ----------------------------------------------------------------------------------------------------
 
-def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], sizes: int) -> Array:
-    """An answer in this package's conventions, of `shape`; `sizes` is how many components an example has.
+def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], batch: tuple[int, ...]) -> Array:
+    """An answer in this package's conventions, of `shape`; `batch` is that of the states.
 
     Raises: Fault if it cannot have that shape.
     """
@@ -188,9 +188,9 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
     if kind in ("information", "total", "table_of_totals") and profile.unit == "bits":
         value = value * np.log(2)
     if kind in ("total", "table_of_totals"):
-        value = _total_of_components(value, profile.reduction, len(shape), sizes)
+        value = _total_of_components(value, profile.reduction, len(shape), batch)
     if kind == "loss":
-        value = _loss_of_batch(value, profile.loss_reduction, sizes)
+        value = _loss_of_batch(value, profile.loss_reduction, batch)
     if kind in ("table", "table_of_totals", "rates") and profile.order == "descending":
         value = value[::-1]
     if kind == "rates" and value.shape == (shape[0] + 1,):                       # with β_0 = 0 in front or without
@@ -210,17 +210,23 @@ def ours(value: Array, kind: str, profile: Profile, shape: tuple[int, ...], size
     return in_shape(value, shape)
 
 
-def _total_of_components(value: Array, reduction: str, ndim: int, sizes: int) -> Array:
+def _total_of_components(value: Array, reduction: str, ndim: int, batch: tuple[int, ...]) -> Array:
     if reduction == "none" and ndim:
         return value.sum(axis=tuple(range(ndim, value.ndim))) if value.ndim > ndim else np.full(value.shape, np.nan)
-    return value * sizes if reduction == "mean" else value
+    return value * np.prod(batch[1:]) if reduction == "mean" else value
 
 
-def _loss_of_batch(value: Array, reduction: str, sizes: int) -> Array:
-    """The mean over examples and components, from one number for the batch, for each example or for each component."""
-    if (reduction == "none") != (value.ndim > 1):
+def _loss_of_batch(value: Array, reduction: str, batch: tuple[int, ...]) -> Array:
+    """The mean over examples and components, from one number for the batch, for each example or for each component.
+
+    Raises: Fault for another shape.
+    """
+    is_whole = value.shape == batch
+    if not is_whole and value.size != 1 and (value.size != batch[0] or len(value) != batch[0]):
+        raise Fault(f"returns shape {value.shape}, expected (), {batch[:1]} or {batch}")
+    if (reduction == "none") != is_whole:
         return np.full((), np.nan)
-    return np.asarray(value.mean() / sizes if reduction == "sum" else value.mean())
+    return np.asarray(value.mean() / np.prod(batch[1:]) if reduction == "sum" else value.mean())
 
 
 def in_shape(value: Array, shape: tuple[int, ...]) -> Array:

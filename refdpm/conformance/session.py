@@ -22,7 +22,7 @@ import scipy
 
 import refdpm
 from refdpm.conformance import gradients, known, profile as profiles, unknown
-from refdpm.conformance.adapter import Fault, Local, Skip, Source, Unaskable
+from refdpm.conformance.adapter import Fault, Local, Refusal, Skip, Source
 from refdpm.conformance.causes import BY_CONVENTION, DISAGREES, Cause, builds_on, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.ddpm_bound import NO_MASS
@@ -56,7 +56,7 @@ class Session:
         self.subject = Subject(self.source, QUANTITIES)
         stated = _stated_by(self.source) | profiles.stated_conventions(dict(profile or {}), NAMES)
         with _quietly():
-            self.subject.profile, self.known = infer(self.subject, stated)
+            self.subject.profile, self.subject.known = infer(self.subject, stated)
         self._results: dict[str, Result] = {}
 
     def value_results(self, quantity: Quantity) -> dict[str, Result]:
@@ -85,7 +85,7 @@ class Session:
     def _adopted(self, quantity: Quantity, choices: Mapping[str, Any], results: list[Result]) -> list[Result]:
         """The results by choices that gave a wrong function its name: those are taken for its own from now on, which is said."""
         self.subject.profile = self.subject.profile.with_own(quantity.name, choices)
-        self.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in choices}
+        self.subject.known |= {f"{quantity.name}.{field}": "guessed from its mistake" for field in choices}
         says = f"if its {' and its '.join(f'{field} is {value}' for field, value in choices.items())}"
         return [with_where(result, result.where, says) for result in results]
 
@@ -104,6 +104,8 @@ class Session:
             result.verdict in ("pass", "undecided") for result in self._judged_with(quantity, choices, quick))), None)
         if right is None:
             return found
+        if all(self.subject.known[field] == "undetermined" for field in right):
+            return self._inferred_from_all(quantity, right)
         stated = _stating(quantity, right)
         disagrees = self._in_disagreement(quantity, right, own)
         if disagrees:
@@ -113,10 +115,16 @@ class Session:
         return [result._replace(reason="; ".join(filter(None, [result.reason, says]))) if result.verdict == "wrong" else result
                 for result in found]
 
+    def _inferred_from_all(self, quantity: Quantity, choices: Mapping[str, Any]) -> list[Result]:
+        """The results by choices that the probes did not tell, as where they are refused, and by which all inputs are right."""
+        self.subject.profile = self.subject.profile.with_own(quantity.name, choices)
+        self.subject.known |= {f"{quantity.name}.{field}": ALONE_IS_RIGHT for field in choices}
+        return judge(self.subject, quantity, self.effort)
+
     def _in_disagreement(self, quantity: Quantity, choices: Mapping[str, Any], own: profiles.Profile) -> str:
         """That a function is right in its own way and others in theirs, where as many are right in the one as in the other, so that
         nothing tells which of them is wrong; nothing where most tell."""
-        if any(self.known[field] == "stated" for field in choices):
+        if any(self.subject.known[field] == "stated" for field in choices):
             return ""
         ours, theirs = sides(self.subject, choices)
         if not ours or len(ours) > len({*theirs, quantity.name}):
@@ -152,9 +160,10 @@ class Session:
     def _other_choices(self, quantity: Quantity) -> list[dict[str, Any]]:
         """What a function may mean otherwise, of all that nothing has told; and its unit, which others do not tell of this one."""
         of_outputs = [field for output in quantity.outputs for field in profiles.KINDS.get(output.kind, ())]
+        known = self.subject.known
         untold = [field for field in dict.fromkeys([*quantity.choices, *of_outputs])
-                  if self.known[field] == "guessed" or self.known[field] == "undetermined" and (
-                      field in quantity.choices or field in UNITS_OF_TOTALS) or field == "unit" and self.known[field] == "inferred"]
+                  if known[field] == "guessed" or field == "unit" and known[field] == "inferred"
+                  or known[field] == "undetermined" and (field in quantity.choices or field in UNITS_OF_TOTALS)]
         own = self.subject.profile.of(quantity.name)
         others = {field: [value for value in profiles.VALUES[field] if value != getattr(own, field)] for field in untold}
         found = [{field: value} for field, values in others.items() for value in values]
@@ -187,8 +196,8 @@ class Session:
         """A draw that would be right if it were given logarithms, or probabilities, and is given what the other functions answer:
         somebody has forgotten the logarithm."""
         draws = all(output.kind == "integer" for output in quantity.outputs)
-        alone = self.known.get(f"{quantity.name}.categories") == ALONE_IS_RIGHT
-        if not (draws and alone and self.known["categories"] == "inferred" and result.verdict == "pass"):
+        alone = self.subject.known.get(f"{quantity.name}.categories") == ALONE_IS_RIGHT
+        if not (draws and alone and self.subject.known["categories"] == "inferred" and result.verdict == "pass"):
             return result
         own, others = self.subject.profile.of(quantity.name).categories, self.subject.profile.categories
         says = (f"{DISAGREES} the other functions: it is right if its law comes as {own}, but theirs comes as {others}, so that it "
@@ -232,12 +241,13 @@ class Session:
             found = law.run(self.subject, self.subject.given, self.effort.seed)
         except Skip as skip:
             return Result(law.id, "skipped", reason=str(skip))
-        except Unaskable as refusal:
+        except Refusal as refusal:
             return Result(law.id, "not checked", reason=str(refusal))
         except Fault as fault:
             return Result(law.id, "wrong", reason=str(fault))
         known = re.search(r"\(([A-Z]+-[0-9A-Za-z-]+)\)", found.reason) if found.ratio > 1 else None
-        return Result(law.id, "pass" if found.ratio <= 1 else "wrong", float(found.ratio) * LIMIT,
+        verdict = "wrong" if found.ratio > 1 else "undecided" if found.is_open else "pass"
+        return Result(law.id, verdict, float(found.ratio) * LIMIT,
                       mistake=known.group(1) if known else None, smallest_input=found.inputs, reason=found.reason)
 
 
@@ -411,7 +421,7 @@ class Stopped(KeyboardInterrupt):
 def _report(session: Session, rows: list[dict[str, Any]], of: Mapping[str, Quantity | Law]) -> dict[str, Any]:
     found = causes([row for row in rows if row["verdict"] in FAILING and surprises(row)], of)
     summary = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
-    return {"adapter": session.source.name, "profile": session.subject.profile.stated(), "known": session.known,
+    return {"adapter": session.source.name, "profile": session.subject.profile.stated(), "known": session.subject.known,
             "causes": [_plain_cause(cause) for cause in found], "not_known": _not_known(session.source),
             "not_looked_at": [str(name) for name in getattr(session.source, "unasked", ())],
             "further_outputs": dict(sorted(session.subject.further.items())),

@@ -10,7 +10,7 @@ from refdpm.conformance import profile as profiles
 from refdpm.conformance.adapter import Fault, Network, Skip, Source
 from refdpm.conformance.arguments import fingerprint
 from refdpm.conformance.chapters.inputs import Given, Inputs
-from refdpm.conformance.chapters.quantity import Quantity
+from refdpm.conformance.chapters.quantity import Output, Quantity
 from refdpm.conformance.profile import Profile
 from refdpm.conformance.precision import COARSE, LEAST, LIMIT, UNITS, own_tables, rounded
 from refdpm.textbook.digits import digits
@@ -37,6 +37,7 @@ class Subject:
 
     def __init__(self, source: Source, functions: tuple[Quantity, ...], profile: Profile = Profile()) -> None:
         self.source, self.profile = source, profile
+        self.known: dict[str, str] = {}                # how each of the conventions is known: see `inference.infer`
         self.offers = source.offers()
         self.functions = {quantity.name: quantity for quantity in functions if quantity.name in self.offers}
         self.given = Given(source.beta, getattr(source, "classes", None), getattr(source, "own_steps", None))
@@ -74,15 +75,17 @@ class Subject:
         parts = _parts(came, quantity)
         if isinstance(came, tuple) and len(came) > len(parts):
             self.further[name] = len(came) - len(parts)
-        values = []
+        values, faults = [], []
         for part, output, shape in zip(parts, quantity.outputs, shapes, strict=True):
-            if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):
-                raise Fault(f"returns {part.dtype} for {output.id}, expected real numbers")
             try:
-                with np.errstate(all="ignore"):
-                    values.append(profiles.ours(part.astype(np.float64), output.kind, profile, shape, quantity.sizes(inputs)))
-            except (ValueError, IndexError):               # of axes that it does not have, or has too many of
-                raise Fault(f"returns shape {part.shape}, expected {shape}") from None
+                values.append(_ours(part, output, profile, shape, quantity.batch(inputs)))
+            except Fault as fault:
+                fault.output = output.id
+                faults.append(fault)
+        if faults:
+            if not values:
+                faults[0].output = None                    # of all of them
+            raise faults[0]
         return Answer(tuple(values), self._dtype(parts), tuple(part.shape for part in parts))
 
     def arguments(self, name: str, inputs: Inputs) -> dict[str, Any]:
@@ -148,6 +151,17 @@ def _value_or_error(call: Callable[[], Any]) -> Any:
         return call()
     except (Skip, Fault, ValueError) as found:
         return found
+
+
+def _ours(part: Array, output: Output, profile: Profile, shape: tuple[int, ...], batch: tuple[int, ...]) -> Array:
+    """One output in our conventions.   Raises: Fault."""
+    if part.dtype.kind not in "fbiu" or (part.dtype.kind != "f" and output.kind not in ("times", "integer")):
+        raise Fault(f"returns {part.dtype} for {output.id}, expected real numbers")
+    try:
+        with np.errstate(all="ignore"):
+            return profiles.ours(part.astype(np.float64), output.kind, profile, shape, batch)
+    except (ValueError, IndexError):                       # of axes that it does not have, or has too many of
+        raise Fault(f"returns shape {part.shape}, expected {shape}") from None
 
 
 def _parts(value: Any, quantity: Quantity) -> list[Array]:

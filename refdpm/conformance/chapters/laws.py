@@ -22,7 +22,9 @@ from refdpm.vjp import Array
 COUNT = 20_000                  # of drawn t
 SHAPE = (200, 4, 5, 2)          # of drawn noise
 RARE = 1e-6
-OF_THE_PAPER = ("K", "one_step_bound", "strict_bound", "binomial_bound")
+OF_THE_PAPER = {"K", "one_step_bound", "strict_bound", "binomial_bound"}     # whose step from x_1 is the forward kernel
+FIRST_STEP = (", counted from 1: right where the first step is fixed, as in the paper's bound, and otherwise a step that is never "
+              "trained; offer also the bound, or the training loss, which tell")
 ERRORS = 6.0
 FARTHEST = 9.0                  # a standard normal number beyond it comes once in 10¹⁹
 SIZES = (5, 2)                  # T, where the adapter's schedule leaves it free
@@ -44,24 +46,21 @@ def times(subject: Any, given: Given, seed: int) -> Finding:
 def _times(subject: Any, given: Given, T: int, seed: int) -> Finding:
     first, second = (_drawn_times(subject, given, T, at) for at in (seed, seed + 1))
     inputs = {"T": T, "N": COUNT, "seed": seed}
-    shifts = (subject.profile.first_t,) if _counts_t(subject) else (1, 0)
+    shifts = (subject.profile.of("draw_times").first_t,) if _is_told_from_where(subject) else (1, 0)
     if T > 2 and len(np.unique(first)) == 1:
         return Finding(np.inf, "one t for the whole batch (RNG-11): unbiased, but noisier than one for each example", inputs)
     if len(np.unique(first)) > 1 and np.array_equal(first, second):
         return Finding(np.inf, "the same t for another seed (RNG-08)", inputs)
-    without_first = _has_fixed_step(subject)
-    return min((_uniform(first + 1 - shift, T, inputs, without_first) for shift in shifts), key=lambda finding: finding.ratio)
+    is_asked = any("predicts" in quantity.choices for quantity in subject.functions.values())
+    fixed = True if subject.functions.keys() & OF_THE_PAPER else False if is_asked else None
+    return min((_uniform(first + 1 - shift, T, inputs, fixed) for shift in shifts), key=lambda finding: finding.ratio)
 
 
-def _has_fixed_step(subject: Any) -> bool:
-    """Whether the step from x_1 is the forward kernel, as in the paper's K; or nothing says that the network is asked at t = 1."""
-    asked = any("predicts" in quantity.choices for quantity in subject.functions.values())
-    return not asked or not subject.functions.keys().isdisjoint(OF_THE_PAPER)
-
-
-def _counts_t(subject: Any) -> bool:
-    """Whether another function shows from where the adapter counts t."""
-    return any("t" in inputs for function in subject.functions.values() for inputs in subject.edges(function)[:1])
+def _is_told_from_where(subject: Any) -> bool:
+    """Whether it is known from where the adapter counts t, or another function shows it."""
+    how = subject.known.get("draw_times.first_t", subject.known.get("first_t"))
+    shown = any("t" in inputs for function in subject.functions.values() for inputs in subject.edges(function)[:1])
+    return how in ("stated", "inferred") or shown
 
 
 def _drawn_times(subject: Any, given: Given, T: int, seed: int) -> Array:
@@ -74,11 +73,11 @@ def _drawn_times(subject: Any, given: Given, T: int, seed: int) -> Array:
     return value.astype(np.int64)
 
 
-def _uniform(t: Array, T: int, inputs: Inputs, without_first: bool) -> Finding:
-    """t counted from 1, which may never be drawn if that is said."""
+def _uniform(t: Array, T: int, inputs: Inputs, fixed: bool | None) -> Finding:
+    """t counted from 1, which is never drawn if the first step is fixed; None says that nobody knows whether it is."""
     if t.min() < 1 or t.max() > T:
         return Finding(np.inf, f"draws t from {t.min()} to {t.max()}, counted from 1, with T = {T}", inputs)
-    low = 1 if T == 1 or np.any(t == 1) or not without_first else 2
+    low = 1 if T == 1 or np.any(t == 1) or fixed is False else 2
     counts = np.bincount(t, minlength=T + 1)[low:]
     if np.any(counts == 0):
         never = low + int(np.argmin(counts))
@@ -87,7 +86,10 @@ def _uniform(t: Array, T: int, inputs: Inputs, without_first: bool) -> Finding:
     expected = COUNT / len(counts)
     p = float(chdtrc(len(counts) - 1, ((counts - expected) ** 2 / expected).sum())) if len(counts) > 1 else 1.0
     ratio = np.log(max(p, 1e-300)) / np.log(RARE)
-    return Finding(ratio, _of_counts(counts, expected, low, T) if ratio > 1 else f"uniform on {low}..T", inputs)
+    if ratio > 1:
+        return Finding(ratio, _of_counts(counts, expected, low, T), inputs)
+    is_open = low == 2 and fixed is None
+    return Finding(ratio, f"uniform on {low}..T" + FIRST_STEP * is_open, inputs, is_open)
 
 
 def _of_counts(counts: Array, expected: float, low: int, T: int) -> str:

@@ -88,9 +88,9 @@ class Quantity(NamedTuple):
     arguments: tuple[str, ...] = ()
     page: Callable[[Inputs], Page] = lambda inputs: page_of(inputs)
 
-    def sizes(self, inputs: Inputs) -> int:
-        """How many components an example has, for totals."""
-        return int(np.prod(states_of(inputs).shape[1:]))
+    def batch(self, inputs: Inputs) -> tuple[int, ...]:
+        """The shape of the states: how many examples there are, and the axes of one."""
+        return states_of(inputs).shape
 
     def reference(self, inputs: Inputs) -> tuple[Array, ...]:
         """The answer of this package, one array for each output; given the adapter's own earlier answers, that of the textbook."""
@@ -178,11 +178,13 @@ def every_step(inputs: Inputs) -> Page:
 
 
 class Finding(NamedTuple):
-    """What a law finds; `ratio` is its error in units of what is allowed.  A reason names a known mistake by its id in brackets."""
+    """What a law finds; `ratio` is its error in units of what is allowed.  A reason names a known mistake by its id in brackets.
+    Where it `is_open` nothing tells whether that is right."""
 
     ratio: float
     reason: str = ""
     inputs: Inputs | None = None
+    is_open: bool = False
 
 
 class Law(NamedTuple):

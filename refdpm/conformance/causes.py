@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from refdpm.conformance.adapter import PRINTS
 from refdpm.conformance.chapters import QUANTITIES
 from refdpm.conformance.chapters.purity import RANDOM
 from refdpm.conformance.chapters.quantity import Law, Quantity
@@ -21,8 +22,10 @@ Row = Mapping[str, Any]
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 SPOILT = "PURE.SAME"
 BY_CONVENTION = "it would be right by another convention"
+OF_WHOLES = {"LAW", "ORDER", "LIKELIHOOD"}      # in the id of a law of many draws, or of a whole chain
 DISAGREES = "it does not agree with"            # in a convention, and nothing tells which of the two is wrong
-NOTES = ("refuses ", "is not defined ", BY_CONVENTION)             # beginnings of reasons that do not say what is wrong
+# beginnings of reasons that do not say what is wrong
+NOTES = ("refuses ", "is not defined ", "returned a ", PRINTS, BY_CONVENTION)
 
 
 class Cause(NamedTuple):
@@ -74,7 +77,7 @@ def function_of(row: Row, of: Quantity | Law) -> str:
 
 def is_distribution(of: Quantity | Law) -> bool:
     """Whether a law is one of many draws, or of what a whole chain comes to."""
-    return isinstance(of, Law) and "LAW" in of.id.replace(".", "_").split("_")
+    return isinstance(of, Law) and not OF_WHOLES.isdisjoint(of.id.replace(".", "_").split("_"))
 
 
 @cache

@@ -69,12 +69,16 @@ def name(references: Sequence[Reference], failures: list[Failure], slips: Callab
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = _rank(failures, known)
+        if not _reproduces(found) and not symptom and symptoms.has_wrong_sign(failures):
+            return name_of_symptom(symptoms.WRONG_SIGN)
+        are_last_digits = symptoms.are_last_digits(failures)         # of which no number says anything
         if not _reproduces(found) and (slips_first or not symptom) and _finite_count(failures) >= symptoms.ENOUGH:
             slipped = slips()
             found = sorted(found + _confirmed(_rank(failures, slipped), slipped, more), key=lambda one: one.distance)
-        if not _reproduces(found) and (symptom := symptom or symptoms.arithmetic(failures, references[0])):
+        if not _reproduces(found) and (symptom := symptom or (
+                None if are_last_digits else symptoms.arithmetic(failures, references[0]))):
             return name_of_symptom(symptom)
-        if fits and not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
+        if fits and not are_last_digits and not _reproduces(found) and _finite_count(failures) >= symptoms.ENOUGH:
             fitting = fits(failures[0])
             found = sorted(found + _confirmed(_rank(failures, fitting), fitting, more), key=lambda one: one.distance)
         if pairs and not _reproduces(found):

@@ -28,7 +28,7 @@ from refdpm.conformance.chapters import LAWS, QUANTITIES
 from refdpm.conformance.chapters.ddpm_bound import NO_MASS
 from refdpm.conformance.chapters.quantity import Law, Quantity
 from refdpm.conformance.inference import ALONE_IS_RIGHT, infer, right_with, sides, under
-from refdpm.conformance.judge import (VERDICTS, Effort, Result, judge, named_in_some_rows, plain, skipped, upstream_answers,
+from refdpm.conformance.judge import (BOTH, VERDICTS, Effort, Result, judge, named_in_some_rows, plain, skipped, upstream_answers,
                                       with_where)
 from refdpm.conformance.evidence import few_numbers, tidy
 from refdpm.conformance.expected import with_reasons
@@ -247,13 +247,14 @@ class Session:
             return Result(law.id, "wrong", reason=str(fault))
         known = re.search(r"\(([A-Z]+-[0-9A-Za-z-]+)\)", found.reason) if found.ratio > 1 else None
         verdict = "wrong" if found.ratio > 1 else "undecided" if found.is_open else "pass"
-        return Result(law.id, verdict, float(found.ratio) * LIMIT,
-                      mistake=known.group(1) if known else None, smallest_input=found.inputs, reason=found.reason)
+        return Result(law.id, verdict, float(found.ratio) * LIMIT, mistake=known.group(1) if known else None,
+                      smallest_input=found.inputs, reason=found.reason)
 
 
 def _are_explained(found: list[Result]) -> bool:
-    """Whether everything that is wrong has a name, or is what two functions disagree in."""
-    return all(result.mistake or result.reason.startswith(DISAGREES) or result.verdict != "wrong" for result in found)
+    """Whether everything that is wrong has a name, of one mistake, or is what two functions disagree in."""
+    return all(result.mistake and BOTH not in result.mistake or result.reason.startswith(DISAGREES) or result.verdict != "wrong"
+               for result in found)
 
 
 def _stating(quantity: Quantity, choices: Mapping[str, Any]) -> str:

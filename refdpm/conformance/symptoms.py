@@ -23,10 +23,11 @@ from refdpm.vjp import Array
 
 Values = tuple[Array, ...]
 Reference = Callable[[Inputs], Values]
-ALWAYS_0 = "it is always 0"
+ALWAYS_0, WRONG_SIGN = "it is always 0", "it has the wrong sign"
 ENOUGH = 4                      # wrong numbers in which something has to be found
 MOST_TIMES = 1001               # of a schedule, all of which are tried
 LEAST, FAR = 1e-300, 1e150      # of a unit, and of a distance in units
+LAST_UNITS, LAST_DIGITS = 64 * LIMIT, 1e-9     # of an error in units, and relative to the largest number, which is no number's
 ROUNDING = 4.0                  # times the tolerance of the right answer: what a wrong one loses on its way
 
 
@@ -105,6 +106,21 @@ def telling(failures: list[Failure], reference: Reference) -> tuple[str | None, 
         return ALWAYS_0, False
     says, against = _first_explaining(failures, lambda wrong: _telling(wrong, reference))
     return says, bool(says) and against > 0
+
+
+def has_wrong_sign(failures: list[Failure]) -> bool:
+    """Whether everything that is wrong is right but for its sign, and nothing is right that would not be with another one."""
+    return _first_explaining(failures, lambda wrong: [_changes_of(wrong)(WRONG_SIGN, np.negative)]) == (WRONG_SIGN, 0)
+
+
+def are_last_digits(failures: list[Failure]) -> bool:
+    """Whether everything that is wrong has lost its last digits alone."""
+    def at_most(part: Part) -> Array:
+        return np.minimum(LAST_UNITS * part.unit, LAST_DIGITS * np.max(np.abs(part.expected), initial=0.0))
+
+    with np.errstate(all="ignore"):
+        return all(np.all((np.abs(part.observed - part.expected) <= at_most(part)) | ~part.wrong)
+                   for failure in failures for part in failure.parts)
 
 
 def arithmetic(failures: list[Failure], reference: Reference) -> str | None:
@@ -196,7 +212,7 @@ def _telling(wrong: list[Failure], reference: Reference) -> Iterator[Symptom]:
 def _arithmetic(wrong: list[Failure]) -> Iterator[Symptom]:
     of_right = _changes_of(wrong)
     yield of_right("it is 0 there", np.zeros_like)
-    yield of_right("it has the wrong sign", np.negative)
+    yield of_right(WRONG_SIGN, np.negative)
     for what, change in _FUNCTIONS:
         yield of_right(f"it is {what} of what it should be", change)
     yield of_right("it is 1 minus what it should be", lambda x: 1 - x)

@@ -1102,3 +1102,41 @@ def test_a_posterior_is_not_accused_before_the_matrices_of_which_it_is_made():
             return joint / joint.sum(axis=-1, keepdims=True)
 
     assert "(CAT.CUMULATIVE.MATRIX) is wrong" in first_line({"make": Entries, "profile": {"kernel": "uniform"}})
+
+
+# -- what is said first of what is the same ------------------------------------------------------------------------------
+
+def test_a_wrong_sign_is_said_as_such():
+    def score_from_x_0(x_0, x_t, t, beta):
+        level = np.cumprod(1 - beta)[t - 1].reshape(-1, *[1] * (x_t.ndim - 1))
+        return (x_t - np.sqrt(level) * x_0) / (1 - level)
+
+    assert "it has the wrong sign" in first_line({"score_from_x_0": score_from_x_0})
+
+
+def test_what_is_noted_of_a_function_is_not_what_is_wrong_with_it():
+    class Foreign:
+        """An array of another package."""
+
+        def __init__(self, value):
+            self.value = value
+
+        def __array__(self, dtype=None, copy=None):
+            return self.value
+
+    def alpha_bar(beta):
+        print("making a table")
+        return Foreign(np.cumprod(1 - beta) ** 1.5)
+
+    assert "is wrong: no mistake that is known explains it" in first_line({"alpha_bar": alpha_bar}).split(";")[0]
+
+
+def test_lost_digits_are_explained_by_no_number():
+    def posterior(x_0, x_t, t, beta):
+        level = np.append(1.0, np.cumprod(1 - beta))
+        now, before, rate = (one.reshape(-1, *[1] * (x_0.ndim - 1)) for one in (level[t], level[t - 1], beta[t - 1]))
+        mean = (np.sqrt(before) * rate * x_0 + np.sqrt(1 - rate) * (1 - before) * x_t) / (1 - now)
+        return mean * (1 + 4e-14), rate * (1 - before) / (1 - now) * np.ones_like(x_0)
+
+    said = first_line({"posterior": posterior})
+    assert "GAU.POST.MEAN" in said and "inaccurate" in said and "times what it should be" not in said

@@ -84,13 +84,17 @@ def test_laws_of_single_calls_come_before_values_and_laws_of_distributions_last(
         ["LAY.TANH.VALUE"], ["GRAD.GAU.KL.VAR_Q"], ["LAW.NOISE"]]
     assert grouped(row("GAU.POST.MEAN"), row("PURE.INPUTS", reason="marginal changes its input x_0")) == [
         ["PURE.INPUTS"], ["GAU.POST.MEAN"]]
+    assert grouped(row("SLV.LIKELIHOOD", reason="is −3, expected −4"), row("SLV.SLOPE.VALUE")) == [
+        ["SLV.SLOPE.VALUE"], ["SLV.LIKELIHOOD"]]
 
 
 def test_noise_at_the_last_step_follows_from_a_wrong_step_but_a_wrong_t_does_not():
     assert grouped(row("SMP.STEP.X_PREV"), row("SMP.LAST"), row("SMP.TIMES")) == [["SMP.STEP.X_PREV", "SMP.LAST"], ["SMP.TIMES"]]
 
 
-def test_the_same_mistake_or_the_same_sentence_is_one_cause():
+def test_the_same_mistake_or_the_same_sentence_is_one_cause_but_not_the_same_note():
+    noted = "returned a Tensor, read as an array"
+    assert grouped(row("GAU.KL.VALUE", reason=noted), row("LAY.TANH.VALUE", reason=noted)) == [["GAU.KL.VALUE"], ["LAY.TANH.VALUE"]]
     assert grouped(row("GAU.KL.VALUE", reason="raises IndexError"), row("LAY.TANH.VALUE", reason="raises IndexError")) == [
         ["GAU.KL.VALUE", "LAY.TANH.VALUE"]]
     assert grouped(row("GAU.KL.VALUE", "A"), row("LAY.TANH.VALUE", "B", also=["A"]), row("GAU.ENT.VALUE", "C")) == [

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from refdpm.conformance.judge import Effort
-from refdpm.conformance.session import check
+from refdpm.conformance.judge import Effort, Result
+from refdpm.conformance.session import _are_explained, check
 
 EFFORT = Effort(max_examples=1, shrinks=5, power=False)
 BETA = np.linspace(0.01, 0.3, 10)
@@ -90,6 +90,11 @@ def test_a_convention_that_shows_on_refused_probes_alone_is_inferred_from_the_ot
     report, rows = found(marginal=marginal, ancestral_step=ancestral_step, effort=EFFORT._replace(max_examples=4))
     assert rows["SMP.STEP.X_PREV"]["verdict"] == "pass" and "refuses" in rows["SMP.STEP.X_PREV"]["reason"]
     assert report["profile"]["ancestral_step.variance"] == "large"
+
+
+def test_one_mistake_under_a_choice_that_nothing_tells_comes_before_two_at_once():
+    two, one = (Result("LOSS.VALUE", "wrong", mistake=mistake) for mistake in ("LOSS-XT & LOSS-WEIGHT", "LOSS-XT"))
+    assert not _are_explained([two]) and _are_explained([one])
 
 
 # -- shapes --------------------------------------------------------------------------------------------------------------

@@ -231,6 +231,8 @@ CONVENTIONS: dict[str, tuple[str, dict[Any, str]]] = {
         "linear": "in equal steps", "geometric": "by equal factors"}),
     "guidance": ("from which prediction the weight of guidance is counted", {
         "unconditional": "u + w (c − u), which is c at w = 1", "conditional": "c + w (c − u), which is c at w = 0"}),
+    "last_step": ("the last step of Heun's chains, where its level is above 0", {
+        "heun": "Heun's, as all before it; one to 0 is Euler's", "euler": "Euler's, whatever its level is, as in EDM"}),
     "data_at": ("the time of a straight path at which the data are", {0: "x_t = (1 − t) x_0 + t ε and v = ε − x_0",
                                                                       1: "x_t = t x_0 + (1 − t) ε and v = x_0 − ε"}),
     "basis": ("where the bumps in t are", {"paper": "in the middles of equal parts", "released": "from end to end"}),

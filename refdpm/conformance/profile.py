@@ -49,6 +49,7 @@ class Profile(NamedTuple):
     frequencies: str = "half"          # of that: 10000 to the power of −i/half, or of −i/(half − 1)
     guidance: str = "unconditional"    # from which of two predictions the weight of guidance is counted
     kernel: str = "uniform"            # of symbols: what a fresh draw is drawn from; absorbing: always the last class; given: law
+    last_step: str = "heun"            # of Heun's chains: to a level above 0, for one to 0 is always Euler's
     data_at: int = 0                   # the time of a straight path at which the data are
     masking: str = "linear"            # of masked tokens: in what way fewer are kept
     floor_at: str = "end"              # of that: whether it falls short of 1 as well as of 0
@@ -90,7 +91,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "mixing": ("average", "joint", "joint_but_first", "average_unmasked"),
     "kernel": ("uniform", "absorbing", "given"), "guidance": STARTS, "masking": MASKINGS, "floor_at": FLOORS, "rise": RISES,
     "gelu": GELU, "time_order": ORDERS,
-    "frequencies": SPACINGS, "basis": ("paper", "released"), "data_at": (0, 1)}
+    "frequencies": SPACINGS, "last_step": ("heun", "euler"), "basis": ("paper", "released"), "data_at": (0, 1)}
 
 # the conventions that bear on an input of that name, or on an output of that kind
 INPUTS = {"t": "first_t", "t_prev": "first_t", "model": "first_t", "var": "spread", "var_q": "spread", "var_p": "spread",

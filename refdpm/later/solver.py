@@ -32,6 +32,7 @@ from refdpm.doors import open_doors
 from refdpm.vjp import Array, Pullback, unbroadcast
 
 Denoiser = Callable[[Array, Array], Array]                           # D(x, σ)
+Step = Callable[..., Array]                                          # from x at σ to σ', with a denoiser
 
 
 # -- steps ---------------------------------------------------------------------------------------------------------------
@@ -242,29 +243,30 @@ def ancestral_step(x: Array, sigma: Array, sigma_next: Array, *, denoiser: Denoi
 
 
 def churned_step(x: Array, sigma: Array, sigma_next: Array, *, denoiser: Denoiser, noise: Array, count: int, amount: float,
-                 low: float, high: float, scale: float = 1.0) -> Array:
-    """Heun's step from where `raised` noise has led, by the γ of `churn`."""
+                 low: float, high: float, scale: float = 1.0, step: Step = heun_step) -> Array:
+    """Heun's step, or another one, from where `raised` noise has led, by the γ of `churn`."""
     gamma = churn(sigma, count=count, amount=amount, low=low, high=high)
     there = raised(x, sigma, gamma=gamma, noise=noise, scale=scale)
-    return heun_step(there.x, there.sigma, sigma_next, denoiser=denoiser)
+    return step(there.x, there.sigma, sigma_next, denoiser=denoiser)
 
 
 # -- chains ----------------------------------------------------------------------------------------------------------------
 
-Step = Callable[..., Array]
+def path(x: Array, sigmas: Array, *, denoiser: Denoiser, step: Step = heun_step, last: Step | None = None) -> Array:
+    """Where steps without noise lead from x at sigmas[0], to the last of these levels; `last` is the last step, if it is another.
 
-
-def path(x: Array, sigmas: Array, *, denoiser: Denoiser, step: Step = heun_step) -> Array:
-    """Where steps without noise lead from x at sigmas[0], to the last of these levels.   Shapes: sigmas (S,), decreasing."""
-    for sigma, after in pairwise(sigmas):
-        x = step(x, sigma, after, denoiser=denoiser)
+    EDM takes Euler's for the last one, whatever its level is; others do where that is 0.   Shapes: sigmas (S,), decreasing.
+    """
+    for n, (sigma, after) in enumerate(pairwise(sigmas), 2):
+        x = (last if last and n == len(sigmas) else step)(x, sigma, after, denoiser=denoiser)
     return x
 
 
-def noisy_path(x: Array, sigmas: Array, *, denoiser: Denoiser, noise: Array, step: Step = ancestral_step) -> Array:
+def noisy_path(x: Array, sigmas: Array, *, denoiser: Denoiser, noise: Array, step: Step = ancestral_step, last: Step | None = None
+               ) -> Array:
     """The same by steps with noise, of which the first step gets the first.   Shapes: sigmas (S,), noise (S−1, N, …)."""
-    for (sigma, after), drawn in zip(pairwise(sigmas), noise, strict=True):
-        x = step(x, sigma, after, denoiser=denoiser, noise=drawn)
+    for n, ((sigma, after), drawn) in enumerate(zip(pairwise(sigmas), noise, strict=True), 2):
+        x = (last if last and n == len(sigmas) else step)(x, sigma, after, denoiser=denoiser, noise=drawn)
     return x
 
 

@@ -97,6 +97,47 @@ def test_one_mistake_under_a_choice_that_nothing_tells_comes_before_two_at_once(
     assert not _are_explained([two]) and _are_explained([one])
 
 
+def heun_chain(last, halved=2):
+    """EDM's sampler, or one that takes Euler's step to 0 alone; its levels end above 0 too."""
+    def sigma_heun_sample(x_t, sigmas, network):
+        x = x_t
+        for n, (now, after) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+            slope = (x - network(x, now)) / now
+            there = x + (after - now) * slope
+            plain = n == len(sigmas) - 2 if last == "euler" else after == 0
+            x = there if plain else x + (after - now) * (slope + (there - network(there, after)) / after) / halved
+        return x
+    return sigma_heun_sample
+
+
+@pytest.mark.parametrize("last", ["euler", "heun"])
+def test_the_last_step_of_a_chain_is_a_convention(last):
+    report = check(SimpleNamespace(__name__="program", sigma_heun_sample=heun_chain(last)), effort=EFFORT._replace(power=True))
+    assert report["profile"]["last_step"] == last and report["exit_code"] == 0
+
+
+@pytest.mark.parametrize("last", ["euler", "heun"])
+def test_a_wrong_chain_is_wrong_with_either_last_step(last):
+    report = check(SimpleNamespace(__name__="program", sigma_heun_sample=heun_chain(last, halved=2.5)), effort=EFFORT)
+    assert "wrong" in {row["verdict"] for row in report["clauses"] if row["id"] == "SLV.HEUN_PATH.X_0"}
+
+
+@pytest.mark.parametrize("last", ["euler", "heun"])
+def test_the_last_step_of_a_chain_with_churn_is_a_convention(last):
+    def sigma_churned_sample(x_t, sigmas, network, noise, s_churn, s_min, s_max, s_noise):
+        x, steps = x_t, len(sigmas) - 1
+        for n in range(steps):
+            now, after = sigmas[n], sigmas[n + 1]
+            raised = now * (1 + (min(s_churn / steps, np.sqrt(2) - 1) if s_min <= now <= s_max else 0))
+            x = x + np.sqrt(raised ** 2 - now ** 2) * s_noise * noise[n]
+            chain = heun_chain(last) if n == steps - 1 else heun_chain("heun")
+            x = chain(x, np.array([raised, after]), network)
+        return x
+
+    report = check(SimpleNamespace(__name__="program", sigma_churned_sample=sigma_churned_sample), effort=EFFORT)
+    assert report["profile"]["last_step"] == last and report["exit_code"] == 0
+
+
 # -- shapes --------------------------------------------------------------------------------------------------------------
 
 def test_the_output_of_another_shape_is_accused_alone():

@@ -130,6 +130,28 @@ def test_chains_with_churn_have_the_exact_variance(end):
         assert variance_of(step, levels) == pytest.approx(exact)
 
 
+@pytest.mark.parametrize("end", [0.05, 0.0])
+def test_the_last_step_may_be_eulers(end):
+    """x + (σ' − σ) (x − D)/σ from σ = 1; to 0 it always is."""
+    levels = np.array([4.0, 2.0, 1.0, end])
+    by_heun = solver.path(ONE, levels[:-1], denoiser=denoiser)
+    exact = by_heun + (end - 1) * (by_heun - denoiser(by_heun, 1.0))
+    assert solver.path(ONE, levels, denoiser=denoiser, last=solver.euler_step).item() == pytest.approx(exact.item())
+    assert (solver.path(ONE, levels, denoiser=denoiser).item() == pytest.approx(exact.item())) == (end == 0)
+
+
+@pytest.mark.parametrize("end", [0.05, 0.0])
+def test_the_last_step_with_churn_may_be_eulers(end):
+    """From σ̂ = 1.25 σ, where the state has √(1.25² − 1) σ ε more."""
+    levels, noise = np.array([4.0, 2.0, end]), np.array([[[0.5]], [[-1.0]]])
+    step = partial(solver.churned_step, count=8, amount=2.0, low=0.0, high=9.0)
+    before = solver.noisy_path(ONE, levels[:2], denoiser=denoiser, noise=noise[:1], step=step)
+    raised = before + 2 * 0.75 * noise[1]
+    exact = raised + (end - 2.5) * (raised - denoiser(raised, 2.5)) / 2.5
+    x = solver.noisy_path(ONE, levels, denoiser=denoiser, noise=noise, step=step, last=partial(step, step=solver.euler_step))
+    assert x.item() == pytest.approx(exact.item())
+
+
 def test_every_step_gets_the_next_noise():
     """With a network that says 0 and σ = 4, 2, 1: σ_up² is 2² 12/16 and 1² 3/4, σ_down 1 and ½, and so x is a quarter of itself."""
     x = solver.noisy_path(np.array([[8.0]]), np.array([4.0, 2.0, 1.0]), denoiser=lambda x, at: 0 * x,

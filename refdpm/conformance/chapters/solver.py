@@ -26,6 +26,7 @@ from refdpm.conformance.precision import UNITS
 from refdpm.later import solver
 from refdpm.textbook import solver as book
 from refdpm.textbook.expression import E, Levels, above, along, given, node, where
+from refdpm.textbook.page import Page
 from refdpm.vjp import Array
 
 SOURCE = ("Karras 2022",)
@@ -94,13 +95,13 @@ def _noisy_chains(**more: Any) -> Callable[[Given], Draw]:
 
 def _noisy_chain_edges(*choices: Inputs) -> Callable[[Given], list[Inputs]]:
     return lambda given: [chain | {"noise": spread_out(len(chain["sigmas"]) - 1, *chain["x_t"].shape, start=0.3)} | more
-                          for chain in _chain_edges(given) for more in choices]
+                          for more in choices for chain in _chain_edges(given)]
 
 
 # -- the textbook --------------------------------------------------------------------------------------------------------
 
 X_T, NOISE, SIGMA, AFTER, SHARE = map(given, ("x_t", "noise", "sigma", "sigma_next", "share"))
-Step = Callable[[E, E, E], E]
+Step = Callable[..., E]
 BEFORE, SIGMA_BEFORE = given("denoised_before"), given("sigma_before")
 GRID = Levels("sigma", "sigma_next", lambda given: given["sigmas"], before="sigma_before")
 NOISY = GRID._replace(before="", noisy=True)
@@ -114,23 +115,34 @@ def _euler(x: E, sigma: E, after: E) -> E:
     return book.euler(x, _said(x, sigma), sigma, after)
 
 
-def _heun(x: E, sigma: E, after: E) -> E:
+def _heun(x: E, sigma: E, after: E, least: E | int = 0) -> E:
+    """Euler's step where it goes to the least level."""
     there = _euler(x, sigma, after)
-    return where(above(after, 0), book.heun(x, _said(x, sigma), _said(there, after), sigma, after), there)
+    return where(above(after, least), book.heun(x, _said(x, sigma), _said(there, after), sigma, after), there)
 
 
-def _churned() -> E:
+def _churned(least: E | int = 0) -> E:
     gamma = book.churn(SIGMA, *map(given, ("count", "s_churn", "s_min", "s_max")))
     x, sigma = book.raised(X_T, SIGMA, gamma, NOISE, given("s_noise"))
-    return _heun(x, sigma, AFTER)
+    return _heun(x, sigma, AFTER, least)
+
+
+def _least(i: Inputs) -> E | int:
+    """The level to which a chain takes Euler's step: 0, or whatever is its last."""
+    return given("last_level") if i["last_step"] == "euler" else 0
 
 
 def _ancestral(share: E | int = 1) -> E:
     return book.ancestral(X_T, _said(X_T, SIGMA), SIGMA, AFTER, node(share), NOISE)
 
 
-def _chain(step: Step) -> tuple[E, ...]:
-    return along(step(X_T, SIGMA, AFTER), "x_t", "start", GRID),
+def _chain(step: Step, *least: E | int) -> tuple[E, ...]:
+    return along(step(X_T, SIGMA, AFTER, *least), "x_t", "start", GRID),
+
+
+def _page(i: Inputs) -> Page:
+    """A chain begins at x_t; γ is shared among its steps."""
+    return page_of(i, start=i["x_t"], count=len(i["sigmas"]) - 1, last_level=i["sigmas"][-1])
 
 
 def _multistep_chain() -> tuple[E, ...]:
@@ -150,7 +162,8 @@ def _by(step: str, **noisy: str) -> ByHand:
 
 def _churning(i: Inputs, count: int) -> Inputs:
     """What `churned_step` is told."""
-    return {"count": count, "amount": i["s_churn"], "low": i["s_min"], "high": i["s_max"], "scale": i["s_noise"]}
+    return {"count": count, "amount": i["s_churn"], "low": i["s_min"], "high": i["s_max"], "scale": i["s_noise"],
+            "step": solver.heun_step}
 
 
 def _churned_step(i: Inputs) -> tuple[Array, ...]:
@@ -160,11 +173,16 @@ def _churned_step(i: Inputs) -> tuple[Array, ...]:
 
 def _churned_path(i: Inputs) -> tuple[Array, ...]:
     step = partial(solver.churned_step, **_churning(i, len(i["sigmas"]) - 1))
-    return solver.noisy_path(i["x_t"], i["sigmas"], denoiser=i["network"], noise=i["noise"], step=step),
+    last = partial(step, step=_last(i))
+    return solver.noisy_path(i["x_t"], i["sigmas"], denoiser=i["network"], noise=i["noise"], step=step, last=last),
 
 
-def _path(step: str) -> ByHand:
-    return ByHand(lambda i: (solver.path(i["x_t"], i["sigmas"], denoiser=i["network"], step=getattr(solver, step)),))
+def _last(i: Inputs) -> solver.Step:
+    return solver.euler_step if i["last_step"] == "euler" else solver.heun_step
+
+
+def _heun_path(i: Inputs) -> tuple[Array, ...]:
+    return solver.path(i["x_t"], i["sigmas"], denoiser=i["network"], step=solver.heun_step, last=_last(i)),
 
 
 SHARES = tuple(map(number, (1.0, 0.5, 1.5)))
@@ -216,27 +234,28 @@ QUANTITIES: tuple[Quantity, ...] = (
         arguments=("x_t", "denoised", "denoised_before")),
     Quantity(
         "sigma_euler_sample", "SLV.EULER_PATH", "Euler's steps along all levels", SOURCE, (Output("X_0"),), _chains, _chain_edges,
-        _path("euler_step"), _chain(_euler), after=("sigma_euler_step",), page=lambda i: page_of(i, start=i["x_t"])),
+        ByHand(lambda i: (solver.path(i["x_t"], i["sigmas"], denoiser=i["network"], step=solver.euler_step),)), _chain(_euler),
+        after=("sigma_euler_step",), page=_page),
     Quantity(
-        "sigma_heun_sample", "SLV.HEUN_PATH", "Heun's steps along all levels", SOURCE, (Output("X_0"),), _chains, _chain_edges,
-        _path("heun_step"), _chain(_heun), after=("sigma_heun_step",), page=lambda i: page_of(i, start=i["x_t"])),
+        "sigma_heun_sample", "SLV.HEUN_PATH", "Heun's steps along all levels; the last one may be Euler's (last_step)", SOURCE,
+        (Output("X_0"),), _chains, _chain_edges, ByHand(_heun_path), lambda i: _chain(_heun, _least(i)),
+        after=("sigma_heun_step",), choices=("last_step",), page=_page),
     Quantity(
         "sigma_multistep_sample", "SLV.MULTI_PATH", "DPM-Solver++ 2M along all levels; the first step and one to 0 are Euler's",
         ("Lu 2022",), (Output("X_0"),), _chains, _chain_edges,
         ByHand(lambda i: (solver.multistep_path(i["x_t"], i["sigmas"], denoiser=i["network"]),)), _multistep_chain(),
-        after=("sigma_multistep",), page=lambda i: page_of(i, start=i["x_t"])),
+        after=("sigma_multistep",), page=_page),
     Quantity(
         "sigma_ancestral_sample", "SLV.ANC_PATH", "ancestral steps along all levels, with η = 1; the first step gets the first "
         "noise, and each of the others the next", SOURCE, (Output("X_0"),), _noisy_chains(), _noisy_chain_edges({}),
         ByHand(lambda i: (solver.noisy_path(i["x_t"], i["sigmas"], denoiser=i["network"], noise=i["noise"]),)),
-        (along(_ancestral(), "x_t", "start", NOISY),), after=("sigma_ancestral_step",),
-        page=lambda i: page_of(i, start=i["x_t"])),
+        (along(_ancestral(), "x_t", "start", NOISY),), after=("sigma_ancestral_step",), page=_page),
     Quantity(
         "sigma_churned_sample", "SLV.CHURN_PATH", "Heun's steps along all levels, each from σ̂ as in sigma_churned_step; the first "
         "step gets the first noise, and each of the others the next", SOURCE, (Output("X_0"),),
         _noisy_chains(**CHURNED_CHAINS[0]), _noisy_chain_edges(*CHURNED_CHAINS), ByHand(_churned_path),
-        (along(_churned(), "x_t", "start", NOISY),), after=("sigma_churned_step", "sigma_heun_sample"),
-        page=lambda i: page_of(i, start=i["x_t"], count=len(i["sigmas"]) - 1)),
+        lambda i: (along(_churned(_least(i)), "x_t", "start", NOISY),), after=("sigma_churned_step", "sigma_heun_sample"),
+        choices=("last_step",), page=_page),
 )
 
 

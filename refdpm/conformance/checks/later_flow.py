@@ -26,11 +26,14 @@ def _velocity(x: Array, t: Array) -> Array:
        "later.solver.path", "later.path.sample", "later.solver.heun", "later.solver.multistep", "later.path.step",
        "later.path.flow_step")
 def chains_along_the_flow() -> float:
-    """Along 9 levels, and to 0 after them, x is multiplied by what the oracle says; and along a straight path in 7 steps."""
+    """Along 9 levels, and to 0 after them, x is multiplied by what the oracle says, also where the last step is Euler's; and along
+    a straight path in 7 steps."""
     found = []
     for levels in (np.geomspace(10, 0.05, 9), np.append(np.geomspace(10, 0.05, 9), 0)):
         found += [apart(solver.path(ONE, levels, denoiser=_said, step=solver.euler_step), flow.euler(S2, levels) * ONE),
                   apart(solver.path(ONE, levels, denoiser=_said, step=solver.heun_step), flow.heun(S2, levels) * ONE),
+                  apart(solver.path(ONE, levels, denoiser=_said, last=solver.euler_step),
+                        flow.heun(S2, levels[:-1]) * flow.euler(S2, levels[-2:]) * ONE),
                   apart(solver.multistep_path(ONE, levels, denoiser=_said), flow.multistep(S2, levels) * ONE)]
     return worst(*found, apart(path.sample(ONE, 7, flow=_velocity), flow.straight_steps(S2, np.linspace(1, 0, 8)) * ONE))
 
@@ -42,15 +45,19 @@ def chains_with_noise() -> float:
     levels, units = np.geomspace(10, 0.05, 7), np.eye(7)
     start, noise = units[:, :1] * np.sqrt(S2 + levels[0] ** 2), units[1:, :, None]
 
-    def variance(step: solver.Step) -> float:
-        x = solver.noisy_path(start, levels, denoiser=_said, noise=noise, step=step)
+    def variance(step: solver.Step, **last: solver.Step) -> float:
+        x = solver.noisy_path(start, levels, denoiser=_said, noise=noise, step=step, **last)
         return float(np.sum(x ** 2))
 
     ancestral = [apart(variance(partial(solver.ancestral_step, eta=eta)), flow.ancestral(S2, levels, eta=eta))
                  for eta in (0.5, 1.0)]
     some = partial(solver.churned_step, count=6, amount=1.5, low=0.1, high=5.0, scale=1.25)
     gammas = np.where((levels[:-1] >= 0.1) & (levels[:-1] <= 5), 0.25, 0.0)
-    return worst(*ancestral, apart(variance(some), flow.churned(S2, levels, gammas=gammas, scale=1.25)))
+    churned = flow.churned(S2, levels, gammas=gammas, scale=1.25)
+    last = levels[-2:] * np.append(1 + gammas[-1], 1)
+    with_euler = churned * (flow.euler(S2, last) / flow.heun(S2, last)) ** 2
+    return worst(*ancestral, apart(variance(some), churned),
+                 apart(variance(some, last=partial(some, step=solver.euler_step)), with_euler))
 
 
 @check("later: likelihood by the flow", "later.solver.log_likelihood")

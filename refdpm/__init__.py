@@ -101,8 +101,8 @@ the evidence
     `conformance.explain`
         functions that nothing looks at; interfaces that exist; failures that are expected; what is shown of a
         failure; which failure comes first; what is printed, and written for others; JSON lines; what is explained
-    `conformance.session`, `conformance.reference`, `conformance.matrix`
-        a whole check; this package as an adapter; which clause sees which mistake
+    `conformance.questions`, `conformance.session`, `conformance.reference`, `conformance.matrix`
+        what a network is asked; a whole check; this package as an adapter; which clause sees which mistake
     `conformance.audit`, `conformance.brief`
         everything about the reference at once, and in brief
     `conformance.keeper`, `conformance.remote`, `conformance.serve`, `conformance.failure`, `conformance.example`
@@ -147,7 +147,8 @@ READING_ORDER = (
     "conformance.gradients",
     "conformance.unknown", "conformance.known", "conformance.expected", "conformance.evidence", "conformance.causes",
     "conformance.report", "conformance.junit", "conformance.page", "conformance.annotations", "conformance.wire",
-    "conformance.explain", "conformance.session", "conformance.reference", "conformance.matrix", "conformance.audit",
+    "conformance.explain", "conformance.questions", "conformance.session", "conformance.reference", "conformance.matrix",
+    "conformance.audit",
     "conformance.brief", "conformance.keeper", "conformance.remote", "conformance.serve", "conformance.failure",
     "conformance.example",
     "data.images", "run", "conformance.vectors", "console", "experiments", "figure", "training", "runs", "checking",

@@ -152,10 +152,10 @@ NETWORKS = (Model, Network)
 
 
 class Observed:
-    """A `Model` that remembers at which states and t it has been asked."""
+    """A network that remembers at which states and t, or levels, it has been asked."""
 
-    def __init__(self, model: Model) -> None:
-        self.model, self.asked = model, []             # type: tuple[Model, list[tuple[Array, Array]]]
+    def __init__(self, model: Model | Network) -> None:
+        self.model, self.asked = model, []   # type: tuple[Model | Network, list[tuple[Array, Array]]]
 
     def __call__(self, x_t: Any, t: Any, *more: Any, **named: Any) -> Any:
         """What the model says."""

@@ -21,7 +21,7 @@ import numpy as np
 import scipy
 
 import refdpm
-from refdpm.conformance import gradients, known, profile as profiles, unknown
+from refdpm.conformance import gradients, known, profile as profiles, questions, unknown
 from refdpm.conformance.adapter import Fault, Local, Refusal, Skip, Source
 from refdpm.conformance.causes import BY_CONVENTION, DISAGREES, Cause, builds_on, causes, function_of
 from refdpm.conformance.chapters import LAWS, QUANTITIES
@@ -72,6 +72,7 @@ class Session:
                 if not _are_explained(found) and not self._has_others_to_blame(quantity, found):
                     found = self._with_names_by_other_choices(quantity, found)
                     found = named_in_some_rows(self.subject, quantity, found, self.effort)
+                    found = [self._with_question(quantity, result) for result in found]
                 found = [self._in_our_time(quantity, result) for result in found]
             found = [self._of_the_others_laws(quantity, result) for result in found]
             self._results |= {result.id: self._with_answers(quantity, at, result) for at, result in enumerate(found)}
@@ -147,6 +148,14 @@ class Session:
             if all(new.mistake and new.verdict == "wrong" for new in failing):
                 return self._adopted(quantity, choices, again)
         return found
+
+    def _with_question(self, quantity: Quantity, result: Result) -> Result:
+        """A failure without a name, with what the network is asked that it should not be."""
+        inputs = result.smallest_input
+        if result.verdict != "wrong" or result.mistake or inputs is None:
+            return result
+        asked = questions.asked_otherwise(self.subject, quantity, inputs)
+        return result._replace(reason="; ".join(filter(None, [asked, result.reason])))
 
     def _has_others_to_blame(self, quantity: Quantity, found: list[Result]) -> bool:
         """Whether something that a wrong function builds on is wrong, and it cannot be judged given that: then that is to blame."""

@@ -1140,3 +1140,30 @@ def test_lost_digits_are_explained_by_no_number():
 
     said = first_line({"posterior": posterior})
     assert "GAU.POST.MEAN" in said and "inaccurate" in said and "times what it should be" not in said
+
+
+# -- what the network is asked -------------------------------------------------------------------------------------------
+
+def test_a_level_that_is_told_otherwise_is_said_where_nothing_else_explains_the_numbers():
+    def sigma_euler_step(x_t, sigma, sigma_next, network):
+        return x_t + (sigma_next - sigma) * (x_t - network(x_t, np.sqrt(sigma + 0.375))) / sigma
+
+    assert "its network is asked at the level = 0.7906, expected 0.25" in first_line({"sigma_euler_step": sigma_euler_step})
+
+
+def test_a_time_that_is_told_otherwise_is_said_as_the_program_counts_it():
+    def path_step(x_t, time, time_next, network):
+        return x_t + (time_next - time) * network(x_t, time ** 2 / (time + 0.1))
+
+    said = first_line({"path_step": path_step, "path_velocity": lambda x_0, noise: x_0 - noise,
+                       "profile": {"data_at": 1}})
+    assert "its network is asked at the level = " in said
+
+
+def test_a_t_that_is_told_otherwise_is_said():
+    class Late(Chain):
+        def x_0_from_model(self, x_t, t, model):
+            return self.x_0_from_noise(model(x_t, np.maximum(t - 2, 1)), x_t, t)
+
+    said = first_line({"make": Late})
+    assert "its network is asked at t = " in said

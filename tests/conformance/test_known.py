@@ -88,7 +88,7 @@ BUGS = (
     ("guided EPSILON FIXED_SMALL", "asked at the data", "LOSS.VALUE", "LOSS-CLEAN"),
     ("guided EPSILON LEARNED_RANGE", "range of variances", "REV.LAW.VAR", "POS-10"),
     ("guided EPSILON LEARNED_RANGE", "twice the bound", "LOSS.HYBRID", "factor left out: ½"),
-    ("lucidrains pred_v", "sign of v", "PAR.V", "√ᾱ_t noise − √(1 − ᾱ_t) x_0 the other way round"),
+    ("lucidrains pred_v", "sign of v", "PAR.V", "it has the wrong sign"),
     ("lucidrains pred_v", "weight of x_0", "LOSS.VALUE", None),
     ("lucidrains pred_noise", "deviation for variance", "GAU.POST.VAR", None),
     ("lucidrains pred_noise", "padded with itself", "GAU.POST.VAR", "SCH-02b"),

@@ -305,7 +305,11 @@ def _to_another_time(wrong: list[Failure], reference: Reference) -> Iterator[Sym
         return np.minimum(best, t - 1), found[best, np.arange(len(t))]
 
     row = int(np.argmax(wrong[0].parts[0].wrong.reshape(len(inputs["t"]), -1).any(axis=1)))
-    t, t_prev, to = (int(times[row]) for times in (inputs["t"], inputs["t_prev"], fitting(wrong[0])[0]))
+    try:
+        nearest, _ = fitting(wrong[0])
+    except Skip:                                                     # under these choices a step does not go everywhere
+        return
+    t, t_prev, to = (int(times[row]) for times in (inputs["t"], inputs["t_prev"], nearest))
     yield Symptom(f"it is the step from t = {t} to {to}, and not to t_prev = {t_prev}, and so on",
                   lambda i: (fitting(next(failure for failure in wrong if failure.inputs is i))[1],))
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from refdpm.conformance import naming, power, precision, symptoms
+from refdpm.conformance.adapter import Skip
 from refdpm.conformance.chapters import QUANTITIES, draws
 from refdpm.conformance.chapters.inputs import Given
 from refdpm.conformance.judge import Effort, examples
@@ -379,3 +380,13 @@ def test_where_an_argument_is_small_or_large_is_said_with_its_sign(wrong, says):
     expected = np.ones((10, 3))
     part = Part(np.where(wrong(level)[:, None], 2.0, expected), expected, np.full((10, 3), 1e-7))
     assert symptoms.where([Failure({"level": level}, (part,))]) == says
+
+
+def test_a_step_that_does_not_go_everywhere_is_not_explained_by_another_time():
+    def reference(inputs):
+        raise Skip("the first step takes no others with it")
+
+    came, right = np.array([[3.0, -5.0], [7.0, 2.5]]), np.array([[1.0, 2.0], [-1.5, 0.5]])
+    inputs = {"x_t": right, "t": np.array([3, 2]), "t_prev": np.array([1, 0]), "beta": np.array([0, 0.1, 0.2, 0.3])}
+    failure = Failure(inputs, (Part(came, right, np.full((2, 2), 1e-16)),))
+    assert symptoms.arithmetic([failure], reference) is None
